@@ -1,0 +1,32 @@
+/** Progress of something that runs: one live line on a terminal, a line every few seconds anywhere else. On stderr. */
+
+const LIVE_MS = 200
+const PLAIN_MS = 3000
+
+export interface Progress {
+  /** A line that stays, above the live one. */
+  note(text: string): void
+  /** Shows the last state and goes to the next line. */
+  stop(): void
+}
+
+/** @param line what to show now; called at each turn */
+export function showProgress(line: () => string, output: NodeJS.WriteStream = process.stderr): Progress {
+  const live = output.isTTY
+  const show = (): void => {
+    if (live) output.write(`\r\x1b[2K${line().slice(0, Math.max(20, output.columns - 1))}`)
+    else output.write(`${line()}\n`)
+  }
+  const timer = setInterval(show, live ? LIVE_MS : PLAIN_MS)
+  return {
+    note(text) {
+      output.write(live ? `\r\x1b[2K${text}\n` : `${text}\n`)
+      if (live) show()
+    },
+    stop() {
+      clearInterval(timer)
+      show()
+      if (live) output.write('\n')
+    },
+  }
+}

@@ -1,0 +1,297 @@
+/**
+ * The reference cloud: a sink of the ingest contract that is usable on its own, and the judge of the demo. Stores
+ * exactly once by one number per queue, survives kill -9, goes wrong on request, shows what it did.
+ *
+ * | endpoint | what |
+ * |---|---|
+ * | `POST /ingest` (any path that is not below) | a batch |
+ * | `GET /records?stream=…` | stored lines as NDJSON; `after` (seq), `limit` (1000), `gateway`, `spool` narrow it |
+ * | `GET /stats` | {@link CloudStats} as JSON |
+ * | `GET /metrics` | the same for Prometheus |
+ * | `GET`, `POST`, `DELETE /faults` | see faults.ts |
+ * | `GET /livez` | 200 while it runs |
+ *
+ * All but ingest are on the admin port, too, if there is one: it stays up during an outage. One process owns a folder.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerOptions as TlsOptions } from 'node:https'
+import { FaultControl, type FaultSpec } from './faults.ts'
+import { type IngestOptions, ingest } from './ingest.ts'
+import { Listener } from './listener.ts'
+import { readLines } from './segments.ts'
+import { type CloudStats, createCloudCounts, metricsText } from './stats.ts'
+import { Store } from './store.ts'
+
+export interface CloudOptions {
+  /** The folder of the store; created if need be. */
+  readonly dir: string
+  /** @default '127.0.0.1' */
+  readonly host?: string
+  /** @default 0: any free port */
+  readonly port?: number
+  /** A second listener, on the same host, that has no outages and no ingest. @default undefined: none */
+  readonly adminPort?: number
+  /** Serve ingest over TLS. */
+  readonly tls?: TlsOptions
+  /** What gateways must show. @default null: nothing */
+  readonly bearerToken?: string | null
+  /** Longest body, uncompressed too, bytes; above: 413. @default 64 MiB */
+  readonly maxBodyBytes?: number
+  /** A segment file this long is not appended to, bytes. @default 64 MiB */
+  readonly segmentBytes?: number
+  /** fsync before every 2xx. @default true */
+  readonly sync?: boolean
+  /** Of everything random. @default 1 */
+  readonly seed?: number
+  /** Rules that are set from the start; see faults.ts, and fault-schedule.ts for a seeded day. */
+  readonly faults?: readonly FaultSpec[]
+}
+
+const DEFAULT_MAX_BODY_BYTES = 64 * 1024 * 1024
+const DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024
+const MAX_CONTROL_BYTES = 1024 * 1024
+/** setTimeout takes no more. */
+const MAX_TIMER_MS = 2_147_483_647
+
+export class Cloud {
+  /** Set rules here, or by `POST /faults`. */
+  readonly faults: FaultControl
+  readonly #store: Store
+  readonly #options: CloudOptions
+  readonly #counts = createCloudCounts()
+  readonly #closing = new AbortController()
+  readonly #startedAtMs = performance.now()
+  readonly #listener: Listener
+  readonly #admin: Listener | null
+  readonly #ingest: IngestOptions
+  #outage: 'refuse' | 'reset' | null = null
+  #outageTimer: NodeJS.Timeout | null = null
+
+  private constructor(store: Store, options: CloudOptions) {
+    this.#store = store
+    this.#options = options
+    this.faults = new FaultControl({ seed: options.seed ?? 1, nowMs: () => performance.now() })
+    this.#ingest = {
+      store,
+      faults: this.faults,
+      counts: this.#counts,
+      maxBodyBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES,
+      bearerToken: options.bearerToken ?? null,
+      closing: this.#closing.signal,
+    }
+    this.#listener = new Listener({
+      host: this.#host,
+      port: options.port ?? 0,
+      ...(options.tls === undefined ? {} : { tls: options.tls }),
+      handle: (request, response) => this.#handle(request, response, true),
+      resets: () => this.#resets(),
+    })
+    this.#admin =
+      options.adminPort === undefined
+        ? null
+        : new Listener({
+            host: this.#host,
+            port: options.adminPort,
+            handle: (request, response) => this.#handle(request, response, false),
+            resets: () => false,
+          })
+  }
+
+  /** Opens the store (cutting torn appends) and listens. @throws when the folder or a port cannot be had */
+  static async start(options: CloudOptions): Promise<Cloud> {
+    const store = await Store.open(options.dir, {
+      segmentBytes: options.segmentBytes ?? DEFAULT_SEGMENT_BYTES,
+      sync: options.sync ?? true,
+    })
+    const cloud = new Cloud(store, options)
+    try {
+      await cloud.#listener.open()
+      await cloud.#admin?.open()
+    } catch (error) {
+      await cloud.close()
+      throw error
+    }
+    cloud.faults.onChange(() => cloud.#followOutages())
+    cloud.faults.add(...(options.faults ?? []))
+    return cloud
+  }
+
+  /** Where gateways POST. */
+  get url(): string {
+    return `${this.#options.tls === undefined ? 'http' : 'https'}://${urlHost(this.#host)}:${this.#listener.port}/ingest`
+  }
+
+  /** Where people look and set faults, without a path: the admin listener, or the one of `url`. */
+  get adminUrl(): string {
+    return this.#admin === null
+      ? this.url.replace(/\/ingest$/, '')
+      : `http://${urlHost(this.#host)}:${this.#admin.port}`
+  }
+
+  get stats(): CloudStats {
+    const queues = this.#store.queues.map((queue) => queue.stats)
+    return {
+      uptimeSeconds: (performance.now() - this.#startedAtMs) / 1000,
+      ...this.#counts,
+      answers: { ...this.#counts.answers },
+      violationExamples: [...this.#counts.violationExamples],
+      records: queues.reduce((sum, queue) => sum + queue.records, 0),
+      missingSeqs: queues.reduce((sum, queue) => sum + queue.missingSeqs, 0),
+      tornBytes: this.#store.queues.reduce((sum, queue) => sum + queue.tornBytes, 0),
+      faults: { ...this.faults.fired },
+      queues,
+    }
+  }
+
+  /** Stops listening, cuts connections, ends appends in progress, closes the store. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    if (this.#outageTimer !== null) clearTimeout(this.#outageTimer)
+    await Promise.all([this.#listener.close(), this.#admin?.close()])
+    await this.#store.close()
+  }
+
+  get #host(): string {
+    return this.#options.host ?? '127.0.0.1'
+  }
+
+  #handle(request: IncomingMessage, response: ServerResponse, isIngest: boolean): void {
+    const url = new URL(request.url ?? '/', 'http://cloud')
+    const known = ['/records', '/stats', '/metrics', '/faults', '/livez'].includes(url.pathname)
+    if (!known && isIngest) {
+      if (request.method === 'POST') void ingest(request, response, this.#ingest)
+      else text(response, 405, 'POST a batch here\n')
+      return
+    }
+    this.#control(request, response, url).catch((error: unknown) => {
+      if (response.headersSent) response.destroy()
+      else text(response, 400, `${(error as Error).message}\n`)
+    })
+  }
+
+  async #control(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
+    const call = `${request.method ?? ''} ${url.pathname}`
+    switch (call) {
+      case 'GET /livez':
+        text(response, 200, 'ok\n')
+        break
+      case 'GET /stats':
+        json(response, this.stats)
+        break
+      case 'GET /metrics':
+        text(response, 200, metricsText(this.stats), 'text/plain; version=0.0.4; charset=utf-8')
+        break
+      case 'GET /records':
+        await this.#sendRecords(response, url.searchParams)
+        break
+      case 'GET /faults':
+        json(response, { faults: this.faults.list(), fired: this.faults.fired })
+        break
+      case 'POST /faults':
+        json(response, { ids: this.#setFaults(await readText(request)) })
+        break
+      case 'DELETE /faults':
+        this.faults.clear()
+        json(response, { ids: [] })
+        break
+      default:
+        text(response, 404, 'not here: /ingest /records /stats /metrics /faults /livez\n')
+    }
+  }
+
+  #setFaults(body: string): number[] {
+    const { faults, replace } = FaultControl.parse(body)
+    const isEndless = faults.some(
+      (one) => one.kind === 'outage' && one.mode !== '503' && one.forMs === undefined,
+    )
+    if (this.#admin === null && isEndless) {
+      throw new Error('an outage without forMs would take this endpoint with it: start with an admin port')
+    }
+    if (replace) this.faults.clear()
+    return this.faults.add(...faults)
+  }
+
+  async #sendRecords(response: ServerResponse, query: URLSearchParams): Promise<void> {
+    const after = Number(query.get('after') ?? 0)
+    const limit = Number(query.get('limit') ?? 1000)
+    if (!Number.isSafeInteger(after) || !Number.isSafeInteger(limit))
+      throw new Error('after and limit are whole numbers')
+    const wanted = (key: string, value: string): boolean => (query.get(key) ?? value) === value
+    response.writeHead(200, { 'Content-Type': 'application/x-ndjson' })
+    let left = limit
+    for (const { name } of this.#store.queues) {
+      if (!wanted('stream', name.stream) || !wanted('gateway', name.gateway) || !wanted('spool', name.spool))
+        continue
+      if (left <= 0) break
+      for await (const line of readLines(this.#store.dir, name, after)) {
+        if (left <= 0 || response.destroyed) break
+        left -= 1
+        if (!response.write(Buffer.concat([line, Buffer.from('\n')]))) {
+          await new Promise<void>((resolve) => {
+            response.once('drain', resolve)
+            response.once('close', resolve)
+          })
+        }
+      }
+    }
+    response.end()
+  }
+
+  /** Resets a connection and counts it, or neither: the window may be over before its timer says so. */
+  #resets(): boolean {
+    return this.#outage === 'reset' && this.faults.fireOutage('reset')
+  }
+
+  /** Closes and opens the listener as the rules say, and looks again when the next one begins or ends. */
+  #followOutages(): void {
+    if (this.#closing.signal.aborted) return
+    if (this.#outageTimer !== null) clearTimeout(this.#outageTimer)
+    this.#outageTimer = null
+    const nowMs = performance.now()
+    const { mode, nextChangeMs } = this.faults.connectionOutage(nowMs)
+    if (mode !== this.#outage) {
+      this.#outage = mode
+      if (mode === 'refuse') {
+        this.faults.fireOutage('refuse', nowMs)
+        this.#listener.vanish()
+      } else {
+        this.#listener.comeBack()
+        if (mode === 'reset') this.#listener.cut()
+      }
+    }
+    if (nextChangeMs === Number.POSITIVE_INFINITY) return
+    const inMs = Math.min(Math.max(1, Math.ceil(nextChangeMs - performance.now())), MAX_TIMER_MS)
+    this.#outageTimer = setTimeout(() => this.#followOutages(), inMs)
+    this.#outageTimer.unref()
+  }
+}
+
+function text(
+  response: ServerResponse,
+  status: number,
+  body: string,
+  type = 'text/plain; charset=utf-8',
+): void {
+  response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) })
+  response.end(body)
+}
+
+function json(response: ServerResponse, value: unknown): void {
+  text(response, 200, `${JSON.stringify(value, null, 2)}\n`, 'application/json')
+}
+
+async function readText(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > MAX_CONTROL_BYTES) throw new Error(`more than ${MAX_CONTROL_BYTES} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+/** An address as it stands in a URL. */
+function urlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
+}

@@ -1,0 +1,190 @@
+/**
+ * aedes 1.2 behind the gate: subscriptions, retained messages, wills, local delivery. The only file that creates it.
+ *
+ * What is changed of it, and why (all read in its source):
+ * - `publish` is replaced: aedes calls it for wills, which go the way of every message (appended, acknowledged by
+ *   nobody, delivered locally after the commit), and for notices under `$SYS`, of which only its own heartbeat is let
+ *   through. Published copies never pass it: {@link AedesServer.deliver} does what it would do, in order. (aedes
+ *   publishes QoS 0 at once and QoS 1 after a promise, and its duplicate filter then drops the overtaken copy.)
+ * - `unregisterClient` is guarded: a client that ends late would unregister whoever holds its id by then.
+ * - The subscriptions of a client are kept by {@link GrantedFilters}: aedes gives copies of overlapping filters a wrong QoS.
+ * - The heartbeat is slowed to days: it only guards the clearing of wills of other brokers on one store.
+ * - Every hook is wrapped: one that throws would end the process.
+ */
+import { Aedes } from 'aedes'
+import type { AedesPersistence } from '../aedes-persistence.ts'
+import type { LocalMq } from '../local-mq.ts'
+import type { GateDuplex } from './gate-duplex.ts'
+import { GrantedFilters, type ServedClient } from './granted-filters.ts'
+
+export interface WillMessage {
+  readonly topic: string
+  readonly payload: Buffer
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+}
+
+export interface AedesHooks {
+  /** The access rule for one filter of a client's SUBSCRIBE. */
+  maySubscribe(duplex: GateDuplex, filter: string): boolean
+  /** A client's will is due. Call `done` when it was appended or dropped: its stored copy is then deleted. */
+  onWill(duplex: GateDuplex, will: WillMessage, done: () => void): void
+  onFault(where: string, error: unknown): void
+}
+
+/** Of aedes, what is used here beyond its published types. */
+interface AedesInside extends Omit<Aedes, 'publish'> {
+  counter: number
+  readonly clients: Record<string, AedesClient | undefined>
+  publish(packet: InsidePacket, client: AedesClient | null | Done, done?: Done): void
+  unregisterClient(client: AedesClient): void
+}
+
+interface AedesClient extends ServedClient {
+  readonly id: string
+  readonly conn: GateDuplex
+}
+
+interface InsidePacket {
+  readonly topic: string
+  readonly payload?: Buffer | string
+  readonly qos?: number
+  readonly retain?: boolean
+}
+
+type Done = (error?: Error | null) => void
+
+/** 5.8 days. aedes multiplies it by 4 for a timer, which must stay below 2^31 ms. */
+const HEARTBEAT_INTERVAL_MS = 500_000_000
+const NEVER_MS = 2_147_483_647
+
+/** Levels of a filter: aedes knows no more, and closes the connection over a deeper one. */
+export const MAX_AEDES_LEVELS = 100
+
+const SYS = '$SYS/'
+
+export class AedesServer {
+  readonly #aedes: AedesInside
+  readonly #mq: LocalMq
+  readonly #persistence: AedesPersistence
+  readonly #granted: WeakMap<AedesClient, GrantedFilters>
+
+  private constructor(
+    aedes: AedesInside,
+    mq: LocalMq,
+    persistence: AedesPersistence,
+    granted: WeakMap<AedesClient, GrantedFilters>,
+  ) {
+    this.#aedes = aedes
+    this.#mq = mq
+    this.#persistence = persistence
+    this.#granted = granted
+  }
+
+  static async create(mq: LocalMq, persistence: AedesPersistence, hooks: AedesHooks): Promise<AedesServer> {
+    const granted = new WeakMap<AedesClient, GrantedFilters>()
+    const aedes = (await Aedes.createBroker({
+      mq,
+      persistence,
+      heartbeatInterval: HEARTBEAT_INTERVAL_MS,
+      // The gate keeps these times.
+      connectTimeout: NEVER_MS,
+      drainTimeout: NEVER_MS,
+      maxClientsIdLength: 65_535,
+      // The gate refuses what is over `mqtt.maxTopicLevels`; a stored subscription may be from before it was lowered.
+      maxTopicLevels: MAX_AEDES_LEVELS,
+      authenticate: (_client, _username, _password, done) => done(null, true),
+      authorizePublish: (_client, _packet, done) => done(null),
+      authorizeSubscribe: (client, subscription, done) => {
+        done(null, allows(hooks, client.conn as GateDuplex, subscription.topic) ? subscription : null)
+      },
+      authorizeForward: (client, packet) =>
+        atGrantedQos(granted.get(client as unknown as AedesClient), packet),
+    })) as unknown as AedesInside
+    const fault = (where: string) => (error: unknown) => hooks.onFault(where, error)
+    aedes.on('error' as never, fault('aedes') as never)
+    replacePublish(aedes, hooks)
+    const unregister = aedes.unregisterClient.bind(aedes)
+    aedes.unregisterClient = (client) => {
+      if (aedes.clients[client.id] === client) unregister(client)
+    }
+    return new AedesServer(aedes, mq, persistence, granted)
+  }
+
+  /** Makes aedes' client for a connection; feed the duplex its CONNECT next. */
+  connect(duplex: GateDuplex): void {
+    const client = this.#aedes.handle(duplex) as unknown as AedesClient
+    const granted = new GrantedFilters()
+    granted.serve(client)
+    this.#granted.set(client, granted)
+  }
+
+  /** Hands one message to every local subscriber, and queues it for persistent sessions that are away. In order. */
+  async deliver(topic: string, payload: Buffer, qos: 0 | 1 | 2): Promise<void> {
+    const { id } = this.#aedes
+    this.#aedes.counter += 1
+    const brokerCounter = this.#aedes.counter
+    // Retain is 0 towards subscriptions that are established [MQTT-3.3.1-9].
+    const flags = { qos, retain: false, dup: false }
+    const packet = { cmd: 'publish', brokerId: id, brokerCounter, topic, payload, ...flags }
+    if (qos > 0) {
+      const subscribers = await this.#persistence.subscriptionsByTopic(topic)
+      if (subscribers.length > 0) await this.#persistence.outgoingEnqueueCombi(subscribers, packet)
+    }
+    this.#mq.emit(packet)
+  }
+
+  async close(): Promise<void> {
+    await new Promise<void>((resolve) => this.#aedes.close(() => resolve()))
+  }
+}
+
+function allows(hooks: AedesHooks, duplex: GateDuplex, filter: string): boolean {
+  try {
+    return hooks.maySubscribe(duplex, filter)
+  } catch (error) {
+    hooks.onFault('maySubscribe', error)
+    return false
+  }
+}
+
+function replacePublish(aedes: AedesInside, hooks: AedesHooks): void {
+  const publish = aedes.publish.bind(aedes)
+  aedes.publish = (packet, clientOrDone, maybeDone) => {
+    const client = typeof clientOrDone === 'function' ? null : clientOrDone
+    const done = (typeof clientOrDone === 'function' ? clientOrDone : maybeDone) ?? noop
+    if (packet.topic.startsWith(SYS)) {
+      if (packet.topic.endsWith('/heartbeat')) publish(packet, done)
+      else done(null)
+      return
+    }
+    if (client === null) {
+      done(null)
+      return
+    }
+    try {
+      hooks.onWill(client.conn, willOf(packet), () => done(null))
+    } catch (error) {
+      hooks.onFault('onWill', error)
+      done(null)
+    }
+  }
+}
+
+function willOf(packet: InsidePacket): WillMessage {
+  const qos = packet.qos === 1 || packet.qos === 2 ? packet.qos : 0
+  const payload = Buffer.from((packet.payload ?? '') as string)
+  return { topic: packet.topic, payload, qos, retain: packet.retain === true }
+}
+
+function noop(): void {}
+
+/** A copy has at most the QoS that was granted. */
+function atGrantedQos<P extends { topic: string; qos: number }>(
+  filters: GrantedFilters | undefined,
+  packet: P,
+): P {
+  if (packet.qos === 0) return packet
+  const granted = filters?.qosOf(packet.topic) ?? -1
+  return granted < 0 || granted >= packet.qos ? packet : { ...packet, qos: granted }
+}

@@ -1,0 +1,110 @@
+/**
+ * The stream that aedes takes for a socket. Inbound it gets only the frames that the gate forwards; outbound its
+ * chunks become whole frames, or acks of the gate would land inside them.
+ *
+ * aedes removes all 'error', 'readable' and 'drain' listeners of its stream and emits a false 'drain', so no listener
+ * here carries logic: everything goes through overridden methods and the host.
+ */
+import { Duplex } from 'node:stream'
+import { FrameJoiner } from '../mqtt/frame-joiner.ts'
+
+export interface DuplexHost {
+  /** One whole frame that aedes wrote. */
+  onAedesFrame(frame: Buffer): void
+  /** aedes has read what it was fed, and takes more. */
+  onAedesDemand(): void
+  /** aedes destroyed its stream, or it was destroyed; called once. */
+  onAedesClosed(): void
+  /** aedes has unsubscribed and unregistered the client and published its will; called once, after the above. */
+  onAedesFinished(): void
+  /** False: copies at QoS 1 or 2 wait already; aedes then waits for 'drain' where it replays a queue. */
+  takesCopies(): boolean
+}
+
+/** What the stream needs to know of aedes' client, which aedes puts into `conn.client`. */
+interface AedesClientState {
+  readonly closed: boolean
+  readonly connected: boolean
+  readonly connecting: boolean
+  /** By filter. */
+  readonly subscriptions: Readonly<Record<string, unknown>>
+}
+
+type WriteCallback = (error?: Error | null) => void
+
+export class GateDuplex extends Duplex {
+  /** Set by aedes. */
+  client: AedesClientState | undefined
+  readonly #host: DuplexHost
+  readonly #joiner: FrameJoiner
+  #wantsMore = true
+  #isFinished = false
+
+  constructor(host: DuplexHost) {
+    super({ allowHalfOpen: true, autoDestroy: true })
+    this.#host = host
+    this.#joiner = new FrameJoiner((frame) => host.onAedesFrame(frame))
+  }
+
+  /** Hands aedes one frame, which must not be a view of a read buffer. False: wait for `onAedesDemand`. */
+  feed(frame: Buffer): boolean {
+    if (this.destroyed || this.readableEnded) return true
+    this.#wantsMore = this.push(frame)
+    return this.#wantsMore
+  }
+
+  get wantsMore(): boolean {
+    return this.#wantsMore
+  }
+
+  /** No more input. aedes reads what is left, then closes; call `destroy` when it does not. */
+  endInput(): void {
+    if (!this.destroyed) this.push(null)
+  }
+
+  override _read(): void {
+    if (this.#wantsMore) return
+    this.#wantsMore = true
+    this.#host.onAedesDemand()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: WriteCallback): void {
+    this.#joiner.push(chunk)
+    callback()
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], callback: WriteCallback): void {
+    for (const { chunk } of chunks) this.#joiner.push(chunk)
+    callback()
+  }
+
+  override write(
+    chunk: unknown,
+    encoding?: BufferEncoding | WriteCallback,
+    callback?: WriteCallback,
+  ): boolean {
+    const hasRoom =
+      typeof encoding === 'function' || encoding === undefined
+        ? super.write(chunk, encoding)
+        : super.write(chunk, encoding, callback)
+    return hasRoom && this.#host.takesCopies()
+  }
+
+  override destroy(error?: Error): this {
+    super.destroy(error)
+    // aedes' close() ends with a destroy, after it has cleared these; other calls of destroy come before that.
+    const { client } = this
+    const isLast = client === undefined || (client.closed && !client.connected && !client.connecting)
+    if (isLast && !this.#isFinished) {
+      this.#isFinished = true
+      this.#host.onAedesFinished()
+    }
+    return this
+  }
+
+  /** The error is aedes' own notice of why it closes; passed on it would be thrown where nobody listens. */
+  override _destroy(_error: Error | null, callback: WriteCallback): void {
+    this.#host.onAedesClosed()
+    callback(null)
+  }
+}

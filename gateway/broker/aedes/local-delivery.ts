@@ -1,0 +1,179 @@
+/**
+ * Copies of live messages for local subscribers, between append and hand-over to aedes. A copy waits for the commit of
+ * its message, then for its turn; order is that of arrival. Devices never wait for it: acks do not pass here.
+ *
+ * Bounded (I6) by `maxSubscriberBytesTotal` together with all subscribers' queues: the oldest QoS 0 copies go first,
+ * counted (I9). It hands over a few hundred copies a turn, and none while a subscriber has much at QoS 1 or 2 before
+ * it: a burst of one commit must not look like a slow consumer. Who holds it up for long is disconnected by the gate.
+ */
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Ticket } from '../appender.ts'
+import { COPIES_PER_TURN } from '../options.ts'
+import type { BrokerStats } from '../stats.ts'
+import type { SubscriberLimits } from './outbound-queue.ts'
+
+export interface DeliveryHost {
+  deliver(topic: string, payload: Buffer, qos: 0 | 1 | 2): Promise<void>
+  /** A subscriber has enough for now; `resume` is called when it has not. */
+  isPressed(): boolean
+  /** Copies at QoS 1 and 2 do not fit any more: whoever holds them up has to go. */
+  onOverflow(): void
+  onCopiesDropped(count: number): void
+  onFault(where: string, error: unknown): void
+}
+
+interface Copy {
+  readonly topic: string
+  readonly payload: Buffer
+  readonly qos: 0 | 1 | 2
+  readonly ticket: Ticket
+  readonly bytes: number
+}
+
+/** Beside topic and payload: the object and the buffer's header. */
+const COPY_OVERHEAD_BYTES = 200
+
+export class LocalDelivery {
+  readonly #limits: SubscriberLimits
+  readonly #stats: BrokerStats
+  readonly #host: DeliveryHost
+  #copies: (Copy | null)[] = []
+  #head = 0
+  #qos0From = 0
+  #qos0 = 0
+  #durable: Ticket
+  #isPumping = false
+  #isStopped = false
+
+  constructor(limits: SubscriberLimits, stats: BrokerStats, host: DeliveryHost, durable: Ticket) {
+    this.#limits = limits
+    this.#stats = stats
+    this.#host = host
+    this.#durable = durable
+  }
+
+  /** Copies that wait. */
+  get size(): number {
+    return this.#copies.length - this.#head
+  }
+
+  /** A message that somebody local takes; `payload` is copied. `ticket`: the commit that it waits for. */
+  offer(topic: string, payload: Uint8Array, qos: 0 | 1 | 2, ticket: Ticket): void {
+    const bytes = payload.length + topic.length + COPY_OVERHEAD_BYTES
+    this.#copies.push({ topic, payload: Buffer.from(payload), qos, ticket, bytes })
+    this.#stats.subscriberBytes += bytes
+    if (qos === 0) this.#qos0 += 1
+    if (ticket <= this.#durable) this.resume()
+    if (this.#isOver()) this.#shrink()
+  }
+
+  /** Everything under this ticket or an earlier one is fsynced. */
+  durable(ticket: Ticket): void {
+    this.#durable = ticket
+    this.resume()
+  }
+
+  resume(): void {
+    if (this.#isPumping || this.#isStopped || !this.#hasDue()) return
+    this.#isPumping = true
+    void this.#pump()
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    for (const copy of this.#copies) if (copy !== null) this.#stats.subscriberBytes -= copy.bytes
+    this.#copies = []
+    this.#head = 0
+    this.#qos0 = 0
+  }
+
+  async #pump(): Promise<void> {
+    while (this.#hasDue() && !this.#host.isPressed() && !this.#isStopped) {
+      // Subscribers' sockets are written to in the turns between; and no device's message waits for a hand-over.
+      await turn()
+      await this.#handOver()
+    }
+    this.#isPumping = false
+  }
+
+  async #handOver(): Promise<void> {
+    // A subscriber that was not pressed has room for half of its bounds; a turn uses half of that.
+    const { maxSubscriberMessages, maxSubscriberBytes } = this.#limits
+    const most = Math.max(1, Math.min(COPIES_PER_TURN, maxSubscriberMessages >> 2))
+    let bytes = 0
+    for (let count = 0; count < most && this.#hasDue(); count += 1) {
+      const copy = this.#copies[this.#head]!
+      this.#copies[this.#head] = null
+      this.#head += 1
+      if (this.#head === this.#copies.length) this.#reset()
+      else if (this.#head >= 4096) this.#compact()
+      if (copy === null) continue
+      if (copy.qos === 0) this.#qos0 -= 1
+      this.#stats.subscriberBytes -= copy.bytes
+      bytes += copy.bytes
+      try {
+        await this.#host.deliver(copy.topic, copy.payload, copy.qos)
+      } catch (error) {
+        this.#host.onFault('local delivery', error)
+      }
+      if (bytes * 4 > maxSubscriberBytes) return
+    }
+  }
+
+  #hasDue(): boolean {
+    while (this.#head < this.#copies.length && this.#copies[this.#head] === null) this.#head += 1
+    const copy = this.#copies[this.#head]
+    return copy !== undefined && copy !== null && copy.ticket <= this.#durable
+  }
+
+  #isOver(): boolean {
+    return this.size > 0 && this.#stats.subscriberBytes > this.#limits.maxSubscriberBytesTotal
+  }
+
+  /**
+   * QoS 0 copies go first, then whoever holds up the others; if nobody does, readings come in faster than they can be
+   * handed over, and the oldest copies go.
+   */
+  #shrink(): void {
+    let dropped = 0
+    while (this.#qos0 > 0 && this.#isOver()) {
+      this.#dropOldestQos0()
+      dropped += 1
+    }
+    if (this.#isOver() && this.#host.isPressed()) this.#host.onOverflow()
+    while (this.#isOver()) {
+      const copy = this.#copies[this.#head] ?? null
+      this.#copies[this.#head] = null
+      this.#head += 1
+      if (copy === null) continue
+      this.#stats.subscriberBytes -= copy.bytes
+      dropped += 1
+    }
+    if (this.#head >= 4096) this.#compact()
+    if (dropped === 0) return
+    this.#stats.localCopies.dropped += dropped
+    this.#host.onCopiesDropped(dropped)
+  }
+
+  #dropOldestQos0(): void {
+    let at = Math.max(this.#qos0From, this.#head)
+    while (this.#copies[at]?.qos !== 0) at += 1
+    this.#stats.subscriberBytes -= this.#copies[at]!.bytes
+    this.#copies[at] = null
+    this.#qos0 -= 1
+    this.#qos0From = at + 1
+    if (this.#qos0From - this.#head > 16_384) this.#compact()
+  }
+
+  #compact(): void {
+    this.#copies = this.#copies.slice(this.#head).filter((copy) => copy !== null)
+    this.#head = 0
+    this.#qos0From = 0
+  }
+
+  #reset(): void {
+    this.#copies = []
+    this.#head = 0
+    this.#qos0From = 0
+  }
+}

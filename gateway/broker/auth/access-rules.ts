@@ -1,0 +1,165 @@
+/**
+ * Who may publish and subscribe where: the `aclFile`, in the line format that Mosquitto made familiar.
+ *
+ *   # comment
+ *   user press-7
+ *   topic write plant/press-7/#
+ *   topic read  plant/+/setpoint
+ *   topic deny  plant/press-7/secret/#
+ *   pattern write devices/%c/#
+ *
+ * `topic [read|write|readwrite|deny] FILTER` belongs to the `user` line above it; `pattern …` applies to every user,
+ * wherever it stands. Without an access word a rule is `readwrite`. `%u` is the user name and `%c` the client id, in
+ * both kinds of rules. `write` is publishing, `read` subscribing. Any `deny` that applies wins. Who has no rule may
+ * nothing.
+ *
+ * A subscription is allowed if one rule takes every topic that its filter takes, and no `deny` takes any of them: the
+ * filter is judged once, as a whole, never by what happens to match. A placeholder never widens what a user may: if
+ * its value is empty, holds `+`, `#` or `/`, or would begin a topic with `$`, then an allowing rule is void and a
+ * denying rule denies everything from that level on.
+ */
+import { checkTopicFilter, filterMatches, PROTOCOL_TOPIC_LIMITS } from '../../shared/topics.ts'
+import { covers, overlaps } from './filter-relations.ts'
+import { AuthFileError, linesOf } from './password-file.ts'
+
+type AccessKind = 'read' | 'write' | 'readwrite' | 'deny'
+
+interface Rule {
+  readonly kind: AccessKind
+  /** As written, with placeholders. */
+  readonly filter: string
+}
+
+/** The rules of one user and client id, placeholders replaced. */
+export interface Access {
+  mayPublish(topic: string): boolean
+  maySubscribe(filter: string): boolean
+}
+
+/** What every user may whose listener has a password file and no access file. */
+export const FULL_ACCESS: Access = { mayPublish: () => true, maySubscribe: () => true }
+
+/** What a user may who has no rule. */
+export const NO_ACCESS: Access = { mayPublish: () => false, maySubscribe: () => false }
+
+export class AccessRules {
+  readonly #users: ReadonlyMap<string, readonly Rule[]>
+  readonly #patterns: readonly Rule[]
+
+  /** Use {@link parseAccessRules}. `patterns` apply to every user. */
+  constructor(users: ReadonlyMap<string, readonly Rule[]>, patterns: readonly Rule[]) {
+    this.#users = users
+    this.#patterns = patterns
+  }
+
+  /** Rules in the file. */
+  get count(): number {
+    let count = this.#patterns.length
+    for (const rules of this.#users.values()) count += rules.length
+    return count
+  }
+
+  for(user: string, clientId: string): Access {
+    const readable: string[] = []
+    const writable: string[] = []
+    const denied: string[] = []
+    for (const { kind, filter } of [...(this.#users.get(user) ?? []), ...this.#patterns]) {
+      const { exact, before } = substitute(filter, user, clientId)
+      if (kind === 'deny') {
+        if (exact === null && before.length === 0) return NO_ACCESS
+        denied.push(exact ?? [...before, '#'].join('/'))
+      } else if (exact !== null) {
+        if (kind !== 'write') readable.push(exact)
+        if (kind !== 'read') writable.push(exact)
+      }
+    }
+    const takenBy = (rules: readonly string[], topic: string): boolean =>
+      rules.some((rule) => filterMatches(rule, topic))
+    return {
+      mayPublish: (topic) => takenBy(writable, topic) && !takenBy(denied, topic),
+      maySubscribe: (filter) =>
+        readable.some((rule) => covers(rule, filter)) && !denied.some((rule) => overlaps(rule, filter)),
+    }
+  }
+}
+
+/** Throws an AuthFileError that names the line. */
+export function parseAccessRules(text: string, path: string): AccessRules {
+  const users = new Map<string, Rule[]>()
+  const patterns: Rule[] = []
+  let current: Rule[] | null = null
+  for (const [index, line] of linesOf(text).entries()) {
+    const trimmed = line.trim()
+    if (trimmed === '' || trimmed.startsWith('#')) continue
+    const fail = (problem: string): never => {
+      throw new AuthFileError('AUTH_FILE_INVALID', path, index + 1, problem)
+    }
+    const [keyword, rest] = firstWord(trimmed)
+    switch (keyword) {
+      case 'user': {
+        if (rest === '') fail('expected "user NAME"')
+        current = users.get(rest) ?? []
+        users.set(rest, current)
+        break
+      }
+      case 'topic': {
+        const rule = parseRule(rest, fail)
+        if (current === null)
+          fail('a topic line needs a user line above it; rules for everyone are pattern lines')
+        else current.push(rule)
+        break
+      }
+      case 'pattern': {
+        patterns.push(parseRule(rest, fail))
+        break
+      }
+      default: {
+        fail(`expected user, topic or pattern, got ${JSON.stringify(keyword.slice(0, 40))}`)
+      }
+    }
+  }
+  return new AccessRules(users, patterns)
+}
+
+const KINDS: readonly string[] = ['read', 'write', 'readwrite', 'deny'] satisfies AccessKind[]
+
+function parseRule(text: string, fail: (problem: string) => never): Rule {
+  const [word, rest] = firstWord(text)
+  const named = KINDS.includes(word)
+  if (named && rest === '') return fail(`expected a filter after "${word}"`)
+  if (!named && rest !== '')
+    return fail(`expected read, write, readwrite or deny, got ${JSON.stringify(word)}`)
+  const filter = named ? rest : text
+  const fault = checkTopicFilter(filter.replace(PLACEHOLDER, 'x'), PROTOCOL_TOPIC_LIMITS)
+  if (fault !== null) return fail(`the filter ${JSON.stringify(filter)} is not valid (${fault})`)
+  return { kind: named ? (word as AccessKind) : 'readwrite', filter }
+}
+
+/** The rest keeps the white space inside: names and filters may hold some. */
+function firstWord(text: string): readonly [word: string, rest: string] {
+  const end = text.search(/\s/)
+  return end < 0 ? [text, ''] : [text.slice(0, end), text.slice(end).trim()]
+}
+
+const PLACEHOLDER = /%[uc]/g
+
+/** `exact` null: a value cannot stand in a filter; `before` are the levels in front of that one. */
+function substitute(
+  filter: string,
+  user: string,
+  clientId: string,
+): { readonly exact: string | null; readonly before: readonly string[] } {
+  const levels: string[] = []
+  for (const level of filter.split('/')) {
+    let usable = true
+    const replaced = level.replace(PLACEHOLDER, (placeholder, offset: number) => {
+      const value = placeholder === '%u' ? user : clientId
+      const beginsTopic = levels.length === 0 && offset === 0
+      if (value === '' || /[+#/]/.test(value) || (beginsTopic && value.startsWith('$'))) usable = false
+      return value
+    })
+    if (!usable) return { exact: null, before: levels }
+    levels.push(replaced)
+  }
+  return { exact: levels.join('/'), before: levels }
+}

@@ -1,0 +1,221 @@
+/**
+ * Who a client is, and what it may: `authenticate` for CONNECT, the {@link Principal} for every PUBLISH and SUBSCRIBE.
+ *
+ * - No `auth` on the listener: anonymous, everything allowed. Which listeners may be so is decided in
+ *   `listener-policy.ts`. A verified client certificate gives such a client its name.
+ * - With `auth`: name and password against the password file; `allowAnonymous` opens no door that has one.
+ *
+ * An unknown user costs and answers the same as a wrong password. Credentials that were right are cached until the
+ * file changes; everything else waits for one slow hash at a time (`password-checks.ts`). Return codes: MQTT 3.1.1,
+ * table 3.1.
+ */
+import type { AuthConfig, ListenerConfig, MqttConfig } from '../../config/config.ts'
+import { type EmitDoorEvent, noDoorEvents } from '../door-events.ts'
+import { FILE_POLL_INTERVAL_MS } from '../file-watch.ts'
+import { authOf } from '../listener-policy.ts'
+import type { Access } from './access-rules.ts'
+import { type PasswordCheckOptions, PasswordChecks, type Verdict } from './password-checks.ts'
+import { Realm } from './realm.ts'
+
+export interface Principal {
+  /** null: anonymous. */
+  readonly user: string | null
+  /** `topic`: a valid topic name. */
+  mayPublish(topic: string): boolean
+  /** `filter`: a valid topic filter, judged as a whole. */
+  maySubscribe(filter: string): boolean
+  /** Rises when access rules or users were read again: what was answered before may have changed. */
+  readonly version: number
+}
+
+export interface AuthenticationRequest {
+  readonly listener: ListenerConfig
+  readonly clientId: string
+  readonly username: string | null
+  readonly password: Uint8Array | null
+  readonly remoteAddress: string
+  readonly certificateSubject: string | null
+}
+
+/** 3: server unavailable, try again later; 4: bad user name or password; 5: not authorized (no credentials at all). */
+export type ConnectReturnCode = 3 | 4 | 5
+
+export type RefusedLogin = 'bad-credentials' | 'no-credentials' | 'login-busy' | 'login-damped'
+
+export type Authentication =
+  | { readonly ok: true; readonly principal: Principal }
+  | { readonly ok: false; readonly returnCode: ConnectReturnCode; readonly reason: RefusedLogin }
+
+export interface AuthenticatorOptions {
+  /** How often the files are looked at, ms. @default FILE_POLL_INTERVAL_MS */
+  readonly filePollMs?: number
+  /** For tests: another hash, another clock. */
+  readonly checks?: Omit<PasswordCheckOptions, 'maxWaitMs'>
+}
+
+export interface AuthenticationStats {
+  accepted: number
+  acceptedFromCache: number
+  refusedCredentials: number
+  refusedBusy: number
+  refusedDamped: number
+  /** Slow hashes computed. */
+  hashesComputed: number
+}
+
+const REFUSALS = {
+  wrong: { returnCode: 4, reason: 'bad-credentials' },
+  busy: { returnCode: 3, reason: 'login-busy' },
+  damped: { returnCode: 3, reason: 'login-damped' },
+} as const satisfies Record<
+  Exclude<Verdict, 'right'>,
+  { returnCode: ConnectReturnCode; reason: RefusedLogin }
+>
+
+const NO_PASSWORD = new Uint8Array(0)
+
+export class Authenticator {
+  readonly #config: MqttConfig
+  readonly #realms: ReadonlyMap<string, Realm>
+  readonly #checks: PasswordChecks
+  /** Checks in progress, so that a fleet with one name and password computes one hash. */
+  readonly #inProgress = new Map<string, Promise<Verdict>>()
+  #accepted = 0
+  #fromCache = 0
+  #refusedCredentials = 0
+
+  private constructor(config: MqttConfig, realms: ReadonlyMap<string, Realm>, checks: PasswordChecks) {
+    this.#config = config
+    this.#realms = realms
+    this.#checks = checks
+  }
+
+  /** Reads all files of `mqtt.auth` and of the listeners. Throws an AuthFileError that names file and line. */
+  static async open(
+    config: MqttConfig,
+    emit: EmitDoorEvent = noDoorEvents,
+    options: AuthenticatorOptions = {},
+  ): Promise<Authenticator> {
+    const realms = new Map<string, Realm>()
+    try {
+      for (const listener of config.listeners) {
+        const auth = authOf(config, listener)
+        if (auth === null || realms.has(keyOf(auth))) continue
+        const realm = await Realm.open(auth, emit, options.filePollMs ?? FILE_POLL_INTERVAL_MS)
+        realms.set(keyOf(auth), realm)
+      }
+    } catch (error) {
+      for (const realm of realms.values()) realm.close()
+      throw error
+    }
+    const checks = new PasswordChecks({ ...options.checks, maxWaitMs: config.authTimeout })
+    return new Authenticator(config, realms, checks)
+  }
+
+  get stats(): Readonly<AuthenticationStats> {
+    const { computed, refusedBusy, refusedDamped } = this.#checks.stats
+    return {
+      accepted: this.#accepted,
+      acceptedFromCache: this.#fromCache,
+      refusedCredentials: this.#refusedCredentials,
+      refusedBusy,
+      refusedDamped,
+      hashesComputed: computed,
+    }
+  }
+
+  /** Never rejects. Answers within `authTimeout` and the time of one hash. */
+  async authenticate(request: AuthenticationRequest): Promise<Authentication> {
+    const auth = authOf(this.#config, request.listener)
+    if (auth === null) return this.#accept(anonymous(request.certificateSubject))
+    const realm = this.#realms.get(keyOf(auth))
+    const { username } = request
+    if (realm === undefined || username === null) {
+      this.#refusedCredentials += 1
+      return { ok: false, returnCode: 5, reason: 'no-credentials' }
+    }
+    const verdict = await this.#judge(realm, username, request.password ?? NO_PASSWORD, request.remoteAddress)
+    if (verdict === 'right') return this.#accept(new User(username, request.clientId, realm))
+    if (verdict === 'wrong') this.#refusedCredentials += 1
+    return { ok: false, ...REFUSALS[verdict] }
+  }
+
+  /** Stops watching files; logins in the queue are answered 3. */
+  close(): void {
+    this.#checks.close()
+    for (const realm of this.#realms.values()) realm.close()
+  }
+
+  async #judge(realm: Realm, user: string, password: Uint8Array, address: string): Promise<Verdict> {
+    for (;;) {
+      const { credentials } = realm
+      const key = credentials.cache.keyOf(user, password)
+      const known = credentials.cache.lookUp(key)
+      if (known === true) this.#fromCache += 1
+      if (known !== null) return known ? 'right' : 'wrong'
+      const stored = credentials.users.get(user)
+      let check = this.#inProgress.get(key)
+      if (check === undefined) {
+        const request = { address, user, password, stored: stored ?? credentials.standIn }
+        check = this.#checks.check({ ...request, unknownUser: stored === undefined })
+        this.#inProgress.set(key, check)
+      }
+      const verdict = await check
+      if (this.#inProgress.get(key) === check) this.#inProgress.delete(key)
+      if (verdict === 'busy' || verdict === 'damped') return verdict
+      credentials.cache.remember(key, verdict === 'right')
+      // The file changed meanwhile: the answer is of a content that is not in force any more.
+      if (realm.credentials === credentials) return verdict
+    }
+  }
+
+  #accept(principal: Principal): Authentication {
+    this.#accepted += 1
+    return { ok: true, principal }
+  }
+}
+
+function anonymous(certificateSubject: string | null): Principal {
+  return { user: certificateSubject, mayPublish: () => true, maySubscribe: () => true, version: 0 }
+}
+
+/** Follows the realm: rules that were read again hold for sessions that are open. */
+class User implements Principal {
+  readonly user: string
+  readonly #clientId: string
+  readonly #realm: Realm
+  #access: Access
+  #accessVersion: number
+
+  constructor(user: string, clientId: string, realm: Realm) {
+    this.user = user
+    this.#clientId = clientId
+    this.#realm = realm
+    this.#access = realm.accessOf(user, clientId)
+    this.#accessVersion = realm.version
+  }
+
+  get version(): number {
+    return this.#realm.version
+  }
+
+  mayPublish(topic: string): boolean {
+    return this.#current().mayPublish(topic)
+  }
+
+  maySubscribe(filter: string): boolean {
+    return this.#current().maySubscribe(filter)
+  }
+
+  #current(): Access {
+    if (this.#accessVersion !== this.#realm.version) {
+      this.#access = this.#realm.accessOf(this.user, this.#clientId)
+      this.#accessVersion = this.#realm.version
+    }
+    return this.#access
+  }
+}
+
+function keyOf(auth: AuthConfig): string {
+  return JSON.stringify([auth.passwordFile, auth.aclFile])
+}

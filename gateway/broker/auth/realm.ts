@@ -1,0 +1,150 @@
+/**
+ * One pair of password file and access file, as it is in force: read at the start, read again when the files change.
+ * A changed file that cannot be used changes nothing; an event says so. Listeners with the same pair share one realm.
+ */
+import { readFile } from 'node:fs/promises'
+import type { AuthConfig } from '../../config/config.ts'
+import { errorMessage } from '../../shared/errors.ts'
+import type { EmitDoorEvent } from '../door-events.ts'
+import { FileWatch } from '../file-watch.ts'
+import { type Access, type AccessRules, FULL_ACCESS, NO_ACCESS, parseAccessRules } from './access-rules.ts'
+import { CredentialCache } from './credential-cache.ts'
+import {
+  AuthFileError,
+  type PasswordFile,
+  type PasswordHash,
+  parsePasswordFile,
+  unmatchableHash,
+} from './password-file.ts'
+
+/** The password file's content with what was learned under it. */
+export interface Credentials {
+  readonly users: PasswordFile
+  readonly cache: CredentialCache
+  /** What unknown users are compared with, so that they take as long as known ones. */
+  readonly standIn: PasswordHash
+}
+
+export class Realm {
+  readonly #config: AuthConfig
+  readonly #emit: EmitDoorEvent
+  readonly #watches: FileWatch[] = []
+  #credentials: Credentials
+  #rules: AccessRules | null
+  #version = 1
+
+  private constructor(
+    config: AuthConfig,
+    emit: EmitDoorEvent,
+    credentials: Credentials,
+    rules: AccessRules | null,
+  ) {
+    this.#config = config
+    this.#emit = emit
+    this.#credentials = credentials
+    this.#rules = rules
+  }
+
+  /** Throws an AuthFileError if a file cannot be read or is broken. */
+  static async open(config: AuthConfig, emit: EmitDoorEvent, pollMs: number): Promise<Realm> {
+    const { passwordFile, aclFile } = config
+    let realm: Realm | null = null
+    const watches = [
+      await FileWatch.open([passwordFile], async () => realm?.reloadPasswords(), pollMs),
+      ...(aclFile === null
+        ? []
+        : [await FileWatch.open([aclFile], async () => realm?.reloadRules(), pollMs)]),
+    ]
+    try {
+      const rules = aclFile === null ? null : await readRules(aclFile)
+      realm = new Realm(config, emit, await readCredentials(passwordFile), rules)
+    } catch (error) {
+      for (const watch of watches) watch.close()
+      throw error
+    }
+    realm.#watches.push(...watches)
+    realm.#report()
+    return realm
+  }
+
+  get credentials(): Credentials {
+    return this.#credentials
+  }
+
+  /** Rises when what a user may can have changed: new rules, or a new list of users. */
+  get version(): number {
+    return this.#version
+  }
+
+  /** A user who was removed from the password file may nothing, also in a session that is open. */
+  accessOf(user: string, clientId: string): Access {
+    if (!this.#credentials.users.has(user)) return NO_ACCESS
+    return this.#rules === null ? FULL_ACCESS : this.#rules.for(user, clientId)
+  }
+
+  close(): void {
+    for (const watch of this.#watches) watch.close()
+  }
+
+  async reloadPasswords(): Promise<void> {
+    await this.#reload(this.#config.passwordFile, async () => {
+      this.#credentials = await readCredentials(this.#config.passwordFile)
+    })
+  }
+
+  async reloadRules(): Promise<void> {
+    const { aclFile } = this.#config
+    if (aclFile === null) return
+    await this.#reload(aclFile, async () => {
+      this.#rules = await readRules(aclFile)
+    })
+  }
+
+  async #reload(file: string, read: () => Promise<void>): Promise<void> {
+    try {
+      await read()
+    } catch (error) {
+      const message = errorMessage(error)
+      this.#emit({ type: 'broker.auth-file-refused', file, message })
+      return
+    }
+    this.#version += 1
+    if (file === this.#config.passwordFile) this.#reportUsers()
+    else this.#reportRules()
+  }
+
+  #report(): void {
+    this.#reportUsers()
+    this.#reportRules()
+  }
+
+  #reportUsers(): void {
+    const { passwordFile: file } = this.#config
+    this.#emit({ type: 'broker.credentials-loaded', file, users: this.#credentials.users.size })
+  }
+
+  #reportRules(): void {
+    const { aclFile: file } = this.#config
+    if (file === null || this.#rules === null) return
+    this.#emit({ type: 'broker.access-rules-loaded', file, rules: this.#rules.count })
+  }
+}
+
+async function readCredentials(path: string): Promise<Credentials> {
+  const users = parsePasswordFile(await read(path), path)
+  const [first] = users.values()
+  return { users, cache: new CredentialCache(), standIn: unmatchableHash(first) }
+}
+
+async function readRules(path: string): Promise<AccessRules> {
+  return parseAccessRules(await read(path), path)
+}
+
+async function read(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    const reason = errorMessage(error)
+    throw new AuthFileError('AUTH_FILE_UNREADABLE', path, null, reason, error)
+  }
+}

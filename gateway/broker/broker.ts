@@ -1,0 +1,267 @@
+/**
+ * The broker: a publish gate in front of aedes. This file puts the stage together, starts it and stops it.
+ *
+ *   socket -> listeners -> Connection (frames, CONNECT, hold-back) -> PublishPath -> Appender -> commit -> acks
+ *                               |                                         |
+ *                               +-- SUBSCRIBE, acks of copies -> aedes    +-- LocalDelivery, after the commit -> aedes
+ *
+ * It gives I1 (ack after fsync), I2 (order of acks and of appends), I3 (QoS 2 exactly once, together with the spool's
+ * journal), I6 (bounds, with `whenFull: block` as held acks) and I9 (nothing that is refused goes uncounted). It knows
+ * of the spool only the Appender. The architecture's "The broker" is the design; aedes-server.ts says what is changed
+ * of aedes.
+ */
+import { randomBytes } from 'node:crypto'
+import type { MqttConfig } from '../config/config.ts'
+import { listenerUrl } from '../shared/hosts.ts'
+import { AedesServer } from './aedes/aedes-server.ts'
+import { LocalDelivery } from './aedes/local-delivery.ts'
+import { type AedesPersistence, createPersistence, type PersistenceStats } from './aedes-persistence.ts'
+import type { Appender, Message, Ticket } from './appender.ts'
+import { type AuthenticationStats, Authenticator } from './auth/authenticator.ts'
+import { DurableTickets } from './durable-tickets.ts'
+import { EventDamper } from './event-damper.ts'
+import type { EmitBrokerEvent } from './events.ts'
+import { Gate } from './gate/gate.ts'
+import type { GateShared } from './gate/shared.ts'
+import { type Inbound, type ListenerStats, type Listeners, startListeners } from './listeners.ts'
+import { LocalMq } from './local-mq.ts'
+import type { BrokerOptions } from './options.ts'
+import { Router } from './routing.ts'
+import { MessageHash } from './sessions/message-hash.ts'
+import { SessionTable } from './sessions/session-table.ts'
+import { type BrokerStats, createBrokerStats } from './stats.ts'
+import { within } from './within.ts'
+
+/** Of a stop's time, how much the acks may take: the rest is for wills, their commit and the sockets. */
+const ACKS_SHARE_OF_STOP = 0.7
+
+export class Broker {
+  readonly #stats: BrokerStats
+  readonly #config: MqttConfig
+  readonly #appender: Appender
+  readonly #emit: EmitBrokerEvent
+  readonly #gate: Gate
+  readonly #aedes: AedesServer
+  readonly #persistence: AedesPersistence
+  readonly #authenticator: Authenticator
+  #listeners: Listeners | null = null
+  #stopping: Promise<void> | null = null
+
+  private constructor(parts: {
+    readonly options: BrokerOptions
+    readonly gate: Gate
+    readonly aedes: AedesServer
+    readonly persistence: AedesPersistence
+    readonly authenticator: Authenticator
+  }) {
+    const { config, appender, emit } = parts.options
+    this.#config = config
+    this.#appender = appender
+    this.#emit = emit
+    this.#gate = parts.gate
+    this.#stats = parts.gate.shared.stats
+    this.#aedes = parts.aedes
+    this.#persistence = parts.persistence
+    this.#authenticator = parts.authenticator
+  }
+
+  /**
+   * Takes up the stored sessions, publishes wills that an earlier run left behind, then listens. Attaches its journal:
+   * call before anything else appends. Rejects if a listener cannot start or a password file cannot be read; nothing
+   * listens then.
+   */
+  static async start(options: BrokerOptions): Promise<Broker> {
+    const { config, appender, emit } = options
+    const monotonicMs = options.monotonicMs ?? (() => performance.now())
+    const stats = createBrokerStats()
+    const damper = new EventDamper(monotonicMs)
+    const sessions = recoverSessions(options, monotonicMs)
+    const authenticator = await Authenticator.open(config, emit)
+    try {
+      const store = {
+        retained: appender.keyed('retained'),
+        subscriptions: appender.keyed('subscriptions'),
+        wills: appender.keyed('wills'),
+      }
+      const persistence = await createPersistence(store, { limits: config, durability: appender, emit })
+      const local = new LocalMq(persistence, emit)
+      let gate: Gate | null = null
+      const delivery = new LocalDelivery(
+        config,
+        stats,
+        {
+          deliver: (topic, payload, qos) => aedes.deliver(topic, payload, qos),
+          isPressed: () => gate?.isPressed ?? false,
+          onOverflow: () => gate?.disconnectPressed(),
+          onCopiesDropped: () => gate?.onCopiesDropped(null),
+          onFault: (where, error) => gate?.onFault(where, error),
+        },
+        appender.durableTicket,
+      )
+      const shared: GateShared = {
+        config,
+        appender,
+        router: new Router(appender.streams),
+        local,
+        stageRetained: (topic, payload, qos) => persistence.stageRetained(topic, payload, qos),
+        delivery,
+        sessions,
+        stats,
+        emit,
+        damper,
+        nowMs: options.nowMs ?? Date.now,
+        monotonicMs,
+        message: emptyMessage(),
+        hash: new MessageHash(),
+      }
+      const started = new Gate(shared, {
+        authenticate: options.authenticate ?? ((request) => authenticator.authenticate(request)),
+        mintClientId: options.mintClientId ?? (() => `sluice-${randomBytes(8).toString('hex')}`),
+        forgetSession: (clientId) => {
+          persistence.cleanSubscriptions({ id: clientId }).catch((error) => {
+            started.onFault('forget session', error)
+          })
+        },
+      })
+      gate = started
+      const aedes = await AedesServer.create(local, persistence, {
+        maySubscribe: (duplex, filter) => started.maySubscribe(duplex, filter),
+        onWill: (duplex, will, done) => started.onWill(duplex, will, done),
+        onFault: (where, error) => started.onFault(where, error),
+      })
+      started.start(aedes)
+      adoptSubscribers(sessions, persistence)
+      const broker = new Broker({ options, gate: started, aedes, persistence, authenticator })
+      broker.#publishRecoveredWills()
+      await broker.#listen()
+      return broker
+    } catch (error) {
+      authenticator.close()
+      throw error
+    }
+  }
+
+  /** Numbers of the hot path, and gauges; read them whenever. */
+  get stats(): BrokerStats {
+    this.#gate.updateGauges()
+    this.#stats.connectionsRefused['too-many-connections'] = this.#listeners?.stats.refusedAtLimit ?? 0
+    this.#stats.retainedMessages = this.#persistence.stats.retainedMessages
+    return this.#stats
+  }
+
+  get authenticationStats(): Readonly<AuthenticationStats> {
+    return this.#authenticator.stats
+  }
+
+  /** Of what is kept for local consumers. */
+  get persistenceStats(): PersistenceStats {
+    return this.#persistence.stats
+  }
+
+  get listenerStats(): Readonly<ListenerStats> | null {
+    return this.#listeners?.stats ?? null
+  }
+
+  /** Where it listens, in the order of the configuration; ports are the real ones. */
+  get addresses(): Listeners['addresses'] {
+    return this.#listeners?.addresses ?? []
+  }
+
+  /** Takes a connection that came through another door than the listeners; `maxConnections` is the door's to keep. */
+  accept(inbound: Inbound): void {
+    this.#gate.accept(inbound)
+  }
+
+  /** Connections open now, those before CONNACK included. */
+  connections(): number {
+    return this.#gate.connections
+  }
+
+  /**
+   * Refuses new connections, reads no more, lets the acks of what was taken leave after their commits, publishes or
+   * suppresses wills (`willsOnStop`) before the last commit, closes. Takes at most `deadlineMs` (a duration) and never
+   * rejects; what could not be finished by then is as after a kill: nothing acknowledged is lost.
+   */
+  async stop(deadlineMs: number): Promise<void> {
+    this.#stopping ??= this.#stop(deadlineMs)
+    await this.#stopping
+  }
+
+  async #listen(): Promise<void> {
+    this.#listeners = await startListeners(this.#config, (inbound) => this.#gate.accept(inbound), this.#emit)
+    this.#stats.accepting = true
+    const listeners = this.#listeners.addresses.map(listenerUrl)
+    this.#emit({ type: 'broker.started', listeners })
+  }
+
+  async #stop(durationMs: number): Promise<void> {
+    const { monotonicMs, delivery } = this.#gate.shared
+    const beganMs = monotonicMs()
+    this.#stats.accepting = false
+    const connections = this.#gate.connections
+    try {
+      this.#listeners?.pause()
+      await this.#gate.drain(beganMs + durationMs * ACKS_SHARE_OF_STOP)
+      const unacked = this.#stats.unackedMessages
+      await this.#gate.closeAll(this.#config.willsOnStop === 'publish', beganMs + durationMs)
+      await this.#untilDurable(this.#appender.touch(), beganMs + durationMs)
+      delivery.stop()
+      await this.#listeners?.close()
+      await this.#aedes.close()
+      await this.#persistence.destroy()
+      this.#emit({ type: 'broker.stopped', connections, unacked })
+    } catch (error) {
+      this.#gate.onFault('stop', error)
+    }
+    this.#authenticator.close()
+  }
+
+  async #untilDurable(ticket: Ticket, deadlineMs: number): Promise<void> {
+    const left = deadlineMs - this.#gate.shared.monotonicMs()
+    if (left <= 0 || ticket <= this.#appender.durableTicket) return
+    await within(new DurableTickets(this.#appender).until(ticket), left)
+  }
+
+  /** Their clients did not say goodbye before the earlier run ended, so the wills are due. */
+  #publishRecoveredWills(): void {
+    for (const { clientId, topic, payload, qos, retain } of this.#persistence.recoveredWills) {
+      this.#gate.wills.publish(clientId, { topic, payload, qos, retain }, null, () => {
+        this.#persistence.delWill({ id: clientId }).catch((error) => this.#gate.onFault('will', error))
+      })
+    }
+  }
+}
+
+function recoverSessions(options: BrokerOptions, monotonicMs: () => number): SessionTable {
+  const sessions = new SessionTable(options.config, monotonicMs)
+  const fault = sessions.recover(options.appender.attach(sessions))
+  if (fault !== null) options.emit({ type: 'broker.sessions-damaged', detail: fault })
+  const packetIds = sessions.openIds
+  options.emit({ type: 'broker.sessions-recovered', sessions: sessions.size, packetIds })
+  return sessions
+}
+
+/** Every stored subscription belongs to a session; one whose session was lost gets it back, so that it can expire. */
+function adoptSubscribers(sessions: SessionTable, persistence: AedesPersistence): void {
+  for (const clientId of persistence.subscribedClientIds) {
+    if (sessions.find(clientId) !== undefined) continue
+    const opened = sessions.open(clientId, () => {})
+    if (opened === null) continue
+    sessions.markSubscribed(opened.session)
+    sessions.leave(opened.session)
+  }
+}
+
+function emptyMessage(): Message {
+  return {
+    payload: new Uint8Array(0),
+    start: 0,
+    end: 0,
+    qos: 0,
+    dup: false,
+    retain: false,
+    will: false,
+    receivedAtMs: 0,
+    arrivedMs: 0,
+  }
+}

@@ -1,0 +1,96 @@
+/** What the broker stage tells the world. `type` is `<stage>.<what>`; every event carries plain data only. */
+import type { DoorEvent } from './door-events.ts'
+
+/**
+ * Why the gateway closed or refused a connection, or how it ended by itself (`client-disconnect`: DISCONNECT came;
+ * `connection-lost`: it did not). Names are label values of metrics: they are not renamed.
+ */
+export const CLOSE_REASONS = [
+  'client-disconnect',
+  'connection-lost',
+  'malformed',
+  'packet-too-large',
+  'connect-timeout',
+  'auth-timeout',
+  'keepalive',
+  'frame-timeout',
+  'forbidden-topic',
+  'unrouted',
+  'takeover',
+  'slow-subscriber',
+  'slow-reader',
+  'qos2-window',
+  'stopping',
+  'internal-error',
+] as const
+
+export type CloseReason = (typeof CLOSE_REASONS)[number]
+
+/** Why a connection did not get as far as CONNACK 0. */
+export const REFUSE_REASONS = [
+  'too-many-connections',
+  'stopping',
+  'protocol-version',
+  'identifier-rejected',
+  'bad-credentials',
+  'not-authorized',
+  'will-forbidden',
+  'sessions-full',
+  'auth-timeout',
+  'server-unavailable',
+] as const
+
+export type RefuseReason = (typeof REFUSE_REASONS)[number]
+
+/** `suppressed`: how many of the same kind were not told since the last one told (damped per client and minute). */
+export type BrokerEvent = DoorEvent | GateEvent
+
+export type GateEvent =
+  | { readonly type: 'broker.started'; readonly listeners: readonly string[] }
+  | { readonly type: 'broker.stopped'; readonly connections: number; readonly unacked: number }
+  | {
+      readonly type: 'broker.client-refused'
+      readonly reason: RefuseReason
+      readonly clientId: string | null
+      readonly remoteAddress: string
+      readonly detail: string
+      readonly suppressed: number
+    }
+  /** Not told for connections that ended by themselves: those are counted. */
+  | {
+      readonly type: 'broker.connection-closed'
+      readonly reason: CloseReason
+      readonly clientId: string | null
+      readonly remoteAddress: string
+      readonly detail: string
+      readonly suppressed: number
+    }
+  /** I9: no stream and no local subscriber takes this topic. */
+  | {
+      readonly type: 'broker.message-unrouted'
+      readonly clientId: string
+      readonly topic: string
+      readonly policy: 'accept' | 'refuse'
+      readonly suppressed: number
+    }
+  /** Copies for a local subscriber that is too slow; the records themselves are not touched. */
+  | { readonly type: 'broker.copies-dropped'; readonly clientId: string | null; readonly suppressed: number }
+  | {
+      readonly type: 'broker.will-dropped'
+      readonly clientId: string
+      readonly topic: string
+      readonly why: 'forbidden' | 'no-room'
+    }
+  | { readonly type: 'broker.sessions-recovered'; readonly sessions: number; readonly packetIds: number }
+  | {
+      readonly type: 'broker.session-ended'
+      readonly clientId: string
+      readonly why: 'expired' | 'evicted'
+      readonly openPacketIds: number
+    }
+  /** Part of the stored session state could not be read; what was readable is in use (I7). */
+  | { readonly type: 'broker.sessions-damaged'; readonly detail: string }
+  /** A fault inside the broker that was contained; a defect to be reported. */
+  | { readonly type: 'broker.internal-error'; readonly where: string; readonly detail: string }
+
+export type EmitBrokerEvent = (event: BrokerEvent) => void

@@ -1,0 +1,72 @@
+/**
+ * CONNECT admission: after an outage of the network thousands of devices come back within seconds, and each CONNECT costs
+ * as much as a hundred messages (session, aedes' client, CONNACK). So only some are handled per turn of the event loop, and
+ * the others wait in order; acks of those that publish leave in between (I6). The queue holds one entry per connection, so
+ * `maxConnections` bounds it, and the wait counts towards `authTimeout`: who would wait longer is refused with 0x03.
+ *
+ * Pure but for the scheduling, which is handed in. Not here: how many connections there may be (listeners).
+ */
+
+/** CONNECTs that are begun per turn of the event loop: 2 to 4 ms of work, a small share of a commit interval. */
+export const CONNECTS_PER_TURN = 8
+
+/** Begins the work for one CONNECT. False: its connection is gone, and it cost nothing. */
+export type BeginConnect = () => boolean
+
+export class ConnectAdmission {
+  readonly #perTurn: number
+  readonly #nextTurn: (step: () => void) => void
+  /** From `#first` on; the places before it are done. */
+  #waiting: BeginConnect[] = []
+  #first = 0
+  #begun = 0
+  #isScheduled = false
+
+  /** `perTurn`: at least 1. `nextTurn`: calls a step once, in the next turn. */
+  constructor(
+    perTurn: number = CONNECTS_PER_TURN,
+    nextTurn: (step: () => void) => void = (step) => void setImmediate(step),
+  ) {
+    this.#perTurn = perTurn
+    this.#nextTurn = nextTurn
+  }
+
+  /** CONNECTs that wait for their turn. */
+  get waiting(): number {
+    return this.#waiting.length - this.#first
+  }
+
+  /** Begins at once, if this turn has room and nobody waits; else in a later turn, in order. */
+  enter(begin: BeginConnect): void {
+    if (this.waiting > 0 || this.#begun >= this.#perTurn) this.#waiting.push(begin)
+    else if (begin()) this.#begun += 1
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || (this.#begun === 0 && this.waiting === 0)) return
+    this.#isScheduled = true
+    this.#nextTurn(() => this.#turn())
+  }
+
+  #turn(): void {
+    this.#isScheduled = false
+    this.#begun = 0
+    while (this.waiting > 0 && this.#begun < this.#perTurn) {
+      const begin = this.#waiting[this.#first]!
+      this.#first += 1
+      if (begin()) this.#begun += 1
+    }
+    if (this.waiting === 0) {
+      this.#waiting = []
+      this.#first = 0
+    } else if (this.#first >= COMPACT_AT) {
+      this.#waiting = this.#waiting.slice(this.#first)
+      this.#first = 0
+    }
+    this.#schedule()
+  }
+}
+
+/** Places that are done are given back in steps of so many: a shift per CONNECT would cost the length of the queue. */
+const COMPACT_AT = 1_024

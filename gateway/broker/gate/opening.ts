@@ -1,0 +1,173 @@
+/**
+ * A connection from its CONNECT to its CONNACK: the packet is judged, the client authenticated, whoever holds its
+ * client id ended, its session opened, aedes connected; then CONNACK waits until what it promises is on disk (a
+ * discarded session, a stored will).
+ *
+ * It moves the connection from `awaiting-connect` over `authenticating` and `opening` to `open`. Everything here is
+ * asynchronous, and the connection may be closed at each step: nothing goes on then.
+ */
+
+import { checkTopicName } from '../../shared/topics.ts'
+import type { Ticket } from '../appender.ts'
+import type { RefuseReason } from '../events.ts'
+import type { Inbound } from '../listeners.ts'
+import { type Connect, connectForAedes, readConnect } from '../mqtt/connect.ts'
+import { connack } from '../mqtt/packets.ts'
+import type { Session } from '../sessions/session-table.ts'
+import type { ConnectionState } from './deadlines.ts'
+import type { Gate } from './gate.ts'
+import { TAKEN, type Verdict } from './publish-path.ts'
+import type { AccessRules } from './shared.ts'
+
+export interface OpeningHost {
+  readonly state: ConnectionState
+  readonly isClosed: boolean
+  enter(state: ConnectionState): void
+  /** Makes it the holder of its client id; resolves when the former holder is gone. */
+  takeOver(): Promise<void>
+  /** The client is known and has its session: publishes can be judged, and aedes gets this CONNECT. */
+  begin(access: AccessRules, session: Session, connect: Buffer): void
+  /** CONNACK is ready and waits for a commit, or no longer: `openIfDurable` is to be called at each. */
+  awaitDurable(isWaiting: boolean): void
+  /** It is open: this CONNACK leaves, then what waited behind CONNECT. */
+  opened(connack: Buffer): void
+  /** CONNACK with this code, then the end. */
+  refuse(returnCode: number, reason: RefuseReason, detail: string): Verdict
+  malformed(detail: string): Verdict
+}
+
+const REFUSALS = { 3: 'server-unavailable', 4: 'bad-credentials', 5: 'not-authorized' } as const
+
+export class Opening {
+  readonly #gate: Gate
+  readonly #inbound: Inbound
+  readonly #host: OpeningHost
+  #connect: Connect | null = null
+  #clientId = ''
+  #former: Promise<void> | null = null
+  /** CONNACK waits for this ticket. */
+  #ticket: Ticket = 0
+  #sessionPresent = false
+  #hasAedesConnack = false
+
+  constructor(gate: Gate, inbound: Inbound, host: OpeningHost) {
+    this.#gate = gate
+    this.#inbound = inbound
+    this.#host = host
+  }
+
+  /** Empty before CONNECT. */
+  get clientId(): string {
+    return this.#clientId
+  }
+
+  get keepAliveSeconds(): number {
+    return this.#connect?.keepAliveSeconds ?? 0
+  }
+
+  /** Until whom it took over is gone; null: it took over nobody yet. */
+  get former(): Promise<void> | null {
+    return this.#former
+  }
+
+  /** The body of one complete CONNECT. */
+  take(bytes: Buffer, body: number, end: number): Verdict {
+    const host = this.#host
+    const result = readConnect(bytes, body, end)
+    if (result.kind === 'malformed') return host.malformed(result.detail)
+    if (result.kind === 'refuse') {
+      const reason = result.returnCode === 1 ? 'protocol-version' : 'identifier-rejected'
+      return host.refuse(result.returnCode, reason, result.detail)
+    }
+    const { connect } = result
+    this.#connect = connect
+    this.#clientId = connect.clientId === '' ? this.#gate.mintClientId() : connect.clientId
+    const fault = connect.will === null ? null : checkTopicName(connect.will.topic, this.#gate.shared.config)
+    if (fault === 'topic-reserved') return host.refuse(5, 'will-forbidden', 'the will has a $ topic')
+    if (fault !== null) return host.malformed(`will: ${fault}`)
+    host.enter('authenticating')
+    this.#gate.admission.enter(() => this.#begin(connect))
+    return TAKEN
+  }
+
+  /** Its turn has come; from here on `authTimeout` is the authentication's alone. */
+  #begin(connect: Connect): boolean {
+    const host = this.#host
+    if (host.state !== 'authenticating') return false
+    host.enter('authenticating')
+    void this.#authenticate(connect)
+    return true
+  }
+
+  async #authenticate(connect: Connect): Promise<void> {
+    const host = this.#host
+    const { listener, remoteAddress, certificateSubject } = this.#inbound
+    const { username, password } = connect
+    const clientId = this.#clientId
+    const request = { listener, clientId, username, password, remoteAddress, certificateSubject }
+    try {
+      const answer = await this.#gate.authenticate(request)
+      if (host.state !== 'authenticating') return
+      if (!answer.ok) {
+        host.refuse(answer.returnCode, REFUSALS[answer.returnCode], answer.reason)
+        return
+      }
+      if (connect.will !== null && !answer.principal.mayPublish(connect.will.topic)) {
+        host.refuse(5, 'will-forbidden', `may not publish to ${connect.will.topic}`)
+        return
+      }
+      host.enter('opening')
+      this.#former = host.takeOver()
+      await this.#former
+      if (!host.isClosed) this.#openSession(connect, answer.principal)
+    } catch (error) {
+      this.#gate.onFault('connect', error)
+      host.refuse(3, 'server-unavailable', 'an error in the gateway')
+    }
+  }
+
+  #openSession(connect: Connect, access: AccessRules): void {
+    const gate = this.#gate
+    const { sessions, appender } = gate.shared
+    let session = sessions.transient(this.#clientId)
+    if (connect.clean) {
+      const stored = sessions.find(this.#clientId)
+      if (stored !== undefined) {
+        sessions.drop(stored)
+        this.#ticket = appender.touch()
+      }
+    } else {
+      const opened = sessions.open(this.#clientId, (ended) => gate.onSessionEnded(ended))
+      if (opened === null) {
+        this.#host.refuse(3, 'sessions-full', 'the table of sessions is full')
+        return
+      }
+      session = opened.session
+      this.#sessionPresent = opened.present
+    }
+    this.#host.begin(access, session, connectForAedes(this.#clientId, connect.clean, connect.will))
+  }
+
+  /** aedes has connected the client, and stored its will. */
+  onAedesConnack(frame: Buffer): void {
+    if (frame[3] !== 0) {
+      this.#host.refuse(3, 'server-unavailable', `the broker answered ${frame[3]}`)
+      return
+    }
+    this.#hasAedesConnack = true
+    if (this.#connect?.clean === false && frame[2] === 1) this.#sessionPresent = true
+    this.openIfDurable()
+  }
+
+  /** Releases CONNACK when what it promises is on disk. */
+  openIfDurable(): void {
+    const host = this.#host
+    if (host.state !== 'opening' || !this.#hasAedesConnack) return
+    const isDurable = this.#ticket <= this.#gate.shared.appender.durableTicket
+    host.awaitDurable(!isDurable)
+    if (!isDurable) return
+    host.enter('open')
+    // MQTT 3.1 has no Session Present: there the byte is reserved.
+    host.opened(connack(0, this.#sessionPresent && this.#connect?.level === 4))
+  }
+}

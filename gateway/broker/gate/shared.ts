@@ -1,0 +1,56 @@
+/** What all connections of a gate have in common, and the narrow interfaces that the gate needs of its neighbours. */
+import type { MqttConfig } from '../../config/config.ts'
+import type { LocalDelivery } from '../aedes/local-delivery.ts'
+import type { Appender, Message, StreamIntake, Ticket } from '../appender.ts'
+import type { AuthenticationRequest } from '../auth/authenticator.ts'
+import type { EventDamper } from '../event-damper.ts'
+import type { EmitBrokerEvent } from '../events.ts'
+import type { MessageHash } from '../sessions/message-hash.ts'
+import type { SessionTable } from '../sessions/session-table.ts'
+import type { BrokerStats } from '../stats.ts'
+
+/** What a user may do. `version` rises when access files were read again: verdicts kept from before are stale. */
+export interface AccessRules {
+  readonly version: number
+  mayPublish(topic: string): boolean
+  maySubscribe(filter: string): boolean
+}
+
+export type AuthenticationAnswer =
+  | { readonly ok: true; readonly principal: AccessRules }
+  | { readonly ok: false; readonly returnCode: 3 | 4 | 5; readonly reason: string }
+
+export type Authenticate = (request: AuthenticationRequest) => Promise<AuthenticationAnswer>
+
+export interface TopicRouter {
+  route(topic: string): readonly StreamIntake[]
+  deviceOf(stream: StreamIntake, clientId: string, topic: string): string
+}
+
+/** Who subscribes locally. */
+export interface LocalIndex {
+  readonly version: number
+  matches(topic: string): boolean
+}
+
+/** Puts a retained message into the commit that is open now; null: nothing changes. Copies the payload. */
+export type StageRetained = (topic: string, payload: Uint8Array, qos: 0 | 1 | 2) => Ticket | null
+
+export interface GateShared {
+  readonly config: MqttConfig
+  readonly appender: Appender
+  readonly router: TopicRouter
+  readonly local: LocalIndex
+  readonly stageRetained: StageRetained
+  readonly delivery: LocalDelivery
+  readonly sessions: SessionTable
+  readonly stats: BrokerStats
+  readonly emit: EmitBrokerEvent
+  readonly damper: EventDamper
+  /** Wall clock, ms since the epoch. */
+  readonly nowMs: () => number
+  readonly monotonicMs: () => number
+  /** Reused for every message. */
+  readonly message: Message
+  readonly hash: MessageHash
+}

@@ -1,0 +1,107 @@
+/**
+ * Wills on their way into the spool: like any message, through access rule, route and append, marked `will`, and then
+ * to local subscribers. Nobody waits for their ack. A will for a full stream waits here; its stored copy is deleted in
+ * the commit that carries it, or later, so a kill in between repeats a will and never loses one.
+ */
+import type { WillMessage } from '../aedes/aedes-server.ts'
+import { type Lane, MUST_WAIT } from '../appender.ts'
+import { WAITING_SHARE } from '../options.ts'
+import type { AccessRules, GateShared } from './shared.ts'
+
+interface DueWill {
+  readonly clientId: string
+  readonly will: WillMessage
+  readonly lanes: readonly Lane[]
+  readonly receivedAtMs: number
+  readonly arrivedMs: number
+  readonly done: () => void
+}
+
+export class Wills {
+  readonly #shared: GateShared
+  #waiting: DueWill[] = []
+
+  constructor(shared: GateShared) {
+    this.#shared = shared
+  }
+
+  /**
+   * `access`: null for a will of an earlier run, which was allowed when it was set. `done`: it was appended, or will
+   * never be; its stored copy may go.
+   */
+  publish(clientId: string, will: WillMessage, access: AccessRules | null, done: () => void): void {
+    const { router, emit, nowMs, monotonicMs } = this.#shared
+    if (access !== null && !access.mayPublish(will.topic)) {
+      emit({ type: 'broker.will-dropped', clientId, topic: will.topic, why: 'forbidden' })
+      done()
+      return
+    }
+    const lanes = router.route(will.topic).map((stream) => ({
+      stream,
+      envelope: stream.envelope(router.deviceOf(stream, clientId, will.topic), will.topic),
+    }))
+    const due = { clientId, will, lanes, receivedAtMs: nowMs(), arrivedMs: monotonicMs(), done }
+    if (this.#append(due)) return
+    if (!this.#hasRoom(will.payload.length)) {
+      emit({ type: 'broker.will-dropped', clientId, topic: will.topic, why: 'no-room' })
+      done()
+      return
+    }
+    this.#waiting.push(due)
+    this.#count(due, 1)
+  }
+
+  /** There may be room in a stream. */
+  retry(): void {
+    if (this.#waiting.length === 0) return
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const due of waiting) {
+      if (this.#append(due)) this.#count(due, -1)
+      else this.#waiting.push(due)
+    }
+  }
+
+  #append({ will, lanes, receivedAtMs, arrivedMs, done }: DueWill): boolean {
+    const { appender, delivery, local, message, stageRetained, stats } = this.#shared
+    const { topic, payload, qos, retain } = will
+    let ticket = appender.durableTicket
+    if (lanes.length > 0) {
+      message.payload = payload
+      message.start = 0
+      message.end = payload.length
+      message.qos = qos
+      message.dup = false
+      message.retain = retain
+      message.will = true
+      message.receivedAtMs = receivedAtMs
+      message.arrivedMs = arrivedMs
+      const appended = appender.append(lanes, message)
+      message.will = false
+      if (appended === MUST_WAIT && qos > 0) return false
+      if (appended !== MUST_WAIT) ticket = appended
+    }
+    if (retain) ticket = Math.max(ticket, stageRetained(topic, payload, qos) ?? 0)
+    if (local.matches(topic)) delivery.offer(topic, payload, qos, ticket)
+    stats.willsPublished += 1
+    done()
+    return true
+  }
+
+  #hasRoom(bytes: number): boolean {
+    const { config, stats } = this.#shared
+    return (
+      stats.waitingMessages < config.maxUnackedMessagesTotal * WAITING_SHARE &&
+      stats.waitingBytes + bytes <= config.maxUnackedBytesTotal * WAITING_SHARE
+    )
+  }
+
+  #count({ will, lanes }: DueWill, by: 1 | -1): void {
+    const { stats } = this.#shared
+    stats.waitingMessages += by
+    stats.waitingBytes += by * will.payload.length
+    for (const { stream } of lanes) {
+      stats.waitingByStream.set(stream.name, (stats.waitingByStream.get(stream.name) ?? 0) + by)
+    }
+  }
+}

@@ -1,0 +1,199 @@
+/**
+ * Copies that wait for persistent local sessions at QoS 1 and 2: those of sessions that are away, and those that
+ * were sent and not acknowledged. In memory and bounded (I6): per session in messages and bytes, and in bytes over
+ * all sessions. What has to go is the session's oldest QoS 0 copy, else its oldest; when all queues together are too
+ * large, the session whose queue has waited longest pays first. Everything dropped is counted (I9). Not kept across
+ * a restart; that is in the list of what is not promised.
+ */
+
+/** A packet as aedes queues it: a PUBLISH, or the PUBREL that took its place. */
+export interface QueuedPacket {
+  readonly cmd: string
+  readonly brokerId?: string | undefined
+  readonly brokerCounter?: number | undefined
+  readonly topic?: string | undefined
+  readonly payload?: Uint8Array | string | undefined
+  qos?: number
+  retain?: boolean
+  dup?: boolean
+  /** Set once the copy was sent. */
+  messageId?: number | null | undefined
+}
+
+export interface QueueLimits {
+  readonly maxSubscriberMessages: number
+  readonly maxSubscriberBytes: number
+  readonly maxSubscriberBytesTotal: number
+}
+
+export type DropReason = 'session-full' | 'all-full'
+
+/** What a queued packet costs beside its topic and payload: the object, its entry, the buffer's header. */
+const ENTRY_OVERHEAD_BYTES = 200
+
+interface Entry {
+  packet: QueuedPacket
+  readonly bytes: number
+}
+
+interface Queue {
+  readonly entries: Entry[]
+  bytes: number
+  qos0: number
+}
+
+export class LocalQueues {
+  readonly #limits: QueueLimits
+  readonly #onDrop: (clientId: string, reason: DropReason) => void
+  /** In order of creation: a queue is deleted when it is empty, so the first has waited longest. */
+  readonly #queues = new Map<string, Queue>()
+  #bytes = 0
+  #messages = 0
+  #dropped = 0
+
+  constructor(limits: QueueLimits, onDrop: (clientId: string, reason: DropReason) => void) {
+    this.#limits = limits
+    this.#onDrop = onDrop
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get messages(): number {
+    return this.#messages
+  }
+
+  /** Copies dropped since the start. */
+  get dropped(): number {
+    return this.#dropped
+  }
+
+  enqueue(clientId: string, packet: QueuedPacket): void {
+    const { maxSubscriberMessages, maxSubscriberBytes, maxSubscriberBytesTotal } = this.#limits
+    const bytes = sizeOf(packet)
+    if (bytes > maxSubscriberBytes || bytes > maxSubscriberBytesTotal || maxSubscriberMessages < 1) {
+      this.#count(clientId, 'session-full')
+      return
+    }
+    let queue = this.#queues.get(clientId)
+    while (
+      queue !== undefined &&
+      (queue.entries.length >= maxSubscriberMessages || queue.bytes + bytes > maxSubscriberBytes)
+    ) {
+      this.#evict(clientId, queue, 'session-full')
+      queue = this.#queues.get(clientId)
+    }
+    while (this.#bytes + bytes > maxSubscriberBytesTotal) {
+      const [victim] = this.#queues
+      if (victim === undefined) break
+      this.#evict(victim[0], victim[1], 'all-full')
+    }
+    this.#append(clientId, { packet, bytes })
+  }
+
+  /**
+   * Notes that a copy is sent (its packet id), or that a PUBREL took its place. A PUBLISH that is not queued (it was
+   * dropped, or published just before its subscription) is let through unqueued; a PUBREL is always kept, as the
+   * subscriber waits for it. Never fails: aedes would disconnect the subscriber.
+   */
+  update(clientId: string, packet: QueuedPacket): void {
+    const entries = this.#queues.get(clientId)?.entries ?? []
+    if (packet.cmd === 'publish') {
+      // From the end: what is sent now was queued last.
+      for (let i = entries.length - 1; i >= 0; i -= 1) {
+        const queued = entries[i]?.packet
+        if (queued === undefined || queued.brokerId !== packet.brokerId) continue
+        if (queued.brokerCounter !== packet.brokerCounter) continue
+        queued.messageId = packet.messageId
+        return
+      }
+      return
+    }
+    for (const entry of entries) {
+      if (entry.packet.messageId !== packet.messageId) continue
+      if (entry.packet.qos === 0) this.#queues.get(clientId)!.qos0 -= 1
+      entry.packet = packet
+      return
+    }
+    this.#append(clientId, { packet, bytes: ENTRY_OVERHEAD_BYTES })
+  }
+
+  /** The subscriber has it: removes and returns the copy with this packet id. */
+  acknowledge(clientId: string, messageId: number | null | undefined): QueuedPacket | undefined {
+    const queue = this.#queues.get(clientId)
+    if (queue === undefined) return undefined
+    const index = queue.entries.findIndex(({ packet }) => packet.messageId === messageId)
+    return index < 0 ? undefined : this.#remove(clientId, queue, index).packet
+  }
+
+  /** A copy of the queue, oldest first. */
+  packets(clientId: string): readonly QueuedPacket[] {
+    return (this.#queues.get(clientId)?.entries ?? []).map(({ packet }) => packet)
+  }
+
+  /** The session ended: what waited for it goes, uncounted, because nobody is owed it any more. */
+  discard(clientId: string): void {
+    const queue = this.#queues.get(clientId)
+    if (queue === undefined) return
+    this.#bytes -= queue.bytes
+    this.#messages -= queue.entries.length
+    this.#queues.delete(clientId)
+  }
+
+  #append(clientId: string, entry: Entry): void {
+    let queue = this.#queues.get(clientId)
+    if (queue === undefined) {
+      queue = { entries: [], bytes: 0, qos0: 0 }
+      this.#queues.set(clientId, queue)
+    }
+    queue.entries.push(entry)
+    queue.bytes += entry.bytes
+    if (isQos0(entry.packet)) queue.qos0 += 1
+    this.#bytes += entry.bytes
+    this.#messages += 1
+  }
+
+  #remove(clientId: string, queue: Queue, index: number): Entry {
+    const [entry] = queue.entries.splice(index, 1)
+    if (entry === undefined) throw new RangeError(`no entry ${index} in the queue`)
+    queue.bytes -= entry.bytes
+    if (isQos0(entry.packet)) queue.qos0 -= 1
+    this.#bytes -= entry.bytes
+    this.#messages -= 1
+    if (queue.entries.length === 0) this.#queues.delete(clientId)
+    return entry
+  }
+
+  #evict(clientId: string, queue: Queue, reason: DropReason): void {
+    this.#remove(clientId, queue, victimOf(queue))
+    this.#count(clientId, reason)
+  }
+
+  #count(clientId: string, reason: DropReason): void {
+    this.#dropped += 1
+    this.#onDrop(clientId, reason)
+  }
+}
+
+/**
+ * The oldest QoS 0 copy, else the oldest copy. Packets of a QoS 2 exchange that has begun are passed over while there
+ * is another: the subscriber keeps their packet id, and would take a later message under it for a duplicate.
+ */
+function victimOf(queue: Queue): number {
+  if (queue.qos0 > 0) return queue.entries.findIndex(({ packet }) => isQos0(packet))
+  const index = queue.entries.findIndex(({ packet }) => !isOpenExchange(packet))
+  return Math.max(index, 0)
+}
+
+function isQos0(packet: QueuedPacket): boolean {
+  return packet.cmd === 'publish' && packet.qos === 0
+}
+
+function isOpenExchange(packet: QueuedPacket): boolean {
+  return packet.cmd !== 'publish' || (packet.qos === 2 && packet.messageId != null)
+}
+
+function sizeOf(packet: QueuedPacket): number {
+  return ENTRY_OVERHEAD_BYTES + (packet.topic?.length ?? 0) + (packet.payload?.length ?? 0)
+}

@@ -1,0 +1,272 @@
+/**
+ * The sessions that outlive a connection (clean session 0): their open QoS 2 packet ids, kept in the commits that hold
+ * the records (I3), and their number (I6). It is a journal of the spool: one value of changes per commit, never a key
+ * per packet id; all of it is in memory.
+ *
+ * Bounds: `maxSessions`; `sessionExpiry` counts the time without a connection while the gateway runs, so a wrong clock
+ * at boot ends no session. At the bound the session that is away longest gives way, but none with open packet ids or
+ * subscriptions; if all have some, a new client is refused. It does not know connections, acks or aedes.
+ */
+import { errorMessage } from '../../shared/errors.ts'
+import type { Journal, RecoveredJournal, Ticket } from '../appender.ts'
+import { ByteWriter } from './byte-writer.ts'
+import { NO_TICKET, PacketIds } from './packet-ids.ts'
+import { replaySessionLog, type SessionLogTarget, sessionLog } from './session-log.ts'
+
+/**
+ * Open packet ids over all sessions, 100 bytes each in memory. A client may have 65,535; who opens one more beyond
+ * this bound is disconnected.
+ */
+export const MAX_OPEN_PACKET_IDS = 500_000
+
+/** The idle time is journalled in steps of this share of the expiry: few bytes, and a restart loses little of it. */
+const IDLE_STEPS = 8
+
+export class Session {
+  /** 0: ends with its connection (clean session 1), and is not in the journal. */
+  readonly number: number
+  readonly clientId: string
+  readonly ids = new PacketIds()
+  /** The last removal of a packet id rides in this commit: no PUBCOMP before it is durable. */
+  lastRemoval: Ticket = 0
+  /** It has, or had, subscriptions: it is not evicted early. */
+  subscribed = false
+  connected = false
+  /** Idle time before `idleSinceMs`, and how much of it the journal knows. */
+  idleMs = 0
+  journalledIdleMs = 0
+  idleSinceMs = 0
+
+  constructor(number: number, clientId: string) {
+    this.number = number
+    this.clientId = clientId
+  }
+}
+
+export interface SessionLimits {
+  readonly maxSessions: number
+  /** ms */
+  readonly sessionExpiry: number
+}
+
+export interface EndedSession {
+  readonly clientId: string
+  readonly why: 'expired' | 'evicted'
+  readonly openPacketIds: number
+}
+
+export class SessionTable implements Journal {
+  readonly name = 'sessions'
+  readonly #limits: SessionLimits
+  readonly #now: () => number
+  readonly #byClient = new Map<string, Session>()
+  readonly #changes = new ByteWriter()
+  #nextNumber = 1
+  #openIds = 0
+
+  /** `now`: monotonic milliseconds. */
+  constructor(limits: SessionLimits, now: () => number) {
+    this.#limits = limits
+    this.#now = now
+  }
+
+  get size(): number {
+    return this.#byClient.size
+  }
+
+  get openIds(): number {
+    return this.#openIds
+  }
+
+  find(clientId: string): Session | undefined {
+    return this.#byClient.get(clientId)
+  }
+
+  /** The session of a client that connects with clean session 0, made if there is none; null: no room (0x03). */
+  open(
+    clientId: string,
+    onEvicted: (ended: EndedSession) => void,
+  ): { session: Session; present: boolean } | null {
+    const known = this.#byClient.get(clientId)
+    if (known !== undefined) {
+      known.connected = true
+      known.idleMs = 0
+      this.#noteIdle(known)
+      return { session: known, present: true }
+    }
+    if (this.#byClient.size >= this.#limits.maxSessions) {
+      const victim = this.#leastNeeded()
+      if (victim === null) return null
+      this.drop(victim)
+      onEvicted({ clientId: victim.clientId, why: 'evicted', openPacketIds: 0 })
+    }
+    const session = new Session(this.#nextNumber, clientId)
+    this.#nextNumber += 1
+    session.connected = true
+    this.#byClient.set(clientId, session)
+    sessionLog.open(this.#out(), session.number, clientId)
+    return { session, present: false }
+  }
+
+  /** A session that ends with its connection; its packet ids count, but are not stored. */
+  transient(clientId: string): Session {
+    const session = new Session(0, clientId)
+    session.connected = true
+    return session
+  }
+
+  /** The connection ended. A transient session is over; of a stored one the messages that waited are forgotten. */
+  leave(session: Session): void {
+    session.connected = false
+    if (session.number === 0) {
+      this.#openIds -= session.ids.size
+      return
+    }
+    session.idleSinceMs = this.#now()
+    // To the end: the order of a connection's sessions is the order in which they were left.
+    if (this.#byClient.get(session.clientId) === session) {
+      this.#byClient.delete(session.clientId)
+      this.#byClient.set(session.clientId, session)
+    }
+  }
+
+  /** Removes the session and all that it knows, with the next commit. */
+  drop(session: Session): void {
+    if (this.#byClient.get(session.clientId) !== session) return
+    this.#byClient.delete(session.clientId)
+    this.#openIds -= session.ids.size
+    sessionLog.drop(this.#out(), session.number)
+  }
+
+  /** I3: call in the same synchronous run as the append of the record, so that both ride in one commit. */
+  addId(session: Session, id: number, high: number, low: number, ticket: Ticket): void {
+    const isReplaced = session.ids.has(id) && session.ids.ticketOf(id) !== NO_TICKET
+    // Of a stored id that is taken by a message that waits, memory forgets the former message: so must the journal.
+    if (ticket === NO_TICKET && isReplaced && session.number > 0) {
+      sessionLog.removeId(this.#out(), session.number, id)
+    }
+    if (session.ids.set(id, high, low, ticket)) this.#openIds += 1
+    if (session.number > 0 && ticket !== NO_TICKET) {
+      sessionLog.addId(this.#out(), session.number, id, high, low)
+    }
+  }
+
+  /** Returns true if the removal has to be committed before PUBCOMP. */
+  removeId(session: Session, id: number): boolean {
+    const stored = session.number > 0 && session.ids.ticketOf(id) !== NO_TICKET
+    if (!session.ids.delete(id)) return false
+    this.#openIds -= 1
+    if (stored) sessionLog.removeId(this.#out(), session.number, id)
+    return stored
+  }
+
+  markSubscribed(session: Session): void {
+    if (session.number === 0 || session.subscribed) return
+    session.subscribed = true
+    sessionLog.subscribed(this.#out(), session.number)
+  }
+
+  /** Ends what has been idle for too long, and journals idle times now and then. Call every minute or so. */
+  expire(): EndedSession[] {
+    const ended: EndedSession[] = []
+    const now = this.#now()
+    for (const session of this.#byClient.values()) {
+      if (session.connected) continue
+      session.idleMs += now - session.idleSinceMs
+      session.idleSinceMs = now
+      if (session.idleMs >= this.#limits.sessionExpiry) {
+        const openPacketIds = session.ids.size
+        this.drop(session)
+        ended.push({ clientId: session.clientId, why: 'expired', openPacketIds })
+      } else this.#noteIdle(session)
+    }
+    return ended
+  }
+
+  // Journal.
+
+  collect(): Uint8Array | null {
+    return this.#changes.length === 0 ? null : this.#changes.take()
+  }
+
+  checkpoint(): Uint8Array {
+    this.#changes.take()
+    const out = new ByteWriter()
+    sessionLog.begin(out)
+    for (const session of this.#byClient.values()) {
+      const { number } = session
+      sessionLog.open(out, number, session.clientId)
+      if (session.subscribed) sessionLog.subscribed(out, number)
+      if (session.journalledIdleMs > 0) sessionLog.idle(out, number, session.journalledIdleMs)
+      for (const [id, high, low] of session.ids.entries()) sessionLog.addId(out, number, id, high, low)
+    }
+    return out.take()
+  }
+
+  /** Takes what the spool kept. Returns what could not be read, in words, or null; the readable part is in use (I7). */
+  recover(recovered: RecoveredJournal): string | null {
+    const byNumber = new Map<number, Session>()
+    const target: SessionLogTarget = {
+      open: (number, clientId) => {
+        const session = new Session(number, clientId)
+        byNumber.set(number, session)
+        this.#byClient.set(clientId, session)
+        this.#nextNumber = Math.max(this.#nextNumber, number + 1)
+      },
+      drop: (number) => {
+        const session = byNumber.get(number)
+        byNumber.delete(number)
+        if (session !== undefined && this.#byClient.get(session.clientId) === session) {
+          this.#byClient.delete(session.clientId)
+        }
+      },
+      addId: (number, id, high, low) => byNumber.get(number)?.ids.set(id, high, low, 0),
+      removeId: (number, id) => byNumber.get(number)?.ids.delete(id),
+      subscribed: (number) => {
+        const session = byNumber.get(number)
+        if (session !== undefined) session.subscribed = true
+      },
+      idle: (number, idleMs) => {
+        const session = byNumber.get(number)
+        if (session !== undefined) session.journalledIdleMs = idleMs
+      },
+    }
+    let fault: string | null = null
+    const values = recovered.checkpoint === null ? [] : [recovered.checkpoint]
+    for (const value of [...values, ...recovered.changes]) {
+      try {
+        replaySessionLog(value, target)
+      } catch (error) {
+        fault ??= errorMessage(error)
+      }
+    }
+    const now = this.#now()
+    for (const session of this.#byClient.values()) {
+      session.idleMs = session.journalledIdleMs
+      session.idleSinceMs = now
+      this.#openIds += session.ids.size
+    }
+    return fault
+  }
+
+  /** The session that is away longest and has nothing to lose; null if there is none. */
+  #leastNeeded(): Session | null {
+    for (const session of this.#byClient.values()) {
+      if (!session.connected && !session.subscribed && session.ids.size === 0) return session
+    }
+    return null
+  }
+
+  #noteIdle(session: Session): void {
+    const step = this.#limits.sessionExpiry / IDLE_STEPS
+    const known = session.journalledIdleMs
+    if (session.idleMs >= known && session.idleMs - known < step) return
+    session.journalledIdleMs = session.idleMs
+    sessionLog.idle(this.#out(), session.number, session.idleMs)
+  }
+
+  #out(): ByteWriter {
+    if (this.#changes.length === 0) sessionLog.begin(this.#changes)
+    return this.#changes
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * Hot-path counts of the broker: plain numbers, read at scrape. Counters are since this start. The gauges among them
+ * are also what the gate checks its totals against, so that no number is kept twice.
+ */
+import { LatencyHistogram } from '../shared/latency-histogram.ts'
+import { CLOSE_REASONS, type CloseReason, REFUSE_REASONS, type RefuseReason } from './events.ts'
+
+/** Upper bounds of the ack latency histogram, seconds: one fsync on flash at the low end, a stalled store at the high. */
+const ACK_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
+export interface BrokerStats {
+  /** Listeners are bound and new connections are taken. */
+  accepting: boolean
+  /** Sockets, from accept to end. */
+  connections: number
+  /** Stored sessions (clean session 0), connected or not. */
+  sessions: number
+  /** QoS 2 packet ids between PUBLISH and PUBREL, in all sessions. */
+  openPacketIds: number
+  connectionsOpened: number
+  readonly connectionsRefused: Record<RefuseReason, number>
+  readonly connectionsClosed: Record<CloseReason, number>
+  /** PUBLISH packets of devices, repeats included; a message that waits counts once, on arrival. */
+  readonly messages: { qos0: number; qos1: number; qos2: number }
+  /** Payload bytes of those. */
+  messageBytes: number
+  /** QoS 2 repeats that were recognised and not stored again (I3). */
+  duplicates: number
+  /** QoS 0 messages that the spool could not take at all; those of a full stream are in its own counters. */
+  qos0Refused: number
+  /** I9: messages that no stream and no local subscription took. */
+  readonly unrouted: { accepted: number; refused: number }
+  /** Messages that wait for room in a stream (I6), their bytes, and how many of them per stream name. */
+  waitingMessages: number
+  waitingBytes: number
+  readonly waitingByStream: Map<string, number>
+  /** Taken but not acknowledged yet. */
+  unackedMessages: number
+  unackedBytes: number
+  /** Bytes read but not looked at yet, partial frames included. */
+  holdBackBytes: number
+  /** Copies of messages for local subscribers. */
+  readonly localCopies: { delivered: number; dropped: number }
+  /** Bytes of copies that wait: for their commit, for their turn, for a slow subscriber. */
+  subscriberBytes: number
+  retainedMessages: number
+  willsPublished: number
+  readonly ackSeconds: LatencyHistogram
+}
+
+export function createBrokerStats(): BrokerStats {
+  return {
+    accepting: false,
+    connections: 0,
+    sessions: 0,
+    openPacketIds: 0,
+    connectionsOpened: 0,
+    connectionsRefused: zeros(REFUSE_REASONS),
+    connectionsClosed: zeros(CLOSE_REASONS),
+    messages: { qos0: 0, qos1: 0, qos2: 0 },
+    messageBytes: 0,
+    duplicates: 0,
+    qos0Refused: 0,
+    unrouted: { accepted: 0, refused: 0 },
+    waitingMessages: 0,
+    waitingBytes: 0,
+    waitingByStream: new Map(),
+    unackedMessages: 0,
+    unackedBytes: 0,
+    holdBackBytes: 0,
+    localCopies: { delivered: 0, dropped: 0 },
+    subscriberBytes: 0,
+    retainedMessages: 0,
+    willsPublished: 0,
+    ackSeconds: new LatencyHistogram(ACK_BUCKETS_SECONDS),
+  }
+}
+
+function zeros<K extends string>(keys: readonly K[]): Record<K, number> {
+  return Object.fromEntries(keys.map((key) => [key, 0])) as Record<K, number>
+}

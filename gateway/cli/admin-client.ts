@@ -1,0 +1,127 @@
+/** The admin server's API as commands use it (observe/admin/routes.ts). Never prints the token. */
+import type {
+  DeadLetterAdmin,
+  DeadLetterChange,
+  DeadLetterPage,
+  DeadLetterSelection,
+  RecordPage,
+  StreamAdmin,
+} from '../observe/admin/actions.ts'
+import type { Status } from '../observe/status.ts'
+import { CliError, EXIT } from './exit.ts'
+import { type JsonAnswer, requestJson } from './json-request.ts'
+
+/** A requeue or purge of many is one commit, but a slow disk may take its time. */
+const TIMEOUT_MS = 30_000
+/** Ids in one request, as the server takes them. */
+const MAX_IDS = 1_000
+
+/** Nobody answers at that address: the gateway does not run, or its admin server is elsewhere. */
+export class NotRunningError extends Error {
+  override readonly name = 'NotRunningError'
+}
+
+export class AdminClient {
+  readonly #url: string
+  readonly #token: string | null
+  readonly deadLetters: DeadLetterAdmin
+  readonly streams: StreamAdmin
+
+  /** @param url without path, `http://127.0.0.1:9464` */
+  constructor(url: string, token: string | null) {
+    this.#url = url
+    this.#token = token
+    this.deadLetters = {
+      list: async ({ stream, after, limit }) => {
+        const query = new URLSearchParams({
+          stream,
+          limit: String(limit),
+          ...(after === null ? {} : { after }),
+        })
+        return (await this.#ask('GET', `/api/dead-letters?${query.toString()}`)) as DeadLetterPage
+      },
+      requeue: (selection) => this.#change('/api/dead-letters/requeue', selection),
+      purge: (selection) => this.#change('/api/dead-letters/purge', selection),
+    }
+    this.streams = {
+      drainTo: async (stream, sink) => {
+        await this.#ask('POST', `/api/streams/${encodeURIComponent(stream)}/drain`, { sink })
+      },
+      records: async (stream, after) => {
+        const query = after === null ? '' : `?${new URLSearchParams({ after }).toString()}`
+        return (await this.#ask(
+          'GET',
+          `/api/streams/${encodeURIComponent(stream)}/records${query}`,
+        )) as RecordPage
+      },
+    }
+  }
+
+  get url(): string {
+    return this.#url
+  }
+
+  async status(): Promise<Status> {
+    return (await this.#ask('GET', '/api/status')) as Status
+  }
+
+  async retrySink(name: string): Promise<void> {
+    await this.#ask('POST', `/api/sinks/${encodeURIComponent(name)}/retry`, {})
+  }
+
+  async newSpoolId(): Promise<string> {
+    const { spoolId } = (await this.#ask('POST', '/api/spool/new-id', {})) as { spoolId: string }
+    return spoolId
+  }
+
+  /** Many ids go in several requests; each is durable by itself. */
+  async #change(path: string, { stream, ids }: DeadLetterSelection): Promise<DeadLetterChange> {
+    if (ids === 'all') return (await this.#ask('POST', path, { stream, all: true })) as DeadLetterChange
+    let total: DeadLetterChange = { changed: 0, skipped: [] }
+    for (let from = 0; from < ids.length; from += MAX_IDS) {
+      const part = { stream, ids: ids.slice(from, from + MAX_IDS) }
+      const { changed, skipped } = (await this.#ask('POST', path, part)) as DeadLetterChange
+      total = { changed: total.changed + changed, skipped: [...total.skipped, ...skipped] }
+    }
+    return total
+  }
+
+  async #ask(method: 'GET' | 'POST', path: string, body?: object): Promise<unknown> {
+    const text = body === undefined ? null : JSON.stringify(body)
+    const headers: Record<string, string> = { accept: 'application/json' }
+    if (this.#token !== null) headers['authorization'] = `Bearer ${this.#token}`
+    if (text !== null) {
+      headers['content-type'] = 'application/json'
+      headers['content-length'] = String(Buffer.byteLength(text))
+    }
+    const url = new URL(path, this.#url)
+    let answer: JsonAnswer
+    try {
+      answer = await requestJson({ method, url, headers, body: text, timeoutMs: TIMEOUT_MS })
+    } catch (error) {
+      throw connectionError(this.#url, error)
+    }
+    if (answer.status >= 200 && answer.status < 300 && answer.body !== undefined) return answer.body
+    throw new CliError(EXIT.failed, `${this.#url} says: ${answerText(answer)}`)
+  }
+}
+
+function connectionError(url: string, error: unknown): Error {
+  // localhost has several addresses, and Node tries them all.
+  const [first] = error instanceof AggregateError ? (error.errors as unknown[]) : [error]
+  const code = first instanceof Error && 'code' in first ? first.code : null
+  if (code === 'ECONNREFUSED') return new NotRunningError(`nothing listens on ${url}`)
+  const why = first instanceof Error ? first.message : String(first)
+  return new CliError(EXIT.failed, `cannot talk to ${url}: ${why}`, error)
+}
+
+function answerText({ status, body }: JsonAnswer): string {
+  const error = typeof body === 'object' && body !== null && 'error' in body ? body.error : null
+  if (typeof error !== 'object' || error === null || !('message' in error))
+    return `status ${status}; is that a Sluice gateway?`
+  const hint =
+    status === 401
+      ? ' (the configuration that this command reads has admin.token; name it with --config)'
+      : ''
+  return `${String(error.message)}${hint}`
+}

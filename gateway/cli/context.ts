@@ -1,0 +1,104 @@
+/**
+ * What commands need of the outside, and the one place where they are wired to the gateway. Everything heavy is imported
+ * when it is used, so that `sluice --help` is quick and a command line for a stopped box does not load the broker.
+ */
+import { relative } from 'node:path'
+import type { Config } from '../config/config.ts'
+import type { DeadLetterAdmin, StreamAdmin } from '../observe/admin/actions.ts'
+import type { Status } from '../observe/status.ts'
+
+export interface RunningGateway {
+  /** Where devices connect, as bound. */
+  readonly addresses: ReadonlyArray<{ readonly host: string; readonly port: number }>
+  readonly adminUrl: string
+  readonly gatewayId: string
+  stop(deadlineMs: number): Promise<void>
+}
+
+/** The spool of a gateway that is not running. Opening it takes the folder's lock; {@link close} gives it back. */
+export interface OfflineSpool {
+  status(): Promise<Status>
+  readonly deadLetters: DeadLetterAdmin
+  readonly streams: StreamAdmin
+  newSpoolId(): Promise<string>
+  /** Reads every pending block and checks it. */
+  verify(): Promise<VerifyReport>
+  close(): Promise<void>
+}
+
+export interface VerifyReport {
+  readonly blocks: number
+  /** Blocks between head and next seq that are not there or damaged. */
+  readonly missing: number
+  /** What was damaged and where it was kept, one sentence each (I7). */
+  readonly damage: readonly string[]
+}
+
+export interface Output {
+  readonly isTTY?: boolean
+  write(text: string): unknown
+}
+
+export interface CliContext {
+  readonly env: NodeJS.ProcessEnv
+  readonly cwd: string
+  /** How this program was called, for advice: `sluice`, `node dist/gateway/main.js`. */
+  readonly command: string
+  readonly stdin: NodeJS.ReadStream
+  readonly stdout: Output
+  readonly stderr: Output
+  startGateway(config: Config): Promise<RunningGateway>
+  openOffline(config: Config): Promise<OfflineSpool>
+  setPassword(path: string, user: string, password: string): Promise<'added' | 'changed'>
+  removeUser(path: string, user: string): Promise<boolean>
+  /** Calls back at each SIGTERM, SIGINT and SIGHUP until the returned function is called. */
+  onStopSignal(listener: (signal: string) => void): () => void
+  /** Ends the process now, whatever is open. */
+  exit(code: number): void
+}
+
+/** The context of this process. */
+export function processContext(): CliContext {
+  return {
+    env: process.env,
+    cwd: process.cwd(),
+    command: calledAs(process.argv[1] ?? ''),
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    startGateway: async (config) => {
+      const { startGateway } = await import('../gateway.ts')
+      return startGateway(config)
+    },
+    openOffline: async (config) => {
+      const { openOffline } = await import('../offline.ts')
+      return openOffline(config)
+    },
+    setPassword: async (path, user, password) => {
+      const file = await import('../broker/auth/password-file.ts')
+      return file.setPassword(path, user, password)
+    },
+    removeUser: async (path, user) => {
+      const file = await import('../broker/auth/password-file.ts')
+      return file.removeUser(path, user)
+    },
+    onStopSignal,
+    exit: (code) => process.exit(code),
+  }
+}
+
+/** A link in a bin folder is on the PATH; the built file is not. */
+function calledAs(script: string): string {
+  if (!script.endsWith('.js')) return 'sluice'
+  const path = relative(process.cwd(), script)
+  return `node ${path.startsWith('..') ? script : path}`
+}
+
+/** SIGHUP too: a closed terminal is a stop, and a stop is better than a kill. */
+function onStopSignal(listener: (signal: string) => void): () => void {
+  const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+  for (const signal of signals) process.on(signal, listener)
+  return () => {
+    for (const signal of signals) process.off(signal, listener)
+  }
+}

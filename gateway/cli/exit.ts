@@ -1,0 +1,20 @@
+/** How commands end. */
+
+/**
+ * 0: done. 1: it failed, or was cut short. 2: wrong usage or configuration; running it again without a change gives the
+ * same. Documented in README and in `sluice --help`.
+ */
+export const EXIT = { ok: 0, failed: 1, usage: 2 } as const
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
+
+/** Ends the command with a message for a person that says what to do. */
+export class CliError extends Error {
+  override readonly name = 'CliError'
+  readonly exitCode: ExitCode
+
+  constructor(exitCode: ExitCode, message: string, cause?: unknown) {
+    super(message, { cause })
+    this.exitCode = exitCode
+  }
+}

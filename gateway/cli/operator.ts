@@ -1,0 +1,135 @@
+/**
+ * Where a command finds the gateway: the running one through its admin server, or the folder of one that is stopped.
+ */
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { type Command, Option } from 'commander'
+import type { AdminConfig, Config, Secret } from '../config/config.ts'
+import type { DeadLetterAdmin, StreamAdmin } from '../observe/admin/actions.ts'
+import type { Status } from '../observe/status.ts'
+import { errorMessage } from '../shared/errors.ts'
+import { hostAndPort } from '../shared/hosts.ts'
+import { AdminClient, NotRunningError } from './admin-client.ts'
+import type { CliContext, OfflineSpool } from './context.ts'
+import { CliError, EXIT } from './exit.ts'
+import { type ConfigFlag, loadFlagged, withConfig } from './options.ts'
+
+export interface OperatorFlags extends ConfigFlag {
+  readonly url?: string
+}
+
+export function withOperator(command: Command): Command {
+  return withConfig(command).addOption(
+    new Option(
+      '--url <url>',
+      "address of the gateway's admin server (default: from the configuration)",
+    ).argParser((input) => {
+      if (!URL.canParse(input) || !/^https?:$/.test(new URL(input).protocol))
+        throw new CliError(EXIT.usage, `--url wants http://host:port, got ${JSON.stringify(input)}`)
+      return input
+    }),
+  )
+}
+
+/** What can be asked of a gateway whether it runs or not. */
+export interface Operator {
+  status(): Promise<Status>
+  readonly deadLetters: DeadLetterAdmin
+  readonly streams: StreamAdmin
+  newSpoolId(): Promise<string>
+}
+
+export type Found =
+  | { readonly kind: 'running'; readonly operator: AdminClient }
+  | { readonly kind: 'stopped'; readonly operator: OfflineSpool }
+
+/** Finds the gateway, lets `work` have it, and gives the folder of a stopped one back. */
+export async function withGateway<T>(
+  flags: OperatorFlags,
+  context: CliContext,
+  work: (found: Found, config: Config) => Promise<T>,
+): Promise<T> {
+  const { config } = await loadFlagged(flags, context)
+  const client = await adminClient(flags, config)
+  if (client !== null) {
+    try {
+      await client.status()
+    } catch (error) {
+      if (!(error instanceof NotRunningError)) throw error
+      if (flags.url !== undefined) throw new CliError(EXIT.failed, error.message, error)
+      return withOffline(config, context, work, client.url)
+    }
+    return work({ kind: 'running', operator: client }, config)
+  }
+  return withOffline(config, context, work, null)
+}
+
+/** The running gateway, for what only that can do. */
+export async function runningGateway(flags: OperatorFlags, context: CliContext): Promise<AdminClient> {
+  const { config } = await loadFlagged(flags, context)
+  const client = await adminClient(flags, config)
+  if (client === null)
+    throw new CliError(EXIT.usage, 'admin.port is 0: name the address of the gateway with --url')
+  return client
+}
+
+/** The folder of a gateway that must not run. */
+export async function withStoppedGateway<T>(
+  flags: ConfigFlag,
+  context: CliContext,
+  work: (spool: OfflineSpool) => Promise<T>,
+): Promise<T> {
+  const { config } = await loadFlagged(flags, context)
+  return withOffline(config, context, ({ operator }) => work(operator as OfflineSpool), null)
+}
+
+async function withOffline<T>(
+  config: Config,
+  context: CliContext,
+  work: (found: Found, config: Config) => Promise<T>,
+  triedUrl: string | null,
+): Promise<T> {
+  const { dataDir } = config.gateway
+  const tried = triedUrl === null ? '' : `nothing listens on ${triedUrl}, and `
+  // Opening would create it.
+  if (!existsSync(dataDir))
+    throw new CliError(
+      EXIT.failed,
+      `${tried}there is no data folder ${dataDir}; name the configuration with --config`,
+    )
+  let spool: OfflineSpool
+  try {
+    spool = await context.openOffline(config)
+  } catch (error) {
+    const why = errorMessage(error)
+    throw new CliError(EXIT.failed, `${tried}${dataDir} cannot be opened: ${why}`, error)
+  }
+  try {
+    return await work({ kind: 'stopped', operator: spool }, config)
+  } finally {
+    await spool.close()
+  }
+}
+
+async function adminClient({ url }: OperatorFlags, { admin }: Config): Promise<AdminClient | null> {
+  const address = url ?? adminUrl(admin)
+  return address === null ? null : new AdminClient(address, await readSecret(admin.token))
+}
+
+/** Where the admin server of this configuration answers; null if its port was left to chance. */
+export function adminUrl({ host, port }: AdminConfig): string | null {
+  if (port === 0) return null
+  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return `http://${hostAndPort(reachable, port)}`
+}
+
+async function readSecret(secret: Secret | null): Promise<string | null> {
+  if (secret === null) return null
+  if ('value' in secret) return secret.value
+  try {
+    return (await readFile(secret.file, 'utf8')).replace(/\r?\n$/, '')
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error'
+    throw new CliError(EXIT.failed, `admin.token: ${secret.file} cannot be read (${code})`, error)
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * The command line: joins the commands, turns errors into a message and an exit code. Every command's work is imported
+ * when it is called.
+ */
+import { Command, CommanderError } from 'commander'
+import { ConfigError } from '../config/problems.ts'
+import { errorMessage } from '../shared/errors.ts'
+import { VERSION } from '../version.ts'
+import { checkCommand } from './check.ts'
+import type { CliContext } from './context.ts'
+import { deadLettersCommand } from './dead-letters.ts'
+import { CliError, EXIT, type ExitCode } from './exit.ts'
+import { passwdCommand } from './passwd.ts'
+import { sinksCommand } from './sinks.ts'
+import { spoolCommand } from './spool.ts'
+import { startCommand } from './start.ts'
+import { statusCommand } from './status.ts'
+import { streamsCommand } from './streams.ts'
+import { plain } from './words.ts'
+
+const HELP = `
+Without --config the defaults are in effect; variables SLUICE__… change single keys of either.
+Exit codes: 0 done; 1 failed, or stopped the hard way; 2 wrong usage or configuration.`
+
+/** Runs one command line. `args`: without node and script. Resolves with the exit code; never rejects. */
+export async function runCli(args: readonly string[], context: CliContext): Promise<ExitCode> {
+  let code: ExitCode = EXIT.ok
+  const program = new Command('sluice')
+    .description('IoT telemetry gateway: MQTT in, a durable store-and-forward spool, HTTP out.')
+    .version(VERSION)
+    .addHelpText('after', HELP)
+  const done = (result: ExitCode): void => {
+    code = result
+  }
+  for (const make of COMMANDS) program.addCommand(make(context, done))
+  confine(program, context)
+  try {
+    await program.parseAsync([...args], { from: 'user' })
+    return code
+  } catch (error) {
+    return report(error, context)
+  }
+}
+
+export type Done = (code: ExitCode) => void
+
+const COMMANDS: ReadonlyArray<(context: CliContext, done: Done) => Command> = [
+  startCommand,
+  checkCommand,
+  statusCommand,
+  passwdCommand,
+  sinksCommand,
+  deadLettersCommand,
+  spoolCommand,
+  streamsCommand,
+]
+
+/** Commander ends the process and writes to it; here it throws and writes to the context, in every subcommand. */
+function confine(command: Command, context: CliContext): void {
+  command.exitOverride().configureOutput({
+    writeOut: (text) => void context.stdout.write(text),
+    writeErr: (text) => void context.stderr.write(text),
+  })
+  command.showHelpAfterError('(sluice --help lists the commands)')
+  for (const sub of command.commands) confine(sub, context)
+}
+
+function report(error: unknown, { stderr }: CliContext): ExitCode {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
+  if (error instanceof ConfigError) {
+    stderr.write(`sluice: the configuration is refused\n${plain(error.message)}\n`)
+    return EXIT.usage
+  }
+  const message = errorMessage(error)
+  stderr.write(`sluice: ${plain(message)}\n`)
+  return error instanceof CliError ? error.exitCode : EXIT.failed
+}

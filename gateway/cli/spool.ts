@@ -1,0 +1,35 @@
+/** `sluice spool`: what an operator does about the spool folder. */
+import { Command } from 'commander'
+import type { CliContext } from './context.ts'
+import { EXIT } from './exit.ts'
+import { type OperatorFlags, withGateway, withOperator, withStoppedGateway } from './operator.ts'
+import { type ConfigFlag, withConfig } from './options.ts'
+import type { Done } from './program.ts'
+import { count, plainLine } from './words.ts'
+
+export function spoolCommand(context: CliContext, done: Done): Command {
+  const spool = new Command('spool').description('what to do about the spool folder')
+  spool.addCommand(
+    withOperator(new Command('new-id'))
+      .description(
+        'number new records under a fresh spool id: after a restore from a backup, or a cloned box',
+      )
+      .action(async (flags: OperatorFlags) => {
+        const id = await withGateway(flags, context, ({ operator }) => operator.newSpoolId())
+        context.stdout.write(`new spool id ${id}; what waits under older ids is delivered first\n`)
+        done(EXIT.ok)
+      }),
+  )
+  spool.addCommand(
+    withConfig(new Command('verify'))
+      .description('check every pending block of a stopped gateway; exit code 1 if something is missing')
+      .action(async (flags: ConfigFlag) => {
+        const report = await withStoppedGateway(flags, context, (stopped) => stopped.verify())
+        for (const line of report.damage) context.stdout.write(`damage: ${plainLine(line)}\n`)
+        const verdict = report.missing === 0 ? 'all there' : `${count(report.missing)} missing or damaged`
+        context.stdout.write(`${count(report.blocks)} blocks checked: ${verdict}\n`)
+        done(report.missing === 0 ? EXIT.ok : EXIT.failed)
+      }),
+  )
+  return spool
+}

@@ -1,0 +1,108 @@
+/**
+ * `sluice start`: runs the gateway until it is told to stop. The first signal stops it in order, within
+ * `gateway.stopTimeout`; a second one, or the deadline, ends it at once. Either way nothing acknowledged is lost (I1).
+ */
+import { Command } from 'commander'
+import type { Config } from '../config/config.ts'
+import type { CliContext, RunningGateway } from './context.ts'
+import { EXIT, type ExitCode } from './exit.ts'
+import { firstSteps, shellWord } from './first-steps.ts'
+import { type ConfigFlag, loadFlagged, withConfig } from './options.ts'
+import type { Done } from './program.ts'
+
+/** fsync, deflate, compaction and password hashing share libuv's pool. */
+export const MIN_POOL_THREADS = 8
+
+interface StartFlags extends ConfigFlag {
+  readonly hint: boolean
+}
+
+export function startCommand(context: CliContext, done: Done): Command {
+  return withConfig(new Command('start'))
+    .description('run the gateway')
+    .option('--no-hint', 'do not print how to publish a first reading')
+    .action(async (flags: StartFlags) => done(await start(flags, context)))
+}
+
+async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> {
+  const { config } = await loadFlagged(flags, context)
+  const advice = poolAdvice(context.env)
+  if (advice !== null) context.stderr.write(`warning: ${advice}\n`)
+  const signals = watchSignals(context, config.gateway.stopTimeout)
+  try {
+    const gateway = await context.startGateway(config)
+    if (flags.hint && !signals.stopping)
+      context.stderr.write(firstSteps(config, gateway, statusCommand(flags, context)))
+    await signals.first
+    await stop(gateway, config, context)
+    return EXIT.ok
+  } finally {
+    signals.forget()
+  }
+}
+
+/** The rest of the deadline is for what the stages do behind their own: closing the spool and the log. */
+async function stop(
+  gateway: RunningGateway,
+  { gateway: { stopTimeout } }: Config,
+  context: CliContext,
+): Promise<void> {
+  context.stderr.write('sluice: stopping; a second signal stops at once\n')
+  await gateway.stop(Math.max(0, stopTimeout - Math.min(1_000, stopTimeout / 4)))
+}
+
+function statusCommand({ config }: StartFlags, { command }: CliContext): string {
+  return `${command} status${config === undefined ? '' : ` --config ${shellWord(config)}`}`
+}
+
+interface StopSignals {
+  /** Resolves at the first signal. */
+  readonly first: Promise<void>
+  readonly stopping: boolean
+  forget(): void
+}
+
+function watchSignals(context: CliContext, stopTimeoutMs: number): StopSignals {
+  const { promise, resolve } = withResolvers()
+  let count = 0
+  let deadline: NodeJS.Timeout | null = null
+  const atOnce = (why: string): void => {
+    context.stderr.write(`sluice: stopped at once (${why}); the spool is intact\n`)
+    context.exit(EXIT.failed)
+  }
+  const off = context.onStopSignal(() => {
+    if (++count > 1) return atOnce('second signal')
+    deadline = setTimeout(() => atOnce('gateway.stopTimeout is over'), stopTimeoutMs)
+    resolve()
+  })
+  return {
+    first: promise,
+    get stopping() {
+      return count > 0
+    },
+    forget: () => {
+      off()
+      if (deadline !== null) clearTimeout(deadline)
+    },
+  }
+}
+
+/** Promise.withResolvers came with Node 22. */
+function withResolvers(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve: () => void = () => undefined
+  const promise = new Promise<void>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}
+
+/**
+ * Node reads UV_THREADPOOL_SIZE when the pool first works, and its ES module loader uses the pool before the first line of
+ * ours runs. So it cannot be set from here; main.ts' first line sets it for `sluice`, the unit and the image do for theirs.
+ */
+export function poolAdvice(env: NodeJS.ProcessEnv): string | null {
+  // As libuv reads it: what is no number counts as 1.
+  const threads = Math.max(1, Number.parseInt(env['UV_THREADPOOL_SIZE'] ?? '4', 10) || 0)
+  if (threads >= MIN_POOL_THREADS) return null
+  return `fsync, compression and password hashing share ${threads} threads; set UV_THREADPOOL_SIZE=${MIN_POOL_THREADS} in the environment`
+}

@@ -1,0 +1,134 @@
+/** The status document as text for a person. Pure. Words that came from elsewhere are made harmless for terminals. */
+import type { DeliveryStatus, SinkStatus, Status, StreamStatus } from '../observe/status.ts'
+import { bytes, count, plainLine, span, table } from './words.ts'
+
+/** Ends with a line feed. */
+export function statusText(status: Status): string {
+  const parts = [heading(status), spoolText(status), streamsText(status)]
+  if (status.sinks.length > 0) parts.push(sinksText(status))
+  if (status.broker !== null) parts.push(brokerText(status))
+  const attention = attentionText(status)
+  if (attention !== null) parts.push(attention)
+  return `${parts.join('\n\n')}\n`
+}
+
+function heading({ gateway, version, uptimeSeconds, accepting, clockSet }: Status): string {
+  const state =
+    uptimeSeconds === null
+      ? 'stopped'
+      : `up ${span(uptimeSeconds)}, ${accepting ? 'accepting messages' : 'NOT accepting messages'}`
+  return `gateway ${gateway} (sluice ${version}): ${state}${clockSet ? '' : ', clock not set'}`
+}
+
+function spoolText({ spool }: Status): string {
+  const state = spool.why === null ? spool.state : `${spool.state} (${plainLine(spool.why)})`
+  const verified = spool.verified === null ? '' : spool.verified ? ', verified' : ', DAMAGED'
+  return `spool ${spool.id}: ${state}${verified}; ${bytes(spool.bytes)} on disk, ${bytes(spool.freeBytes)} free`
+}
+
+function streamsText(status: Status): string {
+  const header = [
+    'STREAM',
+    'BACKLOG',
+    'OLDEST',
+    'STORED',
+    'OF',
+    'RECEIVED',
+    'DELIVERED',
+    'DEAD',
+    'DROPPED',
+    'DELIVERY',
+  ]
+  const rows = status.streams.map((stream) => [
+    stream.name,
+    count(stream.backlogRecords),
+    stream.oldestAgeSeconds === null ? '-' : span(stream.oldestAgeSeconds),
+    bytes(stream.storedBytes),
+    percent(stream.storedBytes, stream.maxBytes),
+    count(stream.counters.received),
+    count(stream.counters.delivered),
+    count(stream.deadLetters.kept),
+    count(sum(stream.counters.dropped)),
+    stream.orphaned ? 'orphaned' : status.uptimeSeconds === null ? '-' : stream.delivery.state,
+  ])
+  return table([header, ...rows])
+}
+
+function sinksText({ sinks }: Status): string {
+  const header = ['SINK', 'STATE', 'LAST SUCCESS', 'SENT', 'URL']
+  const rows = sinks.map((sink) => [
+    sink.name,
+    sink.state,
+    sink.lastSuccessAt ?? 'never',
+    bytes(sink.sentBytes),
+    plainLine(sink.url),
+  ])
+  return table([header, ...rows])
+}
+
+function brokerText({ broker }: Status): string {
+  if (broker === null) return ''
+  const { messages, unrouted } = broker
+  const lines = [
+    `devices: ${count(broker.connections)} connected, ${count(broker.sessions)} sessions, on ${broker.listeners.join(', ')}`,
+    `messages since the start: ${count(messages.qos0)} QoS 0, ${count(messages.qos1)} QoS 1, ${count(messages.qos2)} QoS 2`,
+  ]
+  if (unrouted.accepted + unrouted.refused > 0)
+    lines.push(
+      `unrouted: ${count(unrouted.accepted)} accepted, ${count(unrouted.refused)} refused (no stream takes them)`,
+    )
+  return lines.join('\n')
+}
+
+/** Everything that somebody should do something about; null: nothing. */
+function attentionText(status: Status): string | null {
+  const lines = [
+    ...status.spool.damage.map((text) => `damage: ${plainLine(text)}`),
+    ...status.sinks.flatMap((sink) => troubleOfSink(sink)),
+    ...status.streams.flatMap((stream) => troubleOfStream(stream)),
+  ]
+  return lines.length === 0 ? null : lines.map((line) => `! ${line}`).join('\n')
+}
+
+function troubleOfSink(sink: SinkStatus): string[] {
+  return sink.state === 'ok' ? [] : [`sink ${sink.name} ${deliveryText(sink)}`]
+}
+
+function troubleOfStream(stream: StreamStatus): string[] {
+  const { name, counters, delivery } = stream
+  const lines: string[] = []
+  if (delivery.state !== 'ok') lines.push(`stream ${name} ${deliveryText(delivery)}`)
+  if (stream.orphaned && stream.backlogRecords > 0)
+    lines.push(
+      `stream ${name} is orphaned: no configuration names it, ${count(stream.backlogRecords)} records wait`,
+    )
+  if (stream.waitingMessages > 0)
+    lines.push(`stream ${name} is full: ${count(stream.waitingMessages)} messages wait for room`)
+  if (stream.parked > 0)
+    lines.push(`stream ${name}: the sink refused ${count(stream.parked)} records; they are parked`)
+  if (stream.deadLetters.kept > 0)
+    lines.push(
+      `stream ${name}: ${count(stream.deadLetters.kept)} dead letters (sluice dead-letters list --stream ${name})`,
+    )
+  const dropped = Object.entries(counters.dropped).filter(([, records]) => records > 0)
+  if (dropped.length > 0)
+    lines.push(
+      `stream ${name} dropped ${dropped.map(([reason, records]) => `${count(records)} ${reason}`).join(', ')}`,
+    )
+  return lines
+}
+
+function deliveryText({ state, since, why, nextTryAt }: DeliveryStatus): string {
+  const parts = [`is ${state}${since === null ? '' : ` since ${since}`}`]
+  if (why !== null) parts.push(plainLine(why))
+  if (nextTryAt !== null) parts.push(`next try ${nextTryAt}`)
+  return parts.join('; ')
+}
+
+function percent(part: number, whole: number): string {
+  return whole === 0 ? '-' : `${Math.round((100 * part) / whole)} %`
+}
+
+function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((total, one) => total + one, 0)
+}

@@ -1,0 +1,241 @@
+/**
+ * The environment overlay: `SLUICE__` + the key's path joined by `__`, camelCase as UPPER_SNAKE, `-` as `_`, list items by
+ * index, values parsed as YAML. It changes the configuration as it would be without it, defaults included, so
+ * `SLUICE__MQTT__LISTENERS__0__HOST` changes the default listener. A name that means no key, or two, is refused (I9 in
+ * spirit: a setting that does nothing must not pass unseen).
+ *
+ * Pure. Values are checked later, with those of the file.
+ */
+import { parseDocument } from 'yaml'
+import type { z } from 'zod'
+import { nearest } from './nearest.ts'
+import type { Origin, Problem } from './problems.ts'
+import { childOf, isMap, keyPath, type Node, nodeOf, type Path } from './walk.ts'
+
+export const ENVIRONMENT_PREFIX = 'SLUICE__'
+
+export interface Overlay {
+  readonly data: unknown
+  /** Name of the variable that set the longest part of a path, or null. */
+  variableOf(path: Path): string | null
+  readonly problems: readonly Problem[]
+}
+
+/** The variable that sets a key: `['streams', 'a-b', 'maxBytes']` is `SLUICE__STREAMS__A_B__MAX_BYTES`. */
+export function variableName(path: Path): string {
+  return ENVIRONMENT_PREFIX + path.map(encodeKey).join('__')
+}
+
+function encodeKey(key: string | number): string {
+  return String(key)
+    .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
+    .toUpperCase()
+    .replaceAll(/[^A-Z0-9]/g, '_')
+}
+
+/** Lays the environment over `data`, which is not changed. */
+export function overlayEnvironment(
+  schema: z.core.$ZodType,
+  data: unknown,
+  environment: Readonly<Record<string, string | undefined>>,
+): Overlay {
+  const problems: Problem[] = []
+  const variables = new Map<string, string>()
+  let tree: unknown = structuredClone(data ?? {})
+  for (const name of variableNames(environment)) {
+    const paths = resolve(nodeOf(schema), tree, name.slice(ENVIRONMENT_PREFIX.length), [])
+    const [path] = paths
+    if (path === undefined) problems.push(unknownName(schema, tree, name))
+    else if (paths.length > 1) problems.push(ambiguousName(name, paths))
+    else {
+      const parsed = parseValue(name, path, environment[name] ?? '')
+      if ('problem' in parsed) problems.push(parsed.problem)
+      else {
+        const outcome = setAt(nodeOf(schema), tree, path, parsed.value)
+        if (typeof outcome === 'string') problems.push(environmentProblem(name, keyPath(path), outcome))
+        else {
+          tree = outcome.value
+          variables.set(JSON.stringify(path), name)
+        }
+      }
+    }
+  }
+  return { data: tree, problems, variableOf: (path) => longest(variables, path) }
+}
+
+/** Parts of the tree that the same variable name would mean; refused even when no variable is set. */
+export function clashingNames(
+  schema: z.core.$ZodType,
+  data: unknown,
+): ReadonlyArray<{ readonly name: string; readonly first: Path; readonly second: Path }> {
+  const seen = new Map<string, Path>()
+  const clashes: Array<{ name: string; first: Path; second: Path }> = []
+  const visit = (node: Node, value: unknown, path: Path): void => {
+    const here = value === undefined ? node.fallback : value
+    if (path.length > 0) {
+      const name = variableName(path)
+      const first = seen.get(name)
+      if (first === undefined) seen.set(name, path)
+      else {
+        clashes.push({ name, first, second: path })
+        return
+      }
+    }
+    for (const key of keysOf(node, here)) {
+      const child = childOf(node, key)
+      if (child !== null) visit(nodeOf(child), read(here, key), [...path, key])
+    }
+  }
+  visit(nodeOf(schema), data, [])
+  return clashes
+}
+
+function longest(variables: ReadonlyMap<string, string>, path: Path): string | null {
+  for (let length = path.length; length > 0; length--) {
+    const name = variables.get(JSON.stringify(path.slice(0, length)))
+    if (name !== undefined) return name
+  }
+  return null
+}
+
+/** Whole sections before the keys in them, list items in order. */
+function variableNames(environment: Readonly<Record<string, string | undefined>>): string[] {
+  return Object.keys(environment)
+    .filter((name) => name.startsWith(ENVIRONMENT_PREFIX) && environment[name] !== undefined)
+    .sort((a, b) => compareNames(a.split('__'), b.split('__')))
+}
+
+function compareNames(a: readonly string[], b: readonly string[]): number {
+  for (const [index, left] of a.entries()) {
+    const right = b[index]
+    if (right === undefined) return 1
+    if (left === right) continue
+    if (/^\d+$/.test(left) && /^\d+$/.test(right)) return Number(left) - Number(right)
+    return left < right ? -1 : 1
+  }
+  return a.length - b.length
+}
+
+/** Every path that `rest` can mean. Keys that are there come before new ones. */
+function resolve(node: Node, value: unknown, rest: string, path: Path): Path[] {
+  const here = value === undefined ? node.fallback : value
+  const found: Path[] = []
+  for (const key of keysOf(node, here)) found.push(...resolveKey(node, here, key, rest, path))
+  if (found.length > 0) return found
+  const fresh = newKey(node, rest)
+  return fresh === null ? [] : resolveKey(node, here, fresh, rest, path)
+}
+
+function resolveKey(node: Node, here: unknown, key: string | number, rest: string, path: Path): Path[] {
+  const encoded = encodeKey(key)
+  const inner = [...path, key]
+  if (rest === encoded) return [inner]
+  if (!rest.startsWith(`${encoded}__`)) return []
+  const remainder = rest.slice(encoded.length + 2)
+  const child = childOf(node, key)
+  return child === null ? [] : resolve(nodeOf(child), read(here, key), remainder, inner)
+}
+
+/** Keys below a node: the schema's, or those that are there. A secret may be given by file. */
+function keysOf(node: Node, here: unknown): ReadonlyArray<string | number> {
+  if (node.type === 'section') return [...node.shape.keys()]
+  if (node.type === 'map') return isMap(here) ? Object.keys(here) : []
+  if (node.type === 'list') return Array.isArray(here) ? here.map((_, index) => index) : []
+  return node.meta.kind === 'secret' ? ['file'] : []
+}
+
+/** The key that a name would create in a map or list, or null. */
+function newKey(node: Node, rest: string): string | number | null {
+  const [first = ''] = rest.split('__', 1)
+  if (node.type === 'list') return /^(0|[1-9]\d{0,4})$/.test(first) ? Number(first) : null
+  if (node.type !== 'map' || !/^[A-Z0-9][A-Z0-9_]*$/.test(first)) return null
+  return first.toLowerCase().replaceAll('_', '-')
+}
+
+function read(container: unknown, key: string | number): unknown {
+  if (Array.isArray(container)) return typeof key === 'number' ? container[key] : undefined
+  return isMap(container) && Object.hasOwn(container, key) ? container[key] : undefined
+}
+
+/** A copy of `current` with the value at `path`, or what the path wants instead. */
+function setAt(node: Node, current: unknown, path: Path, value: unknown): { value: unknown } | string {
+  const [key, ...rest] = path
+  if (key === undefined) return { value }
+  if (node.type === 'leaf') return { value: { [key]: value } }
+  const here = current === undefined ? structuredClone(node.fallback) : current
+  const child = childOf(node, key)
+  if (child === null) return 'a key of this section'
+  const inner = setAt(nodeOf(child), read(here, key), rest, value)
+  if (typeof inner === 'string') return inner
+  if (node.type !== 'list') {
+    if (here !== undefined && here !== null && !isMap(here)) return 'a map above this key'
+    // Not a literal: __proto__ would be no own key then.
+    return { value: Object.fromEntries([...Object.entries(here ?? {}), [key, inner.value]]) }
+  }
+  const items: unknown[] = Array.isArray(here) ? [...here] : []
+  if (here !== undefined && here !== null && !Array.isArray(here)) return 'a list above this index'
+  if (Number(key) > items.length) return `an index without a hole before it, at most ${items.length}`
+  items[Number(key)] = inner.value
+  return { value: items }
+}
+
+function parseValue(name: string, path: Path, text: string): { value: unknown } | { problem: Problem } {
+  const quote = `put the value in quotation marks inside the variable: ${name}='"…"'`
+  const document = parseDocument(text, { prettyErrors: false })
+  const refuse = (got: string) => ({
+    problem: { ...environmentProblem(name, keyPath(path), 'a YAML value'), got, fix: quote },
+  })
+  if (document.errors.length > 0 || document.warnings.length > 0) return refuse('text that is not YAML')
+  if (document.comment !== null || document.commentBefore !== null || hasComment(document.contents))
+    return refuse('a text that YAML cuts at its #')
+  try {
+    return { value: document.toJS({ maxAliasCount: 100 }) }
+  } catch {
+    return refuse('a text that YAML reads as an alias')
+  }
+}
+
+function hasComment(contents: unknown): boolean {
+  return (
+    typeof contents === 'object' && contents !== null && 'comment' in contents && Boolean(contents.comment)
+  )
+}
+
+function environmentProblem(name: string, key: string, wanted: string): Problem {
+  const origin: Origin = { kind: 'environment', name }
+  return {
+    code: 'CONFIG_ENVIRONMENT',
+    origin,
+    key,
+    got: `the variable ${name}`,
+    wanted,
+    fix: 'change or remove the variable',
+  }
+}
+
+function unknownName(schema: z.core.$ZodType, tree: unknown, name: string): Problem {
+  const known: string[] = []
+  const visit = (node: Node, value: unknown, path: Path): void => {
+    if (path.length > 0) known.push(variableName(path))
+    const here = value === undefined ? node.fallback : value
+    for (const key of keysOf(node, here)) {
+      const child = childOf(node, key)
+      if (child !== null) visit(nodeOf(child), read(here, key), [...path, key])
+      else known.push(variableName([...path, key]))
+    }
+  }
+  visit(nodeOf(schema), tree, [])
+  const near = nearest(name, known)
+  return {
+    ...environmentProblem(name, '', 'a name that means a key'),
+    fix: near === null ? 'remove it, or see the configuration table for the keys' : `write ${near}`,
+  }
+}
+
+function ambiguousName(name: string, paths: readonly Path[]): Problem {
+  return {
+    ...environmentProblem(name, '', 'a name that means one key'),
+    got: `a name that means ${paths.map(keyPath).join(' and ')}`,
+    fix: 'rename one of them in the file',
+  }
+}

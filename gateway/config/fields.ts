@@ -1,0 +1,264 @@
+/**
+ * The kinds of value that a configuration key can have, as zod schemas that know how to say what they want.
+ *
+ * Every leaf carries {@link LeafMeta} in a registry: the type and unit that README's table shows, the text, whether it is
+ * a secret or a path. The loader reads it to resolve paths, the printer to write units and to hide secrets.
+ */
+import { z } from 'zod'
+import type { Secret } from './config.ts'
+import { nearest } from './nearest.ts'
+import { formatDuration, formatSize, type Parsed, parseDuration, parseSize } from './units.ts'
+
+/** One name for queues, sinks and gateways; part of ids and of HTTP header values (ingest contract). */
+export const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/
+
+/** setTimeout takes at most 2^31-1 ms; a longer wait would end at once. */
+export const MAX_TIMER_MS = 24 * 86_400_000
+
+export type LeafKind =
+  | 'size'
+  | 'duration'
+  | 'integer'
+  | 'number'
+  | 'boolean'
+  | 'text'
+  | 'name'
+  | 'choice'
+  | 'path'
+  | 'secret'
+  | 'url'
+
+export interface LeafMeta {
+  readonly kind: LeafKind
+  /** In words, as an error says it: `a size from 1KiB to 1GiB`. */
+  readonly wanted: string
+  readonly nullable: boolean
+  readonly text: string
+}
+
+export const leaves = z.registry<LeafMeta>()
+/** Texts of sections, lists and maps. */
+export const sections = z.registry<{ readonly text: string }>()
+
+/** Why a value was refused; `wanted` replaces the leaf's own words where it can be said better. */
+export interface Refusal {
+  readonly fix: string
+  readonly wanted?: string
+}
+export type LeafResult<T> = { readonly value: T } | Refusal
+
+interface LeafSpec<T> {
+  readonly kind: LeafKind
+  readonly wanted: string
+  readonly text: string
+  parse(input: unknown): LeafResult<T>
+}
+
+/** A schema for one value: everything it takes and says is in `spec`. */
+export function leaf<T>(spec: LeafSpec<T>): z.ZodType<T> {
+  return build(spec, false, (input) => spec.parse(input))
+}
+
+/** The same, or null. */
+export function nullable<T>(spec: LeafSpec<T>): z.ZodType<T | null> {
+  return build<T | null>(spec, true, (input) => (input === null ? { value: null } : spec.parse(input)))
+}
+
+function build<T>(
+  spec: Omit<LeafSpec<unknown>, 'parse'>,
+  isNullable: boolean,
+  parse: (input: unknown) => LeafResult<T>,
+): z.ZodType<T> {
+  const wanted = isNullable ? `${spec.wanted}, or null` : spec.wanted
+  const schema = z.unknown().transform((input, context): T => {
+    const result = parse(input)
+    if ('value' in result) return result.value
+    context.addIssue({ code: 'custom', message: wanted, params: { wanted, ...result } })
+    return z.NEVER
+  })
+  leaves.add(schema, { kind: spec.kind, wanted, nullable: isNullable, text: spec.text })
+  return schema
+}
+
+interface Range {
+  readonly min: number
+  readonly max?: number
+}
+
+function inRange(parsed: Parsed, { min, max }: Range, format: (value: number) => string): LeafResult<number> {
+  if ('fix' in parsed) return parsed
+  if (parsed.value < min) return { fix: `write at least ${format(min)}` }
+  if (max !== undefined && parsed.value > max) return { fix: `write at most ${format(max)}` }
+  return parsed
+}
+
+function rangeWords({ min, max }: Range, format: (value: number) => string): string {
+  return max === undefined ? `at least ${format(min)}` : `from ${format(min)} to ${format(max)}`
+}
+
+/** Bytes. */
+export function size(text: string, range: Range): LeafSpec<number> {
+  return {
+    kind: 'size',
+    wanted: `a size, bytes or KiB, MiB, GiB, ${rangeWords(range, formatSize)}`,
+    text,
+    parse: (input) => inRange(parseSize(input), range, formatSize),
+  }
+}
+
+/** ms. The default upper bound is what a timer can wait. */
+export function duration(text: string, range: Range): LeafSpec<number> {
+  const bounded = { max: MAX_TIMER_MS, ...range }
+  return {
+    kind: 'duration',
+    wanted: `a duration with ms, s, m, h or d, ${rangeWords(bounded, formatDuration)}`,
+    text,
+    parse: (input) => inRange(parseDuration(input), bounded, formatDuration),
+  }
+}
+
+export function integer(text: string, range: Range): LeafSpec<number> {
+  return {
+    kind: 'integer',
+    wanted: `a whole number, ${rangeWords(range, String)}`,
+    text,
+    parse: (input) => {
+      if (typeof input === 'string' && /^\d+$/.test(input))
+        return { fix: `write ${input} without quotation marks` }
+      if (typeof input !== 'number' || !Number.isSafeInteger(input)) return { fix: 'write a whole number' }
+      return inRange({ value: input }, range, String)
+    },
+  }
+}
+
+/** Above 0, at most 1. */
+export function share(text: string): LeafSpec<number> {
+  return {
+    kind: 'number',
+    wanted: 'a number above 0, at most 1',
+    text,
+    parse: (input) => {
+      if (typeof input === 'string' && /^\d+(\.\d+)?%$/.test(input))
+        return { fix: `write ${Number.parseFloat(input) / 100}` }
+      if (typeof input !== 'number') return { fix: 'write a number, for example 0.5' }
+      return input > 0 && input <= 1
+        ? { value: input }
+        : { fix: 'write a share such as 0.5; 1 is all of them' }
+    },
+  }
+}
+
+export function flag(text: string): LeafSpec<boolean> {
+  return {
+    kind: 'boolean',
+    wanted: 'true or false',
+    text,
+    parse: (input) => {
+      if (typeof input === 'boolean') return { value: input }
+      const word = String(input).toLowerCase()
+      if (['yes', 'on', 'y', '1', 'true'].includes(word)) return { fix: 'write true' }
+      if (['no', 'off', 'n', '0', 'false'].includes(word)) return { fix: 'write false' }
+      return { fix: 'write true or false' }
+    },
+  }
+}
+
+export function choice<const T extends string>(text: string, values: readonly T[]): LeafSpec<T> {
+  const wanted = values.length === 1 ? String(values[0]) : `one of ${values.join(', ')}`
+  return {
+    kind: 'choice',
+    wanted,
+    text,
+    parse: (input) => {
+      const found = values.find((value) => value === input)
+      if (found !== undefined) return { value: found }
+      // `warning` for warn is no typing mistake, but as clear.
+      const word = typeof input === 'string' ? input.toLowerCase() : ''
+      const near = nearest(word, values) ?? values.find((value) => word.startsWith(value))
+      return { fix: `write ${near ?? values.join(' or ')}` }
+    },
+  }
+}
+
+interface TextRule {
+  readonly kind?: LeafKind
+  readonly wanted: string
+  /** The fix, or null if the text is fine. Only called for a non-empty text without NUL. */
+  readonly check?: (input: string) => string | null
+}
+
+export function text(description: string, { kind = 'text', wanted, check }: TextRule): LeafSpec<string> {
+  return {
+    kind,
+    wanted,
+    text: description,
+    parse: (input) => {
+      if (typeof input === 'number' || typeof input === 'boolean')
+        return { fix: `put it in quotation marks: "${input}"` }
+      if (typeof input !== 'string' || input === '') return { fix: `write ${wanted}` }
+      if (input.includes('\0')) return { fix: 'remove the NUL character' }
+      const fix = check?.(input) ?? null
+      return fix === null ? { value: input } : { fix }
+    },
+  }
+}
+
+export const NAME_WORDS = 'a name of a-z, 0-9 and -, at most 63 characters, not beginning with -'
+
+export function name(description: string): LeafSpec<string> {
+  return text(description, {
+    kind: 'name',
+    wanted: NAME_WORDS,
+    check: (input) => (NAME_PATTERN.test(input) ? null : nameFix(input)),
+  })
+}
+
+/** What to write instead of a name that is none. */
+export function nameFix(input: string): string {
+  const meant = input
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9-]+/g, '-')
+    .replace(/^-+/, '')
+    .slice(0, 63)
+  return meant === '' ? 'write a name such as telemetry' : `write ${meant}`
+}
+
+/** A file or folder; a relative one counts from the configuration file's folder. */
+export function path(description: string): LeafSpec<string> {
+  return text(description, { kind: 'path', wanted: 'a path' })
+}
+
+/**
+ * A literal, or `{ file: path }`. Nothing of the value is ever repeated in an error.
+ * @param check says what is wrong with a literal, without repeating it
+ */
+export function secret(description: string, check: (value: string) => string | null): LeafSpec<Secret> {
+  const wanted = 'a text, or { file: path }'
+  return {
+    kind: 'secret',
+    wanted,
+    text: description,
+    parse: (input): LeafResult<Secret> => {
+      if (typeof input === 'string') {
+        if (input === '') return { fix: 'write the secret, or { file: path }' }
+        const fix = check(input)
+        return fix === null ? { value: { value: input } } : { fix }
+      }
+      if (typeof input === 'number' || typeof input === 'boolean')
+        return { fix: 'put it in quotation marks, so that it is read as text' }
+      if (typeof input !== 'object' || input === null) return { fix: `write ${wanted}` }
+      const keys = Object.keys(input)
+      const file: unknown = 'file' in input ? input.file : undefined
+      if (keys.length !== 1 || typeof file !== 'string' || file === '' || file.includes('\0'))
+        return { fix: 'write { file: path } with this one key' }
+      return { value: { file } }
+    },
+  }
+}
+
+/** A section: the keys in `shape` and no others; each has a default, so the section may be left out or empty. */
+export function section<Shape extends z.ZodRawShape>(text: string, shape: Shape) {
+  const schema = z.strictObject(shape)
+  sections.add(schema, { text })
+  return schema
+}

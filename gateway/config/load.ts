@@ -1,0 +1,117 @@
+/**
+ * The configuration as the gateway gets it: one YAML file, the environment over it, defaults below it, checked as a whole.
+ * Reads the file and nothing else; files that the configuration names are read by those who use them.
+ */
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import type { Config } from './config.ts'
+import { crossCheck, nameProblems } from './cross-checks.ts'
+import { clashingNames, overlayEnvironment } from './environment.ts'
+import { ConfigError, type Origin, type Problem } from './problems.ts'
+import { configSchema, rootNode } from './schema.ts'
+import { fillEmptySections, schemaProblems } from './validate.ts'
+import { keyPath, mapLeaves, type Path } from './walk.ts'
+import { readYaml, type YamlSource } from './yaml-source.ts'
+
+/** A configuration that is larger was not written by hand, and not for us. */
+const MAX_FILE_BYTES = 1024 * 1024
+
+export interface ConfigSource {
+  /** null: defaults and the environment alone. A relative one counts from `cwd`. */
+  readonly file: string | null
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Relative paths count from the file's folder; without a file, from here. */
+  readonly cwd: string
+}
+
+export interface LoadedConfig {
+  readonly config: Config
+  /** What works, but hardly as it was meant. One sentence each, beginning with the key. */
+  readonly warnings: readonly string[]
+}
+
+/** @throws ConfigError with every problem that was found */
+export function loadConfig({ file, env, cwd }: ConfigSource): LoadedConfig {
+  const source = file === null ? EMPTY : readSource(file, resolve(cwd, file))
+  const overlay = overlayEnvironment(rootNode, source.data, env)
+  const originOf = (path: Path): Origin => {
+    const name = overlay.variableOf(path)
+    return name === null ? source.placeOf(path) : { kind: 'environment', name }
+  }
+  const data = fillEmptySections(rootNode, overlay.data)
+  const clashes = clashingNames(rootNode, data).map(
+    ({ name, first, second }): Problem => ({
+      code: 'CONFIG_CONFLICT',
+      origin: originOf(second),
+      key: keyPath(second),
+      got: `a key that ${name} means, as it means ${keyPath(first)}`,
+      wanted: 'a variable name of its own for each key',
+      fix: 'rename one of the two',
+    }),
+  )
+  const early = [...overlay.problems, ...nameProblems(data, originOf), ...clashes]
+  const parsed = configSchema.safeParse(data)
+  if (!parsed.success)
+    throw new ConfigError([...early, ...schemaProblems(rootNode, data, parsed.error.issues, originOf)])
+  const { problems, warnings } = crossCheck(parsed.data, originOf)
+  if (early.length + problems.length > 0) throw new ConfigError([...early, ...problems])
+  const base = file === null ? cwd : dirname(resolve(cwd, file))
+  return { config: resolvePaths(parsed.data, base), warnings: [...warnings, ...misspelledPrefixes(env)] }
+}
+
+/** The configuration of a gateway that was told nothing. `cwd`: where its data folder is. */
+export function defaultConfig(cwd: string = process.cwd()): Config {
+  return loadConfig({ file: null, env: {}, cwd }).config
+}
+
+const EMPTY: YamlSource = { data: {}, placeOf: () => ({ kind: 'default' }) }
+
+/** @param shown the name as the user gave it, for messages */
+function readSource(shown: string, file: string): YamlSource {
+  const unreadable = (got: string, wanted: string, fix: string) =>
+    new ConfigError([
+      {
+        code: 'CONFIG_UNREADABLE',
+        origin: { kind: 'file', file: shown, line: 1, column: 1 },
+        key: '',
+        got,
+        wanted,
+        fix,
+      },
+    ])
+  let bytes: Buffer
+  try {
+    bytes = readFileSync(file)
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? String(error)
+    const fix = code === 'ENOENT' ? `create ${file}, or name another with --config` : 'make it readable'
+    throw unreadable(code === 'ENOENT' ? 'no file of this name' : `the error ${code}`, 'a readable file', fix)
+  }
+  if (bytes.length > MAX_FILE_BYTES)
+    throw unreadable(`${bytes.length} bytes`, `at most ${MAX_FILE_BYTES}`, 'name the configuration file')
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw unreadable('bytes that are not UTF-8', 'UTF-8 text', 'save it as UTF-8')
+  }
+  const result = readYaml(shown, text)
+  if ('problems' in result) throw new ConfigError(result.problems)
+  return result
+}
+
+function resolvePaths(config: Config, base: string): Config {
+  const resolved = mapLeaves(rootNode, config, (value, { kind }) => {
+    if (kind === 'path') return typeof value === 'string' ? resolve(base, value) : value
+    if (kind !== 'secret' || typeof value !== 'object' || value === null || !('file' in value)) return value
+    return { file: resolve(base, String(value.file)) }
+  })
+  return resolved as Config
+}
+
+/** `SLUICE_MQTT__…` is somebody's mistake, but the prefix is not ours alone: not an error. */
+function misspelledPrefixes(env: ConfigSource['env']): string[] {
+  return Object.keys(env)
+    .filter((name) => /^SLUICE_[A-Z]+__/.test(name))
+    .map((name) => `${name}: is not read; names begin with SLUICE__ (two underscores)`)
+}

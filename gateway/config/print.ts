@@ -1,0 +1,26 @@
+/** The effective configuration as YAML that could be loaded again, but for its secrets. Pure. */
+import { stringify } from 'yaml'
+import type { Config } from './config.ts'
+import { hideUrl } from './problems.ts'
+import { rootNode } from './schema.ts'
+import { formatDuration, formatSize } from './units.ts'
+import { mapLeaves } from './walk.ts'
+
+export const HIDDEN = '(hidden)'
+
+/** Sizes and durations with units; secrets as `(hidden)`, or the file that they are read from. */
+export function effectiveYaml(config: Config): string {
+  const shown = mapLeaves(rootNode, config, (value, { kind }) => {
+    if (value === null || value === undefined) return value
+    if (kind === 'size') return withUnit(formatSize(Number(value)))
+    if (kind === 'duration') return formatDuration(Number(value))
+    if (kind === 'url') return typeof value === 'string' ? hideUrl(value) : value
+    if (kind !== 'secret') return value
+    return typeof value === 'object' && 'file' in value ? value : HIDDEN
+  })
+  return stringify(shown, { lineWidth: 0, aliasDuplicateObjects: false })
+}
+
+function withUnit(size: string): string | number {
+  return /^\d+$/.test(size) ? Number(size) : size
+}

@@ -1,0 +1,111 @@
+/** Turns what zod found into problems that a person can mend. */
+import type { z } from 'zod'
+import { nearest } from './nearest.ts'
+import { hideUrl, type Origin, type Problem, showKind, showValue } from './problems.ts'
+import { childOf, isMap, keyPath, type Node, nodeAt, nodeOf, type Path } from './walk.ts'
+
+/** A section with more keys is not listed in full when the fix names the key that was meant. */
+const MAX_LISTED_KEYS = 12
+
+export type OriginOf = (path: Path) => Origin
+
+/** `telemetry:` with nothing below it means a section with its defaults, as long as null is no value of its own. */
+export function fillEmptySections(schema: z.core.$ZodType, data: unknown): unknown {
+  const node = nodeOf(schema)
+  if (data === null) return node.type === 'section' && !node.nullable ? {} : null
+  if (node.type === 'list') {
+    const { item } = node
+    return Array.isArray(data) ? data.map((inner) => fillEmptySections(item, inner)) : data
+  }
+  if (node.type === 'leaf' || !isMap(data)) return data
+  const entries = Object.entries(data).map(([key, inner]): [string, unknown] => {
+    const child = childOf(node, key)
+    return [key, child === null ? inner : fillEmptySections(child, inner)]
+  })
+  return Object.fromEntries(entries)
+}
+
+/** All problems that the schema finds, in the order of the file's sections. */
+export function schemaProblems(
+  schema: z.core.$ZodType,
+  data: unknown,
+  issues: readonly z.core.$ZodIssue[],
+  originOf: OriginOf,
+): Problem[] {
+  return issues.flatMap((issue) => {
+    const path = issue.path.map((key) => (typeof key === 'number' ? key : String(key)))
+    const node = nodeAt(schema, path)
+    if (issue.code === 'unrecognized_keys')
+      return issue.keys.map((key) => unknownKey([...path, key], node, originOf))
+    return [valueProblem(issue, path, node, valueAt(data, path), originOf)]
+  })
+}
+
+function valueProblem(
+  issue: z.core.$ZodIssue,
+  path: Path,
+  node: Node | null,
+  value: unknown,
+  originOf: OriginOf,
+): Problem {
+  const facts = {
+    origin: originOf(path),
+    key: keyPath(path),
+    code: value === undefined ? ('CONFIG_MISSING_KEY' as const) : ('CONFIG_BAD_VALUE' as const),
+    got: showAs(node, value),
+  }
+  if (issue.code === 'custom') {
+    const { wanted, fix } = issue.params as { wanted: string; fix: string }
+    return { ...facts, wanted, fix: value === undefined ? `add the key ${keyPath(path)}` : fix }
+  }
+  if (issue.code === 'too_small' || issue.code === 'too_big') {
+    const [wanted, fix] =
+      issue.code === 'too_small'
+        ? [`at least ${issue.minimum} item`, 'add an item, or remove the key for its default']
+        : [`at most ${issue.maximum} items`, 'remove some']
+    return { ...facts, wanted, fix }
+  }
+  const wanted = node?.type === 'list' ? 'a list' : node?.type === 'map' ? 'a map of names' : 'a map of keys'
+  const orNull = node?.nullable === true ? `${wanted}, or null` : wanted
+  const example = node?.type === 'list' ? 'write its items as [a, b] or one a line behind "- "' : null
+  return {
+    ...facts,
+    wanted: orNull,
+    fix: example ?? 'write its keys indented below it, or remove it for the default',
+  }
+}
+
+function unknownKey(path: Path, node: Node | null, originOf: OriginOf): Problem {
+  const key = String(path.at(-1))
+  const known = node?.type === 'section' ? [...node.shape.keys()] : []
+  const near = nearest(key, known)
+  return {
+    code: 'CONFIG_UNKNOWN_KEY',
+    origin: originOf(path),
+    key: keyPath(path),
+    got: 'an unknown key',
+    wanted:
+      near !== null && known.length > MAX_LISTED_KEYS
+        ? 'a key of this section'
+        : `one of ${known.join(', ')}`,
+    fix: near === null ? 'remove it, or put it into the section where it belongs' : `write ${near}`,
+  }
+}
+
+function showAs(node: Node | null, value: unknown): string {
+  if (node === null || node.type === 'map') return showKind(value)
+  if (node.type === 'section') return typeof value === 'string' ? showKind(value) : showValue(value)
+  if (node.type === 'list') return showValue(value)
+  if (node.meta.kind === 'secret') return showKind(value)
+  if (node.meta.kind === 'url' && typeof value === 'string') return showValue(hideUrl(value))
+  return showValue(value)
+}
+
+function valueAt(data: unknown, path: Path): unknown {
+  let value = data
+  for (const key of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined
+    value = (value as Record<string | number, unknown>)[key]
+  }
+  return value
+}

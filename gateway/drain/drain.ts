@@ -1,0 +1,93 @@
+/**
+ * The drain stage: brings what is durable in the spool to the sinks, at its own pace, until they acked it (I2, I4, I8,
+ * I9). Reads from queues, sends through sinks, notes what must survive a restart; owns no data of its own.
+ *
+ *   queue.ts        what it needs of the spool        ../sink/sink.ts  what it needs of a sink
+ *   sink-drain.ts   all streams of one sink: turns, waits, holds      scheduler.ts, pacer.ts, learned-limit.ts
+ *   stream-drain.ts one stream: what an answer does                   retry-policy.ts, verdicts.ts, parking.ts
+ *   stream-batches.ts  its batches and pins                           batcher.ts, refusals.ts
+ *
+ * Not here: HTTP and its answers (sink/), commits, retention and counters (spool/), logs and metrics (observe/).
+ */
+import type { HttpSinkConfig } from '../config/config.ts'
+import type { Sink } from '../sink/sink.ts'
+import { type Clock, systemClock } from './clock.ts'
+import type { EmitDrainEvent } from './events.ts'
+import type { NoteStore, StreamQueue } from './queue.ts'
+import { CONTRACT_RULES, type DrainRules } from './rules.ts'
+import { SinkDrain } from './sink-drain.ts'
+import type { SinkState } from './states.ts'
+import type { DrainStats } from './stats.ts'
+
+export interface DrainOptions {
+  readonly sinks: readonly { readonly sink: Sink; readonly config: HttpSinkConfig }[]
+  /** Streams whose sink is not among `sinks` (orphaned ones) are left alone. */
+  readonly queues: readonly StreamQueue[]
+  readonly notes: NoteStore
+  /** Id of this gateway, for people; a batch carries the one that its records were written under. */
+  readonly gateway: string
+  readonly emit: EmitDrainEvent
+  readonly clock?: Clock
+  /** 0 to 1. */
+  readonly random?: () => number
+  /** For tests: the contract's numbers. */
+  readonly rules?: Partial<DrainRules>
+}
+
+export class Drain {
+  readonly stats: DrainStats
+  readonly #sinks: readonly SinkDrain[]
+
+  constructor(options: DrainOptions) {
+    const { sinks, queues, notes, emit } = options
+    const clock = options.clock ?? systemClock()
+    const random = options.random ?? Math.random
+    const rules = { ...CONTRACT_RULES, ...options.rules }
+    this.#sinks = sinks.map(({ sink, config }) => {
+      const own = queues.filter((queue) => queue.sink === sink.name)
+      return new SinkDrain({ sink, config, queues: own, notes, rules, emit, clock, random })
+    })
+    const streams = this.#sinks.flatMap((sink) => sink.streams)
+    this.stats = {
+      sinks: Object.fromEntries(this.#sinks.map((sink) => [sink.name, sink.stats])),
+      streams: Object.fromEntries(streams.map((stream) => [stream.name, stream.stats])),
+    }
+  }
+
+  /** Takes up waits, holds and batches of the last run, and begins. */
+  async start(): Promise<void> {
+    for (const sink of this.#sinks) sink.start()
+  }
+
+  /** An orphaned stream that an operator gave to a sink. Throws a RangeError for a sink that does not exist. */
+  join(queue: StreamQueue, sink: string): void {
+    const found = this.#sinks.find(({ name }) => name === sink)
+    if (!found) throw new RangeError(`there is no sink ${sink}`)
+    const stream = found.join(queue)
+    this.stats.streams[stream.name] = stream.stats
+  }
+
+  /** How delivery stands, per sink and per stream of it. */
+  sinkStates(): readonly SinkState[] {
+    return this.#sinks.map((sink) => sink.state())
+  }
+
+  /**
+   * `sluice sinks retry`: tries at once what waits or is held. Only a Retry-After is kept. A stream held because its
+   * sink refuses everything gets one full round of halving without the limit on parked records.
+   * Throws a RangeError for a sink that does not exist.
+   */
+  retryNow(sink: string): void {
+    const found = this.#sinks.find(({ name }) => name === sink)
+    if (!found) throw new RangeError(`there is no sink ${sink}`)
+    found.retryNow()
+  }
+
+  /**
+   * Begins nothing new; requests in progress have `deadlineMs` from now before they are cut off. What is not settled
+   * by then stays pinned and is sent again at the next start (I4). Resolves when all is quiet.
+   */
+  async stop(deadlineMs: number): Promise<void> {
+    await Promise.all(this.#sinks.map((sink) => sink.stop(deadlineMs)))
+  }
+}

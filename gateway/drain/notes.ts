@@ -1,0 +1,132 @@
+/**
+ * What the drain remembers across restarts, as small durable notes: what is left of a Retry-After, holds, and the
+ * learned batch limit. Encodes, decodes, and survives notes that it does not understand. Serves I8.
+ */
+import type { Clock } from './clock.ts'
+import type { Acceptance } from './parking.ts'
+import type { NoteStore } from './queue.ts'
+import type { HoldReason } from './retry-policy.ts'
+
+export interface HoldNote {
+  readonly reason: HoldReason
+  readonly status: number | null
+  readonly detail: string
+  /** Wall clock, ms. */
+  readonly sinceMs: number
+  /** The stream whose answer it was; null: a stream's own hold. */
+  readonly stream: string | null
+  /** Which parked records are ripe, for `dead-letters-full`. */
+  readonly accepted: Acceptance | null
+}
+
+/** A wait that a sink asked for, with both clocks of its beginning. */
+interface WaitNote {
+  readonly waitMs: number
+  readonly bootId: string | null
+  readonly monotonicMs: number
+  readonly wallMs: number
+}
+
+const HOLD_REASONS: readonly string[] = ['answer', 'malformed', 'clone', 'refusals', 'dead-letters-full']
+
+export class DrainNotes {
+  readonly #store: NoteStore
+  readonly #clock: Clock
+  readonly #keep: (stored: Promise<void>) => void
+
+  /** `keep` takes the promise of each note to its end. */
+  constructor(store: NoteStore, clock: Clock, keep: (stored: Promise<void>) => void) {
+    this.#store = store
+    this.#clock = clock
+    this.#keep = keep
+  }
+
+  setWait(sink: string, waitMs: number | null): void {
+    if (waitMs === null) return this.#set(`drain/wait/${sink}`, null)
+    const note: WaitNote = { waitMs, ...this.#stamp(), wallMs: this.#clock.wallMs() }
+    this.#set(`drain/wait/${sink}`, note)
+  }
+
+  /**
+   * What is left of the wait, ms, at most `maxMs`; 0: none. After a reboot, and where the system does not tell boots
+   * apart, it is the full wait again: the monotonic clock started anew and the wall clock may be wrong.
+   */
+  waitLeftMs(sink: string, maxMs: number): number {
+    const note = this.#get(`drain/wait/${sink}`)
+    const { waitMs } = note ?? {}
+    if (!isTime(waitMs)) return 0
+    return Math.min(maxMs, Math.max(0, waitMs - (this.#passedMs(note) ?? 0)))
+  }
+
+  setHold(sink: string, stream: string | null, hold: HoldNote | null): void {
+    this.#set(holdKey(sink, stream), hold && { ...hold, ...this.#stamp() })
+  }
+
+  /** How long the noted hold has lasted, ms, as far as is known: within this boot. */
+  heldMs(sink: string, stream: string | null): number {
+    return this.#passedMs(this.#get(holdKey(sink, stream))) ?? 0
+  }
+
+  hold(sink: string, stream: string | null): HoldNote | null {
+    const note = this.#get(holdKey(sink, stream))
+    if (note === null || !HOLD_REASONS.includes(String(note['reason']))) return null
+    const { status, detail, sinceMs, accepted } = note
+    return {
+      reason: note['reason'] as HoldReason,
+      status: typeof status === 'number' ? status : null,
+      detail: typeof detail === 'string' ? detail : '',
+      sinceMs: isTime(sinceMs) ? sinceMs : this.#clock.wallMs(),
+      stream: typeof note['stream'] === 'string' ? note['stream'] : null,
+      accepted: isAcceptance(accepted) ? accepted : null,
+    }
+  }
+
+  setBatchBytes(sink: string, bytes: number | null): void {
+    this.#set(`drain/batch-bytes/${sink}`, bytes === null ? null : { bytes })
+  }
+
+  batchBytes(sink: string): number | null {
+    const bytes = this.#get(`drain/batch-bytes/${sink}`)?.['bytes']
+    return isTime(bytes) ? bytes : null
+  }
+
+  #stamp(): { readonly bootId: string | null; readonly monotonicMs: number } {
+    return { bootId: this.#clock.bootId, monotonicMs: this.#clock.monotonicMs() }
+  }
+
+  /** Since the note was made, ms; null: not known, there was a reboot, or boots cannot be told apart. */
+  #passedMs(note: Readonly<Record<string, unknown>> | null): number | null {
+    const { bootId, monotonicMs } = note ?? {}
+    const passedMs = isTime(monotonicMs) ? this.#clock.monotonicMs() - monotonicMs : -1
+    const isSameBoot = typeof bootId === 'string' && bootId === this.#clock.bootId
+    return isSameBoot && passedMs >= 0 ? passedMs : null
+  }
+
+  #get(key: string): Readonly<Record<string, unknown>> | null {
+    try {
+      const note: unknown = JSON.parse(this.#store.get(key) ?? 'null')
+      return typeof note === 'object' && note !== null ? (note as Record<string, unknown>) : null
+    } catch {
+      return null
+    }
+  }
+
+  #set(key: string, note: object | null): void {
+    this.#keep(this.#store.set(key, note === null ? null : JSON.stringify(note)))
+  }
+}
+
+/** Names are `[a-z0-9-]`: a slash cannot be part of one. */
+function holdKey(sink: string, stream: string | null): string {
+  return stream === null ? `drain/hold/${sink}` : `drain/hold/${sink}/${stream}`
+}
+
+function isTime(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0
+}
+
+function isAcceptance(value: unknown): value is Acceptance {
+  if (typeof value !== 'object' || value === null) return false
+  const { spoolId, seq } = value as Readonly<Record<string, unknown>>
+  return typeof spoolId === 'string' && typeof seq === 'number'
+}

@@ -1,0 +1,131 @@
+/**
+ * What the drain needs of the spool: one durable queue per stream, and all that the drain knows of it.
+ *
+ * Mutations (`pin`, `settle`, `split`, `returnParked`) change the queue's state at once, in memory, and resolve when
+ * the commit that carries them is fsynced. Mutations made in one synchronous run ride in one commit.
+ */
+
+/** A run of consecutive seqs that is stored together: a block, or one record that was returned to its place. */
+export interface Run {
+  readonly spoolId: string
+  readonly firstSeq: number
+  readonly recordCount: number
+  /** Uncompressed NDJSON bytes of these records; of a partly settled block, its share by count. */
+  readonly rawBytes: number
+  /** When its oldest record was received, ms since the epoch. */
+  readonly receivedAtMs: number
+}
+
+/** The records of one identity from `firstSeq` to `lastSeq` that are still pending; not every seq need exist. */
+export interface Bounds {
+  readonly spoolId: string
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly recordCount: number
+}
+
+/** The durable note of the batch in flight. */
+export interface Pin extends Bounds {
+  /** Last seq of the batch as it was before it was split; equal to `lastSeq` if it was not. */
+  readonly outerLastSeq: number
+  /** Value of `Sluice-Gap`, fixed per batch, or null. */
+  readonly gaps: string | null
+  readonly encoding: 'gzip' | 'identity'
+}
+
+/** A pinned batch as read from disk. */
+export interface LoadedBatch {
+  readonly pin: Pin
+  readonly body: readonly Uint8Array[]
+  readonly bodyBytes: number
+  readonly rawBytes: number
+  /** CRC-32 of the uncompressed body. */
+  readonly crc32: number
+  /** Seqs in the batch, ascending. Costs O(records): for answers that name records. */
+  seqs(): number[]
+  /** One record's NDJSON line, LF included. Inflates at most one block. */
+  line(seq: number): Promise<Uint8Array>
+}
+
+export interface Refusal {
+  readonly seq: number
+  readonly status: number | null
+  readonly reason: string
+  /** The record's line, LF included. */
+  readonly line: Uint8Array
+}
+
+export interface Settlement {
+  /** The pinned batch is settled up to here; below its firstSeq: not at all. Clears the pin. */
+  readonly throughSeq: number
+  /** Those at or below `throughSeq` that the sink refused: parked. All others there are delivered. */
+  readonly refused: readonly Refusal[]
+  /**
+   * Parked records that become dead letters in this commit, by seq of the batch's identity. May name one of `refused`:
+   * those are parked first.
+   */
+  readonly deadLetter: readonly number[]
+  /** The same for parked records of earlier identities; absent: none. */
+  readonly deadLetterEarlier?: readonly { readonly spoolId: string; readonly seq: number }[]
+  /** The request that carried the pin's gaps was fully acked: they are not reported again. */
+  readonly gapsReported: boolean
+  /**
+   * The undivided range stays protected while a split batch is settled piece by piece: the next pin continues it.
+   * Equal to the old pin's `outerLastSeq` then, else null.
+   */
+  readonly keepOuterLastSeq: number | null
+}
+
+export interface ParkedRecord {
+  readonly spoolId: string
+  readonly seq: number
+  readonly status: number | null
+  readonly reason: string
+  /** What it takes as a dead letter. */
+  readonly bytes: number
+}
+
+export interface StreamQueue {
+  readonly stream: string
+  readonly priority: number
+  /** Name of this stream's sink. */
+  readonly sink: string
+  /** Durable runs that are not settled and not parked, in order, from the first, pinned ones included; at most `limit`. */
+  ahead(limit: number): readonly Run[]
+  /** Records that `ahead` would give, all in all, and their uncompressed bytes. */
+  readonly pendingRecords: number
+  readonly pendingBytes: number
+  readonly pin: Pin | null
+  readonly parked: readonly ParkedRecord[]
+  /** The gateway id under which records of this spool id were written: batches of an older identity keep it. */
+  gatewayOf(spoolId: string): string
+  /** Highest seq that was ever in a batch of this identity. */
+  highestSentSeq(spoolId: string): number
+  /** The first sends of a batch: fixes bounds, gaps and encoding. Only without a pin. */
+  pinBatch(
+    bounds: Bounds,
+    encoding: 'gzip' | 'identity',
+  ): { readonly pin: Pin; readonly durable: Promise<void> }
+  /** Replaces the pin by its first part, or by itself (notes it once more); the outer range stays pinned. */
+  split(first: Bounds): { readonly pin: Pin; readonly durable: Promise<void> }
+  /** Reads the pinned batch. null: a block was damaged; the spool dissolved the pin and counted the gap; plan anew. */
+  load(pin: Pin): Promise<LoadedBatch | null>
+  settle(settlement: Settlement): Promise<void>
+  /** Parked records go back to their place in order (a hold began). Clears the pin. */
+  returnParked(): Promise<void>
+  /** What a refused record of the pinned batch would take as a dead letter. */
+  deadLetterBytes(refusal: Refusal): number
+  /** May so many dead letters with so many bytes be added (`deadLetters.whenFull: hold`)? One alone always may. */
+  hasDeadLetterRoom(bytes: number, letters: number): boolean
+  /** Parked records become dead letters, whatever is in flight. */
+  bury(records: readonly { readonly spoolId: string; readonly seq: number }[]): Promise<void>
+  /** Called when there may be something new to drain. */
+  onReady(listener: () => void): void
+}
+
+/** Small durable notes of the drain: waits and holds that survive a restart. */
+export interface NoteStore {
+  get(key: string): string | null
+  /** null removes it. Resolves when durable. */
+  set(key: string, value: string | null): Promise<void>
+}

@@ -1,0 +1,232 @@
+/**
+ * What keeps a whole sink waiting: backoff after faults of the connection or the service, a Retry-After, a hold. Says
+ * when the next request may begin. I8: a hold keeps everything; one probe goes out, not one per stream. What survives
+ * a restart is noted (notes.ts). Knows no streams but their names.
+ */
+import type { HttpSinkConfig } from '../config/config.ts'
+import type { Clock } from './clock.ts'
+import type { EmitDrainEvent } from './events.ts'
+import type { DrainNotes } from './notes.ts'
+import { recoveryDelayMs } from './pacer.ts'
+import { backoffMs, type Decision } from './retry-policy.ts'
+import type { DrainRules } from './rules.ts'
+import type { DeliveryStanding } from './states.ts'
+
+export interface SinkWaitsOptions {
+  readonly sink: string
+  readonly config: Pick<HttpSinkConfig, 'maxRetryAfter' | 'recoveryJitter'>
+  readonly rules: DrainRules
+  readonly notes: DrainNotes
+  readonly emit: EmitDrainEvent
+  readonly clock: Clock
+  readonly random: () => number
+}
+
+/** A request whose answer is heard. */
+export interface Answered {
+  readonly stream: string
+  /** It began while the sink was held. */
+  readonly probe: boolean
+  /** Monotonic, ms. */
+  readonly beganAtMs: number
+}
+
+interface Hold {
+  /** Wall clock, ms, to show; what it lasted is counted from `beganMs`, which is monotonic. */
+  readonly sinceMs: number
+  readonly beganMs: number
+  status: number | null
+  detail: string
+  /** Whose batch is the probe. */
+  readonly stream: string | null
+  nextProbeAtMs: number
+}
+
+export class SinkWaits {
+  readonly #o: SinkWaitsOptions
+  #notBeforeMs = Number.NEGATIVE_INFINITY
+  /** End of a wait that the sink asked for: nothing shortens it. */
+  #retryAfterUntilMs = Number.NEGATIVE_INFINITY
+  #waitNoted = false
+  #failures = 0
+  #failedAtMs = Number.NEGATIVE_INFINITY
+  #trouble: { readonly sinceMs: number; readonly beganMs: number; detail: string } | null = null
+  #hold: Hold | null = null
+  #lastSuccessAtMs: number | null = null
+
+  constructor(options: SinkWaitsOptions) {
+    this.#o = options
+  }
+
+  /** Takes up what the last run noted. A hold is probed at once: whoever restarts may have mended it. */
+  start(): void {
+    const { clock, config, notes, random, sink } = this.#o
+    const nowMs = clock.monotonicMs()
+    const leftMs = notes.waitLeftMs(sink, config.maxRetryAfter)
+    if (leftMs > 0) {
+      this.#waitNoted = true
+      this.#retryAfterUntilMs = nowMs + leftMs
+      this.#notBeforeMs = this.#retryAfterUntilMs + recoveryDelayMs(config.recoveryJitter, random)
+    }
+    const hold = notes.hold(sink, null)
+    if (hold === null) return
+    const { sinceMs, status, detail, stream } = hold
+    const beganMs = nowMs - notes.heldMs(sink, null)
+    this.#hold = { sinceMs, beganMs, status, detail, stream, nextProbeAtMs: nowMs }
+  }
+
+  get isHeld(): boolean {
+    return this.#hold !== null
+  }
+
+  /** While it is held or failing, one request at a time finds out how it is. */
+  get oneAtATime(): boolean {
+    return this.#hold !== null || this.#failures > 0
+  }
+
+  /** Name of the stream whose batch is the probe of the hold; null: any. */
+  get probeStream(): string | null {
+    return this.#hold?.stream ?? null
+  }
+
+  /** From when on a request may begin, monotonic ms. */
+  get openAtMs(): number {
+    return Math.max(this.#notBeforeMs, this.#hold?.nextProbeAtMs ?? Number.NEGATIVE_INFINITY)
+  }
+
+  /** May a request that began so go out, or did an answer begin a wait or a hold meanwhile? */
+  mayGo(probe: boolean): boolean {
+    return (this.#hold === null || probe) && this.#notBeforeMs <= this.#o.clock.monotonicMs()
+  }
+
+  /** A request begins: a wait that is over need not be remembered. */
+  begins(): void {
+    if (!this.#waitNoted || this.#o.clock.monotonicMs() < this.#retryAfterUntilMs) return
+    this.#waitNoted = false
+    this.#o.notes.setWait(this.#o.sink, null)
+  }
+
+  /** Takes from an answer what concerns the whole sink. */
+  heed(one: Answered, decision: Decision): void {
+    const nowMs = this.#o.clock.monotonicMs()
+    if (decision.kind === 'acked' && decision.verdict.acked > 0) {
+      this.#lastSuccessAtMs = this.#o.clock.wallMs()
+    }
+    // Whatever else is the matter: an answer to a request from before a hold binds, too.
+    this.#waitAsAsked(askedMs(decision), nowMs)
+    if (decision.kind === 'hold' && decision.scope === 'sink') {
+      this.#beginHold(one, decision.status, decision.detail, nowMs)
+      return
+    }
+    const answered = decision.kind !== 'retry' || decision.status !== null
+    if (this.#hold !== null) {
+      // A request from before the hold says nothing about its end.
+      if (!one.probe) return
+      if (!answered) {
+        this.#hold.nextProbeAtMs = nowMs + this.#o.rules.probeMs
+        this.#hold.detail = decision.detail
+        return
+      }
+      this.#endHold(nowMs)
+    }
+    if (decision.kind === 'retry' && decision.scope === 'sink') this.#fails(one, decision, nowMs)
+    else if (answered) this.#recovers(nowMs)
+  }
+
+  /** Ends backoff and makes a probe due; only a wait that the sink asked for is kept. */
+  tryNow(): void {
+    this.#notBeforeMs = this.#retryAfterUntilMs
+    if (this.#hold !== null) this.#hold.nextProbeAtMs = this.#o.clock.monotonicMs()
+  }
+
+  standing(inFlight: number): DeliveryStanding {
+    const { clock } = this.#o
+    const hold = this.#hold
+    const waits = inFlight === 0 && (hold !== null || this.#trouble !== null)
+    const leftMs = Math.max(0, this.openAtMs - clock.monotonicMs())
+    return {
+      state: hold !== null ? 'held' : this.#trouble === null ? 'ok' : 'retrying',
+      sinceMs: hold?.sinceMs ?? this.#trouble?.sinceMs ?? null,
+      reason: hold === null ? null : 'answer',
+      detail: hold?.detail ?? this.#trouble?.detail ?? null,
+      nextTryAtMs: waits ? clock.wallMs() + leftMs : null,
+      lastSuccessAtMs: this.#lastSuccessAtMs,
+    }
+  }
+
+  #fails(one: Answered, decision: Extract<Decision, { kind: 'retry' }>, nowMs: number): void {
+    const { clock, emit, random, rules, sink } = this.#o
+    const { status, detail, retryAfterMs } = decision
+    if (this.#trouble === null) {
+      this.#trouble = { sinceMs: clock.wallMs(), beganMs: nowMs, detail }
+      emit({ type: 'drain.retrying', sink, stream: null, status, detail, retryAfterMs })
+    }
+    this.#trouble.detail = detail
+    // Requests that were in flight side by side fail together: that is one failure.
+    if (one.beganAtMs >= this.#failedAtMs || this.#failures === 0) this.#failures++
+    this.#failedAtMs = nowMs
+    this.#notBeforeMs = Math.max(this.#notBeforeMs, nowMs + backoffMs(this.#failures, random, rules))
+  }
+
+  /** Never sooner than the sink asked, across a restart too. Many gateways may have been told the same moment. */
+  #waitAsAsked(retryAfterMs: number, nowMs: number): void {
+    if (retryAfterMs <= 0) return
+    const { config, notes, random, sink } = this.#o
+    const untilMs = nowMs + retryAfterMs
+    if (untilMs > this.#retryAfterUntilMs) {
+      this.#retryAfterUntilMs = untilMs
+      this.#waitNoted = true
+      notes.setWait(sink, retryAfterMs)
+    }
+    const spreadMs = recoveryDelayMs(config.recoveryJitter, random)
+    this.#notBeforeMs = Math.max(this.#notBeforeMs, untilMs + spreadMs)
+  }
+
+  /** The sink answers again: the catch-up begins after a random share of `recoveryJitter`. */
+  #recovers(nowMs: number): void {
+    if (this.#trouble === null) return
+    const { config, emit, random, sink } = this.#o
+    this.#failures = 0
+    this.#notBeforeMs = Math.max(
+      this.#retryAfterUntilMs,
+      nowMs + recoveryDelayMs(config.recoveryJitter, random),
+    )
+    const outageMs = nowMs - this.#trouble.beganMs
+    this.#trouble = null
+    emit({ type: 'drain.recovered', sink, stream: null, outageMs })
+  }
+
+  #beginHold(one: Answered, status: number | null, detail: string, nowMs: number): void {
+    const { clock, emit, notes, rules, sink } = this.#o
+    const nextProbeAtMs = nowMs + rules.probeMs
+    if (this.#hold !== null) {
+      this.#hold.status = status
+      this.#hold.detail = detail
+      if (one.probe) this.#hold.nextProbeAtMs = nextProbeAtMs
+      return
+    }
+    const sinceMs = clock.wallMs()
+    const { stream } = one
+    this.#failures = 0
+    this.#trouble = null
+    this.#hold = { sinceMs, beganMs: nowMs, status, detail, stream, nextProbeAtMs }
+    notes.setHold(sink, null, { reason: 'answer', status, detail, sinceMs, stream, accepted: null })
+    emit({ type: 'drain.held', sink, stream: null, reason: 'answer', status, detail })
+  }
+
+  #endHold(nowMs: number): void {
+    if (this.#hold === null) return
+    const { emit, notes, sink } = this.#o
+    const heldMs = nowMs - this.#hold.beganMs
+    this.#hold = null
+    notes.setHold(sink, null, null)
+    emit({ type: 'drain.hold-ended', sink, stream: null, reason: 'answer', heldMs })
+  }
+}
+
+/** The wait that an answer asked for, ms; 0: none, or nothing is to be sent again. */
+function askedMs(decision: Decision): number {
+  if (decision.kind === 'retry') return decision.retryAfterMs ?? 0
+  if (decision.kind !== 'acked' || decision.verdict.resendFrom === null) return 0
+  return decision.retryAfterMs ?? 0
+}

@@ -1,0 +1,138 @@
+/**
+ * The composition root: the only file that knows all stages. Order of start: spool (recovery), sinks, drain, admin,
+ * broker last; so nothing is accepted that could not be made durable. Stop goes the other way: the broker refuses and
+ * stops reading, pending commits finish and their acks leave, requests in flight get until the deadline, the spool closes.
+ */
+import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Broker } from './broker/broker.ts'
+import type { Config } from './config/config.ts'
+import { deadLetterAdmin } from './dead-letter-admin.ts'
+import { Drain } from './drain/drain.ts'
+import { Observer } from './observe/observer.ts'
+import { createHttpSink, type HttpSink } from './sink/http/http-sink.ts'
+import { REOPEN_INTERVAL_MS } from './spool/committer.ts'
+import { describeError, folderBytes, isFull, isIoError } from './spool/files/folder.ts'
+import { Spool, type SpoolOptions } from './spool/spool.ts'
+import { type RunningStages, statusSources } from './status-sources.ts'
+import { streamAdmin } from './stream-admin.ts'
+import { VERSION } from './version.ts'
+
+/** How often the real size of the data folder is measured. */
+const FOLDER_LOOK_MS = 10_000
+
+export interface Gateway {
+  readonly addresses: Broker['addresses']
+  readonly adminUrl: string
+  readonly gatewayId: string
+  readonly spoolId: string
+  /** Orderly, within `deadlineMs`; afterwards whatever still waits is cut. Nothing acknowledged is lost either way. */
+  stop(deadlineMs: number): Promise<void>
+}
+
+export interface StartOptions {
+  readonly newSpoolId?: boolean
+}
+
+/** Rejects with a typed error that says what to do; everything that was opened is closed again. */
+export async function startGateway(config: Config, options: StartOptions = {}): Promise<Gateway> {
+  const observer = Observer.open({ log: config.log })
+  const { emit } = observer
+  const undo: Array<() => Promise<unknown>> = [() => observer.stop()]
+  try {
+    const spool = await openWhenTheDiskWorks(emit, {
+      dataDir: config.gateway.dataDir,
+      gatewayId: config.gateway.id,
+      hostName: hostname(),
+      streams: config.streams,
+      sinks: config.sinks,
+      config: config.spool,
+      emit,
+      newSpoolId: options.newSpoolId ?? false,
+    })
+    undo.unshift(() => spool.stop())
+
+    const sinks = new Map<string, HttpSink>()
+    for (const [name, sink] of Object.entries(config.sinks)) {
+      sinks.set(name, createHttpSink({ name, config: sink, emit }))
+    }
+    undo.unshift(() => Promise.all([...sinks.values()].map((sink) => sink.close())))
+
+    const drain = new Drain({
+      sinks: [...sinks].map(([name, sink]) => ({
+        sink,
+        config: config.sinks[name] as Config['sinks'][string],
+      })),
+      queues: spool.queues.filter((queue) => sinks.has(queue.sink)),
+      notes: spool.notes,
+      gateway: spool.gateway,
+      emit,
+    })
+    await drain.start()
+    undo.unshift(() => drain.stop(0))
+
+    let size = 0
+    const measure = async (): Promise<void> => {
+      size = await folderBytes(config.gateway.dataDir)
+    }
+    await measure()
+    const timer = setInterval(() => void measure().catch(() => undefined), FOLDER_LOOK_MS)
+    timer.unref()
+    undo.unshift(async () => clearInterval(timer))
+
+    const stages = { config, version: VERSION, spool, sinks, drain, folderBytes: () => size }
+    let broker: Broker | null = null
+    await observer.serve({
+      admin: config.admin,
+      sources: statusSources((): RunningStages => ({ ...stages, broker })),
+      actions: {
+        retrySink: async (name) => {
+          if (!sinks.has(name)) return false
+          drain.retryNow(name)
+          return true
+        },
+        newSpoolId: () => spool.newId('it was asked for'),
+        deadLetters: deadLetterAdmin(spool.deadLetters),
+        streams: streamAdmin(spool, drain),
+      },
+    })
+
+    const started = await Broker.start({ config: config.mqtt, appender: spool.appender, emit })
+    broker = started
+    return {
+      addresses: started.addresses,
+      adminUrl: observer.adminUrl,
+      gatewayId: spool.gateway,
+      spoolId: spool.spoolId,
+      stop: async (deadlineMs) => {
+        const endsMs = performance.now() + deadlineMs
+        const left = (): number => Math.max(0, endsMs - performance.now())
+        await started.stop(left())
+        await drain.stop(left())
+        for (const sink of sinks.values()) await sink.close()
+        clearInterval(timer)
+        await spool.stop()
+        await observer.stop()
+      },
+    }
+  } catch (error) {
+    for (const step of undo) await step().catch(() => undefined)
+    throw error
+  }
+}
+
+/**
+ * LevelDB does not open on a full disk, or on one that fails to write, and after an outage of power nobody may be there
+ * to start the gateway again: it waits (I6). What is wrong with the folder otherwise is an error.
+ */
+async function openWhenTheDiskWorks(emit: Observer['emit'], options: SpoolOptions): Promise<Spool> {
+  for (;;) {
+    try {
+      return await Spool.open(options)
+    } catch (error) {
+      if (!isFull(error) && !isIoError(error)) throw error
+      emit({ type: 'spool.storage-failed', detail: describeError(error), retryMs: REOPEN_INTERVAL_MS })
+      await sleep(REOPEN_INTERVAL_MS)
+    }
+  }
+}

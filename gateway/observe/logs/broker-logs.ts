@@ -1,0 +1,124 @@
+/** What the broker's events say in the log. Those with `suppressed` are damped by the broker, per client or address. */
+import type { BrokerEvent } from '../../broker/events.ts'
+import type { EventLogs } from './event-log.ts'
+
+export const BROKER_LOGS: EventLogs<BrokerEvent> = {
+  'broker.started': {
+    level: 'info',
+    message: ({ listeners }) => `devices may connect: ${listeners.join(', ')}`,
+  },
+  'broker.stopped': {
+    level: 'info',
+    message: ({ connections, unacked }) =>
+      `the broker stopped; ${connections} connections were open, ${unacked} messages not acknowledged`,
+  },
+  'broker.listening': {
+    level: 'debug',
+    message: ({ host, port }) => `listening on ${host}:${port}`,
+  },
+  'broker.listener-error': {
+    level: 'error',
+    message: ({ listener, message }) => `listener ${listener}: ${message}`,
+    dampBy: ({ listener, message }) => `${listener} ${message}`,
+  },
+  'broker.connection-refused': {
+    level: 'warn',
+    message: ({ openConnections }) =>
+      `connection refused: ${openConnections} are open, which is the limit (I6)`,
+  },
+  'broker.client-refused': {
+    level: 'warn',
+    message: ({ clientId, reason, detail }) =>
+      `client ${clientId ?? '(unknown)'} refused, ${reason}: ${detail}`,
+  },
+  'broker.connection-closed': {
+    level: ({ reason }) => (reason === 'takeover' || reason === 'stopping' ? 'info' : 'warn'),
+    message: ({ clientId, reason, detail }) =>
+      `connection of ${clientId ?? '(unknown)'} closed, ${reason}: ${detail}`,
+  },
+  'broker.handshake-failed': {
+    level: 'warn',
+    message: ({ kind, listener, message }) => `${kind} handshake failed on ${listener}: ${message}`,
+  },
+  'broker.message-unrouted': {
+    level: 'warn',
+    message: ({ clientId, topic, policy }) =>
+      policy === 'accept'
+        ? `no stream and no subscriber takes ${topic} of ${clientId}: acknowledged and not kept (I9)`
+        : `no stream and no subscriber takes ${topic} of ${clientId}: connection closed`,
+  },
+  'broker.copies-dropped': {
+    level: 'warn',
+    message: ({ clientId }) =>
+      `copies for the slow local subscriber ${clientId ?? ''} dropped; records are not touched`,
+  },
+  'broker.queued-copies-dropped': {
+    level: 'warn',
+    message: ({ clientId, reason }) =>
+      `queued copies for the absent subscriber ${clientId} dropped (${reason}); records are not touched`,
+  },
+  'broker.local-delivery-failed': {
+    level: 'error',
+    message: ({ message }) => `a local delivery failed: ${message}`,
+  },
+  'broker.retained-refused': {
+    level: 'warn',
+    message: ({ topic, reason }) => `the message on ${topic} was delivered and not retained: ${reason}`,
+  },
+  'broker.will-dropped': {
+    level: 'warn',
+    message: ({ clientId, topic, why }) => `the will of ${clientId} on ${topic} was not published: ${why}`,
+    dampBy: ({ clientId }) => clientId,
+  },
+  'broker.sessions-recovered': {
+    level: 'info',
+    message: ({ sessions, packetIds }) =>
+      `${sessions} sessions recovered, with ${packetIds} open QoS 2 packet ids (I3)`,
+  },
+  'broker.session-ended': {
+    level: ({ openPacketIds }) => (openPacketIds > 0 ? 'warn' : 'info'),
+    message: ({ clientId, why, openPacketIds }) =>
+      `the session of ${clientId} ${why}, with ${openPacketIds} open QoS 2 packet ids`,
+    dampBy: ({ why }) => why,
+  },
+  'broker.sessions-damaged': {
+    level: 'error',
+    message: ({ detail }) =>
+      `stored session state could not be read; what was readable is in use (I7): ${detail}`,
+  },
+  'broker.stored-state-unreadable': {
+    level: 'error',
+    message: ({ space, message }) =>
+      `a stored value of ${space} cannot be read and is not used (I7): ${message}`,
+    dampBy: ({ space }) => space,
+  },
+  'broker.certificate-loaded': {
+    level: 'info',
+    message: ({ listener, validTo }) => `${listener} uses its certificate, valid to ${validTo}`,
+  },
+  'broker.certificate-refused': {
+    level: 'error',
+    message: ({ listener, message }) =>
+      `new certificate of ${listener} refused, the former stays in use: ${message}`,
+    dampBy: ({ listener }) => listener,
+  },
+  'broker.credentials-loaded': {
+    level: 'info',
+    message: ({ file, users }) => `${users} users read from ${file}`,
+  },
+  'broker.access-rules-loaded': {
+    level: 'info',
+    message: ({ file, rules }) => `${rules} access rules read from ${file}`,
+  },
+  'broker.auth-file-refused': {
+    level: 'error',
+    message: ({ file, message }) => `${file} refused, its former content stays in force: ${message}`,
+    dampBy: ({ file }) => file,
+  },
+  'broker.internal-error': {
+    level: 'error',
+    message: ({ where, detail }) =>
+      `a defect in the broker was contained, please report it (${where}): ${detail}`,
+    dampBy: ({ where }) => where,
+  },
+}

@@ -1,0 +1,92 @@
+/** What the events of drain and sink say in the log. */
+import type { DrainEvent } from '../../drain/events.ts'
+import type { SinkEvent } from '../../sink/events.ts'
+import { bytes, duration, type EventLogs, whose } from './event-log.ts'
+
+export const DRAIN_LOGS: EventLogs<DrainEvent> = {
+  'drain.retrying': {
+    level: 'warn',
+    message: (event) =>
+      `${whose(event)} does not take batches, everything is kept and tried again: ${event.detail}`,
+    dampBy: whose,
+  },
+  'drain.recovered': {
+    level: 'info',
+    message: (event) => `${whose(event)} takes batches again after ${duration(event.outageMs)}`,
+    dampBy: whose,
+  },
+  'drain.held': {
+    level: 'error',
+    message: (event) => `${whose(event)} is held (${event.reason}), nothing is lost (I8): ${event.detail}`,
+    dampBy: whose,
+  },
+  'drain.hold-ended': {
+    level: 'info',
+    message: (event) => `${whose(event)} is no longer held, after ${duration(event.heldMs)}`,
+    dampBy: whose,
+  },
+  'drain.parked': {
+    level: 'warn',
+    message: ({ stream, seq, reason, tooLarge }) =>
+      `record ${seq} of stream ${stream} was refused and is kept aside: ${tooLarge ? `too large (413): ${reason}` : reason}`,
+    dampBy: ({ stream }) => stream,
+  },
+  'drain.dead-lettered': {
+    level: 'error',
+    message: ({ stream, records, firstSeq, lastSeq }) =>
+      `${records} records of stream ${stream} (seq ${firstSeq} to ${lastSeq}) became dead letters: refused for good, kept whole (I9)`,
+    dampBy: ({ stream }) => stream,
+  },
+  'drain.parked-returned': {
+    level: 'info',
+    message: ({ stream, records }) =>
+      `${records} refused records of stream ${stream} went back to their place`,
+    dampBy: ({ stream }) => stream,
+  },
+  'drain.batch-limit-learned': {
+    level: 'info',
+    message: (event) => `${whose(event)}: 413, batches have at most ${bytes(event.bytes)} from now on`,
+    dampBy: whose,
+  },
+  'drain.batch-resumed': {
+    level: 'info',
+    message: ({ stream, firstSeq, lastSeq }) =>
+      `the batch of stream ${stream} that was in flight (seq ${firstSeq} to ${lastSeq}) is sent again first (I4)`,
+  },
+  'drain.batch-dissolved': {
+    level: 'error',
+    message: ({ stream, firstSeq, lastSeq }) =>
+      `a batch of stream ${stream} (seq ${firstSeq} to ${lastSeq}) held a damaged block and is made anew (I7)`,
+  },
+  'drain.queue-failed': {
+    level: 'error',
+    message: (event) =>
+      `${whose(event)}: the spool could not read or note something, it is tried again: ${event.detail}`,
+    dampBy: whose,
+  },
+}
+
+export const SINK_LOGS: EventLogs<SinkEvent> = {
+  // The drain tells what follows from it (retrying, held): here it is the detail for who looks closer.
+  'sink.not-acked': {
+    level: 'debug',
+    message: ({ stream, what, status, detail }) =>
+      `a request of stream ${stream} was not acked (${what}, ${status === null ? 'no answer' : `HTTP ${status}`}): ${detail}`,
+    dampBy: ({ sink, stream, what, status }) => `${sink} ${stream} ${what} ${status}`,
+  },
+  'sink.file-changed': {
+    level: 'info',
+    message: ({ sink, what, file }) => `sink ${sink}: ${what} was read anew from ${file}`,
+  },
+  'sink.file-unusable': {
+    level: 'error',
+    message: ({ sink, what, file, kept, detail }) =>
+      `sink ${sink}: ${what} cannot be read from ${file}, ${kept ? 'the former content stays in use' : 'nothing is sent (I8)'}: ${detail}`,
+    dampBy: ({ sink, what }) => `${sink} ${what}`,
+  },
+  'sink.header-ignored': {
+    level: 'warn',
+    message: ({ sink, header }) =>
+      `sink ${sink}: the contract sets header ${header}, the configured one is not sent`,
+  },
+}

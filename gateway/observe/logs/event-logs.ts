@@ -1,0 +1,16 @@
+/**
+ * What each event says in the log. A new event type of any stage does not compile until it has its row, so no stage can
+ * report something that nobody sees (I9).
+ */
+import type { GatewayEvent } from '../events.ts'
+import { BROKER_LOGS } from './broker-logs.ts'
+import { DRAIN_LOGS, SINK_LOGS } from './delivery-logs.ts'
+import type { EventLogs } from './event-log.ts'
+import { SPOOL_LOGS } from './spool-logs.ts'
+
+export const EVENT_LOGS: EventLogs<GatewayEvent> = {
+  ...BROKER_LOGS,
+  ...SPOOL_LOGS,
+  ...DRAIN_LOGS,
+  ...SINK_LOGS,
+}

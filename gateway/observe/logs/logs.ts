@@ -1,0 +1,115 @@
+/**
+ * The log: gives every event its line, damps repeats, counts events by type. The only place that writes logs.
+ * Secrets never get here (events carry none), and members named like one are hidden all the same (clean.ts).
+ */
+import pino from 'pino'
+import type { LogConfig } from '../../config/config.ts'
+import { DAMPING_WINDOW_MS, Damping } from '../../shared/damping.ts'
+import type { GatewayEvent } from '../events.ts'
+import { cleanText, cleanValue } from './clean.ts'
+import { type LogDestination, openDestination } from './destination.ts'
+import type { EventLog, LogLevel } from './event-log.ts'
+import { EVENT_LOGS } from './event-logs.ts'
+
+export interface LogOptions extends LogConfig {
+  /** Stands in for standard output. */
+  readonly destination?: LogDestination
+  /** Monotonic, ms. @default performance.now */
+  readonly monotonicMs?: () => number
+}
+
+interface Line {
+  readonly level: LogLevel
+  readonly message: string
+  readonly fields: Readonly<Record<string, unknown>>
+}
+
+export class Logs {
+  readonly #logger: pino.Logger
+  readonly #destination: LogDestination
+  readonly #monotonicMs: () => number
+  readonly #damping = new Damping<Line>()
+  readonly #events: Record<string, number> = {}
+  readonly #sweepTimer: NodeJS.Timeout
+  #suppressedLines = 0
+
+  constructor(options: LogOptions) {
+    this.#destination = options.destination ?? openDestination(options.format, 1, process.stdout.isTTY)
+    this.#monotonicMs = options.monotonicMs ?? (() => performance.now())
+    this.#logger = pino(
+      {
+        level: options.level,
+        base: null,
+        timestamp: pino.stdTimeFunctions.isoTime,
+        formatters: { level: (label) => ({ level: label }) },
+      },
+      this.#destination.stream,
+    )
+    this.#sweepTimer = setInterval(() => this.sweep(), DAMPING_WINDOW_MS / 4).unref()
+  }
+
+  /** Events so far by type, damped ones included. */
+  get events(): Readonly<Record<string, number>> {
+    return this.#events
+  }
+
+  get suppressedLines(): number {
+    return this.#suppressedLines
+  }
+
+  get droppedLines(): number {
+    return this.#destination.droppedLines()
+  }
+
+  /** Takes an event of any stage. Never throws: a line that cannot be made must not harm who reported it. */
+  readonly emit = (event: GatewayEvent): void => {
+    try {
+      this.#events[event.type] = (this.#events[event.type] ?? 0) + 1
+      const row = EVENT_LOGS[event.type] as EventLog<GatewayEvent>
+      const { type, ...members } = event
+      const line: Line = {
+        level: typeof row.level === 'function' ? row.level(event) : row.level,
+        message: cleanText(row.message(event)),
+        fields: { event: type, ...(cleanValue(members) as Record<string, unknown>) },
+      }
+      if (!this.#logger.isLevelEnabled(line.level)) return
+      if (row.dampBy === undefined) this.#write(line, 0)
+      else this.#damped(`${type}|${row.dampBy(event)}`, `${type}|`, line)
+    } catch (error) {
+      this.#logger.error({ event: event.type }, `event not logged: ${cleanText(String(error))}`)
+    }
+  }
+
+  /** A line of observe's own (the admin server's), damped by `key`. */
+  note(level: LogLevel, key: string, message: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    if (!this.#logger.isLevelEnabled(level)) return
+    const cleaned = cleanValue(fields) as Record<string, unknown>
+    this.#damped(`note|${key}`, 'note|', { level, message: cleanText(message), fields: cleaned })
+  }
+
+  /** Reports what damping still holds of keys that fell quiet. */
+  sweep(): void {
+    for (const { suppressed, last } of this.#damping.sweep(this.#monotonicMs())) this.#write(last, suppressed)
+  }
+
+  /** Reports what is held back and writes out what is buffered. */
+  stop(): Promise<void> {
+    clearInterval(this.#sweepTimer)
+    for (const { suppressed, last } of this.#damping.sweep(Number.POSITIVE_INFINITY))
+      this.#write(last, suppressed)
+    return this.#destination.flush()
+  }
+
+  #damped(key: string, overflowKey: string, line: Line): void {
+    const verdict = this.#damping.admit(key, overflowKey, line, this.#monotonicMs())
+    if (verdict.pass) this.#write(line, verdict.suppressed)
+    else this.#suppressedLines++
+  }
+
+  #write({ level, message, fields }: Line, suppressed: number): void {
+    this.#logger[level](
+      suppressed === 0 ? fields : { ...fields, suppressed },
+      suppressed === 0 ? message : `${message} (${suppressed} like this held back)`,
+    )
+  }
+}

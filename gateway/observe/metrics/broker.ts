@@ -1,0 +1,222 @@
+/** Metrics of the broker, and of the gateway as a whole. Counts since the start, except gauges. */
+import { LOGIN_OUTCOMES } from '../sources.ts'
+import { byKey, type MetricDefinition, single, withZeros } from './definition.ts'
+
+export const GATEWAY_METRICS: readonly MetricDefinition[] = [
+  {
+    type: 'gauge',
+    name: 'sluice_gateway_info',
+    help: 'Always 1; says which gateway and version this is.',
+    labels: ['gateway', 'version'],
+    read: ({ identity }) => [{ labels: { gateway: identity.gateway, version: identity.version }, value: 1 }],
+  },
+  single(
+    'gauge',
+    'sluice_gateway_uptime_seconds',
+    'Time since the start.',
+    (look) => look.identity.uptimeSeconds,
+  ),
+  single(
+    'gauge',
+    'sluice_gateway_accepting',
+    '1: new messages are taken, the broker listens and the spool can write. The same condition as /readyz.',
+    ({ broker, spool }) => (broker.accepting && spool.state === 'ok' ? 1 : 0),
+  ),
+  single(
+    'gauge',
+    'sluice_gateway_clock_set',
+    '0: the wall clock is known to be unset, and records are marked so.',
+    (look) => (look.identity.clockSet ? 1 : 0),
+  ),
+]
+
+export const BROKER_METRICS: readonly MetricDefinition[] = [
+  single('gauge', 'sluice_broker_connections', 'Open connections.', (look) => look.broker.connections),
+  single(
+    'gauge',
+    'sluice_broker_sessions',
+    'Sessions kept for clients, connected or not.',
+    (look) => look.broker.sessions,
+  ),
+  single(
+    'gauge',
+    'sluice_broker_open_packet_ids',
+    'QoS 2 packet ids between PUBLISH and PUBREL, in all sessions (I3).',
+    (look) => look.broker.openPacketIds,
+  ),
+  single(
+    'gauge',
+    'sluice_broker_sockets',
+    'Open sockets, also those whose TLS or WebSocket handshake is not done.',
+    (look) => look.broker.sockets.open,
+  ),
+  single(
+    'counter',
+    'sluice_broker_sockets_accepted_total',
+    'Sockets that listeners accepted, also those that were closed at once because of maxConnections.',
+    (look) => look.broker.sockets.accepted,
+  ),
+  single(
+    'counter',
+    'sluice_broker_handshakes_failed_total',
+    'Sockets that ended before MQTT: TLS, client certificate, WebSocket, or too slow.',
+    (look) => look.broker.sockets.handshakesFailed,
+  ),
+  byKey(
+    'counter',
+    'sluice_broker_logins_total',
+    'Verdicts of authentication: accepted, credentials (wrong or missing), busy, damped (both: not judged, try later).',
+    'outcome',
+    (look) => withZeros(LOGIN_OUTCOMES, look.broker.logins),
+  ),
+  single(
+    'counter',
+    'sluice_broker_logins_from_cache_total',
+    'Of the accepted ones, those whose credentials were known: they cost no hash.',
+    (look) => look.broker.loginsFromCache,
+  ),
+  single(
+    'counter',
+    'sluice_broker_password_hashes_total',
+    'Slow hashes computed; guessing passwords raises it, bounded.',
+    (look) => look.broker.passwordHashes,
+  ),
+  single(
+    'counter',
+    'sluice_broker_connections_opened_total',
+    'Connections whose CONNECT was accepted.',
+    (look) => look.broker.connectionsOpened,
+  ),
+  byKey(
+    'counter',
+    'sluice_broker_connections_refused_total',
+    'Connections refused before or at CONNECT, by reason.',
+    'reason',
+    (look) => look.broker.connectionsRefused,
+  ),
+  byKey(
+    'counter',
+    'sluice_broker_connections_closed_total',
+    'Connections that the gateway closed, by reason.',
+    'reason',
+    (look) => look.broker.connectionsClosed,
+  ),
+  byKey(
+    'counter',
+    'sluice_broker_messages_total',
+    'PUBLISH packets of devices by QoS, repeats included, whatever became of them.',
+    'qos',
+    ({ broker: { messages } }) => ({ 0: messages.qos0, 1: messages.qos1, 2: messages.qos2 }),
+  ),
+  single(
+    'counter',
+    'sluice_broker_message_bytes_total',
+    'Payload bytes of these packets.',
+    (look) => look.broker.messageBytes,
+  ),
+  single(
+    'counter',
+    'sluice_broker_duplicates_total',
+    'QoS 2 repeats that were recognised and not stored again (I3).',
+    (look) => look.broker.duplicates,
+  ),
+  single(
+    'counter',
+    'sluice_broker_refused_qos0_messages_total',
+    "QoS 0 messages that the spool could take into no stream; those of a full one are in that stream's full-qos0 (I9).",
+    (look) => look.broker.qos0Refused,
+  ),
+  single(
+    'counter',
+    'sluice_broker_wills_published_total',
+    'Wills of clients that went without a DISCONNECT, appended like any message.',
+    (look) => look.broker.willsPublished,
+  ),
+  byKey(
+    'counter',
+    'sluice_broker_unrouted_messages_total',
+    'Messages that no stream and no local subscription took, by outcome: accepted or refused (I9).',
+    'outcome',
+    ({ broker: { unrouted } }) => ({ accepted: unrouted.accepted, refused: unrouted.refused }),
+  ),
+  single(
+    'gauge',
+    'sluice_broker_waiting_messages',
+    'Messages that wait, unacknowledged, for room in a stream (I6).',
+    (look) => look.broker.waitingMessages,
+  ),
+  single(
+    'gauge',
+    'sluice_broker_unacked_messages',
+    'QoS 1 and 2 messages read and not acknowledged yet.',
+    (look) => look.broker.unackedMessages,
+  ),
+  single(
+    'gauge',
+    'sluice_broker_unacked_bytes',
+    'Bytes of these messages.',
+    (look) => look.broker.unackedBytes,
+  ),
+  single(
+    'gauge',
+    'sluice_broker_hold_back_bytes',
+    'Bytes read beyond the bounds of unacknowledged messages and held back.',
+    (look) => look.broker.holdBackBytes,
+  ),
+  byKey(
+    'counter',
+    'sluice_broker_local_copies_total',
+    'Copies for local subscribers that are connected, by outcome.',
+    'outcome',
+    (look) => look.broker.localCopies,
+  ),
+  single(
+    'gauge',
+    'sluice_broker_subscriber_bytes',
+    'Bytes of copies that wait: for their commit, for their turn, for a slow subscriber (I6).',
+    (look) => look.broker.subscriberBytes,
+  ),
+  single(
+    'gauge',
+    'sluice_broker_queued_copies',
+    'Copies kept for persistent sessions until they acknowledge them (I6).',
+    (look) => look.broker.queuedCopies.messages,
+  ),
+  single(
+    'gauge',
+    'sluice_broker_queued_copies_bytes',
+    'Bytes of these copies.',
+    (look) => look.broker.queuedCopies.bytes,
+  ),
+  single(
+    'counter',
+    'sluice_broker_queued_copies_dropped_total',
+    'Copies for persistent sessions that a bound dropped; the records themselves are not touched (I9).',
+    (look) => look.broker.queuedCopies.dropped,
+  ),
+  single(
+    'gauge',
+    'sluice_broker_retained_messages',
+    'Retained messages kept.',
+    (look) => look.broker.retainedMessages,
+  ),
+  single(
+    'gauge',
+    'sluice_broker_retained_bytes',
+    'Bytes of their topics and payloads.',
+    (look) => look.broker.retainedBytes,
+  ),
+  single(
+    'counter',
+    'sluice_broker_retained_refused_total',
+    'Messages that a limit kept from being retained; they were delivered like any other (I9).',
+    (look) => look.broker.retainedRefused,
+  ),
+  {
+    type: 'histogram',
+    name: 'sluice_broker_ack_seconds',
+    help: 'From the arrival of a QoS 1 or 2 PUBLISH to its acknowledgement on the wire, fsync included (I1).',
+    labels: [],
+    read: ({ broker }) => [{ labels: {}, histogram: broker.ackSeconds }],
+  },
+]

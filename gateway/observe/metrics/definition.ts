@@ -1,0 +1,119 @@
+/**
+ * The form of a metric's definition: name, meaning, labels, and where its value is read. Definitions are data: the
+ * registry, README's table and the checks of the dashboards' queries are made from the same ones.
+ */
+import type {
+  BrokerSnapshot,
+  HistogramSnapshot,
+  IdentitySnapshot,
+  SinkSnapshot,
+  SpoolSnapshot,
+  StreamSnapshot,
+} from '../sources.ts'
+
+/** One look at everything, taken once a scrape, so that all metrics of a scrape are of the same moment. */
+export interface Look {
+  /** Wall clock, ms since the epoch. */
+  readonly nowMs: number
+  readonly identity: IdentitySnapshot
+  readonly streams: readonly StreamSnapshot[]
+  readonly sinks: readonly SinkSnapshot[]
+  readonly broker: BrokerSnapshot
+  readonly spool: SpoolSnapshot
+  readonly observe: ObserveSnapshot
+  /** Bytes written to disk by this process; null: the system does not tell. */
+  readonly writtenBytes: number | null
+}
+
+/** What observe counts of itself. */
+export interface ObserveSnapshot {
+  /** Events by type. */
+  readonly events: Readonly<Record<string, number>>
+  /** Log lines that damping held back. */
+  readonly suppressedLines: number
+  /** Log lines lost because whoever reads the log did not keep up. */
+  readonly droppedLines: number
+  /** Requests to the admin server by outcome (ok, refused, failed). */
+  readonly adminRequests: Readonly<Record<string, number>>
+}
+
+export type Labels = Readonly<Record<string, string>>
+
+export interface Sample {
+  readonly labels: Labels
+  readonly value: number
+}
+
+export interface HistogramSample {
+  readonly labels: Labels
+  readonly histogram: HistogramSnapshot
+}
+
+interface Named {
+  /** `sluice_<stage>_<thing>_<unit>`, counters end in `_total`. */
+  readonly name: string
+  readonly help: string
+  /** Never a device, a client or a topic: their number is not bounded. */
+  readonly labels: readonly string[]
+}
+
+export interface PlainDefinition extends Named {
+  readonly type: 'counter' | 'gauge'
+  read(look: Look): readonly Sample[]
+}
+
+export interface HistogramDefinition extends Named {
+  readonly type: 'histogram'
+  read(look: Look): readonly HistogramSample[]
+}
+
+export type MetricDefinition = PlainDefinition | HistogramDefinition
+
+/** A metric without labels; null leaves it out of the scrape. */
+export function single(
+  type: 'counter' | 'gauge',
+  name: string,
+  help: string,
+  read: (look: Look) => number | null,
+): PlainDefinition {
+  return {
+    type,
+    name,
+    help,
+    labels: [],
+    read: (look) => {
+      const value = read(look)
+      return value === null ? [] : [{ labels: {}, value }]
+    },
+  }
+}
+
+/** A metric with one label whose values are the keys of a record. */
+export function byKey(
+  type: 'counter' | 'gauge',
+  name: string,
+  help: string,
+  label: string,
+  read: (look: Look) => Readonly<Record<string, number>>,
+): PlainDefinition {
+  return {
+    type,
+    name,
+    help,
+    labels: [label],
+    read: (look) => Object.entries(read(look)).map(([key, value]) => ({ labels: { [label]: key }, value })),
+  }
+}
+
+/** One sample per known value, 1 for the current one and 0 for the others: alerts need the zeros. */
+export function oneOf(label: string, known: readonly string[], current: string, more: Labels = {}): Sample[] {
+  return known.map((value) => ({ labels: { ...more, [label]: value }, value: value === current ? 1 : 0 }))
+}
+
+/** Known keys at 0 and what is there over them: a counter that exists from the start shows its first increase. */
+export function withZeros(
+  known: readonly string[],
+  values: Readonly<Record<string, number>>,
+): Readonly<Record<string, number>> {
+  return { ...Object.fromEntries(known.map((key) => [key, 0])), ...values }
+}

@@ -1,0 +1,123 @@
+/**
+ * The registry behind /metrics: takes one look at the sources a scrape and turns it into Prometheus' text format.
+ * Stages count plain numbers; nothing here is called between scrapes.
+ *
+ * Not here: what there is to measure (table.ts), HTTP (admin/).
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { HistogramDefinition, HistogramSample, Look, PlainDefinition } from './definition.ts'
+import { METRICS } from './table.ts'
+
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #updates: ((look: Look) => void)[] = []
+
+  constructor() {
+    collectDefaultMetrics({ register: this.#registry, prefix: 'sluice_' })
+    for (const definition of METRICS) {
+      this.#updates.push(
+        definition.type === 'histogram'
+          ? this.#histogram(definition)
+          : definition.type === 'counter'
+            ? this.#counter(definition)
+            : this.#gauge(definition),
+      )
+    }
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  /** The text of one scrape. Updates and rendering of two scrapes at once may mix values of the two looks, never labels. */
+  async render(look: Look): Promise<string> {
+    for (const update of this.#updates) update(look)
+    return this.#registry.metrics()
+  }
+
+  #gauge(definition: PlainDefinition): (look: Look) => void {
+    const gauge = new Gauge(this.#options(definition))
+    return (look) => {
+      const samples = definition.read(look)
+      gauge.reset()
+      // A metric without labels starts anew at 0; what is not known is to be absent.
+      if (samples.length + definition.labels.length === 0) gauge.remove()
+      for (const { labels, value } of samples) gauge.set(labels, value)
+    }
+  }
+
+  /** prom-client's counters only increase by a step; ours are absolute, so each look starts them anew. */
+  #counter(definition: PlainDefinition): (look: Look) => void {
+    const counter = new Counter(this.#options(definition))
+    return (look) => {
+      const samples = definition.read(look)
+      counter.reset()
+      if (samples.length + definition.labels.length === 0) counter.remove()
+      for (const { labels, value } of samples) counter.inc(labels, value)
+    }
+  }
+
+  #histogram(definition: HistogramDefinition): (look: Look) => void {
+    const histogram = new PlainHistogram(this.#options(definition))
+    return (look) => {
+      histogram.samples = definition.read(look)
+    }
+  }
+
+  #options(definition: PlainDefinition | HistogramDefinition) {
+    return {
+      name: definition.name,
+      help: definition.help,
+      labelNames: [...definition.labels],
+      registers: [this.#registry],
+    }
+  }
+}
+
+type HistogramObject = Awaited<ReturnType<Histogram['get']>>
+
+/** A histogram whose buckets were counted elsewhere, with bounds of its own per sample. */
+class PlainHistogram extends Histogram {
+  readonly #name: string
+  readonly #help: string
+  samples: readonly HistogramSample[] = []
+
+  constructor(options: { name: string; help: string; labelNames: string[]; registers: Registry[] }) {
+    super(options)
+    this.#name = options.name
+    this.#help = options.help
+  }
+
+  override get(): Promise<HistogramObject> {
+    const values = this.samples.flatMap((sample) => histogramValues(this.#name, sample))
+    // prom-client's declaration asks for a `collect` that its own objects do not have either.
+    const object = { name: this.#name, help: this.#help, type: 'histogram', aggregator: 'sum', values }
+    return Promise.resolve(object as unknown as HistogramObject)
+  }
+
+  /** What the registry calls for its text form. */
+  getForPromString(): Promise<HistogramObject> {
+    return this.get()
+  }
+}
+
+interface HistogramValue {
+  readonly metricName: string
+  readonly labels: Record<string, string | number>
+  readonly value: number
+}
+
+function histogramValues(name: string, { labels, histogram }: HistogramSample): HistogramValue[] {
+  const values: HistogramValue[] = []
+  let cumulative = 0
+  histogram.bucketsSeconds.forEach((bound, i) => {
+    cumulative += histogram.counts[i] ?? 0
+    values.push({ metricName: `${name}_bucket`, labels: { ...labels, le: bound }, value: cumulative })
+  })
+  values.push(
+    { metricName: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: histogram.count },
+    { metricName: `${name}_sum`, labels: { ...labels }, value: histogram.sumSeconds },
+    { metricName: `${name}_count`, labels: { ...labels }, value: histogram.count },
+  )
+  return values
+}

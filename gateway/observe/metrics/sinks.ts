@@ -1,0 +1,103 @@
+/** Metrics per sink, and what observe counts of itself. The label `sink` is bounded by the configuration. */
+import { SINK_OUTCOMES, type SinkSnapshot } from '../sources.ts'
+import { byKey, type MetricDefinition, oneOf, type PlainDefinition, single, withZeros } from './definition.ts'
+import { DELIVERY_STATES } from './streams.ts'
+
+function perSink(
+  type: 'counter' | 'gauge',
+  name: string,
+  help: string,
+  read: (sink: SinkSnapshot) => number | null,
+): PlainDefinition {
+  return {
+    type,
+    name,
+    help,
+    labels: ['sink'],
+    read: ({ sinks }) =>
+      sinks.flatMap((sink) => {
+        const value = read(sink)
+        return value === null ? [] : [{ labels: { sink: sink.name }, value }]
+      }),
+  }
+}
+
+export const SINK_METRICS: readonly MetricDefinition[] = [
+  {
+    type: 'gauge',
+    name: 'sluice_sink_state',
+    help: '1 for the state that the sink is in, 0 for the others. held: an alarm, nothing is lost (I8).',
+    labels: ['sink', 'state'],
+    read: ({ sinks }) =>
+      sinks.flatMap((sink) => oneOf('state', DELIVERY_STATES, sink.delivery.state, { sink: sink.name })),
+  },
+  {
+    type: 'counter',
+    name: 'sluice_sink_requests_total',
+    help: "Requests by outcome, the rows of the contract's answer table.",
+    labels: ['sink', 'outcome'],
+    read: ({ sinks }) =>
+      sinks.flatMap((sink) =>
+        Object.entries(withZeros(SINK_OUTCOMES, sink.requests)).map(([outcome, value]) => ({
+          labels: { sink: sink.name, outcome },
+          value,
+        })),
+      ),
+  },
+  perSink(
+    'counter',
+    'sluice_sink_sent_bytes_total',
+    'Bytes of request bodies as they went out, repeats included.',
+    (sink) => sink.sentBytes,
+  ),
+  perSink('gauge', 'sluice_sink_requests_in_flight', 'Requests in progress.', (sink) => sink.inFlight),
+  {
+    type: 'histogram',
+    name: 'sluice_sink_request_seconds',
+    help: 'From the first byte of a request to the last of its answer, or its failure.',
+    labels: ['sink'],
+    read: ({ sinks }) =>
+      sinks.map((sink) => ({ labels: { sink: sink.name }, histogram: sink.requestSeconds })),
+  },
+  perSink(
+    'gauge',
+    'sluice_sink_last_success_timestamp_seconds',
+    'When the sink last acknowledged something; absent before the first time since the start.',
+    (sink) => (sink.lastSuccessAtMs === null ? null : sink.lastSuccessAtMs / 1000),
+  ),
+  perSink(
+    'gauge',
+    'sluice_sink_clock_skew_seconds',
+    "The sink's clock (Date of its last answer) minus ours; absent before the first one.",
+    (sink) => sink.clockSkewSeconds,
+  ),
+]
+
+export const OBSERVE_METRICS: readonly MetricDefinition[] = [
+  byKey(
+    'counter',
+    'sluice_observe_events_total',
+    'Events of all stages by type, those that damping kept out of the log included.',
+    'event',
+    (look) => look.observe.events,
+  ),
+  single(
+    'counter',
+    'sluice_observe_suppressed_lines_total',
+    'Log lines held back because the same was logged within the minute.',
+    (look) => look.observe.suppressedLines,
+  ),
+  single(
+    'counter',
+    'sluice_observe_dropped_lines_total',
+    'Log lines lost because whoever reads the log did not keep up.',
+    (look) => look.observe.droppedLines,
+  ),
+  byKey(
+    'counter',
+    'sluice_observe_admin_requests_total',
+    'Requests to the admin server by outcome.',
+    'outcome',
+    (look) => look.observe.adminRequests,
+  ),
+]

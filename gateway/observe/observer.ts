@@ -1,0 +1,140 @@
+/**
+ * The observe stage: what the composition root holds of it. Takes the events of all stages from the first moment (the
+ * spool has things to say while it opens), and serves metrics, health and status once there is something to serve.
+ *
+ * Owns the log and the admin server. Knows other stages through their events and {@link StatusSources} alone.
+ */
+import type { AdminConfig, LogConfig } from '../config/config.ts'
+import { type AdminActions, AdminError } from './admin/actions.ts'
+import { createRoutes } from './admin/routes.ts'
+import { type AdminRequestFacts, AdminServer } from './admin/server.ts'
+import type { GatewayEvent } from './events.ts'
+import { liveness, readiness } from './health.ts'
+import type { LogDestination } from './logs/destination.ts'
+import { Logs } from './logs/logs.ts'
+import type { Look } from './metrics/definition.ts'
+import { Metrics } from './metrics/metrics.ts'
+import { readWrittenBytes } from './process-io.ts'
+import type { StatusSources } from './sources.ts'
+import { buildStatus } from './status.ts'
+
+export interface ObserverOptions {
+  readonly log: LogConfig
+  /** Stands in for standard output. */
+  readonly destination?: LogDestination
+  /** Wall clock, ms since the epoch. @default Date.now */
+  readonly nowMs?: () => number
+}
+
+export interface ServeOptions {
+  readonly admin: AdminConfig
+  readonly sources: StatusSources
+  readonly actions: AdminActions
+}
+
+export class Observer {
+  readonly #logs: Logs
+  readonly #nowMs: () => number
+  readonly #adminRequests: Record<AdminRequestFacts['outcome'], number> = { ok: 0, refused: 0, failed: 0 }
+  #server: AdminServer | null = null
+
+  private constructor(options: ObserverOptions) {
+    this.#logs = new Logs({
+      ...options.log,
+      ...(options.destination === undefined ? {} : { destination: options.destination }),
+    })
+    this.#nowMs = options.nowMs ?? Date.now
+  }
+
+  /** Opens the log: events may come from now on. */
+  static open(options: ObserverOptions): Observer {
+    return new Observer(options)
+  }
+
+  /** {@link Observer.open} and {@link Observer.serve} in one. */
+  static async start(options: ObserverOptions & ServeOptions): Promise<Observer> {
+    const observer = new Observer(options)
+    await observer.serve(options)
+    return observer
+  }
+
+  /** Takes an event of any stage. Never throws, never waits. */
+  readonly emit = (event: GatewayEvent): void => this.#logs.emit(event)
+
+  /** Where the admin server listens; only after `serve`. */
+  get adminUrl(): string {
+    if (this.#server === null) throw new Error('the admin server does not listen yet')
+    return this.#server.url
+  }
+
+  /**
+   * Starts the admin server. Once.
+   * @throws AdminError ADMIN_LISTEN: its address is taken or not ours.
+   */
+  async serve({ admin, sources, actions }: ServeOptions): Promise<void> {
+    const metrics = new Metrics()
+    const answer = createRoutes(
+      {
+        metrics: async () => ({
+          contentType: metrics.contentType,
+          text: await metrics.render(this.#look(sources)),
+        }),
+        live: () => liveness(sources.spool()),
+        ready: () => readiness(sources.broker(), sources.spool()),
+        status: () => buildStatus(sources, this.#nowMs(), readWrittenBytes()),
+        streams: () => sources.streams().map(({ name }) => name),
+      },
+      actions,
+    )
+    this.#server = await AdminServer.listen({
+      config: admin,
+      answer,
+      onRequest: (facts) => this.#onRequest(facts),
+    })
+  }
+
+  /** Ends the admin server and writes out the log. */
+  async stop(): Promise<void> {
+    await this.#server?.stop()
+    await this.#logs.stop()
+  }
+
+  #look(sources: StatusSources): Look {
+    return {
+      nowMs: this.#nowMs(),
+      identity: sources.identity(),
+      streams: sources.streams(),
+      sinks: sources.sinks(),
+      broker: sources.broker(),
+      spool: sources.spool(),
+      observe: {
+        events: this.#logs.events,
+        suppressedLines: this.#logs.suppressedLines,
+        droppedLines: this.#logs.droppedLines,
+        adminRequests: this.#adminRequests,
+      },
+      writtenBytes: readWrittenBytes(),
+    }
+  }
+
+  #onRequest({ method, path, remote, outcome, error }: AdminRequestFacts): void {
+    this.#adminRequests[outcome]++
+    if (error === null) {
+      // What an operator changed belongs in the log; who looked does not.
+      if (method === 'POST') this.#logs.note('info', `done|${path}`, `operator: ${path}`, { remote })
+      return
+    }
+    const code = error instanceof AdminError ? error.code : 'ADMIN_INTERNAL'
+    this.#logs.note(
+      outcome === 'failed' ? 'error' : 'warn',
+      `${outcome}|${code}`,
+      `admin request ${outcome}: ${error.message}`,
+      {
+        code,
+        method,
+        path,
+        remote,
+      },
+    )
+  }
+}

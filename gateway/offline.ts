@@ -1,0 +1,59 @@
+/** The spool of a gateway that is not running, for commands: status, dead letters, a new spool id, a check. */
+import { existsSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import type { OfflineSpool } from './cli/context.ts'
+import type { Config } from './config/config.ts'
+import { deadLetterAdmin } from './dead-letter-admin.ts'
+import { buildStatus } from './observe/status.ts'
+import { folderBytes } from './spool/files/folder.ts'
+import { Spool } from './spool/spool.ts'
+import { statusSources } from './status-sources.ts'
+import { streamAdmin } from './stream-admin.ts'
+import { VERSION } from './version.ts'
+
+export class NoSpoolError extends Error {
+  readonly code = 'SLUICE_NO_SPOOL'
+
+  constructor(dataDir: string) {
+    super(`there is no spool in ${dataDir}: check gateway.dataDir, or start the gateway once`)
+  }
+}
+
+/** Owns the folder until `close`. */
+export async function openOffline(config: Config): Promise<OfflineSpool> {
+  const { dataDir } = config.gateway
+  if (!existsSync(join(dataDir, 'spool'))) throw new NoSpoolError(dataDir)
+  const spool = await Spool.open({
+    dataDir,
+    gatewayId: config.gateway.id,
+    hostName: hostname(),
+    streams: config.streams,
+    sinks: config.sinks,
+    config: config.spool,
+    emit: () => undefined,
+  })
+  const size = await folderBytes(dataDir)
+  const sources = statusSources(() => ({
+    config,
+    version: VERSION,
+    spool,
+    sinks: new Map(),
+    drain: null,
+    broker: null,
+    folderBytes: () => size,
+  }))
+  return {
+    status: async () => {
+      await spool.disk.look()
+      // What only a running gateway has is not there; the folder says the rest.
+      const status = buildStatus(sources, Date.now())
+      return { ...status, uptimeSeconds: null, accepting: false, sinks: [], broker: null }
+    },
+    deadLetters: deadLetterAdmin(spool.deadLetters),
+    streams: streamAdmin(spool, null),
+    newSpoolId: () => spool.newId('it was asked for'),
+    verify: async () => ({ ...(await spool.verifier.verifyAll()), damage: spool.damage }),
+    close: () => spool.stop(),
+  }
+}

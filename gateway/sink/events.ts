@@ -1,0 +1,32 @@
+/** What the sink stage tells the world. `type` is `sink.<what>`; every event carries plain data only, never a secret. */
+
+export type SinkEvent =
+  /** A request ended without a word on its records. `what`: see SinkAnswer.kind; `status` null: no HTTP answer at all. */
+  | {
+      readonly type: 'sink.not-acked'
+      readonly sink: string
+      readonly stream: string
+      readonly what: 'retry' | 'too-large' | 'refused' | 'malformed' | 'hold'
+      readonly status: number | null
+      readonly detail: string
+    }
+  /** A secret or certificate file has new content; new requests use it. `what` names the setting. */
+  | {
+      readonly type: 'sink.file-changed'
+      readonly sink: string
+      readonly what: string
+      readonly file: string
+    }
+  /** It cannot be used: `kept` says that the content read before stays in use; without it the sink holds (I8). */
+  | {
+      readonly type: 'sink.file-unusable'
+      readonly sink: string
+      readonly what: string
+      readonly file: string
+      readonly kept: boolean
+      readonly detail: string
+    }
+  /** A configured header is one that only the contract sets; it is not sent. */
+  | { readonly type: 'sink.header-ignored'; readonly sink: string; readonly header: string }
+
+export type EmitSinkEvent = (event: SinkEvent) => void

@@ -1,0 +1,79 @@
+/**
+ * Batch -> the head of its request, exactly as the ingest contract wants it. Pure.
+ * I4: everything that the contract sets depends on the batch alone, so a repeat is the same request; configured
+ * headers can add to it, never replace it. Not here: the body (it goes out as it is), secrets' files, sending.
+ */
+import type { Batch } from '../sink.ts'
+
+/** Version of the contract that is spoken. */
+const CONTRACT_VERSION = '1'
+
+/** Headers that only the contract or the connection itself may set, lower case. */
+const OWN_HEADERS: ReadonlySet<string> = new Set([
+  'idempotency-key',
+  'connection',
+  'expect',
+  'keep-alive',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+/** Characters of a header's name: a token of RFC 9110, section 5.6.2. */
+const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+
+/** What a value may hold: visible characters, space, tab, and bytes from 0x80 (RFC 9110, section 5.5). */
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+
+/** May the configuration set this header? `Sluice-*`, `Content-*`, `Idempotency-Key` and connection headers: no. */
+export function isConfigurableHeader(name: string): boolean {
+  const lower = name.toLowerCase()
+  if (lower.startsWith('sluice-') || lower.startsWith('content-')) return false
+  return HEADER_NAME.test(name) && !OWN_HEADERS.has(lower)
+}
+
+/** Can this be sent as a header's value? Line breaks and control characters cannot. */
+export function isHeaderValue(value: string): boolean {
+  return HEADER_VALUE.test(value)
+}
+
+/**
+ * The batch's `Idempotency-Key`: a quoted string; same key, same records (I4).
+ * `crc32` is that of the uncompressed body, so the key says the same whatever the compression.
+ */
+export function idempotencyKey(batch: Batch): string {
+  const crc = (batch.crc32 >>> 0).toString(16).padStart(8, '0')
+  return `"${batch.gateway}:${batch.spoolId}:${batch.stream}:${batch.firstSeq}-${batch.lastSeq}:${crc}"`
+}
+
+/**
+ * All headers of the request except `Host`. `configured`: name and value as the configuration has them, secrets
+ * resolved; those that {@link isConfigurableHeader} forbids are left out.
+ */
+export function requestHeaders(
+  batch: Batch,
+  configured: ReadonlyArray<readonly [name: string, value: string]>,
+): Record<string, string> {
+  const headers: Record<string, string> = {
+    'user-agent': 'sluice',
+    accept: 'application/json, text/plain;q=0.9, */*;q=0.1',
+    'accept-encoding': 'identity',
+  }
+  for (const [name, value] of configured) {
+    if (isConfigurableHeader(name)) headers[name.toLowerCase()] = value
+  }
+  headers['sluice-contract'] = CONTRACT_VERSION
+  headers['sluice-gateway'] = batch.gateway
+  headers['sluice-spool'] = batch.spoolId
+  headers['sluice-stream'] = batch.stream
+  headers['sluice-first-seq'] = String(batch.firstSeq)
+  headers['sluice-last-seq'] = String(batch.lastSeq)
+  headers['sluice-record-count'] = String(batch.recordCount)
+  if (batch.gaps !== null) headers['sluice-gap'] = batch.gaps
+  headers['idempotency-key'] = idempotencyKey(batch)
+  headers['content-type'] = 'application/x-ndjson'
+  headers['content-length'] = String(batch.bodyBytes)
+  if (batch.encoding === 'gzip') headers['content-encoding'] = 'gzip'
+  return headers
+}

@@ -1,0 +1,72 @@
+/**
+ * What a sink has done since the start, as plain numbers that the hot path adds to and observe reads at scrape.
+ * Not here: metric names, rates, anything durable (the conservation counters of I5 are the spool's).
+ */
+import { LatencyHistogram } from '../shared/latency-histogram.ts'
+import type { Batch, SinkAnswer } from './sink.ts'
+
+/** How a request ended; `acked` and `partial` are answers of kind `verdicts`, with all records taken or not. */
+export type SinkOutcome = 'acked' | 'partial' | 'retry' | 'too-large' | 'refused' | 'malformed' | 'hold'
+
+export interface SinkStats {
+  /** Ended requests. A request that was never sent (no secret, aborted in the queue) counts, too. */
+  readonly requests: Record<SinkOutcome, number>
+  /** Of `requests.retry`: no answer because of the network, TLS or DNS. */
+  networkErrors: number
+  /** Of `requests.retry`: no complete answer within `timeout`. */
+  timeouts: number
+  /** Requests in progress. */
+  inFlight: number
+  /** Body bytes handed to the network, compressed as sent, repeats included. */
+  sentBytes: number
+  sentRecords: number
+  /** From send() to the complete answer, time-outs and errors included. */
+  readonly requestSeconds: LatencyHistogram
+  /** The sink's `Date` minus our wall clock at its last dated answer, s; its resolution is 1 s. null: none yet. */
+  clockSkewSeconds: number | null
+  /** Wall clock, ms since the epoch, of the last answer that acked something; null: none yet. */
+  lastAckAtMs: number | null
+  /** Status of the last answer; null: none yet, or the last request got none. */
+  lastStatus: number | null
+  /** Times that a secret or certificate file was read again because it had changed. */
+  filesReloaded: number
+}
+
+/** From a LAN round trip to the default time-out and beyond. */
+const REQUEST_BUCKETS_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] as const
+
+/** All zero. */
+export function createSinkStats(): SinkStats {
+  return {
+    requests: { acked: 0, partial: 0, retry: 0, 'too-large': 0, refused: 0, malformed: 0, hold: 0 },
+    networkErrors: 0,
+    timeouts: 0,
+    inFlight: 0,
+    sentBytes: 0,
+    sentRecords: 0,
+    requestSeconds: new LatencyHistogram(REQUEST_BUCKETS_SECONDS),
+    clockSkewSeconds: null,
+    lastAckAtMs: null,
+    lastStatus: null,
+    filesReloaded: 0,
+  }
+}
+
+/** The outcome under which an answer to `batch` is counted. */
+export function outcomeOf(answer: SinkAnswer, batch: Batch): SinkOutcome {
+  if (answer.kind !== 'verdicts') return answer.kind
+  const through = answer.ackedThrough
+  if (through !== null && through < batch.lastSeq) return 'partial'
+  return answer.listed.some((one) => one.verdict !== 'acked') ? 'partial' : 'acked'
+}
+
+/** Did the sink take at least one record of the batch? */
+export function acksSomething(answer: SinkAnswer, batch: Batch): boolean {
+  if (answer.kind !== 'verdicts') return false
+  if (answer.listed.some((one) => one.verdict === 'acked')) return true
+  if (answer.ackedThrough !== null) return answer.ackedThrough >= batch.firstSeq
+  // Unlisted records are acked up to the first that is to be sent again.
+  const retry = answer.listed.find((one) => one.verdict === 'retry')
+  const judged = answer.listed.filter((one) => retry === undefined || one.seq < retry.seq).length
+  return retry === undefined ? judged < batch.recordCount : retry.seq - batch.firstSeq > judged
+}

@@ -1,0 +1,497 @@
+/**
+ * The data folder from ownership to a readable store (I7), and back again after a rejected write. Owns the order of the
+ * steps and the notes about damage; the steps themselves are in files/ and stream/.
+ *
+ *   <dataDir>/spool/      LevelDB          <dataDir>/seq-lease   see files/lease.ts
+ *   <dataDir>/aside/      kept files       <dataDir>/ballast     see files/ballast.ts
+ */
+import { readdir, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { syncFolder } from '../shared/files.ts'
+import { decodeBlockHeader, readBlock } from './codec/block.ts'
+import { lineAt, seqOfLine } from './codec/record.ts'
+import type { DiskGuard } from './disk-guard.ts'
+import type { EmitSpoolEvent } from './events.ts'
+import { Ballast } from './files/ballast.ts'
+import {
+  describeError,
+  isFull,
+  isIoError,
+  isNoSpace,
+  makeDurableFolder,
+  proveWritable,
+} from './files/folder.ts'
+import { SeqLease } from './files/lease.ts'
+import {
+  clearClean,
+  clearWay,
+  dropAside,
+  dropSalvage,
+  keepAside,
+  keepNow,
+  markClean,
+  type OpeningPlan,
+  prepareOpening,
+  salvageDatabase,
+  wasClean,
+} from './files/opening.ts'
+import { OWNER_FILE, takeOwnership } from './files/owner.ts'
+import { type BlockName, RawScan } from './files/raw-scan.ts'
+import { makeRepairable } from './files/repairable.ts'
+import { PatientReads } from './store/patient-reads.ts'
+import { isDamage, type Op, type OpenStore, repairStore, type Store } from './store/store.ts'
+import { rebuildState } from './stream/rebuild.ts'
+import { lastCommitNumber, MAX_COMMIT, type RecoveredState, recoverState } from './stream/recovery.ts'
+
+/** Four write buffers and some tables: what LevelDB needs to open, settle and compact on a full disk. */
+export const BALLAST_BYTES = 32 * 1024 * 1024
+/** Sentences about damage that are kept for status; more of the same help nobody. */
+const MAX_DAMAGE_NOTES = 100
+/** While the store is open its files are put aside at most so often. */
+const KEEP_INTERVAL_MS = 60_000
+/** And looked through at most so often, and so many of these looks are remembered: the first, and the newest. */
+const LOOK_INTERVAL_MS = 5_000
+const MAX_SCANS = 4
+
+export class OpenedFolder {
+  readonly dataDir: string
+  readonly emit: EmitSpoolEvent
+  readonly clean: boolean
+  readonly recovered: RecoveredState | null
+  /** Leftovers to delete with the first commit. */
+  readonly garbage: readonly Op[]
+  readonly lease: SeqLease
+  readonly leaseState: 'ok' | 'missing' | 'damaged'
+  readonly leaseEnds: ReadonlyMap<string, number>
+  readonly damage: string[]
+  readonly reads: PatientReads
+  disk: DiskGuard | null = null
+  store: Store
+  readonly #openStore: OpenStore
+  readonly #release: () => Promise<void>
+  readonly #ballast: Ballast
+  #plan: OpeningPlan | null
+  /** Raw files that were looked through, the oldest first. */
+  #scans: Array<Promise<RawScan>> = []
+  #keptAtMs = Number.NEGATIVE_INFINITY
+  #lookedAtMs = Number.NEGATIVE_INFINITY
+
+  constructor(fields: {
+    dataDir: string
+    emit: EmitSpoolEvent
+    clean: boolean
+    recovered: RecoveredState | null
+    garbage: readonly Op[]
+    lease: Awaited<ReturnType<typeof SeqLease.open>>
+    damage: string[]
+    store: Store
+    openStore: OpenStore
+    release: () => Promise<void>
+    ballast: Ballast
+    plan: OpeningPlan
+    /** What was looked through for this opening; null: that was not necessary. */
+    raw: RawScan | null
+  }) {
+    this.dataDir = fields.dataDir
+    this.emit = fields.emit
+    this.clean = fields.clean
+    this.recovered = fields.recovered
+    this.garbage = fields.garbage
+    this.lease = fields.lease.lease
+    this.leaseState = fields.lease.state
+    this.leaseEnds = fields.lease.ends
+    this.damage = fields.damage
+    this.reads = new PatientReads(this.dbDir)
+    this.store = fields.store
+    this.#openStore = fields.openStore
+    this.#release = fields.release
+    this.#ballast = fields.ballast
+    this.#plan = fields.plan
+    if (fields.raw) this.#scans.push(Promise.resolve(fields.raw))
+  }
+
+  get dbDir(): string {
+    return join(this.dataDir, 'spool')
+  }
+
+  /** A block that the store cannot read, from the bytes of its files, as they were before the opening or are now. */
+  async salvage(name: BlockName): Promise<Buffer | null> {
+    await this.#look('a block that should be there is missing or damaged')
+    for (const scan of this.#scans.toReversed()) {
+      const value = await (await scan).block(name)
+      if (value) return value
+    }
+    return null
+  }
+
+  /** The line of a record whose copy the store cannot read: from the copy's bytes, or from the block that it came from. */
+  async salvageLine(name: BlockName): Promise<Buffer | null> {
+    await this.#look('the copy of a parked record is missing or damaged')
+    for (const scan of this.#scans.toReversed()) {
+      const value = await (await scan).blockWith(name)
+      if (!value) continue
+      const line = lineAt(await readBlock(value), name.firstSeq - decodeBlockHeader(value).firstSeq)
+      if (seqOfLine(line) === name.firstSeq) return Buffer.from(line)
+    }
+    return null
+  }
+
+  /** All that the files hold, readable for the store or not. */
+  async rawScans(why: string): Promise<readonly RawScan[]> {
+    await this.#look(why)
+    return await Promise.all(this.#scans)
+  }
+
+  /**
+   * The first damage that is found puts the files aside as they are (I7), and they are looked through; later ones only
+   * after a while. LevelDB goes on writing, so the live files are looked through as well.
+   */
+  async #look(what: string): Promise<void> {
+    const plan = this.#plan
+    if (this.#scans.length === 0 && plan?.aside) {
+      this.note(what, plan.aside)
+      this.#scans.push(RawScan.of([...plan.earlier, plan.aside]))
+    }
+    const now = performance.now()
+    if (now - this.#lookedAtMs >= LOOK_INTERVAL_MS) {
+      this.#lookedAtMs = now
+      // While an opening is checked, what it put aside is the evidence.
+      const keep = !plan?.aside && now - this.#keptAtMs >= KEEP_INTERVAL_MS
+      if (keep) this.#keptAtMs = now
+      this.#scans.push(keep ? this.#keepAndScan(what) : RawScan.of([this.dbDir]))
+      const [first, ...later] = this.#scans
+      if (first && this.#scans.length > MAX_SCANS) this.#scans = [first, ...later.slice(1)]
+    }
+    await Promise.all(this.#scans)
+  }
+
+  async #keepAndScan(what: string): Promise<RawScan> {
+    try {
+      const { folder, kept } = await keepNow(this.dbDir, join(this.dataDir, 'aside'), what)
+      this.note(what, folder)
+      for (const line of kept) this.note(line, folder)
+      return await RawScan.of([folder])
+    } catch (error) {
+      // A full disk, for instance: the files themselves are still there.
+      this.note(`${what}; nothing could be put aside (${describeError(error)})`, null)
+      return await RawScan.of([this.dbDir])
+    }
+  }
+
+  /** For status, the log and the notes beside kept files. */
+  note(what: string, kept: string | null): void {
+    if (this.damage.includes(what)) return
+    if (this.damage.length >= MAX_DAMAGE_NOTES) this.damage.shift()
+    this.damage.push(what)
+    this.emit({ type: 'spool.damage', what, kept })
+  }
+
+  /** The background check is done: the links are kept if something was damaged, else they go. */
+  async verified(intact: boolean): Promise<void> {
+    const plan = this.#plan
+    this.#plan = null
+    if (!plan || (plan.aside === null && plan.earlier.length === 0)) return
+    if (intact && this.damage.length === 0) await dropAside(plan)
+    else this.damage.push(...(await keepAside(plan, this.damage.join('\n'))))
+  }
+
+  /**
+   * After a rejected write: the old handle is closed, and the folder is opened anew. On a full disk the ballast is given
+   * up first, because LevelDB does not even open there.
+   */
+  async reopen(old: Store, error: unknown): Promise<Store> {
+    await old.close().catch(() => undefined)
+    if (isDamage(error)) {
+      this.store = await this.#repair(error)
+      return this.store
+    }
+    try {
+      this.store = await this.#openStore(this.dbDir, { create: false })
+    } catch (again) {
+      if (isDamage(again)) {
+        this.store = await this.#repair(again)
+        return this.store
+      }
+      if (!isFull(error) && !isFull(again)) throw again
+      await this.#ballast.drop()
+      this.store = await this.#openStore(this.dbDir, { create: false })
+    }
+    if (isFull(error)) await this.#ballast.drop()
+    this.guard()
+    return this.store
+  }
+
+  /** A compaction met a damaged table, and LevelDB takes no write any more: the same as at an opening. */
+  async #repair(error: unknown): Promise<Store> {
+    this.#lookedAtMs = Number.NEGATIVE_INFINITY
+    await this.#look('LevelDB met damage while it was open')
+    const damage: string[] = []
+    const { store } = await openDamaged(this.dbDir, this.#openStore, error, damage, Date.now)
+    for (const what of damage) this.note(what, null)
+    this.guard()
+    return store
+  }
+
+  /** `verified`: the background check came to its end. If not, the links stay, and the next opening checks again. */
+  async close(store: Store, verified: boolean): Promise<void> {
+    await store.close()
+    if (verified) await markClean(this.dataDir)
+    await this.#release()
+  }
+
+  /** Without the ballast ingest stays closed: the next full disk would find no room even to delete (I6). */
+  guard(): void {
+    if (!this.#ballast.present) this.disk?.holdForBallast(this.#ballast)
+  }
+}
+
+export async function openFolder(
+  dataDir: string,
+  openStore: OpenStore,
+  emit: EmitSpoolEvent,
+  nowMs: () => number,
+  ballastBytes: number = BALLAST_BYTES,
+): Promise<OpenedFolder> {
+  await makeDurableFolder(dataDir)
+  const moved = await clearWay(dataDir, OWN_NAMES)
+  const owner = await takeOwnership(dataDir)
+  try {
+    const ballast = await Ballast.open(join(dataDir, 'ballast'), ballastBytes)
+    return await openOwned(dataDir, openStore, emit, nowMs, ballast, moved, () => owner.release())
+  } catch (error) {
+    await owner.release()
+    throw error
+  }
+}
+
+async function openOwned(
+  dataDir: string,
+  openStore: OpenStore,
+  emit: EmitSpoolEvent,
+  nowMs: () => number,
+  ballast: Ballast,
+  moved: readonly string[],
+  release: () => Promise<void>,
+): Promise<OpenedFolder> {
+  const dbDir = join(dataDir, 'spool')
+  const clean = await wasClean(dataDir)
+  await clearClean(dataDir)
+  const aside = join(dataDir, 'aside')
+  const prepare = (): Promise<OpeningPlan> => prepareOpening(dbDir, aside, { afterCleanStop: clean })
+  const plan = await prepare().catch(async (error: unknown) => {
+    if (!isNoSpace(error)) throw error
+    await ballast.drop()
+    return await prepare()
+  })
+  const damage = [...moved, ...plan.faults]
+  // The ballast is made last of all: where it lies there was a database.
+  if (plan.mode === 'create' && ballast.present) damage.push('the database is gone, all of it')
+  const open = async (): Promise<Store> => {
+    if (plan.mode === 'repair') await repairFolder(dbDir)
+    return await openStore(dbDir, { create: plan.mode === 'create' })
+  }
+  let store: Store
+  try {
+    store = await open().catch(async (error: unknown) => {
+      if (!isFull(error)) throw error
+      await ballast.drop()
+      return await open()
+    })
+  } catch (error) {
+    // Nothing is damaged, and a repair without room, or on a disk that takes no writes, would make it so.
+    if (isFull(error)) throw error
+    if (isIoError(error)) await proveWritable(dataDir)
+    ;({ store } = await openDamaged(dbDir, openStore, error, damage, nowMs))
+  }
+  try {
+    store = await replaceIfOlder(plan, store, openStore, damage)
+    // The name of the database's folder may be new, too, by creation or by a move (I1).
+    await syncFolder(dataDir)
+    const read = await readFolder(plan, dataDir, store, ballast, damage)
+    for (const what of damage) emit({ type: 'spool.damage', what, kept: plan.aside })
+    await ballast.ensure()
+    const wasClosed = (clean && damage.length === 0) || plan.mode === 'create'
+    return new OpenedFolder({
+      ...read,
+      dataDir,
+      emit,
+      clean: wasClosed,
+      damage,
+      store,
+      openStore,
+      release,
+      ballast,
+      plan,
+    })
+  } catch (error) {
+    // Or the next try of this process would find the database locked by itself.
+    await store.close().catch(() => undefined)
+    throw error
+  }
+}
+
+/** Of the data folder, beside what has a rule of its own. */
+const OWN_NAMES = {
+  files: ['seq-lease', 'seq-lease.new', 'ballast', 'ballast.new', OWNER_FILE],
+  folders: ['spool', 'aside'],
+}
+
+type ReadFolder = Pick<OpenedFolder, 'recovered' | 'garbage'> & {
+  readonly lease: Awaited<ReturnType<typeof SeqLease.open>>
+  readonly raw: RawScan | null
+}
+
+/** What the store and the lease say. Adds to `damage`. */
+async function readFolder(
+  plan: OpeningPlan,
+  dataDir: string,
+  store: Store,
+  ballast: Ballast,
+  damage: string[],
+): Promise<ReadFolder> {
+  const read = await readStore(plan, dataDir, store, damage)
+  const lease = await openLease(join(dataDir, 'seq-lease'), ballast, damage)
+  if (read.recovered === null && (lease.ends.size > 0 || lease.state === 'damaged'))
+    damage.push('the store is empty, but records were numbered before')
+  return { ...read, lease }
+}
+
+async function readStore(
+  plan: OpeningPlan,
+  dataDir: string,
+  store: Store,
+  damage: string[],
+): Promise<Omit<ReadFolder, 'lease'>> {
+  const state = await recoverState(store)
+  const hadFiles = plan.mode !== 'create' || plan.earlier.length > 0
+  const isWhole = state === null ? !hadFiles : state !== 'broken' && !(await endsEarly(plan, state))
+  if (isWhole && state !== 'broken') return { recovered: state, garbage: [], raw: null }
+  // LevelDB gives an empty store where it could read nothing.
+  const folders = [...plan.earlier, plan.aside ?? plan.dbDir]
+  const raw = await RawScan.of(folders)
+  const { recovered, garbage, notes } = await rebuildState(store, raw)
+  if (state === null && recovered.streams.size === 0) return { recovered: null, garbage, raw }
+  damage.push('the chain of state records is broken: the index was rebuilt from the blocks', ...notes)
+  if (plan.aside === null) {
+    const { kept } = await keepNow(plan.dbDir, join(dataDir, 'aside'), damage.join('\n'))
+    damage.push(...kept)
+  }
+  return { recovered, garbage, raw }
+}
+
+/**
+ * Did the store lose its newest commits without a word? LevelDB drops what is behind a damaged record of its log, as far as the
+ * next 32 KiB: it might be the end of a write that a power cut tore. It is not if a later commit lies behind it, which
+ * began only when that write was done. And repair leaves out a table without an end, whose values are whole all the same; one
+ * that no MANIFEST named yet may never have been whole, and holds nothing that was acknowledged.
+ */
+async function endsEarly(
+  { aside, damagedTables, faults }: OpeningPlan,
+  { lastCommit }: RecoveredState,
+): Promise<boolean> {
+  if (aside === null) return false
+  const has = (scan: RawScan, after: number): boolean =>
+    [...scan.states].some(({ commit }) => commit > after && commit <= MAX_COMMIT)
+  // A log with a torn end and the mark of a clean stop is damaged: it had no such end.
+  const next = faults.some((fault) => fault.startsWith('the log ')) ? lastCommit : lastCommit + 1
+  if (has(await RawScan.of([aside], ['log']), next)) return true
+  return has(await RawScan.ofTables(damagedTables), lastCommit)
+}
+
+/** One that cannot be read at all is moved away: the next one begins under a new spool id (I4). */
+async function openLease(path: string, ballast: Ballast, damage: string[]): Promise<ReadFolder['lease']> {
+  try {
+    return await SeqLease.open(path)
+  } catch (error) {
+    if (isNoSpace(error)) await ballast.drop()
+    else {
+      damage.push(`the seq lease cannot be read (${describeError(error)})`)
+      await rename(path, `${path}.stray-${Date.now()}`)
+    }
+    return await SeqLease.open(path)
+  }
+}
+
+/**
+ * An old MANIFEST that came back opens without a fault, as the store was then. Its sign is a newer commit in the files
+ * that it does not name: then the store is made anew from all that was put aside.
+ */
+async function replaceIfOlder(
+  plan: OpeningPlan,
+  store: Store,
+  openStore: OpenStore,
+  damage: string[],
+): Promise<Store> {
+  const { aside, unnamed, dbDir } = plan
+  if (aside === null || !unnamed.some((name) => /\.(ldb|sst|log)$/.test(name))) return store
+  const rest = await openSalvagedFiles(aside, unnamed, openStore)
+  if (!rest) return store
+  const [here, there] = [await lastCommitNumber(store), await lastCommitNumber(rest.store)]
+  await rest.store.close()
+  await dropSalvage(rest.folder)
+  if (there <= here) return store
+  const whole = await openSalvagedFiles(aside, null, openStore)
+  if (!whole) return store
+  // One commit more is no damage: a process that was killed had written it without an fsync, the next one read it and
+  // died in a power cut before its own files had names.
+  if (there > here + 1) {
+    damage.push(
+      `the store was older (commit ${here}) than its files (commit ${there}): it was made anew from them`,
+    )
+  }
+  await whole.store.close()
+  await store.close()
+  await rm(dbDir, { recursive: true })
+  await rename(whole.folder, dbDir)
+  await syncFolder(dirname(dbDir))
+  return await openStore(dbDir, { create: false })
+}
+
+/** A repaired copy of what was put aside, or of some of its files; null: it cannot be repaired. */
+async function openSalvagedFiles(
+  aside: string,
+  only: readonly string[] | null,
+  openStore: OpenStore,
+): Promise<{ readonly store: Store; readonly folder: string } | null> {
+  const folder = await salvageDatabase(aside)
+  try {
+    if (only) {
+      for (const name of await readdir(folder)) if (!only.includes(name)) await rm(join(folder, name))
+    }
+    // It is made repairable already.
+    await repairStore(folder)
+    return { store: await openStore(folder, { create: false }), folder }
+  } catch {
+    await dropSalvage(folder)
+    return null
+  }
+}
+
+async function repairFolder(dbDir: string): Promise<void> {
+  await makeRepairable(dbDir)
+  await repairStore(dbDir)
+}
+
+/** The store does not open: repair it; if that fails too, move it away and begin an empty one. The gateway starts. */
+async function openDamaged(
+  dbDir: string,
+  openStore: OpenStore,
+  error: unknown,
+  damage: string[],
+  nowMs: () => number,
+): Promise<{ store: Store }> {
+  damage.push(`the store did not open (${describeError(error)}) and was repaired`)
+  try {
+    await repairFolder(dbDir)
+    return { store: await openStore(dbDir, { create: false }) }
+  } catch (again) {
+    if (isFull(again)) throw again
+    if (isIoError(again)) await proveWritable(dirname(dbDir))
+    const moved = `${dbDir}.damaged-${nowMs()}`
+    damage.push(
+      `repair failed (${describeError(again)}): the store was moved to ${moved}, a new one was begun`,
+    )
+    await rename(dbDir, moved)
+    return { store: await openStore(dbDir, { create: true }) }
+  }
+}

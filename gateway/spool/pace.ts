@@ -1,0 +1,48 @@
+/**
+ * When the next commit may begin: a pure decision. Load is committed in large blocks, a quiet box sees the latency
+ * of one fsync, and a steady trickle does not wear out the flash (an append of a few hundred bytes costs 4 to 6 KB of
+ * disk writes). A token bucket of small commits (`commitBurst`, one more per `commitInterval`) tells them apart.
+ */
+
+/** Pending bytes at which a commit does not wait for the interval. */
+export const FULL_COMMIT_BYTES = 64 * 1024
+
+export interface PaceOptions {
+  readonly commitIntervalMs: number
+  readonly commitBurst: number
+}
+
+export class Pace {
+  readonly #options: PaceOptions
+  #tokens: number
+  #lastRefillMs: number
+  #lastBeginMs = Number.NEGATIVE_INFINITY
+
+  constructor(options: PaceOptions, nowMs: number) {
+    this.#options = options
+    this.#tokens = options.commitBurst
+    this.#lastRefillMs = nowMs
+  }
+
+  /** ms until a commit may begin; 0: now. `nowMs` is monotonic. */
+  delayMs(pendingBytes: number, nowMs: number): number {
+    if (pendingBytes >= FULL_COMMIT_BYTES) return 0
+    this.#refill(nowMs)
+    if (this.#tokens >= 1) return 0
+    return Math.max(0, this.#lastBeginMs + this.#options.commitIntervalMs - nowMs)
+  }
+
+  /** A commit begins. */
+  begin(pendingBytes: number, nowMs: number): void {
+    this.#refill(nowMs)
+    if (pendingBytes < FULL_COMMIT_BYTES && this.#tokens >= 1) this.#tokens--
+    this.#lastBeginMs = nowMs
+  }
+
+  #refill(nowMs: number): void {
+    const interval = Math.max(1, this.#options.commitIntervalMs)
+    const earned = (nowMs - this.#lastRefillMs) / interval
+    this.#lastRefillMs = nowMs
+    this.#tokens = Math.min(this.#options.commitBurst, this.#tokens + earned)
+  }
+}

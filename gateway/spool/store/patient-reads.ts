@@ -1,0 +1,65 @@
+/**
+ * Reads that tell damage from trouble (I7, I8). What is damaged will not come back, and counts as missing; a disk that is gone
+ * for a while, or a handle that is closed, must not make anything count as lost: such a read rejects, and whoever
+ * wanted it tries again.
+ */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { isDamage, type Store } from './store.ts'
+
+/** A bad sector fails the same read again and again: after so many failures over so long it is damage. */
+const MAX_IO_FAILURES = 10
+const MIN_IO_TROUBLE_MS = 120_000
+
+export class PatientReads {
+  readonly #folder: string
+  readonly #nowMs: () => number
+  readonly #failures = new Map<string, { count: number; readonly sinceMs: number }>()
+
+  /** `folder`: of the database. */
+  constructor(folder: string, nowMs: () => number = () => performance.now()) {
+    this.#folder = folder
+    this.#nowMs = nowMs
+  }
+
+  /** undefined: missing, or damaged. */
+  async get(store: Store, key: Buffer): Promise<Buffer | undefined> {
+    try {
+      const value = await store.get(key)
+      if (this.#failures.size > 0) this.#failures.delete(key.toString('hex'))
+      return value
+    } catch (error) {
+      if (this.#isLost(error, key)) return undefined
+      throw error
+    }
+  }
+
+  async getMany(store: Store, keys: readonly Buffer[]): Promise<Array<Buffer | undefined>> {
+    if (keys.length === 0) return []
+    try {
+      return await store.getMany(keys)
+    } catch (error) {
+      if (!isDamage(error) && !isIoError(error)) throw error
+      // One that cannot be read fails them all.
+      const values: Array<Buffer | undefined> = []
+      for (const key of keys) values.push(await this.get(store, key))
+      return values
+    }
+  }
+
+  #isLost(error: unknown, key: Buffer): boolean {
+    if (error instanceof Error && 'code' in error && error.code === 'LEVEL_DATABASE_NOT_OPEN') return false
+    // Without CURRENT the whole folder is away, not a table of it.
+    if (isDamage(error)) return existsSync(join(this.#folder, 'CURRENT'))
+    if (!isIoError(error)) return false
+    const name = key.toString('hex')
+    const known = this.#failures.get(name) ?? { count: 0, sinceMs: this.#nowMs() }
+    known.count++
+    this.#failures.set(name, known)
+    return known.count >= MAX_IO_FAILURES && this.#nowMs() - known.sinceMs >= MIN_IO_TROUBLE_MS
+  }
+}
+
+function isIoError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'LEVEL_IO_ERROR'
+}

@@ -1,0 +1,177 @@
+/**
+ * A stream's verdict on a message: record, ingest dead letter, drop, or wait. Hot path: no allocation, no string and no
+ * promise per record. All verdicts of one message land in the commit that is open.
+ */
+import { createHash } from 'node:crypto'
+import type { Envelope, Message, StreamIntake } from '../../broker/appender.ts'
+import { isJson } from '../codec/json-scan.ts'
+import { envelopeBytes, type RecordFields } from '../codec/record.ts'
+import { deadLetterKey } from '../store/keys.ts'
+import { clockMembers } from '../wall-clock.ts'
+import { encodeDeadLetter } from './dead-letter-codec.ts'
+import type { OpenCommit, SpoolStream } from './spool-stream.ts'
+
+/** Of a message above `maxRecordBytes`, its ingest dead letter keeps this much, and length and hash of all. */
+export const TRUNCATED_BYTES = 1024
+/** Bytes of a record's line beside its payload and envelope, for admission. */
+const LINE_OVERHEAD_BYTES = 200
+
+export class Intake implements StreamIntake {
+  readonly stream: SpoolStream
+  readonly name: string
+  readonly topics: readonly string[]
+  readonly device: StreamIntake['device']
+  readonly #commit: OpenCommit
+  readonly #maxRecordBytes: number
+  readonly #jsonOnly: boolean
+  readonly #whenFull: 'block' | 'drop-oldest' | 'drop-newest'
+  readonly #maxBytes: number
+  readonly #fields: RecordFields
+  #full = false
+
+  constructor(stream: SpoolStream, commit: OpenCommit) {
+    const { config } = stream
+    if (!config) throw new Error(`stream ${stream.name} is not configured`)
+    this.stream = stream
+    this.name = stream.name
+    this.topics = config.topics
+    this.device = config.device
+    this.#commit = commit
+    this.#maxRecordBytes = config.maxRecordBytes
+    this.#jsonOnly = config.payload === 'json'
+    this.#whenFull = config.whenFull
+    this.#maxBytes = config.maxBytes
+    this.#fields = {
+      idPrefix: stream.prefix,
+      seq: 0,
+      envelope: new Uint8Array(),
+      qos: 0,
+      dup: false,
+      retain: false,
+      will: false,
+      receivedAtMs: 0,
+      payload: new Uint8Array(),
+      start: 0,
+      end: 0,
+      json: false,
+      requeuedFrom: null,
+    }
+  }
+
+  envelope(device: string, topic: string): Envelope {
+    return { bytes: envelopeBytes(device, topic) }
+  }
+
+  /** Whether a message of QoS 1 or 2 with so many payload bytes has to wait; one above the record limit never does. */
+  mustWait(payloadBytes: number): boolean {
+    if (payloadBytes > this.#maxRecordBytes) return false
+    if (this.stream.state.nextSeq >= this.stream.leaseEnd) return true
+    if (!this.#isFull(payloadBytes)) return false
+    // A stream that drops its oldest waits only where all that it could drop is in flight.
+    return this.#whenFull === 'block' || (this.#whenFull === 'drop-oldest' && !this.#canDrop())
+  }
+
+  #isFull(payloadBytes: number): boolean {
+    const { stream } = this
+    const bytes = stream.storedBytes + stream.uncommittedRawBytes + payloadBytes + LINE_OVERHEAD_BYTES
+    const full = bytes > this.#maxBytes
+    if (full && !this.#full) {
+      const { name } = this
+      stream.emit({
+        type: 'spool.stream-full',
+        stream: name,
+        whenFull: this.#whenFull,
+        maxBytes: this.#maxBytes,
+      })
+    }
+    this.#full = full
+    return full
+  }
+
+  #canDrop(): boolean {
+    const { state, index } = this.stream
+    return state.pin === null || index.at(state.head.ordinal + state.pin.recordCount) !== undefined
+  }
+
+  /** Takes the message; the caller has asked `mustWait` before. `closed`: only QoS 0 gets here, and is dropped. */
+  take(message: Message, envelope: Envelope, closed: boolean): void {
+    const { stream } = this
+    const { state } = stream
+    const { payload, start, end } = message
+    const bytes = end - start
+    state.counters.received++
+    if (bytes > this.#maxRecordBytes) {
+      this.#deadLetter(
+        message,
+        envelope,
+        `payload of ${bytes} bytes is above maxRecordBytes ${this.#maxRecordBytes}`,
+      )
+      return
+    }
+    const json = isJson(payload, start, end)
+    if (this.#jsonOnly && !json) {
+      this.#deadLetter(message, envelope, 'payload is not JSON, which the stream wants (payload: json)')
+      return
+    }
+    if (this.#drops(message.qos, bytes, closed)) return
+    const fields = this.#fields
+    fields.idPrefix = stream.prefix
+    fields.seq = state.nextSeq++
+    fields.envelope = envelope.bytes
+    fields.qos = message.qos
+    fields.dup = message.dup
+    fields.retain = message.retain
+    fields.will = message.will
+    fields.receivedAtMs = message.receivedAtMs
+    fields.clock = clockMembers(message.receivedAtMs, message.arrivedMs)
+    fields.payload = payload
+    fields.start = start
+    fields.end = end
+    fields.json = json
+    stream.open.append(stream.identity, fields)
+    this.#commit.grew(bytes + LINE_OVERHEAD_BYTES)
+    this.#commit.touch(stream)
+  }
+
+  /** Only QoS 0, which can be told nothing, and `drop-newest` get here full; counted, no seq taken, so no gap (I9). */
+  #drops(qos: number, bytes: number, closed: boolean): boolean {
+    const { stream } = this
+    const { dropped } = stream.state.counters
+    const impossible = closed || stream.state.nextSeq >= stream.leaseEnd
+    const full = this.#isFull(bytes)
+    if (full && this.#whenFull === 'drop-newest') dropped['drop-newest']++
+    else if (impossible || (full && qos === 0 && this.#whenFull === 'block')) dropped['full-qos0']++
+    else return false
+    this.#commit.touch(stream, qos === 0)
+    return true
+  }
+
+  /** A message that the rules refuse is acknowledged and kept: 3.1.1 has no negative ack, and a device resends for ever. */
+  #deadLetter(message: Message, envelope: Envelope, reason: string): void {
+    const { stream } = this
+    const { state } = stream
+    const quota = state.deadLetters.ingest
+    const n = quota.next++
+    const { payload, start, end } = message
+    const all = payload.subarray(start, end)
+    const truncated = all.length > this.#maxRecordBytes
+    const value = encodeDeadLetter({
+      idPrefix: stream.prefix,
+      n,
+      envelope: envelope.bytes,
+      message,
+      spoolTimeMs: stream.time.nowMs(),
+      payload: truncated ? all.subarray(0, TRUNCATED_BYTES) : all,
+      reason,
+      truncated: truncated
+        ? { bytes: all.length, sha256: createHash('sha256').update(all).digest('hex') }
+        : null,
+    })
+    quota.bytes += value.bytes.length
+    quota.count++
+    state.counters.deadLettered++
+    this.#commit.add({ type: 'put', key: deadLetterKey(state.id, 'ingest', n), value: value.bytes })
+    this.#commit.touch(stream)
+    stream.emit({ type: 'spool.ingest-dead-letter', stream: this.name, id: value.id, reason })
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * The value that each commit carries beside its blocks: the state of the streams that changed, the blocks that the
+ * commit added, and the changes of the journals. A checkpoint carries everything. The chain of records back to the
+ * last checkpoint is the whole state; nothing of it lies under a fixed key (see store/keys.ts).
+ */
+import { crc32 } from 'node:zlib'
+import type { SpoolTimeMark } from '../spool-time.ts'
+import type { PackedMeta, PackedSegment } from './block-index.ts'
+import type { StreamState } from './stream-state.ts'
+
+export interface StreamEntry {
+  readonly state: StreamState
+  /** Blocks that this commit added. */
+  readonly added: readonly PackedMeta[]
+  /** Segment that this commit sealed, from the oldest end of the tail. */
+  readonly sealed: PackedSegment | null
+  /** Checkpoints only: the block index before `sealed` and `added`. */
+  readonly index?: {
+    readonly segments: readonly PackedSegment[]
+    readonly tail: readonly PackedMeta[]
+    readonly tailOrdinal: number
+  }
+}
+
+export interface StateRecord {
+  readonly version: 1
+  readonly commit: number
+  /** Commit of the record before this one; 0: none. */
+  readonly previous: number
+  readonly checkpoint: boolean
+  /** State records below this commit are deleted. */
+  readonly firstState: number
+  readonly gateway: string
+  readonly spoolId: string
+  /** As of this commit; absent: written before there was one. */
+  readonly spoolTime?: SpoolTimeMark
+  readonly streams: readonly StreamEntry[]
+}
+
+export interface StoredState {
+  readonly record: StateRecord
+  /** In order; a name may come more than once. */
+  readonly journals: ReadonlyArray<readonly [name: string, bytes: Uint8Array]>
+}
+
+/** "SLS1" */
+export const STATE_MAGIC = Buffer.from('SLS1', 'latin1')
+const MAGIC = STATE_MAGIC.readUInt32BE(0)
+const FIXED_BYTES = 12
+
+/** magic, CRC-32 of all that follows, length of the JSON, JSON, then journals: name length, name, length, bytes. */
+export function encodeState(json: string, journals: StoredState['journals']): Buffer {
+  const text = Buffer.from(json, 'utf8')
+  const parts: Uint8Array[] = [text]
+  for (const [name, bytes] of journals) {
+    const head = Buffer.alloc(1 + name.length + 4)
+    head.writeUInt8(name.length, 0)
+    head.write(name, 1, 'latin1')
+    head.writeUInt32BE(bytes.length, 1 + name.length)
+    parts.push(head, bytes)
+  }
+  const fixed = Buffer.alloc(FIXED_BYTES)
+  fixed.writeUInt32BE(MAGIC, 0)
+  fixed.writeUInt32BE(text.length, 8)
+  const value = Buffer.concat([fixed, ...parts])
+  value.writeUInt32BE(crc32(value.subarray(8)), 4)
+  return value
+}
+
+/** null: damaged, or not a state record of a version that this program knows. */
+export function decodeState(value: Buffer): StoredState | null {
+  if (value.length < FIXED_BYTES || value.readUInt32BE(0) !== MAGIC) return null
+  if (crc32(value.subarray(8)) !== value.readUInt32BE(4)) return null
+  const jsonEnd = FIXED_BYTES + value.readUInt32BE(8)
+  const record = JSON.parse(value.toString('utf8', FIXED_BYTES, jsonEnd)) as StateRecord
+  if (record.version !== 1) return null
+  const journals: Array<readonly [string, Uint8Array]> = []
+  let at = jsonEnd
+  while (at < value.length) {
+    const nameEnd = at + 1 + value.readUInt8(at)
+    const name = value.toString('latin1', at + 1, nameEnd)
+    const end = nameEnd + 4 + value.readUInt32BE(nameEnd)
+    journals.push([name, value.subarray(nameEnd + 4, end)])
+    at = end
+  }
+  return { record, journals }
+}
+
+/**
+ * How long the state record that begins here is, found by its CRC: its length is not written in it. 0: there is none, or
+ * it is damaged. For finding state records in raw bytes.
+ */
+export function stateBytes(bytes: Buffer): number {
+  if (bytes.length < FIXED_BYTES || bytes.readUInt32BE(0) !== MAGIC) return 0
+  const expected = bytes.readUInt32BE(4)
+  let end = FIXED_BYTES + bytes.readUInt32BE(8)
+  if (end > bytes.length) return 0
+  let crc = crc32(bytes.subarray(8, end))
+  // Behind the JSON come journals, as many as there are: after one of them the CRC is right.
+  while (crc !== expected) {
+    const nameEnd = end + 1 + (bytes[end] ?? 0)
+    if (nameEnd + 4 > bytes.length) return 0
+    const next = nameEnd + 4 + bytes.readUInt32BE(nameEnd)
+    if (next > bytes.length) return 0
+    crc = crc32(bytes.subarray(end, next), crc)
+    end = next
+  }
+  return end
+}

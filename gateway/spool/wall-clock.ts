@@ -1,0 +1,28 @@
+/**
+ * Is the wall clock known to be unset? Boxes without a battery start in 1970 and jump when the network is there. Records
+ * from before the jump say so and carry the boot and the time since it, so that a receiver can date them later; they
+ * are never rewritten (ingest-contract: `clock`, `bootId`, `uptimeMs`).
+ */
+import { uptime } from 'node:os'
+import { unsetClockBytes } from './codec/record.ts'
+import { bootId } from './files/folder.ts'
+
+/** No release of this program is older: a clock that shows less was never set. */
+export const CLOCK_FLOOR_MS = Date.UTC(2026, 0, 1)
+
+export function isClockSet(nowMs: number): boolean {
+  return nowMs >= CLOCK_FLOOR_MS
+}
+
+/** Of this boot, read once: while the clock is unset it goes into every record. */
+const BOOT_ID = bootId() ?? 'unknown'
+
+/**
+ * The members of a record that was received at this time; null: the clock is set, as far as one can know. `arrivedMs`: the
+ * same instant by `performance.now`.
+ */
+export function clockMembers(receivedAtMs: number, arrivedMs: number): Uint8Array | null {
+  if (isClockSet(receivedAtMs)) return null
+  const waitedMs = Math.max(0, performance.now() - arrivedMs)
+  return unsetClockBytes(BOOT_ID, Math.max(0, uptime() * 1000 - waitedMs))
+}

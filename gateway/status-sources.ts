@@ -1,0 +1,204 @@
+/** What observe reads of the running stages: the composition root's translation of their state into plain data. */
+import type { Broker } from './broker/broker.ts'
+import { createBrokerStats } from './broker/stats.ts'
+import type { Config } from './config/config.ts'
+import type { Drain } from './drain/drain.ts'
+import type { DeliveryStanding } from './drain/states.ts'
+import type { BrokerSnapshot, DeliverySnapshot, StatusSources, StreamSnapshot } from './observe/sources.ts'
+import { listenerUrl } from './shared/hosts.ts'
+import type { HttpSink } from './sink/http/http-sink.ts'
+import type { Spool } from './spool/spool.ts'
+import { pendingByCounters } from './spool/stream/counters.ts'
+import type { SpoolStream } from './spool/stream/spool-stream.ts'
+import { unskipped } from './spool/stream/stream-state.ts'
+import { isClockSet } from './spool/wall-clock.ts'
+
+export interface RunningStages {
+  readonly config: Config
+  readonly version: string
+  readonly spool: Spool
+  readonly sinks: ReadonlyMap<string, HttpSink>
+  readonly drain: Drain | null
+  readonly broker: Broker | null
+  readonly folderBytes: () => number
+}
+
+const IDLE: DeliverySnapshot = { state: 'ok', sinceMs: null, why: null, nextTryAtMs: null }
+
+export function statusSources(stages: () => RunningStages): StatusSources {
+  const startedMs = performance.now()
+  return {
+    identity: () => ({
+      version: stages().version,
+      gateway: stages().spool.gateway,
+      uptimeSeconds: (performance.now() - startedMs) / 1000,
+      clockSet: isClockSet(Date.now()),
+    }),
+    streams: () => {
+      const { spool, drain, broker } = stages()
+      const standings = new Map(
+        drain?.sinkStates().flatMap((s) => s.streams.map((t) => [t.stream, t] as const)),
+      )
+      return [...spool.streams.values()]
+        .map((stream) => {
+          const queue = spool.queues.find((each) => each.stream === stream.name)
+          return streamSnapshot(stream, standings.get(stream.name), broker, queue?.sink || null)
+        })
+        .filter((s) => !s.orphaned || s.counters.pending > 0)
+        .sort((a, b) => Number(a.orphaned) - Number(b.orphaned))
+    },
+    sinks: () => sinkSnapshots(stages()),
+    broker: () => brokerSnapshot(stages().broker),
+    spool: () => spoolSnapshot(stages()),
+  }
+}
+
+function streamSnapshot(
+  stream: SpoolStream,
+  standing: DeliveryStanding | undefined,
+  broker: Broker | null,
+  drainedTo: string | null,
+): StreamSnapshot {
+  const { view, state, config } = stream
+  const head = stream.index.at(unskipped(state, state.head.ordinal))
+  const first = state.front[0]
+  const identity = first?.identity ?? head?.identity ?? stream.identity
+  return {
+    name: stream.name,
+    sink: config?.sink ?? drainedTo,
+    priority: config?.priority ?? 9,
+    orphaned: config === null,
+    spoolId: state.identities.at(-1)?.spoolId ?? '',
+    counters: {
+      received: view.counters.received,
+      requeued: view.counters.requeued,
+      delivered: view.counters.delivered,
+      deadLettered: view.counters.deadLettered,
+      dropped: view.counters.dropped,
+      pending: pendingByCounters(view.counters),
+    },
+    deadLetters: {
+      kept: view.deadLettersKept,
+      keptBytes: view.deadLetterBytes,
+      requeued: view.counters.deadLettersRequeued,
+      removed: view.counters.deadLettersRemoved,
+    },
+    backlogBytes: stream.pendingRawBytes,
+    storedBytes: stream.storedBytes,
+    maxBytes: config?.maxBytes ?? 0,
+    oldestReceivedAtMs: first?.receivedAtMs ?? state.parked[0]?.receivedAtMs ?? head?.oldestMs ?? null,
+    headSpoolId: state.identities[identity]?.spoolId ?? '',
+    headSeq: first?.seq ?? (head ? head.firstSeq + state.head.index : view.nextSeq),
+    nextSeq: view.nextSeq,
+    parked: view.parked,
+    waitingMessages: broker?.stats.waitingByStream.get(stream.name) ?? 0,
+    delivery: deliveryOf(standing),
+  }
+}
+
+function deliveryOf(standing: DeliveryStanding | undefined): DeliverySnapshot {
+  if (!standing || standing.state === 'ok') return IDLE
+  const { state, sinceMs, detail, nextTryAtMs } = standing
+  return { state, sinceMs, why: detail, nextTryAtMs }
+}
+
+function sinkSnapshots({ config, sinks, drain }: RunningStages): ReturnType<StatusSources['sinks']> {
+  const states = new Map(drain?.sinkStates().map((s) => [s.sink, s]))
+  return [...sinks].map(([name, { stats }]) => {
+    const state = states.get(name)
+    return {
+      name,
+      url: bareUrl(config.sinks[name]?.url ?? ''),
+      delivery: deliveryOf(state),
+      lastSuccessAtMs: state?.lastSuccessAtMs ?? null,
+      streams: Object.keys(config.streams).filter((stream) => config.streams[stream]?.sink === name),
+      requests: stats.requests,
+      sentBytes: stats.sentBytes,
+      inFlight: stats.inFlight,
+      requestSeconds: stats.requestSeconds,
+      clockSkewSeconds: stats.clockSkewSeconds,
+    }
+  })
+}
+
+function bareUrl(text: string): string {
+  const url = URL.parse ? URL.parse(text) : new URL(text)
+  return url ? `${url.protocol}//${url.host}${url.pathname}` : text
+}
+
+/** `broker` is null while the gateway starts. */
+function brokerSnapshot(broker: Broker | null): BrokerSnapshot {
+  const stats = broker?.stats ?? NO_BROKER
+  const sockets = broker?.listenerStats
+  const logins = broker?.authenticationStats
+  const kept = broker?.persistenceStats
+  return {
+    accepting: stats.accepting,
+    listeners: (broker?.addresses ?? []).map(listenerUrl),
+    connections: stats.connections,
+    sessions: stats.sessions,
+    openPacketIds: stats.openPacketIds,
+    sockets: {
+      open: sockets?.open ?? 0,
+      accepted: sockets?.accepted ?? 0,
+      handshakesFailed: sockets?.handshakesFailed ?? 0,
+    },
+    logins: {
+      accepted: logins?.accepted ?? 0,
+      credentials: logins?.refusedCredentials ?? 0,
+      busy: logins?.refusedBusy ?? 0,
+      damped: logins?.refusedDamped ?? 0,
+    },
+    loginsFromCache: logins?.acceptedFromCache ?? 0,
+    passwordHashes: logins?.hashesComputed ?? 0,
+    connectionsOpened: stats.connectionsOpened,
+    connectionsRefused: stats.connectionsRefused,
+    connectionsClosed: stats.connectionsClosed,
+    messages: stats.messages,
+    messageBytes: stats.messageBytes,
+    duplicates: stats.duplicates,
+    qos0Refused: stats.qos0Refused,
+    willsPublished: stats.willsPublished,
+    unrouted: stats.unrouted,
+    waitingMessages: stats.waitingMessages,
+    unackedMessages: stats.unackedMessages,
+    unackedBytes: stats.unackedBytes,
+    holdBackBytes: stats.holdBackBytes,
+    localCopies: { ...stats.localCopies },
+    subscriberBytes: stats.subscriberBytes,
+    queuedCopies: {
+      messages: kept?.queuedMessages ?? 0,
+      bytes: kept?.queuedBytes ?? 0,
+      dropped: kept?.queuedDropped ?? 0,
+    },
+    retainedMessages: stats.retainedMessages,
+    retainedBytes: kept?.retainedBytes ?? 0,
+    retainedRefused: kept?.retainedRefused ?? 0,
+    ackSeconds: stats.ackSeconds,
+  }
+}
+
+const NO_BROKER = createBrokerStats()
+
+function spoolSnapshot({ spool, folderBytes }: RunningStages): ReturnType<StatusSources['spool']> {
+  const { committer, disk, stats } = spool
+  const { state, why } = spool.state
+  return {
+    id: spool.spoolId,
+    state,
+    sinceMs: spool.stateSinceMs,
+    why,
+    folderBytes: folderBytes(),
+    freeBytes: disk.freeBytes,
+    minFreeBytes: disk.minFreeBytes,
+    commits: stats.commits,
+    commitFailures: stats.failedCommits,
+    committedRecords: stats.committedRecords,
+    committedBytes: stats.storedBytes,
+    lastCommitAtMs: stats.lastCommitAtMs,
+    commitRunningSeconds: committer.runningMs === null ? null : committer.runningMs / 1000,
+    verified: spool.verifier.result,
+    damage: spool.damage,
+    commitSeconds: stats.commitSeconds,
+  }
+}

@@ -1,0 +1,21 @@
+/** What rounds are boiled down to: the median, with the least and the most beside it. */
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+}
+
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+}
+
+export function spread(values: readonly number[], digits = 0): string {
+  if (values.length < 2) return median(values).toFixed(digits)
+  return `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)}-${Math.max(...values).toFixed(digits)})`
+}
+
+/** Of two lists that were taken in turn: the quotient in each round. */
+export function ratios(over: readonly number[], under: readonly number[]): number[] {
+  return over.map((value, i) => value / (under[i] ?? Number.NaN))
+}

@@ -1,0 +1,53 @@
+/** A command line without a process: output is kept, signals are sent by hand, the gateway is whatever the test says. */
+import { PassThrough } from 'node:stream'
+import type { CliContext, OfflineSpool, RunningGateway } from '../../gateway/cli/context.ts'
+import type { Config } from '../../gateway/config/config.ts'
+
+export class FakeContext implements CliContext {
+  readonly env: NodeJS.ProcessEnv = { UV_THREADPOOL_SIZE: '8' }
+  readonly cwd: string
+  readonly command = 'sluice'
+  readonly stdin = new PassThrough() as unknown as NodeJS.ReadStream
+  out = ''
+  err = ''
+  readonly exits: number[] = []
+  readonly listeners = new Set<(signal: string) => void>()
+  gateway: (config: Config) => Promise<RunningGateway> = () => Promise.reject(new Error('no gateway here'))
+  offline: (config: Config) => Promise<OfflineSpool> = () => Promise.reject(new Error('no folder here'))
+
+  constructor(cwd: string) {
+    this.cwd = cwd
+  }
+
+  readonly stdout = { write: (text: string) => void (this.out += text) }
+  readonly stderr = { write: (text: string) => void (this.err += text) }
+
+  startGateway(config: Config): Promise<RunningGateway> {
+    return this.gateway(config)
+  }
+
+  openOffline(config: Config): Promise<OfflineSpool> {
+    return this.offline(config)
+  }
+
+  async setPassword(): Promise<'added' | 'changed'> {
+    throw new Error('not here')
+  }
+
+  async removeUser(): Promise<boolean> {
+    throw new Error('not here')
+  }
+
+  onStopSignal(listener: (signal: string) => void): () => void {
+    this.listeners.add(listener)
+    return () => this.listeners.delete(listener)
+  }
+
+  exit(code: number): void {
+    this.exits.push(code)
+  }
+
+  signal(name: string): void {
+    for (const listener of this.listeners) listener(name)
+  }
+}

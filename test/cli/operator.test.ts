@@ -1,0 +1,415 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { OfflineSpool } from '../../gateway/cli/context.ts'
+import { adminUrl } from '../../gateway/cli/operator.ts'
+import { runCli } from '../../gateway/cli/program.ts'
+import { type AdminActions, AdminError, type DeadLetter } from '../../gateway/observe/admin/actions.ts'
+import { createRoutes } from '../../gateway/observe/admin/routes.ts'
+import { AdminServer } from '../../gateway/observe/admin/server.ts'
+import type { Status } from '../../gateway/observe/status.ts'
+import { FakeContext } from './fake-context.ts'
+
+const ID = 'edge-01:k3f9x2m7q4w8z:telemetry'
+
+/** What the server was asked to do, and letters that it really removes. */
+class FakeActions implements AdminActions {
+  readonly asked: unknown[] = []
+  letters: DeadLetter[] = Array.from({ length: 1_205 }, (_, n) => ({
+    id: `${ID}:${n + 1}`,
+    stream: 'telemetry',
+    origin: 'refused',
+    status: 422,
+    reason: 'no \u001B[31msuch device',
+    deadLetteredAtMs: 1_795_000_000_000 + n,
+    bytes: 200,
+    truncated: n === 4,
+    record: `{"seq":${n + 1}}`,
+  }))
+
+  async retrySink(name: string): Promise<boolean> {
+    this.asked.push({ retry: name })
+    return name === 'cloud'
+  }
+
+  async newSpoolId(): Promise<string> {
+    return 'freshspoolid1'
+  }
+
+  readonly streams: AdminActions['streams'] = {
+    drainTo: async (stream, sink) => {
+      this.asked.push({ drain: stream, sink })
+      if (sink !== 'cloud') throw new AdminError('ADMIN_BAD_REQUEST', `there is no sink ${sink}`)
+    },
+    records: async (_, after) => {
+      return after === null
+        ? { records: ['{"seq":1}', '{"seq":2}'], unreadable: 0, next: '0:2' }
+        : { records: ['{"seq":4}'], unreadable: 1, next: null }
+    },
+  }
+
+  readonly deadLetters: AdminActions['deadLetters'] = {
+    list: async ({ stream, after, limit }) => {
+      const from = after === null ? 0 : Number(after.slice('refused:'.length))
+      const page = stream === 'telemetry' ? this.letters.slice(from, from + limit) : []
+      return {
+        deadLetters: page,
+        next: from + limit < this.letters.length ? `refused:${from + limit}` : null,
+      }
+    },
+    requeue: async ({ stream, ids }) => {
+      this.asked.push({ requeue: stream, ids: ids === 'all' ? ids : ids.length })
+      const skipped = this.letters
+        .filter(({ id, truncated }) => truncated && ids !== 'all' && ids.includes(id))
+        .map(({ id }) => ({ id, why: 'only its first KiB was kept' }))
+      return { changed: (ids === 'all' ? this.letters.length : ids.length) - skipped.length, skipped }
+    },
+    purge: async ({ stream, ids }) => {
+      this.asked.push({ purge: stream, ids })
+      return { changed: ids === 'all' ? this.letters.length : ids.length, skipped: [] }
+    },
+  }
+}
+
+let folder: string
+let context: FakeContext
+let actions: FakeActions
+let server: AdminServer | null
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sluice-operator-'))
+  context = new FakeContext(folder)
+  actions = new FakeActions()
+  server = null
+})
+afterEach(async () => {
+  await server?.stop()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** A real admin server over fake actions; commands find it through their configuration. */
+async function serve(token: string | null = null): Promise<void> {
+  const healthy = { ok: true, reasons: [] }
+  const views = {
+    metrics: async () => ({ contentType: 'text/plain', text: '' }),
+    live: () => healthy,
+    ready: () => healthy,
+    status: () => STATUS,
+    streams: () => STATUS.streams.map(({ name }) => name),
+  }
+  server = await AdminServer.listen({
+    config: { host: '127.0.0.1', port: 0, token: token === null ? null : { value: token } },
+    answer: createRoutes(views, actions),
+    onRequest: () => undefined,
+  })
+  context.env['SLUICE__ADMIN__PORT'] = new URL(server.url).port
+  if (token !== null) context.env['SLUICE__ADMIN__TOKEN'] = token
+}
+
+async function run(...args: string[]): Promise<number> {
+  context.out = ''
+  context.err = ''
+  return runCli(args, context)
+}
+
+describe('a running gateway', () => {
+  test('sluice status prints it for a person, and as the JSON that it gave', async () => {
+    await serve()
+    expect(await run('status')).toBe(0)
+    expect(context.out).toContain('gateway edge-01 (sluice 0.1.0): up 1 h 2 min, NOT accepting messages')
+    expect(await run('status', '--json')).toBe(0)
+    expect(JSON.parse(context.out)).toEqual(STATUS)
+  })
+
+  test('the text says what somebody should do something about, and nothing in it drives the terminal', async () => {
+    await serve()
+    await run('status')
+    for (const part of [
+      'spool k3f9x2m7q4w8z: read-only (disk is nearly full)',
+      '! damage: 000012.ldb was cut short; kept in /data/damaged',
+      '! sink cloud is held since 2026-11-23T03:00:00.000Z; 401 \uFFFD[31munauthorized; next try 2026-11-23T03:06:00.000Z',
+      '! stream telemetry is full: 3 messages wait for room',
+      '! stream telemetry: 2 dead letters (sluice dead-letters list --stream telemetry)',
+      '! stream telemetry dropped 7 expired',
+      '! stream old is orphaned: no configuration names it, 5 records wait',
+    ])
+      expect(context.out).toContain(part)
+    expect(context.out).not.toContain('\u001B')
+  })
+
+  test('the token of the configuration opens it; without one the command says where it belongs', async () => {
+    await serve('right')
+    expect(await run('status')).toBe(0)
+    delete context.env['SLUICE__ADMIN__TOKEN']
+    expect(await run('status')).toBe(1)
+    expect(context.err).toContain('admin.token; name it with --config')
+    writeFileSync(join(folder, 'token'), 'right\n')
+    context.env['SLUICE__ADMIN__TOKEN__FILE'] = join(folder, 'token')
+    expect(await run('status')).toBe(0)
+    context.env['SLUICE__ADMIN__TOKEN__FILE'] = join(folder, 'missing')
+    expect(await run('status')).toBe(1)
+    expect(context.err).toMatch(/admin.token: .*missing cannot be read \(ENOENT\)/)
+  })
+
+  test('sinks retry asks for it, and a wrong name is a failure', async () => {
+    await serve()
+    expect(await run('sinks', 'retry', 'cloud')).toBe(0)
+    expect(actions.asked).toEqual([{ retry: 'cloud' }])
+    expect(await run('sinks', 'retry', 'clout')).toBe(1)
+    expect(context.err).toContain('no sink is named clout')
+  })
+
+  test('dead letters are listed over all pages, bounded by --limit, harmless for terminals', async () => {
+    await serve()
+    expect(await run('dead-letters', 'list', '--limit', '1100')).toBe(0)
+    expect(context.out.trimEnd().split('\n')).toHaveLength(1 + 1_100)
+    expect(context.out).toContain('no \uFFFD[31msuch device')
+    expect(await run('dead-letters', 'list', '--json', '-s', 'telemetry', '-n', '5000')).toBe(0)
+    expect(
+      context.out
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    ).toEqual(actions.letters)
+    expect(await run('dead-letters', 'list', '--stream', 'old')).toBe(0)
+    expect(context.out).toBe('there are no dead letters\n')
+    expect(await run('dead-letters', 'list', '--limit', '0')).toBe(2)
+  })
+
+  test('one dead letter is shown with its record, however far back it is', async () => {
+    await serve()
+    expect(await run('dead-letters', 'show', `${ID}:1203`)).toBe(0)
+    expect(context.out).toContain('refused by the sink, status 422')
+    expect(context.out).toContain('{"seq":1203}')
+    expect(await run('dead-letters', 'show', `${ID}:9999`)).toBe(1)
+    expect(await run('dead-letters', 'show', 'nonsense')).toBe(2)
+  })
+
+  test('requeue takes ids of any stream, in portions that the server takes, and tells what it skipped', async () => {
+    await serve()
+    const ids = actions.letters.map(({ id }) => id)
+    expect(await run('dead-letters', 'requeue', ...ids)).toBe(1)
+    expect(actions.asked).toEqual([
+      { requeue: 'telemetry', ids: 1_000 },
+      { requeue: 'telemetry', ids: 205 },
+    ])
+    expect(context.out).toBe('requeued 1,204 of telemetry\n')
+    expect(context.err).toContain(`not requeued: ${ID}:5: only its first KiB was kept`)
+    expect(await run('dead-letters', 'requeue', '--all', '--stream', 'telemetry')).toBe(0)
+    expect(actions.asked.at(-1)).toEqual({ requeue: 'telemetry', ids: 'all' })
+  })
+
+  test('purge wants --yes, a selection, and then does it', async () => {
+    await serve()
+    expect(await run('dead-letters', 'purge', '--all', '-s', 'telemetry')).toBe(2)
+    expect(context.err).toContain('say --yes')
+    expect(await run('dead-letters', 'purge', '--yes')).toBe(2)
+    expect(await run('dead-letters', 'purge', '--yes', '--all')).toBe(2)
+    expect(actions.asked).toEqual([])
+    expect(await run('dead-letters', 'purge', '--yes', `${ID}:1`)).toBe(0)
+    expect(actions.asked).toEqual([{ purge: 'telemetry', ids: [`${ID}:1`] }])
+  })
+
+  test('spool new-id and streams ask it, too', async () => {
+    await serve()
+    expect(await run('spool', 'new-id')).toBe(0)
+    expect(context.out).toContain('new spool id freshspoolid1')
+    expect(await run('streams', 'list')).toBe(0)
+    expect(
+      context.out
+        .split('\n')
+        .slice(0, 3)
+        .map((line) => line.split(' ')[0]),
+    ).toEqual(['STREAM', 'telemetry', 'old'])
+    expect(await run('streams', 'orphans')).toBe(0)
+    expect(context.out).not.toContain('telemetry')
+    expect(context.out).toContain('none (orphaned)')
+  })
+
+  test('streams drain gives an orphan to a sink; streams export goes through all pages and tells what is damaged', async () => {
+    await serve()
+    expect(await run('streams', 'drain', 'old', '--sink', 'cloud')).toBe(0)
+    expect(context.out).toContain('stream old is being drained, to sink cloud')
+    expect(actions.asked).toEqual([{ drain: 'old', sink: 'cloud' }])
+    expect(await run('streams', 'drain', 'old', '--sink', 'nowhere')).toBe(1)
+    expect(context.err).toContain('there is no sink nowhere')
+    expect(await run('streams', 'drain', 'old')).toBe(2)
+    expect(await run('streams', 'export', 'old')).toBe(1)
+    expect(context.out).toBe('{"seq":1}\n{"seq":2}\n{"seq":4}\n')
+    expect(context.err).toContain('exported 3 records of stream old')
+    expect(context.err).toContain('1 more are damaged')
+    expect(await run('streams', 'export', 'none')).toBe(1)
+  })
+
+  test('--url reaches a gateway that no configuration here describes', async () => {
+    await serve()
+    context.env['SLUICE__ADMIN__PORT'] = '1'
+    expect(await run('status', '--url', server?.url ?? '')).toBe(0)
+    expect(await run('status', '--url', 'nonsense')).toBe(2)
+  })
+})
+
+describe('a stopped gateway', () => {
+  function offline(over: Partial<OfflineSpool> = {}): { closed: number } {
+    const seen = { closed: 0 }
+    mkdirSync(join(folder, 'data'))
+    context.env['SLUICE__ADMIN__PORT'] = '0'
+    context.offline = async (config) => {
+      expect(config.gateway.dataDir).toBe(join(folder, 'data'))
+      return {
+        status: async () => ({ ...STATUS, uptimeSeconds: null, accepting: false, sinks: [], broker: null }),
+        deadLetters: actions.deadLetters,
+        streams: actions.streams,
+        newSpoolId: async () => 'offlineid',
+        verify: async () => ({ blocks: 12, missing: 0, damage: [] }),
+        close: async () => void seen.closed++,
+        ...over,
+      }
+    }
+    return seen
+  }
+
+  test('is read from its folder, which is given back', async () => {
+    const seen = offline()
+    expect(await run('status')).toBe(0)
+    expect(context.out).toContain('gateway edge-01 (sluice 0.1.0): stopped')
+    expect(context.out).not.toContain('sink cloud')
+    expect(await run('status', '--json')).toBe(0)
+    expect(JSON.parse(context.out)).toMatchObject({
+      uptimeSeconds: null,
+      accepting: false,
+      sinks: [],
+      broker: null,
+    })
+    expect(await run('dead-letters', 'list', '-n', '2')).toBe(0)
+    expect(await run('spool', 'new-id')).toBe(0)
+    expect(context.out).toContain('offlineid')
+    expect(seen.closed).toBe(4)
+  })
+
+  test('is tried when nothing listens at the admin address', async () => {
+    offline()
+    await serve()
+    await server?.stop()
+    server = null
+    expect(await run('status')).toBe(0)
+    expect(context.out).toContain('stopped')
+  })
+
+  test('spool verify fails when blocks are missing, and says what was damaged', async () => {
+    offline()
+    expect(await run('spool', 'verify')).toBe(0)
+    expect(context.out).toBe('12 blocks checked: all there\n')
+    rmSync(join(folder, 'data'), { recursive: true })
+    const seen = offline({ verify: async () => ({ blocks: 12, missing: 2, damage: ['a.ldb is short'] }) })
+    expect(await run('spool', 'verify')).toBe(1)
+    expect(context.out).toBe('damage: a.ldb is short\n12 blocks checked: 2 missing or damaged\n')
+    expect(seen.closed).toBe(1)
+  })
+
+  test('gives its folder back after a failure, too', async () => {
+    const seen = offline({ status: () => Promise.reject(new Error('unreadable')) })
+    expect(await run('status')).toBe(1)
+    expect(context.err).toContain('sluice: unreadable')
+    expect(seen.closed).toBe(1)
+  })
+
+  test('a folder that is not there is not created, and both places that were tried are named', async () => {
+    context.env['SLUICE__ADMIN__PORT'] = '1'
+    expect(await run('status')).toBe(1)
+    expect(context.err).toContain('nothing listens on http://127.0.0.1:1, and there is no data folder')
+  })
+
+  test('a folder that is owned by a process says so', async () => {
+    offline()
+    context.offline = () => Promise.reject(new Error('owned by process 7'))
+    expect(await run('spool', 'verify')).toBe(1)
+    expect(context.err).toMatch(/data cannot be opened: owned by process 7/)
+  })
+
+  test('sinks retry wants a running one', async () => {
+    context.env['SLUICE__ADMIN__PORT'] = '1'
+    expect(await run('sinks', 'retry', 'cloud')).toBe(1)
+    expect(context.err).toContain('a gateway that is started probes its sinks by itself')
+  })
+})
+
+test.each([
+  ['127.0.0.1', 9464, 'http://127.0.0.1:9464'],
+  ['0.0.0.0', 9464, 'http://127.0.0.1:9464'],
+  ['::', 1, 'http://[::1]:1'],
+  ['fd00::1', 1, 'http://[fd00::1]:1'],
+  ['box', 0, null],
+])('an admin server on %s port %d is asked at %s', (host, port, url) => {
+  expect(adminUrl({ host, port, token: null })).toBe(url)
+})
+
+const STATUS: Status = {
+  statusVersion: 1,
+  version: '0.1.0',
+  gateway: 'edge-01',
+  uptimeSeconds: 3_725,
+  at: '2026-11-23T03:05:00.000Z',
+  accepting: false,
+  clockSet: true,
+  spool: {
+    id: 'k3f9x2m7q4w8z',
+    state: 'read-only',
+    since: '2026-11-23T03:00:00.000Z',
+    why: 'disk is nearly full',
+    bytes: 1024 ** 3,
+    freeBytes: 10 * 1024 ** 2,
+    minFreeBytes: 256 * 1024 ** 2,
+    commits: 10,
+    commitFailures: 0,
+    lastCommitAt: null,
+    verified: false,
+    damage: ['000012.ldb was cut short; kept in /data/damaged'],
+    writtenBytesPerDay: null,
+  },
+  streams: ['telemetry', 'old'].map((name) => ({
+    name,
+    sink: name === 'old' ? null : 'cloud',
+    priority: 0,
+    orphaned: name === 'old',
+    spoolId: 'k3f9x2m7q4w8z',
+    counters: {
+      received: 100,
+      requeued: 0,
+      delivered: 86,
+      deadLettered: 2,
+      dropped: name === 'old' ? {} : { expired: 7, corrupt: 0 },
+      pending: 5,
+    },
+    deadLetters: { kept: name === 'old' ? 0 : 2, keptBytes: 400, requeued: 0, removed: {} },
+    backlogRecords: 5,
+    backlogBytes: 1_000,
+    storedBytes: 512 * 1024 ** 2,
+    maxBytes: 1024 ** 3,
+    oldestAgeSeconds: 61,
+    headSpoolId: 'k3f9x2m7q4w8z',
+    headSeq: 95,
+    nextSeq: 101,
+    parked: 0,
+    waitingMessages: name === 'old' ? 0 : 3,
+    delivery: { state: 'ok', since: null, why: null, nextTryAt: null },
+  })),
+  sinks: [
+    {
+      name: 'cloud',
+      url: 'https://example.org/in',
+      state: 'held',
+      since: '2026-11-23T03:00:00.000Z',
+      why: '401 \u001B[31munauthorized',
+      lastSuccessAt: null,
+      nextTryAt: '2026-11-23T03:06:00.000Z',
+      streams: ['telemetry'],
+      inFlight: 0,
+      requests: {},
+      sentBytes: 0,
+      clockSkewSeconds: null,
+    },
+  ],
+  broker: null,
+}

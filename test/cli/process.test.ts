@@ -1,0 +1,259 @@
+/** The built command as a real process. */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { parsePasswordFile, verifyPassword } from '../../gateway/broker/auth/password-file.ts'
+import { loadConfig } from '../../gateway/config/load.ts'
+import { builtProgram, reapProcesses, runProgram, runToEnd, startProcess } from '../support/process.ts'
+import { testWithTool } from '../support/tools.ts'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sluice-cli-'))
+})
+afterEach(async () => {
+  await reapProcesses()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+function file(name: string, text: string): string {
+  const path = join(folder, name)
+  writeFileSync(path, text)
+  return path
+}
+
+describe('sluice check', () => {
+  test('prints the effective configuration as YAML that loads again, and how long an outage it holds', async () => {
+    const config = file(
+      'sluice.yaml',
+      'streams: { telemetry: { maxBytes: 2GiB }, alarms: { maxBytes: 10MiB } }\n',
+    )
+    const { exit, stdout, stderr } = await runProgram('gateway', ['check', '--config', config])
+    expect(exit.code).toBe(0)
+    expect(stderr).toBe('')
+    const again = loadConfig({ file: file('again.yaml', stdout), env: {}, cwd: folder }).config
+    expect(again).toEqual(loadConfig({ file: config, env: {}, cwd: folder }).config)
+    expect(stdout).toMatch(/^# telemetry +994 h +99 h +22 h$/m)
+    expect(stdout).toMatch(/^# alarms +4\.8 h +0\.4 h +0\.1 h$/m)
+    expect(stdout).toContain('# An outage of the sink that each stream holds, at messages of 300 bytes:')
+    expect(stdout).toContain('# Assumed: 200 bytes of envelope')
+  })
+
+  test('hides secrets and takes the environment', async () => {
+    const env = {
+      SLUICE__SINKS__CLOUD__BEARER_TOKEN: 's3cret',
+      SLUICE__SINKS__CLOUD__HEADERS__X_KEY: 's3cret',
+    }
+    const { exit, stdout, stderr } = await runProgram('gateway', ['check'], { cwd: folder, env })
+    expect(exit.code).toBe(0)
+    expect(stdout + stderr).not.toContain('s3cret')
+    expect(parse(stdout).sinks.cloud).toMatchObject({
+      bearerToken: '(hidden)',
+      headers: { 'x-key': '(hidden)' },
+    })
+  })
+
+  test('warns when the sum of maxBytes exceeds the free disk, and names files that cannot be read', async () => {
+    const config = file(
+      'sluice.yaml',
+      'gateway: { dataDir: not/there/yet }\nstreams: { a: { maxBytes: 600000GiB }, b: { maxBytes: 600000GiB } }\nadmin: { token: { file: token } }\n',
+    )
+    const { exit, stderr } = await runProgram('gateway', ['check', '-c', config])
+    expect(exit.code).toBe(0)
+    expect(stderr).toMatch(
+      /warning: streams: the sum of maxBytes \(1171\.\d TiB|warning: streams: the sum of maxBytes \(1\.1 PiB/,
+    )
+    expect(stderr).toContain('exceeds the free disk')
+    expect(stderr).toContain(`warning: admin.token.file: ${folder}/token cannot be read (ENOENT)`)
+  })
+
+  test('refuses a wrong configuration with exit code 2, every mistake with file, line, key and fix', async () => {
+    const config = file('sluice.yaml', 'log:\n  level: loud\nspool: { commitInterval: 50 }\n')
+    const { exit, stdout, stderr } = await runProgram('gateway', ['check', '--config', config])
+    expect(exit.code).toBe(2)
+    expect(stdout).toBe('')
+    expect(stderr).toContain(`${config}:2: log.level: got "loud", wants one of`)
+    expect(stderr).toContain(`${config}:3: spool.commitInterval: got 50, wants a duration`)
+    expect(stderr).toContain('Fix: add the unit, for example 50s or 50ms.')
+  })
+})
+
+describe('sluice passwd', () => {
+  async function matches(path: string, user: string, password: string): Promise<boolean> {
+    const stored = parsePasswordFile(readFileSync(path, 'utf8'), path).get(user)
+    return stored !== undefined && verifyPassword(Buffer.from(password), stored)
+  }
+
+  test('reads the password from standard input, writes a salted hash, changes and removes', async () => {
+    const path = join(folder, 'users')
+    const added = await runProgram('gateway', ['passwd', '--file', path, 'press-7'], { input: 'hunter2\n' })
+    expect(added).toMatchObject({ exit: { code: 0 }, stdout: `added press-7 in ${path}\n`, stderr: '' })
+    expect(await matches(path, 'press-7', 'hunter2')).toBe(true)
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+    const changed = await runProgram('gateway', ['passwd', '-f', path, 'press-7'], { input: 'übung 3' })
+    expect(changed.stdout).toBe(`changed press-7 in ${path}\n`)
+    expect(await matches(path, 'press-7', 'hunter2')).toBe(false)
+    expect(await matches(path, 'press-7', 'übung 3')).toBe(true)
+    const removed = await runProgram('gateway', ['passwd', '-f', path, '--remove', 'press-7'])
+    expect(removed.stdout).toBe(`removed press-7 in ${path}\n`)
+    expect(await matches(path, 'press-7', 'übung 3')).toBe(false)
+    const again = await runProgram('gateway', ['passwd', '-f', path, '--remove', 'press-7'])
+    expect(again).toMatchObject({ exit: { code: 1 }, stdout: '' })
+  })
+
+  test('finds the file in the configuration', async () => {
+    const config = file('sluice.yaml', 'mqtt: { auth: { passwordFile: users } }\n')
+    const { exit } = await runProgram('gateway', ['passwd', '--config', config, 'a'], { input: 'b\n' })
+    expect(exit.code).toBe(0)
+    expect(await matches(join(folder, 'users'), 'a', 'b')).toBe(true)
+    const { exit: none, stderr } = await runProgram('gateway', ['passwd', 'a'], { input: 'b\n', cwd: folder })
+    expect(none.code).toBe(2)
+    expect(stderr).toContain('name the password file')
+  })
+
+  test.each([
+    ['', 'the password is empty'],
+    ['\n', 'the password is empty'],
+    ['a\nb\n', 'more than one line'],
+    [Buffer.from([0xff, 0x0a]), 'not UTF-8'],
+    ['x'.repeat(70_000), 'at most 65535 bytes'],
+  ])('refuses %j', async (input, message) => {
+    const path = join(folder, 'users')
+    const { exit, stderr } = await runProgram('gateway', ['passwd', '-f', path, 'a'], { input })
+    expect(exit.code).toBe(2)
+    expect(stderr).toContain(message)
+    expect(() => statSync(path)).toThrow()
+  })
+
+  testWithTool('script', 'asks twice on a terminal and shows nothing of what is typed', async () => {
+    const path = join(folder, 'users')
+    const ask = async (first: string, second: string) => {
+      const command = `${process.execPath} ${builtProgram('gateway')} passwd -f ${path} a`
+      // Typed when asked: what comes earlier the terminal itself would echo.
+      const typist = `
+        const { spawn } = require('node:child_process')
+        const child = spawn('script', ['-qec', process.argv[1], '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] })
+        let seen = ''
+        const answers = [['Password: ', process.argv[2]], ['Again: ', process.argv[3]]]
+        child.stdout.on('data', (data) => {
+          seen += data
+          process.stdout.write(data)
+          if (answers.length > 0 && seen.includes(answers[0][0])) child.stdin.write(answers.shift()[1])
+        })
+        child.on('exit', (code) => process.exit(code))`
+      return runToEnd(process.execPath, ['-e', typist, command, first, second])
+    }
+    const typed = await ask('hunter3\r', 'hunter2\r')
+    expect(typed.exit.code).toBe(1)
+    expect(typed.stdout).toContain('the two are not the same; nothing was changed')
+    const good = await ask('wrong\u0015hunterx\u007F2\r', 'hunter2\r')
+    expect(good.stdout).toContain(`added a in ${path}`)
+    expect(good.exit.code).toBe(0)
+    expect(good.stdout).not.toContain('hunter')
+    expect(good.stdout).not.toContain('wrong')
+    expect(await matches(path, 'a', 'hunter2')).toBe(true)
+    const cancelled = await ask('\u0003', '')
+    expect(cancelled.stdout).toContain('cancelled; nothing was changed')
+    expect(cancelled.exit.code).toBe(1)
+  })
+})
+
+describe('the command line', () => {
+  test('help lists every command and the exit codes', async () => {
+    const { exit, stdout } = await runProgram('gateway', ['--help'])
+    expect(exit.code).toBe(0)
+    for (const command of ['start', 'check', 'status', 'passwd', 'sinks', 'dead-letters', 'spool', 'streams'])
+      expect(stdout).toMatch(new RegExp(`^  ${command}`, 'm'))
+    expect(stdout).toContain('Exit codes: 0 done; 1 failed')
+  })
+
+  test.each([
+    [['bogus']],
+    [['start', '--bogus']],
+    [['passwd']],
+    [['sinks', 'retry']],
+    [['check', '--config']],
+  ])('wrong usage %j is exit code 2', async (args) => {
+    const { exit, stdout, stderr } = await runProgram('gateway', args)
+    expect(exit.code).toBe(2)
+    expect(stdout).toBe('')
+    expect(stderr).toContain('error: ')
+  })
+
+  test('status without a gateway and without a folder is exit code 1, and creates nothing', async () => {
+    const env = { SLUICE__ADMIN__PORT: '1' }
+    const { exit, stderr } = await runProgram('gateway', ['status'], { cwd: folder, env })
+    expect(exit.code).toBe(1)
+    expect(stderr).toContain(`there is no data folder ${folder}/data`)
+    expect(() => statSync(join(folder, 'data'))).toThrow()
+  })
+
+  test('a reader that has seen enough is no failure', async () => {
+    const { exit, stderr } = await runToEnd(
+      '/bin/sh',
+      ['-c', `${process.execPath} ${builtProgram('gateway')} check | true`],
+      {
+        cwd: folder,
+      },
+    )
+    expect(exit.code).toBe(0)
+    expect(stderr).not.toContain('EPIPE')
+  })
+
+  test('version is that of package.json', async () => {
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+    expect((await runProgram('gateway', ['--version'])).stdout).toBe(`${version}\n`)
+  })
+})
+
+describe('threads of the pool', () => {
+  /**
+   * Blocks four threads with FIFOs that nobody opens for writing, then asks for a stat: answered only by a fifth.
+   * `set`: how the script tries to have more.
+   */
+  async function fifthThread(set: string, env: Record<string, string> = {}): Promise<string> {
+    const fifos = Array.from({ length: 4 }, (_, n) => join(folder, `fifo-${n}`))
+    for (const path of fifos) execFileSync('mkfifo', [path])
+    const script = file(
+      'probe.mjs',
+      `${set}
+       const { open, stat } = await import('node:fs')
+       for (const path of ${JSON.stringify(fifos)}) open(path, 'r', () => {})
+       const stuck = setTimeout(() => console.log('verdict: stuck'), 1_000)
+       stat('/', () => { clearTimeout(stuck); console.log('verdict: answered') })`,
+    )
+    const child = startProcess(process.execPath, [script], { env })
+    const line = await child.waitForLine(/^verdict: /)
+    for (const path of fifos) rmSync(path)
+    await child.reap()
+    return line.text
+  }
+
+  test('an ES module comes too late to set them: its loader has used the pool before', async () => {
+    expect(await fifthThread(`process.env['UV_THREADPOOL_SIZE'] = '8'`)).toBe('verdict: stuck')
+  })
+
+  test('the environment sets them', async () => {
+    expect(await fifthThread('', { UV_THREADPOOL_SIZE: '8' })).toBe('verdict: answered')
+  })
+
+  test("the command's first line does so, and start warns where it was passed over", async () => {
+    const program = builtProgram('gateway')
+    const [shebang = ''] = readFileSync(program, 'utf8').split('\n', 1)
+    // The kernel gives everything behind the interpreter as one argument.
+    const [, interpreter = '', argument = ''] = /^#!(\S+) (.*)$/.exec(shebang) ?? []
+    const env = { SLUICE__GATEWAY__DATA_DIR: '/dev/null/no', UV_THREADPOOL_SIZE: '' }
+    const args = ['start', '--no-hint']
+    const asCommand = await runToEnd(interpreter, [argument, program, ...args], { env })
+    const asScript = await runToEnd(process.execPath, [program, ...args], {
+      env: { ...env, UV_THREADPOOL_SIZE: '4' },
+    })
+    expect(asCommand.exit.code).toBe(1)
+    expect(asCommand.stderr).not.toContain('UV_THREADPOOL_SIZE')
+    expect(asScript.exit.code).toBe(1)
+    expect(asScript.stderr).toContain('share 4 threads; set UV_THREADPOOL_SIZE=8')
+  })
+})

@@ -1,0 +1,194 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import type { RunningGateway } from '../../gateway/cli/context.ts'
+import { exampleTopic, firstSteps } from '../../gateway/cli/first-steps.ts'
+import { runCli } from '../../gateway/cli/program.ts'
+import { poolAdvice } from '../../gateway/cli/start.ts'
+import type { Config } from '../../gateway/config/config.ts'
+import { defaultConfig, loadConfig } from '../../gateway/config/load.ts'
+import { FakeContext } from './fake-context.ts'
+
+let folder: string
+let context: FakeContext
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sluice-start-'))
+  context = new FakeContext(folder)
+})
+afterEach(() => {
+  vi.useRealTimers()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** A gateway whose stop ends when `release` is called. */
+function heldGateway() {
+  let release: () => void = () => undefined
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const deadlines: number[] = []
+  const gateway: RunningGateway = {
+    addresses: [{ host: '127.0.0.1', port: 40_001 }],
+    adminUrl: 'http://127.0.0.1:40002',
+    gatewayId: 'edge-01',
+    stop: (deadlineMs) => {
+      deadlines.push(deadlineMs)
+      return held
+    },
+  }
+  return { gateway, deadlines, release }
+}
+
+/** Resolves when `start` waits for a signal. */
+async function started(): Promise<void> {
+  await vi.waitFor(() => expect(context.err).toContain('Ctrl-C stops it'))
+}
+
+describe('sluice start', () => {
+  test('gives the gateway the loaded configuration and prints the first steps with the ports that were bound', async () => {
+    const { gateway, release } = heldGateway()
+    const configs: Config[] = []
+    context.gateway = async (config) => {
+      configs.push(config)
+      return gateway
+    }
+    const run = runCli(['start'], context)
+    await started()
+    expect(configs).toEqual([defaultConfig(folder)])
+    expect(context.err).toContain('mqtt://127.0.0.1:40001')
+    expect(context.err).toContain('http://127.0.0.1:40002/api/status')
+    expect(context.out).toBe('')
+    context.signal('SIGTERM')
+    release()
+    expect(await run).toBe(0)
+  })
+
+  test('the first signal stops in order, with a deadline that leaves time to close within gateway.stopTimeout', async () => {
+    const { gateway, deadlines, release } = heldGateway()
+    context.gateway = async () => gateway
+    const run = runCli(['start'], context)
+    await started()
+    context.signal('SIGTERM')
+    await vi.waitFor(() => expect(deadlines).toEqual([19_000]))
+    release()
+    expect(await run).toBe(0)
+    expect(context.exits).toEqual([])
+    expect(context.listeners.size).toBe(0)
+  })
+
+  test('a second signal ends it at once, with exit code 1', async () => {
+    const { gateway, deadlines, release } = heldGateway()
+    context.gateway = async () => gateway
+    const run = runCli(['start'], context)
+    await started()
+    context.signal('SIGINT')
+    await vi.waitFor(() => expect(deadlines).toHaveLength(1))
+    expect(context.exits).toEqual([])
+    context.signal('SIGTERM')
+    expect(context.exits).toEqual([1])
+    expect(context.err).toContain('stopped at once (second signal)')
+    release()
+    await run
+  })
+
+  test('the deadline ends it at once', async () => {
+    const { gateway, release } = heldGateway()
+    context.gateway = async () => gateway
+    context.env['SLUICE__GATEWAY__STOP_TIMEOUT'] = '5s'
+    const run = runCli(['start', '--no-hint'], context)
+    await vi.waitFor(() => expect(context.listeners.size).toBe(1))
+    vi.useFakeTimers()
+    context.signal('SIGTERM')
+    await vi.advanceTimersByTimeAsync(4_999)
+    expect(context.exits).toEqual([])
+    await vi.advanceTimersByTimeAsync(1)
+    expect(context.exits).toEqual([1])
+    expect(context.err).toContain('gateway.stopTimeout is over')
+    release()
+    await run
+  })
+
+  test('a signal during a long opening stops the gateway as soon as it is open', async () => {
+    const { gateway, deadlines, release } = heldGateway()
+    let open: (gateway: RunningGateway) => void = () => undefined
+    context.gateway = () =>
+      new Promise((resolve) => {
+        open = resolve
+      })
+    const run = runCli(['start'], context)
+    await vi.waitFor(() => expect(context.listeners.size).toBe(1))
+    context.signal('SIGTERM')
+    expect(deadlines).toEqual([])
+    open(gateway)
+    release()
+    expect(await run).toBe(0)
+    expect(deadlines).toHaveLength(1)
+    expect(context.err).not.toContain('Publish the first reading')
+  })
+
+  test('a gateway that cannot start is a failure with its message; a bad configuration is refused before', async () => {
+    context.gateway = () => Promise.reject(new Error('the folder is owned by process 7'))
+    expect(await runCli(['start'], context)).toBe(1)
+    expect(context.err).toContain('sluice: the folder is owned by process 7')
+    context.env['SLUICE__LOG__LEVEL'] = 'loud'
+    expect(await runCli(['start'], context)).toBe(2)
+    expect(context.err).toContain('environment SLUICE__LOG__LEVEL: log.level: got "loud"')
+  })
+
+  test('warns when fsync, compression and password hashing share too few threads', () => {
+    expect(poolAdvice({})).toContain('UV_THREADPOOL_SIZE=8')
+    expect(poolAdvice({ UV_THREADPOOL_SIZE: '7' })).toContain('share 7 threads')
+    expect(poolAdvice({ UV_THREADPOOL_SIZE: '' })).toContain('share 1 threads')
+    expect(poolAdvice({ UV_THREADPOOL_SIZE: '16' })).toBeNull()
+  })
+})
+
+describe('first steps', () => {
+  const gateway = {
+    addresses: [{ host: '127.0.0.1', port: 1883 }],
+    adminUrl: 'http://127.0.0.1:9464',
+    gatewayId: 'edge-01',
+    stop: async () => undefined,
+  }
+
+  test('name both publishers, the reference cloud, status and metrics', () => {
+    const text = firstSteps(defaultConfig('/box'), gateway, 'sluice status')
+    for (const part of [
+      `mosquitto_pub -h 127.0.0.1 -p 1883 -i press-7 -q 1 -t plant/press-7/temp -m '{"celsius":21.4}'`,
+      `npx mqtt pub -h 127.0.0.1 -p 1883 -i press-7 -q 1 -t plant/press-7/temp -m '{"celsius":21.4}'`,
+      'npm run cloud',
+      'sluice status',
+      'http://127.0.0.1:9464/metrics',
+      '/box/data',
+    ])
+      expect(text).toContain(part)
+  })
+
+  test('fit the configuration: user, TLS, the topic of the first stream; no reference cloud for another sink', () => {
+    const { config } = loadConfig({
+      file: null,
+      cwd: '/box',
+      env: {
+        SLUICE__MQTT__LISTENERS: '[{ host: 0.0.0.0, port: 8883, tls: { cert: c, key: k } }]',
+        SLUICE__MQTT__AUTH__PASSWORD_FILE: 'users',
+        SLUICE__STREAMS__TELEMETRY__TOPICS: '["it is/+/#"]',
+        SLUICE__SINKS__CLOUD__URL: 'https://example.org/in?key=secret',
+      },
+    })
+    const text = firstSteps(config, gateway, 'sluice status')
+    expect(text).toContain(`-h 127.0.0.1 -p 1883 -i press-7 -q 1 -u USER -P PASSWORD -t 'it is/press-7/temp'`)
+    expect(text).toContain('-l mqtts --ca CA.pem')
+    expect(text).not.toContain('npm run cloud')
+    expect(text).not.toContain('secret')
+  })
+
+  test.each([
+    ['#', 'plant/press-7/temp'],
+    ['a/+/b/#', 'a/press-7/b/temp'],
+    ['+', 'press-7'],
+    ['a//b', 'a//b'],
+  ])('an example of %s is %s', (filter, topic) => {
+    expect(exampleTopic(filter)).toBe(topic)
+  })
+})

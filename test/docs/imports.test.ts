@@ -1,0 +1,187 @@
+/**
+ * The import rules of README's Architecture section, over the real source tree: stages know each other through narrow
+ * interface files only, and each package has one place. Layering that nothing enforces rots into cycles.
+ */
+import { describe, expect, test } from 'vitest'
+import { type Import, importsOf, readText, type SourceFile, sources } from './source-tree.ts'
+
+const STAGES = ['config', 'broker', 'spool', 'drain', 'sink', 'observe'] as const
+type Stage = (typeof STAGES)[number]
+
+/** Where a package may be imported, and nowhere else. Folders, or single files. */
+const PACKAGE_PLACES: Readonly<Record<string, readonly string[]>> = {
+  aedes: ['gateway/broker/'],
+  'aedes-persistence': ['gateway/broker/'],
+  mqemitter: ['gateway/broker/'],
+  ws: ['gateway/broker/'],
+  level: ['gateway/spool/store/'],
+  'classic-level': ['gateway/spool/store/'],
+  undici: ['gateway/sink/http/'],
+  'prom-client': ['gateway/observe/', 'device-sim/'],
+  pino: ['gateway/observe/'],
+  'pino-pretty': ['gateway/observe/'],
+  mqtt: ['device-sim/'],
+  zod: ['gateway/config/', 'gateway/observe/admin/', 'device-sim/'],
+  yaml: ['gateway/config/', 'gateway/cli/', 'device-sim/'],
+  commander: ['gateway/main.ts', 'gateway/cli/', 'device-sim/'],
+}
+
+/** The narrow interfaces: the only files that a stage may import of another. */
+const INTERFACES: Readonly<Record<Stage, readonly string[]>> = {
+  config: [],
+  broker: ['gateway/config/config.ts'],
+  // The spool implements what broker and drain ask for.
+  spool: ['gateway/config/config.ts', 'gateway/broker/appender.ts', 'gateway/drain/queue.ts'],
+  drain: ['gateway/config/config.ts', 'gateway/sink/sink.ts'],
+  sink: ['gateway/config/config.ts'],
+  observe: [
+    'gateway/config/config.ts',
+    'gateway/broker/events.ts',
+    'gateway/spool/events.ts',
+    'gateway/drain/events.ts',
+    'gateway/sink/events.ts',
+  ],
+}
+
+/** Of these only types may be imported: at run time the stage stands alone. */
+const TYPES_ONLY: readonly Stage[] = ['observe']
+
+/** What several stages do in the same way. It knows none of them, so any may import it. */
+const SHARED = 'gateway/shared/'
+
+const gateway = sources('gateway')
+const deviceSim = sources('device-sim')
+const product = [...gateway, ...deviceSim]
+
+function stageOf(path: string): Stage | null {
+  const name = /^gateway\/([^/]+)\//.exec(path)?.[1]
+  return STAGES.find((stage) => stage === name) ?? null
+}
+
+/** Each broken rule as a line `file -> what it imports`. */
+function broken(
+  files: readonly SourceFile[],
+  isWrong: (file: SourceFile, each: Import) => boolean,
+): string[] {
+  return files.flatMap((file) =>
+    file.imports.filter((each) => isWrong(file, each)).map((each) => `${file.path} -> ${each.specifier}`),
+  )
+}
+
+function crossesWrongly(file: SourceFile, each: Import): boolean {
+  const from = stageOf(file.path)
+  if (from === null || each.file === null || !each.file.startsWith('gateway/')) return false
+  if (each.file.startsWith(SHARED)) return false
+  if (stageOf(each.file) === from) return false
+  return !INTERFACES[from].includes(each.file) || (TYPES_ONLY.includes(from) && !each.typeOnly)
+}
+
+/** A leaf: of itself and of node. */
+function leavesShared(file: SourceFile, each: Import): boolean {
+  if (!file.path.startsWith(SHARED)) return false
+  return each.packageName !== null || (each.file !== null && !each.file.startsWith(SHARED))
+}
+
+function misplaced(file: SourceFile, each: Import): boolean {
+  const places = each.packageName === null ? undefined : PACKAGE_PLACES[each.packageName]
+  return places !== undefined && !places.some((place) => file.path.startsWith(place))
+}
+
+describe('the reader of imports', () => {
+  test('finds every form of import, and tells types from values', () => {
+    const text = [
+      "import { a } from './a.ts'",
+      "import type { B } from '../b.ts'",
+      "import { type C, type D } from '@scope/name/sub'",
+      "import { type E, f } from 'pkg/sub'",
+      "import {\n  g,\n  type H,\n} from './g.ts'",
+      "export { i } from './i.ts'",
+      "import 'effect'",
+      "const j = await import('late')",
+      "import { k } from 'node:fs'",
+    ].join('\n')
+    const found = importsOf('x/y/z.ts', text)
+    expect(found.map((each) => [each.file ?? each.packageName, each.typeOnly])).toEqual([
+      ['x/y/a.ts', false],
+      ['x/b.ts', true],
+      ['@scope/name', true],
+      ['pkg', false],
+      ['x/y/g.ts', false],
+      ['x/y/i.ts', false],
+      ['effect', false],
+      ['late', false],
+      [null, false],
+    ])
+  })
+
+  test('and the rules below would catch what they are there for', () => {
+    const file = (path: string, text: string): SourceFile => ({
+      path,
+      text,
+      lines: [],
+      imports: importsOf(path, text),
+    })
+    expect(
+      broken([file('gateway/drain/x.ts', "import { Spool } from '../spool/spool.ts'")], crossesWrongly),
+    ).toHaveLength(1)
+    expect(
+      broken([file('gateway/spool/x.ts', "import { type A } from '../broker/appender.ts'")], crossesWrongly),
+    ).toEqual([])
+    expect(
+      broken([file('gateway/observe/x.ts', "import { A } from '../spool/events.ts'")], crossesWrongly),
+    ).toHaveLength(1)
+    expect(broken([file('gateway/spool/x.ts', "import { Level } from 'level'")], misplaced)).toHaveLength(1)
+    const shared = [
+      "import type { Config } from '../config/config.ts'",
+      "import { z } from 'zod'",
+      "import { stat } from 'node:fs/promises'",
+      "import { fileStamp } from './files.ts'",
+    ]
+    expect(broken([file('gateway/shared/x.ts', shared.join('\n'))], leavesShared)).toHaveLength(2)
+    expect(
+      broken([file('gateway/drain/x.ts', "import { Poller } from '../shared/poller.ts'")], crossesWrongly),
+    ).toEqual([])
+    expect(product.flatMap((each) => each.imports).length).toBeGreaterThan(200)
+  })
+})
+
+test('stages import of each other only the narrow interfaces', () => {
+  expect(broken(gateway, crossesWrongly)).toEqual([])
+})
+
+test('what the stages share knows none of them and no package', () => {
+  expect(gateway.some((file) => file.path.startsWith(SHARED))).toBe(true)
+  expect(broken(gateway, leavesShared)).toEqual([])
+})
+
+test('what stands outside the stages is the composition root, the command and its subcommands; no stage reaches back to them', () => {
+  const outside = gateway.filter((file) => stageOf(file.path) === null).map((file) => file.path)
+  const allowed = /^gateway\/(cli\/)?[a-z0-9-]+\.ts$/
+  expect(outside.filter((path) => !allowed.test(path) && !path.startsWith(SHARED))).toEqual([])
+  const reachesBack = (file: SourceFile, each: Import) =>
+    stageOf(file.path) !== null && allowed.test(each.file ?? '') && each.file !== 'gateway/version.ts'
+  expect(broken(gateway, reachesBack)).toEqual([])
+})
+
+test('each package is imported in its one place', () => {
+  expect(broken(product, misplaced)).toEqual([])
+})
+
+test('the fleet imports nothing of the gateway, nor the gateway of the fleet', () => {
+  expect(broken(deviceSim, (_, each) => each.file?.startsWith('gateway/') ?? false)).toEqual([])
+  expect(broken(gateway, (_, each) => each.file?.startsWith('device-sim/') ?? false)).toEqual([])
+})
+
+test('the product imports no test, and at run time only packages that are declared as dependencies', () => {
+  const { dependencies } = JSON.parse(readText('package.json')) as { dependencies: Record<string, string> }
+  const isUndeclared = ({ packageName, typeOnly }: Import) =>
+    packageName !== null && !typeOnly && !(packageName in dependencies)
+  expect(broken(product, (_, each) => each.file?.startsWith('test/') ?? false)).toEqual([])
+  expect(broken(product, (_, each) => isUndeclared(each))).toEqual([])
+})
+
+test('every dependency is used', () => {
+  const { dependencies } = JSON.parse(readText('package.json')) as { dependencies: Record<string, string> }
+  const used = new Set(product.flatMap((file) => file.imports.map((each) => each.packageName)))
+  expect(Object.keys(dependencies).filter((name) => !used.has(name))).toEqual([])
+})

@@ -1,0 +1,51 @@
+/** README's generated tables: between `<!-- table: name -->` and `<!-- end -->`. */
+import { describeKeys } from '../../gateway/config/describe-keys.ts'
+import { METRICS } from '../../gateway/observe/metrics/table.ts'
+
+export const TABLES: Readonly<Record<string, () => string>> = {
+  configuration: () =>
+    table(
+      ['key', 'default', 'meaning'],
+      describeKeys().map((key) => [`\`${key.path}\``, `\`${key.default}\``, key.text]),
+    ),
+  metrics: () =>
+    table(
+      ['metric', 'type', 'labels', 'meaning'],
+      METRICS.map((metric) => [
+        `\`${metric.name}\``,
+        metric.type,
+        metric.labels.map((label) => `\`${label}\``).join(', '),
+        metric.help,
+      ]),
+    ),
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.map(escapeCell).join(' | ')} |`
+  return [line(head), `|${head.map(() => '---').join('|')}|`, ...rows.map(line)].join('\n')
+}
+
+/** In a table a bar ends the cell, code or not; outside code `<name>` would be taken for HTML. */
+function escapeCell(text: string): string {
+  return text
+    .replaceAll('|', '\\|')
+    .replaceAll('\n', ' ')
+    .split('`')
+    .map((part, i) => (i % 2 === 1 ? part : part.replaceAll('<', '\\<')))
+    .join('`')
+}
+
+const PLACE = /(<!-- table: (\w+) -->\n)([\s\S]*?)(<!-- end -->)/g
+
+/** What is between the marks now, by name. */
+export function tablesIn(readme: string): Map<string, string> {
+  return new Map([...readme.matchAll(PLACE)].map((match) => [match[2] ?? '', (match[3] ?? '').trimEnd()]))
+}
+
+/** The text with its tables made anew. */
+export function withTables(readme: string): string {
+  return readme.replace(PLACE, (_, open: string, name: string, __, end: string) => {
+    const render = TABLES[name]
+    return render === undefined ? `${open}${end}` : `${open}\n${render()}\n\n${end}`
+  })
+}

@@ -1,0 +1,147 @@
+/** What a fault test needs: a disk that can fail, a sink, a real gateway on both, and a device; and what must be true. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, type TestContext } from 'vitest'
+import type { FaultyDisk } from '../support/faulty-disk.ts'
+import { assertBalanced, GatewayProcess } from '../support/gateway-process.ts'
+import { OneNumberSink } from '../support/one-number-sink.ts'
+import { Qos1Device } from '../support/qos1-device.ts'
+
+/** What the architecture promises when there is room again (I6), retries of the spool included. */
+export const ACKS_AGAIN_MS = 10_000
+
+export class FaultBench<D extends FaultyDisk = FaultyDisk> {
+  readonly disk: D
+  readonly sink: OneNumberSink
+  readonly gateway: GatewayProcess
+  readonly #devices: Qos1Device[] = []
+
+  private constructor(disk: D, sink: OneNumberSink, gateway: GatewayProcess) {
+    this.disk = disk
+    this.sink = sink
+    this.gateway = gateway
+  }
+
+  /**
+   * Runs a test and clears up behind it. `disk`: null where the machine allows none; the test is skipped then.
+   * `sections`, `sinkConfig`: of the gateway's configuration.
+   */
+  static async run<T extends FaultyDisk>(
+    context: TestContext,
+    disk: T | null,
+    test: (bench: FaultBench<T>) => Promise<void>,
+    options: { readonly minFreeBytes?: string; readonly maxBatchRecords?: number } = {},
+  ): Promise<void> {
+    if (disk === null) return context.skip('needs the right to mount, or gcc')
+    const sink = await OneNumberSink.start()
+    const { folder, dataDir, env } = disk
+    const { minFreeBytes = '1MiB', maxBatchRecords = 10_000 } = options
+    const gateway = await GatewayProcess.prepare({
+      folder,
+      dataDir,
+      env,
+      sinkUrl: sink.url,
+      sink: { maxBatchRecords },
+      sections: { spool: { minFreeBytes } },
+    })
+    const bench = new FaultBench(disk, sink, gateway)
+    try {
+      await gateway.start()
+      await test(bench)
+    } finally {
+      for (const device of bench.#devices) await device.close()
+      if (gateway.isRunning) await gateway.process.reap()
+      await sink.close()
+      disk.remove()
+    }
+  }
+
+  /** Connected, and publishing. */
+  async device(name: string): Promise<Qos1Device> {
+    const device = new Qos1Device(name)
+    this.#devices.push(device)
+    await device.connect(this.gateway.mqttPort)
+    device.begin()
+    return device
+  }
+
+  sinkDown(): void {
+    this.sink.fault = () => ({ status: 503 })
+  }
+
+  sinkUp(): void {
+    this.sink.fault = null
+  }
+
+  async acked(device: Qos1Device, more: number, timeoutMs = 20_000): Promise<void> {
+    const goal = device.acked.length + more
+    await until(`${more} more readings are acknowledged`, () => device.acked.length >= goal, timeoutMs)
+    device.check()
+  }
+
+  /** Resolves when no ack has come for so long although readings wait for one. */
+  async untilAcksStop(device: Qos1Device, quietMs: number): Promise<void> {
+    await until('acks stop', () => performance.now() - device.lastAckAtMs > quietMs, 20_000)
+    expect(device.unacked).toBeGreaterThan(0)
+    device.check()
+  }
+
+  async kill(device: Qos1Device): Promise<void> {
+    device.expectClose()
+    await this.gateway.kill()
+    await device.close()
+  }
+
+  async untilDrained(): ReturnType<GatewayProcess['untilStatus']> {
+    const status = await this.gateway.untilStatus(
+      'nothing is pending',
+      ({ streams }) => streams.every(({ counters }) => counters.pending === 0),
+      30_000,
+    )
+    assertBalanced(status)
+    return status
+  }
+
+  /** Every acknowledged reading is at the sink; none is there twice, or out of order (I1, I2, I4). */
+  expectNothingLost(device: Qos1Device): void {
+    const stored = this.sink.of(device.clientId)
+    const known = new Set(stored)
+    expect(device.acked.filter((n) => !known.has(n))).toEqual([])
+    expect(stored).toEqual([...known].toSorted((a, b) => a - b))
+  }
+
+  /** Waits until nothing is pending, then compares the books (I5) with the sink's. */
+  async expectAllDelivered(device: Qos1Device): Promise<void> {
+    const status = await this.untilDrained()
+    this.expectNothingLost(device)
+    const counters = status.streams[0]?.counters
+    const { count } = this.sink
+    expect(counters).toMatchObject({ received: count, delivered: count, deadLettered: 0 })
+    expect(Object.values(counters?.dropped ?? {}).every((n) => n === 0)).toBe(true)
+  }
+
+  /** What is acknowledged after a failed write is what a later opening could lose: a backlog of it, SIGKILL, start. */
+  async expectNothingLostAtTheNextOpening(device: Qos1Device): Promise<void> {
+    this.sinkDown()
+    await this.acked(device, 1_000)
+    await this.kill(device)
+    this.sinkUp()
+    await this.gateway.start()
+    await this.expectAllDelivered(device)
+  }
+
+  /** Publishes no more, waits for the last acks, and compares. */
+  async expectAllAcknowledgedAndDelivered(device: Qos1Device): Promise<void> {
+    device.pause()
+    await until('all is acknowledged', () => device.unacked === 0)
+    expect(device.acked).toHaveLength(device.published)
+    await this.expectAllDelivered(device)
+  }
+}
+
+export async function until(what: string, condition: () => boolean, timeoutMs = 15_000): Promise<void> {
+  const endMs = performance.now() + timeoutMs
+  while (!condition()) {
+    if (performance.now() > endMs) throw new Error(`not within ${timeoutMs} ms: ${what}`)
+    await sleep(5)
+  }
+}

@@ -1,0 +1,18 @@
+/** What every long campaign takes and tells; main.ts runs them by name. */
+export interface CampaignOptions {
+  /** How much of it; each campaign says what one run is. */
+  readonly runs: number
+  /** Decides all that is random. */
+  readonly seed: number
+  /** Progress, a line each. */
+  readonly say: (line: string) => void
+}
+
+export interface CampaignResult {
+  readonly name: string
+  readonly runs: number
+  /** How often each fault fired. */
+  readonly faults: Record<string, number>
+  /** Empty: every promise was kept. */
+  readonly failures: string[]
+}

@@ -1,0 +1,85 @@
+/**
+ * Defects that a test plants into a running gateway, to show that the oracle sees them: each breaks one guarantee in a way
+ * that only a fault brings to light. Loaded by the preload alone.
+ */
+import { sessionLog } from '../../../gateway/broker/sessions/session-log.ts'
+import type { Pin } from '../../../gateway/drain/queue.ts'
+import { Committer } from '../../../gateway/spool/committer.ts'
+import { SpoolAppender } from '../../../gateway/spool/spool-appender.ts'
+import { copyCounters, type StreamCounters } from '../../../gateway/spool/stream/counters.ts'
+import { SpoolQueue } from '../../../gateway/spool/stream/spool-queue.ts'
+import { type ClosedStream, SpoolStream } from '../../../gateway/spool/stream/spool-stream.ts'
+import { around } from './patch.ts'
+import type { Defect } from './points.ts'
+
+export function plantDefect(defect: Defect): void {
+  PLANT[defect]()
+}
+
+const PLANT: Readonly<Record<Defect, () => void>> = {
+  /** I1: whoever appends is told at the end of the turn that it is durable. */
+  'ack-before-commit': () => {
+    const listeners: Array<(ticket: number) => void> = []
+    let promised = 0
+    around(Committer.prototype, 'onDurable', (call, _, [listener]) => {
+      listeners.push(listener as (ticket: number) => void)
+      return call()
+    })
+    const real = Object.getOwnPropertyDescriptor(SpoolAppender.prototype, 'durableTicket')
+    Object.defineProperty(SpoolAppender.prototype, 'durableTicket', {
+      get(this: SpoolAppender): number {
+        return Math.max(promised, real?.get?.call(this) as number)
+      },
+    })
+    around(SpoolAppender.prototype, 'append', (call) => {
+      const ticket = call() as number
+      setImmediate(() => {
+        promised = Math.max(promised, ticket)
+        for (const listener of listeners) listener(ticket)
+      })
+      return ticket
+    })
+  },
+
+  /** I3: sessions are stored, their open packet ids are not. */
+  'qos2-ids-in-memory': () => {
+    around(sessionLog, 'addId', () => undefined)
+    around(sessionLog, 'removeId', () => undefined)
+  },
+
+  /** I8: a batch is settled when it is read for sending, and what the sink answers then finds nothing to do. */
+  'delete-before-answer': () => {
+    around(SpoolQueue.prototype, 'load', async (call, self, [pin]) => {
+      const batch = await call()
+      const queue = self as SpoolQueue
+      if (batch !== null && queue.pin !== null) {
+        const throughSeq = (pin as Pin).lastSeq
+        await queue.settle({
+          throughSeq,
+          refused: [],
+          deadLetter: [],
+          gapsReported: true,
+          keepOuterLastSeq: null,
+        })
+      }
+      return batch
+    })
+    around(SpoolQueue.prototype, 'settle', (call, self) => {
+      return (self as SpoolQueue).pin === null ? Promise.resolve() : call()
+    })
+  },
+
+  /** I5: each commit carries the counters as they were at the commit before. */
+  'counters-outside-batch': () => {
+    const written = new WeakMap<SpoolStream, StreamCounters>()
+    around(SpoolStream.prototype, 'close', (call, self) => {
+      const { state } = self as SpoolStream
+      const now = state.counters
+      state.counters = written.get(self as SpoolStream) ?? now
+      const closed = call() as ClosedStream
+      state.counters = now
+      written.set(self as SpoolStream, copyCounters(now))
+      return { ...closed, view: { ...closed.view, counters: copyCounters(now) } }
+    })
+  },
+}

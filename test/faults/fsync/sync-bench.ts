@@ -1,0 +1,188 @@
+/**
+ * A real gateway on a disk whose fsync can stall or fail, a sink, and devices with a keepalive that ping as the protocol
+ * wants it and know what was acknowledged.
+ */
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
+import { OneNumberSink } from '../../support/one-number-sink.ts'
+import { packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
+import { recorderEnv, SyncFault } from '../power/recorder.ts'
+
+const TIMEOUT_MS = 30_000
+/** The gateway's own pause between tries, and room to spare. */
+export const ACKS_AGAIN_MS = 10_000
+
+export class SyncBench {
+  readonly gateway: GatewayProcess
+  readonly sink: OneNumberSink
+  readonly fault: SyncFault
+  readonly devices: KeptDevice[] = []
+  readonly #folder: string
+
+  private constructor(gateway: GatewayProcess, sink: OneNumberSink, fault: SyncFault, folder: string) {
+    this.gateway = gateway
+    this.sink = sink
+    this.fault = fault
+    this.#folder = folder
+  }
+
+  /** Clears up behind `use`. */
+  static async run<T>(use: (bench: SyncBench) => Promise<T>): Promise<T> {
+    const folder = mkdtempSync(join(realpathSync(tmpdir()), 'sluice-fsync-'))
+    const disk = join(folder, 'disk')
+    mkdirSync(disk)
+    const fault = new SyncFault(join(folder, 'fault'))
+    const sink = await OneNumberSink.start()
+    const gateway = await GatewayProcess.prepare({
+      folder,
+      dataDir: join(disk, 'data'),
+      sinkUrl: sink.url,
+      env: recorderEnv({ root: disk, fault }),
+    })
+    const bench = new SyncBench(gateway, sink, fault, folder)
+    try {
+      await gateway.start()
+      return await use(bench)
+    } finally {
+      fault.clear()
+      for (const device of bench.devices) device.cut()
+      if (gateway.isRunning) await gateway.process.reap()
+      await sink.close()
+      rmSync(bench.#folder, { recursive: true, force: true })
+    }
+  }
+
+  async device(name: string, keepAliveSeconds: number): Promise<KeptDevice> {
+    const device = await KeptDevice.connect(name, this.gateway.mqttPort, keepAliveSeconds)
+    this.devices.push(device)
+    return device
+  }
+
+  sinkDown(): void {
+    this.sink.fault = () => ({ status: 503 })
+  }
+
+  sinkUp(): void {
+    this.sink.fault = null
+  }
+
+  get acked(): number {
+    return this.devices.reduce((sum, { acked }) => sum + acked.length, 0)
+  }
+
+  /** SIGKILL, and a start on the same folder. */
+  async killAndRestart(): Promise<void> {
+    for (const device of this.devices) device.expectClose()
+    await this.gateway.killAndRestart()
+  }
+
+  /** Everything acknowledged arrives, once and in order, and the books agree (I1, I2, I4, I5). */
+  async untilAllDelivered(): Promise<void> {
+    this.sinkUp()
+    const status = await this.gateway.untilStatus(
+      'nothing is pending',
+      ({ streams }) => streams.every(({ counters }) => counters.pending === 0),
+      TIMEOUT_MS,
+    )
+    assertBalanced(status)
+    for (const { name, acked } of this.devices) {
+      const stored = this.sink.of(name)
+      const there = new Set(stored)
+      const lost = acked.filter((n) => !there.has(n))
+      assert.deepEqual(lost, [], `${name}: acknowledged and not at the sink (I1)`)
+      assert.deepEqual(
+        stored,
+        [...there].toSorted((a, b) => a - b),
+        `${name}: order, and nothing twice (I2, I4)`,
+      )
+    }
+  }
+}
+
+export class KeptDevice {
+  readonly name: string
+  readonly acked: number[] = []
+  published = 0
+  pongs = 0
+  readonly #client: RawMqtt
+  readonly #inFlight = new Map<number, number>()
+  readonly #pings: NodeJS.Timeout | null
+  #isClosing = false
+
+  private constructor(name: string, client: RawMqtt, keepAliveSeconds: number) {
+    this.name = name
+    this.#client = client
+    // Within the keepalive, as section 3.1.2.10 has it.
+    this.#pings =
+      keepAliveSeconds > 0 ? setInterval(() => client.send(packet.pingreq()), keepAliveSeconds * 600) : null
+    this.#run().catch(() => undefined)
+  }
+
+  static async connect(name: string, port: number, keepAliveSeconds: number): Promise<KeptDevice> {
+    const client = await RawMqtt.connect(port, { clientId: name, keepAlive: keepAliveSeconds })
+    return new KeptDevice(name, client, keepAliveSeconds)
+  }
+
+  get unacked(): number {
+    return this.#inFlight.size
+  }
+
+  get isConnected(): boolean {
+    return !this.#client.isClosed
+  }
+
+  publish(count: number): void {
+    const frames: Buffer[] = []
+    for (let i = 0; i < count; i++) {
+      const n = ++this.published
+      const id = ((n - 1) % 65_535) + 1
+      this.#inFlight.set(id, n)
+      const text = `${'reading '.repeat(20)}${n}`
+      frames.push(packet.publish(`plant/${this.name}`, JSON.stringify({ n, text }), { qos: 1, id }))
+    }
+    this.#client.send(...frames)
+  }
+
+  /** Resolves when all that was published is acknowledged. */
+  async untilAcked(timeoutMs = TIMEOUT_MS): Promise<void> {
+    const endMs = performance.now() + timeoutMs
+    while (this.unacked > 0) {
+      assert(this.isConnected, `${this.name} was disconnected`)
+      assert(
+        performance.now() < endMs,
+        `${this.name}: ${this.unacked} not acknowledged after ${timeoutMs} ms`,
+      )
+      await sleep(5)
+    }
+  }
+
+  expectClose(): void {
+    this.#isClosing = true
+    if (this.#pings) clearInterval(this.#pings)
+  }
+
+  cut(): void {
+    this.expectClose()
+    this.#client.cut()
+  }
+
+  async #run(): Promise<void> {
+    for (;;) {
+      await this.#client.until(() => this.#client.inbox.length > 0, 3_600_000)
+      for (const { type, body } of this.#client.inbox.splice(0)) {
+        if (this.#isClosing) return
+        if (type === TYPE.PINGRESP) this.pongs++
+        if (type !== TYPE.PUBACK) continue
+        const id = body.readUInt16BE(0)
+        const n = this.#inFlight.get(id)
+        if (n === undefined) continue
+        this.#inFlight.delete(id)
+        this.acked.push(n)
+      }
+    }
+  }
+}

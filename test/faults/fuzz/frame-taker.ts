@@ -1,0 +1,144 @@
+/**
+ * Takes the frames that a server sends, sorts them, and lets a test wait for them. Answers nothing. Strict: bytes that
+ * are no whole, known frame of a server are an error.
+ */
+import type { Duplex } from 'node:stream'
+import { TYPE } from '../../support/raw-mqtt.ts'
+
+const WAIT_MS = 20_000
+
+export class FrameTaker {
+  /** Return code, and Session Present. */
+  connack: { readonly code: number; readonly present: boolean } | null = null
+  /** PUBACK and PUBREC in one order: `40 17`. */
+  readonly acks: string[] = []
+  readonly completions: number[] = []
+  pings = 0
+  /** `<packet id> <return codes> <refused>`, or `<packet id> u`. */
+  readonly subscriptions: string[] = []
+  /** Copies of messages, and PUBRELs of such. */
+  copies = 0
+  isClosed = false
+  /** What no server may send. */
+  fault: Error | null = null
+  readonly #onCopy: ((topic: string, payload: string, id: number) => void) | null
+  #pending: Buffer = Buffer.alloc(0)
+  #wake: (() => void) | null = null
+
+  constructor(end: Duplex, onCopy: ((topic: string, payload: string, id: number) => void) | null = null) {
+    this.#onCopy = onCopy
+    end.on('data', (chunk: Buffer) => {
+      this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk])
+      try {
+        this.#cut()
+      } catch (error) {
+        this.fault ??= error as Error
+      }
+      this.#wake?.()
+    })
+    end.on('error', () => {})
+    end.once('close', () => {
+      this.isClosed = true
+      this.#wake?.()
+    })
+  }
+
+  /** @throws at a fault, or when it does not come in time, or the connection closes before */
+  async until(what: string, condition: () => boolean, mayClose = false): Promise<void> {
+    const endMs = performance.now() + WAIT_MS
+    for (;;) {
+      if (this.fault !== null) throw this.fault
+      if (condition()) return
+      if (this.isClosed && !mayClose) throw new Error(`the connection was closed; expected ${what}`)
+      const leftMs = endMs - performance.now()
+      if (leftMs <= 0) throw new Error(`did not come: ${what}`)
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, leftMs)
+        this.#wake = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+      this.#wake = null
+    }
+  }
+
+  #cut(): void {
+    let bytes = this.#pending
+    for (;;) {
+      const size = sizeOf(bytes)
+      if (size === null || bytes.length < size.start + size.length) break
+      this.#take(bytes[0]!, bytes.subarray(size.start, size.start + size.length))
+      bytes = bytes.subarray(size.start + size.length)
+    }
+    this.#pending = bytes.length === 0 ? Buffer.alloc(0) : Buffer.from(bytes)
+  }
+
+  #take(first: number, body: Buffer): void {
+    if (this.connack === null && first !== TYPE.CONNACK) {
+      throw new Error(`frame 0x${first.toString(16)} before CONNACK`)
+    }
+    const needs = (ok: boolean): void => {
+      if (!ok) throw new Error(`a server sent 0x${first.toString(16)} ${body.toString('hex')}`)
+    }
+    switch (first & 0xf0) {
+      case TYPE.CONNACK:
+        needs(first === 0x20 && body.length === 2 && body[0]! <= 1 && body[1]! <= 5 && this.connack === null)
+        this.connack = { code: body[1]!, present: body[0] === 1 }
+        return
+      case TYPE.PUBACK:
+      case TYPE.PUBREC:
+        needs((first & 15) === 0 && body.length === 2)
+        this.acks.push(`${first.toString(16)} ${body.readUInt16BE(0)}`)
+        return
+      case TYPE.PUBCOMP:
+        needs((first & 15) === 0 && body.length === 2)
+        this.completions.push(body.readUInt16BE(0))
+        return
+      case TYPE.PINGRESP:
+        needs(first === 0xd0 && body.length === 0)
+        this.pings += 1
+        return
+      case TYPE.SUBACK:
+        needs(first === 0x90 && body.length > 2)
+        this.subscriptions.push(
+          `${body.readUInt16BE(0)} ${body.length - 2} ${body.subarray(2).filter((code) => code === 0x80).length}`,
+        )
+        return
+      case TYPE.UNSUBACK:
+        needs(first === 0xb0 && body.length === 2)
+        this.subscriptions.push(`${body.readUInt16BE(0)} u`)
+        return
+      case TYPE.PUBREL:
+        needs(first === 0x62 && body.length === 2)
+        this.copies += 1
+        return
+      case TYPE.PUBLISH:
+        this.#takeCopy(first, body)
+        return
+      default:
+        needs(false)
+    }
+  }
+
+  #takeCopy(first: number, body: Buffer): void {
+    this.copies += 1
+    if (this.#onCopy === null) return
+    const topicEnd = 2 + body.readUInt16BE(0)
+    const hasId = (first & 6) !== 0
+    const id = hasId ? body.readUInt16BE(topicEnd) : 0
+    const payload = body.subarray(topicEnd + (hasId ? 2 : 0)).toString()
+    this.#onCopy(body.subarray(2, topicEnd).toString(), payload, id)
+  }
+}
+
+function sizeOf(bytes: Buffer): { readonly start: number; readonly length: number } | null {
+  let length = 0
+  for (let at = 1; at < 5; at += 1) {
+    if (at >= bytes.length) return null
+    const byte = bytes[at]!
+    length += (byte & 127) * 128 ** (at - 1)
+    if (byte < 128) return { start: at + 1, length }
+  }
+  throw new Error('a server sent a length of more than four bytes')
+}

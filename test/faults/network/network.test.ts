@@ -1,0 +1,48 @@
+/** Fault 8, the network: the fast selection. `FAULT_SEED` repeats a run; the long campaign is campaign.ts. */
+import { afterEach, describe, expect, test } from 'vitest'
+import { reapProcesses } from '../../support/process.ts'
+import { FuzzedGate } from '../fuzz/fuzzed-gate.ts'
+import { CUTS, type CutTotals, cutEveryState } from './cuts.ts'
+import { halfOpen, oneByteSegments, slowConnects } from './slow-peers.ts'
+import { describeStorm, measureStorms } from './storm.ts'
+
+afterEach(reapProcesses)
+
+describe('links that are cut', () => {
+  const cases = ([0, 1, 2] as const).flatMap((qos) => CUTS.map((cut) => [qos, cut] as const))
+
+  test.each(cases)('I1, I2, I3: at QoS %i, by %s, behind each byte of either side', async (qos, cut) => {
+    const gate = await FuzzedGate.start()
+    try {
+      const totals: CutTotals = { cuts: 0, interrupted: 0, acked: 0, failures: [] }
+      await cutEveryState(gate, qos, cut, totals)
+      expect(totals.failures).toEqual([])
+      expect(totals.interrupted).toBeGreaterThan(totals.cuts / 3)
+      await gate.bystander.publish(4)
+      expect(gate.takeFaults()).toEqual([])
+    } finally {
+      await gate.stop()
+    }
+  })
+})
+
+describe('slow peers', () => {
+  test.each([
+    ['CONNECTs that come a byte at a time are closed by connectTimeout', () => slowConnects(100)],
+    ['half-open devices are closed by their keepalive, and their wills published', () => halfOpen(50)],
+    [
+      'I2: segments of one byte: every message is taken in order, and nothing piles up',
+      () => oneByteSegments(10, 40),
+    ],
+  ])('%s', async (_, run) => {
+    const { peers, ended } = await run()
+    expect(ended).toBe(peers)
+  })
+})
+
+test('a reconnect storm of hundreds does not hold up the acks of those that publish', async () => {
+  const storms = await measureStorms({ devices: 300, withinMs: 120, quietMs: 800 })
+  const what = storms.reports.map(describeStorm).join('; ')
+  for (const { connected } of storms.reports) expect(connected, what).toBe(300)
+  expect(storms.isHarmlessAtBest, what).toBe(true)
+}, 60_000)

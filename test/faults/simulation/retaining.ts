@@ -1,0 +1,168 @@
+/**
+ * Days of a stream with `maxBytes` and `maxAge` under outages: blocks come, batches are pinned and settled, and retention
+ * decides at each commit. Beside it a plain list of the same blocks: what goes is its oldest part behind the pin, whole,
+ * and no block more than the limit asks for (I8).
+ */
+import type { Random } from '../../../device-sim/random.ts'
+import { BlockIndex, type BlockMeta } from '../../../gateway/spool/stream/block-index.ts'
+import { type Doomed, doomedBlocks } from '../../../gateway/spool/stream/retention.ts'
+import {
+  addSkip,
+  newStreamState,
+  normaliseHead,
+  type StreamState,
+} from '../../../gateway/spool/stream/stream-state.ts'
+import { DAY_MS, Faults, type Simulated } from './result.ts'
+
+export type Retaining = typeof doomedBlocks
+
+interface Block {
+  readonly ordinal: number
+  readonly meta: BlockMeta
+}
+
+export function simulateRetaining(random: Random, days: number, retain: Retaining = doomedBlocks): Simulated {
+  const stream = new RetainedStream(random, retain)
+  while (stream.nowMs < days * DAY_MS) stream.step()
+  return { days, decisions: stream.decisions, faults: stream.faults.list }
+}
+
+class RetainedStream {
+  nowMs = 0
+  decisions = 0
+  readonly faults = new Faults()
+  readonly #random: Random
+  readonly #retain: Retaining
+  readonly #maxBytes: number
+  readonly #maxAgeMs: number
+  readonly #state: StreamState = newStreamState('telemetry', 1, { spoolId: 's', gateway: 'edge-01' })
+  readonly #index = new BlockIndex()
+  /** All that is not settled or dropped, oldest first. */
+  #blocks: Block[] = []
+  #nextSeq = 1
+  #isOut = false
+
+  constructor(random: Random, retain: Retaining) {
+    this.#random = random
+    this.#retain = retain
+    this.#maxBytes = 10_000 * 2 ** random.below(6)
+    this.#maxAgeMs = random.chance(0.3) ? Number.POSITIVE_INFINITY : random.between(0.1, 3) * DAY_MS
+  }
+
+  step(): void {
+    const random = this.#random
+    this.nowMs += random.exponential(1 / 300_000)
+    if (random.chance(0.01)) this.#isOut = !this.#isOut
+    this.#append()
+    if (!this.#isOut || random.chance(0.02)) this.#deliver()
+    this.#limit('maxAge', ({ spoolTimeMs }) => spoolTimeMs + this.#maxAgeMs < this.nowMs)
+    const over = this.#blocks.reduce((sum, { meta }) => sum + meta.storedBytes, 0) - this.#maxBytes
+    if (over > 0) this.#limit('maxBytes', (_, freed) => freed < over)
+  }
+
+  #append(): void {
+    const random = this.#random
+    const count = 1 + random.below(50)
+    const storedBytes = 20 + random.below(3_000)
+    const firstSeq = this.#nextSeq
+    this.#nextSeq += count
+    const ordinal = this.#index.nextOrdinal
+    const [oldestMs, spoolTimeMs] = [this.nowMs - 10, this.nowMs]
+    const rawBytes = storedBytes * 4
+    const meta = {
+      commit: ordinal,
+      index: 0,
+      identity: 0,
+      firstSeq,
+      count,
+      rawBytes,
+      storedBytes,
+      oldestMs,
+      spoolTimeMs,
+    }
+    this.#index.push(meta)
+    this.#blocks.push({ ordinal, meta })
+  }
+
+  /** Settles what is pinned, whole or in part, and pins what is next: some blocks, or a slice of one. */
+  #deliver(): void {
+    const random = this.#random
+    const state = this.#state
+    if (state.pin !== null && random.chance(0.9)) {
+      const { firstSeq, lastSeq } = state.pin
+      this.#settle(random.chance(0.8) ? lastSeq : firstSeq + random.below(lastSeq - firstSeq + 1))
+    }
+    const [first] = this.#blocks
+    // Now and then nothing is sent: the rest of a block that was settled in part is free.
+    if (state.pin !== null || first === undefined || random.chance(0.3)) return
+    const last = this.#blocks[Math.min(this.#blocks.length - 1, random.below(4))]?.meta ?? first.meta
+    const firstSeq = first.meta.firstSeq + (first.ordinal === state.head.ordinal ? state.head.index : 0)
+    const end = last.firstSeq + last.count - 1
+    const lastSeq = Math.max(firstSeq, random.chance(0.5) ? end : last.firstSeq)
+    const pin = {
+      spoolId: 's',
+      identity: 0,
+      firstSeq,
+      lastSeq,
+      recordCount: 1,
+      gaps: null,
+      encoding: 'gzip' as const,
+    }
+    state.pin = { ...pin, outerLastSeq: lastSeq }
+  }
+
+  #settle(throughSeq: number): void {
+    const state = this.#state
+    state.pin = null
+    for (let block = this.#blocks[0]; block !== undefined; block = this.#blocks[0]) {
+      const { ordinal, meta } = block
+      if (meta.firstSeq > throughSeq) break
+      const isWhole = meta.firstSeq + meta.count - 1 <= throughSeq
+      state.head = isWhole
+        ? { ordinal: ordinal + 1, index: 0 }
+        : { ordinal, index: throughSeq - meta.firstSeq + 1 }
+      if (!isWhole) break
+      this.#blocks.shift()
+    }
+    normaliseHead(state)
+    this.#index.release(state.head.ordinal)
+  }
+
+  #limit(limit: string, wanted: (meta: BlockMeta, freedBytes: number) => boolean): void {
+    this.decisions += 1
+    const doomed = this.#retain(this.#state, this.#index, wanted)
+    this.#judge(limit, doomed, wanted)
+    const gone = new Set(doomed.map(({ ordinal }) => ordinal))
+    for (const ordinal of gone) addSkip(this.#state, ordinal, ordinal + 1)
+    normaliseHead(this.#state)
+    this.#blocks = this.#blocks.filter(({ ordinal }) => !gone.has(ordinal))
+    this.#index.release(this.#state.head.ordinal)
+  }
+
+  #judge(
+    limit: string,
+    doomed: readonly Doomed[],
+    wanted: (meta: BlockMeta, freedBytes: number) => boolean,
+  ): void {
+    const { pin, head } = this.#state
+    const free = this.#blocks.filter(({ meta }) => pin === null || meta.firstSeq > pin.outerLastSeq)
+    let freed = 0
+    const expected: Block[] = []
+    for (const block of free) {
+      if (!wanted(block.meta, freed)) break
+      expected.push(block)
+      freed += block.meta.storedBytes
+    }
+    const ordinals = (blocks: readonly { readonly ordinal: number }[]): string =>
+      blocks.map(({ ordinal }) => ordinal).join()
+    this.faults.expect(
+      ordinals(doomed) === ordinals(expected),
+      () => `${limit} at ${this.nowMs}: drops blocks ${ordinals(doomed)}, not ${ordinals(expected)}`,
+    )
+    for (const { ordinal, meta, firstSeq, count } of doomed) {
+      const settled = ordinal === head.ordinal ? head.index : 0
+      const isWhole = firstSeq === meta.firstSeq + settled && count === meta.count - settled
+      this.faults.expect(isWhole, () => `${limit} at ${this.nowMs}: counts ${count} of block ${ordinal}`)
+    }
+  }
+}

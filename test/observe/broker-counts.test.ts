@@ -1,0 +1,72 @@
+/** I9: what the broker counts is shown, each number under its own name, in /metrics and in the status. */
+import { expect, test } from 'vitest'
+import { BROKER_METRICS } from '../../gateway/observe/metrics/broker.ts'
+import type { Look } from '../../gateway/observe/metrics/definition.ts'
+import { buildStatus } from '../../gateway/observe/status.ts'
+import { fakeSources, NOW_MS } from './fake-sources.ts'
+
+/** Samples without a histogram, as `name{label value}`. */
+function samples(): ReadonlyMap<string, number> {
+  const observe = { events: {}, suppressedLines: 0, droppedLines: 0, adminRequests: {} }
+  const look: Look = { nowMs: NOW_MS, ...fakeSources().state, observe, writtenBytes: null }
+  const plain = BROKER_METRICS.flatMap((metric) =>
+    metric.type === 'histogram'
+      ? []
+      : metric.read(look).map(({ labels, value }) => {
+          const label = Object.values(labels)[0]
+          const name = metric.name.replace('sluice_broker_', '')
+          return [label === undefined ? name : `${name}{${label}}`, value] as const
+        }),
+  )
+  return new Map(plain)
+}
+
+test('each metric of the broker reads the number that its help names', () => {
+  expect(Object.fromEntries(samples())).toEqual({
+    connections: 50,
+    sessions: 60,
+    open_packet_ids: 14,
+    sockets: 51,
+    sockets_accepted_total: 80,
+    handshakes_failed_total: 15,
+    'logins_total{accepted}': 71,
+    'logins_total{credentials}': 16,
+    // There from the start, so that the first one shows as an increase.
+    'logins_total{busy}': 0,
+    'logins_total{damped}': 17,
+    logins_from_cache_total: 18,
+    password_hashes_total: 19,
+    connections_opened_total: 70,
+    'connections_refused_total{authentication}': 2,
+    'connections_closed_total{malformed}': 1,
+    'messages_total{0}': 1,
+    'messages_total{1}': 2,
+    'messages_total{2}': 3,
+    message_bytes_total: 1_200,
+    duplicates_total: 4,
+    refused_qos0_messages_total: 20,
+    wills_published_total: 21,
+    'unrouted_messages_total{accepted}': 5,
+    'unrouted_messages_total{refused}': 6,
+    waiting_messages: 7,
+    unacked_messages: 8,
+    unacked_bytes: 900,
+    hold_back_bytes: 10,
+    'local_copies_total{delivered}': 11,
+    'local_copies_total{dropped}': 12,
+    subscriber_bytes: 22,
+    queued_copies: 23,
+    queued_copies_bytes: 24,
+    queued_copies_dropped_total: 25,
+    retained_messages: 13,
+    retained_bytes: 26,
+    retained_refused_total: 27,
+  })
+})
+
+test('the status has every count of the broker, without its histogram', () => {
+  const { state, sources } = fakeSources()
+  const { ackSeconds, ...counts } = state.broker
+  expect(ackSeconds.count).toBeGreaterThan(0)
+  expect(buildStatus(sources, NOW_MS).broker).toEqual(counts)
+})

@@ -1,0 +1,152 @@
+/** Sources with plain numbers that a test sets: what the composition root would hand to observe. */
+import type {
+  BrokerSnapshot,
+  DeliverySnapshot,
+  HistogramSnapshot,
+  IdentitySnapshot,
+  SinkSnapshot,
+  SpoolSnapshot,
+  StatusSources,
+  StreamSnapshot,
+} from '../../gateway/observe/sources.ts'
+
+export const NOW_MS = Date.UTC(2026, 10, 23, 3, 5, 0, 123)
+
+export const OK: DeliverySnapshot = { state: 'ok', sinceMs: null, why: null, nextTryAtMs: null }
+
+export function histogram(counts: readonly number[] = [0, 0, 0], sumSeconds = 0): HistogramSnapshot {
+  return { bucketsSeconds: [0.001, 0.01], counts, sumSeconds, count: counts.reduce((a, b) => a + b, 0) }
+}
+
+export function stream(more: Partial<StreamSnapshot> = {}): StreamSnapshot {
+  return {
+    name: 'telemetry',
+    sink: 'cloud',
+    priority: 0,
+    orphaned: false,
+    spoolId: 'k3f9x2m7q4w8z',
+    counters: {
+      received: 100,
+      requeued: 2,
+      delivered: 60,
+      deadLettered: 5,
+      dropped: { expired: 4, 'full-qos0': 1 },
+      pending: 32,
+    },
+    deadLetters: { kept: 2, keptBytes: 700, requeued: 1, removed: { quota: 2 } },
+    backlogBytes: 9_000,
+    storedBytes: 3_000,
+    maxBytes: 1024 ** 3,
+    oldestReceivedAtMs: NOW_MS - 90_000,
+    headSpoolId: 'k3f9x2m7q4w8z',
+    headSeq: 70,
+    nextSeq: 102,
+    parked: 3,
+    waitingMessages: 7,
+    delivery: OK,
+    ...more,
+  }
+}
+
+export function sink(more: Partial<SinkSnapshot> = {}): SinkSnapshot {
+  return {
+    name: 'cloud',
+    url: 'http://127.0.0.1:9000/ingest',
+    delivery: OK,
+    lastSuccessAtMs: NOW_MS - 1_000,
+    streams: ['telemetry'],
+    requests: { acked: 12, retry: 3 },
+    sentBytes: 4_096,
+    inFlight: 1,
+    requestSeconds: histogram([1, 2, 3], 0.5),
+    clockSkewSeconds: -0.25,
+    ...more,
+  }
+}
+
+export function broker(more: Partial<BrokerSnapshot> = {}): BrokerSnapshot {
+  return {
+    accepting: true,
+    listeners: ['mqtt://127.0.0.1:1883'],
+    connections: 50,
+    sessions: 60,
+    openPacketIds: 14,
+    sockets: { open: 51, accepted: 80, handshakesFailed: 15 },
+    logins: { accepted: 71, credentials: 16, damped: 17 },
+    loginsFromCache: 18,
+    passwordHashes: 19,
+    connectionsOpened: 70,
+    connectionsRefused: { authentication: 2 },
+    connectionsClosed: { malformed: 1 },
+    messages: { qos0: 1, qos1: 2, qos2: 3 },
+    messageBytes: 1_200,
+    duplicates: 4,
+    qos0Refused: 20,
+    willsPublished: 21,
+    unrouted: { accepted: 5, refused: 6 },
+    waitingMessages: 7,
+    unackedMessages: 8,
+    unackedBytes: 900,
+    holdBackBytes: 10,
+    localCopies: { delivered: 11, dropped: 12 },
+    subscriberBytes: 22,
+    queuedCopies: { messages: 23, bytes: 24, dropped: 25 },
+    retainedMessages: 13,
+    retainedBytes: 26,
+    retainedRefused: 27,
+    ackSeconds: histogram([4, 5, 6], 1.25),
+    ...more,
+  }
+}
+
+export function spool(more: Partial<SpoolSnapshot> = {}): SpoolSnapshot {
+  return {
+    id: 'k3f9x2m7q4w8z',
+    state: 'ok',
+    sinceMs: NOW_MS - 60_000,
+    why: null,
+    folderBytes: 50_000_000,
+    freeBytes: 10_000_000_000,
+    minFreeBytes: 268_435_456,
+    commits: 40,
+    commitFailures: 1,
+    committedRecords: 100,
+    committedBytes: 12_345,
+    lastCommitAtMs: NOW_MS - 20,
+    commitRunningSeconds: null,
+    verified: true,
+    damage: [],
+    commitSeconds: histogram([30, 9, 1], 0.2),
+    ...more,
+  }
+}
+
+export interface FakeState {
+  identity: IdentitySnapshot
+  streams: readonly StreamSnapshot[]
+  sinks: readonly SinkSnapshot[]
+  broker: BrokerSnapshot
+  spool: SpoolSnapshot
+}
+
+/** Sources whose snapshots can be exchanged while a server reads them. */
+export function fakeSources(more: Partial<FakeState> = {}): { state: FakeState; sources: StatusSources } {
+  const state: FakeState = {
+    identity: { version: '0.1.0', gateway: 'edge-01', uptimeSeconds: 3_600, clockSet: true },
+    streams: [stream()],
+    sinks: [sink()],
+    broker: broker(),
+    spool: spool(),
+    ...more,
+  }
+  return {
+    state,
+    sources: {
+      identity: () => state.identity,
+      streams: () => state.streams,
+      sinks: () => state.sinks,
+      broker: () => state.broker,
+      spool: () => state.spool,
+    },
+  }
+}

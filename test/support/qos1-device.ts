@@ -1,0 +1,119 @@
+/**
+ * A device that publishes at QoS 1 over one connection with a full window, and knows which readings were acknowledged. Its
+ * readings are `{"n":1,"x":"…"}`, the text random, so that they take on disk what they take on the wire. It sends nothing
+ * twice: what the sink then holds twice, the gateway has doubled.
+ */
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { packet, RawMqtt, TYPE } from './raw-mqtt.ts'
+
+/** Between two writes: a device is no load generator. */
+const PACE_MS = 5
+
+export interface DeviceOptions {
+  /** Unacknowledged readings at one time. @default 100 */
+  readonly window?: number
+  /** Of the random text. @default 600 */
+  readonly textBytes?: number
+}
+
+export class Qos1Device {
+  readonly clientId: string
+  published = 0
+  /** In the order of their PUBACKs. */
+  readonly acked: number[] = []
+  lastAckAtMs = 0
+  readonly #options: Required<DeviceOptions>
+  #client: RawMqtt | null = null
+  #isPublishing = false
+  #isClosing = false
+  readonly #inFlight = new Map<number, number>()
+  #running: Promise<void> = Promise.resolve()
+  #failure: Error | null = null
+
+  constructor(clientId: string, options: DeviceOptions = {}) {
+    this.clientId = clientId
+    this.#options = { window: 100, textBytes: 600, ...options }
+  }
+
+  get unacked(): number {
+    return this.#inFlight.size
+  }
+
+  get isConnected(): boolean {
+    return this.#client !== null && !this.#client.isClosed
+  }
+
+  async connect(port: number): Promise<void> {
+    this.#client = await RawMqtt.connect(port, { clientId: this.clientId, clean: true })
+    this.#inFlight.clear()
+    this.#isClosing = false
+  }
+
+  /** Publishes from now on, and as acks come. */
+  begin(): void {
+    this.#isPublishing = true
+    this.#running = this.#run().catch((error: unknown) => {
+      if (!this.#isClosing) this.#failure = error as Error
+    })
+  }
+
+  /** Publishes nothing new; acks are still taken. */
+  pause(): void {
+    this.#isPublishing = false
+  }
+
+  /** @throws what went wrong meanwhile: a closed connection, an ack nobody waits for, acks out of order (I2) */
+  check(): void {
+    if (this.#failure !== null) throw this.#failure
+  }
+
+  /** Cuts the connection. Its unacknowledged readings are forgotten. */
+  async close(): Promise<void> {
+    this.#isClosing = true
+    this.#isPublishing = false
+    this.#client?.cut()
+    await this.#running
+  }
+
+  /** Says that the connection may end now. */
+  expectClose(): void {
+    this.#isClosing = true
+  }
+
+  async #run(): Promise<void> {
+    const client = this.#client
+    if (client === null) throw new Error(`${this.clientId} is not connected`)
+    this.#fill()
+    for (;;) {
+      await client.until(() => client.inbox.length > 0, 120_000)
+      for (const { type, body } of client.inbox.splice(0)) {
+        if (type !== TYPE.PUBACK) throw new Error(`${this.clientId}: got frame 0x${type.toString(16)}`)
+        const id = body.readUInt16BE(0)
+        const [expected] = this.#inFlight
+        if (expected === undefined || expected[0] !== id) {
+          throw new Error(`${this.clientId}: PUBACK for ${id}, the oldest is ${expected?.[0]} (I2)`)
+        }
+        this.#inFlight.delete(id)
+        this.acked.push(expected[1])
+        this.lastAckAtMs = performance.now()
+      }
+      await sleep(PACE_MS)
+      this.#fill()
+    }
+  }
+
+  #fill(): void {
+    if (!this.#isPublishing) return
+    const { window, textBytes } = this.#options
+    const frames: Buffer[] = []
+    while (this.#inFlight.size < window) {
+      const n = ++this.published
+      const id = ((n - 1) % 65_535) + 1
+      this.#inFlight.set(id, n)
+      const text = randomBytes(Math.ceil((textBytes * 3) / 4)).toString('base64')
+      frames.push(packet.publish(`plant/${this.clientId}`, JSON.stringify({ n, x: text }), { qos: 1, id }))
+    }
+    if (frames.length > 0) this.#client?.send(...frames)
+  }
+}

@@ -1,0 +1,149 @@
+/** Opens real spools in temporary folders, and stands in for broker and sink in their tests. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import type { Lane, Message } from '../../gateway/broker/appender.ts'
+import type { HttpSinkConfig, StreamConfig } from '../../gateway/config/config.ts'
+import type { LoadedBatch } from '../../gateway/drain/queue.ts'
+import type { SpoolEvent } from '../../gateway/spool/events.ts'
+import { Spool, type SpoolOptions } from '../../gateway/spool/spool.ts'
+import type { SpoolQueue } from '../../gateway/spool/stream/spool-queue.ts'
+
+export const STREAM: StreamConfig = {
+  topics: ['#'],
+  sink: 'cloud',
+  device: 'clientId',
+  payload: 'any',
+  priority: 0,
+  maxRecordBytes: 256 * 1024,
+  maxBytes: 1024 ** 3,
+  maxAge: null,
+  whenFull: 'block',
+  deadLetters: { maxBytes: 64 * 1024 ** 2, maxAge: null, whenFull: 'hold' },
+}
+
+export const SINK: HttpSinkConfig = {
+  type: 'http',
+  url: 'http://127.0.0.1:9/ingest',
+  headers: {},
+  bearerToken: null,
+  tls: null,
+  format: 'ndjson',
+  compression: 'gzip',
+  ack: 'status',
+  ackStatus: [200, 201, 204],
+  maxInFlight: 1,
+  maxBatchRecords: 10_000,
+  maxBatchBytes: 4 * 1024 ** 2,
+  linger: 50,
+  timeout: 30_000,
+  maxRetryAfter: 3_600_000,
+  recoveryJitter: 0,
+  maxBytesPerSecond: null,
+  maxRefusedShare: 0.5,
+  allowInsecure: false,
+}
+
+export async function temporaryFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), 'sluice-test-'))
+  return { path, remove: () => rm(path, { recursive: true, force: true }) }
+}
+
+export interface OpenedSpool {
+  readonly spool: Spool
+  readonly events: SpoolEvent[]
+}
+
+export async function openSpool(dataDir: string, options: Partial<SpoolOptions> = {}): Promise<OpenedSpool> {
+  const events: SpoolEvent[] = []
+  const spool = await Spool.open({
+    dataDir,
+    gatewayId: 'edge-01',
+    hostName: 'edge-01',
+    streams: { telemetry: STREAM },
+    sinks: { cloud: SINK },
+    config: { commitInterval: 50, commitBurst: 1000, minFreeBytes: 0 },
+    emit: (event) => events.push(event),
+    ...options,
+  })
+  return { spool, events }
+}
+
+export function message(payload: string | Uint8Array, fields: Partial<Message> = {}): Message {
+  const bytes = Buffer.from(payload as string)
+  return {
+    payload: bytes,
+    start: 0,
+    end: bytes.length,
+    qos: 1,
+    dup: false,
+    retain: false,
+    will: false,
+    receivedAtMs: Date.parse('2026-11-23T03:05:00.123Z'),
+    arrivedMs: performance.now(),
+    ...fields,
+  }
+}
+
+/** Lanes of all streams whose name is given, as the broker would make them. */
+export function lanes(spool: Spool, device: string, topic: string, names?: readonly string[]): Lane[] {
+  return spool.appender.streams
+    .filter((stream) => !names || names.includes(stream.name))
+    .map((stream) => ({ stream, envelope: stream.envelope(device, topic) }))
+}
+
+/** Resolves when the ticket is durable. */
+export function durable(spool: Spool, ticket: number): Promise<void> {
+  if (spool.appender.durableTicket >= ticket) return Promise.resolve()
+  return new Promise((resolve) => {
+    spool.appender.onDurable((at) => {
+      if (at >= ticket) resolve()
+    })
+  })
+}
+
+export function queueOf(spool: Spool, stream = 'telemetry'): SpoolQueue {
+  const queue = spool.queues.find((q) => q.stream === stream)
+  if (!queue) throw new Error(`no queue ${stream}`)
+  return queue
+}
+
+export function linesOf(batch: LoadedBatch): Array<{ id: string; seq: number; payload: unknown }> {
+  const body = Buffer.concat(batch.body)
+  const raw = batch.pin.encoding === 'gzip' ? gunzipSync(body) : body
+  return raw
+    .toString('utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as { id: string; seq: number; payload: unknown })
+}
+
+/** Pins up to so many records from the head of one identity; null: nothing is pending. */
+export async function pinNext(queue: SpoolQueue, maxRecords: number): Promise<LoadedBatch | null> {
+  const runs = queue.ahead(maxRecords)
+  const first = runs[0]
+  if (!first) return null
+  let recordCount = 0
+  let lastSeq = first.firstSeq
+  for (const run of runs) {
+    if (run.spoolId !== first.spoolId || recordCount >= maxRecords) break
+    const take = Math.min(run.recordCount, maxRecords - recordCount)
+    recordCount += take
+    lastSeq = run.firstSeq + take - 1
+  }
+  const { spoolId, firstSeq } = first
+  const { pin, durable: pinned } = queue.pinBatch({ spoolId, firstSeq, lastSeq, recordCount }, 'gzip')
+  await pinned
+  return await queue.load(pin)
+}
+
+export async function settleAll(queue: SpoolQueue, batch: LoadedBatch): Promise<void> {
+  await queue.settle({
+    throughSeq: batch.pin.lastSeq,
+    refused: [],
+    deadLetter: [],
+    gapsReported: true,
+    keepOuterLastSeq: null,
+  })
+}
