@@ -24,14 +24,17 @@ export function heldStores(): HeldStores {
   let failing: { when: 'before' | 'after'; error: Error } | null = null
   let failures = 0
   let opened = 0
-  let current: { store: Store; dead: boolean } | null = null
+  // Several at a time: an opening that finds old files beside the store opens a copy of them, too.
+  const handles = new Set<{ store: Store; dead: boolean }>()
   const wrap = (handle: { store: Store; dead: boolean }, store: Store): Store => ({
     get: (key) => store.get(key),
     getMany: (keys) => store.getMany(keys),
     keys: (range) => store.keys(range),
     entries: (range) => store.entries(range),
     compact: (start, end) => store.compact(start, end),
-    close: () => (handle.dead ? Promise.resolve() : store.close()),
+    close: async () => {
+      if (handles.delete(handle)) await store.close()
+    },
     write: async (ops) => {
       if (handle.dead) await new Promise(() => undefined)
       if (gate) {
@@ -49,8 +52,10 @@ export function heldStores(): HeldStores {
   return {
     openStore: async (folder, options) => {
       opened++
-      current = { store: await openStore(folder, options), dead: false }
-      return wrap(current, current.store)
+      const store = await openStore(folder, options)
+      const handle = { dead: false, store }
+      handles.add(handle)
+      return wrap(handle, store)
     },
     hold: () => {
       gate = new Promise((resolve) => {
@@ -71,9 +76,11 @@ export function heldStores(): HeldStores {
     failures: () => failures,
     opened: () => opened,
     crash: async () => {
-      if (!current) return
-      current.dead = true
-      await current.store.close()
+      for (const handle of handles) {
+        handles.delete(handle)
+        handle.dead = true
+        await handle.store.close()
+      }
     },
   }
 }
