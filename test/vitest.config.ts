@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     root: new URL('..', import.meta.url).pathname,
     include: ['test/**/*.test.ts'],
+    setupFiles: ['test/support/setup.ts'],
     // They find what hangs; a busy machine is no fault.
     testTimeout: 60_000,
     hookTimeout: 60_000,

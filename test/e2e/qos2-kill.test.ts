@@ -14,6 +14,7 @@ import { OneNumberSink } from '../support/one-number-sink.ts'
 import { reapProcesses } from '../support/process.ts'
 import { Qos2Device } from '../support/qos2-device.ts'
 import { packet, RawMqtt, TYPE } from '../support/raw-mqtt.ts'
+import { SEED } from '../support/seed.ts'
 
 let folder: string
 let sink: OneNumberSink
@@ -182,7 +183,6 @@ describe('I3: a reading at QoS 2 is stored exactly once when the gateway is kill
   })
 })
 
-const SEED = Number(process.env['SLUICE_SEED'] ?? Math.floor(Math.random() * 1e9))
 const KILLS = 8
 /** A busy machine gets less done between two kills: more of them, until every path was taken. */
 const MOST_KILLS = 80

@@ -13,6 +13,7 @@ import { assertBalanced, GatewayProcess } from '../support/gateway-process.ts'
 import { OneNumberSink } from '../support/one-number-sink.ts'
 import { reapProcesses } from '../support/process.ts'
 import { Qos1Device } from '../support/qos1-device.ts'
+import { SEED } from '../support/seed.ts'
 
 let folder: string
 let sink: OneNumberSink
@@ -186,8 +187,6 @@ it('a second process on the same folder says whom it met and ends; the first one
   expectClose()
   expect((await gateway.stop()).code).toBe(0)
 })
-
-const SEED = Number(process.env['SLUICE_SEED'] ?? Math.floor(Math.random() * 1e9))
 
 it(`I1, I7: SIGKILL and start at once, over and over, in the middle of starts, too (SLUICE_SEED=${SEED})`, async () => {
   const random = new Random(SEED)

@@ -1,11 +1,10 @@
 /** Nothing an outsider sends may end the process, leak a bound, or harm a bystander. */
 import { afterEach, expect, test } from 'vitest'
 import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
+import { SEED } from '../../support/seed.ts'
 import { eventually, startRig, stopRigs } from './harness.ts'
 
 afterEach(stopRigs)
-
-const seed = Number(process.env['FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
 /** mulberry32: a seed reproduces a run. */
 function generator(start: number): () => number {
@@ -18,8 +17,8 @@ function generator(start: number): () => number {
   }
 }
 
-test(`broken, cut and shuffled packets leave the broker whole (FUZZ_SEED=${seed})`, async () => {
-  const random = generator(seed)
+test(`broken, cut and shuffled packets leave the broker whole (SLUICE_SEED=${SEED})`, async () => {
+  const random = generator(SEED)
   const below = (limit: number): number => Math.floor(random() * limit)
   const rig = await startRig({ maxPacketBytes: 4096, maxUnackedMessages: 5, maxHoldBackBytes: 1024 })
   const bystander = await RawMqtt.connect(rig.port, { clientId: 'bystander' })

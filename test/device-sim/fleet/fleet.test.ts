@@ -9,9 +9,10 @@ import {
 } from '../../../device-sim/fleet/options.ts'
 import { Ledger, type LedgerEntry } from '../../../device-sim/ledger/ledger.ts'
 import { type Verdict, Verifier } from '../../../device-sim/ledger/verify.ts'
+import { SEED } from '../../support/seed.ts'
 import { StrictBroker } from './strict-broker.ts'
 
-const SEED = process.env['SLUICE_SEED'] ?? '20261123'
+const seed = String(SEED)
 
 interface Run {
   readonly fleet: Fleet
@@ -30,12 +31,12 @@ afterEach(async () => {
 async function startRun(options: Partial<FleetOptions>, faults: Partial<FaultRates> = {}): Promise<Run> {
   const broker = new StrictBroker(5)
   await broker.start()
-  const ledger = new Ledger(null, SEED, new Date())
+  const ledger = new Ledger(null, seed, new Date())
   const fleet = new Fleet(
     {
       ...FLEET_DEFAULTS,
       url: broker.url,
-      seed: SEED,
+      seed,
       rampMs: 100,
       reconnect: { minMs: 20, maxMs: 200 },
       ...options,

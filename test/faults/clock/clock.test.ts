@@ -1,15 +1,16 @@
-/** Fault 9, the clock: the fast selection, on real gateway processes. `FAULT_SEED` repeats a run. */
+/** Fault 9, the clock: the fast selection, on real gateway processes. `SLUICE_SEED` repeats a run. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { reapProcesses } from '../../support/process.ts'
+import { SEED } from '../../support/seed.ts'
 import { describeWithTool } from '../../support/tools.ts'
 import { HOUR_MS, YEAR_MS } from './clock-bench.ts'
 import { agesCount, anything, certificates, drift, fiftyYears, retryAfter, startIn1970 } from './scenarios.ts'
 
-const seed = process.env['FAULT_SEED'] ?? String(Math.floor(Math.random() * 2 ** 31))
+const seed = String(SEED)
 
 afterAll(reapProcesses)
 
-describeWithTool('gcc', `a wall clock that is wrong (FAULT_SEED=${seed})`, () => {
+describeWithTool('gcc', `a wall clock that is wrong (SLUICE_SEED=${SEED})`, () => {
   // They wait more than they work.
   describe.concurrent('side by side', () => {
     test.each([

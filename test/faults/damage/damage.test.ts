@@ -1,11 +1,11 @@
 /** The fast selection of damages: some of each shape, with fixed seeds. The long campaign is campaign.ts. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { reapProcesses } from '../../support/process.ts'
+import { SEED } from '../../support/seed.ts'
 import { makeTemplates, runDamage, type Template, workFolder } from './campaign.ts'
 import { runProcessDamage } from './process-damage.ts'
 import type { Shape } from './shapes.ts'
 
-const SEED = Number(process.env['SLUICE_SEED'] ?? 20261123)
 const SHAPES: readonly Shape[] = ['fresh', 'settled', 'refused', 'identities', 'qos2', 'stopped']
 const RUNS = 36
 

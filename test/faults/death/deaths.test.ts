@@ -5,11 +5,11 @@
 import { afterAll, describe, expect, test } from 'vitest'
 import { readText, sources } from '../../docs/source-tree.ts'
 import { reapProcesses } from '../../support/process.ts'
+import { SEED } from '../../support/seed.ts'
 import type { SinkMood } from '../oracle/ledger-sink.ts'
 import { MISSED, runDeaths } from './deaths.ts'
 import { type DeathPoint, type Defect, INNER_POINTS, OUTER_POINTS } from './points.ts'
 
-const SEED = Number(process.env['SLUICE_SEED'] ?? Math.floor(Math.random() * 1e9))
 const TIMEOUT_MS = 240_000
 const say = (): void => undefined
 

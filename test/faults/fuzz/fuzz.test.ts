@@ -1,12 +1,11 @@
-/** Fault 12, hostile bytes: the fast selection. `FUZZ_SEED` repeats a run; the long campaign is campaign.ts. */
+/** Fault 12, hostile bytes: the fast selection. `SLUICE_SEED` repeats a run; the long campaign is campaign.ts. */
 import { afterEach, describe, expect, test } from 'vitest'
+import { SEED } from '../../support/seed.ts'
 import { cutEverywhere } from './boundaries.ts'
 import { newChaosTotals, runChaos, startTightGate } from './chaos.ts'
 import { compareCodecs, newCodecTotals } from './codec.ts'
 import { FuzzedGate } from './fuzzed-gate.ts'
 import { type FuzzTotals, newTotals, runBatch } from './fuzzer.ts'
-
-const seed = process.env['FUZZ_SEED'] ?? String(Math.floor(Math.random() * 2 ** 31))
 
 const ENDINGS = ['open', 'closed malformed', 'closed packet-too-large', 'closed client-disconnect']
 
@@ -23,7 +22,7 @@ afterEach(async () => {
   gate = null
 })
 
-describe(`hostile bytes (FUZZ_SEED=${seed})`, () => {
+describe(`hostile bytes (SLUICE_SEED=${SEED})`, () => {
   test.each([
     ['memory', 12_000],
     ['tcp', 2_500],
@@ -35,7 +34,7 @@ describe(`hostile bytes (FUZZ_SEED=${seed})`, () => {
       // A seed meets what is rare early or late: on until all of it was met, within a bound that no seed needs.
       for (let batch = 0; totals.packets < packets || notMet(totals).length > 0; batch += 1) {
         expect(totals.packets, `still not met: ${notMet(totals).join(', ')}`).toBeLessThan(packets * 10)
-        await runBatch(gate, `${seed}-${door}-${batch}`, door, totals)
+        await runBatch(gate, `${SEED}-${door}-${batch}`, door, totals)
         expect(totals.failures).toEqual([])
       }
     },
@@ -47,7 +46,7 @@ describe(`hostile bytes (FUZZ_SEED=${seed})`, () => {
     const isMet = (): boolean => totals.takeovers > 5 && totals.heldCommits * totals.fullStreams > 0
     for (let round = 0; round < 24 || !isMet(); round += 1) {
       expect(round, `still not met: ${JSON.stringify(totals)}`).toBeLessThan(240)
-      await runChaos(gate, `${seed}-${round}`, round % 4 === 0 ? 'tcp' : 'memory', totals)
+      await runChaos(gate, `${SEED}-${round}`, round % 4 === 0 ? 'tcp' : 'memory', totals)
       expect(totals.failures).toEqual([])
     }
   })
@@ -60,7 +59,7 @@ describe(`hostile bytes (FUZZ_SEED=${seed})`, () => {
 
   test('whatever the gateway takes, mqtt-packet reads the same', () => {
     const totals = newCodecTotals()
-    for (let session = 0; session < 400; session += 1) compareCodecs(`${seed}-${session}`, totals)
+    for (let session = 0; session < 400; session += 1) compareCodecs(`${SEED}-${session}`, totals)
     for (const same of Object.values(totals.same)) expect(same).toBeGreaterThan(50)
     expect(totals.refused).toBeGreaterThan(100)
   })

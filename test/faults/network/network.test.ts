@@ -1,4 +1,4 @@
-/** Fault 8, the network: the fast selection. `FAULT_SEED` repeats a run; the long campaign is campaign.ts. */
+/** Fault 8, the network: the fast selection. The long campaign is campaign.ts. */
 import { afterEach, describe, expect, test } from 'vitest'
 import { reapProcesses } from '../../support/process.ts'
 import { FuzzedGate } from '../fuzz/fuzzed-gate.ts'

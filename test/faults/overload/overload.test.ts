@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs'
 import { afterAll, describe, expect, test } from 'vitest'
 import { measureBacklog } from '../../bench/measures.ts'
 import { reapProcesses } from '../../support/process.ts'
+import { SEED } from '../../support/seed.ts'
 import { testWithTool } from '../../support/tools.ts'
 import { overloadFolder } from './campaign.ts'
 import { describeIdle, idleConnections } from './idle.ts'
@@ -12,7 +13,6 @@ import { describeSlowDisk, slowDisk } from './slow-disk.ts'
 import { describeSlowSink, slowSink } from './slow-sink.ts'
 
 const TIMEOUT_MS = 150_000
-const SEED = Number(process.env['FAULT_SEED'] ?? 7)
 
 afterAll(reapProcesses)
 

@@ -1,11 +1,12 @@
-/** Fault 7, poison: the fast selection, on real gateway processes. `FAULT_SEED` repeats a run. */
+/** Fault 7, poison: the fast selection, on real gateway processes. `SLUICE_SEED` repeats a run. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { Random } from '../../../device-sim/random.ts'
 import { reapProcesses } from '../../support/process.ts'
+import { SEED } from '../../support/seed.ts'
 import { COMBINATIONS, type Combination, combine, MISHAPS, RECEIVERS } from './mishaps.ts'
 import { boundedLetters, type Happened, needle, refusesEverything, refusesShare } from './scenarios.ts'
 
-const seed = process.env['FAULT_SEED'] ?? String(Math.floor(Math.random() * 2 ** 31))
+const seed = String(SEED)
 /** One combination of each mishap, at a request that comes: halving eight takes four at the least. */
 function selection(name: string): Combination[] {
   const random = new Random(seed, name)
@@ -33,7 +34,7 @@ async function inTurn<T>(scenario: () => Promise<T>): Promise<T> {
 }
 
 // Side by side: they wait more than they work.
-describe.concurrent(`poison (FAULT_SEED=${seed})`, () => {
+describe.concurrent(`poison (SLUICE_SEED=${SEED})`, () => {
   test.each([
     [
       'I9: one record among 1,000 for which requests are answered 422 is found, and the other 999 are stored once',

@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { Random } from '../../../device-sim/random.ts'
 import { TYPE } from '../../support/raw-mqtt.ts'
+import { SEED } from '../../support/seed.ts'
 import { testWithTool } from '../../support/tools.ts'
 import { tryCut } from './campaign.ts'
 import { booksFaults } from './check.ts'
@@ -23,7 +24,7 @@ import {
 } from './recording.ts'
 import { newWorld } from './world.ts'
 
-const SEED = process.env['SLUICE_SEED'] ?? String(Math.floor(Math.random() * 1e9))
+const seed = String(SEED)
 const TIMEOUT_MS = 120_000
 const CUTS = 20
 
@@ -37,11 +38,11 @@ interface Bench {
 async function withBench(label: string, test: (bench: Bench) => Promise<void>): Promise<void> {
   const folder = new RecordFolder()
   const sink = await PowerSink.start()
-  const random = new Random(SEED, label)
+  const random = new Random(seed, label)
   const world = newWorld([
-    { name: 'press-1', qos: 1, seed: SEED },
-    { name: 'press-2', qos: 2, seed: SEED },
-    { name: 'press-3', qos: 2, seed: SEED },
+    { name: 'press-1', qos: 1, seed },
+    { name: 'press-2', qos: 2, seed },
+    { name: 'press-3', qos: 2, seed },
   ])
   try {
     await test({
@@ -209,7 +210,7 @@ it('keeps of a file what was synced, and of the rest a torn part at most', () =>
     { type: 'sync-end', id: 4n, failed: false },
   ]
   const folder = new RecordFolder()
-  const random = new Random(SEED, 'model')
+  const random = new Random(seed, 'model')
   const at = (count: number, survival: Survival): Record<string, string> => {
     const model = new DiskModel('/disk', { ino: 1n, bytes: null, entries: new Map() })
     for (const entry of entries.slice(0, count)) model.apply(entry)

@@ -1,5 +1,5 @@
 /**
- * Simulated days of the pure parts: the fast selection, and for each check a wrong policy that it catches. `FAULT_SEED`
+ * Simulated days of the pure parts: the fast selection, and for each check a wrong policy that it catches. `SLUICE_SEED`
  * repeats a run.
  */
 import { describe, expect, it } from 'vitest'
@@ -9,6 +9,7 @@ import { Scheduler } from '../../../gateway/drain/scheduler.ts'
 import { SinkWaits, type SinkWaitsOptions } from '../../../gateway/drain/sink-waits.ts'
 import { Pace, type PaceOptions } from '../../../gateway/spool/pace.ts'
 import { doomedBlocks } from '../../../gateway/spool/stream/retention.ts'
+import { SEED } from '../../support/seed.ts'
 import { campaign } from './campaign.ts'
 import { type Pacing, simulatePacing } from './pacing.ts'
 import { simulateRate } from './rate.ts'
@@ -17,7 +18,6 @@ import { type Retaining, simulateRetaining } from './retaining.ts'
 import { type Scheduling, simulateScheduling } from './scheduling.ts'
 import { simulateWaits } from './waits.ts'
 
-const seed = Number(process.env['FAULT_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 /** Of each simulation. */
 const RUNS = 20
 /** Not every configuration shows every defect. */
@@ -29,11 +29,11 @@ function caught(simulate: (random: Random) => Simulated): string {
   return runs.flatMap(({ faults }) => faults).join('\n')
 }
 
-describe(`simulated days (FAULT_SEED=${seed})`, () => {
+describe(`simulated days (SLUICE_SEED=${SEED})`, () => {
   it('I6, I8: pacing, rate, shares, waits and retention keep their promises', async (context) => {
     const { faults, failures } = await campaign({
       runs: RUNS,
-      seed,
+      seed: SEED,
       say: (line) => void context.annotate(line),
     })
     expect(failures).toEqual([])
