@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Cloud } from '../cloud/cloud.ts'
 import { Fleet } from '../fleet/fleet.ts'
 import { FLEET_DEFAULTS } from '../fleet/options.ts'
+import { freePort } from '../free-ports.ts'
 import { Ledger } from '../ledger/ledger.ts'
 import type { Verdict } from '../ledger/verify.ts'
 import { verifyStore } from '../ledger/verify-store.ts'
@@ -99,7 +100,9 @@ export class Demo {
   /** Starts cloud and gateway. @throws with the gateway's log when it does not become ready */
   static async start(options: DemoOptions, note: (text: string) => void): Promise<Demo> {
     const plan = demoPlan(options.seed, options.devices, options.seconds * 1000)
-    const cloud = await Cloud.start({ dir: join(options.folder, 'cloud'), adminPort: 0 })
+    // It goes down and comes back: on the same port.
+    const port = await freePort()
+    const cloud = await Cloud.start({ dir: join(options.folder, 'cloud'), port, adminPort: 0 })
     const gateway = await GatewayProcess.prepare({
       folder: options.folder,
       sinkUrl: cloud.url,

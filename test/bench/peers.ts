@@ -1,10 +1,12 @@
 /** The peers: Mosquitto, NATS JetStream and RabbitMQ as installed, each on loopback with a temporary folder of its own. */
+
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from '../../device-sim/free-ports.ts'
 import { bindDurableQueue } from './durable-queue.ts'
-import { freePort, listening, type Running, start } from './processes.ts'
+import { listening, type Running, start } from './processes.ts'
 import type { System } from './systems.ts'
 
 export interface Peer {

@@ -1,7 +1,7 @@
 /** The processes that a benchmark measures and drives: started on loopback, always ended, read through /proc. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import { builtFile } from '../support/process.ts'
 import { MEASURE_BEGAN, MEASURE_ENDED, type PublisherOptions, type PublisherResult } from './publisher.ts'
@@ -101,17 +101,6 @@ export async function runNode(
   await new Promise((resolve) => child.on('close', resolve))
   running.delete(child)
   return out
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.on('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
-    })
-  })
 }
 
 /** Resolves when something accepts on the port; rejects after `timeoutMs`. */

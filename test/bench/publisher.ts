@@ -4,6 +4,7 @@
  * measured time only; latencies from the write of a PUBLISH to its last ack.
  */
 import { connect, type Socket } from 'node:net'
+import { Random } from '../../device-sim/random.ts'
 import { connectFrame, deviceFrames } from './readings.ts'
 
 export interface PublisherOptions {
@@ -15,7 +16,10 @@ export interface PublisherOptions {
   readonly warmupMs: number
   readonly measureMs: number
   readonly seed: number
-  /** All devices together; null: as fast as acks allow; 0: connections that send nothing. */
+  /**
+   * All devices together, each message at a random moment of its turn: at even distances it would keep step with what
+   * the system does at even distances. null: as fast as acks allow; 0: connections that send nothing.
+   */
   readonly messagesPerSecond: number | null
 }
 
@@ -37,6 +41,7 @@ export const MEASURE_ENDED = 'ended'
 /** Prebuilt frames: many for a device, or deflate sees repeats; not so many that a large fleet fills the memory. */
 const MAX_FRAMES_PER_DEVICE = 1000
 const MAX_FRAMES = 100_000
+const PACE_TICK_MS = 2
 /** Of a fleet, so many connect at a time: a listener's backlog is 511. */
 const CONNECTS_AT_A_TIME = 200
 
@@ -44,8 +49,11 @@ class Device {
   readonly #socket: Socket
   readonly #frames: readonly Buffer[]
   readonly #idAt: readonly number[]
-  readonly #sentAt = new Float64Array(65_536)
+  /** By packet id, of those in flight. */
+  readonly #sentAt: Float64Array
   readonly #qos: 1 | 2
+  /** Packet ids from 1 to here: a multiple of the window, so that those in flight differ by it. */
+  readonly #ids: number
   #next = 0
   #id = 0
   #pending: Buffer = Buffer.alloc(0)
@@ -61,6 +69,8 @@ class Device {
     this.#idAt = idAt
     this.#qos = options.qos
     this.#free = options.window
+    this.#sentAt = new Float64Array(options.window)
+    this.#ids = 65_535 - (65_535 % options.window)
     this.#onDone = onDone
     this.#socket = connect({ port: options.port, host: '127.0.0.1', noDelay: true })
     this.#socket.on('connect', () => this.#socket.write(connectFrame(clientId, true)))
@@ -89,9 +99,9 @@ class Device {
     for (let i = 0; i < sending; i++) {
       const at = this.#next++ % this.#frames.length
       const frame = Buffer.from(this.#frames[at] as Buffer)
-      this.#id = (this.#id % 65_535) + 1
+      this.#id = (this.#id % this.#ids) + 1
       frame.writeUInt16BE(this.#id, this.#idAt[at])
-      this.#sentAt[this.#id] = now
+      this.#sentAt[this.#id % this.#sentAt.length] = now
       parts.push(frame)
     }
     this.#free -= sending
@@ -113,7 +123,7 @@ class Device {
       else if (type === 5) releases.push(id)
       else if ((type === 4 && this.#qos === 1) || type === 7) {
         this.#free++
-        this.#onDone(performance.now() - (this.#sentAt[id] as number))
+        this.#onDone(performance.now() - (this.#sentAt[id % this.#sentAt.length] as number))
       } else throw new Error(`unexpected packet type ${type}`)
     }
     this.#pending = bytes.subarray(at)
@@ -170,16 +180,18 @@ export async function publish(options: PublisherOptions): Promise<PublisherResul
   } else {
     const rate = options.messagesPerSecond
     const began = performance.now()
+    const random = new Random(options.seed, 'pace')
     let sent = 0
     let turn = 0
+    let due = random.next()
     pacer = setInterval(() => {
-      const due = ((performance.now() - began) / 1000) * rate
-      for (let misses = 0; sent < due && misses < devices.length; turn++) {
+      const turns = ((performance.now() - began) / 1000) * rate
+      for (let misses = 0; due < turns && misses < devices.length; turn++) {
         const n = (devices[turn % devices.length] as Device).send(1)
-        sent += n
+        if (n > 0) due = ++sent + random.next()
         misses = n === 0 ? misses + 1 : 0
       }
-    }, 2)
+    }, PACE_TICK_MS)
   }
   await new Promise((resolve) => setTimeout(resolve, options.warmupMs))
   measuring = true

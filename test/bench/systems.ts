@@ -1,8 +1,10 @@
 /** What a system under measurement is, and the first of them: Sluice on its default configuration. */
+
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { freePort, listening, type Running, startNode } from './processes.ts'
+import { freePort } from '../../device-sim/free-ports.ts'
+import { listening, type Running, startNode } from './processes.ts'
 
 export interface System {
   readonly name: string

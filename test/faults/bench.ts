@@ -85,6 +85,24 @@ export class FaultBench<D extends FaultyDisk = FaultyDisk> {
     device.check()
   }
 
+  /**
+   * Fills the disk under the gateway's feet. The guard looks every second: where it looked before the next commit it closed
+   * ingest, which is right, but not what these tests are about, and they do it again.
+   */
+  async fillUntilAWriteFails(device: Qos1Device): Promise<void> {
+    for (;;) {
+      const before = (await this.gateway.status()).spool.commitFailures
+      this.disk.fill()
+      const { spool } = await this.gateway.untilStatus(
+        'ingest is closed',
+        ({ spool: { state } }) => state === 'read-only',
+      )
+      if (spool.commitFailures > before) return
+      this.disk.free()
+      await this.acked(device, 1, ACKS_AGAIN_MS)
+    }
+  }
+
   async kill(device: Qos1Device): Promise<void> {
     device.expectClose()
     await this.gateway.kill()

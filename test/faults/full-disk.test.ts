@@ -24,7 +24,7 @@ describe.concurrent('a full disk', () => {
         // A backlog that is to leave while the disk is full.
         bench.sinkDown()
         await bench.acked(device, 2_000)
-        disk.fill()
+        await bench.fillUntilAWriteFails(device)
         const failed = await gateway.event('spool.write-failed')
         expect(failed['code']).toBe('ENOSPC')
         await bench.untilAcksStop(device, 1_500)
@@ -58,15 +58,11 @@ describe.concurrent('a full disk', () => {
         const device = await bench.device('press-1')
         for (let round = 1; round <= 2; round++) {
           await bench.acked(device, 500, ACKS_AGAIN_MS)
-          const { commitFailures } = (await gateway.status()).spool
-          disk.fill()
-          await gateway.untilStatus(
-            'a write is rejected',
-            ({ spool }) => spool.commitFailures > commitFailures,
-          )
+          await bench.fillUntilAWriteFails(device)
           await bench.untilAcksStop(device, 300)
           // Room for the ballast and nothing beside it: ingest would have to close at once again.
-          disk.fill(32 * MIB + MIB / 2)
+          disk.fillForGood(32 * MIB + MIB / 2)
+          // The guard looks every second.
           await sleep(1_200)
           expect((await gateway.status()).spool.state).toBe('read-only')
           disk.free()

@@ -34,8 +34,8 @@ export interface FaultyDisk {
   readonly env: Readonly<Record<string, string>>
   /** Somebody else takes all room but so much, or gives back as much in one step, and does not look again. */
   fill(leaveBytes?: number): void
-  /** Somebody else takes all room, for as long as it is full, whatever is deleted. */
-  fillForGood(): void
+  /** Somebody else takes all room but so much, and again whatever is deleted. */
+  fillForGood(leaveBytes?: number): void
   /** What somebody else took is there again. */
   free(): void
   /** After every process that uses it has ended. */
@@ -108,9 +108,10 @@ export function mountedDisk(sizeBytes: number): FaultyDisk | null {
     dataDir: join(disk, 'data'),
     env: {},
     fill,
-    fillForGood: () => {
-      fill()
-      greed ??= setInterval(fill, GREED_MS)
+    fillForGood: (leaveBytes = 0) => {
+      fill(leaveBytes)
+      if (greed !== null) clearInterval(greed)
+      greed = setInterval(fill, GREED_MS, leaveBytes)
     },
     free,
     remove: () => {
@@ -142,7 +143,10 @@ export function preloadedDisk(): PreloadedDisk | null {
       return existsSync(`${flag}.hits`) ? statSync(`${flag}.hits`).size : 0
     },
     fill: (leaveBytes = 0) => writeFileSync(flag, `full ${leaveBytes}`),
-    fillForGood: () => fault('full-for-good'),
+    fillForGood: (leaveBytes = 0) => {
+      if (leaveBytes === 0) fault('full-for-good')
+      else writeFileSync(flag, `full ${leaveBytes}`)
+    },
     free: () => rmSync(flag, { force: true }),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   }

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { freePorts } from '../../device-sim/demo/gateway-process.ts'
+import { freePorts } from '../../device-sim/free-ports.ts'
 import type { Status } from '../../gateway/observe/status.ts'
 import { type ProcessExit, type RunningProcess, startProgram } from './process.ts'
 

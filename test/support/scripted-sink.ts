@@ -3,12 +3,14 @@
  * script that decides each answer: status, headers, body, delay, cut before or after storing, half-open, slow trickle.
  * Knows the wire, not the contract: it judges nothing. Owner of no guarantee; the tests that use it are.
  */
+
 import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer, type ServerOptions as TlsOptions } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
 import { gunzipSync } from 'node:zlib'
+import { freePort } from '../../device-sim/free-ports.ts'
 
 /** As Node has it: `tls.Server.setTicketKeys`. */
 const TICKET_KEYS_BYTES = 48
@@ -106,9 +108,10 @@ export class ScriptedSink {
 
   static async start(options: ScriptedSinkOptions = {}): Promise<ScriptedSink> {
     const sink = new ScriptedSink(options)
+    const port = options.port ?? (await freePort())
     await new Promise<void>((resolve, reject) => {
       sink.#server.once('error', reject)
-      sink.#server.listen(options.port ?? 0, '127.0.0.1', resolve)
+      sink.#server.listen(port, '127.0.0.1', resolve)
     })
     return sink
   }

@@ -1,13 +1,15 @@
 /** One gateway idle, at 10,000, 1,000 and 100 messages a second: latency, processor, memory, wear of the disk. */
+
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort } from '../../../device-sim/free-ports.ts'
 import { fsyncTimesMs } from '../disk.ts'
 import { type Goal, judged } from '../goals.ts'
 import { type Group, type Settings, withSluice, withSystem } from '../group.ts'
 import { type LoadFigures, measureLoad, notes, paceNote, spendBurst } from '../load.ts'
-import { freePort, listening, type Memory, memoryMb, startNode } from '../processes.ts'
+import { listening, type Memory, memoryMb, startNode } from '../processes.ts'
 import { median, quantile, ratios, spread } from '../statistics.ts'
 import { COMMIT_INTERVAL_MS, type System } from '../systems.ts'
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { freePort } from '../../../device-sim/free-ports.ts'
 import { ListenerError } from '../../../gateway/broker/listener-policy.ts'
 import { startListeners } from '../../../gateway/broker/listeners.ts'
 import type { ListenerConfig } from '../../../gateway/config/config.ts'
@@ -20,15 +21,6 @@ async function refusal(listeners: readonly ListenerConfig[], changes = {}): Prom
   )
   expect(error).toBeInstanceOf(ListenerError)
   return error as ListenerError
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 describe('TCP listeners', () => {

@@ -6,6 +6,7 @@
 import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
 import { generate, type IPublishPacket, type Packet, parser } from 'mqtt-packet'
+import { freePort } from '../../../device-sim/free-ports.ts'
 
 export interface Received {
   readonly client: string
@@ -41,11 +42,10 @@ export class StrictBroker {
 
   /** Listens; the same port again after `kill`. */
   async start(): Promise<void> {
+    if (this.#port === 0) this.#port = await freePort()
     const server = createServer((socket) => this.#serve(socket))
     server.listen(this.#port, '127.0.0.1')
     await once(server, 'listening')
-    const address = server.address()
-    if (typeof address === 'object' && address !== null) this.#port = address.port
     this.#server = server
   }
 
