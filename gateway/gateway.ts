@@ -36,7 +36,7 @@ export interface StartOptions {
 
 /** Rejects with a typed error that says what to do; everything that was opened is closed again. */
 export async function startGateway(config: Config, options: StartOptions = {}): Promise<Gateway> {
-  const observer = Observer.open({ log: config.log })
+  const observer = await Observer.open({ log: config.log })
   const { emit } = observer
   const undo: Array<() => Promise<unknown>> = [() => observer.stop()]
   try {
@@ -68,9 +68,6 @@ export async function startGateway(config: Config, options: StartOptions = {}): 
       gateway: spool.gateway,
       emit,
     })
-    await drain.start()
-    undo.unshift(() => drain.stop(0))
-
     let size = 0
     const measure = async (): Promise<void> => {
       size = await folderBytes(config.gateway.dataDir)
@@ -99,6 +96,9 @@ export async function startGateway(config: Config, options: StartOptions = {}): 
 
     const started = await Broker.start({ config: config.mqtt, appender: spool.appender, emit })
     broker = started
+    undo.unshift(() => started.stop(0))
+    // Devices first: a backlog has waited longer than they can.
+    await drain.start()
     return {
       addresses: started.addresses,
       adminUrl: observer.adminUrl,

@@ -7,7 +7,7 @@
  * Every listener starts, or none does.
  */
 import { once } from 'node:events'
-import { createServer as createHttpServer } from 'node:http'
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -19,7 +19,7 @@ import { EventDamper } from './event-damper.ts'
 import { FILE_POLL_INTERVAL_MS, FileWatch } from './file-watch.ts'
 import { admittedAddress, authOf, listenFault, nameOf } from './listener-policy.ts'
 import { certificateFiles, clientCertificate, readCertificates, serverOptions } from './listener-tls.ts'
-import { MAX_HTTP_HEADER_BYTES, openWebSocketDoor } from './websocket-door.ts'
+import type { WebSocketDoorOptions } from './websocket-door.ts'
 
 export interface Inbound {
   /** Bytes of MQTT. A `net.Socket`, a `tls.TLSSocket` or a WebSocketDuplex; all have `destroySoon()`. */
@@ -58,6 +58,9 @@ export interface ListenerOptions {
   /** How often certificate files are looked at, ms. @default FILE_POLL_INTERVAL_MS */
   readonly filePollMs?: number
 }
+
+/** Request line and headers of an upgrade; browsers send cookies. */
+const MAX_HTTP_HEADER_BYTES = 16 * 1024
 
 /** TCP keepalive: a peer that is gone without a word is noticed even if its MQTT keepalive is 0. */
 const TCP_KEEPALIVE_MS = 60_000
@@ -203,7 +206,7 @@ class Door {
     if (tls === null) {
       if (!websocket) return
       const http = createHttpServer({ maxHeaderSize: MAX_HTTP_HEADER_BYTES })
-      this.#openWebSockets(http)
+      await this.#openWebSockets(http)
       this.#receive = (socket) => this.#shake(socket, () => http.emit('connection', socket))
       return
     }
@@ -223,7 +226,7 @@ class Door {
     const options = serverOptions(tls, certificates)
     if (websocket) {
       const https = createHttpsServer({ ...options, maxHeaderSize: MAX_HTTP_HEADER_BYTES })
-      this.#openWebSockets(https)
+      await this.#openWebSockets(https)
       server = https
     } else {
       server = createTlsServer(options, (socket) => this.#admit(socket, socket))
@@ -238,13 +241,16 @@ class Door {
     this.#shared.emit({ type: 'broker.certificate-loaded', listener: this.#name, validTo })
   }
 
-  #openWebSockets(http: Parameters<typeof openWebSocketDoor>[0]): void {
-    openWebSocketDoor(http, {
+  /** Loaded where a listener asks for it. */
+  async #openWebSockets(http: HttpServer): Promise<void> {
+    const { openWebSocketDoor } = await import('./websocket-door.ts')
+    const options: WebSocketDoorOptions = {
       limits: this.#shared.config,
       anonymous: authOf(this.#shared.config, this.#listener) === null,
       onStream: (stream, socket) => this.#admit(stream, socket),
       onRefused: (socket, message) => this.#fail(socket, 'websocket', message),
-    })
+    }
+    openWebSocketDoor(http, options)
   }
 
   /** New files for new connections; a renewal that cannot be used changes nothing. */

@@ -14,9 +14,6 @@ const SUBPROTOCOL = 'mqtt'
 /** A message may carry packets in front of or behind the largest one; also the least allowed before CONNACK. */
 export const WEBSOCKET_MESSAGE_SLACK_BYTES = 64 * 1024
 
-/** Request line and headers of an upgrade; browsers send cookies. */
-export const MAX_HTTP_HEADER_BYTES = 16 * 1024
-
 const REASONS = { 400: 'Bad Request', 403: 'Forbidden', 426: 'Upgrade Required' } as const
 
 export interface WebSocketDoorOptions {

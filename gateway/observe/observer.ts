@@ -10,10 +10,10 @@ import { createRoutes } from './admin/routes.ts'
 import { type AdminRequestFacts, AdminServer } from './admin/server.ts'
 import type { GatewayEvent } from './events.ts'
 import { liveness, readiness } from './health.ts'
-import type { LogDestination } from './logs/destination.ts'
+import { type LogDestination, openDestination } from './logs/destination.ts'
 import { Logs } from './logs/logs.ts'
 import type { Look } from './metrics/definition.ts'
-import { Metrics } from './metrics/metrics.ts'
+import type { Metrics } from './metrics/metrics.ts'
 import { readWrittenBytes } from './process-io.ts'
 import type { StatusSources } from './sources.ts'
 import { buildStatus } from './status.ts'
@@ -38,22 +38,20 @@ export class Observer {
   readonly #adminRequests: Record<AdminRequestFacts['outcome'], number> = { ok: 0, refused: 0, failed: 0 }
   #server: AdminServer | null = null
 
-  private constructor(options: ObserverOptions) {
-    this.#logs = new Logs({
-      ...options.log,
-      ...(options.destination === undefined ? {} : { destination: options.destination }),
-    })
+  private constructor(options: ObserverOptions, destination: LogDestination) {
+    this.#logs = new Logs({ ...options.log, destination })
     this.#nowMs = options.nowMs ?? Date.now
   }
 
   /** Opens the log: events may come from now on. */
-  static open(options: ObserverOptions): Observer {
-    return new Observer(options)
+  static async open(options: ObserverOptions): Promise<Observer> {
+    const { destination, log } = options
+    return new Observer(options, destination ?? (await openDestination(log.format, 1, process.stdout.isTTY)))
   }
 
   /** {@link Observer.open} and {@link Observer.serve} in one. */
   static async start(options: ObserverOptions & ServeOptions): Promise<Observer> {
-    const observer = new Observer(options)
+    const observer = await Observer.open(options)
     await observer.serve(options)
     return observer
   }
@@ -72,13 +70,18 @@ export class Observer {
    * @throws AdminError ADMIN_LISTEN: its address is taken or not ours.
    */
   async serve({ admin, sources, actions }: ServeOptions): Promise<void> {
-    const metrics = new Metrics()
+    // With the first scrape: a start loads nothing that no device waits for, and who does not scrape never does.
+    let loading: Promise<Metrics> | null = null
+    const load = async (): Promise<Metrics> => {
+      const { Metrics } = await import('./metrics/metrics.ts')
+      return new Metrics()
+    }
     const answer = createRoutes(
       {
-        metrics: async () => ({
-          contentType: metrics.contentType,
-          text: await metrics.render(this.#look(sources)),
-        }),
+        metrics: async () => {
+          const metrics = await (loading ??= load())
+          return { contentType: metrics.contentType, text: await metrics.render(this.#look(sources)) }
+        },
         live: () => liveness(sources.spool()),
         ready: () => readiness(sources.broker(), sources.spool()),
         status: () => buildStatus(sources, this.#nowMs(), readWrittenBytes()),

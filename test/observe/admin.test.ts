@@ -444,7 +444,7 @@ describe('its address', () => {
   test('that is taken is told with the address, and the stop after it works', async () => {
     await start()
     const taken = Number(new URL(observer.adminUrl).port)
-    const second = Observer.open({
+    const second = await Observer.open({
       log: { level: 'info', format: 'json' },
       destination: {
         stream: { write: () => undefined },

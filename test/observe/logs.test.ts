@@ -109,7 +109,7 @@ function memoryLog(level: 'debug' | 'info' | 'warn' = 'info') {
     flush: () => Promise.resolve(),
   }
   let nowMs = 0
-  const logs = new Logs({ level, format: 'json', destination, monotonicMs: () => nowMs })
+  const logs = new Logs({ level, destination, monotonicMs: () => nowMs })
   return { logs, lines, advance: (ms: number) => (nowMs += ms) }
 }
 
@@ -208,7 +208,7 @@ describe('the destination', () => {
       ['auto', /^\{"level":"info","time":"\d{4}-.*"msg":"hello"\}$/m],
     ] as const) {
       const fd = openSync(file, 'w')
-      const logs = new Logs({ level: 'info', format, destination: openDestination(format, fd, false) })
+      const logs = new Logs({ level: 'info', destination: await openDestination(format, fd, false) })
       logs.note('info', 'k', 'hello')
       await logs.stop()
       closeSync(fd)

@@ -4,7 +4,6 @@
  * disk, must not end the process. What cannot be written is lost and counted (I9).
  */
 import { write, writeSync } from 'node:fs'
-import pretty from 'pino-pretty'
 import type { LogConfig } from '../../config/config.ts'
 
 /** Beyond this, lines are dropped until the reader catches up. */
@@ -24,17 +23,23 @@ export interface LogDestination {
 }
 
 /** `auto` is pretty on a terminal and JSON elsewhere. `fd`: 1 is standard output. */
-export function openDestination(format: LogConfig['format'], fd: number, isTty: boolean): LogDestination {
+export async function openDestination(
+  format: LogConfig['format'],
+  fd: number,
+  isTty: boolean,
+): Promise<LogDestination> {
   const writer = new LineWriter(fd)
   const usePretty = format === 'pretty' || (format === 'auto' && isTty)
   return {
-    stream: usePretty ? prettyStream(writer, isTty) : writer,
+    stream: usePretty ? await prettyStream(writer, isTty) : writer,
     droppedLines: () => writer.droppedLines,
     flush: () => writer.flush(STALLED_AFTER_MS),
   }
 }
 
-function prettyStream(writer: LineWriter, colorize: boolean): LogDestination['stream'] {
+/** A box logs JSON to a file: it loads no printer. */
+async function prettyStream(writer: LineWriter, colorize: boolean): Promise<LogDestination['stream']> {
+  const { default: pretty } = await import('pino-pretty')
   const format = pretty.prettyFactory({
     colorize,
     translateTime: 'SYS:HH:MM:ss.l',

@@ -7,13 +7,12 @@ import type { LogConfig } from '../../config/config.ts'
 import { DAMPING_WINDOW_MS, Damping } from '../../shared/damping.ts'
 import type { GatewayEvent } from '../events.ts'
 import { cleanText, cleanValue } from './clean.ts'
-import { type LogDestination, openDestination } from './destination.ts'
+import type { LogDestination } from './destination.ts'
 import type { EventLog, LogLevel } from './event-log.ts'
 import { EVENT_LOGS } from './event-logs.ts'
 
-export interface LogOptions extends LogConfig {
-  /** Stands in for standard output. */
-  readonly destination?: LogDestination
+export interface LogOptions extends Pick<LogConfig, 'level'> {
+  readonly destination: LogDestination
   /** Monotonic, ms. @default performance.now */
   readonly monotonicMs?: () => number
 }
@@ -34,7 +33,7 @@ export class Logs {
   #suppressedLines = 0
 
   constructor(options: LogOptions) {
-    this.#destination = options.destination ?? openDestination(options.format, 1, process.stdout.isTTY)
+    this.#destination = options.destination
     this.#monotonicMs = options.monotonicMs ?? (() => performance.now())
     this.#logger = pino(
       {

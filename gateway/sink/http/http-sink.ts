@@ -7,7 +7,7 @@
  * an answer is the drain's. A keep-alive connection that the sink has closed is a retry like any other.
  */
 import type { Readable } from 'node:stream'
-import { buildConnector, Pool } from 'undici'
+import type { Pool } from 'undici'
 import type { HttpSinkConfig } from '../../config/config.ts'
 import { Poller } from '../../shared/poller.ts'
 import type { EmitSinkEvent } from '../events.ts'
@@ -72,7 +72,7 @@ class PooledHttpSink implements HttpSink {
   readonly #listeners: Array<() => void> = []
   /** Pools whose certificates were replaced; they end with their last request. */
   readonly #retired = new Set<Pool>()
-  #pool: Pool | null = null
+  #pool: Promise<Pool> | null = null
   #closed = false
 
   constructor(options: HttpSinkOptions) {
@@ -120,7 +120,7 @@ class PooledHttpSink implements HttpSink {
   async close(): Promise<void> {
     this.#closed = true
     this.#poller?.close()
-    const pools = [...this.#retired, ...(this.#pool === null ? [] : [this.#pool])]
+    const pools = [...this.#retired, ...(this.#pool === null ? [] : [await this.#pool])]
     await Promise.all(pools.map((pool) => pool.destroy()))
   }
 
@@ -130,7 +130,8 @@ class PooledHttpSink implements HttpSink {
     if ('why' in headers) return this.#unsendable(headers.why)
     const tls = this.#tls.resolve()
     if ('why' in tls) return this.#unsendable(tls.why)
-    const pool = (this.#pool ??= this.#openPool(tls.material))
+    const pool = await (this.#pool ??= this.#openPool(tls.material))
+    if (this.#closed || signal.aborted) return this.#unanswered('given up before it was sent')
 
     const controller = new AbortController()
     let stopped: Stopped | null = null
@@ -264,7 +265,9 @@ class PooledHttpSink implements HttpSink {
     this.#emit({ type: 'sink.not-acked', sink: this.name, stream: batch.stream, what, status, detail })
   }
 
-  #openPool(material: TlsMaterial): Pool {
+  /** The client is loaded with the first batch: an eighth of all modules, for which no device waits at a start. */
+  async #openPool(material: TlsMaterial): Promise<Pool> {
+    const { buildConnector, Pool } = await import('undici')
     const timeout = Math.min(CONNECT_TIMEOUT_MS, this.#config.timeout)
     return new Pool(this.#url.origin, {
       connections: this.#config.maxInFlight,
@@ -280,7 +283,7 @@ class PooledHttpSink implements HttpSink {
     const tlsChanged = await this.#tls.refresh()
     if (this.#closed || !(secretsChanged || tlsChanged)) return
     this.stats.filesReloaded += 1
-    if (tlsChanged && this.#pool !== null) this.#retire(this.#pool)
+    if (tlsChanged && this.#pool !== null) this.#retire(await this.#pool)
     for (const listener of this.#listeners) listener()
   }
 
