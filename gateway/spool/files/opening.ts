@@ -358,15 +358,16 @@ async function linkAll(from: string, to: string, files: readonly DatabaseFile[])
 
 /** In one step, and not in place: the aside has a link of the file. */
 async function replaceManifest(dbDir: string, { name, bytes }: NewManifest): Promise<void> {
-  const path = join(dbDir, name)
-  const file = await open(`${path}.new`, 'w')
+  // LevelDB's own kind of name: left behind by a crash, it goes with the next opening.
+  const unfinished = join(dbDir, `${name.replace('MANIFEST-', '')}.dbtmp`)
+  const file = await open(unfinished, 'w')
   try {
     await file.writeFile(bytes)
     await file.sync()
   } finally {
     await file.close()
   }
-  await rename(`${path}.new`, path)
+  await rename(unfinished, join(dbDir, name))
   await syncFolder(dbDir)
 }
 

@@ -426,3 +426,10 @@ describe('the mark of a clean stop', () => {
     expect(await wasClean(folder)).toBe(false)
   })
 })
+
+it('what a crash leaves of a MANIFEST that was being replaced goes with the next opening', async () => {
+  const { dbDir, asideRoot } = await killedSpool()
+  await writeFile(join(dbDir, '000004.dbtmp'), 'half of a MANIFEST')
+  await carryOut(await prepareOpening(dbDir, asideRoot))
+  expect(existsSync(join(dbDir, '000004.dbtmp'))).toBe(false)
+})
