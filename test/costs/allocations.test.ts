@@ -1,0 +1,100 @@
+/**
+ * A guard of the hot path that noise cannot fool: what the functions that run for every reading allocate for it, from the
+ * socket's bytes to the block. A closure, a promise or a string of the payload for each reading shows here at once.
+ */
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { expect, it } from 'vitest'
+import { Broker } from '../../gateway/broker/broker.ts'
+import { connectFrame, deviceFrames } from '../bench/readings.ts'
+import { DEFAULTS } from '../broker/gate/harness.ts'
+import { allocationsOf } from '../support/allocations.ts'
+import { openSpool, temporaryFolder } from '../support/spool-fixture.ts'
+
+/** What runs for each reading, and for nothing else of note. */
+const PER_READING = [
+  'gateway/broker/gate/publish-path.ts',
+  'gateway/broker/gate/connection.ts',
+  'gateway/broker/mqtt/',
+  'gateway/broker/routing.ts',
+  'gateway/spool/spool-appender.ts',
+  'gateway/spool/stream/intake.ts',
+  'gateway/spool/codec/record.ts',
+  'gateway/spool/codec/bytes.ts',
+  'gateway/spool/codec/json-scan.ts',
+  'gateway/spool/codec/timestamp.ts',
+]
+/**
+ * The view of the payload that is copied (96) and the time of arrival (16). How far V8 has compiled the path adds up to 40,
+ * so one more small object does not show, but what is worth avoiding does.
+ */
+const MAX_BYTES_PER_READING = 170
+const READINGS = 40_000
+/** Until the code is compiled for good it allocates more: iterators, numbers. */
+const WARM_UP_READINGS = 120_000
+const IN_FLIGHT = 800
+const PER_WRITE = 20
+
+/** Publishes at QoS 1 and resolves when everything is acknowledged. */
+async function publish(port: number, readings: number): Promise<void> {
+  const { clientId, frames, idAt } = deviceFrames(1, 1, 1, 1000)
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+  socket.write(connectFrame(clientId, true))
+  await once(socket, 'data')
+  let sent = 0
+  let ackedBytes = 0
+  const send = (): void => {
+    while (sent < readings && sent - ackedBytes / 4 + PER_WRITE <= IN_FLIGHT) {
+      const parts: Buffer[] = []
+      for (let i = 0; i < PER_WRITE; i++) {
+        const at = sent++ % frames.length
+        const frame = Buffer.from(frames[at] as Buffer)
+        frame.writeUInt16BE((sent % 65_535) + 1, idAt[at])
+        parts.push(frame)
+      }
+      socket.write(Buffer.concat(parts))
+    }
+  }
+  await new Promise<void>((resolve, reject) => {
+    socket.on('error', reject)
+    socket.on('close', () => reject(new Error('the gateway closed the connection')))
+    socket.on('data', (acks) => {
+      ackedBytes += acks.length
+      if (ackedBytes === readings * 4) resolve()
+      else send()
+    })
+    send()
+  })
+  socket.destroy()
+}
+
+it('a reading allocates next to nothing', async () => {
+  const folder = await temporaryFolder()
+  const { spool } = await openSpool(folder.path)
+  const broker = await Broker.start({ config: DEFAULTS, appender: spool.appender, emit: () => undefined })
+  try {
+    const port = broker.addresses[0]?.port ?? 0
+    await publish(port, WARM_UP_READINGS)
+    const { bytes, top } = await allocationsOf(PER_READING, () => publish(port, READINGS))
+    const perReading = bytes / READINGS
+    console.log(`${perReading.toFixed(1)} bytes allocated for a reading`)
+    expect(perReading, top.join('\n')).toBeLessThan(MAX_BYTES_PER_READING)
+    expect(perReading, 'the guard sees the path').toBeGreaterThan(10)
+  } finally {
+    await broker.stop(1_000)
+    await spool.stop()
+    await folder.remove()
+  }
+}, 120_000)
+
+it('the guard sees what a function allocates, dead or alive', async () => {
+  const CALLS = 200_000
+  let kept: { n: number } | null = null
+  const { bytes, top } = await allocationsOf(['test/costs/'], async () => {
+    for (let n = 0; n < CALLS; n++) kept = { n }
+  })
+  expect(kept).toEqual({ n: CALLS - 1 })
+  // An object with one member in line.
+  expect(bytes / CALLS, top.join('\n')).toBeGreaterThan(12)
+  expect(bytes / CALLS, top.join('\n')).toBeLessThan(64)
+})
