@@ -68,6 +68,7 @@ export async function startGateway(config: Config, options: StartOptions = {}): 
       gateway: spool.gateway,
       emit,
     })
+
     let size = 0
     const measure = async (): Promise<void> => {
       size = await folderBytes(config.gateway.dataDir)
