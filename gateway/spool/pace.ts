@@ -35,7 +35,8 @@ export class Pace {
   /** A commit begins. */
   begin(pendingBytes: number, nowMs: number): void {
     this.#refill(nowMs)
-    if (pendingBytes < FULL_COMMIT_BYTES && this.#tokens >= 1) this.#tokens--
+    // At the interval it may be 0.999...: a token all the same, or the next small commit would come at once.
+    if (pendingBytes < FULL_COMMIT_BYTES) this.#tokens = Math.max(0, this.#tokens - 1)
     this.#lastBeginMs = nowMs
   }
 

@@ -13,6 +13,9 @@ import { readSubscribe } from '../../../gateway/broker/mqtt/subscribe.ts'
 import { MUTATIONS, mutate } from './mutations.ts'
 import { makeClientId, makeSession, pick } from './sessions.ts'
 
+/** No byte of it is one that mqtt-packet takes for part of a frame in front of it. */
+const NEXT_FRAME = Buffer.alloc(8, 0xff)
+
 const FILTER_LIMITS = { maxTopicBytes: 65_535, maxTopicLevels: 65_535 }
 
 export interface CodecTotals {
@@ -139,22 +142,23 @@ function compareCuts(random: Random, frames: readonly Buffer[], totals: CodecTot
   totals.same.cut += readable.length
 }
 
+/** Alone and in a stream: of a frame that is too short for its kind mqtt-packet reads on in the next one. */
 function isReadable(frame: Buffer): boolean {
-  let isGood = false
+  let verdict: boolean | null = null
   const parser = mqttPacket.parser({ protocolVersion: 4 })
   parser.on('packet', ({ cmd, protocolVersion }: { cmd: string; protocolVersion?: number }) => {
-    isGood = cmd !== 'connect' || protocolVersion !== 5
+    verdict ??= cmd !== 'connect' || protocolVersion !== 5
   })
   parser.on('error', () => {
-    isGood = false
+    verdict ??= false
   })
   try {
-    parser.parse(Buffer.from(frame))
+    parser.parse(Buffer.concat([frame, NEXT_FRAME]))
   } catch {
     // Some lengths make mqtt-packet read past its buffer.
     return false
   }
-  return isGood
+  return verdict ?? false
 }
 
 function parseOne<C extends Packet['cmd']>(frame: Buffer, cmd: C, what: string): Extract<Packet, { cmd: C }> {

@@ -1,6 +1,7 @@
 /** The judge of fault 12 against gates that are right, and against gates with a planted defect. */
 import { afterEach, expect, test } from 'vitest'
 import { packet } from '../../support/raw-mqtt.ts'
+import { compareCodecs, newCodecTotals } from './codec.ts'
 import { FuzzedGate, LIMITS } from './fuzzed-gate.ts'
 import { newTotals, runBatch } from './fuzzer.ts'
 import { type Judgement, judge } from './judge.ts'
@@ -59,3 +60,9 @@ test('planted: a gate that refuses filters that are within the limits is caught'
   await runBatch(gate, 'planted', 'memory', totals, 60)
   expect(totals.failures.some((failure) => failure.includes('SUBACKs: '))).toBe(true)
 }, 40_000)
+
+test('a CONNACK without a body, of which mqtt-packet reads on in the next frame, is no fault of the gateway', () => {
+  const totals = newCodecTotals()
+  compareCodecs('504-3866', totals)
+  expect(totals.same.cut).toBeGreaterThan(0)
+})

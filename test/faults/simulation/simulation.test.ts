@@ -41,6 +41,13 @@ describe(`simulated days (SLUICE_SEED=${SEED})`, () => {
   }, 60_000)
 })
 
+it.each(['504-211', '504-362'])(
+  'an interval that rounding makes a little short costs its commit, too (%s)',
+  (seed) => {
+    expect(simulatePacing(new Random(seed, 'pacing'), 5).faults).toEqual([])
+  },
+)
+
 describe('a wrong pace of commits', () => {
   const withPace = (newPace: (options: PaceOptions, nowMs: number) => Pacing): string =>
     caught((random) => simulatePacing(random, 2, newPace))
