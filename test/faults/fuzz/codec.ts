@@ -142,8 +142,13 @@ function compareCuts(random: Random, frames: readonly Buffer[], totals: CodecTot
   totals.same.cut += readable.length
 }
 
-/** Alone and in a stream: of a frame that is too short for its kind mqtt-packet reads on in the next one. */
+/** Alone and in a stream: of a frame that is too short for its kind mqtt-packet reads on in the next one, where there is one. */
 function isReadable(frame: Buffer): boolean {
+  return isFirst(frame) && isFirst(Buffer.concat([frame, NEXT_FRAME]))
+}
+
+/** What mqtt-packet finds first is a packet, of a version that it reads as the gateway does. */
+function isFirst(bytes: Buffer): boolean {
   let verdict: boolean | null = null
   const parser = mqttPacket.parser({ protocolVersion: 4 })
   parser.on('packet', ({ cmd, protocolVersion }: { cmd: string; protocolVersion?: number }) => {
@@ -153,7 +158,7 @@ function isReadable(frame: Buffer): boolean {
     verdict ??= false
   })
   try {
-    parser.parse(Buffer.concat([frame, NEXT_FRAME]))
+    parser.parse(Buffer.from(bytes))
   } catch {
     // Some lengths make mqtt-packet read past its buffer.
     return false
