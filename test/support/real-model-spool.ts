@@ -291,8 +291,11 @@ class RealModelSpool implements ModelSpool {
     const { committer } = this.#spool
     for (let quiet = 0; quiet < QUIET_TURNS; ) {
       await new Promise((resolve) => setImmediate(resolve))
-      const commits = committer.runningMs !== null && !this.#generation.isHeld
-      quiet = commits || this.#generation.busy > 0 ? 0 : quiet + 1
+      const { busy, isHeld } = this.#generation
+      const commits = committer.runningMs !== null && !isHeld
+      // Nothing but a lease that is being raised keeps them, and its fsync takes as long as the disk does.
+      const raises = this.#refused.length > 0 && !isHeld
+      quiet = commits || raises || busy > 0 ? 0 : quiet + 1
     }
     if (this.#ledger.failure !== null) throw this.#ledger.failure
     this.#staged = this.#staged.filter((entry) => !entry.isDurable())
