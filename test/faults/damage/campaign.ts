@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Random } from '../../../device-sim/random.ts'
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
+import { numbersBelow, sideBySide } from '../side-by-side.ts'
 import { type Baseline, baselineOf, Intactness } from './baseline.ts'
 import { changeBytes, DAMAGES, damage } from './damages.ts'
 import { judge } from './judge.ts'
@@ -136,7 +137,7 @@ async function blocksIn(path: string): Promise<Array<readonly [from: number, to:
 
 /** One of so many runs goes through a gateway process. */
 const RUNS_PER_PROCESS = 100
-const SIDE_BY_SIDE = 3
+const AT_ONCE = 3
 /** A damage is quickly judged. */
 const DAMAGES_PER_RUN = 2
 
@@ -146,27 +147,23 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
   const root = await workFolder()
   const faults: Record<string, number> = {}
   const failures: string[] = []
-  let next = 0
   let lost = 0
   let slowestMs = 0
   try {
     const templates = await makeTemplates(root.path, seed)
-    const worker = async (): Promise<void> => {
-      for (let run = next++; run < runs; run = next++) {
-        const isProcess = run % RUNS_PER_PROCESS === RUNS_PER_PROCESS - 1
-        const result = await (isProcess ? runProcessDamage : runDamage)(root.path, templates, seed, run)
-        for (const kind of result.damages) faults[kind] = (faults[kind] ?? 0) + 1
-        lost += result.lost
-        slowestMs = Math.max(slowestMs, result.openMs)
-        for (const fault of result.faults) {
-          const line = `seed ${seed} run ${run}: ${result.what}: ${fault}`
-          failures.push(line)
-          say(`damage: ${line}`)
-        }
-        if ((run + 1) % 500 === 0) say(`damage: ${run + 1} of ${runs}`)
+    await sideBySide(AT_ONCE, numbersBelow(runs), async (run) => {
+      const isProcess = run % RUNS_PER_PROCESS === RUNS_PER_PROCESS - 1
+      const result = await (isProcess ? runProcessDamage : runDamage)(root.path, templates, seed, run)
+      for (const kind of result.damages) faults[kind] = (faults[kind] ?? 0) + 1
+      lost += result.lost
+      slowestMs = Math.max(slowestMs, result.openMs)
+      for (const fault of result.faults) {
+        const line = `seed ${seed} run ${run}: ${result.what}: ${fault}`
+        failures.push(line)
+        say(`damage: ${line}`)
       }
-    }
-    await Promise.all(Array.from({ length: SIDE_BY_SIDE }, worker))
+      if ((run + 1) % 500 === 0) say(`damage: ${run + 1} of ${runs}`)
+    })
   } finally {
     await root.remove()
   }

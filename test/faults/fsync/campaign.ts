@@ -1,14 +1,16 @@
 /**
  * Slow and failing fsync (fault 5), many: stalls, single and lasting failures, of the log, of the lease, of tables or of any
- * file, some of them ended by a SIGKILL. First, once and in real time, the long stall.
+ * file, some of them ended by a SIGKILL. Beside them, once and in real time, the long stall.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Random } from '../../../device-sim/random.ts'
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
+import { numbersBelow, sideBySide } from '../side-by-side.ts'
 import { type KeptDevice, SyncBench } from './sync-bench.ts'
 
-/** Rounds on one folder. */
+/** Faults on one folder. */
 const ROUNDS = 10
+const FOLDERS_AT_ONCE = 5
 /** As the issue of this campaign has it: devices with this keepalive, connected through a stall of five minutes. */
 const LONG = { keepAliveSeconds: 10, stallMs: 300_000, fromRuns: 100 }
 /** In shorter campaigns: five keepalives all the same. */
@@ -18,7 +20,6 @@ const SUFFIXES = ['.log', 'seq-lease', '.ldb', '']
 /** `runs`: faults. */
 export async function campaign(options: CampaignOptions): Promise<CampaignResult> {
   const { runs, seed, say } = options
-  const random = new Random(seed, 'fsync')
   const faults: Record<string, number> = {}
   const failures: string[] = []
   const guarded = async (what: string, use: (bench: SyncBench) => Promise<void>): Promise<void> => {
@@ -27,12 +28,16 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
     )
   }
   const long = runs >= LONG.fromRuns ? LONG : SHORT
-  await guarded('the long stall', (bench) => longStall(bench, long))
-  count(faults, `a stall of ${long.stallMs / 1000} s, keepalive ${long.keepAliveSeconds} s`)
-  say(`fsync: the long stall is over, ${failures.length} failures`)
+  const stall = async (): Promise<void> => {
+    await guarded('the long stall', (bench) => longStall(bench, long))
+    count(faults, `a stall of ${long.stallMs / 1000} s, keepalive ${long.keepAliveSeconds} s`)
+    say(`fsync: the long stall is over, ${failures.length} failures`)
+  }
   let done = 1
-  for (let folder = 1; runs - done > 0 && failures.length === 0; folder++) {
-    const rounds = Math.min(ROUNDS, runs - done)
+  const others = sideBySide(FOLDERS_AT_ONCE, numbersBelow(Math.ceil((runs - 1) / ROUNDS)), async (folder) => {
+    if (failures.length > 0) return
+    const random = new Random(seed, `fsync ${folder}`)
+    const rounds = Math.min(ROUNDS, runs - 1 - folder * ROUNDS)
     await guarded(`folder ${folder}`, async (bench) => {
       for (let round = 1; round <= rounds; round++) {
         count(faults, await oneFault(bench, random, `press-${folder}-${round}`))
@@ -41,8 +46,9 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
       await bench.untilAllDelivered()
     })
     done += rounds
-    say(`fsync: ${done} of ${runs} faults`)
-  }
+    if (done % 100 <= ROUNDS) say(`fsync: ${done} of ${runs} faults`)
+  })
+  await Promise.all([stall(), others])
   return { name: 'fsync', runs: done, faults, failures }
 }
 

@@ -1,11 +1,11 @@
 /** Fault 7, the long campaign: each combination through each receiver, each scenario, and seeded days, one for twenty runs. */
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
+import { sideBySide } from '../side-by-side.ts'
 import { COMBINATIONS, combine, day, RECEIVERS } from './mishaps.ts'
 import { boundedLetters, type Happened, needle, refusesEverything, refusesShare } from './scenarios.ts'
 
 const RUNS_PER_DAY = 20
-/** Side by side: they wait more than they work. */
-const AT_ONCE = 3
+const AT_ONCE = 4
 
 export async function campaign({ runs, seed, say }: CampaignOptions): Promise<CampaignResult> {
   const failures: string[] = []
@@ -31,21 +31,18 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
       jobs.push([`everything ${own}`, () => refusesEverything(own)])
     }
   }
-  const all = jobs.length
-  const work = async (): Promise<void> => {
-    for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) {
-      const [name, scenario] = job
-      try {
-        for (const [fault, count] of Object.entries(await scenario())) {
-          faults[fault] = (faults[fault] ?? 0) + count
-        }
-      } catch (error) {
-        failures.push(`${name}: ${error instanceof Error ? error.message : String(error)}`)
-        say(`poison: ${name} FAILED`)
+  let done = 0
+  await sideBySide(AT_ONCE, jobs, async ([name, scenario]) => {
+    try {
+      for (const [fault, count] of Object.entries(await scenario())) {
+        faults[fault] = (faults[fault] ?? 0) + count
       }
-      if (jobs.length % 10 === 0) say(`poison: ${all - jobs.length} of ${all} begun`)
+    } catch (error) {
+      failures.push(`${name}: ${error instanceof Error ? error.message : String(error)}`)
+      say(`poison: ${name} FAILED`)
     }
-  }
-  await Promise.all(Array.from({ length: AT_ONCE }, work))
+    done += 1
+    if (done % 10 === 0) say(`poison: ${done} of ${jobs.length} done`)
+  })
   return { name: 'poison', runs, faults, failures }
 }

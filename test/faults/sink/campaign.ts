@@ -1,8 +1,10 @@
 /** Fault 6, the long campaign: each scenario, and seeded days of misdeeds with kills, one for twenty runs. */
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
+import { numbersBelow, sideBySide } from '../side-by-side.ts'
 import { certificate, credentials, day, flapping, type Happened, redirect, retryAfter } from './scenarios.ts'
 
 const RUNS_PER_DAY = 20
+const DAYS_AT_ONCE = 5
 
 export async function campaign({ runs, seed, say }: CampaignOptions): Promise<CampaignResult> {
   const failures: string[] = []
@@ -26,9 +28,9 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
   await run('redirect', redirect)
   await run('flapping', () => flapping(runs < 100 ? 6 : 60))
   const days = Math.max(1, Math.ceil(runs / RUNS_PER_DAY))
-  for (let index = 0; index < days; index += 1) {
+  await sideBySide(DAYS_AT_ONCE, numbersBelow(days), async (index) => {
     await run(`day ${seed}-${index}`, () => day(`${seed}-${index}`, 20, 4))
     if ((index + 1) % 10 === 0) say(`sink: ${index + 1} of ${days} days`)
-  }
+  })
   return { name: 'sink', runs, faults, failures }
 }

@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
+import type * as FsPromises from 'node:fs/promises'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { diagnose, listDatabaseFiles } from '../../../gateway/spool/files/database-files.ts'
 import { logOf } from '../../../gateway/spool/files/log-records.ts'
 import { parseManifest } from '../../../gateway/spool/files/manifest.ts'
@@ -31,6 +32,17 @@ import {
 } from './database.ts'
 import { tempFolders } from './temp-folder.ts'
 
+/** A crash at a rename: it and all that would follow does not happen. */
+const died = vi.hoisted(() => ({ beforeRenameTo: null as string | null }))
+vi.mock('node:fs/promises', async (original) => {
+  const fs = await original<typeof FsPromises>()
+  const rename: typeof fs.rename = async (from, to) => {
+    if (to === died.beforeRenameTo) throw new Error('died')
+    await fs.rename(from, to)
+  }
+  return { ...fs, rename }
+})
+
 const tempFolder = tempFolders()
 
 let original: string
@@ -55,6 +67,19 @@ async function killedSpool(): Promise<Spool> {
   const dbDir = join(folder, 'db')
   await copyFiles(original, dbDir)
   return { dbDir, asideRoot: join(folder, 'aside') }
+}
+
+/** A last change of the MANIFEST whose table has no name yet, as a power cut may leave it. */
+async function addUnnamedTable(
+  dbDir: string,
+): Promise<{ readonly current: string; readonly before: Buffer; readonly asLeft: Buffer }> {
+  const current = (await readFile(join(dbDir, 'CURRENT'), 'utf8')).trim()
+  const before = await readFile(join(dbDir, current))
+  // New file, level 0, number 999, 100 bytes, keys 'a' to 'b'.
+  const change = logOf([Buffer.from([7, 0, 0xe7, 0x07, 100, 1, 0x61, 1, 0x62])])
+  const asLeft = Buffer.concat([before, change])
+  await writeFile(join(dbDir, current), asLeft)
+  return { current, before, asLeft }
 }
 
 /** What the store does with a plan. */
@@ -273,12 +298,7 @@ describe('prepareOpening', () => {
 
   it('I1, I7: undoes a last change of the MANIFEST whose table has no name yet, and calls nothing damaged', async () => {
     const { dbDir, asideRoot } = await killedSpool()
-    const current = (await readFile(join(dbDir, 'CURRENT'), 'utf8')).trim()
-    const before = await readFile(join(dbDir, current))
-    // New file, level 0, number 999, 100 bytes, keys 'a' to 'b'.
-    const change = logOf([Buffer.from([7, 0, 0xe7, 0x07, 100, 1, 0x61, 1, 0x62])])
-    const asLeft = Buffer.concat([before, change])
-    await writeFile(join(dbDir, current), asLeft)
+    const { current, before, asLeft } = await addUnnamedTable(dbDir)
     expect(parseManifest(asLeft).tables.has(999)).toBe(true)
 
     const plan = await prepareOpening(dbDir, asideRoot)
@@ -429,7 +449,18 @@ describe('the mark of a clean stop', () => {
 
 it('what a crash leaves of a MANIFEST that was being replaced goes with the next opening', async () => {
   const { dbDir, asideRoot } = await killedSpool()
-  await writeFile(join(dbDir, '000004.dbtmp'), 'half of a MANIFEST')
-  await carryOut(await prepareOpening(dbDir, asideRoot))
-  expect(existsSync(join(dbDir, '000004.dbtmp'))).toBe(false)
+  const { current, before, asLeft } = await addUnnamedTable(dbDir)
+  const names = await readdir(dbDir)
+  died.beforeRenameTo = join(dbDir, current)
+  await expect(prepareOpening(dbDir, asideRoot)).rejects.toThrow('died')
+  died.beforeRenameTo = null
+  expect(await readFile(join(dbDir, current)), 'nothing was replaced').toEqual(asLeft)
+  const others = (await readdir(dbDir)).filter((name) => !names.includes(name))
+  expect(others, 'what the crash left').toHaveLength(1)
+
+  const plan = await prepareOpening(dbDir, asideRoot)
+  expect(await readFile(join(dbDir, current))).toEqual(before)
+  await carryOut(plan)
+  expect(await readdir(dbDir)).not.toContain(others[0])
+  expect(await readBlocks(dbDir)).toEqual(ALL_BLOCKS)
 })
