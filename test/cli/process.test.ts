@@ -8,7 +8,7 @@ import { parse } from 'yaml'
 import { parsePasswordFile, verifyPassword } from '../../gateway/broker/auth/password-file.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { builtProgram, reapProcesses, runProgram, runToEnd, startProcess } from '../support/process.ts'
-import { testWithTool } from '../support/tools.ts'
+import { testWithTool } from '../support/tool-tests.ts'
 
 let folder: string
 beforeEach(() => {

@@ -13,7 +13,7 @@ import {
   runToEnd,
   startProgram,
 } from '../support/process.ts'
-import { testWithTool } from '../support/tools.ts'
+import { testWithTool } from '../support/tool-tests.ts'
 
 const modules = fileURLToPath(new URL('../../node_modules/.bin', import.meta.url))
 

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32, gzipSync } from 'node:zlib'
 import { expect } from 'vitest'
-import { findTool, testWithTool } from '../support/tools.ts'
+import { testWithTool } from '../support/tool-tests.ts'
+import { findTool } from '../support/tools.ts'
 import { readText } from './source-tree.ts'
 
 function receiverInReadme(): string {

@@ -1,6 +1,6 @@
 import { afterEach, expect } from 'vitest'
 import { type RunningProcess, reapProcesses, runToEnd, startProcess } from '../support/process.ts'
-import { describeWithTool, testWithTool } from '../support/tools.ts'
+import { describeWithTool, testWithTool } from '../support/tool-tests.ts'
 import { Rig } from './rig.ts'
 
 const rigs: Rig[] = []

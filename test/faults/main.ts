@@ -7,6 +7,7 @@ import { campaign as clock } from './clock/campaign.ts'
 import { campaign as damage } from './damage/campaign.ts'
 import { campaign as death } from './death/campaign.ts'
 import { campaign as fsync } from './fsync/campaign.ts'
+import { campaign as disk } from './full-disk/campaign.ts'
 import { campaign as fuzz } from './fuzz/campaign.ts'
 import { campaign as network } from './network/campaign.ts'
 import { campaign as overload } from './overload/campaign.ts'
@@ -15,7 +16,20 @@ import { campaign as power } from './power/campaign.ts'
 import { campaign as simulation } from './simulation/campaign.ts'
 import { campaign as sink } from './sink/campaign.ts'
 
-const CAMPAIGNS = { death, power, damage, fsync, sink, poison, network, clock, overload, fuzz, simulation }
+const CAMPAIGNS = {
+  death,
+  power,
+  damage,
+  disk,
+  fsync,
+  sink,
+  poison,
+  network,
+  clock,
+  overload,
+  fuzz,
+  simulation,
+}
 
 const program = new Command('test:faults')
   .description('Long fault campaigns against the real gateway.')

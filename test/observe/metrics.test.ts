@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest'
 import type { Look } from '../../gateway/observe/metrics/definition.ts'
 import { Metrics } from '../../gateway/observe/metrics/metrics.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
-import { findTool, testWithTool } from '../support/tools.ts'
+import { testWithTool } from '../support/tool-tests.ts'
+import { findTool } from '../support/tools.ts'
 import { broker, fakeSources, histogram, NOW_MS, sink, spool, stream } from './fake-sources.ts'
 
 function look(more: Partial<Look> = {}): Look {

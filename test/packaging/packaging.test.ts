@@ -9,7 +9,8 @@ import { parse } from 'yaml'
 import type { Config } from '../../gateway/config/config.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { runProgram, runToEnd } from '../support/process.ts'
-import { findTool, testWithTool } from '../support/tools.ts'
+import { testWithTool } from '../support/tool-tests.ts'
+import { findTool } from '../support/tools.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const packaging = join(root, 'gateway/packaging')

@@ -11,7 +11,7 @@ import { Cloud } from '../../device-sim/cloud/cloud.ts'
 import { readStore } from '../../device-sim/cloud/store.ts'
 import { createHttpSink, type HttpSink } from '../../gateway/sink/http/http-sink.ts'
 import { type RunningProcess, reapProcesses, startProcess } from '../support/process.ts'
-import { describeWithTool } from '../support/tools.ts'
+import { describeWithTool } from '../support/tool-tests.ts'
 import { batchOf, never, recordLine, sinkConfig } from './batches.ts'
 
 let dir = ''

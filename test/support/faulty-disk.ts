@@ -21,7 +21,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { sourcePath } from './source-path.ts'
 import { findTool, requireTool } from './tools.ts'
 
 export interface FaultyDisk {
@@ -128,7 +128,7 @@ export function preloadedDisk(): PreloadedDisk | null {
   if (process.platform !== 'linux' || !requireTool('gcc')) return null
   const folder = temporaryFolder()
   const library = join(folder, 'disk-fault.so')
-  const source = fileURLToPath(new URL('./preload/disk-fault.c', import.meta.url))
+  const source = sourcePath('test/support/preload/disk-fault.c')
   execFileSync('gcc', ['-std=gnu11', '-O1', '-shared', '-fPIC', '-o', library, source, '-ldl'])
   const dataDir = join(folder, 'data')
   const flag = join(folder, 'fault')

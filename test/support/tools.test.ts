@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { findTool, missingLine, missingTools, requireTool, testWithTool } from './tools.ts'
+import { testWithTool } from './tool-tests.ts'
+import { findTool, missingLine, missingTools, requireTool } from './tools.ts'
 
 const ABSENT = 'no-such-program-here'
 

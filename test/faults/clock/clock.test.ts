@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, test } from 'vitest'
 import { reapProcesses } from '../../support/process.ts'
 import { SEED } from '../../support/seed.ts'
-import { describeWithTool } from '../../support/tools.ts'
+import { describeWithTool } from '../../support/tool-tests.ts'
 import { HOUR_MS, YEAR_MS } from './clock-bench.ts'
 import { agesCount, anything, certificates, drift, fiftyYears, retryAfter, startIn1970 } from './scenarios.ts'
 

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { sourcePath } from '../power/recorder.ts'
+import { sourcePath } from '../../support/source-path.ts'
 
 let library: string | null = null
 

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect } from 'vitest'
 import { reapProcesses } from '../../support/process.ts'
-import { testWithTool } from '../../support/tools.ts'
+import { testWithTool } from '../../support/tool-tests.ts'
 import { ACKS_AGAIN_MS, SyncBench } from './sync-bench.ts'
 
 const TIMEOUT_MS = 60_000

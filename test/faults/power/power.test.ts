@@ -6,13 +6,13 @@ import { describe, expect, it } from 'vitest'
 import { Random } from '../../../device-sim/random.ts'
 import { TYPE } from '../../support/raw-mqtt.ts'
 import { SEED } from '../../support/seed.ts'
-import { testWithTool } from '../../support/tools.ts'
+import { sourcePath } from '../../support/source-path.ts'
+import { testWithTool } from '../../support/tool-tests.ts'
 import { tryCut } from './campaign.ts'
 import { booksFaults } from './check.ts'
 import { DiskModel, differences, isWithoutContent, SURVIVALS, type Survival, snapshot } from './disk-model.ts'
 import { dropTornEnd, type Entry, NoteWriter, readJournal } from './journal.ts'
 import { PowerSink } from './power-sink.ts'
-import { sourcePath } from './recorder.ts'
 import {
   type Cut,
   chooseCut,

@@ -2,8 +2,8 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { sourcePath } from '../../support/source-path.ts'
 
 let library: string | null = null
 
@@ -17,17 +17,6 @@ export function recorderLibrary(): string {
   execFileSync('gcc', ['-std=gnu11', '-O1', '-shared', '-fPIC', '-o', path, source, '-ldl', '-lpthread'])
   library = path
   return path
-}
-
-/** A file of the repository that is not built, for callers that are sources and for those that are built themselves. */
-export function sourcePath(name: string): string {
-  let folder = dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(join(folder, name))) {
-    const parent = dirname(folder)
-    if (parent === folder) throw new Error(`${name} is not there`)
-    folder = parent
-  }
-  return join(folder, name)
 }
 
 /** What fsync does to files below the folder. */

@@ -12,7 +12,7 @@ import {
   SMALL_PART_RAW_BYTES,
   stitchGzip,
 } from '../../../gateway/spool/codec/stitch.ts'
-import { testWithTool } from '../../support/tools.ts'
+import { testWithTool } from '../../support/tool-tests.ts'
 
 const deflater = new Deflater({ level: 1, concurrency: 2 })
 afterAll(() => deflater.close())

@@ -1,19 +1,19 @@
 /** What a fault test needs: a disk that can fail, a sink, a real gateway on both, and a device; and what must be true. */
+import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expect, type TestContext } from 'vitest'
-import type { FaultyDisk } from '../support/faulty-disk.ts'
-import { assertBalanced, GatewayProcess } from '../support/gateway-process.ts'
-import { OneNumberSink } from '../support/one-number-sink.ts'
-import { Qos1Device } from '../support/qos1-device.ts'
+import type { FaultyDisk } from '../../support/faulty-disk.ts'
+import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
+import { OneNumberSink } from '../../support/one-number-sink.ts'
+import { Qos1Device } from '../../support/qos1-device.ts'
 
 /** What the architecture promises when there is room again (I6), retries of the spool included. */
 export const ACKS_AGAIN_MS = 10_000
 
-export class FaultBench<D extends FaultyDisk = FaultyDisk> {
+export class DiskBench<D extends FaultyDisk = FaultyDisk> {
   readonly disk: D
   readonly sink: OneNumberSink
   readonly gateway: GatewayProcess
-  readonly #devices: Qos1Device[] = []
+  readonly devices: Qos1Device[] = []
 
   private constructor(disk: D, sink: OneNumberSink, gateway: GatewayProcess) {
     this.disk = disk
@@ -21,17 +21,12 @@ export class FaultBench<D extends FaultyDisk = FaultyDisk> {
     this.gateway = gateway
   }
 
-  /**
-   * Runs a test and clears up behind it. `disk`: null where the machine allows none; the test is skipped then.
-   * `sections`, `sinkConfig`: of the gateway's configuration.
-   */
-  static async run<T extends FaultyDisk>(
-    context: TestContext,
-    disk: T | null,
-    test: (bench: FaultBench<T>) => Promise<void>,
+  /** Clears up behind `use`, the disk as well. */
+  static async run<D extends FaultyDisk, T>(
+    disk: D,
+    use: (bench: DiskBench<D>) => Promise<T>,
     options: { readonly minFreeBytes?: string; readonly maxBatchRecords?: number } = {},
-  ): Promise<void> {
-    if (disk === null) return context.skip('needs the right to mount, or gcc')
+  ): Promise<T> {
     const sink = await OneNumberSink.start()
     const { folder, dataDir, env } = disk
     const { minFreeBytes = '1MiB', maxBatchRecords = 10_000 } = options
@@ -43,12 +38,12 @@ export class FaultBench<D extends FaultyDisk = FaultyDisk> {
       sink: { maxBatchRecords },
       sections: { spool: { minFreeBytes } },
     })
-    const bench = new FaultBench(disk, sink, gateway)
+    const bench = new DiskBench(disk, sink, gateway)
     try {
       await gateway.start()
-      await test(bench)
+      return await use(bench)
     } finally {
-      for (const device of bench.#devices) await device.close()
+      for (const device of bench.devices) await device.close()
       if (gateway.isRunning) await gateway.process.reap()
       await sink.close()
       disk.remove()
@@ -58,7 +53,7 @@ export class FaultBench<D extends FaultyDisk = FaultyDisk> {
   /** Connected, and publishing. */
   async device(name: string): Promise<Qos1Device> {
     const device = new Qos1Device(name)
-    this.#devices.push(device)
+    this.devices.push(device)
     await device.connect(this.gateway.mqttPort)
     device.begin()
     return device
@@ -81,7 +76,7 @@ export class FaultBench<D extends FaultyDisk = FaultyDisk> {
   /** Resolves when no ack has come for so long although readings wait for one. */
   async untilAcksStop(device: Qos1Device, quietMs: number): Promise<void> {
     await until('acks stop', () => performance.now() - device.lastAckAtMs > quietMs, 20_000)
-    expect(device.unacked).toBeGreaterThan(0)
+    assert(device.unacked > 0, 'no reading waits for an ack')
     device.check()
   }
 
@@ -119,22 +114,38 @@ export class FaultBench<D extends FaultyDisk = FaultyDisk> {
     return status
   }
 
-  /** Every acknowledged reading is at the sink; none is there twice, or out of order (I1, I2, I4). */
-  expectNothingLost(device: Qos1Device): void {
-    const stored = this.sink.of(device.clientId)
-    const known = new Set(stored)
-    expect(device.acked.filter((n) => !known.has(n))).toEqual([])
-    expect(stored).toEqual([...known].toSorted((a, b) => a - b))
+  /** Every acknowledged reading of each device is at the sink; none is there twice, or out of order (I1, I2, I4). */
+  expectNothingLost(): void {
+    for (const { clientId, acked } of this.devices) {
+      const stored = this.sink.of(clientId)
+      const known = new Set(stored)
+      assert.deepEqual(
+        acked.filter((n) => !known.has(n)),
+        [],
+        `${clientId}: acknowledged and not at the sink (I1)`,
+      )
+      assert.deepEqual(
+        stored,
+        [...known].toSorted((a, b) => a - b),
+        `${clientId}: order, and nothing twice (I2, I4)`,
+      )
+    }
   }
 
   /** Waits until nothing is pending, then compares the books (I5) with the sink's. */
-  async expectAllDelivered(device: Qos1Device): Promise<void> {
+  async expectAllDelivered(): Promise<void> {
     const status = await this.untilDrained()
-    this.expectNothingLost(device)
-    const counters = status.streams[0]?.counters
+    this.expectNothingLost()
+    const { received, delivered, deadLettered, dropped } = status.streams[0]?.counters ?? {}
     const { count } = this.sink
-    expect(counters).toMatchObject({ received: count, delivered: count, deadLettered: 0 })
-    expect(Object.values(counters?.dropped ?? {}).every((n) => n === 0)).toBe(true)
+    assert.deepEqual(
+      { received, delivered, deadLettered },
+      { received: count, delivered: count, deadLettered: 0 },
+    )
+    assert(
+      Object.values(dropped ?? {}).every((n) => n === 0),
+      JSON.stringify(dropped),
+    )
   }
 
   /** What is acknowledged after a failed write is what a later opening could lose: a backlog of it, SIGKILL, start. */
@@ -144,15 +155,15 @@ export class FaultBench<D extends FaultyDisk = FaultyDisk> {
     await this.kill(device)
     this.sinkUp()
     await this.gateway.start()
-    await this.expectAllDelivered(device)
+    await this.expectAllDelivered()
   }
 
   /** Publishes no more, waits for the last acks, and compares. */
   async expectAllAcknowledgedAndDelivered(device: Qos1Device): Promise<void> {
     device.pause()
     await until('all is acknowledged', () => device.unacked === 0)
-    expect(device.acked).toHaveLength(device.published)
-    await this.expectAllDelivered(device)
+    assert.equal(device.acked.length, device.published)
+    await this.expectAllDelivered()
   }
 }
 
