@@ -14,7 +14,12 @@ import {
 import { crc32 } from '../../../gateway/spool/codec/crc32.ts'
 
 const deflater = new Deflater({ level: 1, concurrency: 2 })
-afterAll(() => deflater.close())
+/** In the thread pool, whatever the size. */
+const pool = new Deflater({ level: 1, concurrency: 2, inPlaceBytes: 0 })
+afterAll(() => {
+  deflater.close()
+  pool.close()
+})
 
 const inflate = (segments: Uint8Array): Buffer =>
   inflateRawSync(segments, { finishFlush: constants.Z_SYNC_FLUSH })
@@ -127,7 +132,7 @@ describe('a block', () => {
 
 describe('Deflater', () => {
   it('gives the same segment for the same bytes, whatever the stream deflated before', async () => {
-    const one = new Deflater({ level: 1, concurrency: 1 })
+    const one = new Deflater({ level: 1, concurrency: 1, inPlaceBytes: 0 })
     const raw = ndjson(2000)
     const first = await one.deflate(raw)
     await one.deflate(randomBytes(200_000))
@@ -152,6 +157,18 @@ describe('Deflater', () => {
     )
   })
 
+  it('gives in place what it gives in the thread pool', async () => {
+    const text = fc.integer({ min: 1, max: 200 }).map(ndjson)
+    const noise = fc.uint8Array({ minLength: 1, maxLength: 20_000 })
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(text, noise), async (raw) => {
+        const inPlace = await deflater.deflate(raw)
+        expect(inPlace.equals(await pool.deflate(raw))).toBe(true)
+      }),
+      { numRuns: 200 },
+    )
+  })
+
   it('takes input that does not compress and is larger than its output buffer', async () => {
     const raw = randomBytes(1_000_000)
     expect(inflate(await deflater.deflate(raw)).equals(raw)).toBe(true)
@@ -159,13 +176,13 @@ describe('Deflater', () => {
 
   it('keeps a queue behind its concurrency, and answers each with its own segment', async () => {
     const raws = Array.from({ length: 40 }, (_, n) => ndjson(n + 1))
-    const segments = await Promise.all(raws.map((raw) => deflater.deflate(raw)))
+    const segments = await Promise.all(raws.map((raw) => pool.deflate(raw)))
     for (const [n, segment] of segments.entries())
       expect(inflate(segment).equals(raws[n] as Buffer)).toBe(true)
   })
 
   it('finishes what it has when it is closed, and takes nothing more', async () => {
-    const closing = new Deflater({ level: 1, concurrency: 1 })
+    const closing = new Deflater({ level: 1, concurrency: 1, inPlaceBytes: 0 })
     const raws = [ndjson(10), ndjson(20), ndjson(30)]
     const pending = raws.map((raw) => closing.deflate(raw))
     closing.close()
