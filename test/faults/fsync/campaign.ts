@@ -16,6 +16,8 @@ const LONG = { keepAliveSeconds: 10, stallMs: 300_000, fromRuns: 100 }
 /** In shorter campaigns: five keepalives all the same. */
 const SHORT = { keepAliveSeconds: 2, stallMs: 10_000 }
 const SUFFIXES = ['.log', 'seq-lease', '.ldb', '']
+/** Of these, what is synced at each opening, and seldom otherwise. */
+const OF_OPENING = ['seq-lease', '.ldb']
 
 /** `runs`: faults. */
 export async function campaign(options: CampaignOptions): Promise<CampaignResult> {
@@ -82,17 +84,19 @@ async function oneFault(bench: SyncBench, random: Random, name: string): Promise
   const what = (['stall', 'eio', 'eio-once'] as const)[random.below(3)] ?? 'stall'
   // Only the log is synced whenever something is published.
   const suffix = what === 'eio-once' ? (SUFFIXES[random.below(SUFFIXES.length)] ?? '') : ''
+  const isOfOpening = OF_OPENING.includes(suffix)
   fault.set(what, suffix)
   device.publish(1 + random.below(1_500))
   const lastsMs = random.between(50, what === 'eio' ? 6_000 : 2_000)
   await sleep(lastsMs)
-  const killed = random.chance(0.4)
+  const killed = isOfOpening || random.chance(0.4)
   if (killed) {
     device.expectClose()
     await gateway.kill()
-    if (random.chance(0.5)) fault.clear()
+    if (!isOfOpening && random.chance(0.5)) fault.clear()
     gateway.launch()
-    await sleep(random.between(0, 1_500))
+    if (isOfOpening) await untilHitOrStarted(bench, hits)
+    else await sleep(random.between(0, 1_500))
     fault.clear()
     await gateway.event('broker.started', 20_000)
   } else {
@@ -101,6 +105,13 @@ async function oneFault(bench: SyncBench, random: Random, name: string): Promise
   }
   const fired = fault.hits > hits ? '' : ', not met'
   return `${what}${suffix === '' ? '' : ` of ${suffix}`}${killed ? ' and SIGKILL' : ''}${fired}`
+}
+
+async function untilHitOrStarted({ fault, gateway }: SyncBench, hits: number): Promise<void> {
+  while (fault.hits === hits && gateway.countOf('broker.started') === 0) {
+    if (!gateway.isRunning) throw new Error(`the gateway ended: ${gateway.logTail()}`)
+    await sleep(10)
+  }
 }
 
 function count(totals: Record<string, number>, name: string): void {
