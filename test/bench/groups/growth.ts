@@ -1,7 +1,8 @@
 /** Processor time of a message as streams and devices grow in number. With a backlog: groups/backlog.ts. */
 import { type Goal, judged } from '../goals.ts'
-import { type Group, type Settings, withSluice } from '../group.ts'
-import { type LoadFigures, measureLoad, notes, paceNote } from '../load.ts'
+import { type Group, type Settings, withSluice, withSystem } from '../group.ts'
+import { type LoadFigures, type LoadOptions, measureLoad, notes, paceNote } from '../load.ts'
+import { ackIntervalMs, startReference } from '../reference.ts'
 import { ratios, spread } from '../statistics.ts'
 
 export const FLAT_WITHIN = 1.15
@@ -24,41 +25,60 @@ interface Variant {
   readonly devices: number
 }
 
-async function costs(settings: Settings, variants: readonly Variant[]): Promise<LoadFigures[][]> {
-  const all: LoadFigures[][] = variants.map(() => [])
+/** Of each variant: the gateway's figures, and those of a bare server that acknowledges as often. */
+interface Costs {
+  readonly mine: LoadFigures[]
+  readonly bare: LoadFigures[]
+}
+
+async function costs(settings: Settings, variants: readonly Variant[]): Promise<Costs[]> {
+  const all: Costs[] = variants.map(() => ({ mine: [], bare: [] }))
   for (let round = 0; round < settings.rounds; round++) {
     for (const [i, { streams, devices }] of variants.entries()) {
+      const load: LoadOptions = {
+        seconds: settings.seconds,
+        seed: settings.seed + round,
+        devices,
+        messagesPerSecond: RATE,
+      }
       // Without small commits at once every variant commits at the same pace from its first message on.
-      const loaded = await withSluice({ streams, commitBurst: 0 }, (system) =>
-        measureLoad(system, {
-          seconds: settings.seconds,
-          seed: settings.seed + round,
-          devices,
-          messagesPerSecond: RATE,
-        }),
+      const mine = await withSluice({ streams, commitBurst: 0 }, (system) => measureLoad(system, load))
+      const bare = await withSystem(
+        () => startReference(ackIntervalMs(mine)),
+        (system) => measureLoad(system, load),
       )
-      all[i]?.push(loaded)
+      all[i]?.mine.push(mine)
+      all[i]?.bare.push(bare)
     }
   }
-  for (const [i, loads] of all.entries()) {
+  for (const [i, { mine, bare }] of all.entries()) {
     settings.say(
-      `  ${variants[i]?.label}: ${spread(
-        loads.map((l) => l.cpuMicrosPerMessage),
-        1,
-      )} us a message at ${spread(loads.map((l) => l.ackedPerSecond))} acked/s, ` +
-        `${spread(loads.map((l) => l.commitsPerSecond ?? Number.NaN))} commits/s`,
+      `  ${variants[i]?.label}: ${micros(mine)} us a message at ${spread(mine.map((l) => l.ackedPerSecond))} acked/s, ` +
+        `${spread(mine.map((l) => l.commitsPerSecond ?? Number.NaN))} commits/s; bare server ${micros(bare)} us`,
     )
   }
   return all
 }
 
-function flat(measure: string, over: readonly LoadFigures[], under: readonly LoadFigures[]): Goal {
-  const micros = (loads: readonly LoadFigures[]): number[] => loads.map((l) => l.cpuMicrosPerMessage)
-  const note = notes(
-    `${spread(micros(over), 1)} against ${spread(micros(under), 1)} us`,
-    paceNote([...over, ...under], RATE),
+function micros(loads: readonly LoadFigures[]): string {
+  return spread(
+    loads.map((l) => l.cpuMicrosPerMessage),
+    1,
   )
-  return judged({ measure, atMost: FLAT_WITHIN, unit: 'x', note }, ratios(micros(over), micros(under)))
+}
+
+function flat(measure: string, over: Costs, under: Costs): Goal {
+  const ratio = (which: keyof Costs): number[] =>
+    ratios(
+      over[which].map((l) => l.cpuMicrosPerMessage),
+      under[which].map((l) => l.cpuMicrosPerMessage),
+    )
+  const note = notes(
+    `${micros(over.mine)} against ${micros(under.mine)} us; a bare server ${micros(over.bare)} against ` +
+      `${micros(under.bare)} us, ${spread(ratio('bare'), 2)} x`,
+    paceNote([...over.mine, ...under.mine], RATE),
+  )
+  return judged({ measure, atMost: FLAT_WITHIN, unit: 'x', note }, ratio('mine'))
 }
 
 export const growth: Group = {
@@ -77,8 +97,8 @@ export const growth: Group = {
       settings,
       [10, 5000].map((devices) => ({ label: `${devices} devices`, streams: [['#']], devices })),
     )
-    const [one = [], ten = [], hundred = []] = byStreams
-    const [few = [], many = []] = byDevices
+    const [one, ten, hundred] = byStreams as [Costs, Costs, Costs]
+    const [few, many] = byDevices as [Costs, Costs]
     return [
       flat('processor per message, 10 streams against 1', ten, one),
       flat('processor per message, 100 streams against 1', hundred, one),

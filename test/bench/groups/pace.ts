@@ -4,12 +4,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { freePort } from '../../../device-sim/free-ports.ts'
 import { fsyncTimesMs } from '../disk.ts'
 import { type Goal, judged } from '../goals.ts'
 import { type Group, type Settings, withSluice, withSystem } from '../group.ts'
 import { type LoadFigures, measureLoad, notes, paceNote, spendBurst } from '../load.ts'
-import { listening, type Memory, memoryMb, startNode } from '../processes.ts'
+import { type Memory, memoryMb } from '../processes.ts'
+import { ackIntervalMs, startReference } from '../reference.ts'
 import { median, quantile, ratios, spread } from '../statistics.ts'
 import { COMMIT_INTERVAL_MS, type System } from '../systems.ts'
 
@@ -32,22 +32,6 @@ interface Round {
   readonly at1k: LoadFigures
   readonly at100: LoadFigures
   readonly reference: LoadFigures
-}
-
-async function startReference(intervalOrFile: number | string): Promise<System> {
-  const port = await freePort()
-  const process = startNode('test/bench/reference-server.js', [String(port), String(intervalOrFile)])
-  await listening(port, process)
-  return {
-    name: 'bare server',
-    version: '',
-    port,
-    process,
-    folder: tmpdir(),
-    delivered: async () => null,
-    status: async () => null,
-    stop: () => process.stop('SIGKILL'),
-  }
 }
 
 async function measureRound({ seconds, seed }: Settings, folder: string): Promise<Round> {
@@ -78,10 +62,8 @@ async function measureRound({ seconds, seed }: Settings, folder: string): Promis
     const fsyncP99Ms = quantile([...before, ...after], 0.99)
     return { idleMemory, idle, idleFsyncMs, idleFloorMs: floor.p50Ms, fsyncP99Ms, at10k, at1k, at100 }
   })
-  // It acknowledges as often as the gateway committed in this round.
-  const intervalMs = Math.round(1000 / (mine.at10k.commitsPerSecond ?? 1000 / COMMIT_INTERVAL_MS))
   const reference = await withSystem(
-    () => startReference(intervalMs),
+    () => startReference(ackIntervalMs(mine.at10k)),
     (system) => measureLoad(system, paced),
   )
   return { ...mine, reference }
