@@ -26,6 +26,8 @@ const CHECKPOINT_COMMITS = 1_000
 const CHECKPOINT_BYTES = 64 * 1024
 /** State records that one commit deletes at the most. */
 const MAX_OBSOLETE_STATES = 64
+/** Of the blocks' bytes: above, the state records between two checkpoints do not wait for the backlog to be drained. */
+const MAX_STATE_SHARE = 0.25
 /** No record's line is shorter. */
 const MIN_RECORD_BYTES = 64
 
@@ -50,7 +52,11 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
   /** State records since the last checkpoint, that one included. */
   #chainCommits: number
   #chainBytes = 0
+  /** Stored bytes of the blocks that came with them. */
+  #chainBlockBytes = 0
   #checkpointCommit: number
+  /** State records in the midst of a backlog that are to go all the same: [from, to). */
+  #misplaced: readonly [from: number, to: number] = [0, 0]
   /** No state record below this one is left in the store. */
   #firstState: number
   #checkpointBytes = 0
@@ -196,12 +202,20 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
 
   /**
    * State records that a checkpoint replaced, a few per commit. Those among the blocks of a backlog stay until it is
-   * drained: deleting them there would make every flushed table overlap with old ones, and LevelDB merge them all.
+   * drained: deleting them there makes every flushed table overlap with old ones, and LevelDB merge them all. But
+   * where commits are so small that these records take a good part of the disk, that is worth it.
    */
-  #obsoleteStates(): readonly number[] {
+  #obsoleteStates(): { readonly firstState: number; readonly obsolete: readonly number[] } {
     const end = Math.min(this.#checkpointCommit, this.#lowestBlockCommit())
-    const count = Math.max(0, Math.min(MAX_OBSOLETE_STATES, end - this.#firstState))
-    return Array.from({ length: count }, (_, i) => this.#firstState + i)
+    const settled = Math.max(0, Math.min(MAX_OBSOLETE_STATES, end - this.#firstState))
+    const firstState = this.#firstState + settled
+    const obsolete = Array.from({ length: settled }, (_, i) => this.#firstState + i)
+    const [from, to] = [Math.max(this.#misplaced[0], firstState), this.#misplaced[1]]
+    const misplaced = Math.max(0, Math.min(MAX_OBSOLETE_STATES - settled, to - from))
+    obsolete.push(...Array.from({ length: misplaced }, (_, i) => from + i))
+    // Where the commit fails they stay until the backlog is drained.
+    this.#misplaced = [from + misplaced, to]
+    return { firstState, obsolete }
   }
 
   close(): ClosedCommit {
@@ -216,13 +230,13 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
     this.inFlightBytes = closed.reduce((n, { stream }) => n + stream.inFlightRawBytes, 0)
     this.openBytes = 0
     const journals = this.#closeJournals(checkpoint)
-    const obsolete = this.#obsoleteStates()
+    const { firstState, obsolete } = this.#obsoleteStates()
     const record = {
       version: 1,
       commit: number,
       previous: this.#previousState,
       checkpoint,
-      firstState: this.#firstState + obsolete.length,
+      firstState,
       ...this.identity,
       spoolTime: this.#time.mark(),
     }
@@ -256,11 +270,14 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
       committed: () => {
         this.#unsavedJournals = []
         this.#previousState = number
-        this.#firstState = record.firstState
+        this.#firstState = firstState
         if (checkpoint) {
+          const isMisplaced = this.#chainBytes > this.#chainBlockBytes * MAX_STATE_SHARE
+          if (isMisplaced) this.#misplaced = [this.#checkpointCommit, number]
           this.#checkpointCommit = number
           this.#chainCommits = 1
           this.#chainBytes = 0
+          this.#chainBlockBytes = 0
           this.#checkpointBytes = stateBytes
           this.#checkpointDue = false
         } else {
@@ -271,7 +288,9 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
         this.inFlightBytes = 0
         for (const part of closed) {
           const added = metas.get(part) ?? []
-          this.#stats.storedBytes += added.reduce((n, m) => n + m.storedBytes, 0)
+          const storedBytes = added.reduce((n, m) => n + m.storedBytes, 0)
+          this.#stats.storedBytes += storedBytes
+          this.#chainBlockBytes += storedBytes
           part.stream.committed(part, added)
         }
       },
