@@ -22,8 +22,8 @@ export const REOPEN_INTERVAL_MS = 5_000
 export interface ClosedCommit {
   /** The number that it has in the store. */
   readonly number: number
-  /** Blocks and state record, once everything is deflated. */
-  encode(): Promise<readonly Op[]>
+  /** Blocks and state record, once everything is deflated. `sparing`: bytes on disk count for more than the time to the ack. */
+  encode(sparing: boolean): Promise<readonly Op[]>
   readonly records: number
   readonly rawBytes: number
   /** It is in the store and fsynced. */
@@ -199,7 +199,7 @@ export class Committer {
     this.#wanted = false
     const ticket = this.#openTicket++
     try {
-      await this.#store.write([...ops, ...(await closed.encode())])
+      await this.#store.write([...ops, ...(await closed.encode(this.#pace.isSpent))])
     } catch (error) {
       this.#failing = true
       this.#stats.failedCommits++

@@ -40,6 +40,11 @@ export class Pace {
     this.#lastBeginMs = nowMs
   }
 
+  /** The budget of small commits is spent: a steady trickle, whose commits go by the interval. */
+  get isSpent(): boolean {
+    return this.#tokens < 1
+  }
+
   #refill(nowMs: number): void {
     const interval = Math.max(1, this.#options.commitIntervalMs)
     const earned = (nowMs - this.#lastRefillMs) / interval

@@ -254,14 +254,14 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
       number,
       records,
       rawBytes,
-      encode: async () => {
+      encode: async (sparing) => {
         const ops: Op[] = []
         for (const part of closed) metas.set(part, await this.#encodeBlocks(number, part, ops))
         const entries = closed.map((part) => {
           return `{${part.entry},"added":${JSON.stringify((metas.get(part) ?? []).map(packMeta))}}`
         })
         const json = `${JSON.stringify(record).slice(0, -1)},"streams":[${entries.join(',')}]}`
-        const value = encodeState(json, journals)
+        const value = encodeState(json, journals, sparing)
         stateBytes = value.length
         for (const old of obsolete) ops.push({ type: 'del', key: stateKey(old) })
         ops.push({ type: 'put', key: stateKey(number), value })

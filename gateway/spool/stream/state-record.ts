@@ -49,15 +49,18 @@ const MAGIC = STATE_MAGIC.readUInt32BE(0)
 const FIXED_BYTES = 12
 /** In the length of the JSON: it is deflated. */
 const DEFLATED = 0x8000_0000
-/** Each commit has one. Of one stream it takes 1 KB as JSON and half of that deflated, of 100 streams 81 KB and 3 KB. */
+/** From here on always: of 100 streams the JSON takes 81 KB, and 3 KB deflated. */
+const MIN_DEFLATE_BYTES = 4096
 const DEFLATE = { level: 1 }
 
-/** magic, CRC-32 of all that follows, length of the JSON as it is here, JSON, then journals: name length, name, length, bytes. */
-export function encodeState(json: string, journals: StoredState['journals']): Buffer {
+/**
+ * magic, CRC-32 of all that follows, length of the JSON as it is here, JSON, then journals: name length, name, length, bytes.
+ * `sparing`: small ones are deflated as well, 1 KB to the half. It delays the ack by some 0.2 ms on an idle gateway.
+ */
+export function encodeState(json: string, journals: StoredState['journals'], sparing: boolean): Buffer {
   const plain = Buffer.from(json, 'utf8')
-  const deflated = deflateRawSync(plain, DEFLATE)
-  const isDeflated = deflated.length < plain.length
-  const text = isDeflated ? deflated : plain
+  const isDeflated = sparing || plain.length >= MIN_DEFLATE_BYTES
+  const text = isDeflated ? deflateRawSync(plain, DEFLATE) : plain
   const parts: Uint8Array[] = [text]
   for (const [name, bytes] of journals) {
     const head = Buffer.alloc(1 + name.length + 4)

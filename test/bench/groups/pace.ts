@@ -11,7 +11,7 @@ import { type LoadFigures, measureLoad, notes, paceNote, spendBurst } from '../l
 import { type Memory, memoryMb } from '../processes.ts'
 import { ackIntervalMs, startReference } from '../reference.ts'
 import { median, quantile, ratios, spread } from '../statistics.ts'
-import { COMMIT_INTERVAL_MS, type System } from '../systems.ts'
+import { COMMIT_INTERVAL_MS } from '../systems.ts'
 
 const RATE = 10_000
 /** Of the idle probe: one device, one message at a time. The fsync beside it has the same pauses. */
