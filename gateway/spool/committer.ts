@@ -22,7 +22,7 @@ export const REOPEN_INTERVAL_MS = 5_000
 export interface ClosedCommit {
   /** The number that it has in the store. */
   readonly number: number
-  /** Blocks and state record, once everything is deflated. `sparing`: bytes on disk count for more than the time to the ack. */
+  /** Blocks and state record, once all is deflated. `sparing`: bytes on disk count for more than the time to the ack. */
   encode(sparing: boolean): Promise<readonly Op[]>
   readonly records: number
   readonly rawBytes: number

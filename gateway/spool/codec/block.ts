@@ -222,8 +222,8 @@ export function inflateSegments(segments: Uint8Array, rawBytes: number): Promise
 /** A full block of 64 KiB that does not compress, and deflate's own bytes: the output is made in one trip. */
 const DEFLATE_CHUNK_BYTES = 66 * 1024
 /**
- * Up to here deflate is done where it is asked for: 25 to 45 us, when the way to the thread pool and back takes 60 to 170 us of
- * processor time, some 40 of them of the main thread. A commit of 100 streams is 100 such blocks.
+ * Up to here deflate is done where it is asked for: 25 to 45 us, when the way to the thread pool and back takes 60 to
+ * 170 us of processor time, some 40 of them of the main thread. A commit of 100 streams is 100 such blocks.
  */
 const IN_PLACE_BYTES = 16 * 1024
 /** What a sync flush ends with: an empty stored block (RFC 1951, section 3.2.4). */
@@ -239,8 +239,9 @@ interface Job {
  * Makes deflate segments: each starts from an empty window and ends at a byte boundary with a sync flush and without
  * a final block, so segments that are written one behind the other are one valid deflate stream (RFC 1951).
  *
- * Works in the thread pool, at most `concurrency` at a time, but for small inputs. Streams are reset and used again: at 64 KiB that takes
- * 35 to 45 us of the main thread instead of 65 to 100 for a stream a call, and two thirds of the processor time in all.
+ * Small inputs at once; others in the thread pool, at most `concurrency` at a time. Streams are reset and used again: at
+ * 64 KiB that takes 35 to 45 us of the main thread instead of 65 to 100 for a stream a call, and two thirds of the
+ * processor time in all.
  */
 export class Deflater {
   readonly #level: number
