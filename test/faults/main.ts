@@ -3,6 +3,7 @@
  * that fired and totals; exits 1 if any promise was broken. The fast, seeded selections of the same code are part of `npm test`.
  */
 import { Command } from 'commander'
+import { exitOnSignals } from '../bench/processes.ts'
 import { campaign as clock } from './clock/campaign.ts'
 import { campaign as damage } from './damage/campaign.ts'
 import { campaign as death } from './death/campaign.ts'
@@ -30,6 +31,9 @@ const CAMPAIGNS = {
   fuzz,
   simulation,
 }
+
+// Or its gateways would live on.
+exitOnSignals()
 
 const program = new Command('test:faults')
   .description('Long fault campaigns against the real gateway.')
