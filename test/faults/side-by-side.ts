@@ -10,8 +10,3 @@ export async function sideBySide<T>(
   }
   await Promise.all(Array.from({ length: atOnce }, work))
 }
-
-/** 0 to `count` - 1. */
-export function* numbersBelow(count: number): Generator<number> {
-  for (let number = 0; number < count; number++) yield number
-}

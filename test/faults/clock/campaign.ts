@@ -1,6 +1,6 @@
 /** Fault 9, the long campaign: each scenario, decisions in made-up worlds, and one seeded walk for twenty runs. */
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
-import { numbersBelow, sideBySide } from '../side-by-side.ts'
+import { sideBySide } from '../side-by-side.ts'
 import { ageRun, ageTotals } from './ages.ts'
 import { HOUR_MS, YEAR_MS } from './clock-bench.ts'
 import {
@@ -49,7 +49,7 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
   await run('certificates', certificates)
   await run('ages count', agesCount)
   const walks = Math.max(1, Math.ceil(runs / RUNS_PER_WALK))
-  await sideBySide(WALKS_AT_ONCE, numbersBelow(walks), async (index) => {
+  await sideBySide(WALKS_AT_ONCE, Array(walks).keys(), async (index) => {
     await run(`drift ${seed}-${index}`, () => drift(`${seed}-${index}`))
     await run(`walk ${seed}-${index}`, () => anything(`${seed}-${index}`, 30))
     if ((index + 1) % 10 === 0) say(`clock: ${index + 1} of ${walks} walks`)

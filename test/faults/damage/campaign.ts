@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Random } from '../../../device-sim/random.ts'
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
-import { numbersBelow, sideBySide } from '../side-by-side.ts'
+import { sideBySide } from '../side-by-side.ts'
 import { type Baseline, baselineOf, Intactness } from './baseline.ts'
 import { changeBytes, DAMAGES, damage } from './damages.ts'
 import { judge } from './judge.ts'
@@ -151,7 +151,7 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
   let slowestMs = 0
   try {
     const templates = await makeTemplates(root.path, seed)
-    await sideBySide(AT_ONCE, numbersBelow(runs), async (run) => {
+    await sideBySide(AT_ONCE, Array(runs).keys(), async (run) => {
       const isProcess = run % RUNS_PER_PROCESS === RUNS_PER_PROCESS - 1
       const result = await (isProcess ? runProcessDamage : runDamage)(root.path, templates, seed, run)
       for (const kind of result.damages) faults[kind] = (faults[kind] ?? 0) + 1

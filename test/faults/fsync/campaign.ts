@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Random } from '../../../device-sim/random.ts'
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
-import { numbersBelow, sideBySide } from '../side-by-side.ts'
+import { sideBySide } from '../side-by-side.ts'
 import { type KeptDevice, SyncBench } from './sync-bench.ts'
 
 /** Faults on one folder. */
@@ -36,7 +36,7 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
     say(`fsync: the long stall is over, ${failures.length} failures`)
   }
   let done = 1
-  const others = sideBySide(FOLDERS_AT_ONCE, numbersBelow(Math.ceil((runs - 1) / ROUNDS)), async (folder) => {
+  const others = sideBySide(FOLDERS_AT_ONCE, Array(Math.ceil((runs - 1) / ROUNDS)).keys(), async (folder) => {
     if (failures.length > 0) return
     const random = new Random(seed, `fsync ${folder}`)
     const rounds = Math.min(ROUNDS, runs - 1 - folder * ROUNDS)

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Random } from '../../../device-sim/random.ts'
 import { type FaultyDisk, mountedDisk, type PreloadedDisk, preloadedDisk } from '../../support/faulty-disk.ts'
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
-import { numbersBelow, sideBySide } from '../side-by-side.ts'
+import { sideBySide } from '../side-by-side.ts'
 import { ACKS_AGAIN_MS, DiskBench } from './disk-bench.ts'
 
 /** One of so many runs of the campaign: a disk fills slowly. */
@@ -41,7 +41,7 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
   const failures: string[] = []
   const wanted = Math.ceil(runs / RUNS_PER_FAULT)
   let done = 0
-  await sideBySide(DISKS_AT_ONCE, numbersBelow(Math.ceil(wanted / ROUNDS)), async (index) => {
+  await sideBySide(DISKS_AT_ONCE, Array(Math.ceil(wanted / ROUNDS)).keys(), async (index) => {
     const rounds = Math.min(ROUNDS, wanted - index * ROUNDS)
     const random = new Random(seed, `disk ${index}`)
     try {

@@ -1,6 +1,6 @@
 /** Fault 6, the long campaign: each scenario, and seeded days of misdeeds with kills, one for twenty runs. */
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
-import { numbersBelow, sideBySide } from '../side-by-side.ts'
+import { sideBySide } from '../side-by-side.ts'
 import { certificate, credentials, day, flapping, type Happened, redirect, retryAfter } from './scenarios.ts'
 
 const RUNS_PER_DAY = 20
@@ -28,7 +28,7 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
   await run('redirect', redirect)
   await run('flapping', () => flapping(runs < 100 ? 6 : 60))
   const days = Math.max(1, Math.ceil(runs / RUNS_PER_DAY))
-  await sideBySide(DAYS_AT_ONCE, numbersBelow(days), async (index) => {
+  await sideBySide(DAYS_AT_ONCE, Array(days).keys(), async (index) => {
     await run(`day ${seed}-${index}`, () => day(`${seed}-${index}`, 20, 4))
     if ((index + 1) % 10 === 0) say(`sink: ${index + 1} of ${days} days`)
   })
