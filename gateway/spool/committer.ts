@@ -9,7 +9,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EmitSpoolEvent } from './events.ts'
 import { describeError } from './files/folder.ts'
-import { FULL_COMMIT_BYTES, Pace } from './pace.ts'
+import { FULL_COMMIT_BYTES, Pace, STALL_MS } from './pace.ts'
 import type { SpoolStats } from './stats.ts'
 import type { Op, Store } from './store/store.ts'
 
@@ -33,6 +33,8 @@ export interface ClosedCommit {
 export interface CommitSource {
   /** Raw bytes that wait for the next commit. */
   readonly openBytes: number
+  /** Streams with something for the next commit. */
+  readonly openStreams: number
   /** Retention and snapshots of this instant. Synchronous; may add ops. */
   close(): ClosedCommit
   /** The commit is not in the store: its records join the open ones in front, under new seqs. Returns how many. */
@@ -59,10 +61,12 @@ export class Committer {
   #running: Promise<void> | null = null
   #timer: NodeJS.Timeout | null = null
   #timerDueMs = Number.POSITIVE_INFINITY
+  #growthTimer: NodeJS.Timeout | null = null
   #immediate = false
   #beganMs: number | null = null
   #failing = false
   #failuresInARow = 0
+  #stopping = false
   #stopped = false
 
   constructor(options: {
@@ -132,22 +136,53 @@ export class Committer {
 
   /** Bytes were added: begins at once if that filled the commit. */
   filled(): void {
-    if (!this.#running && !this.#immediate && this.#source.openBytes >= FULL_COMMIT_BYTES) this.#soon()
+    const { openBytes, openStreams } = this.#source
+    if (openBytes < FULL_COMMIT_BYTES || this.#running || this.#immediate) return
+    if (openBytes >= this.#pace.sufficientBytes(openStreams)) this.#soon()
+    else this.#watchGrowth()
   }
 
-  /** Commits what is open and waits for it; later changes are refused by the caller. */
+  /** Commits what is open, at once, and waits for it; later changes are refused by the caller. */
   async stop(): Promise<void> {
-    if (this.#ops.length > 0 || this.#wanted || this.#source.openBytes > 0) await this.durable()
+    this.#stopping = true
+    if (this.#ops.length > 0 || this.#wanted || this.#source.openBytes > 0) {
+      const durable = this.durable()
+      // It may be wanted since long, by the interval.
+      this.#schedule()
+      await durable
+    }
     this.#stopped = true
     if (this.#timer) clearTimeout(this.#timer)
+    if (this.#growthTimer) clearTimeout(this.#growthTimer)
     await this.#running
   }
 
   #schedule(): void {
     if (this.#running || this.#immediate || this.#stopped) return
-    const delayMs = this.#pace.delayMs(this.#source.openBytes, this.#monotonicMs())
-    if (delayMs === 0) this.#soon()
-    else this.#arm(delayMs)
+    const { openBytes, openStreams } = this.#source
+    const delayMs = this.#pace.delayMs(openBytes, openStreams, this.#monotonicMs())
+    if (delayMs === 0 || this.#stopping) this.#soon()
+    else {
+      this.#arm(delayMs)
+      if (openBytes >= FULL_COMMIT_BYTES) this.#watchGrowth()
+    }
+  }
+
+  /** A full commit waits for more: until nothing more comes. */
+  #watchGrowth(): void {
+    if (this.#growthTimer) return
+    const ticket = this.#openTicket
+    const { openBytes } = this.#source
+    const look = (): void => {
+      this.#growthTimer = null
+      const isSame = ticket === this.#openTicket && openBytes === this.#source.openBytes
+      if (isSame && !this.#immediate) {
+        this.#pace.stalled(this.#monotonicMs())
+        this.#begin()
+      } else this.filled()
+    }
+    // After a turn that took long, what came meanwhile is read behind the timers: it counts.
+    this.#growthTimer = setTimeout(() => setImmediate(look), STALL_MS)
   }
 
   /** At the end of this turn of the event loop: all that its sockets brought is one commit. */

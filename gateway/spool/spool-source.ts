@@ -96,6 +96,10 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
     return this.#committer
   }
 
+  get openStreams(): number {
+    return this.#dirty.size
+  }
+
   /** Records were appended: kept as a plain number, because it is looked at with every message. */
   grew(bytes: number): void {
     this.openBytes += bytes

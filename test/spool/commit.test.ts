@@ -1,4 +1,7 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { FULL_COMMIT_BYTES, LARGE_COMMIT_BYTES } from '../../gateway/spool/pace.ts'
+import type { Spool } from '../../gateway/spool/spool.ts'
 import { pendingByCounters } from '../../gateway/spool/stream/counters.ts'
 import { heldStores } from '../support/held-store.ts'
 import {
@@ -147,5 +150,49 @@ describe('a commit', () => {
     const entries = await again.spool.appender.keyed('retained').entries()
     expect(entries.map(([k, v]) => [k, Buffer.from(v).toString()])).toEqual([['plant/b', '2']])
     await again.spool.stop()
+  })
+})
+
+describe('the pace of commits, with no budget for small ones and an interval of a minute', () => {
+  const config = { commitInterval: 60_000, commitBurst: 0, minFreeBytes: 0 }
+  const half = message(`"${'x'.repeat(FULL_COMMIT_BYTES / 2)}"`)
+
+  const LARGE = (2 * LARGE_COMMIT_BYTES) / FULL_COMMIT_BYTES
+
+  /** A spool in the midst of an interval: what comes next waits, unless there is enough of it. */
+  async function paced(): Promise<{ spool: Spool; append: (times: number) => number }> {
+    const { spool } = await openSpool(folder.path, { config })
+    const to = lanes(spool, 'd', 't')
+    const append = (times: number): number => {
+      let ticket = 0
+      for (let i = 0; i < times; i += 1) ticket = spool.appender.append(to, half)
+      return ticket
+    }
+    await durable(spool, append(LARGE))
+    return { spool, append }
+  }
+
+  /** Two turns of the event loop later: what begins at once has begun, and what comes then is of the next commit. */
+  async function hasBegun(spool: Spool, ticket: number): Promise<boolean> {
+    await nextTurn()
+    await nextTurn()
+    return spool.appender.touch() > ticket
+  }
+
+  it('begins a full one when nothing more comes, and the next one at once', async () => {
+    const { spool, append } = await paced()
+    const waiting = append(2)
+    expect(await hasBegun(spool, waiting)).toBe(false)
+    await durable(spool, waiting)
+    const eager = append(2)
+    expect(await hasBegun(spool, eager)).toBe(true)
+    await spool.stop()
+  })
+
+  it('begins a large one at once', async () => {
+    const { spool, append } = await paced()
+    const large = append(LARGE)
+    expect(await hasBegun(spool, large)).toBe(true)
+    await spool.stop()
   })
 })

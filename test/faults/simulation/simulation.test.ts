@@ -41,7 +41,7 @@ describe(`simulated days (SLUICE_SEED=${SEED})`, () => {
   }, 60_000)
 })
 
-it.each(['504-211', '504-362'])(
+it.each(['504-1129', '504-4529', '504-6928'])(
   'an interval that rounding makes a little short costs its commit, too (%s)',
   (seed) => {
     expect(simulatePacing(new Random(seed, 'pacing'), 5).faults).toEqual([])
@@ -64,12 +64,20 @@ describe('a wrong pace of commits', () => {
     expect(withPace(slow)).toContain('later than commitInterval')
   })
 
-  it('that lets a full commit wait is caught', () => {
-    const deaf = (options: PaceOptions, nowMs: number): Pacing => {
-      const pace = new Pace(options, nowMs)
-      return { delayMs: (_, atMs) => pace.delayMs(1, atMs), begin: (bytes, atMs) => pace.begin(bytes, atMs) }
+  it('that lets a commit wait that has enough is caught', () => {
+    class Greedy extends Pace {
+      override sufficientBytes(): number {
+        return Number.POSITIVE_INFINITY
+      }
     }
-    expect(withPace(deaf)).toContain('a full commit waited')
+    expect(withPace((options, nowMs) => new Greedy(options, nowMs))).toContain('enough for a commit waited')
+  })
+
+  it('that does not learn from a stall is caught', () => {
+    class Stubborn extends Pace {
+      override stalled(): void {}
+    }
+    expect(withPace((options, nowMs) => new Stubborn(options, nowMs))).toContain('enough for a commit waited')
   })
 })
 
