@@ -26,7 +26,14 @@
  *
  * Does not decide where blocks are cut, nor their keys.
  */
-import { constants, createDeflateRaw, type DeflateRaw, deflateRawSync, inflateRaw } from 'node:zlib'
+import {
+  constants,
+  createDeflateRaw,
+  type DeflateRaw,
+  deflateRawSync,
+  inflateRaw,
+  type ZlibOptions,
+} from 'node:zlib'
 import { crc32 } from './crc32.ts'
 
 export interface BlockHeader {
@@ -271,8 +278,7 @@ export class Deflater {
     if (this.#closed) return Promise.reject(new Error('the deflater is closed'))
     if (raw.length === 0) return Promise.reject(new RangeError('nothing to deflate'))
     if (raw.length <= this.#inPlaceBytes) {
-      const options = { level: this.#level, finishFlush: constants.Z_SYNC_FLUSH }
-      return Promise.resolve(deflateRawSync(raw, options))
+      return Promise.resolve(deflateRawSync(raw, smallOptions(this.#level, raw.length)))
     }
     return new Promise((resolve, reject) => {
       this.#waiting.push({ raw, resolve, reject })
@@ -302,6 +308,17 @@ export class Deflater {
       this.#next()
     })
   }
+}
+
+/** What zlib keeps free at the end of its window (deflate.h, MIN_LOOKAHEAD). */
+const MIN_LOOKAHEAD_BYTES = 262
+const MIN_WINDOW_BITS = 9
+
+/** Window and output no larger than the input needs: half of the time of a small one went into clearing memory. */
+function smallOptions(level: number, rawBytes: number): ZlibOptions {
+  const windowBits = Math.max(MIN_WINDOW_BITS, Math.ceil(Math.log2(rawBytes + MIN_LOOKAHEAD_BYTES)))
+  const chunkSize = Math.max(constants.Z_MIN_CHUNK, rawBytes)
+  return { level, windowBits, chunkSize, finishFlush: constants.Z_SYNC_FLUSH }
 }
 
 type DeflateDone = (error: Error | null, segment: Buffer) => void
