@@ -66,6 +66,7 @@ export class SinkDrain {
   readonly #pending = new Set<Promise<void>>()
   #state: 'new' | 'running' | 'stopping' = 'new'
   #inTurn = false
+  #isTurnDue = false
   #cancelTimer: (() => void) | null = null
   #notedBatchBytes: number | null
   /** When each stream was last tried, for probes in turn. */
@@ -124,7 +125,7 @@ export class SinkDrain {
     this.#scheduler.add(stream)
     if (this.#state === 'running') {
       stream.start()
-      queue.onReady(() => this.turn())
+      queue.onReady(() => this.#turnSoon())
       this.turn()
     }
     return stream
@@ -134,7 +135,7 @@ export class SinkDrain {
     this.#state = 'running'
     this.#waits.start()
     for (const stream of this.streams) stream.start()
-    for (const queue of this.#o.queues) queue.onReady(() => this.turn())
+    for (const queue of this.#o.queues) queue.onReady(() => this.#turnSoon())
     this.#o.sink.onChange(() => this.#tryNow(false))
     this.turn()
   }
@@ -148,6 +149,16 @@ export class SinkDrain {
     } finally {
       this.#inTurn = false
     }
+  }
+
+  /** One commit makes many streams ready, and each turn looks at all of them: one turn for all. */
+  #turnSoon(): void {
+    if (this.#isTurnDue) return
+    this.#isTurnDue = true
+    queueMicrotask(() => {
+      this.#isTurnDue = false
+      this.turn()
+    })
   }
 
   /** True: a request began; another one may. */
