@@ -91,7 +91,9 @@ export const sinkSection = section('One sink, by name.', {
       max: 256 * 1024 * 1024,
     }),
   ).prefault('4MiB'),
-  linger: leaf(duration('How long a batch waits to be filled.', { min: 0, max: 3_600_000 })).prefault('200ms'),
+  linger: leaf(duration('How long a batch waits to be filled.', { min: 0, max: 3_600_000 })).prefault(
+    '200ms',
+  ),
   timeout: leaf(duration('From the request to the end of its answer.', { min: 100 })).prefault('30s'),
   maxRetryAfter: leaf(duration('Longest Retry-After that is obeyed.', { min: 0 })).prefault('1h'),
   recoveryJitter: leaf(
