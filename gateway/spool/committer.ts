@@ -33,6 +33,8 @@ export interface ClosedCommit {
 export interface CommitSource {
   /** Raw bytes that wait for the next commit. */
   readonly openBytes: number
+  /** What the next commit is worth, in raw bytes: those that wait for it, and those whose settling others wait for. */
+  readonly worthBytes: number
   /** Streams with something for the next commit. */
   readonly openStreams: number
   /** Retention and snapshots of this instant. Synchronous; may add ops. */
@@ -136,9 +138,9 @@ export class Committer {
 
   /** Bytes were added: begins at once if that filled the commit. */
   filled(): void {
-    const { openBytes, openStreams } = this.#source
-    if (openBytes < FULL_COMMIT_BYTES || this.#running || this.#immediate) return
-    if (openBytes >= this.#pace.sufficientBytes(openStreams)) this.#soon()
+    const { worthBytes, openStreams } = this.#source
+    if (worthBytes < FULL_COMMIT_BYTES || this.#running || this.#immediate) return
+    if (worthBytes >= this.#pace.sufficientBytes(openStreams)) this.#soon()
     else this.#watchGrowth()
   }
 
@@ -159,12 +161,12 @@ export class Committer {
 
   #schedule(): void {
     if (this.#running || this.#immediate || this.#stopped) return
-    const { openBytes, openStreams } = this.#source
-    const delayMs = this.#pace.delayMs(openBytes, openStreams, this.#monotonicMs())
+    const { worthBytes, openStreams } = this.#source
+    const delayMs = this.#pace.delayMs(worthBytes, openStreams, this.#monotonicMs())
     if (delayMs === 0 || this.#stopping) this.#soon()
     else {
       this.#arm(delayMs)
-      if (openBytes >= FULL_COMMIT_BYTES) this.#watchGrowth()
+      if (worthBytes >= FULL_COMMIT_BYTES) this.#watchGrowth()
     }
   }
 
@@ -172,10 +174,10 @@ export class Committer {
   #watchGrowth(): void {
     if (this.#growthTimer) return
     const ticket = this.#openTicket
-    const { openBytes } = this.#source
+    const { worthBytes } = this.#source
     const look = (): void => {
       this.#growthTimer = null
-      const isSame = ticket === this.#openTicket && openBytes === this.#source.openBytes
+      const isSame = ticket === this.#openTicket && worthBytes === this.#source.worthBytes
       if (isSame && !this.#immediate) {
         this.#pace.stalled(this.#monotonicMs())
         this.#begin()
@@ -224,7 +226,7 @@ export class Committer {
   async #commit(): Promise<void> {
     const began = this.#monotonicMs()
     this.#beganMs = began
-    this.#pace.begin(this.#source.openBytes, began)
+    this.#pace.begin(this.#source.worthBytes, began)
     // Closing may add ops itself (retention, index segments): they belong to this commit.
     const closed = this.#source.close()
     const ops = this.#ops

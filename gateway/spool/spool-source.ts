@@ -8,6 +8,7 @@ import type { ClosedCommit, CommitSource, Committer } from './committer.ts'
 import { type BlockName, keyOf } from './files/raw-scan.ts'
 import type { LeaseKeeper } from './lease-keeper.ts'
 import type { OpenedFolder } from './opened-folder.ts'
+import { MAX_WAITING_BYTES } from './pace.ts'
 import type { SpoolTime } from './spool-time.ts'
 import type { SpoolStats } from './stats.ts'
 import { blockKey, MAX_BLOCK_INDEX, stateKey } from './store/keys.ts'
@@ -38,6 +39,8 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
   leases: LeaseKeeper | null = null
   /** Raw bytes that wait for the next commit. */
   openBytes = 0
+  /** Raw bytes of the blocks that the next commit settles. */
+  #settledBytes = 0
   /** Raw bytes in the commit in flight. */
   inFlightBytes = 0
   /** Streams of the commit in flight. */
@@ -100,9 +103,19 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
     return this.#dirty.size
   }
 
+  /** The batch behind a large one waits for its commit: as much a reason to begin as so many new bytes. */
+  get worthBytes(): number {
+    return this.openBytes + (this.#settledBytes >= MAX_WAITING_BYTES ? this.#settledBytes : 0)
+  }
+
   /** Records were appended: kept as a plain number, because it is looked at with every message. */
   grew(bytes: number): void {
     this.openBytes += bytes
+  }
+
+  settled(rawBytes: number): void {
+    this.#settledBytes += rawBytes
+    this.#writer.filled()
   }
 
   add(op: Op): void {
@@ -233,6 +246,7 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
     this.#closing = closed
     this.inFlightBytes = closed.reduce((n, { stream }) => n + stream.inFlightRawBytes, 0)
     this.openBytes = 0
+    this.#settledBytes = 0
     const journals = this.#closeJournals(checkpoint)
     const { firstState, obsolete } = this.#obsoleteStates()
     const record = {

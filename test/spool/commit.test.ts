@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { FULL_COMMIT_BYTES, LARGE_COMMIT_BYTES } from '../../gateway/spool/pace.ts'
+import { FULL_COMMIT_BYTES, LARGE_COMMIT_BYTES, MAX_WAITING_BYTES } from '../../gateway/spool/pace.ts'
 import type { Spool } from '../../gateway/spool/spool.ts'
 import { pendingByCounters } from '../../gateway/spool/stream/counters.ts'
 import { heldStores } from '../support/held-store.ts'
@@ -193,6 +193,20 @@ describe('the pace of commits, with no budget for small ones and an interval of 
     const { spool, append } = await paced()
     const large = append(LARGE)
     expect(await hasBegun(spool, large)).toBe(true)
+    await spool.stop()
+  })
+
+  it('begins at once where it settles a large batch: the one behind it waits for that', async () => {
+    const { spool, append } = await paced()
+    await durable(spool, append((2 * MAX_WAITING_BYTES) / FULL_COMMIT_BYTES))
+    const queue = queueOf(spool)
+    const pinned = pinNext(queue, 100)
+    append(LARGE) // brings the pin along
+    const batch = await pinned
+    if (!batch) throw new Error('nothing pending')
+    const settled = settleAll(queue, batch)
+    expect(await hasBegun(spool, spool.appender.touch())).toBe(true)
+    await settled
     await spool.stop()
   })
 })

@@ -48,6 +48,8 @@ export interface OpenCommit {
   touch(stream: SpoolStream, lazy?: boolean): number
   /** Raw bytes were appended. */
   grew(bytes: number): void
+  /** A block of so many raw bytes was settled. */
+  settled(rawBytes: number): void
   read(key: Buffer): Promise<Buffer | undefined>
   /** A segment of its index is damaged: makes the index anew from the blocks (I7). */
   reindex(stream: SpoolStream): Promise<void>
@@ -332,6 +334,7 @@ export class SpoolStream {
         break
       }
       commit.add({ type: 'del', key: blockKey(meta.commit, state.id, meta.index) })
+      commit.settled(meta.rawBytes)
       this.pendingRawBytes -= meta.rawBytes
       this.storedBytes -= meta.storedBytes
       this.deletedBytes += meta.storedBytes
