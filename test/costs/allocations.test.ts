@@ -2,11 +2,9 @@
  * A guard of the hot path that noise cannot fool: what the functions that run for every reading allocate for it, from the
  * socket's bytes to the block. A closure, a promise or a string of the payload for each reading shows here at once.
  */
-import { once } from 'node:events'
-import { connect } from 'node:net'
 import { expect, it } from 'vitest'
 import { Broker } from '../../gateway/broker/broker.ts'
-import { connectFrame, deviceFrames } from '../bench/readings.ts'
+import { Device } from '../bench/device.ts'
 import { DEFAULTS } from '../broker/gate/harness.ts'
 import { allocationsOf } from '../support/allocations.ts'
 import { openSpool, temporaryFolder } from '../support/spool-fixture.ts'
@@ -33,39 +31,24 @@ const READINGS = 40_000
 /** Until the code is compiled for good it allocates more: iterators, numbers. */
 const WARM_UP_READINGS = 120_000
 const IN_FLIGHT = 800
-const PER_WRITE = 20
 
 /** Publishes at QoS 1 and resolves when everything is acknowledged. */
 async function publish(port: number, readings: number): Promise<void> {
-  const { clientId, frames, idAt } = deviceFrames(1, 1, 1, 1000)
-  const socket = connect({ port, host: '127.0.0.1', noDelay: true })
-  socket.write(connectFrame(clientId, true))
-  await once(socket, 'data')
-  let sent = 0
-  let ackedBytes = 0
-  const send = (): void => {
-    while (sent < readings && sent - ackedBytes / 4 + PER_WRITE <= IN_FLIGHT) {
-      const parts: Buffer[] = []
-      for (let i = 0; i < PER_WRITE; i++) {
-        const at = sent++ % frames.length
-        const frame = Buffer.from(frames[at] as Buffer)
-        frame.writeUInt16BE((sent % 65_535) + 1, idAt[at])
-        parts.push(frame)
-      }
-      socket.write(Buffer.concat(parts))
-    }
-  }
-  await new Promise<void>((resolve, reject) => {
-    socket.on('error', reject)
-    socket.on('close', () => reject(new Error('the gateway closed the connection')))
-    socket.on('data', (acks) => {
-      ackedBytes += acks.length
-      if (ackedBytes === readings * 4) resolve()
-      else send()
-    })
-    send()
+  let unsent = readings
+  let unacked = readings
+  let finish = (): void => undefined
+  const finished = new Promise<void>((resolve) => {
+    finish = resolve
   })
-  socket.destroy()
+  const device = new Device({ port, qos: 1, window: IN_FLIGHT, seed: 1, frames: 1000 }, 1, () => {
+    unacked -= 1
+    if (unacked === 0) finish()
+  })
+  device.onFree = () => {
+    unsent -= device.send(unsent)
+  }
+  await finished
+  device.end()
 }
 
 it('a reading allocates next to nothing', async () => {
