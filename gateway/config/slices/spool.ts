@@ -4,7 +4,8 @@ import { duration, integer, leaf, section, size } from '../fields.ts'
 export const spoolSlice = section('Commits and disk.', {
   commitInterval: leaf(
     duration(
-      'Pace of commits under a steady trickle; spares the flash. Bursts and load do not wait for it.',
+      'Pace of commits under a steady trickle, and the most that it adds to an ack; spares the flash. A burst, 128 KiB ' +
+        'for each stream, and devices that wait for their acks do not wait for it.',
       {
         min: 0,
         max: 60_000,
