@@ -159,9 +159,10 @@ describe('Deflater', () => {
 
   it('gives in place what it gives in the thread pool', async () => {
     const text = fc.integer({ min: 1, max: 200 }).map(ndjson)
-    const noise = fc.uint8Array({ minLength: 1, maxLength: 20_000 })
+    const noise = fc.uint8Array({ minLength: 1, maxLength: 34_000 })
+    const full = fc.constant(Buffer.alloc(32 * 1024, 'a reading'))
     await fc.assert(
-      fc.asyncProperty(fc.oneof(text, noise), async (raw) => {
+      fc.asyncProperty(fc.oneof(text, noise, full), async (raw) => {
         const inPlace = await deflater.deflate(raw)
         expect(inPlace.equals(await pool.deflate(raw))).toBe(true)
       }),
