@@ -4,8 +4,15 @@ import { createBrokerStats } from './broker/stats.ts'
 import type { Config } from './config/config.ts'
 import type { Drain } from './drain/drain.ts'
 import type { DeliveryStanding } from './drain/states.ts'
-import type { BrokerSnapshot, DeliverySnapshot, StatusSources, StreamSnapshot } from './observe/sources.ts'
+import type {
+  BrokerSnapshot,
+  DeliverySnapshot,
+  StatusSources,
+  StreamSnapshot,
+  UnroutedMessage,
+} from './observe/sources.ts'
 import { listenerUrl } from './shared/hosts.ts'
+import { nearestFilter } from './shared/nearest.ts'
 import type { HttpSink } from './sink/http/http-sink.ts'
 import type { Spool } from './spool/spool.ts'
 import { pendingByCounters } from './spool/stream/counters.ts'
@@ -48,7 +55,7 @@ export function statusSources(stages: () => RunningStages): StatusSources {
         .sort((a, b) => Number(a.orphaned) - Number(b.orphaned))
     },
     sinks: () => sinkSnapshots(stages()),
-    broker: () => brokerSnapshot(stages().broker),
+    broker: () => brokerSnapshot(stages()),
     spool: () => spoolSnapshot(stages()),
   }
 }
@@ -127,7 +134,7 @@ function bareUrl(text: string): string {
 }
 
 /** `broker` is null while the gateway starts. */
-function brokerSnapshot(broker: Broker | null): BrokerSnapshot {
+function brokerSnapshot({ broker, config }: RunningStages): BrokerSnapshot {
   const stats = broker?.stats ?? NO_BROKER
   const sockets = broker?.listenerStats
   const logins = broker?.authenticationStats
@@ -160,6 +167,7 @@ function brokerSnapshot(broker: Broker | null): BrokerSnapshot {
     qos0Refused: stats.qos0Refused,
     willsPublished: stats.willsPublished,
     unrouted: stats.unrouted,
+    lastUnrouted: lastUnrouted(stats.lastUnrouted, config.streams),
     waitingMessages: stats.waitingMessages,
     unackedMessages: stats.unackedMessages,
     unackedBytes: stats.unackedBytes,
@@ -175,6 +183,23 @@ function brokerSnapshot(broker: Broker | null): BrokerSnapshot {
     retainedBytes: kept?.retainedBytes ?? 0,
     retainedRefused: kept?.retainedRefused ?? 0,
     ackSeconds: stats.ackSeconds,
+  }
+}
+
+function lastUnrouted(
+  { topic, clientId }: { readonly topic: string; readonly clientId: string },
+  streams: Config['streams'],
+): UnroutedMessage | null {
+  if (topic === '') return null
+  const filter = nearestFilter(
+    topic,
+    Object.values(streams).flatMap((stream) => stream.topics),
+  )
+  const owner = Object.entries(streams).find(([, { topics }]) => filter !== null && topics.includes(filter))
+  return {
+    topic,
+    clientId,
+    nearest: filter === null || owner === undefined ? null : { filter, stream: owner[0] },
   }
 }
 

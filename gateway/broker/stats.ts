@@ -30,6 +30,8 @@ export interface BrokerStats {
   qos0Refused: number
   /** I9: messages that no stream and no local subscription took. */
   readonly unrouted: { accepted: number; refused: number }
+  /** The last of those; empty: none yet. */
+  readonly lastUnrouted: { topic: string; clientId: string }
   /** Messages that wait for room in a stream (I6), their bytes, and how many of them per stream name. */
   waitingMessages: number
   waitingBytes: number
@@ -62,6 +64,7 @@ export function createBrokerStats(): BrokerStats {
     duplicates: 0,
     qos0Refused: 0,
     unrouted: { accepted: 0, refused: 0 },
+    lastUnrouted: { topic: '', clientId: '' },
     waitingMessages: 0,
     waitingBytes: 0,
     waitingByStream: new Map(),

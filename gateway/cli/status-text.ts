@@ -83,11 +83,33 @@ function brokerText({ broker }: Status): string {
 /** Everything that somebody should do something about; null: nothing. */
 function attentionText(status: Status): string | null {
   const lines = [
+    ...troubleOfTopics(status),
     ...status.spool.damage.map((text) => `damage: ${plainLine(text)}`),
     ...status.sinks.flatMap((sink) => troubleOfSink(sink)),
     ...status.streams.flatMap((stream) => troubleOfStream(stream)),
   ]
   return lines.length === 0 ? null : lines.map((line) => `! ${line}`).join('\n')
+}
+
+/** Readings that were acknowledged and lie nowhere (I9): most often a mistyped filter or topic. */
+function troubleOfTopics({ broker }: Status): string[] {
+  if (broker === null) return []
+  const { unrouted, lastUnrouted: last } = broker
+  const lines: string[] = []
+  if (unrouted.accepted > 0)
+    lines.push(
+      `no stream takes the topics of ${count(unrouted.accepted)} messages: acknowledged and not kept`,
+    )
+  if (unrouted.refused > 0)
+    lines.push(
+      `no stream takes the topics of ${count(unrouted.refused)} messages: their connections were closed`,
+    )
+  if (lines.length === 0 || !last) return lines
+  const near =
+    last.nearest === null
+      ? ''
+      : `; nearest filter: ${plainLine(last.nearest.filter)} of stream ${last.nearest.stream}`
+  return [`${lines.join('; ')}; the last: ${plainLine(last.topic)} of ${plainLine(last.clientId)}${near}`]
 }
 
 function troubleOfSink(sink: SinkStatus): string[] {

@@ -3,9 +3,9 @@
  * what. Pure. Errors stop the start; warnings are shown and logged.
  */
 import { isLoopback } from '../shared/hosts.ts'
+import { nearest } from '../shared/nearest.ts'
 import type { AuthConfig, Config, HttpSinkConfig, ListenerConfig, StreamConfig } from './config.ts'
 import { NAME_PATTERN, NAME_WORDS, nameFix } from './fields.ts'
-import { nearest } from './nearest.ts'
 import type { Problem } from './problems.ts'
 import { showValue } from './problems.ts'
 import { formatSize } from './units.ts'

@@ -8,7 +8,7 @@
  */
 import { parseDocument } from 'yaml'
 import type { z } from 'zod'
-import { nearest } from './nearest.ts'
+import { nearest } from '../shared/nearest.ts'
 import type { Origin, Problem } from './problems.ts'
 import { childOf, isMap, keyPath, type Node, nodeOf, type Path } from './walk.ts'
 

@@ -5,8 +5,8 @@
  * a secret or a path. The loader reads it to resolve paths, the printer to write units and to hide secrets.
  */
 import { z } from 'zod'
+import { nearest } from '../shared/nearest.ts'
 import type { Secret } from './config.ts'
-import { nearest } from './nearest.ts'
 import { formatDuration, formatSize, type Parsed, parseDuration, parseSize } from './units.ts'
 
 /** One name for queues, sinks and gateways; part of ids and of HTTP header values (ingest contract). */

@@ -1,6 +1,6 @@
 /** Turns what zod found into problems that a person can mend. */
 import type { z } from 'zod'
-import { nearest } from './nearest.ts'
+import { nearest } from '../shared/nearest.ts'
 import { hideUrl, type Origin, type Problem, showKind, showValue } from './problems.ts'
 import { childOf, isMap, keyPath, type Node, nodeAt, nodeOf, type Path } from './walk.ts'
 

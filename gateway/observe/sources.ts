@@ -177,6 +177,8 @@ export interface BrokerSnapshot {
   readonly willsPublished: number
   /** Messages that no stream and no local subscription took (I9). */
   readonly unrouted: { readonly accepted: number; readonly refused: number }
+  /** The last of those; null: none since this start. */
+  readonly lastUnrouted: UnroutedMessage | null
   /** Messages whose verdict is not final: they wait for room in a stream. */
   readonly waitingMessages: number
   readonly unackedMessages: number
@@ -194,6 +196,13 @@ export interface BrokerSnapshot {
   readonly retainedRefused: number
   /** From the arrival of a QoS 1 or 2 PUBLISH to its ack on the wire. */
   readonly ackSeconds: HistogramSnapshot
+}
+
+export interface UnroutedMessage {
+  readonly topic: string
+  readonly clientId: string
+  /** The filter that the topic misses by least, and its stream; null: none is close. */
+  readonly nearest: { readonly filter: string; readonly stream: string } | null
 }
 
 /** `credentials`: wrong, or none where some are needed; `busy`, `damped`: not judged, to be tried again later. */

@@ -84,6 +84,11 @@ export function broker(more: Partial<BrokerSnapshot> = {}): BrokerSnapshot {
     qos0Refused: 20,
     willsPublished: 21,
     unrouted: { accepted: 5, refused: 6 },
+    lastUnrouted: {
+      topic: 'plnt/press-7/temp',
+      clientId: 'press-7',
+      nearest: { filter: 'plant/+/+', stream: 'telemetry' },
+    },
     waitingMessages: 7,
     unackedMessages: 8,
     unackedBytes: 900,

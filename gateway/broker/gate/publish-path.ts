@@ -381,6 +381,8 @@ export class PublishPath {
     if (policy === 'accept') stats.unrouted.accepted += 1
     else stats.unrouted.refused += 1
     const { clientId } = this.#host
+    stats.lastUnrouted.topic = topic
+    stats.lastUnrouted.clientId = clientId
     const suppressed = damper.pass(`unrouted ${clientId}`)
     if (suppressed !== null) {
       emit({ type: 'broker.message-unrouted', clientId, topic, policy, suppressed })

@@ -176,6 +176,7 @@ test('I9: unrouted messages are acknowledged, counted and told; or refused by co
   client.send(...[1, 2, 3].map((id) => packet.publish('nowhere', 'x', { qos: 1, id })))
   expect(await client.acks(3)).toEqual([1, 2, 3])
   expect(accepting.broker.stats.unrouted).toEqual({ accepted: 3, refused: 0 })
+  expect(accepting.broker.stats.lastUnrouted).toEqual({ topic: 'nowhere', clientId: 'd' })
   expect(accepting.eventsOf('broker.message-unrouted')).toMatchObject([
     { topic: 'nowhere', policy: 'accept' },
   ])
