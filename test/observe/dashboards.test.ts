@@ -29,10 +29,19 @@ interface Panel {
   readonly description?: string
   readonly datasource?: { readonly type: string; readonly uid: string }
   readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number }
+  readonly fieldConfig?: {
+    readonly defaults: {
+      readonly noValue?: string
+      readonly thresholds?: {
+        readonly steps: readonly { readonly color: string; readonly value: number | null }[]
+      }
+    }
+  }
   readonly targets?: readonly {
     readonly expr: string
     readonly legendFormat: string
     readonly refId: string
+    readonly instant?: boolean
   }[]
 }
 
@@ -166,7 +175,28 @@ describe.each(dashboards)('dashboard $title', (dashboard) => {
     }
   })
 
-  test('says in its first row whether messages are taken, sinks are well, how old the backlog is, and what disk is left', () => {
+  test('a tile asks for this moment, and is red and says so when there is nothing to show', () => {
+    const tiles = panels.filter(({ type }) => type === 'stat')
+    expect(tiles.length).toBeGreaterThan(10)
+    for (const { title, targets, fieldConfig } of tiles) {
+      // The last value of a range would show a gateway that is gone as it was.
+      expect(
+        targets?.map(({ instant }) => instant),
+        title,
+      ).toEqual([true])
+      expect(fieldConfig?.defaults.noValue, title).toMatch(/^(unknown|NOT SCRAPED)$/)
+      expect(fieldConfig?.defaults.thresholds?.steps[0], title).toEqual({ color: 'red', value: null })
+    }
+  })
+
+  test('a panel that shows only what is not zero says "none" instead of "No data"', () => {
+    const filtered = panels.filter(({ targets }) => targets?.every(({ expr }) => expr.endsWith(' > 0')))
+    expect(filtered.length).toBeGreaterThan(3)
+    for (const { title, fieldConfig } of filtered)
+      expect(fieldConfig?.defaults.noValue, title).toMatch(/^none/)
+  })
+
+  test('says in its first row whether gateways answer, messages are taken, sinks are well, how old the backlog is, and what disk is left', () => {
     const top = panels
       .filter(({ gridPos }) => gridPos.y === 1)
       .flatMap((panel) => (panel.targets ?? []).map(({ expr }) => expr))
@@ -176,6 +206,7 @@ describe.each(dashboards)('dashboard $title', (dashboard) => {
       'sink_state',
       'oldest_age_seconds',
       'free_bytes',
+      'up{job="sluice"',
     ])
       expect(
         top.some((expr) => expr.includes(metric)),
@@ -214,10 +245,10 @@ describe('alert rules', () => {
       expect(['critical', 'warning']).toContain(rule.labels.severity)
       expect(rule.annotations.summary.length).toBeGreaterThan(10)
       expect(rule.annotations.description.length).toBeGreaterThan(40)
-      expect(rule.annotations.runbook).toBe(`README.md#${rule.alert.toLowerCase()}`)
+      expect(rule.annotations.runbook).toBe(`README.md of Sluice, section Alerts, ${rule.alert}`)
       const labels = usage(rule.expr).selectors.flatMap(({ labels: each }) => each)
       for (const [, label = ''] of rule.annotations.summary.matchAll(/\$labels\.(\w+)/g))
-        expect([...labels, 'instance', 'stream', 'sink', 'reason']).toContain(label)
+        expect([...labels, 'instance', 'stream', 'sink', 'reason', 'outcome']).toContain(label)
     },
   )
 })
@@ -241,6 +272,62 @@ testWithTool('promtool', 'each alert fires on what it is for and is quiet otherw
   const tested = readFileSync(file, 'utf8')
   for (const { alert } of rules) expect(tested, `${alert} has no unit test`).toContain(alert)
 })
+
+/** Two gateways in good order, of which `b` is gone from the tenth minute on, as Prometheus sees it. */
+const TWO_GATEWAYS = ['a', 'b'].flatMap((instance) => {
+  const gone = instance === 'b'
+  const of = (name: string, labels: string, value: number) => ({
+    series: `${name}{instance="${instance}"${labels}}`,
+    values: gone ? `${value}x9 stale` : `${value}x20`,
+  })
+  return [
+    { series: `up{job="sluice",instance="${instance}"}`, values: gone ? '1x9 0x10' : '1x20' },
+    of('sluice_gateway_accepting', '', 1),
+    ...['ok', 'recovering', 'read-only', 'storage-failed', 'closed'].map((state) =>
+      of('sluice_spool_state', `,state="${state}"`, state === 'ok' ? 1 : 0),
+    ),
+    ...['ok', 'retrying', 'held'].flatMap((state) => [
+      of('sluice_sink_state', `,sink="cloud",state="${state}"`, state === 'ok' ? 1 : 0),
+      of('sluice_drain_stream_state', `,stream="s",sink="cloud",state="${state}"`, state === 'ok' ? 1 : 0),
+    ]),
+  ]
+})
+
+testWithTool(
+  'promtool',
+  'the state tiles show a gateway that is down, whether it is one of two or alone',
+  () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sluice-tiles-'))
+    const tiles = dashboards.flatMap(({ panels }) => panels).filter(({ type }) => type === 'stat')
+    const tile = (title: string, instances: string): string => {
+      const expr = tiles.find((panel) => panel.title === title)?.targets?.[0]?.expr
+      if (expr === undefined) throw new Error(`no tile ${title}`)
+      return withoutVariables(expr.replaceAll('$instance', instances))
+    }
+    // In good order, and with one that is down.
+    const expected = { Gateways: [0, 1], Accepting: [1, 0], Spool: [0, 5], Sinks: [0, 3], Streams: [0, 3] }
+    const cases = Object.entries(expected).flatMap(([title, [well, down]]) =>
+      ['.*', 'b'].flatMap((instances) =>
+        [
+          ['8m', well],
+          ['15m', down],
+        ].map(([eval_time, value]) => ({
+          expr: `sum(${tile(title, instances)})`,
+          eval_time,
+          exp_samples: [{ labels: '{}', value }],
+        })),
+      ),
+    )
+    try {
+      const file = join(folder, 'tiles.yml')
+      const tests = [{ interval: '1m', input_series: TWO_GATEWAYS, promql_expr_test: cases }]
+      writeFileSync(file, JSON.stringify({ rule_files: [], evaluation_interval: '1m', tests }))
+      expect(promtool('test', 'rules', file)).toContain('SUCCESS')
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  },
+)
 
 testWithTool('promtool', 'every dashboard query is an expression that Prometheus parses', () => {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-queries-'))

@@ -8,12 +8,16 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { HistogramDefinition, HistogramSample, Look, PlainDefinition } from './definition.ts'
 import { METRICS } from './table.ts'
 
+/** Of prom-client's: gauges that pose as counters, sums of the metrics of the same name without `_total`. */
+const MISNAMED = ['active_handles_total', 'active_requests_total', 'active_resources_total']
+
 export class Metrics {
   readonly #registry = new Registry()
   readonly #updates: ((look: Look) => void)[] = []
 
   constructor() {
     collectDefaultMetrics({ register: this.#registry, prefix: 'sluice_' })
+    for (const name of MISNAMED) this.#registry.removeSingleMetric(`sluice_nodejs_${name}`)
     for (const definition of METRICS) {
       this.#updates.push(
         definition.type === 'histogram'

@@ -156,11 +156,14 @@ export const STREAM_METRICS: readonly MetricDefinition[] = [
   {
     type: 'gauge',
     name: 'sluice_drain_stream_state',
-    help: '1 for the state of delivery that the stream is in, 0 for the others. held: an alarm, nothing is lost (I8).',
-    labels: ['stream', 'state'],
+    help: '1 for the state of delivery that the stream is in, 0 for the others. held: an alarm, nothing is lost (I8). sink is empty for an orphaned stream that no sink was named for.',
+    labels: ['stream', 'sink', 'state'],
     read: ({ streams }) =>
       streams.flatMap((stream) =>
-        oneOf('state', DELIVERY_STATES, stream.delivery.state, { stream: stream.name }),
+        oneOf('state', DELIVERY_STATES, stream.delivery.state, {
+          stream: stream.name,
+          sink: stream.sink ?? '',
+        }),
       ),
   },
 ]
