@@ -1,4 +1,5 @@
 /** The admin server over real sockets: what it serves, to whom, and what it survives. */
+import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { request as httpRequest } from 'node:http'
@@ -12,7 +13,7 @@ import { MAX_BODY_BYTES, MAX_CONNECTIONS } from '../../gateway/observe/admin/ser
 import { Observer } from '../../gateway/observe/observer.ts'
 import { broker, type FakeState, fakeSources, sink, spool } from './fake-sources.ts'
 
-const OPEN = ['/metrics', '/livez', '/readyz']
+const OPEN = ['/', '/metrics', '/livez', '/readyz']
 
 interface Call {
   readonly what: string
@@ -228,7 +229,7 @@ describe('on loopback without a token', () => {
   })
 
   test('unknown paths and methods are told so', async () => {
-    for (const path of ['/', '/api', '/api/', '/api/status/', '/..%2f', '//metrics', '/api/sinks/%00/retry'])
+    for (const path of ['/api', '/api/', '/api/status/', '/..%2f', '//metrics', '/api/sinks/%00/retry'])
       expect((await ask(path)).status).toBe(404)
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']) {
       const answer = await ask('/metrics', { method })
@@ -241,6 +242,41 @@ describe('on loopback without a token', () => {
 
 describe('a browser on the same machine', () => {
   beforeEach(() => start())
+
+  test('finds a page that says how it stands and where to look, without a script or anything from elsewhere', async () => {
+    const page = await ask('/')
+    expect(page.headers['content-type']).toBe('text/html; charset=utf-8')
+    const style = /<style>([^]*?)<\/style>/.exec(page.text)?.[1] ?? ''
+    const hash = createHash('sha256').update(style).digest('base64')
+    expect(page.headers['content-security-policy']).toBe(
+      `default-src 'none'; style-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+    )
+    expect(page.text).not.toMatch(/<script|(?:src|href)="?(?:https?:)?\/\/|url\(/)
+    for (const [, path = ''] of page.text.matchAll(/href="([^"]+)"/g))
+      expect((await ask(path)).status, path).toBe(200)
+    expect(page.text).toMatch(/It takes messages, 50 devices connected/)
+    expect(page.text).toContain('<td>telemetry</td>')
+  })
+
+  test('sees there why messages are not taken, and nothing that a token protects', async () => {
+    state.broker = broker({ accepting: false })
+    state.sinks = [sink({ delivery: { state: 'held', sinceMs: 1, why: 'HTTP 401 <b>', nextTryAtMs: null } })]
+    const { text } = await ask('/')
+    expect(text).toContain(
+      'It takes no messages: the broker does not accept messages: it is starting or stopping',
+    )
+    expect(text).toContain('<td class="not">held</td>')
+    expect(text).not.toContain('401')
+    // The last unrouted message's, which status has.
+    expect(text).not.toContain('press-7')
+  })
+
+  test('may ask for an icon: neither that nor the page is worth a line in the log', async () => {
+    const before = log.length
+    expect((await ask('/favicon.ico')).status).toBe(200)
+    expect((await ask('/')).status).toBe(200)
+    expect(log).toHaveLength(before)
+  })
 
   test.each([
     'evil.example',

@@ -5,10 +5,13 @@ export const HOST_WORDS = 'a host name or an IP address'
 
 export const adminSlice = section('The admin server.', {
   host: leaf(
-    text('Address to listen on. Other than loopback and without a token: /metrics, /livez, /readyz only.', {
-      wanted: HOST_WORDS,
-      check: hostFix,
-    }),
+    text(
+      'Address to listen on. Other than loopback and without a token: /, /metrics, /livez, /readyz only.',
+      {
+        wanted: HOST_WORDS,
+        check: hostFix,
+      },
+    ),
   ).prefault('127.0.0.1'),
   port: leaf(integer('Port to listen on; 0: a free one.', { min: 0, max: 65_535 })).prefault(9464),
   token: nullable(

@@ -1,7 +1,7 @@
 /**
  * Who may ask the admin server for what: a pure decision over one request's head.
  *
- * - Another address than loopback without a token serves the three open paths and nothing else.
+ * - Another address than loopback without a token serves the open paths and nothing else.
  * - With a token, everything under /api needs it, on loopback too.
  * - Loopback alone is no protection from a browser on the same machine: a page can point a name of its own at 127.0.0.1
  *   (DNS rebinding) or post a form across sites. So on loopback the Host must be a loopback name, cross-site requests
@@ -12,7 +12,7 @@ import { isLoopback } from '../../shared/hosts.ts'
 import { AdminError } from './actions.ts'
 
 /** Served without a token on every address: they say nothing that a device or reading could be known by. */
-export const OPEN_PATHS: ReadonlySet<string> = new Set(['/metrics', '/livez', '/readyz'])
+export const OPEN_PATHS: ReadonlySet<string> = new Set(['/', '/favicon.ico', '/metrics', '/livez', '/readyz'])
 
 export interface GuardPolicy {
   /** `admin.host`. */
@@ -37,7 +37,7 @@ export function guard(request: RequestHead, policy: GuardPolicy): void {
   else if (!loopback) {
     throw new AdminError(
       'ADMIN_TOKEN_REQUIRED',
-      `the admin server listens on ${policy.host} without a token and serves only ${[...OPEN_PATHS].join(', ')}; set admin.token, or listen on 127.0.0.1`,
+      `the admin server listens on ${policy.host} without a token and serves only /, /metrics, /livez and /readyz; set admin.token, or listen on 127.0.0.1`,
     )
   }
   if (request.method === 'POST') checkContentType(header(request, 'content-type'))

@@ -29,6 +29,8 @@ export interface AdminAnswer {
   readonly status: number
   readonly contentType: string
   readonly body: string
+  /** Content-Security-Policy. @default nothing at all */
+  readonly policy?: string
 }
 
 const MAX_IDS = 1_000
@@ -57,6 +59,13 @@ export function createRoutes(
   actions: AdminActions,
 ): (request: AdminRequest) => Promise<AdminAnswer> {
   const routes: readonly Route[] = [
+    { method: 'GET', path: /^\/$/, handle: async () => pageAnswer(views) },
+    // A browser asks for it wherever it looks.
+    {
+      method: 'GET',
+      path: /^\/favicon\.ico$/,
+      handle: async () => ({ status: 200, contentType: 'image/x-icon', body: '' }),
+    },
     { method: 'GET', path: /^\/metrics$/, handle: async () => metricsAnswer(await views.metrics()) },
     { method: 'GET', path: /^\/livez$/, handle: async () => healthAnswer(views.live()) },
     { method: 'GET', path: /^\/readyz$/, handle: async () => healthAnswer(views.ready()) },
@@ -160,6 +169,13 @@ function knownStream(stream: string, views: AdminViews): string {
 
 function metricsAnswer({ contentType, text }: { contentType: string; text: string }): AdminAnswer {
   return { status: 200, contentType, body: text }
+}
+
+async function pageAnswer(views: AdminViews): Promise<AdminAnswer> {
+  // With the first look: a start loads nothing that no device waits for.
+  const { PAGE_POLICY, pageHtml } = await import('./page.ts')
+  const body = pageHtml(views.status(), views.ready())
+  return { status: 200, contentType: 'text/html; charset=utf-8', body, policy: PAGE_POLICY }
 }
 
 function healthAnswer({ ok, reasons }: Health): AdminAnswer {

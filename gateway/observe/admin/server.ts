@@ -22,6 +22,8 @@ const IDLE_TIMEOUT_MS = 30_000
 /** How long requests in progress may take to end at a stop. */
 const STOP_GRACE_MS = 1_000
 
+const NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
+
 export type AdminOutcome = 'ok' | 'refused' | 'failed'
 
 export interface AdminServerOptions {
@@ -145,14 +147,18 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   }
 }
 
-function send(response: ServerResponse, { status, contentType, body }: AdminAnswer, method: string): void {
+function send(
+  response: ServerResponse,
+  { status, contentType, body, policy = NO_CONTENT }: AdminAnswer,
+  method: string,
+): void {
   if (response.destroyed || response.headersSent) return
   response.writeHead(status, {
     'Content-Type': contentType,
     'Content-Length': Buffer.byteLength(body),
     'Cache-Control': 'no-store',
     'X-Content-Type-Options': 'nosniff',
-    'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+    'Content-Security-Policy': policy,
   })
   response.end(method === 'HEAD' ? undefined : body)
 }
