@@ -12,7 +12,8 @@ import { Drain } from './drain/drain.ts'
 import { Observer } from './observe/observer.ts'
 import { createHttpSink, type HttpSink } from './sink/http/http-sink.ts'
 import { REOPEN_INTERVAL_MS } from './spool/committer.ts'
-import { describeError, folderBytes, isFull, isIoError } from './spool/files/folder.ts'
+import { describeError, isPassing } from './spool/files/disk-errors.ts'
+import { folderBytes } from './spool/files/folder.ts'
 import { Spool, type SpoolOptions } from './spool/spool.ts'
 import { type RunningStages, statusSources } from './status-sources.ts'
 import { streamAdmin } from './stream-admin.ts'
@@ -40,7 +41,7 @@ export async function startGateway(config: Config, options: StartOptions = {}): 
   const { emit } = observer
   const undo: Array<() => Promise<unknown>> = [() => observer.stop()]
   try {
-    const spool = await openWhenTheDiskWorks(emit, {
+    const spool = await openWhenPossible(emit, {
       dataDir: config.gateway.dataDir,
       gatewayId: config.gateway.id,
       hostName: hostname(),
@@ -123,15 +124,16 @@ export async function startGateway(config: Config, options: StartOptions = {}): 
 }
 
 /**
- * LevelDB does not open on a full disk, or on one that fails to write, and after an outage of power nobody may be there
- * to start the gateway again: it waits (I6). What is wrong with the folder otherwise is an error.
+ * A disk that is full or fails, or a machine that is out of descriptors or memory, may be well again later, and nobody may
+ * be there to start the gateway then: it waits (I6), and leaves every byte where it is. What waiting cannot change
+ * (rights, a folder that is in use, a file system without locks) is an error.
  */
-async function openWhenTheDiskWorks(emit: Observer['emit'], options: SpoolOptions): Promise<Spool> {
+async function openWhenPossible(emit: Observer['emit'], options: SpoolOptions): Promise<Spool> {
   for (;;) {
     try {
       return await Spool.open(options)
     } catch (error) {
-      if (!isFull(error) && !isIoError(error)) throw error
+      if (!isPassing(error)) throw error
       emit({ type: 'spool.storage-failed', detail: describeError(error), retryMs: REOPEN_INTERVAL_MS })
       await sleep(REOPEN_INTERVAL_MS)
     }

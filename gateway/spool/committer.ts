@@ -8,7 +8,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EmitSpoolEvent } from './events.ts'
-import { describeError } from './files/folder.ts'
+import { describeError, systemErrorOf } from './files/disk-errors.ts'
 import { FULL_COMMIT_BYTES, Pace, STALL_MS } from './pace.ts'
 import type { SpoolStats } from './stats.ts'
 import type { Op, Store } from './store/store.ts'
@@ -291,8 +291,7 @@ export class Committer {
 }
 
 function codeOf(error: unknown): string {
-  const text = String(error instanceof Error && error.cause ? error.cause : error)
-  if (/no space left|ENOSPC/i.test(text)) return 'ENOSPC'
-  if (/input\/output error|EIO/i.test(text)) return 'EIO'
+  const code = systemErrorOf(error)
+  if (code !== null) return code
   return error instanceof Error && 'code' in error ? String(error.code) : 'UNKNOWN'
 }

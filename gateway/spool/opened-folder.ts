@@ -13,14 +13,9 @@ import { lineAt, seqOfLine } from './codec/record.ts'
 import type { DiskGuard } from './disk-guard.ts'
 import type { EmitSpoolEvent } from './events.ts'
 import { Ballast } from './files/ballast.ts'
-import {
-  describeError,
-  isFull,
-  isIoError,
-  isNoSpace,
-  makeDurableFolder,
-  proveWritable,
-} from './files/folder.ts'
+import { describeError, isDamage, isFull, judgeDiskError } from './files/disk-errors.ts'
+import { makeDurableFolder } from './files/folder.ts'
+import { FolderInUseError, FolderUnusableError, NoLocksError } from './files/folder-errors.ts'
 import { SeqLease } from './files/lease.ts'
 import {
   clearClean,
@@ -35,11 +30,11 @@ import {
   salvageDatabase,
   wasClean,
 } from './files/opening.ts'
-import { OWNER_FILE, takeOwnership } from './files/owner.ts'
+import { OWNER_FILE, type Ownership, type TakeOwnership, takeOwnership } from './files/owner.ts'
 import { type BlockName, RawScan } from './files/raw-scan.ts'
 import { makeRepairable } from './files/repairable.ts'
 import { PatientReads } from './store/patient-reads.ts'
-import { isDamage, type Op, type OpenStore, repairStore, type Store } from './store/store.ts'
+import { type Op, type OpenStore, repairStore, type Store } from './store/store.ts'
 import { rebuildState } from './stream/rebuild.ts'
 import { lastCommitNumber, MAX_COMMIT, type RecoveredState, recoverState } from './stream/recovery.ts'
 
@@ -245,30 +240,67 @@ export class OpenedFolder {
   }
 }
 
-export async function openFolder(
-  dataDir: string,
-  openStore: OpenStore,
-  emit: EmitSpoolEvent,
-  nowMs: () => number,
-  ballastBytes: number = BALLAST_BYTES,
-): Promise<OpenedFolder> {
-  await makeDurableFolder(dataDir)
-  const moved = await clearWay(dataDir, OWN_NAMES)
-  const owner = await takeOwnership(dataDir)
+export interface FolderOptions {
+  readonly dataDir: string
+  readonly openStore: OpenStore
+  readonly emit: EmitSpoolEvent
+  readonly nowMs: () => number
+  readonly ballastBytes?: number | undefined
+  readonly takeOwnership?: TakeOwnership | undefined
+}
+
+/** Rejects with a typed error where the folder cannot be used; what may pass is thrown as it is. */
+export async function openFolder(options: FolderOptions): Promise<OpenedFolder> {
+  const { dataDir } = options
   try {
-    const ballast = await Ballast.open(join(dataDir, 'ballast'), ballastBytes)
-    return await openOwned(dataDir, openStore, emit, nowMs, ballast, moved, () => owner.release())
+    await makeDurableFolder(dataDir)
+    const owner = await takeFolder(options)
+    try {
+      const moved = await clearWay(dataDir, OWN_NAMES)
+      const ballast = await Ballast.open(join(dataDir, 'ballast'), options.ballastBytes ?? BALLAST_BYTES)
+      return await openOwned(dataDir, options, ballast, moved, () => owner.release())
+    } catch (error) {
+      await owner.release()
+      throw error
+    }
   } catch (error) {
-    await owner.release()
-    throw error
+    throw inWords(dataDir, error)
+  }
+}
+
+/** Even the lock wants a little room. */
+async function takeFolder({
+  dataDir,
+  ballastBytes = BALLAST_BYTES,
+  takeOwnership: take = takeOwnership,
+}: FolderOptions): Promise<Ownership> {
+  try {
+    return await take(dataDir)
+  } catch (error) {
+    // Nobody holds the lock: that would have been the answer.
+    if (!isFull(error)) throw error
+    await (await Ballast.open(join(dataDir, 'ballast'), ballastBytes)).drop()
+    return await take(dataDir)
+  }
+}
+
+function inWords(dataDir: string, error: unknown): unknown {
+  if (error instanceof FolderInUseError || error instanceof NoLocksError) return error
+  switch (judgeDiskError(error)) {
+    case 'held':
+      return new FolderInUseError(dataDir, null, false)
+    case 'no-locks':
+      return new NoLocksError(dataDir, error)
+    case 'refused':
+      return new FolderUnusableError(dataDir, error)
+    default:
+      return error
   }
 }
 
 async function openOwned(
   dataDir: string,
-  openStore: OpenStore,
-  emit: EmitSpoolEvent,
-  nowMs: () => number,
+  { openStore, emit, nowMs }: FolderOptions,
   ballast: Ballast,
   moved: readonly string[],
   release: () => Promise<void>,
@@ -279,7 +311,7 @@ async function openOwned(
   const aside = join(dataDir, 'aside')
   const prepare = (): Promise<OpeningPlan> => prepareOpening(dbDir, aside, { afterCleanStop: clean })
   const plan = await prepare().catch(async (error: unknown) => {
-    if (!isNoSpace(error)) throw error
+    if (!isFull(error)) throw error
     await ballast.drop()
     return await prepare()
   })
@@ -298,9 +330,8 @@ async function openOwned(
       return await open()
     })
   } catch (error) {
-    // Nothing is damaged, and a repair without room, or on a disk that takes no writes, would make it so.
-    if (isFull(error)) throw error
-    if (isIoError(error)) await proveWritable(dataDir)
+    // Nothing is damaged: a repair, without room or without locks for instance, would make it so.
+    if (!isDamage(error)) throw error
     ;({ store } = await openDamaged(dbDir, openStore, error, damage, nowMs))
   }
   try {
@@ -403,7 +434,7 @@ async function openLease(path: string, ballast: Ballast, damage: string[]): Prom
   try {
     return await SeqLease.open(path)
   } catch (error) {
-    if (isNoSpace(error)) await ballast.drop()
+    if (isFull(error)) await ballast.drop()
     else {
       damage.push(`the seq lease cannot be read (${describeError(error)})`)
       await rename(path, `${path}.stray-${Date.now()}`)
@@ -485,8 +516,7 @@ async function openDamaged(
     await repairFolder(dbDir)
     return { store: await openStore(dbDir, { create: false }) }
   } catch (again) {
-    if (isFull(again)) throw again
-    if (isIoError(again)) await proveWritable(dirname(dbDir))
+    if (!isDamage(again)) throw again
     const moved = `${dbDir}.damaged-${nowMs()}`
     damage.push(
       `repair failed (${describeError(again)}): the store was moved to ${moved}, a new one was begun`,

@@ -33,6 +33,7 @@ import { Committer } from './committer.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { DiskGuard } from './disk-guard.ts'
 import type { EmitSpoolEvent } from './events.ts'
+import type { TakeOwnership } from './files/owner.ts'
 import { applyLease, chooseIdentity, mintSpoolId } from './identity.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
 import { openNotes } from './notes.ts'
@@ -76,6 +77,8 @@ export interface SpoolOptions {
   /** New records start under a fresh spool id (a data folder restored from a backup). */
   readonly newSpoolId?: boolean
   readonly openStore?: OpenStore
+  /** For tests that end a gateway without ending their process, which would hold the lock. */
+  readonly takeOwnership?: TakeOwnership
   /** Room kept for a full disk; tests that open many spools want less. */
   readonly ballastBytes?: number
   /** How far seqs are leased ahead; what a kill leaves of it becomes a gap. Tests that look at every seq want less. */
@@ -114,13 +117,14 @@ export class Spool {
   static async open(options: SpoolOptions): Promise<Spool> {
     const began = performance.now()
     const nowMs = options.nowMs ?? Date.now
-    const folder = await openFolder(
-      options.dataDir,
-      options.openStore ?? openStore,
-      options.emit,
+    const folder = await openFolder({
+      dataDir: options.dataDir,
+      openStore: options.openStore ?? openStore,
+      emit: options.emit,
       nowMs,
-      options.ballastBytes,
-    )
+      ballastBytes: options.ballastBytes,
+      takeOwnership: options.takeOwnership,
+    })
     const deflater = new Deflater({ level: DEFLATE_LEVEL, concurrency: DEFLATE_CONCURRENCY })
     try {
       return await Spool.#openOn(folder, deflater, options, began)

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import type { SpoolEvent } from '../../gateway/spool/events.ts'
-import { OWNER_FILE } from '../../gateway/spool/files/owner.ts'
 import { type OpenStore, openStore } from '../../gateway/spool/store/store.ts'
 import { heldStores } from '../support/held-store.ts'
 import { durable, lanes, message, openSpool, temporaryFolder } from '../support/spool-fixture.ts'
@@ -15,7 +14,6 @@ it('I7: begins again when a read fails, instead of ending the process or calling
   const first = await openSpool(folder.path, { openStore: held.openStore, ballastBytes: 4096 })
   await durable(first.spool, first.spool.appender.append(lanes(first.spool, 'd', 't'), message('{"n":1}')))
   await held.crash()
-  await rm(join(folder.path, OWNER_FILE))
 
   let failures = 0
   const failingOnce: OpenStore = async (path, options) => {

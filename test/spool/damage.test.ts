@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Random } from '../../device-sim/random.ts'
 import { prepareOpening } from '../../gateway/spool/files/opening.ts'
-import { OWNER_FILE } from '../../gateway/spool/files/owner.ts'
 import { RawScan } from '../../gateway/spool/files/raw-scan.ts'
 import { stateKey } from '../../gateway/spool/store/keys.ts'
 import { openStore } from '../../gateway/spool/store/store.ts'
@@ -50,7 +49,6 @@ async function killedSpool(): Promise<void> {
     await durable(spool, ticket)
   }
   await stores.crash()
-  await rm(join(folder.path, OWNER_FILE))
 }
 
 async function filesEnding(ending: string): Promise<string[]> {
@@ -215,7 +213,6 @@ describe('I7: a damaged spool starts and delivers what is undamaged', () => {
       const { size } = await stat(log)
       await durable(spool, spool.appender.append(to, message('{"n":2}')))
       await stores.crash()
-      await rm(join(folder.path, OWNER_FILE))
       const asKilled = join(folder.path, 'as-killed')
       await cp(dbDir, asKilled, { recursive: true })
       // The next process makes a table of the log, and a MANIFEST that names it; CURRENT's new content is not durable yet.

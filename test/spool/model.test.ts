@@ -7,7 +7,6 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { OWNER_FILE } from '../../gateway/spool/files/owner.ts'
 import { pendingByCounters } from '../../gateway/spool/stream/counters.ts'
 import { heldStores } from '../support/held-store.ts'
 import {
@@ -186,8 +185,6 @@ async function run(steps: readonly Step[], dropOldest: boolean): Promise<void> {
   const reopen = async (crash: boolean): Promise<void> => {
     if (crash) {
       await stores.crash()
-      // A killed process owns nothing; this one still runs.
-      await rm(join(dataDir, OWNER_FILE))
     } else await spool.stop()
     ;({ spool } = await openSpool(dataDir, options))
     if (crash) expect(spool.damage).toEqual([])

@@ -2,7 +2,6 @@ import { rm } from 'node:fs/promises'
 import { uptime } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { OWNER_FILE } from '../../gateway/spool/files/owner.ts'
 import { parseCommitKey } from '../../gateway/spool/store/keys.ts'
 import { keptByCounters, pendingByCounters } from '../../gateway/spool/stream/counters.ts'
 import { addGap, MAX_GAPS_IN_STATE } from '../../gateway/spool/stream/stream-state.ts'
@@ -334,7 +333,6 @@ describe('a spool', () => {
     expect(index.sealed.length).toBeGreaterThanOrEqual(5)
     expect(index.at(index.sealed[4]?.firstOrdinal ?? 0), 'the middle is not in memory').toBeUndefined()
     await stores.crash()
-    await rm(join(folder.path, OWNER_FILE))
 
     const again = await openSpool(folder.path, { sinks })
     const queue = queueOf(again.spool)

@@ -13,7 +13,6 @@ import type { Message } from '../../gateway/broker/appender.ts'
 import type { StreamConfig } from '../../gateway/config/config.ts'
 import type { LoadedBatch, NoteStore, Pin, Settlement, StreamQueue } from '../../gateway/drain/queue.ts'
 import { readBlock } from '../../gateway/spool/codec/block.ts'
-import { OWNER_FILE } from '../../gateway/spool/files/owner.ts'
 import { Spool } from '../../gateway/spool/spool.ts'
 import { NAMESPACE, parseCommitKey } from '../../gateway/spool/store/keys.ts'
 import { type Op, openStore, type Store } from '../../gateway/spool/store/store.ts'
@@ -23,7 +22,7 @@ import type { SpoolQueue } from '../../gateway/spool/stream/spool-queue.ts'
 import type { OpenCommit } from '../../gateway/spool/stream/spool-stream.ts'
 import { unskipped } from '../../gateway/spool/stream/stream-state.ts'
 import type { ModelSpool, ModelView } from '../drain/model.ts'
-import { lanes, message, SINK, STREAM, temporaryFolder } from './spool-fixture.ts'
+import { lanes, message, SINK, STREAM, temporaryFolder, unowned } from './spool-fixture.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
 /** Turns of the event loop without anything in progress after which nothing will be. */
@@ -304,8 +303,6 @@ class RealModelSpool implements ModelSpool {
   async crash(): Promise<ModelSpool> {
     this.#endBackground()
     await this.#generation.crash()
-    // A killed process owns nothing; this one still runs.
-    await rm(join(this.#ledger.folder, OWNER_FILE))
     return await openRealSpool(this.#ledger, this.#names)
   }
 
@@ -512,6 +509,7 @@ async function openRealSpool(ledger: DiskLedger, names: readonly string[]): Prom
     config: { commitInterval: 0, commitBurst: 1_000_000, minFreeBytes: 0 },
     emit: () => undefined,
     openStore: (path, options) => generation.open(path, options),
+    takeOwnership: unowned,
     ballastBytes: 4096,
     leaseAhead: 40,
     nowMs: () => ledger.clock.wallMs(),

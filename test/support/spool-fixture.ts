@@ -7,6 +7,7 @@ import type { Lane, Message } from '../../gateway/broker/appender.ts'
 import type { HttpSinkConfig, StreamConfig } from '../../gateway/config/config.ts'
 import type { LoadedBatch } from '../../gateway/drain/queue.ts'
 import type { SpoolEvent } from '../../gateway/spool/events.ts'
+import type { TakeOwnership } from '../../gateway/spool/files/owner.ts'
 import { Spool, type SpoolOptions } from '../../gateway/spool/spool.ts'
 import type { SpoolQueue } from '../../gateway/spool/stream/spool-queue.ts'
 
@@ -55,6 +56,12 @@ export interface OpenedSpool {
   readonly events: SpoolEvent[]
 }
 
+/**
+ * Tests end gateways without ending their process, which would hold the lock on the folder until its own end. The lock has
+ * tests of its own.
+ */
+export const unowned: TakeOwnership = async () => ({ release: async () => undefined })
+
 export async function openSpool(dataDir: string, options: Partial<SpoolOptions> = {}): Promise<OpenedSpool> {
   const events: SpoolEvent[] = []
   const spool = await Spool.open({
@@ -65,6 +72,7 @@ export async function openSpool(dataDir: string, options: Partial<SpoolOptions> 
     sinks: { cloud: SINK },
     config: { commitInterval: 50, commitBurst: 1000, minFreeBytes: 0 },
     emit: (event) => events.push(event),
+    takeOwnership: unowned,
     ...options,
   })
   return { spool, events }

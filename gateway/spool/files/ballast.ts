@@ -7,7 +7,8 @@ import { open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errorCode } from '../../shared/errors.ts'
 import { syncFolder } from '../../shared/files.ts'
-import { freeBytes, isNoSpace, unlessGone } from './folder.ts'
+import { isFull } from './disk-errors.ts'
+import { freeBytes, unlessGone } from './folder.ts'
 
 const CHUNK_BYTES = 1024 * 1024
 /** Size of the units in which `stat` counts blocks. */
@@ -78,7 +79,7 @@ export class Ballast {
       await this.#write()
     } catch (error) {
       await rm(this.#unfinishedPath, { force: true })
-      if (isNoSpace(error) || errorCode(error) === 'EFBIG') return false
+      if (isFull(error) || errorCode(error) === 'EFBIG') return false
       throw error
     }
     await rename(this.#unfinishedPath, this.#path)

@@ -3,15 +3,13 @@
  * Serves I1 and I6.
  */
 import { readFileSync } from 'node:fs'
-import { lstat, mkdir, open, readdir, rm, statfs } from 'node:fs/promises'
+import { lstat, mkdir, readdir, stat, statfs } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { errorCode } from '../../shared/errors.ts'
 import { syncFolder } from '../../shared/files.ts'
 
 /** Size of the units in which `stat` counts blocks, in bytes (POSIX sys/stat.h leaves it open; it is 512 wherever node runs). */
 const STAT_BLOCK_BYTES = 512
-
-const PROBE_FILE = 'disk-probe.tmp'
 
 const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id'
 
@@ -55,14 +53,30 @@ async function bytesBelow(path: string, seen: Set<string>): Promise<number> {
  */
 export async function makeDurableFolder(path: string): Promise<void> {
   const folder = resolve(path)
-  const made = await mkdir(folder, { recursive: true, mode: 0o700 })
-  const highest = dirname(made ?? folder)
+  const highest = dirname((await makeFolders(folder)) ?? folder)
   for (let above = dirname(folder); ; above = dirname(above)) {
     await syncFolder(above).catch((error: unknown) => {
       // A folder whose names this user may not list: somebody else has made what is in it.
       if (errorCode(error) !== 'EACCES' && errorCode(error) !== 'EPERM') throw error
     })
     if (above === highest) return
+  }
+}
+
+/** The highest one that was made. Step by step: `recursive` of node 20 never ends where no folder can be made (/proc). */
+async function makeFolders(folder: string): Promise<string | null> {
+  try {
+    await mkdir(folder, { mode: 0o700 })
+    return folder
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST' && (await stat(folder)).isDirectory()) return null
+    const above = dirname(folder)
+    if (errorCode(error) !== 'ENOENT' || above === folder) throw error
+    const made = await makeFolders(above)
+    // It is there: nothing can be made in it.
+    if (made === null) throw error
+    await mkdir(folder, { mode: 0o700 })
+    return made
   }
 }
 
@@ -74,43 +88,6 @@ export async function unlessGone<T, U>(operation: Promise<T>, otherwise: U): Pro
     if (errorCode(error) === 'ENOENT') return otherwise
     throw error
   }
-}
-
-/** Does the error say that there is no room: disk full, or the user's quota? */
-export function isNoSpace(error: unknown): boolean {
-  const code = errorCode(error)
-  return code === 'ENOSPC' || code === 'EDQUOT'
-}
-
-/** The same of any error: LevelDB says it in words, and keeps the system's error as a cause. */
-export function isFull(error: unknown): boolean {
-  const text = error instanceof Error ? `${error.message} ${String(error.cause)}` : String(error)
-  return isNoSpace(error) || /no space left|disk quota/i.test(text)
-}
-
-/** Does the error say that the device failed (EIO)? Of any error, as above. */
-export function isIoError(error: unknown): boolean {
-  const text = error instanceof Error ? `${error.message} ${String(error.cause)}` : String(error)
-  return errorCode(error) === 'EIO' || /input\/output error/i.test(text)
-}
-
-/** Writes a file in the folder, makes it durable and removes it. @throws what the disk says to that */
-export async function proveWritable(folder: string): Promise<void> {
-  const path = join(folder, PROBE_FILE)
-  const file = await open(path, 'w', 0o600)
-  try {
-    await file.writeFile('Written to see whether the disk takes writes.\n')
-    await file.sync()
-  } finally {
-    await file.close()
-    await rm(path, { force: true })
-  }
-}
-
-/** In words, with its cause: LevelDB's own message alone says only what failed, not why. */
-export function describeError(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message
 }
 
 /** Linux: a random id of this boot, which tells a process of today from one of before the reboot. Else null. */

@@ -18,7 +18,7 @@ import { dirname } from 'node:path'
 import { errorCode } from '../../shared/errors.ts'
 import { syncFolder } from '../../shared/files.ts'
 import { crc32 } from '../codec/crc32.ts'
-import { isNoSpace } from './folder.ts'
+import { isFull } from './disk-errors.ts'
 
 export const MAX_LEASED_STREAMS = 256
 /** `<spoolId>/<stream>`, both of at most 63 characters, and room to spare. */
@@ -75,7 +75,7 @@ export class SeqLease {
       const slots = await readSlots(existing)
       await fillUp(existing).catch((error: unknown) => {
         // A cut file on a full disk is no reason not to start; the next write tells whether it can be written.
-        if (!isNoSpace(error)) throw error
+        if (!isFull(error)) throw error
       })
       const newest = slots.toSorted((a, b) => b.generation - a.generation)[0]
       const torn = slots.length < SLOTS.length

@@ -35,8 +35,8 @@ import {
   listStrayFolders,
   type NewManifest,
 } from './database-files.ts'
-import { folderBytes, isNoSpace, unlessGone } from './folder.ts'
-import { TURN_FILE } from './owner.ts'
+import { isFull } from './disk-errors.ts'
+import { folderBytes, unlessGone } from './folder.ts'
 import { makeRepairable } from './repairable.ts'
 
 export interface OpeningPlan {
@@ -226,7 +226,7 @@ export async function markClean(dataDir: string): Promise<void> {
     }
     await syncFolder(dataDir)
   } catch (error) {
-    if (!isNoSpace(error)) throw error
+    if (!isFull(error)) throw error
   }
 }
 
@@ -253,9 +253,8 @@ export async function clearWay(
   names: { readonly files: readonly string[]; readonly folders: readonly string[] },
 ): Promise<string[]> {
   const moved: string[] = []
-  const turns = (await readdir(dataDir)).filter((name) => TURN_FILE.test(name))
   const wanted = [
-    ...[CLEAN_FILE, ...turns, ...names.files].map((name) => ({ name, folder: false })),
+    ...[CLEAN_FILE, ...names.files].map((name) => ({ name, folder: false })),
     ...names.folders.map((name) => ({ name, folder: true })),
   ]
   for (const { name, folder } of wanted) {

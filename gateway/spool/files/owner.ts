@@ -1,42 +1,26 @@
 /**
- * Who owns a data folder: a small file that names the process, so that a second one can say whom it met.
+ * Who owns a data folder. The owner is who holds the lock of the small database in `owner/` (store/lock.ts): taken
+ * before anything else in the folder is touched, by the gateway and by every command that opens the folder; seen by
+ * processes of other pid namespaces (containers) too, and released by the kernel however the owner ends.
  *
- * It is no lock. LevelDB's own LOCK is one, which the kernel releases however a process ends, and has the last
- * word. This file must therefore only never stop a start that could go on (I7): it counts only while the process that
- * it names runs, is the same process (start time, not just the number) and of the same boot.
- *
- * To judge a file stale and to put one's own in its place must be one step, or two processes that start at once both
- * succeed. The step is taken in turns: a turn is a numbered file, made by a link, which the file system grants to one
- * process only. The highest number counts and is never removed, only emptied when the turn is over; who takes
- * a number that is free again, because it is an old one, sees a higher one and has lost.
+ * `owner.json` is no lock. It names the owner, so that who is refused can be told whom to stop. A file that is wrong or
+ * old therefore never stops a start (I7).
  */
 import { randomUUID } from 'node:crypto'
-import { link, open, readdir, readFile, rename, rm, truncate } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { errorCode } from '../../shared/errors.ts'
-import { bootId, isNoSpace } from './folder.ts'
+import { lockFolder, probeLock } from '../store/lock.ts'
+import { isFull, judgeDiskError } from './disk-errors.ts'
+import { bootId, unlessGone } from './folder.ts'
+import { FolderInUseError, NoLocksError } from './folder-errors.ts'
 
 export const OWNER_FILE = 'owner.json'
-export const TURN_FILE = /^owner-(\d{1,15})\.turn$/
-/** A turn takes a few file operations. Who still waits then goes on without: this file must not stop a start. */
-const MAX_TURN_WAIT_MS = 5000
-const TURN_POLL_MS = 5
-
-export class FolderInUseError extends Error {
-  readonly code = 'SLUICE_FOLDER_IN_USE'
-  readonly retryable = false
-  readonly pid: number
-
-  constructor(dataDir: string, owner: Owner) {
-    super(
-      `the data folder ${dataDir} is in use by process ${owner.pid} (since ${owner.since}): stop that one first ` +
-        `(kill ${owner.pid}), or give this gateway a gateway.dataDir of its own`,
-    )
-    this.name = 'FolderInUseError'
-    this.pid = owner.pid
-  }
-}
+const LOCK_FOLDER = 'owner'
+/** LevelDB's lock file. Never removed: who holds it holds this inode. */
+const LOCK_FILE = 'LOCK'
+/** Version 0.1 took turns with such files. */
+const OLD_TURN_FILE = /^owner-\d{1,15}\.turn$/
 
 export interface Owner {
   readonly pid: number
@@ -45,147 +29,137 @@ export interface Owner {
   readonly bootId: string | null
   /** RFC 3339, for people. */
   readonly since: string
+  /** Of a container: usually its id. */
+  readonly host: string | null
   /** Unlike every other claim. */
   readonly token: string
 }
 
+export interface Ownership {
+  release(): Promise<void>
+}
+
+export type TakeOwnership = (dataDir: string) => Promise<Ownership>
+
 /**
- * Claims the folder, which must exist. Where the file cannot be written (disk full, read-only), LevelDB's lock alone
- * decides.
+ * Claims the folder, which must exist.
  *
  * @throws FolderInUseError (`SLUICE_FOLDER_IN_USE`) while another process, or this one, owns it
+ * @throws NoLocksError (`SLUICE_NO_LOCKS`) where the file system gives no locks
  */
-export async function takeOwnership(dataDir: string): Promise<{ release(): Promise<void> }> {
-  const path = join(dataDir, OWNER_FILE)
-  const mine = await describeSelf()
-  const claim = join(dataDir, `owner-${mine.token}.tmp`)
-  // Of its own: a turn is a link to it and gets emptied, the other becomes the owner file.
-  const turnClaim = `${claim}.turn`
+export const takeOwnership: TakeOwnership = async (dataDir) => {
+  const lock = await hold(dataDir)
   try {
-    await writeClaim(claim, mine)
-    await writeClaim(turnClaim, mine)
-    const turn = await takeTurn(dataDir, turnClaim)
-    try {
-      await refuseIfOwned(dataDir)
-      await rename(claim, path)
-    } finally {
-      if (turn !== null) await truncate(turn, 0)
+    // A gateway of version 0.1 holds the database itself and nothing else.
+    const dbDir = join(dataDir, 'spool')
+    if ((await unlessGone(lstat(join(dbDir, 'CURRENT')), null)) !== null) {
+      await probeLock(dbDir).catch((error: unknown) => refuseIfLocked(dataDir, error))
     }
-    return { release: () => removeIfMine(path, mine.token) }
+    const token = randomUUID()
+    await nameOwner(dataDir, token)
+    for (const name of await readdir(dataDir)) {
+      if (OLD_TURN_FILE.test(name)) await rm(join(dataDir, name), { recursive: true, force: true })
+    }
+    return {
+      release: async () => {
+        await removeIfMine(join(dataDir, OWNER_FILE), token)
+        await lock.release()
+      },
+    }
   } catch (error) {
-    if (!isNoSpace(error) && errorCode(error) !== 'EROFS') throw error
-    await refuseIfOwned(dataDir)
-    return { release: async () => undefined }
-  } finally {
-    for (const path of [claim, turnClaim]) await rm(path, { force: true }).catch(() => undefined)
+    await lock.release()
+    throw error
   }
 }
 
-/** Who owns the folder now; null: nobody that runs, or nobody that can be told apart. */
+/** Who owns the folder now, of those that this process can see; null: nobody, or somebody whom it cannot see. */
 export async function currentOwner(dataDir: string): Promise<Owner | null> {
-  return runningOwner(join(dataDir, OWNER_FILE))
-}
-
-async function refuseIfOwned(dataDir: string): Promise<void> {
-  const owner = await currentOwner(dataDir)
-  if (owner !== null) throw new FolderInUseError(dataDir, owner)
-}
-
-async function runningOwner(path: string): Promise<Owner | null> {
-  const owner = parseOwner(await readFile(path, 'utf8').catch(() => ''))
+  const owner = await namedOwner(dataDir)
   return owner !== null && (await isRunning(owner)) ? owner : null
 }
 
-/** The file of the turn, to be emptied at its end; null if others' turns took too long. */
-async function takeTurn(dataDir: string, claim: string): Promise<string | null> {
-  for (const endMs = performance.now() + MAX_TURN_WAIT_MS; performance.now() < endMs; ) {
-    const last = (await turnNumbers(dataDir)).at(-1) ?? 0
-    if ((await runningOwner(turnPath(dataDir, last))) !== null) {
-      await sleep(TURN_POLL_MS)
-      continue
-    }
-    const path = turnPath(dataDir, last + 1)
-    if (!(await linked(claim, path))) continue
-    const numbers = await turnNumbers(dataDir)
-    if (numbers.some((number) => number > last + 1)) {
-      await rm(path, { force: true })
-      continue
-    }
-    for (const number of numbers.filter((number) => number <= last)) {
-      await rm(turnPath(dataDir, number), { force: true })
-    }
-    return path
+async function hold(dataDir: string): Promise<Ownership> {
+  const folder = join(dataDir, LOCK_FOLDER)
+  const stats = await unlessGone(lstat(folder), null)
+  // Nothing of ours makes a file of that name, so nobody can hold it.
+  if (stats !== null && !stats.isDirectory()) await rename(folder, `${folder}.stray-${Date.now()}`)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  try {
+    return await lockFolder(folder)
+  } catch (error) {
+    await refuseIfLocked(dataDir, error)
+    const kind = judgeDiskError(error)
+    // The lock was to be had, and is free again.
+    if (kind !== 'damage' && !(kind === 'refused' && (await hasFolders(folder)))) throw error
+    await clearLockFolder(folder)
+    return await lockFolder(folder)
   }
-  return null
 }
 
-/** Ascending. */
-async function turnNumbers(dataDir: string): Promise<number[]> {
-  const names = await readdir(dataDir)
-  return names
-    .flatMap((name) => TURN_FILE.exec(name)?.[1] ?? [])
-    .map(Number)
-    .toSorted((a, b) => a - b)
+async function refuseIfLocked(dataDir: string, error: unknown): Promise<void> {
+  const kind = judgeDiskError(error)
+  if (kind === 'no-locks') throw new NoLocksError(dataDir, error)
+  if (kind !== 'held') {
+    // Whatever else is wrong with the database itself is found when it is opened.
+    return
+  }
+  const named = await namedOwner(dataDir)
+  const seen = named !== null && (await isRunning(named))
+  throw new FolderInUseError(dataDir, named, seen)
 }
 
-function turnPath(dataDir: string, number: number): string {
-  return join(dataDir, `owner-${number}.turn`)
+async function hasFolders(folder: string): Promise<boolean> {
+  const entries = await readdir(folder, { withFileTypes: true })
+  return entries.some((entry) => entry.isDirectory())
 }
 
-async function describeSelf(): Promise<Owner> {
+/** There is no data in it. The lock file stays, if it is one. */
+async function clearLockFolder(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (entry.name === LOCK_FILE && entry.isFile()) continue
+    await rm(join(folder, entry.name), { recursive: true, force: true })
+  }
+}
+
+/** On a full disk there is no file; the lock is held all the same. */
+async function nameOwner(dataDir: string, token: string): Promise<void> {
+  const path = join(dataDir, OWNER_FILE)
+  const unfinished = `${path}.new`
+  try {
+    // For everybody to read: it is there to be told whom to stop. No fsync: after a power cut it is old whatever it says.
+    const file = await open(unfinished, 'w', 0o644)
+    try {
+      await file.writeFile(`${JSON.stringify(await describeSelf(token))}\n`)
+    } finally {
+      await file.close()
+    }
+    const stats = await unlessGone(lstat(path), null)
+    if (stats?.isDirectory()) await rename(path, `${path}.stray-${Date.now()}`)
+    await rename(unfinished, path)
+  } catch (error) {
+    if (!isFull(error)) throw error
+  }
+}
+
+async function describeSelf(token: string): Promise<Owner> {
   return {
     pid: process.pid,
     startTicks: (await processState(process.pid))?.startTicks ?? null,
     bootId: bootId(),
     since: new Date().toISOString(),
-    token: randomUUID(),
+    host: hostname(),
+    token,
   }
 }
 
-async function writeClaim(path: string, owner: Owner): Promise<void> {
-  const file = await open(path, 'wx', 0o644)
-  try {
-    await file.writeFile(`${JSON.stringify(owner)}\n`)
-    // No fsync: after a power cut the file is stale whatever it says.
-  } finally {
-    await file.close()
-  }
-}
-
-/** The claim gets the name, unless the name is taken: decided by the file system, for all at once. */
-async function linked(claim: string, path: string): Promise<boolean> {
-  try {
-    await link(claim, path)
-    return true
-  } catch (error) {
-    const code = errorCode(error)
-    if (code === 'EEXIST') return false
-    // No hard links here (FAT, some network mounts): an exclusive create is as good, but for being seen half written.
-    if (code === 'EPERM' || code === 'ENOTSUP' || code === 'EOPNOTSUPP' || code === 'ENOSYS') {
-      return copiedExclusively(claim, path)
-    }
-    throw error
-  }
-}
-
-async function copiedExclusively(claim: string, path: string): Promise<boolean> {
-  try {
-    const file = await open(path, 'wx', 0o644)
-    try {
-      await file.writeFile(await readFile(claim))
-    } finally {
-      await file.close()
-    }
-    return true
-  } catch (error) {
-    if (errorCode(error) === 'EEXIST') return false
-    throw error
-  }
+/** What the file says; null: nothing that can be read. */
+async function namedOwner(dataDir: string): Promise<Owner | null> {
+  return parseOwner(await readFile(join(dataDir, OWNER_FILE), 'utf8').catch(() => ''))
 }
 
 async function removeIfMine(path: string, token: string): Promise<void> {
   const owner = parseOwner(await readFile(path, 'utf8').catch(() => ''))
-  if (owner?.token === token) await rm(path, { force: true })
+  if (owner?.token === token) await rm(path, { force: true }).catch(() => undefined)
 }
 
 function parseOwner(text: string): Owner | null {
@@ -196,18 +170,19 @@ function parseOwner(text: string): Owner | null {
     return null
   }
   if (typeof value !== 'object' || value === null) return null
-  const { pid, startTicks, bootId, since, token } = value as Partial<Record<keyof Owner, unknown>>
+  const { pid, startTicks, bootId, since, host, token } = value as Partial<Record<keyof Owner, unknown>>
   if (typeof pid !== 'number' || !Number.isSafeInteger(pid) || pid < 1) return null
   return {
     pid,
     startTicks: typeof startTicks === 'string' ? startTicks : null,
     bootId: typeof bootId === 'string' ? bootId : null,
     since: typeof since === 'string' ? since : 'unknown',
+    host: typeof host === 'string' ? host : null,
     token: typeof token === 'string' ? token : '',
   }
 }
 
-/** Is it certain that this very process runs? Without certainty LevelDB's lock decides, so: no. */
+/** Is it certain that this very process runs, and here? */
 async function isRunning(owner: Owner): Promise<boolean> {
   if (owner.startTicks === null || owner.bootId === null || owner.bootId !== bootId()) return false
   const state = await processState(owner.pid)

@@ -5,7 +5,8 @@
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { isDamage, type Store } from './store.ts'
+import { isDamage, isReadFailure } from '../files/disk-errors.ts'
+import type { Store } from './store.ts'
 
 /** A bad sector fails the same read again and again: after so many failures over so long it is damage. */
 const MAX_IO_FAILURES = 10
@@ -39,7 +40,7 @@ export class PatientReads {
     try {
       return await store.getMany(keys)
     } catch (error) {
-      if (!isDamage(error) && !isIoError(error)) throw error
+      if (!isDamage(error) && !isReadFailure(error)) throw error
       // One that cannot be read fails them all.
       const values: Array<Buffer | undefined> = []
       for (const key of keys) values.push(await this.get(store, key))
@@ -48,18 +49,13 @@ export class PatientReads {
   }
 
   #isLost(error: unknown, key: Buffer): boolean {
-    if (error instanceof Error && 'code' in error && error.code === 'LEVEL_DATABASE_NOT_OPEN') return false
     // Without CURRENT the whole folder is away, not a table of it.
     if (isDamage(error)) return existsSync(join(this.#folder, 'CURRENT'))
-    if (!isIoError(error)) return false
+    if (!isReadFailure(error)) return false
     const name = key.toString('hex')
     const known = this.#failures.get(name) ?? { count: 0, sinceMs: this.#nowMs() }
     known.count++
     this.#failures.set(name, known)
     return known.count >= MAX_IO_FAILURES && this.#nowMs() - known.sinceMs >= MIN_IO_TROUBLE_MS
   }
-}
-
-function isIoError(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'LEVEL_IO_ERROR'
 }

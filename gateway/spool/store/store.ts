@@ -7,6 +7,7 @@ import { statSync } from 'node:fs'
 import type { ClassicLevel } from 'classic-level'
 import { Level } from 'level'
 import { syncFolder } from '../../shared/files.ts'
+import { isDamage } from '../files/disk-errors.ts'
 
 export type Op =
   | { readonly type: 'put'; readonly key: Buffer; readonly value: Uint8Array }
@@ -53,15 +54,6 @@ const STEP_ENTRIES = 1000
 const STEP_BYTES = 1024 * 1024
 
 const ENCODINGS = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
-
-/** A read failed because bytes are damaged or a table is gone; not because of the disk, or a handle that is closed. */
-export function isDamage(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  const code = 'code' in error ? error.code : null
-  if (code === 'LEVEL_CORRUPTION') return true
-  if (code === 'LEVEL_IO_ERROR' && /no such file/i.test(error.message)) return true
-  return error.cause !== undefined && isDamage(error.cause)
-}
 
 export async function repairStore(folder: string): Promise<void> {
   await Database.repair(folder)

@@ -6,9 +6,10 @@
  */
 import { BlockDamagedError, type BlockHeader, decodeBlockHeader, readBlock } from '../codec/block.ts'
 import { idOfLine, lineAt } from '../codec/record.ts'
+import { isDamage } from '../files/disk-errors.ts'
 import { type BlockName, keyOf, type RawScan } from '../files/raw-scan.ts'
 import { blockKey, MAX_BLOCK_INDEX, NAMESPACE, parseCommitKey, prefixRange } from '../store/keys.ts'
-import { isDamage, type Op, type Store } from '../store/store.ts'
+import type { Op, Store } from '../store/store.ts'
 import { BlockIndex, type BlockMeta } from './block-index.ts'
 import { pendingByCounters } from './counters.ts'
 import { joinJournals, MAX_COMMIT, type RecoveredState, type RecoveredStream } from './recovery.ts'

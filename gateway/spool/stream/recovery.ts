@@ -3,9 +3,10 @@
  * A chain that is broken anywhere is rebuilt from the blocks themselves: see rebuild.ts.
  */
 import type { RecoveredJournal } from '../../broker/appender.ts'
+import { isDamage } from '../files/disk-errors.ts'
 import type { SpoolTimeMark } from '../spool-time.ts'
 import { NAMESPACE, parseCommitKey, prefixRange, stateKey } from '../store/keys.ts'
-import { isDamage, type Store } from '../store/store.ts'
+import type { Store } from '../store/store.ts'
 import { BlockIndex, type BlockMeta, type SegmentRef, unpackMeta, unpackSegment } from './block-index.ts'
 import { decodeState, type StateRecord, type StoredState, type StreamEntry } from './state-record.ts'
 import type { StreamState } from './stream-state.ts'

@@ -6,7 +6,7 @@ import { copyFile, cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Random } from '../../../device-sim/random.ts'
 import { errorCode } from '../../../gateway/shared/errors.ts'
-import { OWNER_FILE } from '../../../gateway/spool/files/owner.ts'
+import { OWNER_FILE, takeOwnership } from '../../../gateway/spool/files/owner.ts'
 import type { Spool } from '../../../gateway/spool/spool.ts'
 import { type OpenStore, openStoreWith, type Store } from '../../../gateway/spool/store/store.ts'
 import {
@@ -19,6 +19,7 @@ import {
   SINK,
   STREAM,
   settleAll,
+  unowned,
 } from '../../support/spool-fixture.ts'
 
 export const SHAPES = [
@@ -48,6 +49,7 @@ const TINY_SINK = { ...SINK, maxBatchRecords: 2 }
 export const OPEN_OPTIONS = {
   streams: STREAMS,
   sinks: { cloud: SINK },
+  takeOwnership,
   ballastBytes: BALLAST_BYTES,
   leaseAhead: LEASE_AHEAD,
 } as const
@@ -258,17 +260,15 @@ export async function makeShape(shape: Shape, root: string, seed: number): Promi
   await mkdir(dataDir, { recursive: true })
   const stores = killable()
   const sinks = { cloud: shape === 'segments' ? TINY_SINK : SINK }
-  const { spool } = await openSpool(dataDir, { ...OPEN_OPTIONS, sinks, openStore: stores.openStore })
+  const options = { ...OPEN_OPTIONS, sinks, openStore: stores.openStore, takeOwnership: unowned }
+  const { spool } = await openSpool(dataDir, options)
   const maker: Maker = { random: new Random(seed, shape), dataDir, spool, n: 1 }
   const early = join(folder, 'early')
   await MAKERS[shape](maker, () => copyOpen(dataDir, early))
-  await writeFile(join(early, OWNER_FILE), GONE_OWNER)
   if (shape === 'stopped') await spool.stop()
-  else {
-    await stores.kill()
-    await rm(join(dataDir, OWNER_FILE))
-    await writeFile(join(dataDir, OWNER_FILE), GONE_OWNER)
-  }
+  else await stores.kill()
+  await (await takeOwnership(dataDir)).release()
+  for (const left of [dataDir, early]) await writeFile(join(left, OWNER_FILE), GONE_OWNER)
   return folder
 }
 

@@ -10,7 +10,7 @@
  */
 import type { Lane } from '../../../gateway/broker/appender.ts'
 import { SessionTable } from '../../../gateway/broker/sessions/session-table.ts'
-import { describeError } from '../../../gateway/spool/files/folder.ts'
+import { describeError } from '../../../gateway/spool/files/disk-errors.ts'
 import type { Spool } from '../../../gateway/spool/spool.ts'
 import { pendingByCounters } from '../../../gateway/spool/stream/counters.ts'
 import type { SpoolQueue } from '../../../gateway/spool/stream/spool-queue.ts'
