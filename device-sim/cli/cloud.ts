@@ -6,6 +6,7 @@ import { Cloud, type CloudOptions } from '../cloud/cloud.ts'
 import { faultSchedule } from '../cloud/fault-schedule.ts'
 import type { FaultSpec } from '../cloud/faults.ts'
 import { count } from '../table.ts'
+import { type Arrivals, showArrivals } from './arrivals.ts'
 import { positiveNumber, wholeNumber } from './options.ts'
 import { showProgress } from './progress.ts'
 
@@ -28,7 +29,8 @@ interface Flags {
 const MIB = 1024 * 1024
 
 const HELP = `
-POST /ingest takes batches. GET /stats, /metrics (Prometheus), /records?stream=... and /faults show what it has and
+Readings are shown as they arrive: one of each device, at most five a second. POST /ingest takes batches. GET / is a page
+for a browser. GET /stats, /metrics (Prometheus), /records?stream=... and /faults show what it has and
 does; POST /faults sets faults while it runs. With --admin-port these are also on a port that stays up in an outage.
 
 Faults are JSON objects: {"kind": ..., "afterMs": 0, "forMs": ..., "count": ..., "share": 1, "stream": ...}
@@ -64,19 +66,30 @@ export function cloudCommand(): Command {
     )
     .option('--bad-day <seconds>', 'a seeded mix of faults within this time', positiveNumber)
     .option('--seed <n>', 'decides random faults', wholeNumber(0), 1)
-    .option('--quiet', 'no progress')
+    .option('--quiet', 'no readings, no progress')
     .addHelpText('after', HELP)
     .action(async (flags: Flags) => {
-      const cloud = await Cloud.start(cloudOptions(flags)).catch((error: unknown) => {
+      let arrivals: Arrivals | null = null
+      const options = { ...cloudOptions(flags), onStored: () => arrivals?.notice() }
+      const cloud = await Cloud.start(options).catch((error: unknown) => {
         throw error instanceof z.ZodError ? new Error(`--fault: ${z.prettifyError(error)}`) : error
       })
-      process.stdout.write(`cloud: POST batches to ${cloud.url}\n`)
-      process.stdout.write(`cloud: look at ${cloud.adminUrl}/stats, records in ${flags.store}\n`)
+      process.stdout.write(`cloud: gateways POST batches to ${cloud.url}\n`)
+      process.stdout.write(
+        `cloud: look at ${cloud.adminUrl}/ in a browser; records are kept in ${flags.store}\n`,
+      )
       const progress = flags.quiet === true ? null : showProgress(() => progressLine(cloud))
+      if (progress !== null)
+        arrivals = showArrivals(
+          cloud.latest,
+          (line) => progress.note(line),
+          () => process.stderr.columns,
+        )
       await new Promise<void>((resolve) => {
         process.once('SIGINT', () => resolve())
         process.once('SIGTERM', () => resolve())
       })
+      arrivals?.stop()
       progress?.stop()
       await cloud.close()
     })

@@ -1,4 +1,4 @@
-/** Progress of something that runs: one live line on a terminal, a line every few seconds anywhere else. On stderr. */
+/** Progress of something that runs: one live line on a terminal, elsewhere a line every few seconds that tells news. On stderr. */
 
 const LIVE_MS = 200
 const PLAIN_MS = 3000
@@ -13,9 +13,12 @@ export interface Progress {
 /** @param line what to show now; called at each turn */
 export function showProgress(line: () => string, output: NodeJS.WriteStream = process.stderr): Progress {
   const live = output.isTTY
+  let last = ''
   const show = (): void => {
-    if (live) output.write(`\r\x1b[2K${line().slice(0, Math.max(20, output.columns - 1))}`)
-    else output.write(`${line()}\n`)
+    const text = line()
+    if (live) output.write(`\r\x1b[2K${text.slice(0, Math.max(20, output.columns - 1))}`)
+    else if (text !== last) output.write(`${text}\n`)
+    last = text
   }
   const timer = setInterval(show, live ? LIVE_MS : PLAIN_MS)
   return {

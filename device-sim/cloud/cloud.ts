@@ -10,6 +10,7 @@
  * | `GET /metrics` | the same for Prometheus |
  * | `GET`, `POST`, `DELETE /faults` | see faults.ts |
  * | `GET /livez` | 200 while it runs |
+ * | `GET /` | a page for a browser: the latest readings, and where to look |
  *
  * All but ingest are on the admin port, too, if there is one: it stays up during an outage. One process owns a folder.
  */
@@ -17,7 +18,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerOptions as TlsOptions } from 'node:https'
 import { FaultControl, type FaultSpec } from './faults.ts'
 import { type IngestOptions, ingest } from './ingest.ts'
+import { LatestReadings } from './latest.ts'
 import { Listener } from './listener.ts'
+import { PAGE_POLICY, pageHtml } from './page.ts'
 import { readLines } from './segments.ts'
 import { type CloudStats, createCloudCounts, metricsText } from './stats.ts'
 import { Store } from './store.ts'
@@ -45,10 +48,13 @@ export interface CloudOptions {
   readonly seed?: number
   /** Rules that are set from the start; see faults.ts, and fault-schedule.ts for a seeded day. */
   readonly faults?: readonly FaultSpec[]
+  /** Called after each batch of which something was new; look at `latest`. */
+  readonly onStored?: () => void
 }
 
 const DEFAULT_MAX_BODY_BYTES = 64 * 1024 * 1024
 const DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024
+const READINGS_ON_PAGE = 25
 const MAX_CONTROL_BYTES = 1024 * 1024
 /** setTimeout takes no more. */
 const MAX_TIMER_MS = 2_147_483_647
@@ -56,6 +62,7 @@ const MAX_TIMER_MS = 2_147_483_647
 export class Cloud {
   /** Set rules here, or by `POST /faults`. */
   readonly faults: FaultControl
+  readonly latest = new LatestReadings()
   readonly #store: Store
   readonly #options: CloudOptions
   readonly #counts = createCloudCounts()
@@ -77,6 +84,10 @@ export class Cloud {
       counts: this.#counts,
       maxBodyBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES,
       bearerToken: options.bearerToken ?? null,
+      onStored: (stream, lines, count) => {
+        this.latest.take(stream, lines, count, Date.now())
+        options.onStored?.()
+      },
       closing: this.#closing.signal,
     }
     this.#listener = new Listener({
@@ -158,9 +169,8 @@ export class Cloud {
   #handle(request: IncomingMessage, response: ServerResponse, isIngest: boolean): void {
     const url = new URL(request.url ?? '/', 'http://cloud')
     const known = ['/records', '/stats', '/metrics', '/faults', '/livez'].includes(url.pathname)
-    if (!known && isIngest) {
-      if (request.method === 'POST') void ingest(request, response, this.#ingest)
-      else text(response, 405, 'POST a batch here\n')
+    if (!known && isIngest && request.method === 'POST') {
+      void ingest(request, response, this.#ingest)
       return
     }
     this.#control(request, response, url).catch((error: unknown) => {
@@ -172,6 +182,22 @@ export class Cloud {
   async #control(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
     const call = `${request.method ?? ''} ${url.pathname}`
     switch (call) {
+      case 'GET /':
+        text(
+          response,
+          200,
+          pageHtml(this.stats, this.latest.perDevice(READINGS_ON_PAGE), this.url),
+          'text/html; charset=utf-8',
+          { 'Content-Security-Policy': PAGE_POLICY },
+        )
+        break
+      // A browser asks for it wherever it looks.
+      case 'GET /favicon.ico':
+        text(response, 200, '', 'image/x-icon')
+        break
+      case 'GET /ingest':
+        text(response, 405, 'POST a batch here; for people there is /\n')
+        break
       case 'GET /livez':
         text(response, 200, 'ok\n')
         break
@@ -195,7 +221,7 @@ export class Cloud {
         json(response, { ids: [] })
         break
       default:
-        text(response, 404, 'not here: /ingest /records /stats /metrics /faults /livez\n')
+        text(response, 404, 'not here: / /ingest /records /stats /metrics /faults /livez\n')
     }
   }
 
@@ -271,8 +297,14 @@ function text(
   status: number,
   body: string,
   type = 'text/plain; charset=utf-8',
+  headers: Readonly<Record<string, string>> = {},
 ): void {
-  response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) })
+  response.writeHead(status, {
+    'Content-Type': type,
+    'Content-Length': Buffer.byteLength(body),
+    'X-Content-Type-Options': 'nosniff',
+    ...headers,
+  })
   response.end(body)
 }
 

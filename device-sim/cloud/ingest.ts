@@ -27,6 +27,8 @@ export interface IngestOptions {
   readonly maxBodyBytes: number
   /** null: anybody may store. */
   readonly bearerToken: string | null
+  /** Told once a batch of which something was new, when that is durable: `lines` is the run of new ones. */
+  readonly onStored: (stream: string, lines: Buffer, count: number) => void
   /** Ends waits of slow answers. */
   readonly closing: AbortSignal
 }
@@ -137,7 +139,10 @@ async function store(
   if (taken.overlap !== null) violate(counts, taken.overlap)
   counts.repeats += taken.repeats
   counts.stored += taken.stored
-  if (taken.stored > 0) counts.batches += 1
+  if (taken.stored > 0) {
+    counts.batches += 1
+    options.onStored(stream, raw.subarray(taken.fromByte, taken.toByte), taken.stored)
+  }
   if (taken.stop?.refused === true) counts.refused += 1
   if (whole?.rule.kind === 'refuse' && taken.stop?.refused === true) {
     return { status: whole.rule.status, body: `seq ${taken.stop.seq} is refused` }

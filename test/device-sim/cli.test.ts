@@ -75,6 +75,8 @@ describe('sluice-sim', () => {
     const held = broker.received.splice(broker.received.length - 5)
     const first = await post(url, broker)
     expect(first.status, await first.text()).toBe(200)
+    // They are seen to arrive.
+    await cloud.waitForLine(/^\d\d:\d\d:\d\d {2}device-\d{4} {2}x {2}\{"device":"device-/)
     const verify = ['verify', '--ledger', ledger, '--store', store, '--json']
     const missing = await runProgram('device-sim', verify)
     expect(missing.exit.code).toBe(1)

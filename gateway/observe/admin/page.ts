@@ -11,15 +11,15 @@ const REFRESH_SECONDS = 5
 
 const STYLE = `
 :root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem; overflow-wrap: break-word; }
 h1 { font-size: 1.3rem; } h2 { font-size: 1rem; margin: 1.5rem 0 .3rem; }
 .state { border-left: .4rem solid #2a7d2e; padding-left: .7rem; } .bad { border-color: #c62828; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .2rem .6rem .2rem 0; vertical-align: top; } td.n, th.n { text-align: right; }
+th, td { text-align: left; padding: .2rem .6rem .2rem 0; vertical-align: top; } td:first-child { overflow-wrap: anywhere; } td.n { white-space: nowrap; } td.n, th.n { text-align: right; }
 th { font-weight: 600; } tr + tr td { border-top: 1px solid #8886; }
 code { font-size: .95em; } small { opacity: .7; } table { margin-top: 1rem; }
 td.not { font-weight: 700; }
-@media (max-width: 30rem) { body { font-size: 15px; padding: .6rem; } th, td { padding-right: .35rem; } }
+@media (max-width: 30rem) { body { font-size: 15px; padding: .6rem; } table { font-size: 14px; } th, td { padding-right: .35rem; } }
 `
 
 /** The page's own style and nothing else. */
@@ -40,7 +40,7 @@ export function pageHtml(status: Status, ready: Health): string {
 <h1>Sluice gateway ${html(gateway)} <small>${html(version)}</small></h1>
 <p class="state${ready.ok ? '' : ' bad'}">It ${html(state)}${connected}.</p>
 ${table(
-  ['Stream', 'Waiting', 'Delivered', 'Dead letters', 'Delivery'],
+  ['Stream', 'Waiting', 'Delivered', 'Dead', 'Delivery'],
   streams.map((stream) => [
     stream.name,
     number(stream.backlogRecords),

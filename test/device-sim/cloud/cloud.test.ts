@@ -1,4 +1,5 @@
 /** The reference cloud over real HTTP and files: the rule, repeats, restarts, kill -9, gaps, what it shows. */
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { appendFile, truncate } from 'node:fs/promises'
@@ -294,9 +295,35 @@ describe('what it shows', () => {
     }
   })
 
+  test('GET / is a page with the latest readings: no script, nothing from elsewhere, what devices chose is escaped', async () => {
+    const cloud = await start()
+    const page = async (): Promise<{ text: string; policy: string | null }> => {
+      const answer = await fetch(`${cloud.adminUrl}/`)
+      expect(answer.status).toBe(200)
+      expect(answer.headers.get('content-type')).toBe('text/html; charset=utf-8')
+      return { text: await answer.text(), policy: answer.headers.get('content-security-policy') }
+    }
+    expect((await page()).text).toContain(`Gateways post to <code>${cloud.url}</code>`)
+    const payload = (seq: number): string => `{"n":${seq},"text":"<script>alert(1)</script>"}`
+    await post(cloud.url, range(1, 3), { payload })
+    const { text, policy } = await page()
+    expect(text).toContain('<b>3</b> readings stored')
+    // The last one of the device, once.
+    expect(text.match(/<b>press-7<\/b>/g)).toHaveLength(1)
+    expect(text).toContain('{&quot;n&quot;:3,&quot;text&quot;:&quot;&lt;script&gt;')
+    expect(text).not.toMatch(/<script|(?:src|href)="?(?:https?:)?\/\/|url\(/)
+    const style = /<style>([^]*?)<\/style>/.exec(text)?.[1] ?? ''
+    const hash = createHash('sha256').update(style).digest('base64')
+    expect(policy).toContain(`default-src 'none'; style-src 'sha256-${hash}'`)
+    for (const [, path = ''] of text.matchAll(/href="([^"]+)"/g))
+      expect((await fetch(`${cloud.adminUrl}${path}`)).status, path).toBe(200)
+    expect((await fetch(`${cloud.adminUrl}/favicon.ico`)).status).toBe(200)
+  })
+
   test('unknown paths, wrong methods', async () => {
     const cloud = await start()
     expect((await fetch(cloud.url)).status).toBe(405)
+    expect((await fetch(`${cloud.adminUrl}/nowhere`)).status).toBe(404)
     expect((await fetch(`${cloud.adminUrl}/faults`, { method: 'PUT' })).status).toBe(404)
     expect((await fetch(`${cloud.adminUrl}/livez`)).status).toBe(200)
   })
