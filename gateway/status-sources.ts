@@ -167,6 +167,7 @@ function brokerSnapshot({ broker, config }: RunningStages): BrokerSnapshot {
     qos0Refused: stats.qos0Refused,
     willsPublished: stats.willsPublished,
     unrouted: stats.unrouted,
+    unwanted: stats.unwanted,
     lastUnrouted: lastUnrouted(stats.lastUnrouted, config.streams),
     waitingMessages: stats.waitingMessages,
     unackedMessages: stats.unackedMessages,

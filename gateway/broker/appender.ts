@@ -44,6 +44,8 @@ export interface Message {
   dup: boolean
   retain: boolean
   will: boolean
+  /** Not null: it becomes a dead letter of every lane, for this reason; no record, and it waits for no room. */
+  refusal: string | null
   /** Wall clock, ms since the epoch, taken on arrival. */
   receivedAtMs: number
   /** The same instant by `performance.now`: a message may wait for room, and its wall clock be set meanwhile. */

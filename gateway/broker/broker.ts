@@ -261,6 +261,7 @@ function emptyMessage(): Message {
     dup: false,
     retain: false,
     will: false,
+    refusal: null,
     receivedAtMs: 0,
     arrivedMs: 0,
   }

@@ -42,6 +42,15 @@ export const REFUSE_REASONS = [
 
 export type RefuseReason = (typeof REFUSE_REASONS)[number]
 
+/**
+ * Why a message that is well-formed was taken and not made a record (3.1.1 has no negative ack, and a device whose
+ * connection is closed over a message sends it first again, for ever). `dollar-topic`: under `$`, and no stream names it
+ * literally. Over a limit of topics: a dead letter of each stream that takes it. Label values of a metric.
+ */
+export const UNWANTED_REASONS = ['dollar-topic', 'topic-too-long', 'topic-too-deep'] as const
+
+export type UnwantedReason = (typeof UNWANTED_REASONS)[number]
+
 /** `suppressed`: how many of the same kind were not told since the last one told (damped per client and minute). */
 export type BrokerEvent = DoorEvent | GateEvent
 
@@ -71,6 +80,15 @@ export type GateEvent =
       readonly clientId: string
       readonly topic: string
       readonly policy: 'accept' | 'refuse'
+      readonly suppressed: number
+    }
+  /** I9: acknowledged and not a record, see {@link UNWANTED_REASONS}. `streams`: those that keep it as a dead letter. */
+  | {
+      readonly type: 'broker.message-unwanted'
+      readonly reason: UnwantedReason
+      readonly clientId: string
+      readonly topic: string
+      readonly streams: readonly string[]
       readonly suppressed: number
     }
   /** Copies for a local subscriber that is too slow; the records themselves are not touched. */

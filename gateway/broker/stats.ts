@@ -3,7 +3,14 @@
  * are also what the gate checks its totals against, so that no number is kept twice.
  */
 import { LatencyHistogram } from '../shared/latency-histogram.ts'
-import { CLOSE_REASONS, type CloseReason, REFUSE_REASONS, type RefuseReason } from './events.ts'
+import {
+  CLOSE_REASONS,
+  type CloseReason,
+  REFUSE_REASONS,
+  type RefuseReason,
+  UNWANTED_REASONS,
+  type UnwantedReason,
+} from './events.ts'
 
 /** Upper bounds of the ack latency histogram, seconds: one fsync on flash at the low end, a stalled store at the high. */
 const ACK_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
@@ -30,6 +37,8 @@ export interface BrokerStats {
   qos0Refused: number
   /** I9: messages that no stream and no local subscription took. */
   readonly unrouted: { accepted: number; refused: number }
+  /** I9: PUBLISHes and wills that were taken for what they are and did not become records. */
+  readonly unwanted: Record<UnwantedReason, number>
   /** The last of those; empty: none yet. */
   readonly lastUnrouted: { topic: string; clientId: string }
   /** Messages that wait for room in a stream (I6), their bytes, and how many of them per stream name. */
@@ -64,6 +73,7 @@ export function createBrokerStats(): BrokerStats {
     duplicates: 0,
     qos0Refused: 0,
     unrouted: { accepted: 0, refused: 0 },
+    unwanted: zeros(UNWANTED_REASONS),
     lastUnrouted: { topic: '', clientId: '' },
     waitingMessages: 0,
     waitingBytes: 0,

@@ -68,7 +68,7 @@ function sinksText({ sinks }: Status): string {
 
 function brokerText({ broker }: Status): string {
   if (broker === null) return ''
-  const { messages, unrouted } = broker
+  const { messages, unrouted, unwanted } = broker
   const lines = [
     `devices: ${count(broker.connections)} connected, ${count(broker.sessions)} sessions, on ${broker.listeners.join(', ')}`,
     `messages since the start: ${count(messages.qos0)} QoS 0, ${count(messages.qos1)} QoS 1, ${count(messages.qos2)} QoS 2`,
@@ -76,6 +76,13 @@ function brokerText({ broker }: Status): string {
   if (unrouted.accepted + unrouted.refused > 0)
     lines.push(
       `unrouted: ${count(unrouted.accepted)} accepted, ${count(unrouted.refused)} refused (no stream takes them)`,
+    )
+  if (sum(unwanted) > 0)
+    lines.push(
+      `acknowledged and no record: ${Object.entries(unwanted)
+        .filter(([, messages]) => messages > 0)
+        .map(([reason, messages]) => `${count(messages)} ${reason}`)
+        .join(', ')}`,
     )
   return lines.join('\n')
 }

@@ -177,6 +177,8 @@ export interface BrokerSnapshot {
   readonly willsPublished: number
   /** Messages that no stream and no local subscription took (I9). */
   readonly unrouted: { readonly accepted: number; readonly refused: number }
+  /** Messages and wills that were acknowledged and made no record, by reason (I9). */
+  readonly unwanted: Readonly<Record<string, number>>
   /** The last of those; null: none since this start. */
   readonly lastUnrouted: UnroutedMessage | null
   /** Messages whose verdict is not final: they wait for room in a stream. */

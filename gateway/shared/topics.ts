@@ -12,8 +12,6 @@ export type TopicFault =
   | 'topic-has-null'
   /** [MQTT-3.3.2-2], [MQTT-4.7.1-1]: no wildcard in a topic name. */
   | 'topic-has-wildcard'
-  /** Section 4.7.2: `$` topics are the server's own; clients do not publish there. */
-  | 'topic-reserved'
   /** `maxTopicBytes`, UTF-8. */
   | 'topic-too-long'
   /** `maxTopicLevels`. */
@@ -36,17 +34,26 @@ const DOLLAR = 36
 const PLUS = 43
 const SLASH = 47
 
-/** null: a PUBLISH or will may carry this topic name. */
+/** Of the faults, those of a name that is well-formed: it is over a limit of this gateway, not of MQTT. */
+export type OverLimit = Extract<TopicFault, 'topic-too-long' | 'topic-too-deep'>
+
+export function isOverLimit(fault: TopicFault): fault is OverLimit {
+  return fault === 'topic-too-long' || fault === 'topic-too-deep'
+}
+
+/** null: a PUBLISH or will may carry this topic name. A name that is malformed and over a limit is malformed. */
 export function checkTopicName(topic: string, limits: TopicLimits): TopicFault | null {
-  const fault = checkSize(topic, limits)
-  if (fault !== null) return fault
-  if (topic.charCodeAt(0) === DOLLAR) return 'topic-reserved'
   for (let i = 0; i < topic.length; i += 1) {
     const code = topic.charCodeAt(i)
     if (code === HASH || code === PLUS) return 'topic-has-wildcard'
     if (code === NULL) return 'topic-has-null'
   }
-  return null
+  return checkSize(topic, limits)
+}
+
+/** Section 4.7.2: names that begin with `$` are the server's own; a leading wildcard does not take them. */
+export function isDollarTopic(topic: string): boolean {
+  return topic.charCodeAt(0) === DOLLAR
 }
 
 /** null: a SUBSCRIBE or a stream may use this topic filter. */

@@ -55,7 +55,9 @@ export class SpoolAppender implements Appender {
     if (message.qos > 0) {
       const bytes = message.end - message.start
       if (closed) return this.#mustWait()
-      for (const lane of lanes) if ((lane.stream as Intake).mustWait(bytes)) return this.#mustWait()
+      if (message.refusal === null) {
+        for (const lane of lanes) if ((lane.stream as Intake).mustWait(bytes)) return this.#mustWait()
+      }
     }
     for (const lane of lanes) {
       const intake = lane.stream as Intake

@@ -84,6 +84,7 @@ export function broker(more: Partial<BrokerSnapshot> = {}): BrokerSnapshot {
     qos0Refused: 20,
     willsPublished: 21,
     unrouted: { accepted: 5, refused: 6 },
+    unwanted: { 'dollar-topic': 20, 'topic-too-long': 21, 'topic-too-deep': 22 },
     lastUnrouted: {
       topic: 'plnt/press-7/temp',
       clientId: 'press-7',

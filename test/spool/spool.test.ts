@@ -243,6 +243,23 @@ describe('a spool', () => {
     await spool.stop()
   })
 
+  it('I9: keeps a message that the broker refuses whole, as a dead letter that waits for no room and can be requeued', async () => {
+    const streams = { telemetry: { ...STREAM, maxBytes: 1_024 } }
+    const { spool } = await openSpool(folder.path, { streams })
+    const topic = `t/${'x'.repeat(65_000)}`
+    const to = lanes(spool, 'd', topic)
+    const refusal = 'the topic is too long'
+    expect(spool.appender.append(to, message('"'.padEnd(2_000, 'x')))).toBe(0)
+    await durable(spool, spool.appender.append(to, message('{"whole":true}', { refusal })))
+    const [letter] = await spool.deadLetters.list('telemetry', null, 10)
+    expect(letter).toMatchObject({ origin: 'ingest', reason: refusal, truncated: null })
+    expect(letter?.line).toContain('"payload":{"whole":true}')
+    expect(letter?.line).toContain(topic)
+    expect(queueOf(spool).spool.view.counters).toMatchObject({ received: 1, deadLettered: 1 })
+    expect(await spool.deadLetters.requeue('telemetry', 'all')).toEqual({ requeued: 1, skipped: [] })
+    await spool.stop()
+  })
+
   it('I6: makes QoS 1 wait for a full stream, drops QoS 0 counted, and has room again after a settle', async () => {
     const streams = { telemetry: { ...STREAM, maxBytes: 20_000 } }
     const { spool } = await openSpool(folder.path, { streams })

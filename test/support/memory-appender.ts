@@ -55,6 +55,8 @@ export class MemoryAppender implements Appender {
   readonly streams: readonly StreamIntake[]
   /** Only durable records. */
   readonly records: StoredRecord[] = []
+  /** Messages that the broker handed over as refused: dead letters of the spool. */
+  readonly deadLetters: { readonly stream: string; readonly topic: string; readonly reason: string }[] = []
   /** Appends that answered MUST_WAIT. */
   mustWaits = 0
   /** Messages at QoS 0 dropped because their stream is full. */
@@ -101,6 +103,13 @@ export class MemoryAppender implements Appender {
 
   append(lanes: readonly Lane[], message: Message): Ticket {
     if (lanes.length === 0) return this.touch()
+    if (message.refusal !== null) {
+      for (const { stream, envelope } of lanes) {
+        const [, topic] = JSON.parse(Buffer.from(envelope.bytes).toString()) as [string, string]
+        this.deadLetters.push({ stream: stream.name, topic, reason: message.refusal })
+      }
+      return this.touch()
+    }
     const isFull = lanes.some(({ stream }) => (this.#full.get(stream.name) ?? Number.POSITIVE_INFINITY) <= 0)
     if (isFull && message.qos > 0) {
       this.mustWaits += 1

@@ -153,13 +153,9 @@ function replacePublish(aedes: AedesInside, hooks: AedesHooks): void {
   aedes.publish = (packet, clientOrDone, maybeDone) => {
     const client = typeof clientOrDone === 'function' ? null : clientOrDone
     const done = (typeof clientOrDone === 'function' ? clientOrDone : maybeDone) ?? noop
-    if (packet.topic.startsWith(SYS)) {
-      if (packet.topic.endsWith('/heartbeat')) publish(packet, done)
-      else done(null)
-      return
-    }
     if (client === null) {
-      done(null)
+      if (packet.topic.startsWith(SYS) && packet.topic.endsWith('/heartbeat')) publish(packet, done)
+      else done(null)
       return
     }
     try {

@@ -7,7 +7,7 @@
  * asynchronous, and the connection may be closed at each step: nothing goes on then.
  */
 
-import { checkTopicName } from '../../shared/topics.ts'
+import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics.ts'
 import type { Ticket } from '../appender.ts'
 import type { RefuseReason } from '../events.ts'
 import type { Inbound } from '../listeners.ts'
@@ -83,8 +83,7 @@ export class Opening {
     this.#connect = connect
     this.#clientId = connect.clientId === '' ? this.#gate.mintClientId() : connect.clientId
     const fault = connect.will === null ? null : checkTopicName(connect.will.topic, this.#gate.shared.config)
-    if (fault === 'topic-reserved') return host.refuse(5, 'will-forbidden', 'the will has a $ topic')
-    if (fault !== null) return host.malformed(`will: ${fault}`)
+    if (fault !== null && !isOverLimit(fault)) return host.malformed(`will: ${fault}`)
     host.enter('authenticating')
     this.#gate.admission.enter(() => this.#begin(connect))
     return TAKEN
@@ -112,7 +111,7 @@ export class Opening {
         host.refuse(answer.returnCode, REFUSALS[answer.returnCode], answer.reason)
         return
       }
-      if (connect.will !== null && !answer.principal.mayPublish(connect.will.topic)) {
+      if (connect.will !== null && !this.#mayLeave(connect.will.topic, answer.principal)) {
         host.refuse(5, 'will-forbidden', `may not publish to ${connect.will.topic}`)
         return
       }
@@ -124,6 +123,12 @@ export class Opening {
       this.#gate.onFault('connect', error)
       host.refuse(3, 'server-unavailable', 'an error in the gateway')
     }
+  }
+
+  /** A will on a `$` topic that no stream names is dropped when it is due; so it needs no right. */
+  #mayLeave(topic: string, access: AccessRules): boolean {
+    if (isDollarTopic(topic) && this.#gate.shared.router.route(topic).length === 0) return true
+    return access.mayPublish(topic)
   }
 
   #openSession(connect: Connect, access: AccessRules): void {

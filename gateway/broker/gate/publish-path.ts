@@ -16,6 +16,7 @@ import { AckQueue } from './ack-queue.ts'
 import type { AccessRules, GateShared } from './shared.ts'
 import type { TopicEntry } from './topic-cache.ts'
 import { Topics } from './topics.ts'
+import { countUnwanted } from './unwanted.ts'
 import { type WaitingMessage, WaitingMessages } from './waiting-messages.ts'
 
 /** What became of a frame. */
@@ -110,14 +111,13 @@ export class PublishPath {
     if (qos !== 0 && packetId === 0) return this.#malformed('packet identifier 0') // [MQTT-2.3.1-1]
 
     const entry = this.#topics.find(bytes, topicStart, topicEnd)
-    if (typeof entry === 'string') {
-      return this.#close(entry === 'topic-reserved' ? 'forbidden-topic' : 'malformed', entry)
-    }
+    if (typeof entry === 'string') return this.#malformed(entry)
     if (!entry.isAllowed) return this.#close('forbidden-topic', `may not publish to ${entry.topic}`)
     const retain = (first & 0x01) !== 0
     const size = end - start
     if (qos !== 0 && !this.#hasRoom(size)) return HOLD
-    if (entry.lanes.length === 0 && !entry.isLocal && !retain && !this.#admitsUnrouted(entry)) return CLOSED
+    if (entry.lanes.length === 0 && this.#isUnrouted(entry, retain) && !this.#admitsUnrouted(entry))
+      return CLOSED
 
     let verdict: Verdict
     if (qos === 0) verdict = this.#takeAtMostOnce(entry, bytes, start, end, retain)
@@ -128,6 +128,9 @@ export class PublishPath {
     else if (qos === 1) stats.messages.qos1 += 1
     else stats.messages.qos2 += 1
     stats.messageBytes += size
+    if (entry.unwanted !== null) {
+      countUnwanted(this.#shared, entry.unwanted, this.#host.clientId, entry.topic, entry.lanes)
+    }
     return TAKEN
   }
 
@@ -312,6 +315,7 @@ export class PublishPath {
     message.dup = dup
     message.retain = retain
     message.will = false
+    message.refusal = entry.refusal
     message.receivedAtMs = receivedAtMs
     message.arrivedMs = arrivedMs
     return appender.append(entry.lanes, message)
@@ -320,7 +324,8 @@ export class PublishPath {
   /** Retained value and local copies; returns the ticket that covers both. */
   #share(entry: TopicEntry, payload: Uint8Array, qos: 0 | 1 | 2, retain: boolean, appended: Ticket): Ticket {
     let ticket = appended
-    if (retain) ticket = Math.max(ticket, this.#shared.stageRetained(entry.topic, payload, qos) ?? 0)
+    if (retain && entry.isShared)
+      ticket = Math.max(ticket, this.#shared.stageRetained(entry.topic, payload, qos) ?? 0)
     if (entry.isLocal) this.#shared.delivery.offer(entry.topic, payload, qos, ticket)
     return ticket
   }
@@ -372,6 +377,11 @@ export class PublishPath {
     this.#acks.setTicket(waiting.position, ticket)
     for (const position of waiting.repeats) this.#acks.setTicket(position, ticket)
     return true
+  }
+
+  /** No stream takes it: does nobody else? What is under `$` is counted by itself. */
+  #isUnrouted({ unwanted, isLocal, isShared }: TopicEntry, retain: boolean): boolean {
+    return unwanted !== 'dollar-topic' && !isLocal && !(retain && isShared)
   }
 
   /** I9: nobody takes it. False: the connection was closed over it. */

@@ -4,6 +4,7 @@
  * checked against their versions at each use.
  */
 import type { Lane } from '../appender.ts'
+import type { UnwantedReason } from '../events.ts'
 import { TOPIC_CACHE_ENTRIES } from '../options.ts'
 
 export interface TopicEntry {
@@ -13,6 +14,12 @@ export interface TopicEntry {
   readonly lanes: readonly Lane[]
   /** May this user publish here? */
   isAllowed: boolean
+  /** Why its messages do not become records; null: they do. */
+  readonly unwanted: UnwantedReason | null
+  /** For the dead letters that they become instead. */
+  readonly refusal: string | null
+  /** False: nothing of it is retained or delivered locally. */
+  readonly isShared: boolean
   /** Is there a local subscriber? */
   isLocal: boolean
   accessVersion: number

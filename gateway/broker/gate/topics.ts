@@ -4,10 +4,11 @@
  * subscriptions have changed. A known topic costs no string.
  */
 
-import { checkTopicName } from '../../shared/topics.ts'
+import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics.ts'
 import { readString } from '../mqtt/reader.ts'
 import type { AccessRules, GateShared } from './shared.ts'
 import { TopicCache, type TopicEntry } from './topic-cache.ts'
+import { refusalOf, unwantedReason } from './unwanted.ts'
 
 export class Topics {
   readonly #shared: GateShared
@@ -40,33 +41,39 @@ export class Topics {
     const topic = readString(bytes, start, end)
     if (topic === null) return 'the topic is not a valid UTF-8 string'
     const fault = checkTopicName(topic, config)
-    if (fault !== null) return fault
+    if (fault !== null && !isOverLimit(fault)) return fault
     const lanes = router.route(topic).map((stream) => ({
       stream,
       envelope: stream.envelope(router.deviceOf(stream, this.#clientId, topic), topic),
     }))
+    const unwanted = unwantedReason(topic, lanes, config)
     const entry: TopicEntry = {
       bytes: Uint8Array.prototype.slice.call(bytes, start, end),
       topic,
       lanes,
       isAllowed: false,
+      unwanted,
+      refusal: refusalOf(unwanted, config),
+      isShared: unwanted === null && !isDollarTopic(topic),
       isLocal: false,
       accessVersion: -1,
       localVersion: -1,
     }
     this.#checkAccess(entry)
     this.#checkLocal(entry)
-    this.#cache.add(entry)
+    // One over a limit may have 64 KiB: it is learned anew each time.
+    if (fault === null) this.#cache.add(entry)
     return entry
   }
 
   #checkAccess(entry: TopicEntry): void {
     entry.accessVersion = this.#access.version
-    entry.isAllowed = this.#access.mayPublish(entry.topic)
+    // What is dropped anyway needs no right: a bridge with few rights is not shut out over its notices under `$SYS`.
+    entry.isAllowed = entry.unwanted === 'dollar-topic' || this.#access.mayPublish(entry.topic)
   }
 
   #checkLocal(entry: TopicEntry): void {
     entry.localVersion = this.#shared.local.version
-    entry.isLocal = this.#shared.local.matches(entry.topic)
+    entry.isLocal = entry.isShared && this.#shared.local.matches(entry.topic)
   }
 }

@@ -3,15 +3,20 @@
  * to local subscribers. Nobody waits for their ack. A will for a full stream waits here; its stored copy is deleted in
  * the commit that carries it, or later, so a kill in between repeats a will and never loses one.
  */
+
+import { isDollarTopic } from '../../shared/topics.ts'
 import type { WillMessage } from '../aedes/aedes-server.ts'
 import { type Lane, MUST_WAIT } from '../appender.ts'
+import type { UnwantedReason } from '../events.ts'
 import { WAITING_SHARE } from '../options.ts'
 import type { AccessRules, GateShared } from './shared.ts'
+import { countUnwanted, refusalOf, unwantedReason } from './unwanted.ts'
 
 interface DueWill {
   readonly clientId: string
   readonly will: WillMessage
   readonly lanes: readonly Lane[]
+  readonly unwanted: UnwantedReason | null
   readonly receivedAtMs: number
   readonly arrivedMs: number
   readonly done: () => void
@@ -30,17 +35,18 @@ export class Wills {
    * never be; its stored copy may go.
    */
   publish(clientId: string, will: WillMessage, access: AccessRules | null, done: () => void): void {
-    const { router, emit, nowMs, monotonicMs } = this.#shared
-    if (access !== null && !access.mayPublish(will.topic)) {
-      emit({ type: 'broker.will-dropped', clientId, topic: will.topic, why: 'forbidden' })
-      done()
-      return
-    }
+    const { config, router, emit, nowMs, monotonicMs } = this.#shared
     const lanes = router.route(will.topic).map((stream) => ({
       stream,
       envelope: stream.envelope(router.deviceOf(stream, clientId, will.topic), will.topic),
     }))
-    const due = { clientId, will, lanes, receivedAtMs: nowMs(), arrivedMs: monotonicMs(), done }
+    const unwanted = unwantedReason(will.topic, lanes, config)
+    if (access !== null && unwanted !== 'dollar-topic' && !access.mayPublish(will.topic)) {
+      emit({ type: 'broker.will-dropped', clientId, topic: will.topic, why: 'forbidden' })
+      done()
+      return
+    }
+    const due = { clientId, will, lanes, unwanted, receivedAtMs: nowMs(), arrivedMs: monotonicMs(), done }
     if (this.#append(due)) return
     if (!this.#hasRoom(will.payload.length)) {
       emit({ type: 'broker.will-dropped', clientId, topic: will.topic, why: 'no-room' })
@@ -62,8 +68,8 @@ export class Wills {
     }
   }
 
-  #append({ will, lanes, receivedAtMs, arrivedMs, done }: DueWill): boolean {
-    const { appender, delivery, local, message, stageRetained, stats } = this.#shared
+  #append({ clientId, will, lanes, unwanted, receivedAtMs, arrivedMs, done }: DueWill): boolean {
+    const { appender, config, delivery, local, message, stageRetained, stats } = this.#shared
     const { topic, payload, qos, retain } = will
     let ticket = appender.durableTicket
     if (lanes.length > 0) {
@@ -74,6 +80,7 @@ export class Wills {
       message.dup = false
       message.retain = retain
       message.will = true
+      message.refusal = refusalOf(unwanted, config)
       message.receivedAtMs = receivedAtMs
       message.arrivedMs = arrivedMs
       const appended = appender.append(lanes, message)
@@ -81,8 +88,12 @@ export class Wills {
       if (appended === MUST_WAIT && qos > 0) return false
       if (appended !== MUST_WAIT) ticket = appended
     }
-    if (retain) ticket = Math.max(ticket, stageRetained(topic, payload, qos) ?? 0)
-    if (local.matches(topic)) delivery.offer(topic, payload, qos, ticket)
+    if (unwanted !== null) {
+      countUnwanted(this.#shared, unwanted, clientId, topic, lanes)
+    } else if (!isDollarTopic(topic)) {
+      if (retain) ticket = Math.max(ticket, stageRetained(topic, payload, qos) ?? 0)
+      if (local.matches(topic)) delivery.offer(topic, payload, qos, ticket)
+    }
     stats.willsPublished += 1
     done()
     return true

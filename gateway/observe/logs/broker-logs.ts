@@ -47,6 +47,13 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
         ? `no stream and no subscriber takes ${topic} of ${clientId}: acknowledged and not kept (I9)`
         : `no stream and no subscriber takes ${topic} of ${clientId}: connection closed`,
   },
+  'broker.message-unwanted': {
+    level: 'warn',
+    message: ({ clientId, topic, reason, streams }) =>
+      streams.length === 0
+        ? `${topic} of ${clientId} is not kept, ${reason}: acknowledged and counted (I9)`
+        : `${topic} of ${clientId} is kept as a dead letter of ${streams.join(', ')}, ${reason} (I9)`,
+  },
   'broker.copies-dropped': {
     level: 'warn',
     message: ({ clientId }) =>

@@ -139,6 +139,13 @@ export const BROKER_METRICS: readonly MetricDefinition[] = [
     'outcome',
     ({ broker: { unrouted } }) => ({ accepted: unrouted.accepted, refused: unrouted.refused }),
   ),
+  byKey(
+    'counter',
+    'sluice_broker_unwanted_messages_total',
+    'PUBLISHes and wills that were acknowledged and made no record, by reason: dollar-topic (under $, no stream names it), topic-too-long, topic-too-deep (dead letters of the streams that take them) (I9).',
+    'reason',
+    (look) => look.broker.unwanted,
+  ),
   single(
     'gauge',
     'sluice_broker_waiting_messages',

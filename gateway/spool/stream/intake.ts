@@ -100,6 +100,10 @@ export class Intake implements StreamIntake {
     const { payload, start, end } = message
     const bytes = end - start
     state.counters.received++
+    if (message.refusal !== null) {
+      this.#deadLetter(message, envelope, message.refusal)
+      return
+    }
     if (bytes > this.#maxRecordBytes) {
       this.#deadLetter(
         message,

@@ -50,8 +50,9 @@ export async function startRig(
   overrides: Partial<MqttConfig> = {},
   state?: DurableState,
   options: Partial<Parameters<typeof Broker.start>[0]> = {},
+  streams: readonly StreamSpec[] = STREAMS,
 ): Promise<Rig> {
-  const appender = new MemoryAppender(STREAMS, state)
+  const appender = new MemoryAppender(streams, state)
   const events: BrokerEvent[] = []
   const broker = await Broker.start({
     config: { ...DEFAULTS, ...overrides },

@@ -106,12 +106,6 @@ test.each([
   ['the bridge mark', packet.connect({ level: 0x84 }), 1, 'protocol-version'],
   ['an empty client id with clean session 0', packet.connect({ clean: false }), 2, 'identifier-rejected'],
   ['a client id of 1,025 bytes', packet.connect({ clientId: 'x'.repeat(1025) }), 2, 'identifier-rejected'],
-  [
-    'a will under $SYS',
-    packet.connect({ clientId: 'a', will: { topic: '$SYS/x', payload: '' } }),
-    5,
-    'will-forbidden',
-  ],
 ] as const)('%s is answered with its return code and closed', async (_name, bytes, code, reason) => {
   const rig = await startRig()
   const client = await RawMqtt.open(rig.port)
@@ -160,14 +154,6 @@ test('the reason is told once per client and minute, with the number of those le
   }
   expect(rig.eventsOf('broker.connection-closed')).toHaveLength(1)
   expect(rig.broker.stats.connectionsClosed.malformed).toBe(5)
-})
-
-test('$ topics are refused: the connection is closed', async () => {
-  const rig = await startRig()
-  const client = await RawMqtt.connect(rig.port, { clientId: 'd' })
-  client.send(packet.publish('$SYS/x', 'x', { qos: 1, id: 1 }))
-  await client.closed()
-  expect(rig.broker.stats.connectionsClosed['forbidden-topic']).toBe(1)
 })
 
 test('I9: unrouted messages are acknowledged, counted and told; or refused by configuration', async () => {

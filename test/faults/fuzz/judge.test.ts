@@ -36,13 +36,14 @@ test.each([tooDeep, tooLong])(
   },
 )
 
-test('what is no filter, and a topic over a limit, end the connection', () => {
+test('what is no filter ends the connection; a topic over a limit, or under $, is acknowledged and makes no record', () => {
   for (const filter of ['', 'a#b', '#/x', 'a+']) {
     expect(judged(packet.subscribe(1, [[filter, 0]])).ending).toMatchObject({ reason: 'malformed' })
     expect(judged(packet.unsubscribe(1, [filter])).ending).toMatchObject({ reason: 'malformed' })
   }
-  for (const topic of [tooDeep, tooLong]) {
-    expect(judged(packet.publish(topic, 'x')).ending).toMatchObject({ reason: 'malformed' })
+  for (const topic of [tooDeep, tooLong, '$SYS/x']) {
+    const { ending, acks, records } = judged(packet.publish(topic, 'x', { qos: 1, id: 3 }))
+    expect([ending.kind, acks, records]).toEqual(['open', ['40 3'], []])
   }
 })
 

@@ -209,9 +209,7 @@ function judgeConnect(cut: Cut, state: State): Ending | null {
     return { kind: 'refused', reason: 'identifier-rejected', returnCode: 2 }
   }
   if (will !== undefined) {
-    const fault = topicFault(will.topic, limits)
-    if (fault === 'forbidden-topic') return { kind: 'refused', reason: 'will-forbidden', returnCode: 5 }
-    if (fault !== null) return malformed
+    if (!isTopicName(will.topic)) return malformed
   }
   judgement.clientId = clientId === '' ? state.minted : clientId
   judgement.ending = { kind: 'open', connected: true }
@@ -224,7 +222,9 @@ function judgeConnect(cut: Cut, state: State): Ending | null {
   if (will !== undefined) {
     const payload = will.payload.toString()
     const flags = { qos: will.qos ?? 0, dup: false, retain: will.retain === true, will: true }
-    judgement.will = recordsOf(judgement.clientId, will.topic, payload, flags)
+    judgement.will = isTooBig(will.topic, limits)
+      ? []
+      : recordsOf(judgement.clientId, will.topic, payload, flags)
   }
   return null
 }
@@ -282,8 +282,7 @@ function judgePublish(cut: Cut, state: State): Ending | null {
   if (stringAt(body, 0) === null) return malformed
   const publish = parse(cut, state, 'publish')
   const { topic, dup, retain, messageId: id = 0 } = publish
-  const fault = topicFault(topic, limits)
-  if (fault !== null) return closed(fault, state)
+  if (!isTopicName(topic)) return malformed
   const payload = publish.payload.toString()
   if (qos > 0) judgement.acks.push(`${qos === 1 ? '40' : '50'} ${id}`)
   if (qos === 2) {
@@ -295,7 +294,10 @@ function judgePublish(cut: Cut, state: State): Ending | null {
     state.ids.set(id, what)
   }
   const flags = { qos, dup, retain, will: false }
-  judgement.records.push(...recordsOf(judgement.clientId ?? '', topic, payload, flags))
+  // Over a limit it is acknowledged and makes no record; under `$`, no stream of these takes it.
+  if (!isTooBig(topic, limits)) {
+    judgement.records.push(...recordsOf(judgement.clientId ?? '', topic, payload, flags))
+  }
   if (qos > 0) judgement.recordsAtAck.push(judgement.records.length)
   return null
 }
@@ -321,7 +323,8 @@ function judgeSubscribe(cut: Cut, state: State, withQos: boolean): Ending | null
   if (JSON.stringify(read) !== JSON.stringify(filters))
     throw new Divergence('mqtt-packet reads other filters')
   // Over a limit of the gateway, not of MQTT: answered 0x80, and an UNSUBSCRIBE of one is answered like any other.
-  const refused = filters.filter((filter) => isTooBig(filter, limits)).length
+  // Under `$` nothing is delivered, so nothing is granted.
+  const refused = filters.filter((filter) => isTooBig(filter, limits) || filter.startsWith('$')).length
   judgement.subscriptions.push(`${packet.messageId} ${withQos ? `${filters.length} ${refused}` : 'u'}`)
   return null
 }
@@ -351,10 +354,8 @@ function isTooBig(topic: string, limits: JudgeLimits): boolean {
   return topic === '' || Buffer.byteLength(topic) > limits.maxTopicBytes || levels > limits.maxTopicLevels
 }
 
-function topicFault(topic: string, limits: JudgeLimits): 'malformed' | 'forbidden-topic' | null {
-  if (isTooBig(topic, limits)) return 'malformed'
-  if (topic.startsWith('$')) return 'forbidden-topic'
-  return /[#+]/.test(topic) ? 'malformed' : null
+function isTopicName(topic: string): boolean {
+  return topic !== '' && !/[#+]/.test(topic)
 }
 
 function isFilter(filter: string): boolean {
