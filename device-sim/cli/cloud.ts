@@ -4,7 +4,8 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { z } from 'zod'
 import { Cloud, type CloudOptions } from '../cloud/cloud.ts'
 import { faultSchedule } from '../cloud/fault-schedule.ts'
-import type { FaultSpec } from '../cloud/faults.ts'
+import { type FaultSpec, faultProblem } from '../cloud/faults.ts'
+import { MATCH_FORMS } from '../cloud/record-match.ts'
 import { count } from '../table.ts'
 import { type Arrivals, showArrivals } from './arrivals.ts'
 import { positiveNumber, wholeNumber } from './options.ts'
@@ -42,6 +43,9 @@ Faults are JSON objects: {"kind": ..., "afterMs": 0, "forMs": ..., "count": ...,
   refuse         refuses records that match    portal         200 with HTML
   status         answers status
 
+A refuse fault names the records in match: ${MATCH_FORMS}.
+as "listed" names them in "rejected" (the default), as "status" answers status (422) for the whole batch.
+
 Examples:
   sluice-sim cloud --store ./cloud
   sluice-sim cloud --fault '{"kind":"outage","afterMs":10000,"forMs":60000}' --fault '{"kind":"lost-answer","share":0.1}'
@@ -72,7 +76,7 @@ export function cloudCommand(): Command {
       let arrivals: Arrivals | null = null
       const options = { ...cloudOptions(flags), onStored: () => arrivals?.notice() }
       const cloud = await Cloud.start(options).catch((error: unknown) => {
-        throw error instanceof z.ZodError ? new Error(`--fault: ${z.prettifyError(error)}`) : error
+        throw error instanceof z.ZodError ? new Error(`--fault: ${faultProblem(error)}`) : error
       })
       process.stdout.write(`cloud: gateways POST batches to ${cloud.url}\n`)
       process.stdout.write(

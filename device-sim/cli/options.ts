@@ -53,6 +53,24 @@ export function qosShares(text: string): readonly [number, number, number] {
   return [zero, one, two]
 }
 
+const PLACEHOLDERS = ['{device}', '{model}', '{n}']
+
+/** A topic that devices publish on [MQTT-3.3.2-2, 4.7.3-1, -2], with placeholders. */
+export function topicTemplate(text: string): string {
+  const unknown = (text.match(/\{[^}]*\}?/g) ?? []).find((one) => !PLACEHOLDERS.includes(one))
+  if (unknown !== undefined) {
+    throw new InvalidArgumentError(
+      `Want no other placeholders than ${PLACEHOLDERS.join(', ')}, got "${unknown}".`,
+    )
+  }
+  if (text === '' || /[+#\0]/.test(text) || text.startsWith('$')) {
+    throw new InvalidArgumentError(
+      `Want a topic to publish on, without + and # and not beginning with $, got "${text}".`,
+    )
+  }
+  return text
+}
+
 export function models(text: string): readonly ModelKind[] {
   const kinds = text.split(',').map((name) => name.trim())
   const known = kinds.filter(isModelKind)

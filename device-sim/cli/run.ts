@@ -6,9 +6,18 @@ import { Fleet } from '../fleet/fleet.ts'
 import { FLEET_DEFAULTS, type FleetOptions } from '../fleet/options.ts'
 import { type FleetReport, fleetReport, fleetRows, progressLine } from '../fleet/report.ts'
 import { Ledger } from '../ledger/ledger.ts'
-import type { ModelKind } from '../models/model.ts'
+import { LEAST_PAYLOAD_BYTES, type ModelKind } from '../models/model.ts'
 import { table } from '../table.ts'
-import { brokerUrl, models, positiveNumber, qosShares, rate, share, wholeNumber } from './options.ts'
+import {
+  brokerUrl,
+  models,
+  positiveNumber,
+  qosShares,
+  rate,
+  share,
+  topicTemplate,
+  wholeNumber,
+} from './options.ts'
 import { showProgress } from './progress.ts'
 
 interface Flags {
@@ -18,6 +27,8 @@ interface Flags {
   readonly seconds?: number
   readonly qos: readonly [number, number, number]
   readonly bytes: number
+  readonly fixedTime?: boolean
+  readonly keepSessions?: boolean
   readonly models: readonly ModelKind[]
   readonly prefix: string
   readonly topic: string
@@ -45,6 +56,8 @@ interface Flags {
   readonly json?: boolean
 }
 
+const FORGET_TIMEOUT_MS = 10_000
+
 const HELP = `
 Devices are numbered; each has one model and one QoS and keeps them. A device keeps its readings until they are
 acknowledged and sends them again after a reconnect, in order, with the same packet ids; QoS 2 devices keep their
@@ -53,7 +66,10 @@ devices hold has --ack-timeout to be acknowledged.
 
 Rates of faults: --drops and --half-opens are per device and minute, --storms is per fleet and minute; --duplicates,
 --late and --malformed are shares of readings (0.05 or 5%). Cuts fall into exchanges: behind a PUBLISH, before an ack
-is heard, around PUBREL. The same --seed gives the same readings and the same faults.
+is heard, around PUBREL. The same --seed gives the same readings and the same faults; with --fixed-time (a simulated
+clock that begins in 2026) byte for byte.
+
+At its end the fleet clears its sessions at the gateway, of devices whose readings were all acknowledged.
 
 Examples:
   sluice-sim run --devices 50 --rate 100 --seconds 60
@@ -80,14 +96,25 @@ export function runCommand(): Command {
         .argParser(qosShares)
         .default(FLEET_DEFAULTS.qosShares, FLEET_DEFAULTS.qosShares.join(':')),
     )
-    .option('--bytes <n>', 'size of a reading', wholeNumber(1, 10_000_000), FLEET_DEFAULTS.payloadBytes)
+    .option(
+      '--bytes <n>',
+      `size of a reading, within a few bytes; at least ${LEAST_PAYLOAD_BYTES}: device, number, time`,
+      wholeNumber(LEAST_PAYLOAD_BYTES, 10_000_000),
+      FLEET_DEFAULTS.payloadBytes,
+    )
+    .option('--fixed-time', 'readings carry a simulated time, so that the seed decides every byte')
     .addOption(
       new Option('--models <list>', 'what devices measure, in turn')
         .argParser(models)
         .default(FLEET_DEFAULTS.models, FLEET_DEFAULTS.models.join(',')),
     )
     .option('--prefix <text>', 'client ids are this and a number', FLEET_DEFAULTS.devicePrefix)
-    .option('--topic <template>', 'with {device}, {model} and {n} (0 to 9)', FLEET_DEFAULTS.topic)
+    .option(
+      '--topic <template>',
+      'with {device}, {model} and {n} (0 to 9)',
+      topicTemplate,
+      FLEET_DEFAULTS.topic,
+    )
     .option(
       '--ramp <seconds>',
       'spread the first connects over this time',
@@ -128,6 +155,7 @@ export function runCommand(): Command {
     .option('--insecure', 'take any certificate of the gateway')
     .option('--ledger <file>', 'write every reading and its acknowledgement to this file, for `verify`')
     .option('--ack-timeout <seconds>', 'wait so long for acknowledgements at the end', rate, 30)
+    .option('--keep-sessions', 'leave the sessions of QoS 2 devices at the gateway')
     .option('--seed <text>', 'decides readings and faults', FLEET_DEFAULTS.seed)
     .option('--json', 'print the result as JSON on stdout; progress goes to stderr')
     .addHelpText('after', HELP)
@@ -169,6 +197,9 @@ async function runFleet(options: FleetOptions, flags: Flags): Promise<FleetRepor
     options.seed,
   )
   await fleet.close()
+  const left = flags.keepSessions === true ? 0 : await fleet.forgetSessions(FORGET_TIMEOUT_MS)
+  if (left > 0)
+    process.stderr.write(`sluice-sim: ${left} sessions are left at the gateway: it did not answer\n`)
   await ledger.close()
   process.off('SIGINT', interrupt)
   process.off('SIGTERM', interrupt)
@@ -188,6 +219,7 @@ function fleetOptions(flags: Flags): FleetOptions {
     ratePerSecond: flags.rate,
     qosShares: flags.qos,
     payloadBytes: flags.bytes,
+    realTime: flags.fixedTime !== true,
     models: flags.models,
     devicePrefix: flags.prefix,
     topic: flags.topic,

@@ -1,4 +1,5 @@
 /** `sluice-sim verify`: the ledger of a run against what the cloud stored. */
+import { statSync } from 'node:fs'
 import { Command } from 'commander'
 import { readLedger } from '../ledger/ledger.ts'
 import { verdictRows } from '../ledger/report.ts'
@@ -27,6 +28,9 @@ device itself sent them again. Missing QoS 0 readings and readings that were nev
 Exit code: 0 when every promise was kept, 1 when one was broken, 2 when a file cannot be read.`,
     )
     .action(async (flags: Flags) => {
+      if (statSync(flags.store, { throwIfNoEntry: false })?.isDirectory() !== true) {
+        throw new Error(`--store: ${flags.store} is no folder; it is the one that \`cloud --store\` names`)
+      }
       const verdict = await verifyStore(await readLedger(flags.ledger), flags.store)
       if (flags.json === true) process.stdout.write(`${JSON.stringify(verdict, null, 2)}\n`)
       else {

@@ -16,7 +16,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerOptions as TlsOptions } from 'node:https'
-import { FaultControl, type FaultSpec } from './faults.ts'
+import { FaultControl, type FaultSpec, faultProblem } from './faults.ts'
 import { type IngestOptions, ingest } from './ingest.ts'
 import { LatestReadings } from './latest.ts'
 import { Listener } from './listener.ts'
@@ -175,7 +175,7 @@ export class Cloud {
     }
     this.#control(request, response, url).catch((error: unknown) => {
       if (response.headersSent) response.destroy()
-      else text(response, 400, `${(error as Error).message}\n`)
+      else text(response, 400, `${faultProblem(error)}\n`)
     })
   }
 

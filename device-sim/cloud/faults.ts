@@ -13,6 +13,7 @@
  * | `count` | fires at most so often |
  * | `share` | of the requests that it could hit, 0 to 1 (1); `refuse` judges records, not requests |
  * | `stream` | only batches of this stream |
+ * | `match` | of `refuse`: which records, see record-match.ts |
  *
  * `GET /faults` lists the rules with how often each fired, `DELETE /faults` ends them all.
  */
@@ -85,6 +86,18 @@ export const FAULT_KINDS = [
   'portal',
   'status',
 ] as const satisfies readonly FaultKind[]
+
+/** What is wrong with a rule, in words: the member and what it wants. Of another error, its message. */
+export function faultProblem(error: unknown): string {
+  if (!(error instanceof z.ZodError)) return (error as Error).message
+  return error.issues
+    .map(({ path, message, code, ...more }) => {
+      const where = path.map(String).join('.')
+      const isKind = code === 'invalid_union' && 'discriminator' in more
+      return `${where === '' ? 'the rule' : where}: ${isKind ? `want one of ${FAULT_KINDS.join(', ')}` : message}`
+    })
+    .join('; ')
+}
 
 const faultRequest = z.strictObject({ faults: z.array(spec), replace: z.boolean().default(false) })
 

@@ -4,21 +4,28 @@
  */
 import { z } from 'zod'
 
-export const recordMatch = z.union([
-  /** This share of all records, picked by seq. */
-  z.strictObject({ share: z.number().min(0).max(1) }),
-  /** Lines that hold this text. */
-  z.strictObject({ contains: z.string().min(1) }),
-  /** Records with one of these seqs. */
-  z.strictObject({ seqs: z.array(z.number().int().positive()).min(1) }),
-  /** Records whose payload is an object with this member, above or below a number or equal to a value. */
-  z.strictObject({
-    member: z.string(),
-    above: z.number().optional(),
-    below: z.number().optional(),
-    equals: z.union([z.string(), z.number(), z.boolean(), z.null()]).optional(),
-  }),
-])
+/** The forms of a `match`, for who wrote another. */
+export const MATCH_FORMS =
+  '{"share": 0.01}, {"contains": "text"}, {"seqs": [3, 4]}, or {"member": "celsius"} with "above", "below" or "equals"'
+
+export const recordMatch = z.union(
+  [
+    /** This share of all records, picked by seq. */
+    z.strictObject({ share: z.number().min(0).max(1) }),
+    /** Lines that hold this text. */
+    z.strictObject({ contains: z.string().min(1) }),
+    /** Records with one of these seqs. */
+    z.strictObject({ seqs: z.array(z.number().int().positive()).min(1) }),
+    /** Records whose payload is an object with this member, above or below a number or equal to a value. */
+    z.strictObject({
+      member: z.string(),
+      above: z.number().optional(),
+      below: z.number().optional(),
+      equals: z.union([z.string(), z.number(), z.boolean(), z.null()]).optional(),
+    }),
+  ],
+  { error: `want one of ${MATCH_FORMS}` },
+)
 
 export type RecordMatch = z.output<typeof recordMatch>
 

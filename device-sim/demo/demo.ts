@@ -88,6 +88,7 @@ export class Demo {
         devices: options.devices,
         ratePerSecond: options.devices * READINGS_PER_DEVICE_AND_SECOND,
         qosShares: [0, 1, 1],
+        realTime: true,
         rampMs: Math.min(3000, options.seconds * 100),
         reconnect: { minMs: 250, maxMs: 3000 },
         faults: plan.fleetFaults,

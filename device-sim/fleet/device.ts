@@ -6,7 +6,7 @@
  */
 import type { Ledger, Qos } from '../ledger/ledger.ts'
 import { Random } from '../random.ts'
-import { Link, type LinkEvents, type PacketName } from './link.ts'
+import { Link, type LinkEvents, type LinkOptions, type PacketName } from './link.ts'
 import type { FleetOptions } from './options.ts'
 import type { Reading, ReadingSource } from './reading-source.ts'
 import type { Schedule } from './schedule.ts'
@@ -63,6 +63,7 @@ export class Device {
   #attempts = 0
   #lastId = 0
   #cutAt: CutPoint | null = null
+  #hasSession = false
   #closed = false
 
   constructor(id: string, qos: Qos, source: ReadingSource, context: DeviceContext) {
@@ -83,31 +84,32 @@ export class Device {
     if (this.#closed) return
     this.#era++
     this.#cutAt = null
+    this.#link = new Link(this.#linkOptions(this.qos !== 2), this.#listener())
+  }
+
+  #linkOptions(clean: boolean): LinkOptions {
     const { options } = this.#context
-    const link = new Link(
-      {
-        url: options.url,
-        clientId: this.id,
-        clean: this.qos !== 2,
-        keepaliveSeconds: options.keepaliveSeconds,
-        connectTimeoutMs: options.connectTimeoutMs,
-        login:
-          options.login === null
-            ? null
-            : {
-                username: options.login.username.replaceAll('{device}', this.id),
-                password: options.login.password.replaceAll('{device}', this.id),
-              },
-        tls: options.tls,
-      },
-      this.#listener(),
-    )
-    this.#link = link
+    return {
+      url: options.url,
+      clientId: this.id,
+      clean,
+      keepaliveSeconds: options.keepaliveSeconds,
+      connectTimeoutMs: options.connectTimeoutMs,
+      login:
+        options.login === null
+          ? null
+          : {
+              username: options.login.username.replaceAll('{device}', this.id),
+              password: options.login.password.replaceAll('{device}', this.id),
+            },
+      tls: options.tls,
+    }
   }
 
   /** Takes one measurement and sends what is due. */
   measure(): void {
-    for (const reading of this.#source.measure()) this.#take(reading)
+    const atMs = this.#context.options.realTime ? Date.now() : undefined
+    for (const reading of this.#source.measure(atMs)) this.#take(reading)
     this.#pump()
   }
 
@@ -159,6 +161,36 @@ export class Device {
     this.#link = null
   }
 
+  /** The gateway keeps a session of it, and nothing of it that is still needed. */
+  get leavesSession(): boolean {
+    return this.#hasSession && this.held === 0
+  }
+
+  /**
+   * The gateway is to keep no session of this device: a clean one takes its place and ends [MQTT-3.1.2-6]. Only after
+   * `close`, and where everything was acknowledged; never rejects. False: the gateway could not be asked.
+   */
+  async forget(timeoutMs: number): Promise<boolean> {
+    if (!this.leavesSession) return true
+    let link: Link | null = null
+    const isUp = await new Promise<boolean>((resolve) => {
+      const timer = setTimeout(() => resolve(false), timeoutMs)
+      const done = (up: boolean): void => {
+        clearTimeout(timer)
+        resolve(up)
+      }
+      link = new Link(this.#linkOptions(true), {
+        onUp: () => done(true),
+        onDown: () => done(false),
+        onAck: () => undefined,
+        onRelease: () => undefined,
+        onPacket: () => undefined,
+      })
+    })
+    await (link as Link | null)?.end()
+    return isUp
+  }
+
   #bury(link: Link): void {
     if (this.#graves.delete(link)) link.cut()
   }
@@ -199,6 +231,7 @@ export class Device {
     this.#attempts = 0
     stats.connects++
     stats.connected++
+    this.#hasSession = this.qos === 2
     if (this.qos === 2 && !sessionPresent && this.#inFlight.size > 0) stats.sessionsLost++
     for (const [id, { reading, released }] of this.#inFlight) {
       if (released) {

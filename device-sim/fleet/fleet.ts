@@ -16,6 +16,7 @@ const MS_PER_MINUTE = 60_000
 /** An irrational step spreads any mix of shares evenly over any number of devices. */
 const GOLDEN = 0.618_033_988_749_895
 const POLL_MS = 20
+const FORGET_AT_ONCE = 50
 
 export class Fleet {
   readonly stats = new FleetStats()
@@ -88,6 +89,26 @@ export class Fleet {
     this.#period++
     this.#schedule.stop()
     await Promise.all(this.devices.map((device) => device.close()))
+  }
+
+  /**
+   * After `close`: the gateway keeps no session of a device whose readings are all acknowledged, so that a fleet of
+   * another size leaves nothing behind. The number of sessions that stayed because it could not be asked.
+   */
+  async forgetSessions(timeoutMs: number): Promise<number> {
+    const endMs = performance.now() + timeoutMs
+    let left = 0
+    for (let from = 0; from < this.devices.length; from += FORGET_AT_ONCE) {
+      const some = this.devices.slice(from, from + FORGET_AT_ONCE)
+      const leftMs = endMs - performance.now()
+      // A gateway that does not answer is not asked for each device again.
+      if (leftMs <= 0 || left > 0) left += some.filter(({ leavesSession }) => leavesSession).length
+      else {
+        const forgotten = await Promise.all(some.map((device) => device.forget(leftMs)))
+        left += forgotten.filter((one) => !one).length
+      }
+    }
+    return left
   }
 
   #device(index: number, context: DeviceContext): Device {

@@ -10,6 +10,8 @@ export interface FleetOptions {
   /** Shares of devices that publish at QoS 0, 1 and 2; a device keeps its QoS. Any positive weights. */
   readonly qosShares: readonly [number, number, number]
   readonly payloadBytes: number
+  /** Readings carry the time at which they were measured; false: a simulated one, so that the seed decides every byte. */
+  readonly realTime: boolean
   /** Given to the devices in turn. */
   readonly models: readonly ModelKind[]
   /** Client ids are this and the device's number, at least four digits. */
@@ -76,6 +78,7 @@ export const FLEET_DEFAULTS: FleetOptions = {
   ratePerSecond: 10,
   qosShares: [0, 50, 50],
   payloadBytes: 200,
+  realTime: false,
   models: ['temperature', 'vibration', 'energy', 'gps', 'door'],
   devicePrefix: 'device-',
   topic: 'plant/{device}/{model}',

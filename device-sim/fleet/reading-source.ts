@@ -1,6 +1,6 @@
 /**
  * What one device measures, in the order it will send it: its model's readings, some of them late, malformed or to
- * be sent twice. Depends on the seed alone, never on the network. Not here: sending (device.ts).
+ * be sent twice. Depends on the seed alone (and on the time, where that is given), never on the network. Not here: sending (device.ts).
  */
 import { createModel, type Model, type ModelKind } from '../models/model.ts'
 import { Random } from '../random.ts'
@@ -51,8 +51,8 @@ export class ReadingSource {
     this.#random = new Random(options.seed, `readings/${options.device}`)
   }
 
-  /** Measures once; gives what is to be sent now: none (it is held back), one, or several. */
-  measure(): Reading[] {
+  /** Measures once, at `atMs` or a simulated time; gives what is to be sent now: none (it is held back), one, or several. */
+  measure(atMs?: number): Reading[] {
     const { faults } = this.#options
     // The same numbers are drawn whatever is decided: a rate that changes does not change everything behind it.
     const late = this.#random.chance(faults.lateShare)
@@ -60,7 +60,7 @@ export class ReadingSource {
     const twice = this.#random.chance(faults.duplicateShare)
     const behind = 1 + this.#random.below(MAX_LATE_READINGS)
     const damage = this.#random.uint32()
-    const payload = this.#model.next()
+    const payload = this.#model.next(atMs)
     const { n } = this.#model
     const reading: Reading = {
       n,

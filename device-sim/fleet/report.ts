@@ -139,6 +139,8 @@ export function progressLine(fleet: Fleet, ledger: Ledger, seconds: number): str
     `held ${count(fleet.held)}`,
     `p99 ${milliseconds(stats.ackMs.quantile(0.99))}`,
     `drops ${count(stats.drops)}`,
+    // While nobody can connect, why.
+    ...(stats.connected === 0 && stats.lastError !== null ? [`no connection: ${stats.lastError}`] : []),
   ].join('  ')
 }
 

@@ -43,7 +43,11 @@ export class FleetStats {
   readonly errors = new Map<string, number>()
   readonly ackMs = new LatencyHistogram()
 
+  /** The last of them; null: none yet. */
+  lastError: string | null = null
+
   error(text: string): void {
+    this.lastError = text
     if (this.errors.size < 50 || this.errors.has(text)) {
       this.errors.set(text, (this.errors.get(text) ?? 0) + 1)
     }

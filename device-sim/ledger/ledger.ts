@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { createReadStream, createWriteStream, type WriteStream } from 'node:fs'
+import { createReadStream, createWriteStream, openSync, type WriteStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 
 export type Qos = 0 | 1 | 2
@@ -48,9 +48,12 @@ export class Ledger {
   readonly #file: WriteStream | null
   #fileError: Error | null = null
 
-  /** @param path null: in memory only. An existing file is replaced. */
+  /**
+   * @param path null: in memory only. An existing file is replaced.
+   * @throws when the file cannot be written: better now than behind an hour of measuring
+   */
   constructor(path: string | null, seed: string, startedAt: Date) {
-    this.#file = path === null ? null : createWriteStream(path)
+    this.#file = path === null ? null : openLedger(path)
     this.#file?.on('error', (error) => {
       this.#fileError = error
     })
@@ -113,6 +116,16 @@ export class Ledger {
 
   #write(line: unknown): void {
     this.#file?.write(`${JSON.stringify(line)}\n`)
+  }
+}
+
+function openLedger(path: string): WriteStream {
+  try {
+    return createWriteStream(path, { fd: openSync(path, 'w') })
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const why = code === 'ENOENT' ? 'its folder does not exist' : message
+    throw new Error(`the ledger ${path} cannot be written: ${why}`, { cause: error })
   }
 }
 

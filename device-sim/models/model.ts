@@ -1,7 +1,7 @@
 /**
  * What devices measure. A model gives readings as JSON bytes of about a chosen size; every reading carries its
- * device, its number n (from 1, without holes) and the simulated time of measuring. Same kind, seed and options: same
- * bytes, always; nothing here reads a clock. Not here: when a reading is sent, and how.
+ * device, its number n (from 1, without holes) and the time of measuring, simulated unless it is given. Same kind, seed
+ * and options: same bytes, always; nothing here reads a clock. Not here: when a reading is sent, and how.
  */
 import { Random } from '../random.ts'
 import { doorValues } from './door.ts'
@@ -18,7 +18,7 @@ export type ModelKind = (typeof MODEL_KINDS)[number]
 export interface ModelOptions {
   /** Member `device` of every reading. @default 'sim' */
   readonly device?: string
-  /** Bytes of a reading, met within a few; never less than what the model's own values take. @default 200 */
+  /** Bytes of a reading, met within a few: filled with raw samples, or without its last values. @default 200 */
   readonly payloadBytes?: number
   /** Simulated time between two readings, ms. @default 1000 */
   readonly intervalMs?: number
@@ -28,8 +28,14 @@ export interface Model {
   readonly kind: ModelKind
   /** Number of the reading that `next` gave last; 0 before the first. */
   readonly n: number
-  next(): Buffer
+  /** @param atMs when it was measured, ms since the epoch @default simulated: from 2026 on, one interval each */
+  next(atMs?: number): Buffer
 }
+
+const TOLERANCE_BYTES = 8
+
+/** What device, number and time take, with a name of usual length. */
+export const LEAST_PAYLOAD_BYTES = 80
 
 /** Simulated time of a model's start. Fixed, so that a seed alone decides every byte. */
 const EPOCH_MS = Date.UTC(2026, 0, 1)
@@ -61,9 +67,8 @@ export function createModel(kind: ModelKind, seed: number | string, options: Mod
     get n() {
       return n
     },
-    next() {
+    next(atMs = EPOCH_MS + (n + 1) * intervalMs) {
       n++
-      const atMs = EPOCH_MS + n * intervalMs
       const text = `${head}${n},"at":"${new Date(atMs).toISOString()}","kind":"${kind}",${values(atMs)}`
       return Buffer.from(fill(text, payloadBytes, filler))
     },
@@ -74,7 +79,7 @@ export function createModel(kind: ModelKind, seed: number | string, options: Mod
 function fill(text: string, payloadBytes: number, filler: Walk): string {
   const opening = ',"raw":['
   let room = payloadBytes - text.length - opening.length - 2
-  if (room < 1) return `${text}}`
+  if (room < 1) return `${fewerValues(text, payloadBytes)}}`
   let samples = ''
   for (;;) {
     const sample = filler.next().toFixed(0)
@@ -84,4 +89,20 @@ function fill(text: string, payloadBytes: number, filler: Walk): string {
     if (room < 2) break
   }
   return `${text}${opening}${samples}]}`
+}
+
+/** Without its last members, if it is longer than wanted by more than a few bytes; device, number and time stay. */
+function fewerValues(text: string, payloadBytes: number): string {
+  const room = payloadBytes + TOLERANCE_BYTES - 1
+  if (text.length <= room) return text
+  const least = text.indexOf(',"kind":')
+  let end = least
+  let depth = 0
+  for (let at = 1; at <= room; at += 1) {
+    const char = text[at]
+    if (char === '[' || char === '{') depth += 1
+    else if (char === ']' || char === '}') depth -= 1
+    else if (char === ',' && depth === 0) end = Math.max(least, at)
+  }
+  return text.slice(0, end)
 }

@@ -1,4 +1,6 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
@@ -6,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { FleetReport } from '../../device-sim/fleet/report.ts'
 import { type LedgerEntry, readLedger } from '../../device-sim/ledger/ledger.ts'
 import type { Verdict } from '../../device-sim/ledger/verify.ts'
-import { reapProcesses, runProgram, startProgram } from '../support/process.ts'
+import { builtProgram, reapProcesses, runProgram, startProgram } from '../support/process.ts'
 import { StrictBroker } from './fleet/strict-broker.ts'
 
 let folder = ''
@@ -67,6 +69,10 @@ describe('sluice-sim', () => {
     const published = report.published[0] + report.published[1] + report.published[2]
     expect(report).toMatchObject({ seed: '9', devices: 4, unacknowledged: 0 })
     expect(published).toBeGreaterThan(80)
+    expect(broker.keptSessions.size).toBe(0)
+    // Measured now, not in a simulated year.
+    const { at } = JSON.parse(broker.received[0]?.payload.toString() ?? '') as { at: string }
+    expect(Math.abs(Date.parse(at) - Date.now())).toBeLessThan(60_000)
     expect(await readLedger(ledger)).toHaveLength(published)
     expect((await readLedger(ledger)).every((entry: LedgerEntry) => entry.ackedAtMs !== null)).toBe(true)
 
@@ -98,7 +104,7 @@ describe('sluice-sim', () => {
   })
 
   test('a run without a gateway ends at its time-out with exit code 1 and says why', async () => {
-    const { exit, stdout } = await runProgram('device-sim', [
+    const { exit, stdout, stderr } = await runProgram('device-sim', [
       'run',
       '--url=mqtt://127.0.0.1:1',
       '--devices=2',
@@ -109,6 +115,7 @@ describe('sluice-sim', () => {
     expect(exit.code).toBe(1)
     expect(stdout).toMatch(/not acknowledged +[1-9]/)
     expect(stdout).toMatch(/ECONNREFUSED/)
+    expect(stderr).toMatch(/connected 0\/2 .*no connection: connect ECONNREFUSED/)
   })
 
   test('Ctrl-C ends a run in good order: what devices hold is still acknowledged', async () => {
@@ -122,18 +129,55 @@ describe('sluice-sim', () => {
     await broker.kill()
   })
 
+  test('says its version, and ends quietly when whoever read along has gone', async () => {
+    expect((await runProgram('device-sim', ['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+    const child = spawn(process.execPath, [builtProgram('device-sim'), 'run', '--help'])
+    const stderr: Buffer[] = []
+    child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk))
+    // Before it has begun to write.
+    child.stdout.destroy()
+    const [code] = (await once(child, 'close')) as [number | null]
+    expect(Buffer.concat(stderr).toString()).toBe('')
+    expect(code).toBe(0)
+  })
+
   test('wrong flags and unreadable files are exit code 2, with what was wanted', async () => {
+    const ledger = join(folder, 'run.ndjson')
+    writeFileSync(ledger, '{"ledger":1,"seed":"1","startedAt":""}\n')
     const cases: ReadonlyArray<readonly [readonly string[], RegExp]> = [
       [['run', '--qos', '1:2'], /Want weights of QoS 0, 1 and 2 such as 0:50:50.*got "1:2"/],
       [['run', '--qos', '0:0:0'], /not all 0/],
+      [['run', '--topic', 'a/#'], /Want a topic to publish on, without \+ and #.*got "a\/#"/],
+      [['run', '--topic', 'a/{sensor}'], /no other placeholders than \{device\}, .*got "\{sensor\}"/],
+      [['run', '--bytes', '20'], /Want a whole number from 80/],
+      [
+        ['run', '--ledger', join(folder, 'none', 'run.ndjson')],
+        /ledger .* cannot be written: its folder does not exist/,
+      ],
       [['run', '--models', 'gps,moon'], /Want some of temperature, .*got "moon"/],
       [['run', '--late', '120%'], /Want a share from 0 to 1.*got "120%"/],
       [['run', '--devices', '0'], /Want a whole number from 1/],
       [['run', '--url', 'http://x'], /Want mqtt:\/\/host:port/],
       [['cloud', '--fault', '{'], /Want a JSON object/],
-      [['cloud', '--fault', '{"kind":"rain"}', '--port', '0', '--store', join(folder, 'c')], /kind/],
+      [
+        ['cloud', '--fault', '{"kind":"rain"}', '--port', '0', '--store', join(folder, 'c')],
+        /kind: want one of outage, /,
+      ],
+      [
+        [
+          'cloud',
+          '--fault',
+          '{"kind":"refuse","match":{"seq":1}}',
+          '--port',
+          '0',
+          '--store',
+          join(folder, 'c'),
+        ],
+        /match: want one of \{"share": 0\.01\}, /,
+      ],
       [['cloud', '--cert', 'x'], /--cert and --key go together/],
       [['verify', '--ledger', join(folder, 'none'), '--store', folder], /ENOENT/],
+      [['verify', '--ledger', ledger, '--store', join(folder, 'none')], /none is no folder/],
       [['verify'], /required option '--ledger <file>'/],
       [['dance'], /unknown command 'dance'/],
     ]

@@ -170,6 +170,18 @@ describe('fleet', () => {
     expect(compared).toBeGreaterThan(200)
   })
 
+  test('a fleet that ends leaves no session behind, and says how many it could not clear', async () => {
+    const run = await startRun({ devices: 120, ratePerSecond: 600, qosShares: [0, 1, 1] })
+    await sleep(500)
+    await finish(run)
+    const kept = run.broker.keptSessions.size
+    expect(kept).toBeGreaterThan(50)
+    expect(await run.fleet.forgetSessions(10_000)).toBe(0)
+    expect(run.broker.keptSessions.size).toBe(0)
+    await run.broker.kill()
+    expect(await run.fleet.forgetSessions(10_000)).toBe(kept)
+  })
+
   test('the mix of QoS holds for small fleets and large ones', () => {
     for (const devices of [10, 200, 2000]) {
       const tolerance = Math.max(0.02, 1.5 / devices)

@@ -24,6 +24,8 @@ interface Session {
 export class StrictBroker {
   readonly received: Received[] = []
   readonly breaches: string[] = []
+  /** Clients that came with clean session 0, and not with 1 since. */
+  readonly keptSessions = new Set<string>()
   connects = 0
   dupsSeen = 0
   #server: Server | null = null
@@ -90,6 +92,8 @@ export class StrictBroker {
 
   #connect(socket: Socket, client: string, clean: boolean): void {
     this.connects++
+    if (clean) this.keptSessions.delete(client)
+    else this.keptSessions.add(client)
     const sessionPresent = !clean && this.#sessions.has(client)
     if (!this.#sessions.has(client)) this.#sessions.set(client, { open: new Map(), unacked: new Map() })
     this.#reply(socket, { cmd: 'connack', returnCode: 0, sessionPresent })

@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -51,9 +51,13 @@ describe('ledger', () => {
     await expect(readLedger(path)).rejects.toThrow(/is no ledger/)
   })
 
-  test('a place that cannot be written is reported when it is closed', async () => {
-    const ledger = new Ledger(join(folder, 'missing', 'ledger'), '7', new Date(0))
-    await new Promise((resolve) => setTimeout(resolve, 50))
-    await expect(ledger.close()).rejects.toThrow(/ENOENT/)
+  test('a place that cannot be written is reported at once, a disk that fills when it is closed', async () => {
+    expect(() => new Ledger(join(folder, 'missing', 'ledger'), '1', new Date(0))).toThrow(
+      /its folder does not exist/,
+    )
+    if (!existsSync('/dev/full')) return
+    const ledger = new Ledger('/dev/full', '1', new Date(0))
+    ledger.publish('d', 1, 1, Buffer.from('x'), 0)
+    await expect(ledger.close()).rejects.toThrow(/ENOSPC/)
   })
 })

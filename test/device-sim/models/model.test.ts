@@ -1,6 +1,6 @@
 import { deflateRawSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { createModel, MODEL_KINDS } from '../../../device-sim/models/model.ts'
+import { createModel, LEAST_PAYLOAD_BYTES, MODEL_KINDS } from '../../../device-sim/models/model.ts'
 
 describe.each(MODEL_KINDS)('model %s', (kind) => {
   const take = (count: number, seed: number | string, payloadBytes?: number): Buffer[] => {
@@ -24,11 +24,23 @@ describe.each(MODEL_KINDS)('model %s', (kind) => {
     expect(Buffer.concat(take(200, 5))).not.toEqual(Buffer.concat(take(200, 6)))
   })
 
+  test('a reading carries the time at which it was measured, if that is given', () => {
+    const model = createModel(kind, 5)
+    const atMs = Date.UTC(2031, 4, 6, 7, 8, 9, 10)
+    expect(JSON.parse(model.next(atMs).toString())).toMatchObject({ n: 1, at: '2031-05-06T07:08:09.010Z' })
+    expect(JSON.parse(model.next().toString())).toMatchObject({ n: 2, at: '2026-01-01T00:00:02.000Z' })
+  })
+
   test('readings have the size asked for', () => {
     for (const bytes of take(500, 3)) {
       expect(bytes.length).toBeGreaterThan(190)
       expect(bytes.length).toBeLessThanOrEqual(205)
     }
+    for (const bytes of take(500, 3, LEAST_PAYLOAD_BYTES)) {
+      expect(bytes.length).toBeLessThanOrEqual(LEAST_PAYLOAD_BYTES + 8)
+      expect(Object.keys(JSON.parse(bytes.toString()) as object).slice(0, 3)).toEqual(['device', 'n', 'at'])
+    }
+    for (const bytes of take(100, 3, 120)) expect(Math.abs(bytes.length - 120)).toBeLessThan(50)
     for (const bytes of take(100, 3, 2000)) expect(Math.abs(bytes.length - 2000)).toBeLessThan(8)
   })
 
