@@ -28,8 +28,23 @@ export interface Listed {
   readonly reason: string | null
 }
 
+/** What one try moved: how the drain learns the pace of a link. */
+export interface Transfer {
+  /** Bytes of the body that the other side took, as far as this side can know. */
+  readonly bytes: number
+  /** From the first of them to the answer, or to giving up, ms: `bytes` / `ms` is at most the link's pace. */
+  readonly ms: number
+  /** Given up because nothing moved for `timeout`, or too little in all (a smaller batch may pass). */
+  readonly timedOut: boolean
+}
+
 /** `sinkDateMs`: the answer's own `Date`, for the skew metric; null without one. */
-export type SinkAnswer = { readonly status: number | null; readonly sinkDateMs: number | null } & (
+export type SinkAnswer = {
+  readonly status: number | null
+  readonly sinkDateMs: number | null
+  /** Absent: nothing was sent. */
+  readonly transfer?: Transfer
+} & (
   | {
       readonly kind: 'verdicts'
       readonly ackedThrough: number | null
