@@ -251,9 +251,9 @@ export class AedesPersistence implements StoredSubscriptions {
 
   async outgoingClearMessageId(
     client: ClientRef,
-    packet: { messageId?: number | null },
+    packet: Pick<QueuedPacket, 'messageId' | 'brokerId' | 'brokerCounter'>,
   ): Promise<QueuedPacket | undefined> {
-    return Promise.resolve(this.#queues.acknowledge(client.id, packet.messageId))
+    return Promise.resolve(this.#queues.acknowledge(client.id, packet))
   }
 
   /** What a session that comes back is sent, oldest first; what it was sent before goes out as a duplicate. */

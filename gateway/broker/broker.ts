@@ -90,7 +90,7 @@ export class Broker {
         config,
         stats,
         {
-          deliver: (topic, payload, qos) => aedes.deliver(topic, payload, qos),
+          deliver: (message) => aedes.deliver(message),
           isPressed: () => gate?.isPressed ?? false,
           onOverflow: () => gate?.disconnectPressed(),
           onCopiesDropped: () => gate?.onCopiesDropped(null),

@@ -119,11 +119,18 @@ export class LocalQueues {
     this.#append(clientId, { packet, bytes: ENTRY_OVERHEAD_BYTES })
   }
 
-  /** The subscriber has it: removes and returns the copy with this packet id. */
-  acknowledge(clientId: string, messageId: number | null | undefined): QueuedPacket | undefined {
+  /** The subscriber has it, or is not to get it: removes and returns the copy with this packet id, or without one yet. */
+  acknowledge(
+    clientId: string,
+    { messageId, brokerId, brokerCounter }: Pick<QueuedPacket, 'messageId' | 'brokerId' | 'brokerCounter'>,
+  ): QueuedPacket | undefined {
     const queue = this.#queues.get(clientId)
     if (queue === undefined) return undefined
-    const index = queue.entries.findIndex(({ packet }) => packet.messageId === messageId)
+    const index = queue.entries.findIndex(({ packet }) =>
+      messageId == null
+        ? packet.brokerCounter === brokerCounter && packet.brokerId === brokerId
+        : packet.messageId === messageId,
+    )
     return index < 0 ? undefined : this.#remove(clientId, queue, index).packet
   }
 

@@ -14,6 +14,7 @@
 import { Aedes } from 'aedes'
 import type { AedesPersistence } from '../aedes-persistence.ts'
 import type { LocalMq } from '../local-mq.ts'
+import { Forwarding, type Published, type Receiver } from './forwarding.ts'
 import type { GateDuplex } from './gate-duplex.ts'
 import { GrantedFilters, type ServedClient } from './granted-filters.ts'
 
@@ -40,10 +41,7 @@ interface AedesInside extends Omit<Aedes, 'publish'> {
   unregisterClient(client: AedesClient): void
 }
 
-interface AedesClient extends ServedClient {
-  readonly id: string
-  readonly conn: GateDuplex
-}
+type AedesClient = ServedClient & Receiver
 
 interface InsidePacket {
   readonly topic: string
@@ -68,13 +66,16 @@ export class AedesServer {
   readonly #mq: LocalMq
   readonly #persistence: AedesPersistence
   readonly #granted: WeakMap<AedesClient, GrantedFilters>
+  readonly #forwarding: Forwarding
 
   private constructor(
     aedes: AedesInside,
     mq: LocalMq,
     persistence: AedesPersistence,
     granted: WeakMap<AedesClient, GrantedFilters>,
+    forwarding: Forwarding,
   ) {
+    this.#forwarding = forwarding
     this.#aedes = aedes
     this.#mq = mq
     this.#persistence = persistence
@@ -83,6 +84,7 @@ export class AedesServer {
 
   static async create(mq: LocalMq, persistence: AedesPersistence, hooks: AedesHooks): Promise<AedesServer> {
     const granted = new WeakMap<AedesClient, GrantedFilters>()
+    const forwarding = new Forwarding()
     const aedes = (await Aedes.createBroker({
       mq,
       persistence,
@@ -96,10 +98,15 @@ export class AedesServer {
       authenticate: (_client, _username, _password, done) => done(null, true),
       authorizePublish: (_client, _packet, done) => done(null),
       authorizeSubscribe: (client, subscription, done) => {
+        const { isBridge } = client.conn as GateDuplex
+        // Stored with the subscription, for the copies that are queued while the bridge is away.
+        if (isBridge) Object.assign(subscription, { nl: true, rap: true })
         done(null, allows(hooks, client.conn as GateDuplex, subscription.topic) ? subscription : null)
       },
-      authorizeForward: (client, packet) =>
-        atGrantedQos(granted.get(client as unknown as AedesClient), packet),
+      authorizeForward: (client, packet) => {
+        const receiver = client as unknown as AedesClient
+        return forwarding.copyFor(receiver, granted.get(receiver), packet)
+      },
     })) as unknown as AedesInside
     const fault = (where: string) => (error: unknown) => hooks.onFault(where, error)
     aedes.on('error' as never, fault('aedes') as never)
@@ -108,7 +115,7 @@ export class AedesServer {
     aedes.unregisterClient = (client) => {
       if (aedes.clients[client.id] === client) unregister(client)
     }
-    return new AedesServer(aedes, mq, persistence, granted)
+    return new AedesServer(aedes, mq, persistence, granted, forwarding)
   }
 
   /** Makes aedes' client for a connection; feed the duplex its CONNECT next. */
@@ -120,7 +127,8 @@ export class AedesServer {
   }
 
   /** Hands one message to every local subscriber, and queues it for persistent sessions that are away. In order. */
-  async deliver(topic: string, payload: Buffer, qos: 0 | 1 | 2): Promise<void> {
+  async deliver(message: Published): Promise<void> {
+    const { topic, payload, qos } = message
     const { id } = this.#aedes
     this.#aedes.counter += 1
     const brokerCounter = this.#aedes.counter
@@ -128,10 +136,16 @@ export class AedesServer {
     const flags = { qos, retain: false, dup: false }
     const packet = { cmd: 'publish', brokerId: id, brokerCounter, topic, payload, ...flags }
     if (qos > 0) {
-      const subscribers = await this.#persistence.subscriptionsByTopic(topic)
-      if (subscribers.length > 0) await this.#persistence.outgoingEnqueueCombi(subscribers, packet)
+      const all = await this.#persistence.subscriptionsByTopic(topic)
+      const subscribers = all.filter(({ nl, clientId }) => nl !== true || clientId !== message.from)
+      const asPublished = message.retain ? subscribers.filter(({ rap }) => rap === true) : []
+      const others = asPublished.length === 0 ? subscribers : subscribers.filter(({ rap }) => rap !== true)
+      if (others.length > 0) await this.#persistence.outgoingEnqueueCombi(others, packet)
+      if (asPublished.length > 0) {
+        await this.#persistence.outgoingEnqueueCombi(asPublished, { ...packet, retain: true })
+      }
     }
-    this.#mq.emit(packet)
+    this.#forwarding.during(message, () => this.#mq.emit(packet))
   }
 
   async close(): Promise<void> {
@@ -174,13 +188,3 @@ function willOf(packet: InsidePacket): WillMessage {
 }
 
 function noop(): void {}
-
-/** A copy has at most the QoS that was granted. */
-function atGrantedQos<P extends { topic: string; qos: number }>(
-  filters: GrantedFilters | undefined,
-  packet: P,
-): P {
-  if (packet.qos === 0) return packet
-  const granted = filters?.qosOf(packet.topic) ?? -1
-  return granted < 0 || granted >= packet.qos ? packet : { ...packet, qos: granted }
-}

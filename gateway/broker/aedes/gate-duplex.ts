@@ -7,6 +7,7 @@
  */
 import { Duplex } from 'node:stream'
 import { FrameJoiner } from '../mqtt/frame-joiner.ts'
+import { bodyOffset, PUBLISH } from '../mqtt/packets.ts'
 
 export interface DuplexHost {
   /** One whole frame that aedes wrote. */
@@ -35,14 +36,19 @@ type WriteCallback = (error?: Error | null) => void
 export class GateDuplex extends Duplex {
   /** Set by aedes. */
   client: AedesClientState | undefined
+  /** The client is another broker. */
+  readonly isBridge: boolean
   readonly #host: DuplexHost
   readonly #joiner: FrameJoiner
   #wantsMore = true
   #isFinished = false
+  /** Copies that leave with RETAIN set: aedes would not note that a copy with RETAIN was sent, and send it again. */
+  readonly #retained = new Set<number>()
 
-  constructor(host: DuplexHost) {
+  constructor(host: DuplexHost, isBridge: boolean) {
     super({ allowHalfOpen: true, autoDestroy: true })
     this.#host = host
+    this.isBridge = isBridge
     this.#joiner = new FrameJoiner((frame) => host.onAedesFrame(frame))
   }
 
@@ -51,6 +57,22 @@ export class GateDuplex extends Duplex {
     if (this.destroyed || this.readableEnded) return true
     this.#wantsMore = this.push(frame)
     return this.#wantsMore
+  }
+
+  /** The copy with this packet id is to leave with RETAIN set. */
+  retain(packetId: number): void {
+    this.#retained.add(packetId)
+  }
+
+  /** A frame that aedes wrote, as it is to leave. */
+  withRetainFlag(frame: Buffer): Buffer {
+    const first = frame[0]!
+    if (this.#retained.size === 0 || (first & 0xf0) !== PUBLISH || (first & 0x06) === 0) return frame
+    const body = bodyOffset(frame, 0)
+    if (!this.#retained.delete(frame.readUInt16BE(body + 2 + frame.readUInt16BE(body)))) return frame
+    const marked = Buffer.from(frame)
+    marked[0] = first | 0x01
+    return marked
   }
 
   get wantsMore(): boolean {

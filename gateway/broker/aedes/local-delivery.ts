@@ -10,10 +10,11 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Ticket } from '../appender.ts'
 import { COPIES_PER_TURN } from '../options.ts'
 import type { BrokerStats } from '../stats.ts'
+import type { Published } from './forwarding.ts'
 import type { SubscriberLimits } from './outbound-queue.ts'
 
 export interface DeliveryHost {
-  deliver(topic: string, payload: Buffer, qos: 0 | 1 | 2): Promise<void>
+  deliver(message: Published): Promise<void>
   /** A subscriber has enough for now; `resume` is called when it has not. */
   isPressed(): boolean
   /** Copies at QoS 1 and 2 do not fit any more: whoever holds them up has to go. */
@@ -22,10 +23,7 @@ export interface DeliveryHost {
   onFault(where: string, error: unknown): void
 }
 
-interface Copy {
-  readonly topic: string
-  readonly payload: Buffer
-  readonly qos: 0 | 1 | 2
+interface Copy extends Published {
   readonly ticket: Ticket
   readonly bytes: number
 }
@@ -57,10 +55,20 @@ export class LocalDelivery {
     return this.#copies.length - this.#head
   }
 
-  /** A message that somebody local takes; `payload` is copied. `ticket`: the commit that it waits for. */
-  offer(topic: string, payload: Uint8Array, qos: 0 | 1 | 2, ticket: Ticket): void {
+  /**
+   * A message that somebody local takes; `payload` is copied. `from`: the client that published it. `ticket`: the commit
+   * that it waits for.
+   */
+  offer(
+    topic: string,
+    payload: Uint8Array,
+    qos: 0 | 1 | 2,
+    retain: boolean,
+    from: string,
+    ticket: Ticket,
+  ): void {
     const bytes = payload.length + topic.length + COPY_OVERHEAD_BYTES
-    this.#copies.push({ topic, payload: Buffer.from(payload), qos, ticket, bytes })
+    this.#copies.push({ topic, payload: Buffer.from(payload), qos, retain, from, ticket, bytes })
     this.#stats.subscriberBytes += bytes
     if (qos === 0) this.#qos0 += 1
     if (ticket <= this.#durable) this.resume()
@@ -112,7 +120,7 @@ export class LocalDelivery {
       this.#stats.subscriberBytes -= copy.bytes
       bytes += copy.bytes
       try {
-        await this.#host.deliver(copy.topic, copy.payload, copy.qos)
+        await this.#host.deliver(copy)
       } catch (error) {
         this.#host.onFault('local delivery', error)
       }

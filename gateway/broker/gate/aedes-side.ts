@@ -62,8 +62,8 @@ export class AedesSide implements DuplexHost, OutboundHost {
   }
 
   /** Makes aedes' client; `connect` is the CONNECT that it reads. */
-  connect(connect: Buffer): void {
-    const duplex = new GateDuplex(this)
+  connect(connect: Buffer, isBridge: boolean): void {
+    const duplex = new GateDuplex(this, isBridge)
     this.#duplex = duplex
     this.#host.connectToAedes(duplex)
     duplex.feed(connect)
@@ -125,7 +125,7 @@ export class AedesSide implements DuplexHost, OutboundHost {
   onAedesFrame(frame: Buffer): void {
     if ((frame[0]! & 0xf0) === CONNACK) this.#onConnack(frame)
     else if (this.#host.state !== 'closed') {
-      this.#outbound.push(this.#desk.translate(frame))
+      this.#outbound.push(this.#desk.translate(this.#duplex?.withRetainFlag(frame) ?? frame))
       const type = frame[0]! & 0xf0
       if (type === SUBACK || type === UNSUBACK) this.#changed()
     }

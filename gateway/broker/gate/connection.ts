@@ -209,7 +209,7 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
 
   begin(access: AccessRules, session: Session, connect: Buffer): void {
     this.#path = new PublishPath(this.#gate.shared, this, access, session)
-    this.#aedes.connect(connect)
+    this.#aedes.connect(connect, this.#opening.isBridge)
   }
 
   connectToAedes(duplex: GateDuplex): void {

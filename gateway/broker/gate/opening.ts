@@ -65,6 +65,11 @@ export class Opening {
     return this.#connect?.keepAliveSeconds ?? 0
   }
 
+  /** The client is another broker. */
+  get isBridge(): boolean {
+    return this.#connect?.isBridge ?? false
+  }
+
   /** Until whom it took over is gone; null: it took over nobody yet. */
   get former(): Promise<void> | null {
     return this.#former

@@ -326,7 +326,9 @@ export class PublishPath {
     let ticket = appended
     if (retain && entry.isShared)
       ticket = Math.max(ticket, this.#shared.stageRetained(entry.topic, payload, qos) ?? 0)
-    if (entry.isLocal) this.#shared.delivery.offer(entry.topic, payload, qos, ticket)
+    if (entry.isLocal) {
+      this.#shared.delivery.offer(entry.topic, payload, qos, retain, this.#host.clientId, ticket)
+    }
     return ticket
   }
 

@@ -92,7 +92,7 @@ export class Wills {
       countUnwanted(this.#shared, unwanted, clientId, topic, lanes)
     } else if (!isDollarTopic(topic)) {
       if (retain) ticket = Math.max(ticket, stageRetained(topic, payload, qos) ?? 0)
-      if (local.matches(topic)) delivery.offer(topic, payload, qos, ticket)
+      if (local.matches(topic)) delivery.offer(topic, payload, qos, retain, clientId, ticket)
     }
     stats.willsPublished += 1
     done()

@@ -17,6 +17,8 @@ export interface Will {
 export interface Connect {
   /** 3: MQTT 3.1 ("MQIsdp"); 4: MQTT 3.1.1. */
   readonly level: 3 | 4
+  /** The level carries the mark 0x80 that brokers put there when they connect as a bridge to another broker. */
+  readonly isBridge: boolean
   readonly clean: boolean
   readonly keepAliveSeconds: number
   /** May be empty; only with `clean`. */
@@ -39,6 +41,9 @@ const WILL_RETAIN = 0x20
 const PASSWORD = 0x40
 const USERNAME = 0x80
 
+/** Not of the standard; Mosquitto's bridges try it first (`try_private`), and other brokers know it too. */
+const BRIDGE_MARK = 0x80
+
 /** Longer client ids are refused with 0x02: they stand in every record and in the session table. */
 export const MAX_CLIENT_ID_BYTES = 1024
 
@@ -49,8 +54,9 @@ export function readConnect(bytes: Buffer, at: number, end: number): ConnectResu
   const level = reader.uint8('protocol level')
   if (reader.fault !== null) return malformed(reader.fault)
   if (protocol !== 'MQTT' && protocol !== 'MQIsdp') return malformed('unknown protocol name')
-  // 3.1.1, section 3.1.2.2: any other level is answered 0x01. That covers 5, and the bridge mark 0x80 of some brokers.
-  if (level !== (protocol === 'MQTT' ? 4 : 3)) {
+  const isBridge = level >= BRIDGE_MARK
+  // 3.1.1, section 3.1.2.2: any other level is answered 0x01. That covers 5.
+  if (level % BRIDGE_MARK !== (protocol === 'MQTT' ? 4 : 3)) {
     return { kind: 'refuse', returnCode: 1, detail: `protocol level ${level}` }
   }
   const flags = reader.uint8('connect flags')
@@ -72,7 +78,16 @@ export function readConnect(bytes: Buffer, at: number, end: number): ConnectResu
   }
   return {
     kind: 'connect',
-    connect: { level, clean, keepAliveSeconds, clientId, will, username, password },
+    connect: {
+      level: protocol === 'MQTT' ? 4 : 3,
+      isBridge,
+      clean,
+      keepAliveSeconds,
+      clientId,
+      will,
+      username,
+      password,
+    },
   }
 }
 

@@ -103,7 +103,13 @@ test.each(INSTEAD_OF_CONNECT)(
 test.each([
   ['MQTT 5', packet.connect({ level: 5 }), 1, 'protocol-version'],
   ['level 3 under the name MQTT', packet.connect({ level: 3 }), 1, 'protocol-version'],
-  ['the bridge mark', packet.connect({ level: 0x84 }), 1, 'protocol-version'],
+  ['MQTT 5 with the bridge mark', packet.connect({ level: 0x85 }), 1, 'protocol-version'],
+  [
+    'level 3 with the bridge mark under the name MQTT',
+    packet.connect({ level: 0x83 }),
+    1,
+    'protocol-version',
+  ],
   ['an empty client id with clean session 0', packet.connect({ clean: false }), 2, 'identifier-rejected'],
   ['a client id of 1,025 bytes', packet.connect({ clientId: 'x'.repeat(1025) }), 2, 'identifier-rejected'],
 ] as const)('%s is answered with its return code and closed', async (_name, bytes, code, reason) => {

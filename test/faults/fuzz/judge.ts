@@ -186,7 +186,8 @@ function judgeConnect(cut: Cut, state: State): Ending | null {
   if (name === null || name.end >= body.length) return malformed
   if (name.text !== 'MQTT' && name.text !== 'MQIsdp') return malformed
   const level = body[name.end]!
-  if (level !== (name.text === 'MQTT' ? 4 : 3)) {
+  // With or without the bridge mark.
+  if (level % 128 !== (name.text === 'MQTT' ? 4 : 3)) {
     return { kind: 'refused', reason: 'protocol-version', returnCode: 1 }
   }
   if (name.end + 4 > body.length) return malformed
@@ -213,7 +214,7 @@ function judgeConnect(cut: Cut, state: State): Ending | null {
   }
   judgement.clientId = clientId === '' ? state.minted : clientId
   judgement.ending = { kind: 'open', connected: true }
-  judgement.sessionPresent = !clean && sessions.has(judgement.clientId) && level === 4
+  judgement.sessionPresent = !clean && sessions.has(judgement.clientId) && level % 128 === 4
   if (clean) sessions.delete(judgement.clientId)
   else {
     state.ids = sessions.get(judgement.clientId) ?? state.ids

@@ -1,0 +1,69 @@
+/**
+ * The last word on each copy that aedes is about to send to a client: whether it goes, with which QoS and which RETAIN
+ * flag. aedes asks synchronously while a message is handed over, so what it does not carry along (who published the
+ * message, whether it was retained) is kept here for that moment.
+ *
+ * A client that is another broker (a bridge) gets nothing back of what it published itself, or every message would go round
+ * between the two; and it gets RETAIN as it was published, so that what is retained here is retained there.
+ */
+import type { GateDuplex } from './gate-duplex.ts'
+import type { GrantedFilters } from './granted-filters.ts'
+
+/** A message as its publisher sent it. */
+export interface Published {
+  readonly topic: string
+  readonly payload: Buffer
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+  /** Client id of who published it. */
+  readonly from: string
+}
+
+/** Of a packet of aedes, what is looked at. */
+interface Copy {
+  readonly topic: string
+  readonly qos: number
+}
+
+/** Of a client of aedes. */
+export interface Receiver {
+  readonly id: string
+  readonly conn: GateDuplex
+  _nextId: number
+}
+
+export class Forwarding {
+  #live: Published | null = null
+
+  /** Runs `handOver`, in which aedes asks for the copies of this message. */
+  during(message: Published, handOver: () => void): void {
+    this.#live = message
+    try {
+      handOver()
+    } finally {
+      this.#live = null
+    }
+  }
+
+  /** The copy as it goes to this client; null: it does not. `filters`: what the client subscribed to. */
+  copyFor<C extends Copy>(client: Receiver, filters: GrantedFilters | undefined, packet: C): C | null {
+    const copy = atGrantedQos(filters, packet)
+    const live = this.#live
+    // Otherwise a retained message of a SUBSCRIBE, or a queued copy: they carry their flag.
+    if (live === null || !client.conn.isBridge) return copy
+    if (live.from === client.id) return null
+    if (!live.retain) return copy
+    if (copy.qos === 0) return { ...copy, retain: true }
+    const messageId = client._nextId
+    client._nextId = messageId >= 65_535 ? 1 : messageId + 1
+    client.conn.retain(messageId)
+    return { ...copy, messageId }
+  }
+}
+
+/** A copy has at most the QoS that was granted. */
+function atGrantedQos<C extends Copy>(filters: GrantedFilters | undefined, packet: C): C {
+  if (packet.qos === 0) return packet
+  const granted = filters?.qosOf(packet.topic) ?? -1
+  return granted < 0 || granted >= packet.qos ? packet : { ...packet, qos: granted }
+}
