@@ -3,19 +3,18 @@
  * PUBCOMP at QoS 2), with latencies from the write of a PUBLISH to its last ack.
  */
 import { connect, type Socket } from 'node:net'
-import { connectFrame, deviceFrames } from './readings.ts'
+import { connectFrame, deviceFrames, type FramesOptions } from './readings.ts'
 
-export interface DeviceOptions {
+/** `frames`: prebuilt messages, sent in turn. */
+export interface DeviceOptions extends FramesOptions {
   readonly port: number
-  readonly qos: 1 | 2
   /** Messages in flight. */
   readonly window: number
-  readonly seed: number
-  /** Prebuilt messages, sent in turn. */
-  readonly frames: number
 }
 
 export class Device {
+  /** Mean of its messages. */
+  readonly payloadBytes: number
   readonly #socket: Socket
   readonly #frames: readonly Buffer[]
   readonly #idAt: readonly number[]
@@ -34,7 +33,8 @@ export class Device {
 
   /** `device`: its number. `onDone` is called for each completed message. */
   constructor(options: DeviceOptions, device: number, onDone: (latencyMs: number) => void) {
-    const { clientId, frames, idAt } = deviceFrames(device, options.seed, options.qos, options.frames)
+    const { clientId, frames, idAt, payloadBytes } = deviceFrames(device, options)
+    this.payloadBytes = payloadBytes
     this.#frames = frames
     this.#idAt = idAt
     this.#qos = options.qos

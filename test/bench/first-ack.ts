@@ -28,7 +28,7 @@ function tryOnce(port: number, frames: Buffer): Promise<boolean> {
 }
 
 async function firstAck(port: number, beganMs: number): Promise<number> {
-  const { clientId, frames, idAt } = deviceFrames(DEVICE, 1, 1, 1)
+  const { clientId, frames, idAt } = deviceFrames(DEVICE, { seed: 1, qos: 1, frames: 1 })
   const publish = frames[0] as Buffer
   publish.writeUInt16BE(1, idAt[0])
   const bytes = Buffer.concat([connectFrame(clientId, true), publish])

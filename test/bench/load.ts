@@ -1,7 +1,8 @@
 /** One load on one system, with everything that can be read meanwhile: the measure below all groups. */
 import { deviceWrittenBytes } from './disk.ts'
-import { cpuSeconds, memoryMb, runPublisher, writeBytes } from './processes.ts'
+import { cpuSeconds, type MeasureHooks, memoryMb, runPublisher, writeBytes } from './processes.ts'
 import type { PublisherOptions } from './publisher.ts'
+import type { Shape } from './readings.ts'
 import { median } from './statistics.ts'
 import { COMMIT_BURST, COMMIT_INTERVAL_MS, type System } from './systems.ts'
 
@@ -14,10 +15,16 @@ export interface LoadOptions {
   readonly qos?: 1 | 2
   /** @default 50 */
   readonly devices?: number
+  /** @default models */
+  readonly shape?: Shape
+  /** One local subscriber on `#` at QoS 0 beside the load. @default false */
+  readonly subscriber?: boolean
   /** All devices together. @default as many as are acknowledged */
   readonly messagesPerSecond?: number
   /** @default 1500 */
   readonly warmupMs?: number
+  /** @default where there is a compiler */
+  readonly compiledPublisher?: boolean
   /** Waits until nothing is pending and counts disk writes until then. @default false: those of the measured time */
   readonly drain?: boolean
 }
@@ -27,7 +34,10 @@ export interface LoadFigures {
   readonly ackedPerSecond: number
   readonly p50Ms: number
   readonly p99Ms: number
+  /** Share of a core. */
   readonly publisherBusy: number
+  /** To the local subscriber; null: there was none. */
+  readonly copiesPerSecond: number | null
   /** The most of the measured time. */
   readonly rssAnonMb: number
   readonly rssMb: number
@@ -49,8 +59,8 @@ const SPEND_TIMEOUT_MS = 90_000
 /** Commits at the interval, and what timers and the refill add to them. */
 const SPENT_FACTOR = 1.5
 const DRAIN_TIMEOUT_MS = 120_000
-/** Above this share the publisher, not the system, may be what limits the rate. */
-export const PUBLISHER_LIMIT_SHARE = 0.95
+/** Above this share of a core the publisher, not the system, may be what limits the rate. */
+const MAX_PUBLISHER_SHARE = 0.7
 
 interface Snapshot {
   readonly cpu: number
@@ -74,6 +84,8 @@ export async function measureLoad(system: System, load: LoadOptions): Promise<Lo
     measureMs: load.seconds * 1000,
     seed: load.seed,
     messagesPerSecond: load.messagesPerSecond ?? null,
+    shape: load.shape ?? 'models',
+    subscriber: load.subscriber ?? false,
   }
   const first = snapshot(system)
   const recordsBefore = (await system.delivered())?.records ?? 0
@@ -89,7 +101,7 @@ export async function measureLoad(system: System, load: LoadOptions): Promise<Lo
     const now = memoryMb(system.process.pid)
     if (now.rssAnon > peak.rssAnon) peak = now
   }, SAMPLE_MS)
-  const result = await runPublisher(options, {
+  const hooks: MeasureHooks = {
     began: () => {
       began = snapshot(system)
       commitsBefore = commits()
@@ -98,7 +110,8 @@ export async function measureLoad(system: System, load: LoadOptions): Promise<Lo
       ended = snapshot(system)
       commitsAfter = commits()
     },
-  })
+  }
+  const result = await runPublisher(options, hooks, load.compiledPublisher)
   clearInterval(sampler)
   const committed = [await commitsBefore, await commitsAfter]
   if (load.drain) {
@@ -116,6 +129,7 @@ export async function measureLoad(system: System, load: LoadOptions): Promise<Lo
     p50Ms: result.p50Ms,
     p99Ms: result.p99Ms,
     publisherBusy: result.busyShare,
+    copiesPerSecond: result.copies === null ? null : result.copies / result.seconds,
     rssAnonMb: peak.rssAnon,
     rssMb: peak.rss,
     cpuMicrosPerMessage: ((ended.cpu - began.cpu) * 1e6) / result.completed,
@@ -161,12 +175,9 @@ export async function spendBurst(system: System, seed: number): Promise<void> {
   } while (made < COMMIT_BURST || (last.commitsPerSecond ?? 0) > (SPENT_FACTOR * 1000) / COMMIT_INTERVAL_MS)
 }
 
-/** Rounds in which the publisher was busy nearly all the time: the figure is then a lower bound. */
-export function publisherNote(loads: readonly LoadFigures[]): string {
-  const busy = median(loads.map((l) => l.publisherBusy))
-  return busy >= PUBLISHER_LIMIT_SHARE
-    ? `publisher is the limit (${Math.round(busy * 100)} % busy) with ${loads[0]?.system ?? ''}`
-    : ''
+/** True: the publisher was so busy that the rate says as much of it as of the system. */
+export function isPublisherBound(loads: readonly LoadFigures[]): boolean {
+  return median(loads.map((l) => l.publisherBusy)) > MAX_PUBLISHER_SHARE
 }
 
 /** A load below this share of its pace says little about that pace. */

@@ -13,9 +13,20 @@ export interface Peer {
   readonly name: string
   /** null: not installed. */
   readonly version: string | null
+  /** What it does with a message, whatever its settings. */
+  readonly promise: string
+  /** Its defaults, and the best settings that were found; the better of them counts. */
+  readonly setups: readonly Setup[]
+}
+
+export interface Setup {
+  readonly name: 'defaults' | 'tuned'
+  /** In words of the peer's own configuration. */
   readonly settings: string
   start(): Promise<System>
 }
+
+type Environment = Readonly<Record<string, string>>
 
 const RABBITMQ_SCRIPT = '/usr/lib/rabbitmq/bin/rabbitmq-server'
 /** Erlang and its plugins take their time. */
@@ -26,28 +37,56 @@ function found(command: string, args: readonly string[], version: RegExp): strin
   return version.exec(`${run.stdout ?? ''}${run.stderr ?? ''}`)?.[1] ?? null
 }
 
+/**
+ * `tuned` comes of trials on two cores. Mosquitto: `set_tcp_nodelay true` makes it send every PUBACK in a packet of its own and
+ * costs 40 %, so it is left at its default.
+ */
 export function findPeers(): { mosquitto: Peer; nats: Peer; rabbitmq: Peer } {
   return {
     mosquitto: {
       name: 'Mosquitto',
       version: found('mosquitto', ['-h'], /version ([\d.]+)/),
-      settings: 'persistence on, acknowledges in memory',
-      start: startMosquitto,
+      promise: 'acknowledges in memory',
+      setups: [
+        setup('defaults', startMosquitto, []),
+        setup('tuned', startMosquitto, [
+          'max_inflight_messages 0',
+          'max_queued_messages 0',
+          'sys_interval 0',
+        ]),
+      ],
     },
     nats: {
       name: 'NATS',
       version: found('nats-server', ['-v'], /v([\d.]+)/),
-      settings:
+      promise:
         'JetStream with file storage, MQTT, a persistent session subscribed at QoS 1; syncs every 2 minutes',
-      start: startNats,
+      setups: [
+        setup('defaults', startNats, []),
+        setup('tuned', startNats, ['max_ack_pending: 10000'], { GOGC: '400' }),
+      ],
     },
     rabbitmq: {
       name: 'RabbitMQ',
       version: found('sh', ['-c', `ls -d /usr/lib/rabbitmq/lib/*`], /rabbitmq_server-([\d.]+)/),
-      settings: 'MQTT plugin, a durable queue bound to amq.topic; confirms after the disk',
-      start: startRabbitMq,
+      promise: 'MQTT plugin, a durable queue bound to amq.topic; confirms after the disk',
+      setups: [
+        setup('defaults', startRabbitMq, []),
+        setup('tuned', startRabbitMq, ['classic_queue.default_version = 2', 'mqtt.prefetch = 1000']),
+      ],
     },
   }
+}
+
+function setup(
+  name: Setup['name'],
+  start: (lines: readonly string[], env: Environment) => Promise<System>,
+  lines: readonly string[],
+  env: Environment = {},
+): Setup {
+  const variables = Object.entries(env).map(([variable, value]) => `${variable}=${value}`)
+  const settings = [...lines, ...variables].join(', ')
+  return { name, settings: settings === '' ? 'as installed' : settings, start: () => start(lines, env) }
 }
 
 /** Bytes of all files below a folder: proof that a peer stored what it acknowledged. */
@@ -80,18 +119,18 @@ function peer(
   }
 }
 
-async function startMosquitto(): Promise<System> {
+async function startMosquitto(lines: readonly string[]): Promise<System> {
   const folder = mkdtempSync(join(tmpdir(), 'mosquitto-bench-'))
   const port = await freePort()
   const config = [
     `listener ${port} 127.0.0.1`,
     'allow_anonymous true',
+    // As Debian installs it; a snapshot every 30 minutes.
     'persistence true',
     `persistence_location ${folder}/`,
-    'max_inflight_messages 0',
-    'set_tcp_nodelay true',
     'log_type error',
     'user root',
+    ...lines,
   ]
   writeFileSync(join(folder, 'mosquitto.conf'), `${config.join('\n')}\n`)
   const mosquitto = start('mosquitto', ['-c', join(folder, 'mosquitto.conf')])
@@ -99,31 +138,29 @@ async function startMosquitto(): Promise<System> {
   return peer('Mosquitto', port, folder, mosquitto)
 }
 
-async function startNats(): Promise<System> {
+async function startNats(lines: readonly string[], env: Environment): Promise<System> {
   const folder = mkdtempSync(join(tmpdir(), 'nats-bench-'))
   const port = await freePort()
   const config = [
     'server_name: bench',
     `listen: 127.0.0.1:${await freePort()}`,
     `jetstream { store_dir: "${folder}" }`,
-    `mqtt { listen: 127.0.0.1:${port} }`,
+    `mqtt { ${[`listen: 127.0.0.1:${port}`, ...lines].join(', ')} }`,
   ]
   writeFileSync(join(folder, 'nats.conf'), `${config.join('\n')}\n`)
-  const nats = start('nats-server', ['-c', join(folder, 'nats.conf')])
+  const nats = start('nats-server', ['-c', join(folder, 'nats.conf')], env)
   await listening(port, nats)
   await bindDurableQueue(port)
   return peer('NATS', port, folder, nats)
 }
 
-async function startRabbitMq(): Promise<System> {
+async function startRabbitMq(lines: readonly string[]): Promise<System> {
   const folder = mkdtempSync(join(tmpdir(), 'rabbitmq-bench-'))
   mkdirSync(join(folder, 'log'))
   const port = await freePort()
   const epmdPort = await freePort()
-  writeFileSync(
-    join(folder, 'rabbitmq.conf'),
-    `mqtt.listeners.tcp.1 = 127.0.0.1:${port}\nmqtt.allow_anonymous = true\n`,
-  )
+  const config = [`mqtt.listeners.tcp.1 = 127.0.0.1:${port}`, 'mqtt.allow_anonymous = true', ...lines]
+  writeFileSync(join(folder, 'rabbitmq.conf'), `${config.join('\n')}\n`)
   writeFileSync(join(folder, 'enabled_plugins'), '[rabbitmq_mqtt].\n')
   const epmd = start('epmd', ['-address', '127.0.0.1', '-port', String(epmdPort)])
   await listening(epmdPort, epmd)

@@ -1,9 +1,15 @@
 /** The processes that a benchmark measures and drives: started on loopback, always ended, read through /proc. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import { builtFile } from '../support/process.ts'
+import {
+  canCompilePublisher,
+  compiledArguments,
+  compiledPublisher,
+  writeFrames,
+} from './compiled-publisher.ts'
 import { MEASURE_BEGAN, MEASURE_ENDED, type PublisherOptions, type PublisherResult } from './publisher.ts'
 
 const running = new Set<ChildProcess>()
@@ -60,12 +66,37 @@ export interface MeasureHooks {
   readonly ended?: () => void
 }
 
-/** Runs the publisher to its end. */
+/** Runs the publisher to its end: the compiled one, unless there is no compiler or the other is asked for. */
 export async function runPublisher(
   options: PublisherOptions,
   hooks: MeasureHooks = {},
+  compiled: boolean = canCompilePublisher(),
 ): Promise<PublisherResult> {
-  const child = spawn(process.execPath, [builtFile('test/bench/publisher.js'), JSON.stringify(options)])
+  if (!compiled) {
+    const script = builtFile('test/bench/publisher.js')
+    return runToEnd(process.execPath, [script, JSON.stringify(options)], hooks)
+  }
+  const frames = writeFrames(options)
+  try {
+    const result = await runToEnd(compiledPublisher(), compiledArguments(options, frames.path), hooks)
+    return {
+      ...result,
+      p50Ms: result.p50Ms ?? Number.NaN,
+      p99Ms: result.p99Ms ?? Number.NaN,
+      payloadBytes: frames.payloadBytes,
+      copies: options.subscriber ? result.copies : null,
+    }
+  } finally {
+    rmSync(frames.path)
+  }
+}
+
+async function runToEnd(
+  command: string,
+  args: readonly string[],
+  hooks: MeasureHooks,
+): Promise<PublisherResult> {
+  const child = spawn(command, args)
   running.add(child)
   let result: PublisherResult | null = null
   let err = ''

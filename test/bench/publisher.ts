@@ -1,11 +1,13 @@
 /**
  * A lean load of many devices (device.ts), as fast as their windows allow or at a pace. Runs as a process of its own; takes
  * its options as JSON in argv, prints a line when the measured time begins, one when it ends, and one of JSON. Counts what is
- * completed inside the measured time only.
+ * completed inside the measured time only. Where a C compiler is at hand publisher.c, which does the same, takes its place
+ * (compiled-publisher.ts): this one takes more processor than some of the systems that it is to measure.
  */
 import { Random } from '../../device-sim/random.ts'
 import { Device } from './device.ts'
-import { deviceFrames } from './readings.ts'
+import type { Shape } from './readings.ts'
+import { mean } from './statistics.ts'
 
 export interface PublisherOptions {
   readonly port: number
@@ -16,6 +18,10 @@ export interface PublisherOptions {
   readonly warmupMs: number
   readonly measureMs: number
   readonly seed: number
+  /** @default models */
+  readonly shape?: Shape
+  /** One more connection subscribes to `#` at QoS 0 and counts its copies. Only publisher.c can. @default false */
+  readonly subscriber?: boolean
   /**
    * All devices together, each message at a random moment of its turn: at even distances it would keep step with what
    * the system does at even distances. null: as fast as acks allow; 0: connections that send nothing.
@@ -29,9 +35,11 @@ export interface PublisherResult {
   readonly payloadBytes: number
   readonly p50Ms: number
   readonly p99Ms: number
-  /** Share of the time in which the publisher itself was busy: near 1, it is the limit. */
+  /** Share of a core that the publisher itself took; of its event loop, if it is not the compiled one. */
   readonly busyShare: number
   readonly total: number
+  /** What the subscriber was sent in the measured time; null: there was none. */
+  readonly copies: number | null
 }
 
 /** Lines on standard output. */
@@ -41,6 +49,13 @@ export const MEASURE_ENDED = 'ended'
 /** Prebuilt frames: many for a device, or deflate sees repeats; not so many that a large fleet fills the memory. */
 const MAX_FRAMES_PER_DEVICE = 1000
 const MAX_FRAMES = 100_000
+
+/** Prebuilt messages of each device. */
+export function framesPerDevice(options: PublisherOptions): number {
+  if (options.messagesPerSecond === 0) return 1
+  return Math.min(MAX_FRAMES_PER_DEVICE, Math.ceil(MAX_FRAMES / options.devices))
+}
+
 const PACE_TICK_MS = 2
 /** Of a fleet, so many connect at a time: a listener's backlog is 511. */
 const CONNECTS_AT_A_TIME = 200
@@ -51,8 +66,8 @@ export async function publish(options: PublisherOptions): Promise<PublisherResul
   let total = 0
   const latencies: number[] = []
   const devices: Device[] = []
-  const sends = options.messagesPerSecond !== 0
-  const frames = sends ? Math.min(MAX_FRAMES_PER_DEVICE, Math.ceil(MAX_FRAMES / options.devices)) : 1
+  if (options.subscriber) throw new Error('only publisher.c has a subscriber')
+  const frames = framesPerDevice(options)
   let connecting: Promise<void>[] = []
   for (let i = 0; i < options.devices; i++) {
     if (connecting.length >= CONNECTS_AT_A_TIME) {
@@ -111,15 +126,15 @@ export async function publish(options: PublisherOptions): Promise<PublisherResul
   for (const device of devices) device.end()
   latencies.sort((a, b) => a - b)
   const at = (share: number): number => latencies[Math.floor(latencies.length * share)] ?? Number.NaN
-  const sample = deviceFrames(options.firstDevice, options.seed, options.qos, 200)
   return {
     completed,
     seconds,
-    payloadBytes: sample.payloadBytes,
+    payloadBytes: mean(devices.map((device) => device.payloadBytes)),
     p50Ms: at(0.5),
     p99Ms: at(0.99),
     busyShare,
     total,
+    copies: null,
   }
 }
 

@@ -1,5 +1,15 @@
-/** Prebuilt PUBLISH frames of a device: seeded random walks of the fleet's models, never one constant payload. */
+/** Prebuilt PUBLISH frames of a device: seeded random walks, never one constant payload. */
 import { createModel, MODEL_KINDS } from '../../device-sim/models/model.ts'
+import { Walk } from '../../device-sim/models/walk.ts'
+import { Random } from '../../device-sim/random.ts'
+
+/**
+ * What a reading looks like. `models`: those of the fleet, which deflate makes 0.28 of. `channels`: eight measured values of
+ * three decimals, most of whose digits are noise, as from a converter with more bits than the signal: 0.45 to 0.5.
+ */
+export type Shape = 'models' | 'channels'
+
+const CHANNELS = 8
 
 export interface DeviceFrames {
   readonly clientId: string
@@ -33,17 +43,52 @@ export function connectFrame(clientId: string, clean: boolean): Buffer {
   return Buffer.concat([Buffer.from([0x10]), encodeLength(variable.length), variable])
 }
 
-export function deviceFrames(device: number, seed: number, qos: 1 | 2, count: number): DeviceFrames {
+/** Gives the topic's last level and the payloads of a device, one after the other. */
+function source(
+  shape: Shape,
+  clientId: string,
+  device: number,
+  seed: number,
+): { kind: string; next(): Buffer } {
+  if (shape === 'models') {
+    const kind = MODEL_KINDS[device % MODEL_KINDS.length] ?? 'temperature'
+    return createModel(kind, seed, { device: clientId })
+  }
+  const random = new Random(seed, `channels/${clientId}`)
+  const walks = Array.from({ length: CHANNELS }, (_, i) => {
+    const range = 10 ** (1 + (i % 3))
+    return new Walk(random, { low: -range, high: range, step: range / 20 })
+  })
+  let n = 0
+  return {
+    kind: 'channels',
+    next: () => {
+      const values = walks.map((walk, i) => `"ch${i}":${walk.next().toFixed(3)}`)
+      return Buffer.from(`{"device":"${clientId}","n":${++n},${values.join(',')}}`)
+    },
+  }
+}
+
+export interface FramesOptions {
+  readonly seed: number
+  readonly qos: 1 | 2
+  /** @default models */
+  readonly shape?: Shape
+  /** Messages of a device. */
+  readonly frames: number
+}
+
+export function deviceFrames(device: number, options: FramesOptions): DeviceFrames {
+  const { seed, qos, shape = 'models', frames: count } = options
   const clientId = `bench-${device}`
-  const kind = MODEL_KINDS[device % MODEL_KINDS.length] ?? 'temperature'
-  const model = createModel(kind, seed, { device: clientId })
+  const readings = source(shape, clientId, device, seed)
   const frames: Buffer[] = []
   const idAt: number[] = []
   let payloadBytes = 0
   for (let i = 0; i < count; i++) {
-    const payload = model.next()
+    const payload = readings.next()
     payloadBytes += payload.length
-    const topic = utf8(`plant/${clientId}/${kind}`)
+    const topic = utf8(`plant/${clientId}/${readings.kind}`)
     const length = encodeLength(topic.length + 2 + payload.length)
     frames.push(Buffer.concat([Buffer.from([0x30 | (qos << 1)]), length, topic, Buffer.alloc(2), payload]))
     idAt.push(1 + length.length + topic.length)

@@ -1,0 +1,111 @@
+/** The publisher that is compiled sends what the one of Node sends, and counts as it does. */
+
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import mqttPacket, { type Packet } from 'mqtt-packet'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { runPublisher } from '../bench/processes.ts'
+import type { PublisherOptions } from '../bench/publisher.ts'
+import { deviceFrames } from '../bench/readings.ts'
+import { testWithTool } from '../support/tool-tests.ts'
+
+const DEVICES = 3
+const LOAD = { devices: DEVICES, firstDevice: 7, seed: 5, warmupMs: 100, measureMs: 400 } as const
+const WINDOW = 5
+/** Behind the end of the measured time: acks that the server wrote and nobody read any more. */
+const MAX_UNREAD = DEVICES * WINDOW
+
+/** A server that acknowledges each packet at once, keeps the messages of each client, and copies them to a subscriber. */
+class Recorder {
+  readonly messages = new Map<string, Buffer[]>()
+  acked = 0
+  copies = 0
+  readonly server = createServer((socket) => this.#serve(socket))
+  #subscriber: Socket | null = null
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port
+  }
+
+  #serve(socket: Socket): void {
+    let sent: Buffer[] = []
+    const parser = mqttPacket.parser()
+    parser.on('packet', (packet: Packet) => {
+      const answer = (reply: Packet): unknown => socket.write(mqttPacket.generate(reply))
+      if (packet.cmd === 'connect') {
+        sent = []
+        this.messages.set(packet.clientId, sent)
+        answer({ cmd: 'connack', returnCode: 0, sessionPresent: false })
+      } else if (packet.cmd === 'subscribe') {
+        this.#subscriber = socket
+        answer({ cmd: 'suback', messageId: packet.messageId ?? 0, granted: [0] })
+      } else if (packet.cmd === 'pubrel') {
+        this.acked += 1
+        answer({ cmd: 'pubcomp', messageId: packet.messageId ?? 0 })
+      } else if (packet.cmd === 'publish') {
+        sent.push(Buffer.from(packet.payload))
+        if (packet.qos === 1) this.acked += 1
+        answer({ cmd: packet.qos === 1 ? 'puback' : 'pubrec', messageId: packet.messageId ?? 0 })
+        if (this.#subscriber !== null) {
+          this.copies += 1
+          this.#subscriber.write(mqttPacket.generate({ ...packet, qos: 0 }))
+        }
+      }
+    })
+    socket.on('error', () => undefined)
+    socket.on('data', (chunk) => parser.parse(chunk))
+  }
+}
+
+let recorder: Recorder
+
+beforeEach(async () => {
+  recorder = new Recorder()
+  await new Promise<void>((resolve) => recorder.server.listen(0, '127.0.0.1', resolve))
+})
+
+afterEach(() => recorder.server.close())
+
+async function check(
+  options: Pick<PublisherOptions, 'qos' | 'shape' | 'messagesPerSecond'>,
+  compiled: boolean,
+) {
+  const load: PublisherOptions = { ...LOAD, ...options, window: WINDOW, port: recorder.port }
+  const result = await runPublisher(load, {}, compiled)
+  for (let device = LOAD.firstDevice; device < LOAD.firstDevice + DEVICES; device++) {
+    const made = deviceFrames(device, { ...options, seed: LOAD.seed, frames: 1000 })
+    const sent = recorder.messages.get(made.clientId) ?? []
+    expect(sent.length).toBeGreaterThan(10)
+    for (const [i, payload] of sent.entries()) {
+      const frame = made.frames[i % 1000] as Buffer
+      const expected = frame.subarray((made.idAt[i % 1000] as number) + 2)
+      if (!payload.equals(expected)) throw new Error(`message ${i} of ${made.clientId} differs`)
+    }
+  }
+  expect(result.total).toBeGreaterThan(recorder.acked - MAX_UNREAD - 1)
+  expect(result.total).toBeLessThanOrEqual(recorder.acked)
+  expect(result.completed).toBeLessThan(result.total)
+  expect(result.p99Ms).toBeGreaterThan(0)
+  return result
+}
+
+for (const compiled of [false, true]) {
+  const define = compiled ? (name: string, body: () => Promise<void>) => testWithTool('gcc', name, body) : it
+  const name = compiled ? 'the compiled publisher' : 'the publisher of Node'
+  define(`${name} sends each device's messages in turn at QoS 1 and counts its acks`, async () => {
+    await check({ qos: 1, shape: 'models', messagesPerSecond: null }, compiled)
+  })
+  define(`${name} completes QoS 2 with readings of eight channels`, async () => {
+    await check({ qos: 2, shape: 'channels', messagesPerSecond: null }, compiled)
+  })
+  define(`${name} keeps its pace`, async () => {
+    const result = await check({ qos: 1, messagesPerSecond: 1000 }, compiled)
+    expect(result.completed).toBeLessThanOrEqual(1000 * result.seconds * 1.1)
+  })
+}
+
+testWithTool('gcc', "the compiled publisher counts a subscriber's copies", async () => {
+  const load = { ...LOAD, qos: 1, window: WINDOW, messagesPerSecond: null, port: recorder.port } as const
+  const result = await runPublisher({ ...load, subscriber: true }, {}, true)
+  expect(result.copies).toBeGreaterThan(100)
+  expect(result.copies).toBeLessThanOrEqual(recorder.copies)
+})
