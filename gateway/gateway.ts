@@ -27,6 +27,8 @@ export interface Gateway {
   readonly adminUrl: string
   readonly gatewayId: string
   readonly spoolId: string
+  /** Reads anew what the configuration names: passwords, access rules, certificates, secrets of sinks. */
+  reread(): Promise<void>
   /** Orderly, within `deadlineMs`; afterwards whatever still waits is cut. Nothing acknowledged is lost either way. */
   stop(deadlineMs: number): Promise<void>
 }
@@ -106,6 +108,10 @@ export async function startGateway(config: Config, options: StartOptions = {}): 
       adminUrl: observer.adminUrl,
       gatewayId: spool.gateway,
       spoolId: spool.spoolId,
+      reread: async () => {
+        await started.reread()
+        for (const sink of sinks.values()) await sink.reread()
+      },
       stop: async (deadlineMs) => {
         const endsMs = performance.now() + deadlineMs
         const left = (): number => Math.max(0, endsMs - performance.now())

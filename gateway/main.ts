@@ -5,12 +5,9 @@
  */
 import { processContext } from './cli/context.ts'
 import { runCli } from './cli/program.ts'
+import { leaveGoneTerminals } from './shared/terminal.ts'
 
-// A reader that has seen enough (`sluice status | head`) is no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
-  process.exit(0)
-})
+process.on('exit', leaveGoneTerminals)
 
 const code = await runCli(process.argv.slice(2), processContext())
 process.exit(code)

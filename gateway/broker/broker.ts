@@ -172,6 +172,12 @@ export class Broker {
     this.#gate.accept(inbound)
   }
 
+  /** Password files, access rules and certificates, whether they changed or not; what cannot be used changes nothing. */
+  async reread(): Promise<void> {
+    await this.#authenticator.reread()
+    await this.#listeners?.reread()
+  }
+
   /** Connections open now, those before CONNACK included. */
   connections(): number {
     return this.#gate.connections

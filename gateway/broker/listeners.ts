@@ -50,6 +50,8 @@ export interface Listeners {
   readonly stats: Readonly<ListenerStats>
   /** New connections are refused from now on; those that are MQTT streams go on. */
   pause(): void
+  /** Reads the certificates anew; one that cannot be used changes nothing. */
+  reread(): Promise<void>
   /** Stops listening and destroys every connection that is left. */
   close(): Promise<void>
 }
@@ -93,6 +95,9 @@ export async function startListeners(
     stats: shared.stats,
     pause: () => {
       for (const door of doors) door.pause()
+    },
+    reread: async () => {
+      for (const door of doors) await door.reread()
     },
     close: async () => {
       await Promise.all(doors.map((door) => door.close()))
@@ -139,6 +144,8 @@ class Door {
   /** By remote address and port: TLS and HTTP servers hand out other objects than the socket they were given. */
   readonly #handshakes = new Map<string, Handshake>()
   #receive: (socket: Socket) => void = (socket) => this.#deliver(socket, socket, null)
+  /** Without a certificate there is nothing to read. */
+  reread: () => Promise<void> = async () => undefined
   #watch: FileWatch | null = null
   #closing: Promise<void> | null = null
   #address: Listeners['addresses'][number] | null = null
@@ -212,10 +219,10 @@ class Door {
     }
     let server: TlsServer | null = null
     const pollMs = this.#shared.options.filePollMs ?? FILE_POLL_INTERVAL_MS
-    const reload = async (): Promise<void> => {
+    this.reread = async () => {
       if (server !== null) await this.#renew(server)
     }
-    this.#watch = await FileWatch.open(certificateFiles(tls), reload, pollMs)
+    this.#watch = await FileWatch.open(certificateFiles(tls), () => this.reread(), pollMs)
     let certificates: Awaited<ReturnType<typeof readCertificates>>
     try {
       certificates = await readCertificates(tls, this.#name)

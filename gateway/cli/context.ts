@@ -6,12 +6,16 @@ import { relative } from 'node:path'
 import type { Config } from '../config/config.ts'
 import type { DeadLetterAdmin, StreamAdmin } from '../observe/admin/actions.ts'
 import type { Status } from '../observe/status.ts'
+import { type Output, StandardError, standardOutput } from './output.ts'
+import { listenToSignals, type SignalListener } from './signals.ts'
 
 export interface RunningGateway {
   /** Where devices connect, as bound. */
   readonly addresses: ReadonlyArray<{ readonly host: string; readonly port: number }>
   readonly adminUrl: string
   readonly gatewayId: string
+  /** Reads anew what the configuration names: passwords, access rules, certificates, secrets of sinks. */
+  reread(): Promise<void>
   stop(deadlineMs: number): Promise<void>
 }
 
@@ -34,11 +38,6 @@ export interface VerifyReport {
   readonly damage: readonly string[]
 }
 
-export interface Output {
-  readonly isTTY?: boolean
-  write(text: string): unknown
-}
-
 export interface CliContext {
   readonly env: NodeJS.ProcessEnv
   readonly cwd: string
@@ -51,8 +50,8 @@ export interface CliContext {
   openOffline(config: Config): Promise<OfflineSpool>
   setPassword(path: string, user: string, password: string): Promise<'added' | 'changed'>
   removeUser(path: string, user: string): Promise<boolean>
-  /** Calls back at each SIGTERM, SIGINT and SIGHUP until the returned function is called. */
-  onStopSignal(listener: (signal: string) => void): () => void
+  /** Until the returned function is called. */
+  listenToSignals(listener: SignalListener): () => void
   /** Ends the process now, whatever is open. */
   exit(code: number): void
 }
@@ -63,9 +62,12 @@ export function processContext(): CliContext {
     env: process.env,
     cwd: process.cwd(),
     command: calledAs(process.argv[1] ?? ''),
-    stdin: process.stdin,
-    stdout: process.stdout,
-    stderr: process.stderr,
+    // Reading it opens the terminal: only for who asks for it.
+    get stdin() {
+      return process.stdin
+    },
+    stdout: standardOutput(),
+    stderr: new StandardError(),
     startGateway: async (config) => {
       const { startGateway } = await import('../gateway.ts')
       return startGateway(config)
@@ -82,7 +84,7 @@ export function processContext(): CliContext {
       const file = await import('../broker/auth/password-file.ts')
       return file.removeUser(path, user)
     },
-    onStopSignal,
+    listenToSignals,
     exit: (code) => process.exit(code),
   }
 }
@@ -92,13 +94,4 @@ function calledAs(script: string): string {
   if (!script.endsWith('.js')) return 'sluice'
   const path = relative(process.cwd(), script)
   return `node ${path.startsWith('..') ? script : path}`
-}
-
-/** SIGHUP too: a closed terminal is a stop, and a stop is better than a kill. */
-function onStopSignal(listener: (signal: string) => void): () => void {
-  const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
-  for (const signal of signals) process.on(signal, listener)
-  return () => {
-    for (const signal of signals) process.off(signal, listener)
-  }
 }

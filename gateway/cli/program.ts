@@ -10,6 +10,7 @@ import { checkCommand } from './check.ts'
 import type { CliContext } from './context.ts'
 import { deadLettersCommand } from './dead-letters.ts'
 import { CliError, EXIT, type ExitCode } from './exit.ts'
+import { ReaderGoneError } from './output.ts'
 import { passwdCommand } from './passwd.ts'
 import { sinksCommand } from './sinks.ts'
 import { spoolCommand } from './spool.ts'
@@ -71,6 +72,7 @@ function report(error: unknown, { stderr }: CliContext): ExitCode {
     stderr.write(`sluice: the configuration is refused\n${plain(error.message)}\n`)
     return EXIT.usage
   }
+  if (error instanceof ReaderGoneError) return error.exitCode
   const message = errorMessage(error)
   stderr.write(`sluice: ${plain(message)}\n`)
   return error instanceof CliError ? error.exitCode : EXIT.failed

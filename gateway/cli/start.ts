@@ -1,9 +1,11 @@
 /**
- * `sluice start`: runs the gateway until it is told to stop. The first signal stops it in order, within
+ * `sluice start`: runs the gateway until it is told to stop. The first SIGTERM or SIGINT stops it in order, within
  * `gateway.stopTimeout`; a second one, or the deadline, ends it at once. Either way nothing acknowledged is lost (I1).
+ * SIGHUP reads the files anew that the configuration names; what else may be signaled does nothing.
  */
 import { Command } from 'commander'
 import type { Config } from '../config/config.ts'
+import { errorMessage } from '../shared/errors.ts'
 import type { CliContext, RunningGateway } from './context.ts'
 import { EXIT, type ExitCode } from './exit.ts'
 import { firstSteps, shellWord } from './first-steps.ts'
@@ -12,6 +14,9 @@ import type { Done } from './program.ts'
 
 /** fsync, deflate, compaction and password hashing share libuv's pool. */
 export const MIN_POOL_THREADS = 8
+
+/** Ctrl-C below npm comes twice: from the terminal, and passed on by npm. Nobody presses it twice so fast. */
+const SAME_SIGNAL_MS = 400
 
 interface StartFlags extends ConfigFlag {
   readonly hint: boolean
@@ -26,11 +31,13 @@ export function startCommand(context: CliContext, done: Done): Command {
 
 async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> {
   const { config } = await loadFlagged(flags, context)
+  context.stderr.neverWait?.()
   const advice = poolAdvice(context.env)
   if (advice !== null) context.stderr.write(`warning: ${advice}\n`)
   const signals = watchSignals(context, config.gateway.stopTimeout)
   try {
     const gateway = await context.startGateway(config)
+    signals.onReread(() => gateway.reread())
     if (flags.hint && !signals.stopping)
       context.stderr.write(firstSteps(config, gateway, statusCommand(flags, context)))
     await signals.first
@@ -55,30 +62,47 @@ function statusCommand({ config }: StartFlags, { command }: CliContext): string 
   return `${command} status${config === undefined ? '' : ` --config ${shellWord(config)}`}`
 }
 
-interface StopSignals {
-  /** Resolves at the first signal. */
+interface Signals {
+  /** Resolves at the first signal to stop. */
   readonly first: Promise<void>
   readonly stopping: boolean
+  onReread(reread: () => Promise<void>): void
   forget(): void
 }
 
-function watchSignals(context: CliContext, stopTimeoutMs: number): StopSignals {
+function watchSignals(context: CliContext, stopTimeoutMs: number): Signals {
   const { promise, resolve } = withResolvers()
-  let count = 0
+  let firstAtMs: number | null = null
   let deadline: NodeJS.Timeout | null = null
+  let reread = async (): Promise<void> => undefined
+  const say = (text: string): void => void context.stderr.write(`sluice: ${text}\n`)
   const atOnce = (why: string): void => {
-    context.stderr.write(`sluice: stopped at once (${why}); the spool is intact\n`)
+    say(`stopped at once (${why}); the spool is intact`)
     context.exit(EXIT.failed)
   }
-  const off = context.onStopSignal(() => {
-    if (++count > 1) return atOnce('second signal')
-    deadline = setTimeout(() => atOnce('gateway.stopTimeout is over'), stopTimeoutMs)
-    resolve()
+  const off = context.listenToSignals({
+    stop: () => {
+      if (firstAtMs === null) {
+        firstAtMs = performance.now()
+        deadline = setTimeout(() => atOnce('gateway.stopTimeout is over'), stopTimeoutMs)
+        resolve()
+      } else if (performance.now() - firstAtMs > SAME_SIGNAL_MS) atOnce('second signal')
+    },
+    reread: () => {
+      say(
+        'SIGHUP: passwords, access rules, certificates and secrets are read anew; the rest at the next start',
+      )
+      reread().catch((error: unknown) => say(`SIGHUP: ${errorMessage(error)}`))
+    },
+    unused: (signal) => say(`${signal} does nothing here; SIGTERM stops, SIGHUP reads files anew`),
   })
   return {
     first: promise,
     get stopping() {
-      return count > 0
+      return firstAtMs !== null
+    },
+    onReread: (doIt) => {
+      reread = doIt
     },
     forget: () => {
       off()

@@ -1,5 +1,5 @@
 /** `sluice streams`: the queues, those that no configuration names any more, and what to do about these. */
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { Command } from 'commander'
 import type { StreamStatus } from '../observe/status.ts'
@@ -49,7 +49,7 @@ export function streamsCommand(context: CliContext, done: Done): Command {
     withOperator(new Command('export'))
       .description('write what a stream holds as NDJSON, in order; nothing is removed')
       .argument('<name>', 'name of the stream')
-      .option('-o, --out <file>', 'a file that does not exist yet (default: standard output)')
+      .option('-o, --out <file>', 'a file that does not exist yet; - or none: standard output')
       .action(async (name: string, { out, ...flags }: ExportFlags) => {
         done(await exportStream(name, out ?? null, flags, context))
       }),
@@ -74,9 +74,11 @@ async function exportStream(
   return withGateway(flags, context, async ({ operator }) => {
     // The first page before the file: a wrong name leaves none behind.
     let page = await operator.streams.records(name, null)
-    const file = out === null ? null : await openNew(resolve(context.cwd, out))
+    const path = out === null || out === '-' ? null : resolve(context.cwd, out)
+    const file = path === null ? null : await openNew(path)
     let records = 0
     let unreadable = 0
+    let isWhole = false
     try {
       for (;;) {
         const text = page.records.map((line) => `${line}\n`).join('')
@@ -88,10 +90,13 @@ async function exportStream(
         page = await operator.streams.records(name, page.next)
       }
       await file?.sync()
+      isWhole = true
     } finally {
-      await file?.close()
+      await file?.close().catch(() => undefined)
+      // A torn copy would be taken for a whole one, and stand in the way of the next try.
+      if (path !== null && !isWhole) await rm(path, { force: true })
     }
-    const where = out === null ? '' : ` to ${out}`
+    const where = path === null ? '' : ` to ${path}`
     context.stderr.write(
       `exported ${count(records)} records of stream ${name}${where}; they are still in the spool\n`,
     )

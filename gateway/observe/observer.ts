@@ -4,7 +4,9 @@
  *
  * Owns the log and the admin server. Knows other stages through their events and {@link StatusSources} alone.
  */
+import { isatty } from 'node:tty'
 import type { AdminConfig, LogConfig } from '../config/config.ts'
+import { hasColor } from '../shared/terminal.ts'
 import { type AdminActions, AdminError } from './admin/actions.ts'
 import { createRoutes } from './admin/routes.ts'
 import { type AdminRequestFacts, AdminServer } from './admin/server.ts'
@@ -17,6 +19,9 @@ import type { Metrics } from './metrics/metrics.ts'
 import { readWrittenBytes } from './process-io.ts'
 import type { StatusSources } from './sources.ts'
 import { buildStatus } from './status.ts'
+
+/** The descriptor of the log. */
+const STDOUT = 1
 
 export interface ObserverOptions {
   readonly log: LogConfig
@@ -45,8 +50,9 @@ export class Observer {
 
   /** Opens the log: events may come from now on. */
   static async open(options: ObserverOptions): Promise<Observer> {
+    const terminal = { isTty: isatty(STDOUT), hasColor: hasColor(STDOUT, process.env) }
     const { destination, log } = options
-    return new Observer(options, destination ?? (await openDestination(log.format, 1, process.stdout.isTTY)))
+    return new Observer(options, destination ?? (await openDestination(log.format, STDOUT, terminal)))
   }
 
   /** {@link Observer.open} and {@link Observer.serve} in one. */

@@ -1,6 +1,7 @@
 /** A command line without a process: output is kept, signals are sent by hand, the gateway is whatever the test says. */
 import { PassThrough } from 'node:stream'
 import type { CliContext, OfflineSpool, RunningGateway } from '../../gateway/cli/context.ts'
+import type { SignalListener } from '../../gateway/cli/signals.ts'
 import type { Config } from '../../gateway/config/config.ts'
 
 export class FakeContext implements CliContext {
@@ -11,7 +12,7 @@ export class FakeContext implements CliContext {
   out = ''
   err = ''
   readonly exits: number[] = []
-  readonly listeners = new Set<(signal: string) => void>()
+  readonly listeners = new Set<SignalListener>()
   gateway: (config: Config) => Promise<RunningGateway> = () => Promise.reject(new Error('no gateway here'))
   offline: (config: Config) => Promise<OfflineSpool> = () => Promise.reject(new Error('no folder here'))
 
@@ -38,7 +39,7 @@ export class FakeContext implements CliContext {
     throw new Error('not here')
   }
 
-  onStopSignal(listener: (signal: string) => void): () => void {
+  listenToSignals(listener: SignalListener): () => void {
     this.listeners.add(listener)
     return () => this.listeners.delete(listener)
   }
@@ -48,6 +49,10 @@ export class FakeContext implements CliContext {
   }
 
   signal(name: string): void {
-    for (const listener of this.listeners) listener(name)
+    for (const listener of this.listeners) {
+      if (name === 'SIGHUP') listener.reread()
+      else if (name.startsWith('SIGUSR')) listener.unused(name)
+      else listener.stop(name)
+    }
   }
 }

@@ -28,16 +28,20 @@ function heldGateway() {
     release = resolve
   })
   const deadlines: number[] = []
+  const rereads = { count: 0 }
   const gateway: RunningGateway = {
     addresses: [{ host: '127.0.0.1', port: 40_001 }],
     adminUrl: 'http://127.0.0.1:40002',
     gatewayId: 'edge-01',
+    reread: async () => {
+      rereads.count += 1
+    },
     stop: (deadlineMs) => {
       deadlines.push(deadlineMs)
       return held
     },
   }
-  return { gateway, deadlines, release }
+  return { gateway, deadlines, release, rereads }
 }
 
 /** Resolves when `start` waits for a signal. */
@@ -82,14 +86,47 @@ describe('sluice start', () => {
     context.gateway = async () => gateway
     const run = runCli(['start'], context)
     await started()
+    vi.useFakeTimers()
     context.signal('SIGINT')
     await vi.waitFor(() => expect(deadlines).toHaveLength(1))
     expect(context.exits).toEqual([])
+    vi.advanceTimersByTime(401)
     context.signal('SIGTERM')
     expect(context.exits).toEqual([1])
     expect(context.err).toContain('stopped at once (second signal)')
     release()
     await run
+  })
+
+  test('a signal that comes twice within a moment, from the terminal and from npm, is one', async () => {
+    const { gateway, deadlines, release } = heldGateway()
+    context.gateway = async () => gateway
+    const run = runCli(['start'], context)
+    await started()
+    vi.useFakeTimers()
+    context.signal('SIGINT')
+    vi.advanceTimersByTime(399)
+    context.signal('SIGINT')
+    await vi.waitFor(() => expect(deadlines).toHaveLength(1))
+    release()
+    expect(await run).toBe(0)
+    expect(context.exits).toEqual([])
+  })
+
+  test('SIGHUP reads files anew, other signals do nothing; none of them stops it', async () => {
+    const { gateway, deadlines, release, rereads } = heldGateway()
+    context.gateway = async () => gateway
+    const run = runCli(['start'], context)
+    await started()
+    context.signal('SIGHUP')
+    context.signal('SIGUSR2')
+    expect(context.err).toContain('SIGHUP: passwords, access rules, certificates and secrets are read anew')
+    expect(context.err).toContain('SIGUSR2 does nothing here')
+    expect(rereads.count).toBe(1)
+    expect(deadlines).toEqual([])
+    context.signal('SIGTERM')
+    release()
+    expect(await run).toBe(0)
   })
 
   test('the deadline ends it at once', async () => {
@@ -149,6 +186,7 @@ describe('first steps', () => {
     addresses: [{ host: '127.0.0.1', port: 1883 }],
     adminUrl: 'http://127.0.0.1:9464',
     gatewayId: 'edge-01',
+    reread: async () => undefined,
     stop: async () => undefined,
   }
 

@@ -7,14 +7,10 @@ import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { cleanText, cleanValue, MAX_FIELD_CHARACTERS } from '../../gateway/observe/logs/clean.ts'
-import {
-  LineWriter,
-  type LogDestination,
-  MAX_BUFFERED_BYTES,
-  openDestination,
-} from '../../gateway/observe/logs/destination.ts'
+import { type LogDestination, openDestination } from '../../gateway/observe/logs/destination.ts'
 import { Logs } from '../../gateway/observe/logs/logs.ts'
 import { DAMPING_WINDOW_MS, Damping, MAX_KEYS } from '../../gateway/shared/damping.ts'
+import { LineWriter, MAX_BUFFERED_BYTES } from '../../gateway/shared/line-writer.ts'
 
 describe('damping', () => {
   test('I9: one line a key and minute, and the next one says how many were held back', () => {
@@ -198,6 +194,7 @@ describe('the destination', () => {
     lines.write('one\n')
     await lines.flush(5_000)
     lines.write('two\n')
+    await lines.flush(5_000)
     expect(lines.droppedLines).toBe(2)
   })
 
@@ -208,7 +205,10 @@ describe('the destination', () => {
       ['auto', /^\{"level":"info","time":"\d{4}-.*"msg":"hello"\}$/m],
     ] as const) {
       const fd = openSync(file, 'w')
-      const logs = new Logs({ level: 'info', destination: await openDestination(format, fd, false) })
+      const logs = new Logs({
+        level: 'info',
+        destination: await openDestination(format, fd, { isTty: false, hasColor: false }),
+      })
       logs.note('info', 'k', 'hello')
       await logs.stop()
       closeSync(fd)

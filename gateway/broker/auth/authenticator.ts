@@ -140,6 +140,13 @@ export class Authenticator {
     return { ok: false, ...REFUSALS[verdict] }
   }
 
+  async reread(): Promise<void> {
+    for (const realm of this.#realms.values()) {
+      await realm.reloadPasswords()
+      await realm.reloadRules()
+    }
+  }
+
   /** Stops watching files; logins in the queue are answered 3. */
   close(): void {
     this.#checks.close()

@@ -1,39 +1,44 @@
 /**
- * Where log lines go. Written asynchronously through a bounded buffer: a reader of our standard output that stalls
- * must not stall the event loop, and with it every acknowledgement (I6); one that is gone, or a log file on a full
- * disk, must not end the process. What cannot be written is lost and counted (I9).
+ * Where log lines go, and in which form. A reader of our standard output that stalls must not stall the event loop, and
+ * with it every acknowledgement (I6); one that is gone, or a log file on a full disk, must not end the process
+ * (shared/line-writer.ts).
  */
-import { write, writeSync } from 'node:fs'
 import type { LogConfig } from '../../config/config.ts'
+import { LineWriter } from '../../shared/line-writer.ts'
 
-/** Beyond this, lines are dropped until the reader catches up. */
-export const MAX_BUFFERED_BYTES = 1024 * 1024
-
-const RETRY_MS = 50
-
-/** A write that has not ended after this long is taken for stalled: the end of the process does not wait for it. */
-const STALLED_AFTER_MS = 1_000
+/** The end of the process does not wait longer for who reads the log. */
+const FLUSH_MS = 1_000
 
 export interface LogDestination {
   readonly stream: { write(line: string): void }
   /** Lines lost so far. */
   droppedLines(): number
+  /** `listener` is told when lines were lost and the outlet takes lines again. */
+  onLost?(listener: (lines: number, why: string) => void): void
   /** Resolves when what is buffered was written, or after a moment. Never rejects. */
   flush(): Promise<void>
+}
+
+export interface Terminal {
+  readonly isTty: boolean
+  readonly hasColor: boolean
 }
 
 /** `auto` is pretty on a terminal and JSON elsewhere. `fd`: 1 is standard output. */
 export async function openDestination(
   format: LogConfig['format'],
   fd: number,
-  isTty: boolean,
+  { isTty, hasColor }: Terminal,
 ): Promise<LogDestination> {
   const writer = new LineWriter(fd)
   const usePretty = format === 'pretty' || (format === 'auto' && isTty)
   return {
-    stream: usePretty ? await prettyStream(writer, isTty) : writer,
+    stream: usePretty ? await prettyStream(writer, hasColor) : writer,
     droppedLines: () => writer.droppedLines,
-    flush: () => writer.flush(STALLED_AFTER_MS),
+    onLost: (listener) => {
+      writer.onLost = listener
+    },
+    flush: () => writer.flush(FLUSH_MS),
   }
 }
 
@@ -46,100 +51,17 @@ async function prettyStream(writer: LineWriter, colorize: boolean): Promise<LogD
     ignore: 'pid,hostname,event',
     singleLine: true,
   })
-  return { write: (line) => writer.write(format(line)) }
+  return { write: (line) => writer.write(format(withoutRepeats(line))) }
 }
 
-/** Writes lines to a descriptor, one write in flight, in order. */
-export class LineWriter {
-  readonly #fd: number
-  #waiting: string[] = []
-  #waitingBytes = 0
-  #inFlightBytes = 0
-  #inFlightSinceMs: number | null = null
-  #idleListeners: (() => void)[] = []
-  /** Nobody reads any more: everything is dropped. */
-  #gone = false
-  #droppedLines = 0
-
-  constructor(fd: number) {
-    this.#fd = fd
-    process.once('exit', () => this.#writeRestAtExit())
-  }
-
-  get droppedLines(): number {
-    return this.#droppedLines
-  }
-
-  write(line: string): void {
-    const bytes = Buffer.byteLength(line)
-    if (this.#gone || this.#waitingBytes + this.#inFlightBytes + bytes > MAX_BUFFERED_BYTES) {
-      this.#droppedLines++
-      return
-    }
-    this.#waiting.push(line)
-    this.#waitingBytes += bytes
-    if (this.#inFlightSinceMs === null) this.#next()
-  }
-
-  /** Resolves when everything was written, at the latest after `deadlineMs`. */
-  flush(deadlineMs: number): Promise<void> {
-    if (this.#inFlightSinceMs === null) return Promise.resolve()
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, deadlineMs)
-      this.#idleListeners.push(() => {
-        clearTimeout(timer)
-        resolve()
-      })
-    })
-  }
-
-  #next(): void {
-    const lines = this.#waiting.length
-    if (lines === 0) {
-      this.#inFlightSinceMs = null
-      this.#inFlightBytes = 0
-      for (const listener of this.#idleListeners.splice(0)) listener()
-      return
-    }
-    const bytes = Buffer.from(this.#waiting.join(''))
-    this.#waiting = []
-    this.#waitingBytes = 0
-    this.#inFlightBytes = bytes.length
-    this.#inFlightSinceMs = performance.now()
-    this.#writeOut(bytes, lines)
-  }
-
-  #writeOut(bytes: Buffer, lines: number): void {
-    write(this.#fd, bytes, (error, written) => {
-      if (error === null) {
-        if (written < bytes.length) this.#writeOut(bytes.subarray(written), lines)
-        else this.#next()
-      } else if (error.code === 'EAGAIN') {
-        setTimeout(() => this.#writeOut(bytes, lines), RETRY_MS).unref()
-      } else {
-        this.#droppedLines += lines
-        this.#gone ||= error.code === 'EPIPE' || error.code === 'EBADF'
-        if (this.#gone) this.#dropWaiting()
-        this.#next()
-      }
-    })
-  }
-
-  #dropWaiting(): void {
-    this.#droppedLines += this.#waiting.length
-    this.#waiting = []
-    this.#waitingBytes = 0
-  }
-
-  /** The last words matter most: why the process ends. Behind a stalled write they would hold up its end. */
-  #writeRestAtExit(): void {
-    const stalled =
-      this.#inFlightSinceMs !== null && performance.now() - this.#inFlightSinceMs > STALLED_AFTER_MS
-    if (stalled || this.#gone || this.#waiting.length === 0) return
-    try {
-      writeSync(this.#fd, this.#waiting.join(''))
-    } catch {
-      this.#dropWaiting()
-    }
-  }
+/** A person reads the sentence: members that it says already are not said twice. */
+function withoutRepeats(line: string): string {
+  const members = JSON.parse(line) as Record<string, unknown>
+  const sentence = String(members['msg'] ?? '')
+  const said = (value: unknown): boolean =>
+    value === null || (typeof value !== 'object' && sentence.includes(String(value)))
+  const kept = Object.entries(members).filter(
+    ([name, value]) => ['level', 'time', 'msg'].includes(name) || !said(value),
+  )
+  return JSON.stringify(Object.fromEntries(kept))
 }

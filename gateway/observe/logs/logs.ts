@@ -44,6 +44,10 @@ export class Logs {
       },
       this.#destination.stream,
     )
+    this.#destination.onLost?.((lines, why) => {
+      const message = `${lines} log lines before this one were lost: ${cleanText(why)}`
+      this.#write({ level: 'warn', message, fields: { event: 'log.lines-lost', lines } }, 0)
+    })
     this.#sweepTimer = setInterval(() => this.sweep(), DAMPING_WINDOW_MS / 4).unref()
   }
 

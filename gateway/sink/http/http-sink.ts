@@ -42,6 +42,8 @@ export interface HttpSinkOptions {
 
 /** A {@link Sink} with its counts. */
 export interface HttpSink extends Sink {
+  /** Reads secrets and certificates anew if their files changed, without waiting for the next look. */
+  reread(): Promise<void>
   readonly stats: SinkStats
 }
 
@@ -117,6 +119,11 @@ class PooledHttpSink implements HttpSink {
 
   onChange(listener: () => void): void {
     this.#listeners.push(listener)
+  }
+
+  /** Reads secrets and certificates anew if their files changed, without waiting for the next look. */
+  async reread(): Promise<void> {
+    await this.#checkFiles()
   }
 
   /** Ends all connections, requests in progress included (they resolve as `retry`). */
