@@ -86,7 +86,7 @@ function readingOf({ number, storedAtMs, stream, bytes }: KeptLine): LatestReadi
   const payload =
     record.payloadBase64 === undefined
       ? payloadText(record.payload)
-      : `base64 ${String(record.payloadBase64)}`
+      : `base64 ${payloadText(record.payloadBase64)}`
   return {
     number,
     storedAtMs,

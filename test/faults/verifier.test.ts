@@ -1,6 +1,4 @@
 /** The check after an unclean opening on a store that cannot be read for a while. */
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import type { SpoolEvent } from '../../gateway/spool/events.ts'

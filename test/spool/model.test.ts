@@ -3,8 +3,6 @@
  * refusal, retention, failed writes, crash and reopening; after each step, what is pending and what was counted must be
  * what the model says. A crash leaves the folder as a kill does: nothing is closed, lowered or marked.
  */
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { pendingByCounters } from '../../gateway/spool/stream/counters.ts'

@@ -1,6 +1,4 @@
-import { rm } from 'node:fs/promises'
 import { uptime } from 'node:os'
-import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseCommitKey } from '../../gateway/spool/store/keys.ts'
 import { keptByCounters, pendingByCounters } from '../../gateway/spool/stream/counters.ts'

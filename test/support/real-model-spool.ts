@@ -6,8 +6,6 @@
  * Spool ids are shown to the model as `spool1`, `spool2`, ... in their order, for it compares their ages.
  */
 import assert from 'node:assert/strict'
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Random } from '../../device-sim/random.ts'
 import type { Message } from '../../gateway/broker/appender.ts'
 import type { StreamConfig } from '../../gateway/config/config.ts'

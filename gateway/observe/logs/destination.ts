@@ -57,9 +57,10 @@ async function prettyStream(writer: LineWriter, colorize: boolean): Promise<LogD
 /** A person reads the sentence: members that it says already are not said twice. */
 function withoutRepeats(line: string): string {
   const members = JSON.parse(line) as Record<string, unknown>
-  const sentence = String(members['msg'] ?? '')
+  const sentence = typeof members['msg'] === 'string' ? members['msg'] : ''
   const said = (value: unknown): boolean =>
-    value === null || (typeof value !== 'object' && sentence.includes(String(value)))
+    value === null ||
+    (typeof value !== 'object' && sentence.includes(`${value as string | number | boolean}`))
   const kept = Object.entries(members).filter(
     ([name, value]) => ['level', 'time', 'msg'].includes(name) || !said(value),
   )

@@ -80,7 +80,7 @@ export function judgeDiskError(error: unknown): DiskError | null {
     const errno = errnoOf(each)
     if (code === 'LEVEL_CORRUPTION') return 'damage'
     if (code === 'LEVEL_LOCKED') {
-      if (/already held by process$/.test(each.message)) return 'held'
+      if (each.message.endsWith('already held by process')) return 'held'
       return errno !== null && HELD.has(errno) ? 'held' : 'no-locks'
     }
     if (code === 'LEVEL_IO_ERROR' && errno === 'ENOENT') return 'damage'

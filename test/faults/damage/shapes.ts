@@ -2,7 +2,7 @@
  * Template spools for damages: one data folder per shape, made once, as a kill or a clean stop leaves it, with what an
  * undamaged gateway would make of it. Small on purpose: thousands of copies are damaged in a campaign.
  */
-import { copyFile, cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { copyFile, cp, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Random } from '../../../device-sim/random.ts'
 import { errorCode } from '../../../gateway/shared/errors.ts'

@@ -30,7 +30,7 @@ const TAKE = `
 /** Another process that owns the folder, where this one cannot see it if `wrap` says so. */
 async function ownerProcess(folder: string, wrap: readonly string[] = []): Promise<ChildProcess> {
   const [command, ...args] = [...wrap, process.execPath, '--input-type=module', '-e', TAKE, '--', folder]
-  const child = spawn(command as string, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   children.push(child)
   const [said] = (await once(child.stdout as NodeJS.ReadableStream, 'data')) as [Buffer]
   expect(String(said)).toBe('owned\n')
