@@ -17,7 +17,7 @@ import type { Decision } from './retry-policy.ts'
 import type { DrainRules } from './rules.ts'
 import { Scheduler } from './scheduler.ts'
 import { type Answered, SinkWaits } from './sink-waits.ts'
-import type { SinkState } from './states.ts'
+import { type Failing, type SinkState, sinkStanding, throughSink } from './states.ts'
 import { type AnswerCounts, newSinkStats, type SinkDrainStats } from './stats.ts'
 import { type Outcome, StreamDrain } from './stream-drain.ts'
 
@@ -329,12 +329,21 @@ export class SinkDrain {
 
   state(): SinkState {
     const inFlight = this.#tries.size
+    const own = this.#waits.standing(inFlight)
+    const failing: Failing[] = []
+    const streams = this.streams.map((stream) => {
+      const state = stream.state(this.#waits.openAtMs)
+      const { failingSinceMs } = stream
+      if (failingSinceMs !== null) failing.push({ state, failingSinceMs })
+      return throughSink(state, own)
+    })
+    const lastAckedAtMs = Math.max(...this.streams.map((stream) => stream.lastAckedAtMs))
     return {
       sink: this.name,
-      ...this.#waits.standing(inFlight),
+      ...sinkStanding(own, failing, lastAckedAtMs),
       inFlight,
       learnedBatchBytes: this.#learned.learnedBytes,
-      streams: this.streams.map((stream) => stream.state(this.#waits.openAtMs)),
+      streams,
     }
   }
 

@@ -16,6 +16,7 @@ export interface DeliveryStanding {
   readonly lastSuccessAtMs: number | null
 }
 
+/** `retrying` of a sink: it cannot be reached or asks to wait, or every try fails. Of a stream: its own tries, or its sink's. */
 export interface StreamState extends DeliveryStanding {
   readonly stream: string
   readonly inFlight: boolean
@@ -27,4 +28,38 @@ export interface SinkState extends DeliveryStanding {
   /** Batch limit learned from 413, uncompressed bytes; null: the configured one holds. */
   readonly learnedBatchBytes: number | null
   readonly streams: readonly StreamState[]
+}
+
+/** A stream whose tries fail, by the monotonic clock. */
+export interface Failing {
+  readonly state: StreamState
+  readonly failingSinceMs: number
+}
+
+/**
+ * A sink whose every try fails is failing, whatever it answers: streams are in trouble, and nothing was acked since the
+ * first of them got into it. While others get through, the trouble is the stream's own. `lastAckedAtMs`: of all its
+ * streams, monotonic. Pure.
+ */
+export function sinkStanding(
+  own: DeliveryStanding,
+  failing: readonly Failing[],
+  lastAckedAtMs: number,
+): DeliveryStanding {
+  if (own.state !== 'ok') return own
+  const first = failing.toSorted((a, b) => a.failingSinceMs - b.failingSinceMs)[0]
+  if (first === undefined || lastAckedAtMs >= first.failingSinceMs) return own
+  const due = failing.map(({ state }) => state.nextTryAtMs).filter((atMs) => atMs !== null)
+  const { sinceMs, detail } = first.state
+  const nextTryAtMs = due.length === 0 ? null : Math.min(...due)
+  return { ...own, state: 'retrying', sinceMs, detail, nextTryAtMs }
+}
+
+/** No stream does better than its sink. What holds the stream besides is still said. Pure. */
+export function throughSink(stream: StreamState, sink: DeliveryStanding): StreamState {
+  if (sink.state === 'ok' || (sink.state === 'retrying' && stream.state === 'held')) return stream
+  const { state, sinceMs, reason, nextTryAtMs } = sink
+  const besides = stream.state === 'held' && stream.detail !== null ? `; besides: ${stream.detail}` : ''
+  const detail = sink.detail === null ? null : `${sink.detail}${besides}`
+  return { ...stream, state, sinceMs, reason, detail, nextTryAtMs }
 }

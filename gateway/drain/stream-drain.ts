@@ -237,6 +237,11 @@ export class StreamDrain {
     if (!this.#inFlight) this.#beginRound()
   }
 
+  /** Since when its tries fail, by the monotonic clock; null: they do not. */
+  get failingSinceMs(): number | null {
+    return this.#trouble?.beganMs ?? null
+  }
+
   /** `otherwiseAtMs`: when the sink lets its streams go on. */
   state(otherwiseAtMs: number | null): StreamState {
     const { clock } = this.#o
@@ -342,12 +347,12 @@ export class StreamDrain {
         return false
       }
     } else if (decision.kind === 'hold') {
-      this.#hold.goesOn(decision.detail)
+      this.#hold.goesOn(ownDetail(decision))
       return decision.scope === 'stream' && decision.reason !== this.#hold.reason
     } else if (decision.kind === 'retry') {
       // No answer at all, or the same nonsense once more after a restart forgot the count.
       const goesOn = decision.status === null || (decision.malformed && this.#hold.reason === 'malformed')
-      if (goesOn) this.#hold.goesOn(decision.detail)
+      if (goesOn) this.#hold.goesOn(ownDetail(decision))
       if (goesOn) return false
     }
     this.#hold.end()
@@ -359,7 +364,7 @@ export class StreamDrain {
    * them must not hide that the sink accepts again.
    */
   #refusedProbe(decision: Decision, loaded: LoadedBatch, nowMs: number): void {
-    this.#hold.goesOn('detail' in decision ? decision.detail : null)
+    this.#hold.goesOn(ownDetail(decision))
     if (decision.kind === 'park') this.#returnParked()
     if (decision.kind !== 'split') return
     this.stats.splits++
@@ -449,6 +454,12 @@ export class StreamDrain {
   #emit(event: Parameters<EmitDrainEvent>[0]): void {
     this.#o.emit(event)
   }
+}
+
+/** What an answer says of the stream; null: nothing, it is the sink's trouble. */
+function ownDetail(decision: Decision): string | null {
+  if (!('detail' in decision) || ('scope' in decision && decision.scope === 'sink')) return null
+  return decision.detail
 }
 
 function noRoomFor(records: number): string {

@@ -26,7 +26,7 @@ export const SINK_METRICS: readonly MetricDefinition[] = [
   {
     type: 'gauge',
     name: 'sluice_sink_state',
-    help: '1 for the state that the sink is in, 0 for the others. held: an alarm, nothing is lost (I8).',
+    help: '1 for the state that the sink is in, 0 for the others. retrying: every try fails. held: an alarm, nothing is lost (I8).',
     labels: ['sink', 'state'],
     read: ({ sinks }) =>
       sinks.flatMap((sink) => oneOf('state', DELIVERY_STATES, sink.delivery.state, { sink: sink.name })),

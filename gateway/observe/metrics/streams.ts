@@ -156,7 +156,7 @@ export const STREAM_METRICS: readonly MetricDefinition[] = [
   {
     type: 'gauge',
     name: 'sluice_drain_stream_state',
-    help: '1 for the state of delivery that the stream is in, 0 for the others. held: an alarm, nothing is lost (I8). sink is empty for an orphaned stream that no sink was named for.',
+    help: '1 for the state of delivery that the stream is in, 0 for the others; never better than that of its sink. held: an alarm, nothing is lost (I8). sink is empty for an orphaned stream that no sink was named for.',
     labels: ['stream', 'sink', 'state'],
     read: ({ streams }) =>
       streams.flatMap((stream) =>
