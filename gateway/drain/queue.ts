@@ -95,6 +95,8 @@ export interface StreamQueue {
   /** Records that `ahead` would give, all in all, and their uncompressed bytes. */
   readonly pendingRecords: number
   readonly pendingBytes: number
+  /** No batch may cover more uncompressed bytes, but one record alone: retention needs room behind a pin. */
+  readonly maxBatchBytes: number
   readonly pin: Pin | null
   readonly parked: readonly ParkedRecord[]
   /** The gateway id under which records of this spool id were written: batches of an older identity keep it. */
@@ -108,6 +110,11 @@ export interface StreamQueue {
   ): { readonly pin: Pin; readonly durable: Promise<void> }
   /** Replaces the pin by its first part, or by itself (notes it once more); the outer range stays pinned. */
   split(first: Bounds): { readonly pin: Pin; readonly durable: Promise<void> }
+  /**
+   * May the pinned batch have reached the sink, or is it about to? True from `pinBatch` on, and after a start. While it is
+   * false a retention limit may take the batch's records and dissolve the pin. Of a split batch it stays true.
+   */
+  guardPin(isGuarded: boolean): void
   /** Reads the pinned batch. null: a block was damaged; the spool dissolved the pin and counted the gap; plan anew. */
   load(pin: Pin): Promise<LoadedBatch | null>
   settle(settlement: Settlement): Promise<void>

@@ -29,6 +29,10 @@ export class StreamBatches {
   /** The pin's commit failed, or nobody knows: it is noted once more before it is sent. */
   #doubtful = false
   #loaded: LoadedBatch | null = null
+  /** Some of the pinned records may have reached the sink. One that was there at the start may have been sent. */
+  #mayHaveArrived = true
+  /** The same, before the try that is going on. */
+  #hadArrived = true
   /** Records returned to their place in a commit that may be under way: their copies are read only after it. */
   #hasNewCopies = false
   /** A record among those from the head through this one was refused together with others. */
@@ -72,9 +76,13 @@ export class StreamBatches {
    */
   begin(): { readonly pin: Pin; readonly ready: Promise<LoadedBatch | null> } | null {
     const plan = this.#queue.pin ? null : this.plan()
-    if (plan !== null) this.pin(plan.bounds)
+    if (plan !== null) {
+      this.pin(plan.bounds)
+      this.#mayHaveArrived = false
+    }
     const pin = this.#queue.pin
     if (pin === null) return null
+    this.#queue.guardPin(true)
     if (this.#doubtful) {
       this.#doubtful = false
       this.#durable = this.#watch(this.#queue.split(pin).durable)
@@ -97,8 +105,25 @@ export class StreamBatches {
     return loaded
   }
 
-  /** Fixes the next batch in the open commit. Only without a pin. */
+  /** The batch goes out now. */
+  sends(): void {
+    this.#hadArrived = this.#mayHaveArrived
+    this.#mayHaveArrived = true
+  }
+
+  /** It did not: no connection came about. */
+  neverLeft(): void {
+    this.#mayHaveArrived = this.#hadArrived
+  }
+
+  /** No try is going on: what never arrived is retention's again. */
+  rests(): void {
+    this.#queue.guardPin(this.#mayHaveArrived)
+  }
+
+  /** Fixes the next batch in the open commit. Only without a pin. Some of it may have been sent before. */
   pin(bounds: Bounds): void {
+    this.#mayHaveArrived = true
     this.#loaded = null
     this.#lingering = null
     this.#doubtful = false

@@ -43,6 +43,8 @@ export interface Outcome {
   readonly decision: Decision
   /** What it settles; null: nothing. */
   readonly judgement: Judgement | null
+  /** The batch never left. */
+  readonly unsent: boolean
 }
 
 export class StreamDrain {
@@ -86,7 +88,10 @@ export class StreamDrain {
       queue: options.queue,
       encoding: config.compression === 'gzip' ? 'gzip' : 'identity',
       lingerMs: config.linger,
-      limits: () => ({ maxRecords: config.maxBatchRecords, maxBytes: learned.maxBytes }),
+      limits: () => ({
+        maxRecords: config.maxBatchRecords,
+        maxBytes: Math.min(learned.maxBytes, options.queue.maxBatchBytes),
+      }),
       clock: options.clock,
       stats: this.stats,
     })
@@ -152,6 +157,7 @@ export class StreamDrain {
     this.stats.requests++
     this.stats.sentRecords += loaded.pin.recordCount
     this.stats.sentBytes += loaded.bodyBytes
+    this.#batches.sends()
     return requestOf(loaded, this.name, this.#queue.gatewayOf(loaded.pin.spoolId))
   }
 
@@ -163,7 +169,8 @@ export class StreamDrain {
     const batch = { firstSeq, lastSeq, recordCount, highestSentSeq, seqs: () => loaded.seqs() }
     const attempt = { batch, malformedBefore: this.#malformed, othersGotThrough }
     const decision = decide(answer, attempt, this.#o.rules)
-    return { decision, judgement: this.#judge(decision, loaded.pin) }
+    const unsent = 'unsent' in answer && (answer.unsent ?? false)
+    return { decision, judgement: this.#judge(decision, loaded.pin), unsent }
   }
 
   #judge(decision: Decision, { spoolId, lastSeq }: Pin): Judgement | null {
@@ -185,6 +192,7 @@ export class StreamDrain {
   apply(loaded: LoadedBatch, outcome: Outcome, lines: readonly Uint8Array[]): void {
     const { decision, judgement } = outcome
     const nowMs = this.#o.clock.monotonicMs()
+    if (outcome.unsent) this.#batches.neverLeft()
     const isMalformed =
       decision.kind === 'retry' ? decision.malformed : 'reason' in decision && decision.reason === 'malformed'
     this.#malformed = isMalformed ? this.#malformed + 1 : 0
@@ -225,6 +233,7 @@ export class StreamDrain {
   /** The try is over, whatever came of it. */
   done(): void {
     this.#inFlight = false
+    this.#batches.rests()
     if (this.#roundWanted) this.#beginRound()
   }
 

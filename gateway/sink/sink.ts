@@ -53,8 +53,16 @@ export type SinkAnswer = {
       /** `Retry-After` beside verdicts: not sooner, if something is to be sent again. Absent or null: none. */
       readonly retryAfterMs?: number | null
     }
-  /** Same bytes again, not before `retryAfterMs` (already cut at maxRetryAfter; null: backoff alone). */
-  | { readonly kind: 'retry'; readonly retryAfterMs: number | null; readonly detail: string }
+  /**
+   * Same bytes again, not before `retryAfterMs` (already cut at maxRetryAfter; null: backoff alone). `unsent`: not one
+   * byte of the request can have left; absent: nobody knows.
+   */
+  | {
+      readonly kind: 'retry'
+      readonly retryAfterMs: number | null
+      readonly detail: string
+      readonly unsent?: boolean
+    }
   /** 413. */
   | { readonly kind: 'too-large'; readonly detail: string }
   /** 400, 422: at least one record is refused, which one is unknown. */
@@ -62,7 +70,12 @@ export type SinkAnswer = {
   /** Nothing was acked and the answer makes no sense; hold after five in a row. */
   | { readonly kind: 'malformed'; readonly detail: string }
   /** Keep everything, alarm, probe. `scope`: whose fault it is (authentication, URL: sink; data: stream). */
-  | { readonly kind: 'hold'; readonly scope: 'sink' | 'stream'; readonly detail: string }
+  | {
+      readonly kind: 'hold'
+      readonly scope: 'sink' | 'stream'
+      readonly detail: string
+      readonly unsent?: boolean
+    }
 )
 
 export interface Sink {

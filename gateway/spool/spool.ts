@@ -13,7 +13,8 @@
  * do not overlap. The state is the chain of records since the last checkpoint; nothing lies under a key that is
  * rewritten. Where a stream's blocks lie is its index (stream/block-index.ts): ends in memory, the rest sealed.
  *
- * Read path. The drain pins a batch, durably, before its first send; the same pin gives the same bytes. Whole deflated
+ * Read path. The drain pins a batch, durably, before its first send; the same pin gives the same bytes. Retention leaves a
+ * pin alone whose batch may have been sent, and takes back one that never left (stream/retention.ts). Whole deflated
  * blocks are stitched into one gzip member without inflating them. A settle moves the head and deletes passed blocks.
  *
  * Recovery. Tables and logs are hard-linked aside before an unclean opening; no CURRENT means repair, not open. State is
@@ -49,6 +50,7 @@ import { BlockIndex } from './stream/block-index.ts'
 import { BLOCK_TARGET_BYTES, type BlockLimits } from './stream/open-blocks.ts'
 import { balance } from './stream/rebuild.ts'
 import type { RecoveredState } from './stream/recovery.ts'
+import { PINNED_SHARE } from './stream/retention.ts'
 import { SpoolQueue } from './stream/spool-queue.ts'
 import { SpoolStream } from './stream/spool-stream.ts'
 import { type Identity, newStreamState } from './stream/stream-state.ts'
@@ -398,9 +400,13 @@ function newestMs(recovered: RecoveredState | null): number {
 
 function blockLimits(config: StreamConfig | null, sinks: SpoolOptions['sinks']): BlockLimits {
   const sink = config ? sinks[config.sink] : undefined
+  const maxBatchBytes = Math.min(
+    sink?.maxBatchBytes ?? Number.POSITIVE_INFINITY,
+    config?.whenFull === 'drop-oldest' ? config.maxBytes * PINNED_SHARE : Number.POSITIVE_INFINITY,
+  )
   return {
     maxRecords: sink ? Math.max(1, Math.floor(sink.maxBatchRecords / 2)) : 5_000,
-    maxRawBytes: Math.min(BLOCK_TARGET_BYTES, sink ? Math.floor(sink.maxBatchBytes / 2) : BLOCK_TARGET_BYTES),
+    maxRawBytes: Math.min(BLOCK_TARGET_BYTES, Math.floor(maxBatchBytes / 2)),
   }
 }
 

@@ -12,6 +12,7 @@ class EndlessQueue implements StreamQueue {
   readonly priority = 0
   readonly sink = 'cloud'
   readonly parked = []
+  readonly maxBatchBytes = Number.POSITIVE_INFINITY
   readonly blockRecords: number
   readonly records: number
   pin: Pin | null = null
@@ -42,6 +43,8 @@ class EndlessQueue implements StreamQueue {
     this.runsAsked += runs.length
     return runs
   }
+
+  guardPin(): void {}
 
   gatewayOf(): string {
     return 'edge-01'

@@ -65,6 +65,7 @@ export type ModelCounts = Record<
   | 'requests'
   | 'repeats'
   | 'lost'
+  | 'unsent'
   | 'refused'
   | 'kills'
   | 'reboots'
@@ -103,6 +104,7 @@ class World implements Sink {
     requests: 0,
     repeats: 0,
     lost: 0,
+    unsent: 0,
     refused: 0,
     kills: 0,
     reboots: 0,
@@ -278,7 +280,9 @@ class World implements Sink {
         this.#deliver(batch)
         return lost
       case 1:
-        return lost
+        if (this.#chance(0.5)) return lost
+        this.counts.unsent++
+        return answer({ kind: 'retry', retryAfterMs: null, detail: 'refused', unsent: true }, null)
       case 2: {
         const retryAfterMs = this.#chance(0.5) ? 1000 * (1 + this.#below(100)) : null
         this.#notBeforeMs = Math.max(this.#notBeforeMs, this.clock.wallMs() + (retryAfterMs ?? 0))

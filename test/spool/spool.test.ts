@@ -380,4 +380,55 @@ describe('a spool', () => {
     expect(new Set(left), 'no block and no segment is left').toEqual(new Set(['state']))
     await third.spool.stop()
   })
+
+  it('I6: drops the oldest behind a pin for as long as an outage lasts, far beyond what is in memory', async () => {
+    const sinks = { cloud: { ...SINK, maxBatchRecords: 2 } }
+    const maxBytes = 1024 * 1024
+    const streams = { telemetry: { ...STREAM, whenFull: 'drop-oldest' as const, maxBytes } }
+    const stores = heldStores()
+    const { spool } = await openSpool(folder.path, { sinks, streams, openStore: stores.openStore })
+    const to = lanes(spool, 'd', 't')
+    const queue = queueOf(spool)
+    let n = 0
+    const append = async (records: number): Promise<void> => {
+      let ticket = 0
+      for (let i = 0; i < records; i++) ticket = spool.appender.append(to, message(`{"n":${++n}}`))
+      expect(ticket).toBeGreaterThan(0)
+      await durable(spool, ticket)
+    }
+    await append(2)
+    const batch = await pinNext(queue, 2)
+    // One record a block.
+    for (let commit = 0; commit < 24; commit++) await append(700)
+    const { index, state } = queue.spool
+    const dropped = state.counters.dropped['dropped-oldest']
+    const kept = queue.pendingRecords
+    expect(dropped, 'it dropped beyond the segments near the head').toBeGreaterThan(5 * 1024)
+    expect(kept).toBe(n - dropped)
+    // The headers of the newest commit's blocks are not known before it.
+    expect(queue.spool.storedBytes).toBeLessThanOrEqual(maxBytes * 1.1)
+    expect(index.sealed.length * 1024, 'what it passed is forgotten').toBeLessThan(kept + 2 * 1024)
+    await stores.crash()
+
+    const again = await openSpool(folder.path, { sinks, streams })
+    expect(again.spool.damage).toEqual([])
+    const resumed = queueOf(again.spool)
+    expect(resumed.pendingRecords).toBe(kept)
+    const first = resumed.pin && (await resumed.load(resumed.pin))
+    expect(first && Buffer.concat(first.body)).toEqual(batch && Buffer.concat(batch.body))
+    if (first) await settleAll(resumed, first)
+    const seqs: number[] = []
+    while (resumed.pendingRecords > 0) {
+      const ready = new Promise<void>((resolve) => resumed.onReady(resolve))
+      const next = await pinNext(resumed, 900)
+      if (!next) {
+        await ready
+        continue
+      }
+      seqs.push(...linesOf(next).map((line) => line.seq))
+      await settleAll(resumed, next)
+    }
+    expect(seqs).toEqual(Array.from({ length: kept - 2 }, (_, i) => n - (kept - 2) + 1 + i))
+    await again.spool.stop()
+  })
 })

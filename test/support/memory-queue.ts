@@ -238,6 +238,7 @@ export class MemoryQueue implements StreamQueue {
   readonly #deadLetterBytes: number
   readonly #listeners: (() => void)[] = []
   #keepOuterLastSeq: number | null = null
+  isPinGuarded = true
 
   constructor(options: MemoryStreamOptions, state: StreamState, store: MemoryStore) {
     this.stream = options.name
@@ -267,8 +268,15 @@ export class MemoryQueue implements StreamQueue {
     return this.#pending().reduce((sum, { line }) => sum + line.length, 0)
   }
 
+  readonly maxBatchBytes = Number.POSITIVE_INFINITY
+
   get pin(): Pin | null {
     return this.state.pin
+  }
+
+  guardPin(isGuarded: boolean): void {
+    const { pin } = this.state
+    this.isPinGuarded = isGuarded || (pin !== null && pin.outerLastSeq !== pin.lastSeq)
   }
 
   get parked(): readonly ParkedRecord[] {
@@ -333,6 +341,7 @@ export class MemoryQueue implements StreamQueue {
     assert.equal(first?.seq, pin.firstSeq, `${this.stream}: a batch begins at the head`)
     assert.equal(this.#within(pin).length, pin.recordCount, `${this.stream}: recordCount is what there is`)
     this.state.pin = pin
+    this.isPinGuarded = true
     const sent = Math.max(this.highestSentSeq(pin.spoolId), pin.lastSeq)
     this.state.sent = new Map(this.state.sent).set(pin.spoolId, sent)
     return { pin, durable: this.#store.durable() }
@@ -447,6 +456,10 @@ export class MemoryQueue implements StreamQueue {
 
   /** Retention: the oldest record that no pin protects goes. Returns it. */
   dropOldest(): MemoryRecord | null {
+    if (!this.isPinGuarded && this.state.pin !== null) {
+      this.state.pin = null
+      this.state.pinnedGaps = 0
+    }
     const { pin } = this.state
     const victim = this.#pending().find((record) => {
       return !pin || record.spoolId !== pin.spoolId || record.seq > pin.outerLastSeq

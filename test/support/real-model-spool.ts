@@ -15,7 +15,7 @@ import { Spool } from '../../gateway/spool/spool.ts'
 import { NAMESPACE, parseCommitKey } from '../../gateway/spool/store/keys.ts'
 import { type Op, openStore, type Store } from '../../gateway/spool/store/store.ts'
 import { unpackDeadLetter } from '../../gateway/spool/stream/dead-letter-codec.ts'
-import { doomedBlocks } from '../../gateway/spool/stream/retention.ts'
+import { doomedBlocks, pinnedBlocks } from '../../gateway/spool/stream/retention.ts'
 import type { SpoolQueue } from '../../gateway/spool/stream/spool-queue.ts'
 import type { OpenCommit } from '../../gateway/spool/stream/spool-stream.ts'
 import { unskipped } from '../../gateway/spool/stream/stream-state.ts'
@@ -376,8 +376,12 @@ class RealModelSpool implements ModelSpool {
     const commit = this.#commit
     if (!commit) return null
     const { spool } = this.#queue(name)
-    const [doomed] = doomedBlocks(spool.state, spool.index, (_, freedBytes) => freedBytes === 0)
+    const { state, index } = spool
+    const { end } = pinnedBlocks(state, index)
+    const from = spool.isPinGuarded ? end : state.head.ordinal
+    const [doomed] = doomedBlocks(state, index, from, (_, freedBytes) => freedBytes === 0)
     if (doomed?.count !== 1) return null
+    if (doomed.ordinal < end) spool.dissolvePin()
     const { spoolId } = spool.state.identities[doomed.meta.identity] ?? { spoolId: '' }
     const n = this.#ledger.reading(spoolId, name, doomed.firstSeq)
     spool.drop([doomed], 'dropped-oldest', commit)
@@ -444,9 +448,11 @@ class RealModelSpool implements ModelSpool {
       get pendingBytes() {
         return queue.pendingBytes
       },
+      maxBatchBytes: queue.maxBatchBytes,
       get pin() {
         return queue.pin && seenPin(queue.pin)
       },
+      guardPin: (isGuarded) => queue.guardPin(isGuarded),
       get parked() {
         return queue.parked.map(seen)
       },

@@ -135,13 +135,13 @@ class PooledHttpSink implements HttpSink {
   }
 
   async #attempt(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
-    if (this.#closed || signal.aborted) return this.#unanswered('given up before it was sent')
+    if (this.#closed || signal.aborted) return this.#unanswered('given up before it was sent', true)
     const headers = this.#secrets.resolve()
     if ('why' in headers) return this.#unsendable(headers.why)
     const tls = this.#tls.resolve()
     if ('why' in tls) return this.#unsendable(tls.why)
     const pool = await (this.#pool ??= this.#openPool(tls.material))
-    if (this.#closed || signal.aborted) return this.#unanswered('given up before it was sent')
+    if (this.#closed || signal.aborted) return this.#unanswered('given up before it was sent', true)
 
     const controller = new AbortController()
     let stopped: Stopped | null = null
@@ -234,25 +234,35 @@ class PooledHttpSink implements HttpSink {
     stopped: Stopped | null,
     progress: { readonly sentBytes: number; readonly bodyBytes: number },
   ): SinkAnswer {
+    // Nobody can store what has no body: the connection never came about, or its TLS.
+    const unsent = progress.sentBytes === 0
     if (stopped === 'aborted' || this.#closed)
-      return this.#unanswered(`given up; ${this.#target} had not answered yet`)
+      return this.#unanswered(`given up; ${this.#target} had not answered yet`, unsent)
     if (stopped === 'timeout') {
       this.stats.timeouts += 1
       const sent = `${progress.sentBytes} of ${progress.bodyBytes} bytes sent`
       return this.#unanswered(
         `no complete answer from ${this.#target} within ${this.#config.timeout} ms (${sent})`,
+        unsent,
       )
     }
     this.stats.networkErrors += 1
-    return this.#unanswered(describeNetworkError(error, this.#target, progress))
+    return this.#unanswered(describeNetworkError(error, this.#target, progress), unsent)
   }
 
-  #unanswered(detail: string): SinkAnswer {
-    return { status: null, sinkDateMs: null, kind: 'retry', retryAfterMs: null, detail }
+  #unanswered(detail: string, unsent: boolean): SinkAnswer {
+    return { status: null, sinkDateMs: null, kind: 'retry', retryAfterMs: null, detail, unsent }
   }
 
   #unsendable(why: string): SinkAnswer {
-    return { status: null, sinkDateMs: null, kind: 'hold', scope: 'sink', detail: `not sent: ${why}` }
+    return {
+      status: null,
+      sinkDateMs: null,
+      kind: 'hold',
+      scope: 'sink',
+      detail: `not sent: ${why}`,
+      unsent: true,
+    }
   }
 
   /** The batch's chunks, counted as they go. Sent with the fixed Content-Length of the head. */

@@ -171,11 +171,30 @@ export class BlockIndex {
     return passed
   }
 
-  /** Keeps the loaded segments to the two at and behind the ordinal. */
-  trimLoaded(headOrdinal: number): void {
+  /**
+   * Forgets sealed segments of which every block was dropped: behind a pin that an outage keeps for weeks they are many. The
+   * newest stays, its value may not be durable yet. Returns those whose values may be deleted.
+   */
+  releaseSkipped(skips: ReadonlyArray<readonly [from: number, to: number]>): SegmentRef[] {
+    if (skips.length === 0) return []
+    const newest = this.#sealed.at(-1)
+    const isSkipped = (ref: SegmentRef): boolean =>
+      ref !== newest &&
+      skips.some(([from, to]) => from <= ref.firstOrdinal && to >= ref.firstOrdinal + ref.blocks)
+    const skipped = this.#sealed.filter(isSkipped)
+    if (skipped.length === 0) return skipped
+    this.#sealed = this.#sealed.filter((ref) => !isSkipped(ref))
+    for (const { firstOrdinal } of skipped) this.#loaded.delete(firstOrdinal)
+    return skipped
+  }
+
+  /** Keeps the loaded segments near the head, and near the ordinal at which retention goes on. */
+  trimLoaded(headOrdinal: number, retentionOrdinal: number): void {
     for (const first of this.#loaded.keys()) {
-      const far = first > headOrdinal + 3 * SEGMENT_BLOCKS
-      if (far) this.#loaded.delete(first)
+      const isNear = (ordinal: number): boolean => first <= ordinal + 3 * SEGMENT_BLOCKS
+      if (isNear(headOrdinal)) continue
+      const isBefore = first + SEGMENT_BLOCKS <= retentionOrdinal
+      if (isBefore || !isNear(retentionOrdinal)) this.#loaded.delete(first)
     }
   }
 }

@@ -67,8 +67,8 @@ export class Intake implements StreamIntake {
     if (payloadBytes > this.#maxRecordBytes) return false
     if (this.stream.state.nextSeq >= this.stream.leaseEnd) return true
     if (!this.#isFull(payloadBytes)) return false
-    // A stream that drops its oldest waits only where all that it could drop is in flight.
-    return this.#whenFull === 'block' || (this.#whenFull === 'drop-oldest' && !this.#canDrop())
+    if (this.#whenFull === 'block') return true
+    return this.#whenFull === 'drop-oldest' && this.stream.mustWaitForCommit(payloadBytes, this.#maxBytes)
   }
 
   #isFull(payloadBytes: number): boolean {
@@ -86,11 +86,6 @@ export class Intake implements StreamIntake {
     }
     this.#full = full
     return full
-  }
-
-  #canDrop(): boolean {
-    const { state, index } = this.stream
-    return state.pin === null || index.at(state.head.ordinal + state.pin.recordCount) !== undefined
   }
 
   /** Takes the message; the caller has asked `mustWait` before. `closed`: only QoS 0 gets here, and is dropped. */

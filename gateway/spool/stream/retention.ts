@@ -1,6 +1,10 @@
 /**
- * Which blocks an operator's limits remove (I8): the oldest, whole, never one of the batch in flight. A pure decision
- * over what lies ahead; the caller applies it in the commit that is open.
+ * Which blocks an operator's limits remove (I8): the oldest, whole, never one of a batch that may have reached the sink (I4).
+ * A pure decision over what lies ahead; the caller applies it in the commit that is open.
+ *
+ * `drop-oldest` never becomes `block`, whatever the limits of a batch are: a batch covers at most PINNED_SHARE of
+ * `maxBytes`, and where what cannot be dropped is larger all the same (one large record, parked ones, the pin of an earlier
+ * version) the stream has room for that share beside it.
  */
 import type { BlockIndex, BlockMeta } from './block-index.ts'
 import { type StreamState, unskipped } from './stream-state.ts'
@@ -13,30 +17,47 @@ export interface Doomed {
   readonly count: number
 }
 
-/** The first ordinal that retention may touch: the head, or what lies behind the pinned range. */
-export function firstUnpinned(state: StreamState, index: BlockIndex): number {
-  const { pin } = state
-  let ordinal = unskipped(state, state.head.ordinal)
-  if (!pin) return ordinal
-  for (;;) {
-    const meta = index.at(ordinal)
-    const pinned =
-      meta !== undefined &&
-      (meta.identity < pin.identity || (meta.identity === pin.identity && meta.firstSeq <= pin.outerLastSeq))
-    if (!pinned) return ordinal
-    ordinal = unskipped(state, ordinal + 1)
-  }
+/** Of `maxBytes` of a stream that drops its oldest: what a batch may cover, and what is left behind what cannot be dropped. */
+export const PINNED_SHARE = 0.25
+
+/** The blocks of the pin. */
+export interface PinnedBlocks {
+  /** The first ordinal behind them. */
+  readonly end: number
+  /** As stored. */
+  readonly bytes: number
 }
 
-/** Oldest blocks that may go, from the first unpinned, while `wanted` says so; stops at what is not in memory. */
+export function pinnedBlocks(state: StreamState, index: BlockIndex): PinnedBlocks {
+  const { pin } = state
+  let end = unskipped(state, state.head.ordinal)
+  let bytes = 0
+  if (pin === null) return { end, bytes }
+  for (let meta = index.at(end); meta !== undefined; meta = index.at(end)) {
+    const isPinned =
+      meta.identity < pin.identity || (meta.identity === pin.identity && meta.firstSeq <= pin.outerLastSeq)
+    if (!isPinned) break
+    bytes += meta.storedBytes
+    end = unskipped(state, end + 1)
+  }
+  return { end, bytes }
+}
+
+/** Bytes that a stream may hold which drops its oldest, when `fixedBytes` of them cannot be dropped. */
+export function roomBytes(maxBytes: number, fixedBytes: number): number {
+  return Math.max(maxBytes, fixedBytes + maxBytes * PINNED_SHARE)
+}
+
+/** Oldest blocks that may go, from the ordinal on, while `wanted` says so; stops at what is not in memory. */
 export function doomedBlocks(
   state: StreamState,
   index: BlockIndex,
+  from: number,
   wanted: (meta: BlockMeta, freedBytes: number) => boolean,
 ): Doomed[] {
   const doomed: Doomed[] = []
   let freedBytes = 0
-  let ordinal = firstUnpinned(state, index)
+  let ordinal = unskipped(state, from)
   for (;;) {
     const meta = index.at(ordinal)
     if (!meta || !wanted(meta, freedBytes)) return doomed

@@ -19,6 +19,7 @@ import { loadBatch } from './batch-loader.ts'
 import { copyName, encodeCopy, isBlock, lineOfCopy } from './block-check.ts'
 import type { BlockMeta } from './block-index.ts'
 import { type DeadLetterInfo, packDeadLetter, packedBytes } from './dead-letter-codec.ts'
+import { PINNED_SHARE } from './retention.ts'
 import type { OpenCommit, SegmentSource, SpoolStream } from './spool-stream.ts'
 import { type Aside, addGap, byPlace, gapHeader, unskipped } from './stream-state.ts'
 
@@ -62,6 +63,12 @@ export class SpoolQueue implements StreamQueue {
 
   get pendingBytes(): number {
     return this.spool.pendingRawBytes
+  }
+
+  get maxBatchBytes(): number {
+    const { config } = this.spool
+    if (config?.whenFull !== 'drop-oldest') return Number.POSITIVE_INFINITY
+    return Math.max(1, Math.floor(config.maxBytes * PINNED_SHARE))
   }
 
   get pin(): Pin | null {
@@ -114,7 +121,7 @@ export class SpoolQueue implements StreamQueue {
     for (let skip = state.head.index; runs.length < limit; skip = 0) {
       const meta = index.at(ordinal)
       if (!meta) {
-        if (index.missingAt(ordinal)) this.spool.prefetch(this.#commit)
+        if (index.missingAt(ordinal)) this.spool.prefetch(this.#commit, ordinal)
         return runs
       }
       const recordCount = meta.count - skip
@@ -157,16 +164,21 @@ export class SpoolQueue implements StreamQueue {
   #setPin(pin: Pin & { readonly identity: number }): { readonly pin: Pin; readonly durable: Promise<void> } {
     const { state } = this.spool
     state.pin = pin
+    this.spool.isPinGuarded = true
     state.sent[pin.identity] = Math.max(state.sent[pin.identity] ?? 0, pin.lastSeq)
     return { pin, durable: this.#commit.durable(this.spool) }
   }
 
+  guardPin(isGuarded: boolean): void {
+    const { pin } = this.spool.state
+    // Of a split batch the whole range was sent.
+    this.spool.isPinGuarded = isGuarded || (pin !== null && pin.outerLastSeq !== pin.lastSeq)
+  }
+
   async load(pin: Pin): Promise<LoadedBatch | null> {
-    const { state } = this.spool
     return await loadBatch(this.spool, this.#identityOf(pin.spoolId), pin, this.#reader, () => {
       // The pin's batch can never be sent again as it was: its undamaged rest is a new batch.
-      state.pin = null
-      state.pinnedGaps = 0
+      this.spool.dissolvePin()
       this.#commit.touch(this.spool)
     })
   }

@@ -23,7 +23,7 @@ import {
 import type { DropReason } from './counters.ts'
 import { type BlockLimits, OpenBlocks, type PendingBlock } from './open-blocks.ts'
 import { reindex } from './reindex.ts'
-import { type Doomed, doomedBlocks } from './retention.ts'
+import { type Doomed, doomedBlocks, type PinnedBlocks, pinnedBlocks, roomBytes } from './retention.ts'
 import {
   type Aside,
   addGap,
@@ -36,6 +36,7 @@ import {
   putGapPage,
   type StreamState,
   takeGapPage,
+  unskipped,
   wantsGapPage,
 } from './stream-state.ts'
 
@@ -91,6 +92,21 @@ export class SpoolStream {
   leaseEnd = 0
   /** Bytes of blocks deleted since the last compaction. */
   deletedBytes = 0
+  /**
+   * The pinned batch may have reached the sink, or is on its way: retention leaves it alone (I4). False: it never did, and
+   * a limit may take its records; the drain then makes a new batch of what is left.
+   */
+  isPinGuarded = true
+  /** Of `pinnedBlocks`, for the pin and index that they were counted of. */
+  #pinned: {
+    readonly pin: StreamState['pin']
+    readonly index: BlockIndex
+    readonly blocks: PinnedBlocks
+  } | null = null
+  /** Stored bytes that no limit may drop: the pin's, and copies of parked and returned records. As of the last commit. */
+  #fixedBytes = 0
+  /** Where retention goes on. */
+  #retentionOrdinal = 0
   #prefix: Buffer
   /** A segment that was sealed in memory and whose value is not durable yet. */
   #sealing: PackedSegment | null = null
@@ -114,6 +130,7 @@ export class SpoolStream {
     this.emit = options.emit
     this.open = new OpenBlocks(options.deflater, options.limits, () => options.time.nowMs())
     this.view = committedView(options.state)
+    this.#index.releaseSkipped(options.state.skips)
     this.#prefix = this.#makePrefix()
   }
 
@@ -244,7 +261,7 @@ export class SpoolStream {
     }
     this.open.recycle(closed.blocks)
     // Only now: a segment that is not durable yet could not be read back.
-    this.index.trimLoaded(this.state.head.ordinal)
+    this.index.trimLoaded(this.state.head.ordinal, this.#retentionOrdinal)
     if (metas.length > 0) this.ready()
   }
 
@@ -295,28 +312,68 @@ export class SpoolStream {
     const { config } = this
     if (!config) return
     const { maxAge, maxBytes, whenFull } = config
+    this.#countFixed()
     if (maxAge !== null) {
       const nowMs = this.time.nowMs()
-      const expired = doomedBlocks(this.state, this.index, (meta) => meta.spoolTimeMs + maxAge < nowMs)
-      this.#dropAndTell(expired, 'expired', commit)
+      this.#limit('expired', (meta) => meta.spoolTimeMs + maxAge < nowMs, commit)
     }
     if (whenFull === 'drop-oldest') {
-      const over = this.storedBytes + this.uncommittedRawBytes - maxBytes
-      if (over > 0) {
-        this.#dropAndTell(
-          doomedBlocks(this.state, this.index, (_, freed) => freed < over),
-          'dropped-oldest',
-          commit,
-        )
-      }
+      const over = this.storedBytes + this.uncommittedRawBytes - roomBytes(maxBytes, this.#fixedBytes)
+      if (over > 0) this.#limit('dropped-oldest', (_, freed) => freed < over, commit)
     }
   }
 
-  #dropAndTell(doomed: readonly Doomed[], reason: 'expired' | 'dropped-oldest', commit: OpenCommit): void {
-    if (doomed.length === 0) return
-    this.drop(doomed, reason, commit)
-    const records = doomed.reduce((n, d) => n + d.count, 0)
-    this.emit({ type: 'spool.retention', stream: this.name, reason, records })
+  #limit(
+    reason: 'expired' | 'dropped-oldest',
+    wanted: (meta: BlockMeta, freedBytes: number) => boolean,
+    commit: OpenCommit,
+  ): void {
+    const { state, index } = this
+    const from = unskipped(state, this.isPinGuarded ? this.#pinnedBlocks().end : state.head.ordinal)
+    const doomed = doomedBlocks(state, index, from, wanted)
+    const next = unskipped(state, (doomed.at(-1)?.ordinal ?? from - 1) + 1)
+    if (doomed.length > 0) {
+      // Never sent: what is left of its batch is planned anew.
+      if (state.pin && from < this.#pinnedBlocks().end) this.dissolvePin()
+      this.drop(doomed, reason, commit)
+      const records = doomed.reduce((n, d) => n + d.count, 0)
+      this.emit({ type: 'spool.retention', stream: this.name, reason, records })
+    }
+    this.#retentionOrdinal = next
+    // Far behind a pin its segment is not in memory, and nothing else would fetch it.
+    this.prefetch(commit, next)
+  }
+
+  dissolvePin(): void {
+    this.state.pin = null
+    this.state.pinnedGaps = 0
+    this.isPinGuarded = true
+  }
+
+  #pinnedBlocks(): PinnedBlocks {
+    const { state, index } = this
+    if (this.#pinned?.pin !== state.pin || this.#pinned.index !== index || state.pin === null) {
+      this.#pinned = { pin: state.pin, index, blocks: pinnedBlocks(state, index) }
+    }
+    return this.#pinned.blocks
+  }
+
+  #countFixed(): void {
+    const { parked, front } = this.state
+    let bytes = this.isPinGuarded ? this.#pinnedBlocks().bytes : 0
+    for (const aside of parked) bytes += aside.bytes
+    for (const aside of front) bytes += aside.bytes
+    this.#fixedBytes = bytes
+  }
+
+  /**
+   * Must a message of so many bytes wait, in a full stream that drops its oldest? Only for the commit that makes what was
+   * taken before droppable, which comes by itself: never for the sink.
+   */
+  mustWaitForCommit(bytes: number, maxBytes: number): boolean {
+    const { uncommittedRawBytes } = this
+    if (uncommittedRawBytes === 0) return false
+    return this.#fixedBytes + uncommittedRawBytes + bytes > roomBytes(maxBytes, this.#fixedBytes)
   }
 
   /** The block at the head is settled up to and including the seq; returns how many records that were. */
@@ -361,7 +418,8 @@ export class SpoolStream {
 
   /** Index segments that the head has passed are deleted, the next one is fetched ahead. */
   released(commit: OpenCommit): void {
-    const passed = this.index.release(this.state.head.ordinal)
+    const { head, skips } = this.state
+    const passed = [...this.index.release(head.ordinal), ...this.index.releaseSkipped(skips)]
     for (const ref of passed) commit.add({ type: 'del', key: segmentKey(ref.commit, this.state.id) })
     this.prefetch(commit)
   }
@@ -387,9 +445,9 @@ export class SpoolStream {
       })
   }
 
-  prefetch(commit: SegmentSource): void {
+  /** Fetches the index segment of the ordinal, if it is not in memory, and then of the head and what follows it. */
+  prefetch(commit: SegmentSource, ordinal: number = this.state.head.ordinal): void {
     if (this.#loading) return
-    const { ordinal } = this.state.head
     const ref = this.index.missingAt(ordinal) ?? this.index.missingAt(ordinal + PREFETCH_BLOCKS)
     if (!ref) return
     this.#loading = this.loadSegment(commit, ordinal).then(

@@ -141,7 +141,9 @@ class World {
   #retention(): void {
     const nowMs = this.#time.nowMs()
     const isOld = ({ spoolTimeMs }: { spoolTimeMs: number }): boolean => spoolTimeMs + this.#maxAgeMs < nowMs
-    const doomed = new Set(doomedBlocks(this.#state, this.#index, isOld).map(({ ordinal }) => ordinal))
+    const doomed = new Set(
+      doomedBlocks(this.#state, this.#index, this.#state.head.ordinal, isOld).map(({ ordinal }) => ordinal),
+    )
     const slackMs = ROUNDING_MS * (1 + this.#restarts)
     for (const { ordinal, truthMs, countedMs } of this.#blocks) {
       const ages = `really ${truthMs} ms, counted ${countedMs} ms, of ${this.#maxAgeMs} ms`

@@ -1,11 +1,18 @@
 /**
  * Days of a stream with `maxBytes` and `maxAge` under outages: blocks come, batches are pinned and settled, and retention
- * decides at each commit. Beside it a plain list of the same blocks: what goes is its oldest part behind the pin, whole,
- * and no block more than the limit asks for (I8).
+ * decides at each commit. Beside it a plain list of the same blocks: what goes is its oldest part behind a pin that may
+ * have been sent, whole, and no block more than the limit asks for (I8). And the limit holds however large a batch may be:
+ * no message waits for the sink, and the stream stays within its room (I6).
  */
 import type { Random } from '../../../device-sim/random.ts'
 import { BlockIndex, type BlockMeta } from '../../../gateway/spool/stream/block-index.ts'
-import { type Doomed, doomedBlocks } from '../../../gateway/spool/stream/retention.ts'
+import {
+  type Doomed,
+  doomedBlocks,
+  PINNED_SHARE,
+  pinnedBlocks,
+  roomBytes,
+} from '../../../gateway/spool/stream/retention.ts'
 import {
   addSkip,
   newStreamState,
@@ -14,15 +21,25 @@ import {
 } from '../../../gateway/spool/stream/stream-state.ts'
 import { DAY_MS, Faults, type Simulated } from './result.ts'
 
-export type Retaining = typeof doomedBlocks
+/** What the simulation plays; tests plant wrong ones. */
+export interface Retaining {
+  readonly doomed: typeof doomedBlocks
+  /** Of `maxBytes`, that a batch may cover. */
+  readonly pinnedShare: number
+  readonly room: typeof roomBytes
+}
+
+const RETAINING: Retaining = { doomed: doomedBlocks, pinnedShare: PINNED_SHARE, room: roomBytes }
+/** Less than the share of the smallest stream. */
+const MAX_BLOCK_BYTES = 2_000
 
 interface Block {
   readonly ordinal: number
   readonly meta: BlockMeta
 }
 
-export function simulateRetaining(random: Random, days: number, retain: Retaining = doomedBlocks): Simulated {
-  const stream = new RetainedStream(random, retain)
+export function simulateRetaining(random: Random, days: number, wrong: Partial<Retaining> = {}): Simulated {
+  const stream = new RetainedStream(random, { ...RETAINING, ...wrong })
   while (stream.nowMs < days * DAY_MS) stream.step()
   return { days, decisions: stream.decisions, faults: stream.faults.list }
 }
@@ -41,10 +58,15 @@ class RetainedStream {
   #blocks: Block[] = []
   #nextSeq = 1
   #isOut = false
+  /** The pinned batch may have reached the sink. */
+  #isPinGuarded = true
+  /** Of the sink; often it takes all that there is. */
+  readonly #maxBatchBytes: number
 
   constructor(random: Random, retain: Retaining) {
     this.#random = random
     this.#retain = retain
+    this.#maxBatchBytes = random.chance(0.5) ? Number.POSITIVE_INFINITY : random.between(1_000, 50_000)
     this.#maxBytes = 10_000 * 2 ** random.below(6)
     this.#maxAgeMs = random.chance(0.3) ? Number.POSITIVE_INFINITY : random.between(0.1, 3) * DAY_MS
   }
@@ -56,14 +78,31 @@ class RetainedStream {
     this.#append()
     if (!this.#isOut || random.chance(0.02)) this.#deliver()
     this.#limit('maxAge', ({ spoolTimeMs }) => spoolTimeMs + this.#maxAgeMs < this.nowMs)
-    const over = this.#blocks.reduce((sum, { meta }) => sum + meta.storedBytes, 0) - this.#maxBytes
+    const room = this.#retain.room(this.#maxBytes, this.#fixedBytes)
+    const over = this.#storedBytes - room
     if (over > 0) this.#limit('maxBytes', (_, freed) => freed < over)
+    this.faults.expect(
+      this.#fixedBytes + MAX_BLOCK_BYTES <= room,
+      () => `maxBytes at ${this.nowMs}: a message waits for the sink`,
+    )
+    this.faults.expect(
+      this.#storedBytes <= Math.max(this.#maxBytes, this.#maxBytes * 2 * PINNED_SHARE + MAX_BLOCK_BYTES),
+      () => `maxBytes at ${this.nowMs}: ${this.#storedBytes} stored, of ${this.#maxBytes}`,
+    )
+  }
+
+  get #storedBytes(): number {
+    return this.#blocks.reduce((sum, { meta }) => sum + meta.storedBytes, 0)
+  }
+
+  get #fixedBytes(): number {
+    return this.#isPinGuarded ? pinnedBlocks(this.#state, this.#index).bytes : 0
   }
 
   #append(): void {
     const random = this.#random
     const count = 1 + random.below(50)
-    const storedBytes = 20 + random.below(3_000)
+    const storedBytes = 20 + random.below(MAX_BLOCK_BYTES - 20)
     const firstSeq = this.#nextSeq
     this.#nextSeq += count
     const ordinal = this.#index.nextOrdinal
@@ -95,7 +134,7 @@ class RetainedStream {
     const [first] = this.#blocks
     // Now and then nothing is sent: the rest of a block that was settled in part is free.
     if (state.pin !== null || first === undefined || random.chance(0.3)) return
-    const last = this.#blocks[Math.min(this.#blocks.length - 1, random.below(4))]?.meta ?? first.meta
+    const last = this.#lastOfBatch(first)
     const firstSeq = first.meta.firstSeq + (first.ordinal === state.head.ordinal ? state.head.index : 0)
     const end = last.firstSeq + last.count - 1
     const lastSeq = Math.max(firstSeq, random.chance(0.5) ? end : last.firstSeq)
@@ -109,6 +148,20 @@ class RetainedStream {
       encoding: 'gzip' as const,
     }
     state.pin = { ...pin, outerLastSeq: lastSeq }
+    this.#isPinGuarded = random.chance(0.5)
+  }
+
+  /** Whole blocks, as many as the sink takes and the stream's share allows; one at least. */
+  #lastOfBatch(first: Block): BlockMeta {
+    const maxBytes = Math.min(this.#maxBatchBytes, this.#maxBytes * this.#retain.pinnedShare)
+    let bytes = first.meta.storedBytes
+    let last = first.meta
+    for (const { meta } of this.#blocks.slice(1)) {
+      bytes += meta.storedBytes
+      if (bytes > maxBytes) break
+      last = meta
+    }
+    return last
   }
 
   #settle(throughSeq: number): void {
@@ -130,8 +183,12 @@ class RetainedStream {
 
   #limit(limit: string, wanted: (meta: BlockMeta, freedBytes: number) => boolean): void {
     this.decisions += 1
-    const doomed = this.#retain(this.#state, this.#index, wanted)
+    const state = this.#state
+    const { end } = pinnedBlocks(state, this.#index)
+    const from = this.#isPinGuarded ? end : state.head.ordinal
+    const doomed = this.#retain.doomed(state, this.#index, from, wanted)
     this.#judge(limit, doomed, wanted)
+    if (doomed.some(({ ordinal }) => ordinal < end)) state.pin = null
     const gone = new Set(doomed.map(({ ordinal }) => ordinal))
     for (const ordinal of gone) addSkip(this.#state, ordinal, ordinal + 1)
     normaliseHead(this.#state)
@@ -145,7 +202,9 @@ class RetainedStream {
     wanted: (meta: BlockMeta, freedBytes: number) => boolean,
   ): void {
     const { pin, head } = this.#state
-    const free = this.#blocks.filter(({ meta }) => pin === null || meta.firstSeq > pin.outerLastSeq)
+    const isFree = ({ meta }: Block): boolean =>
+      pin === null || !this.#isPinGuarded || meta.firstSeq > pin.outerLastSeq
+    const free = this.#blocks.filter(isFree)
     let freed = 0
     const expected: Block[] = []
     for (const block of free) {

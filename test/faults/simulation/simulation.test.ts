@@ -154,28 +154,29 @@ describe('a wrong wait', () => {
 })
 
 describe('a wrong retention', () => {
-  const withRetention = (retain: Retaining): string =>
-    caught((random) => simulateRetaining(random, 5, retain))
+  const withRetention = (doomed: Retaining['doomed']): string =>
+    caught((random) => simulateRetaining(random, 5, { doomed }))
 
   it('that drops one block too many, or one too few, is caught', () => {
-    const greedy: Retaining = (state, index, wanted) => {
+    const greedy: Retaining['doomed'] = (state, index, from, wanted) => {
       let isLast = false
-      return doomedBlocks(state, index, (meta, freed) => {
+      return doomedBlocks(state, index, from, (meta, freed) => {
         const wants: boolean = !isLast
         isLast = !wanted(meta, freed)
         return wants
       })
     }
     expect(withRetention(greedy)).toContain('drops blocks')
-    const lazy: Retaining = (...of) => doomedBlocks(...of).slice(0, -1)
+    const lazy: Retaining['doomed'] = (...of) => doomedBlocks(...of).slice(0, -1)
     expect(withRetention(lazy)).toContain('drops blocks')
   })
 
   it('that takes the batch in flight, or the youngest, is caught', () => {
-    const blind: Retaining = (state, ...of) => doomedBlocks({ ...state, pin: null }, ...of)
+    const blind: Retaining['doomed'] = (state, index, _, wanted) =>
+      doomedBlocks(state, index, state.head.ordinal, wanted)
     expect(withRetention(blind)).toContain('drops blocks')
-    const youngest: Retaining = (state, index, wanted) => {
-      const doomed = doomedBlocks(state, index, wanted)
+    const youngest: Retaining['doomed'] = (state, index, from, wanted) => {
+      const doomed = doomedBlocks(state, index, from, wanted)
       const meta = index.tail.at(-1)
       const ordinal = index.nextOrdinal - 1
       return doomed.length === 0 || !meta
@@ -186,8 +187,16 @@ describe('a wrong retention', () => {
   })
 
   it('that counts what was settled already is caught', () => {
-    const careless: Retaining = (...of) =>
+    const careless: Retaining['doomed'] = (...of) =>
       doomedBlocks(...of).map((one) => ({ ...one, firstSeq: one.meta.firstSeq, count: one.meta.count }))
     expect(withRetention(careless)).toContain('counts')
+  })
+
+  it('that lets one batch cover a stream, so that drop-oldest waits for the sink, is caught', () => {
+    const whole = { pinnedShare: Number.POSITIVE_INFINITY }
+    expect(
+      caught((random) => simulateRetaining(random, 5, { ...whole, room: (maxBytes) => maxBytes })),
+    ).toContain('waits for the sink')
+    expect(caught((random) => simulateRetaining(random, 5, whole))).toContain('stored, of')
   })
 })
