@@ -22,6 +22,14 @@ interface Flags {
 /** On top of what the steps may take: start, restart, verifying. */
 const SLACK_SECONDS = 60
 
+const NEXT = `
+Next, each in a terminal of its own:
+  npm run cloud            the reference cloud; readings show up there, and on http://127.0.0.1:9000/
+  npm start                a gateway for your own devices: MQTT on 127.0.0.1:1883
+  npx mqtt pub -q 1 -t plant/press-7/temp -m '{"celsius":21.4}'     a reading (or mosquitto_pub with the same flags)
+This demo again, left running to look around: npm run demo -- --keep
+`
+
 export function demoCommand(): Command {
   return new Command('demo')
     .description('gateway, cloud and fleet on this machine, with everything going wrong; PASS or FAIL')
@@ -86,7 +94,7 @@ async function demo(flags: Flags): Promise<void> {
     clearTimeout(deadline)
     report(result, started, seed, out)
     if (flags.json === true) process.stdout.write(`${JSON.stringify({ seed, ...result }, null, 2)}\n`)
-    if (!result.passed) out.write(`What there is: ${folder}\n`)
+    out.write(result.passed ? NEXT : `What there is: ${folder}\n`)
     process.exitCode = result.passed ? 0 : 1
     if (flags.keep === true) await keep(started, folder, out)
     await end(started, folder, result.passed)
@@ -116,8 +124,9 @@ async function keep(running: Demo, folder: string, out: NodeJS.WriteStream): Pro
     `${[
       'Still running; Ctrl-C ends it. Publish something yourself, look around:',
       `  MQTT      ${running.gateway.mqttUrl}`,
-      `  gateway   ${running.gateway.adminUrl}/  (/api/status, /metrics)`,
-      `  cloud     ${running.cloud.adminUrl}/stats  (/records, /metrics, /faults)`,
+      `  gateway   ${running.gateway.adminUrl}/  (also /api/status, /metrics)`,
+      `  cloud     ${running.cloud.adminUrl}/  (also /stats, /records, /metrics, /faults)`,
+      `  publish   npx mqtt pub -p ${new URL(running.gateway.mqttUrl).port} -q 1 -t plant/press-7/temp -m '{"celsius":21.4}'`,
       `  folder    ${folder}`,
     ].join('\n')}\n`,
   )

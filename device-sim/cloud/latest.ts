@@ -68,35 +68,33 @@ export class LatestReadings {
   }
 }
 
-interface StoredRecord {
-  readonly device?: unknown
-  readonly topic?: unknown
-  readonly payload?: unknown
-  readonly payloadBase64?: unknown
-}
-
 function readingOf({ number, storedAtMs, stream, bytes }: KeptLine): LatestReading {
-  const text = bytes.toString()
-  let record: StoredRecord
-  try {
-    record = JSON.parse(text) as StoredRecord
-  } catch {
-    record = { device: '?', topic: '?', payload: text }
-  }
+  const line = bytes.toString()
+  const record = recordOf(line)
+  const { payloadBase64 } = record
   const payload =
-    record.payloadBase64 === undefined
-      ? payloadText(record.payload)
-      : `base64 ${payloadText(record.payloadBase64)}`
+    record.payload === undefined && typeof payloadBase64 === 'string'
+      ? `base64 ${payloadBase64}`
+      : plainText(record.payload)
   return {
     number,
     storedAtMs,
     stream,
-    device: String(record.device),
-    topic: String(record.topic),
+    device: plainText(record.device),
+    topic: plainText(record.topic),
     payload: payload.length > SHOWN_CHARACTERS ? `${payload.slice(0, SHOWN_CHARACTERS)}…` : payload,
   }
 }
 
-function payloadText(payload: unknown): string {
-  return typeof payload === 'string' ? payload : (JSON.stringify(payload) ?? '')
+/** Members of a line; of one that was cut, the line as its payload. */
+function recordOf(line: string): Readonly<Record<string, unknown>> {
+  try {
+    return JSON.parse(line) as Record<string, unknown>
+  } catch {
+    return { device: '?', topic: '?', payload: line }
+  }
+}
+
+function plainText(value: unknown): string {
+  return typeof value === 'string' ? value : (JSON.stringify(value) ?? '')
 }

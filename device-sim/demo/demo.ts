@@ -13,8 +13,10 @@ import { freePort } from '../free-ports.ts'
 import { Ledger } from '../ledger/ledger.ts'
 import type { Verdict } from '../ledger/verify.ts'
 import { verifyStore } from '../ledger/verify-store.ts'
+import { count } from '../table.ts'
 import { ACK_SECONDS, type Check, DRAIN_SECONDS, judge } from './balance.ts'
 import { GatewayProcess } from './gateway-process.ts'
+import { Narration } from './narration.ts'
 import { demoPlan, faultsStillDue, type Plan } from './plan.ts'
 import { type Account, fetchAccount } from './status.ts'
 
@@ -61,7 +63,8 @@ export class Demo {
   readonly plan: Plan
   readonly #options: DemoOptions
   readonly #ledger: Ledger
-  readonly #note: (text: string) => void
+  readonly #write: (text: string) => void
+  readonly #narration = new Narration()
   #startMs = performance.now()
   #account: Account | null = null
   #lastPending = 0
@@ -79,7 +82,7 @@ export class Demo {
     this.plan = plan
     this.gateway = gateway
     this.cloud = cloud
-    this.#note = note
+    this.#write = note
     this.#ledger = new Ledger(join(options.folder, 'ledger.ndjson'), options.seed, new Date())
     this.fleet = new Fleet(
       {
@@ -135,6 +138,10 @@ export class Demo {
   async run(): Promise<DemoResult> {
     const { plan, fleet, cloud } = this
     this.#startMs = performance.now()
+    const { devices } = this.#options
+    this.#note(
+      `${count(devices)} devices connect and publish ${count(devices * READINGS_PER_DEVICE_AND_SECOND)} readings a second; the gateway acknowledges each once it is on its disk`,
+    )
     const watch = this.#watch()
     cloud.faults.add(...plan.cloudFaults)
     fleet.start()
@@ -146,7 +153,7 @@ export class Demo {
     const due = faultsStillDue(plan.cloudFaults, cloud.stats.faults)
     cloud.faults.clear()
     cloud.faults.add(...due)
-    this.#note(`${this.#clock()}  the fleet stops measuring`)
+    this.#note('the fleet stops measuring; what it still holds is acknowledged, what waits is delivered')
     const stoppedMs = performance.now()
     const acked = await fleet.acknowledged(ACK_SECONDS * 1000)
     const ackSeconds = acked ? (performance.now() - stoppedMs) / 1000 : null
@@ -156,6 +163,9 @@ export class Demo {
     const drainSeconds = drained ? (performance.now() - stoppedMs) / 1000 : null
     this.#watching = false
     await watch
+    this.#note(
+      `${drained ? 'nothing waits any more' : 'not everything was delivered in time'}: every reading that was published is looked up in the store`,
+    )
     const verdict = await verifyStore(this.#ledger.entries(), join(this.#options.folder, 'cloud'))
     const { stats } = cloud
     const checks = judge({
@@ -207,15 +217,23 @@ export class Demo {
     const { plan, gateway } = this
     await this.#until(plan.outage.fromMs)
     const outageSeconds = ((plan.outage.untilMs - plan.outage.fromMs) / 1000).toFixed(1)
-    this.#note(`${this.#clock()}  the cloud goes down for ${outageSeconds} s`)
+    this.#note(
+      `the cloud goes down for ${outageSeconds} s: the gateway goes on taking readings, and keeps them`,
+    )
     await this.#until(plan.killAtMs)
     this.#lastPending = (await this.#ask())?.pending ?? 0
     if (!(await gateway.kill())) return
-    this.#note(`${this.#clock()}  the gateway is killed (SIGKILL) with ${this.#lastPending} records pending`)
+    this.#note(
+      `the gateway is killed (SIGKILL) with ${count(this.#lastPending)} records pending: they are on its disk, acknowledged`,
+    )
     await sleep(plan.downMs)
     gateway.start()
     const isBack = await gateway.ready(START_TIMEOUT_MS)
-    this.#note(`${this.#clock()}  the gateway ${isBack ? 'is back' : 'DOES NOT COME BACK'}`)
+    this.#note(
+      isBack
+        ? 'the gateway is back, with all of them: devices reconnect and repeat what was not acknowledged'
+        : 'the gateway DOES NOT COME BACK',
+    )
   }
 
   async #drained(untilMs: number): Promise<Account | null> {
@@ -230,8 +248,28 @@ export class Demo {
   async #watch(): Promise<void> {
     while (this.#watching) {
       this.#account = await this.#ask()
+      this.#narrate()
       await sleep(WATCH_MS)
     }
+  }
+
+  #narrate(): void {
+    const { cloud, fleet } = this
+    const lines = this.#narration.look({
+      seconds: this.state.seconds,
+      faults: cloud.faults.fired,
+      cloudDown: cloud.faults.connectionOutage().mode !== null,
+      drops: fleet.stats.drops,
+      storms: fleet.stats.storms,
+      pending: this.state.account?.pending ?? null,
+      latest: cloud.latest.perDevice(1)[0] ?? null,
+    })
+    for (const line of lines) this.#note(line)
+  }
+
+  #note(text: string): void {
+    this.#narration.heard(this.state.seconds)
+    this.#write(`${this.#clock()}  ${text}`)
   }
 
   async #ask(): Promise<Account | null> {
