@@ -4,6 +4,7 @@
  * stops reading, pending commits finish and their acks leave, requests in flight get until the deadline, the spool closes.
  */
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Broker } from './broker/broker.ts'
 import type { Config } from './config/config.ts'
@@ -98,7 +99,12 @@ export async function startGateway(config: Config, options: StartOptions = {}): 
       },
     })
 
-    const started = await Broker.start({ config: config.mqtt, appender: spool.appender, emit })
+    const started = await Broker.start({
+      config: config.mqtt,
+      appender: spool.appender,
+      emit,
+      loginsFile: join(config.gateway.dataDir, 'logins'),
+    })
     broker = started
     undo.unshift(() => started.stop(0))
     // Devices first: a backlog has waited longer than they can.

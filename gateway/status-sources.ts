@@ -144,6 +144,7 @@ function brokerSnapshot({ broker, config }: RunningStages): BrokerSnapshot {
     listeners: (broker?.addresses ?? []).map(listenerUrl),
     connections: stats.connections,
     sessions: stats.sessions,
+    sessionsEnded: stats.sessionsEnded,
     openPacketIds: stats.openPacketIds,
     sockets: {
       open: sockets?.open ?? 0,

@@ -76,7 +76,9 @@ export class Broker {
     const stats = createBrokerStats()
     const damper = new EventDamper(monotonicMs)
     const sessions = recoverSessions(options, monotonicMs)
-    const authenticator = await Authenticator.open(config, emit)
+    const authenticator = await Authenticator.open(config, emit, {
+      loginsFile: options.loginsFile ?? null,
+    })
     try {
       const store = {
         retained: appender.keyed('retained'),
@@ -136,7 +138,7 @@ export class Broker {
       await broker.#listen()
       return broker
     } catch (error) {
-      authenticator.close()
+      await authenticator.close()
       throw error
     }
   }
@@ -219,7 +221,7 @@ export class Broker {
     } catch (error) {
       this.#gate.onFault('stop', error)
     }
-    this.#authenticator.close()
+    await this.#authenticator.close()
   }
 
   async #untilDurable(ticket: Ticket, deadlineMs: number): Promise<void> {

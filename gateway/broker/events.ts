@@ -35,6 +35,8 @@ export const REFUSE_REASONS = [
   'bad-credentials',
   'not-authorized',
   'will-forbidden',
+  'login-busy',
+  'login-damped',
   'sessions-full',
   'auth-timeout',
   'server-unavailable',

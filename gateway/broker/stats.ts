@@ -22,6 +22,8 @@ export interface BrokerStats {
   connections: number
   /** Stored sessions (clean session 0), connected or not. */
   sessions: number
+  /** Sessions that ended without their client: expired, or evicted at `maxSessions`. */
+  readonly sessionsEnded: { expired: number; evicted: number }
   /** QoS 2 packet ids between PUBLISH and PUBREL, in all sessions. */
   openPacketIds: number
   connectionsOpened: number
@@ -64,6 +66,7 @@ export function createBrokerStats(): BrokerStats {
     accepting: false,
     connections: 0,
     sessions: 0,
+    sessionsEnded: { expired: 0, evicted: 0 },
     openPacketIds: 0,
     connectionsOpened: 0,
     connectionsRefused: zeros(REFUSE_REASONS),

@@ -144,6 +144,8 @@ export interface BrokerSnapshot {
   readonly listeners: readonly string[]
   readonly connections: number
   readonly sessions: number
+  /** Sessions that ended without their client, by why (I9). */
+  readonly sessionsEnded: Readonly<Record<string, number>>
   /** QoS 2 packet ids between PUBLISH and PUBREL, in all sessions (I3). */
   readonly openPacketIds: number
   /** What the listeners see before there is MQTT; counters since this start, except `open`. */

@@ -25,6 +25,8 @@ test('each metric of the broker reads the number that its help names', () => {
   expect(Object.fromEntries(samples())).toEqual({
     connections: 50,
     sessions: 60,
+    'sessions_ended_total{expired}': 28,
+    'sessions_ended_total{evicted}': 29,
     open_packet_ids: 14,
     sockets: 51,
     sockets_accepted_total: 80,

@@ -70,6 +70,7 @@ export function broker(more: Partial<BrokerSnapshot> = {}): BrokerSnapshot {
     listeners: ['mqtt://127.0.0.1:1883'],
     connections: 50,
     sessions: 60,
+    sessionsEnded: { expired: 28, evicted: 29 },
     openPacketIds: 14,
     sockets: { open: 51, accepted: 80, handshakesFailed: 15 },
     logins: { accepted: 71, credentials: 16, damped: 17 },

@@ -6,8 +6,9 @@
  * - With `auth`: name and password against the password file; `allowAnonymous` opens no door that has one.
  *
  * An unknown user costs and answers the same as a wrong password. Credentials that were right are cached until the
- * file changes; everything else waits for one slow hash at a time (`password-checks.ts`). Return codes: MQTT 3.1.1,
- * table 3.1.
+ * file changes, and remembered over a restart (`remembered-logins.ts`); everything else waits for one slow hash at a time
+ * (`password-checks.ts`). Return codes: MQTT 3.1.1, table 3.1. "Server unavailable" is never among them: libraries take
+ * any return code for final, and their devices would not come back.
  */
 import type { AuthConfig, ListenerConfig, MqttConfig } from '../../config/config.ts'
 import { type EmitDoorEvent, noDoorEvents } from '../door-events.ts'
@@ -16,6 +17,7 @@ import { authOf } from '../listener-policy.ts'
 import type { Access } from './access-rules.ts'
 import { type PasswordCheckOptions, PasswordChecks, type Verdict } from './password-checks.ts'
 import { Realm } from './realm.ts'
+import { RememberedLogins } from './remembered-logins.ts'
 
 export interface Principal {
   /** null: anonymous. */
@@ -35,10 +37,12 @@ export interface AuthenticationRequest {
   readonly password: Uint8Array | null
   readonly remoteAddress: string
   readonly certificateSubject: string | null
+  /** False: the connection is gone, and its password need not be computed any more. */
+  readonly isWanted?: () => boolean
 }
 
-/** 3: server unavailable, try again later; 4: bad user name or password; 5: not authorized (no credentials at all). */
-export type ConnectReturnCode = 3 | 4 | 5
+/** 4: bad user name or password; 5: not authorized (no credentials at all); null: closed without an answer, to come again. */
+export type ConnectReturnCode = 4 | 5 | null
 
 export type RefusedLogin = 'bad-credentials' | 'no-credentials' | 'login-busy' | 'login-damped'
 
@@ -49,6 +53,8 @@ export type Authentication =
 export interface AuthenticatorOptions {
   /** How often the files are looked at, ms. @default FILE_POLL_INTERVAL_MS */
   readonly filePollMs?: number
+  /** Where right credentials are kept over a restart; null: nowhere. @default null */
+  readonly loginsFile?: string | null
   /** For tests: another hash, another clock. */
   readonly checks?: Omit<PasswordCheckOptions, 'maxWaitMs'>
 }
@@ -65,8 +71,8 @@ export interface AuthenticationStats {
 
 const REFUSALS = {
   wrong: { returnCode: 4, reason: 'bad-credentials' },
-  busy: { returnCode: 3, reason: 'login-busy' },
-  damped: { returnCode: 3, reason: 'login-damped' },
+  busy: { returnCode: null, reason: 'login-busy' },
+  damped: { returnCode: null, reason: 'login-damped' },
 } as const satisfies Record<
   Exclude<Verdict, 'right'>,
   { returnCode: ConnectReturnCode; reason: RefusedLogin }
@@ -79,15 +85,22 @@ export class Authenticator {
   readonly #realms: ReadonlyMap<string, Realm>
   readonly #checks: PasswordChecks
   /** Checks in progress, so that a fleet with one name and password computes one hash. */
-  readonly #inProgress = new Map<string, Promise<Verdict>>()
+  readonly #inProgress = new Map<string, SharedCheck>()
+  readonly #remembered: RememberedLogins
   #accepted = 0
   #fromCache = 0
   #refusedCredentials = 0
 
-  private constructor(config: MqttConfig, realms: ReadonlyMap<string, Realm>, checks: PasswordChecks) {
+  private constructor(
+    config: MqttConfig,
+    realms: ReadonlyMap<string, Realm>,
+    checks: PasswordChecks,
+    remembered: RememberedLogins,
+  ) {
     this.#config = config
     this.#realms = realms
     this.#checks = checks
+    this.#remembered = remembered
   }
 
   /** Reads all files of `mqtt.auth` and of the listeners. Throws an AuthFileError that names file and line. */
@@ -97,11 +110,14 @@ export class Authenticator {
     options: AuthenticatorOptions = {},
   ): Promise<Authenticator> {
     const realms = new Map<string, Realm>()
+    const remembered = await RememberedLogins.open(options.loginsFile ?? null)
+    const onUsers = (): void =>
+      remembered.keepOnly([...realms.values()].flatMap(({ credentials }) => [...credentials.users]))
     try {
       for (const listener of config.listeners) {
         const auth = authOf(config, listener)
         if (auth === null || realms.has(keyOf(auth))) continue
-        const realm = await Realm.open(auth, emit, options.filePollMs ?? FILE_POLL_INTERVAL_MS)
+        const realm = await Realm.open(auth, emit, options.filePollMs ?? FILE_POLL_INTERVAL_MS, onUsers)
         realms.set(keyOf(auth), realm)
       }
     } catch (error) {
@@ -109,7 +125,8 @@ export class Authenticator {
       throw error
     }
     const checks = new PasswordChecks({ ...options.checks, maxWaitMs: config.authTimeout })
-    return new Authenticator(config, realms, checks)
+    onUsers()
+    return new Authenticator(config, realms, checks, remembered)
   }
 
   get stats(): Readonly<AuthenticationStats> {
@@ -134,7 +151,7 @@ export class Authenticator {
       this.#refusedCredentials += 1
       return { ok: false, returnCode: 5, reason: 'no-credentials' }
     }
-    const verdict = await this.#judge(realm, username, request.password ?? NO_PASSWORD, request.remoteAddress)
+    const verdict = await this.#judge(realm, username, request)
     if (verdict === 'right') return this.#accept(new User(username, request.clientId, realm))
     if (verdict === 'wrong') this.#refusedCredentials += 1
     return { ok: false, ...REFUSALS[verdict] }
@@ -147,30 +164,48 @@ export class Authenticator {
     }
   }
 
-  /** Stops watching files; logins in the queue are answered 3. */
-  close(): void {
+  /** Stops watching files; logins in the queue get no verdict. Resolves when those that are new are kept. */
+  async close(): Promise<void> {
     this.#checks.close()
     for (const realm of this.#realms.values()) realm.close()
+    await this.#remembered.close()
   }
 
-  async #judge(realm: Realm, user: string, password: Uint8Array, address: string): Promise<Verdict> {
+  async #judge(realm: Realm, user: string, request: AuthenticationRequest): Promise<Verdict> {
+    const { remoteAddress: address, isWanted = () => true } = request
+    const password = request.password ?? NO_PASSWORD
     for (;;) {
       const { credentials } = realm
       const key = credentials.cache.keyOf(user, password)
       const known = credentials.cache.lookUp(key)
       if (known === true) this.#fromCache += 1
       if (known !== null) return known ? 'right' : 'wrong'
-      const stored = credentials.users.get(user)
+      const line = credentials.users.get(user)
       let check = this.#inProgress.get(key)
       if (check === undefined) {
-        const request = { address, user, password, stored: stored ?? credentials.standIn }
-        check = this.#checks.check({ ...request, unknownUser: stored === undefined })
+        const stored = line ?? credentials.standIn
+        const askers = [isWanted]
+        const verdict = this.#checks.check({
+          address,
+          user,
+          password,
+          stored,
+          unknownUser: line === undefined,
+          remembered: this.#remembered.find(user, stored, password),
+          isRemembered: this.#remembered.has(user, stored),
+          isWanted: () => askers.some((asks) => asks()),
+        })
+        check = { askers, verdict }
         this.#inProgress.set(key, check)
-      }
-      const verdict = await check
+      } else check.askers.push(isWanted)
+      const verdict = await check.verdict
       if (this.#inProgress.get(key) === check) this.#inProgress.delete(key)
       if (verdict === 'busy' || verdict === 'damped') return verdict
       credentials.cache.remember(key, verdict === 'right')
+      if (verdict === 'right' && line !== undefined) {
+        // Out of memory for it: the next start computes the slow hash.
+        this.#remembered.remember(user, line, password).catch(() => {})
+      }
       // The file changed meanwhile: the answer is of a content that is not in force any more.
       if (realm.credentials === credentials) return verdict
     }
@@ -180,6 +215,12 @@ export class Authenticator {
     this.#accepted += 1
     return { ok: true, principal }
   }
+}
+
+/** One check for all who wait for the same answer. */
+interface SharedCheck {
+  readonly askers: (() => boolean)[]
+  readonly verdict: Promise<Verdict>
 }
 
 function anonymous(certificateSubject: string | null): Principal {

@@ -1,13 +1,18 @@
 /**
  * Computes slow hashes one at a time. libuv's threads are shared with the fsync that every acknowledgement waits for
- * (I1), so guessing must not occupy them: one hash in progress, a short queue, a rest after every wrong password, and
- * everything beyond is told to come back later. Those whose address has not guessed wrong go first.
+ * (I1), so guessing must not occupy them: one hash in progress, a bounded queue, a rest after every wrong password. Logins
+ * that are remembered from an earlier run go first, then those whose address has not guessed wrong. Who gets no turn in
+ * time has no verdict.
  */
 import { FailedLogins } from './failed-logins.ts'
 import { type PasswordHash, verifyPassword } from './password-file.ts'
+import type { RememberedLogin } from './remembered-logins.ts'
 
-/** Waiting beside the one in progress. At 0.15 s each the last one waits 5 s; behind wrong ones `maxWaitMs` ends it. */
-export const MAX_QUEUED_CHECKS = 32
+/**
+ * Waiting beside the one in progress, each with a password of up to 8 KiB. Remembered ones take 10 ms, so as many as this
+ * are served within `authTimeout`; of others 60, and the rest comes again and finds fewer before it.
+ */
+export const MAX_QUEUED_CHECKS = 1_000
 
 /**
  * After a wrong password, a rest of this times what its hash took: guessing gets a quarter of a thread at most. With
@@ -30,6 +35,12 @@ export interface CheckRequest {
   readonly stored: PasswordHash
   /** Unknown user: `stored` is a stand-in, and the answer is wrong whatever comes out. */
   readonly unknownUser: boolean
+  /** Compared first: a tenth of the cost, and right is right. */
+  readonly remembered?: RememberedLogin | null
+  /** There is an entry of this very user: his turn comes first. */
+  readonly isRemembered?: boolean
+  /** Does anybody still wait for the answer? Asked when its turn comes. */
+  readonly isWanted?: () => boolean
 }
 
 export interface PasswordCheckOptions {
@@ -58,6 +69,7 @@ export class PasswordChecks {
   readonly #verify: (password: Uint8Array, stored: PasswordHash) => Promise<boolean>
   readonly #now: () => number
   readonly #failed: FailedLogins
+  readonly #remembered: Waiting[] = []
   readonly #clean: Waiting[] = []
   readonly #suspect: Waiting[] = []
   #working = false
@@ -76,14 +88,15 @@ export class PasswordChecks {
     if (this.#closed) return 'busy'
     if (!this.#failed.admits(request.address, request.user)) return this.#damped()
     const suspect = this.#failed.isSuspect(request.address)
-    if (this.#clean.length + this.#suspect.length >= MAX_QUEUED_CHECKS) {
+    if (this.#remembered.length + this.#clean.length + this.#suspect.length >= MAX_QUEUED_CHECKS) {
       // The newest guess of somebody who guessed wrong before makes room for somebody who did not.
       const displaced = suspect ? undefined : this.#suspect.pop()
       if (displaced === undefined) return this.#busy()
       displaced.resolve(this.#busy())
     }
     return new Promise((resolve) => {
-      const queue = suspect ? this.#suspect : this.#clean
+      const { isRemembered = false } = request
+      const queue = suspect ? this.#suspect : isRemembered ? this.#remembered : this.#clean
       queue.push({ request, since: this.#now(), resolve })
       if (!this.#working) void this.#work()
     })
@@ -91,7 +104,8 @@ export class PasswordChecks {
 
   close(): void {
     this.#closed = true
-    for (const { resolve } of [...this.#clean.splice(0), ...this.#suspect.splice(0)]) resolve('busy')
+    const queues = [this.#remembered, this.#clean, this.#suspect]
+    for (const { resolve } of queues.flatMap((queue) => queue.splice(0))) resolve('busy')
     if (this.#resting === null) return
     clearTimeout(this.#resting.timer)
     this.#resting.done()
@@ -100,7 +114,10 @@ export class PasswordChecks {
   async #work(): Promise<void> {
     this.#working = true
     for (let next = this.#next(); next !== undefined; next = this.#next()) {
-      if (this.#now() - next.since > this.#maxWaitMs) {
+      if (next.request.isWanted?.() === false) {
+        // Its connection is gone, and was counted when it went.
+        next.resolve('busy')
+      } else if (this.#now() - next.since > this.#maxWaitMs) {
         next.resolve(this.#busy())
       } else if (!this.#failed.admits(next.request.address, next.request.user)) {
         // It guessed wrong while this one waited.
@@ -113,16 +130,20 @@ export class PasswordChecks {
   }
 
   #next(): Waiting | undefined {
-    return this.#clean.shift() ?? this.#suspect.shift()
+    return this.#remembered.shift() ?? this.#clean.shift() ?? this.#suspect.shift()
   }
 
   async #compute({ request, resolve }: Waiting): Promise<void> {
-    const { address, password, stored, unknownUser, user } = request
+    const { address, password, stored, unknownUser, user, remembered = null } = request
     const begun = this.#now()
-    this.stats.computed += 1
-    let right: boolean
+    let right = false
     try {
-      right = (await this.#verify(password, stored)) && !unknownUser
+      if (remembered !== null) right = await this.#verify(remembered.password, remembered.stored)
+      if (!right) {
+        this.stats.computed += 1
+        right = await this.#verify(password, stored)
+      }
+      right &&= !unknownUser
     } catch {
       // Out of memory for the hash: nobody's password is wrong because of that.
       resolve(this.#busy())

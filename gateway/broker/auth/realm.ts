@@ -28,6 +28,7 @@ export interface Credentials {
 export class Realm {
   readonly #config: AuthConfig
   readonly #emit: EmitDoorEvent
+  readonly #onUsers: () => void
   readonly #watches: FileWatch[] = []
   #credentials: Credentials
   #rules: AccessRules | null
@@ -38,15 +39,22 @@ export class Realm {
     emit: EmitDoorEvent,
     credentials: Credentials,
     rules: AccessRules | null,
+    onUsers: () => void,
   ) {
+    this.#onUsers = onUsers
     this.#config = config
     this.#emit = emit
     this.#credentials = credentials
     this.#rules = rules
   }
 
-  /** Throws an AuthFileError if a file cannot be read or is broken. */
-  static async open(config: AuthConfig, emit: EmitDoorEvent, pollMs: number): Promise<Realm> {
+  /** Throws an AuthFileError if a file cannot be read or is broken. `onUsers`: the password file was read again. */
+  static async open(
+    config: AuthConfig,
+    emit: EmitDoorEvent,
+    pollMs: number,
+    onUsers: () => void,
+  ): Promise<Realm> {
     const { passwordFile, aclFile } = config
     let realm: Realm | null = null
     const watches = [
@@ -57,7 +65,7 @@ export class Realm {
     ]
     try {
       const rules = aclFile === null ? null : await readRules(aclFile)
-      realm = new Realm(config, emit, await readCredentials(passwordFile), rules)
+      realm = new Realm(config, emit, await readCredentials(passwordFile), rules, onUsers)
     } catch (error) {
       for (const watch of watches) watch.close()
       throw error
@@ -89,6 +97,7 @@ export class Realm {
   async reloadPasswords(): Promise<void> {
     await this.#reload(this.#config.passwordFile, async () => {
       this.#credentials = await readCredentials(this.#config.passwordFile)
+      this.#onUsers()
     })
   }
 

@@ -30,7 +30,7 @@ export interface AedesSideHost {
   onAedesConnack(frame: Buffer): void
   /** aedes has unsubscribed and unregistered the client and published its will. */
   onAedesFinished(): void
-  refuse(returnCode: number, reason: RefuseReason, detail: string): Verdict
+  refuse(returnCode: number | null, reason: RefuseReason, detail: string): Verdict
   malformed(detail: string): Verdict
   close(reason: CloseReason, detail: string): void
 }
@@ -149,7 +149,7 @@ export class AedesSide implements DuplexHost, OutboundHost {
 
   onAedesClosed(): void {
     const { state } = this.#host
-    if (state === 'opening') this.#host.refuse(3, 'server-unavailable', 'the broker did not connect')
+    if (state === 'opening') this.#host.refuse(null, 'server-unavailable', 'the broker did not connect')
     else if (state === 'open') this.#host.close('internal-error', 'the broker closed the connection')
   }
 

@@ -2,7 +2,7 @@
  * CONNECT admission: after an outage of the network thousands of devices come back within seconds, and each CONNECT costs
  * as much as a hundred messages (session, aedes' client, CONNACK). So only some are handled per turn of the event loop, and
  * the others wait in order; acks of those that publish leave in between (I6). The queue holds one entry per connection, so
- * `maxConnections` bounds it, and the wait counts towards `authTimeout`: who would wait longer is refused with 0x03.
+ * `maxConnections` bounds it, and the wait counts towards `authTimeout`: who would wait longer is closed.
  *
  * Pure but for the scheduling, which is handed in. Not here: how many connections there may be (listeners).
  */

@@ -314,7 +314,7 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
       this.#gate.shared.config,
     )
     if (reason === null) return
-    if (reason === 'auth-timeout') this.refuse(3, 'auth-timeout', 'no verdict in time')
+    if (reason === 'auth-timeout') this.refuse(null, 'auth-timeout', 'no verdict in time')
     else this.close(reason, '')
   }
 
@@ -332,10 +332,10 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
     return CLOSED
   }
 
-  refuse(returnCode: number, reason: RefuseReason, detail: string): Verdict {
+  refuse(returnCode: number | null, reason: RefuseReason, detail: string): Verdict {
     if (this.#state === 'closed') return CLOSED
     this.#gate.reportRefused(this, reason, detail)
-    this.#wire.send(connack(returnCode, false))
+    if (returnCode !== null) this.#wire.send(connack(returnCode, false))
     this.#teardown(false)
     return CLOSED
   }

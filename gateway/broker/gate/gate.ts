@@ -193,6 +193,7 @@ export class Gate {
   }
 
   onSessionEnded(ended: EndedSession): void {
+    this.shared.stats.sessionsEnded[ended.why] += 1
     this.shared.emit({ type: 'broker.session-ended', ...ended })
     this.#neighbours.forgetSession(ended.clientId)
   }

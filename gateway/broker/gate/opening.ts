@@ -9,6 +9,7 @@
 
 import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics.ts'
 import type { Ticket } from '../appender.ts'
+import type { RefusedLogin } from '../auth/authenticator.ts'
 import type { RefuseReason } from '../events.ts'
 import type { Inbound } from '../listeners.ts'
 import { type Connect, connectForAedes, readConnect } from '../mqtt/connect.ts'
@@ -31,12 +32,24 @@ export interface OpeningHost {
   awaitDurable(isWaiting: boolean): void
   /** It is open: this CONNACK leaves, then what waited behind CONNECT. */
   opened(connack: Buffer): void
-  /** CONNACK with this code, then the end. */
-  refuse(returnCode: number, reason: RefuseReason, detail: string): Verdict
+  /**
+   * CONNACK with this code, then the end. null: the end without a CONNACK, where the client may come again: libraries take
+   * any return code for final.
+   */
+  refuse(returnCode: number | null, reason: RefuseReason, detail: string): Verdict
   malformed(detail: string): Verdict
 }
 
-const REFUSALS = { 3: 'server-unavailable', 4: 'bad-credentials', 5: 'not-authorized' } as const
+/** Why a login was refused, as it is counted, and in words. */
+const REFUSALS: Readonly<Record<RefusedLogin, readonly [RefuseReason, string]>> = {
+  'bad-credentials': ['bad-credentials', 'unknown user name or wrong password'],
+  'no-credentials': ['not-authorized', 'no user name was sent, and the listener wants one'],
+  'login-busy': ['login-busy', 'too many logins at once; closed without an answer, it may come again'],
+  'login-damped': [
+    'login-damped',
+    'wrong passwords came from this address; closed without an answer, it may come again in a minute at most',
+  ],
+}
 
 export class Opening {
   readonly #gate: Gate
@@ -108,12 +121,21 @@ export class Opening {
     const { listener, remoteAddress, certificateSubject } = this.#inbound
     const { username, password } = connect
     const clientId = this.#clientId
-    const request = { listener, clientId, username, password, remoteAddress, certificateSubject }
+    const isWanted = (): boolean => host.state === 'authenticating'
+    const request = {
+      listener,
+      clientId,
+      username,
+      password,
+      remoteAddress,
+      certificateSubject,
+      isWanted,
+    }
     try {
       const answer = await this.#gate.authenticate(request)
       if (host.state !== 'authenticating') return
       if (!answer.ok) {
-        host.refuse(answer.returnCode, REFUSALS[answer.returnCode], answer.reason)
+        host.refuse(answer.returnCode, ...REFUSALS[answer.reason])
         return
       }
       if (connect.will !== null && !this.#mayLeave(connect.will.topic, answer.principal)) {
@@ -126,7 +148,7 @@ export class Opening {
       if (!host.isClosed) this.#openSession(connect, answer.principal)
     } catch (error) {
       this.#gate.onFault('connect', error)
-      host.refuse(3, 'server-unavailable', 'an error in the gateway')
+      host.refuse(null, 'server-unavailable', 'an error in the gateway')
     }
   }
 
@@ -149,7 +171,7 @@ export class Opening {
     } else {
       const opened = sessions.open(this.#clientId, (ended) => gate.onSessionEnded(ended))
       if (opened === null) {
-        this.#host.refuse(3, 'sessions-full', 'the table of sessions is full')
+        this.#host.refuse(null, 'sessions-full', 'the table of sessions is full')
         return
       }
       session = opened.session
@@ -161,7 +183,7 @@ export class Opening {
   /** aedes has connected the client, and stored its will. */
   onAedesConnack(frame: Buffer): void {
     if (frame[3] !== 0) {
-      this.#host.refuse(3, 'server-unavailable', `the broker answered ${frame[3]}`)
+      this.#host.refuse(null, 'server-unavailable', `the broker answered ${frame[3]}`)
       return
     }
     this.#hasAedesConnack = true

@@ -2,7 +2,7 @@
 import type { MqttConfig } from '../../config/config.ts'
 import type { LocalDelivery } from '../aedes/local-delivery.ts'
 import type { Appender, Message, StreamIntake, Ticket } from '../appender.ts'
-import type { AuthenticationRequest } from '../auth/authenticator.ts'
+import type { AuthenticationRequest, RefusedLogin } from '../auth/authenticator.ts'
 import type { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 import type { MessageHash } from '../sessions/message-hash.ts'
@@ -18,7 +18,7 @@ export interface AccessRules {
 
 export type AuthenticationAnswer =
   | { readonly ok: true; readonly principal: AccessRules }
-  | { readonly ok: false; readonly returnCode: 3 | 4 | 5; readonly reason: string }
+  | { readonly ok: false; readonly returnCode: 4 | 5 | null; readonly reason: RefusedLogin }
 
 export type Authenticate = (request: AuthenticationRequest) => Promise<AuthenticationAnswer>
 

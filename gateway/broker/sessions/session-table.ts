@@ -4,8 +4,9 @@
  * per packet id; all of it is in memory.
  *
  * Bounds: `maxSessions`; `sessionExpiry` counts the time without a connection while the gateway runs, so a wrong clock
- * at boot ends no session. At the bound the session that is away longest gives way, but none with open packet ids or
- * subscriptions; if all have some, a new client is refused. It does not know connections, acks or aedes.
+ * at boot ends no session. At the bound the session that is away longest gives way: first among those that lose nothing,
+ * else among those with subscriptions (a device that lives comes before a subscriber that is gone); never one with open
+ * packet ids (I3) or a connection. If there is none, a new client has no room. It does not know connections, acks or aedes.
  */
 import { errorMessage } from '../../shared/errors.ts'
 import type { Journal, RecoveredJournal, Ticket } from '../appender.ts'
@@ -29,7 +30,7 @@ export class Session {
   readonly ids = new PacketIds()
   /** The last removal of a packet id rides in this commit: no PUBCOMP before it is durable. */
   lastRemoval: Ticket = 0
-  /** It has, or had, subscriptions: it is not evicted early. */
+  /** It has, or had, subscriptions: others are evicted before it. */
   subscribed = false
   connected = false
   /** Idle time before `idleSinceMs`, and how much of it the journal knows. */
@@ -82,7 +83,7 @@ export class SessionTable implements Journal {
     return this.#byClient.get(clientId)
   }
 
-  /** The session of a client that connects with clean session 0, made if there is none; null: no room (0x03). */
+  /** The session of a client that connects with clean session 0, made if there is none; null: no room. */
   open(
     clientId: string,
     onEvicted: (ended: EndedSession) => void,
@@ -249,12 +250,15 @@ export class SessionTable implements Journal {
     return fault
   }
 
-  /** The session that is away longest and has nothing to lose; null if there is none. */
+  /** See the head of this file; null if there is none. */
   #leastNeeded(): Session | null {
+    let subscriber: Session | null = null
     for (const session of this.#byClient.values()) {
-      if (!session.connected && !session.subscribed && session.ids.size === 0) return session
+      if (session.connected || session.ids.size > 0) continue
+      if (!session.subscribed) return session
+      subscriber ??= session
     }
-    return null
+    return subscriber
   }
 
   #noteIdle(session: Session): void {

@@ -38,6 +38,13 @@ export const BROKER_METRICS: readonly MetricDefinition[] = [
     'Sessions kept for clients, connected or not.',
     (look) => look.broker.sessions,
   ),
+  byKey(
+    'counter',
+    'sluice_broker_sessions_ended_total',
+    'Sessions that ended without their client: expired, or evicted because maxSessions were kept (I6).',
+    'reason',
+    (look) => look.broker.sessionsEnded,
+  ),
   single(
     'gauge',
     'sluice_broker_open_packet_ids',

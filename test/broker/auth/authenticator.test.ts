@@ -153,7 +153,11 @@ describe('authentication', () => {
     const { login } = await withUsers()
     await login('press-7', 'seven')
     for (let i = 0; i < 15; i += 1) await login('press-7', `guess ${i}`)
-    expect(await login('press-7', 'guess 99')).toEqual({ ok: false, returnCode: 3, reason: 'login-damped' })
+    expect(await login('press-7', 'guess 99')).toEqual({
+      ok: false,
+      returnCode: null,
+      reason: 'login-damped',
+    })
     expect(await login('press-7', 'seven')).toMatchObject({ ok: true })
   })
 
@@ -304,10 +308,10 @@ describe('guessing', () => {
     const attacked = await fsyncs(2_000)
     clearInterval(attack)
     const { hashesComputed } = authenticator.stats
-    authenticator.close()
+    await authenticator.close()
     const codes = (await Promise.all(answers)).map((answer) => (answer.ok ? 0 : answer.returnCode))
     expect(sent).toBeGreaterThan(100)
-    expect(codes.filter((code) => code === 3).length).toBeGreaterThan(sent / 2)
+    expect(codes.filter((code) => code === null).length).toBeGreaterThan(sent / 2)
     expect(codes).not.toContain(0)
     expect(hashesComputed).toBeGreaterThan(0)
     expect(hashesComputed).toBeLessThan(20)

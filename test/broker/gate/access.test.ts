@@ -111,12 +111,11 @@ test('a will whose topic was forbidden meanwhile is dropped and told', async () 
 })
 
 test.each([
-  [3, 'server-unavailable'],
-  [4, 'bad-credentials'],
-  [5, 'not-authorized'],
-] as const)('a refused client gets CONNACK %d and is counted as %s', async (returnCode, reason) => {
+  [4, 'bad-credentials', 'bad-credentials'],
+  [5, 'no-credentials', 'not-authorized'],
+] as const)('a refused client gets CONNACK %d: %s, counted as %s', async (returnCode, why, reason) => {
   const rig = await startRig({}, undefined, {
-    authenticate: async () => Promise.resolve({ ok: false, returnCode, reason: 'test' }),
+    authenticate: async () => Promise.resolve({ ok: false, returnCode, reason: why }),
   })
   const client = await RawMqtt.open(rig.port)
   client.send(packet.connect({ clientId: 'd', username: 'u', password: 'p' }), packet.publish('t/1', 'x'))
@@ -126,7 +125,23 @@ test.each([
   expect(rig.appender.records).toEqual([])
 })
 
-test('limit authTimeout: a verdict that does not come is answered 0x03; one in time is not', async () => {
+test.each(['login-busy', 'login-damped'] as const)(
+  'a client that may come again is closed without a CONNACK, which libraries take for final: %s',
+  async (why) => {
+    const rig = await startRig({}, undefined, {
+      authenticate: async () => Promise.resolve({ ok: false, returnCode: null, reason: why }),
+    })
+    const client = await RawMqtt.open(rig.port)
+    client.send(packet.connect({ clientId: 'd', username: 'u', password: 'p' }))
+    await client.closed()
+    expect(client.receivedBytes).toBe(0)
+    expect(rig.broker.stats.connectionsRefused[why]).toBe(1)
+    const [told] = rig.eventsOf('broker.client-refused')
+    expect(told?.detail).toMatch(/may come again/)
+  },
+)
+
+test('limit authTimeout: a verdict that does not come closes without a CONNACK; one in time is given', async () => {
   const verdicts: (() => void)[] = []
   const { authenticate } = rules()
   const rig = await startRig({ authTimeout: 600 }, undefined, {
@@ -138,7 +153,8 @@ test('limit authTimeout: a verdict that does not come is answered 0x03; one in t
   const late = await RawMqtt.open(rig.port)
   late.send(packet.connect({ clientId: 'late' }))
   await eventually(() => verdicts.length === 1, 'it is asked')
-  expect(await codeOf(late)).toBe(3)
+  await late.closed()
+  expect(late.receivedBytes).toBe(0)
   expect(rig.broker.stats.connectionsRefused['auth-timeout']).toBe(1)
   verdicts[0]!()
   const timely = await RawMqtt.open(rig.port)
@@ -182,7 +198,8 @@ test('rules that throw cost the connection that met them, and nothing else', asy
   const bystander = await RawMqtt.connect(rig.port)
   const connects = await RawMqtt.open(rig.port)
   connects.send(packet.connect({ clientId: 'throws' }))
-  expect(await codeOf(connects)).toBe(3)
+  await connects.closed()
+  expect(connects.receivedBytes).toBe(0)
   const publishes = await RawMqtt.connect(rig.port)
   publishes.send(packet.publish('t/throws', 'x', { qos: 1, id: 1 }))
   const subscribes = await RawMqtt.connect(rig.port)

@@ -134,7 +134,7 @@ test('limit connectTimeout: a connection that sends no whole CONNECT in time is 
   expect(rig.broker.stats.connectionsClosed['connect-timeout']).toBe(2)
 })
 
-test('limit maxSessions: idle sessions give way, but none with open ids or subscriptions; then 0x03', async () => {
+test('limit maxSessions: the longest dead gives way, but none with open ids; then clients are closed without a CONNACK', async () => {
   const rig = await startRig({ maxSessions: 3 })
   const stored = async (clientId: string): Promise<RawMqtt> => {
     const client = await RawMqtt.open(rig.port)
@@ -153,13 +153,21 @@ test('limit maxSessions: idle sessions give way, but none with open ids or subsc
   await subscriber.end()
   const idle = await stored('idle')
   expect(await code(idle)).toBe(0)
+  const lives = await stored('lives')
+  expect(await code(lives)).toBe(0)
   const above = await stored('above')
-  expect(await code(above)).toBe(3)
+  await above.closed()
+  expect(above.receivedBytes).toBe(0)
+  expect(rig.broker.stats.connectionsRefused['sessions-full']).toBe(1)
   await idle.end()
-  await eventually(() => rig.broker.connections() === 0, 'all are gone')
+  await eventually(() => rig.broker.connections() === 1, 'it is gone')
   const takes = await stored('takes-the-place')
   expect(await code(takes)).toBe(0)
-  expect(rig.eventsOf('broker.session-ended')).toMatchObject([{ clientId: 'idle', why: 'evicted' }])
+  expect(rig.eventsOf('broker.session-ended')).toMatchObject([
+    { clientId: 'subscribes', why: 'evicted' },
+    { clientId: 'idle', why: 'evicted' },
+  ])
+  expect(rig.broker.stats.sessionsEnded).toEqual({ expired: 0, evicted: 2 })
   expect(rig.broker.stats).toMatchObject({ sessions: 3, openPacketIds: 1 })
   // Clean session 1 needs no place.
   await RawMqtt.connect(rig.port, { clientId: 'clean' })

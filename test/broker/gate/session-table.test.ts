@@ -124,6 +124,22 @@ test('coming back starts the time anew', () => {
   expect(table.expire()).toHaveLength(1)
 })
 
+test('at the bound a dead subscriber gives way to a client that lives; never one with open ids, nor one that is there', () => {
+  const table = new SessionTable({ ...limits, maxSessions: 4 }, () => 0)
+  const ended: string[] = []
+  const open = (clientId: string) => table.open(clientId, (session) => ended.push(session.clientId))
+  const [exchange, late, early] = ['exchange', 'late', 'early'].map((clientId) => open(clientId)!.session)
+  table.addId(exchange!, 1, 2, 3, 1)
+  for (const session of [exchange!, early!, late!]) {
+    table.markSubscribed(session)
+    table.leave(session)
+  }
+  table.leave(open('idle')!.session)
+  for (const clientId of ['a', 'b', 'c']) expect(open(clientId)).not.toBeNull()
+  expect(ended).toEqual(['idle', 'early', 'late'])
+  expect(open('d')).toBeNull()
+})
+
 test('at the bound the session that is away longest gives way', () => {
   const table = new SessionTable({ ...limits, maxSessions: 2 }, () => 0)
   const ended: string[] = []
