@@ -32,8 +32,8 @@ export function firstSteps(config: Config, gateway: RunningGateway, statusComman
   lines.push(
     'Look at it:',
     `  ${statusCommand}`,
-    `  ${gateway.adminUrl}/api/status`,
-    `  ${gateway.adminUrl}/metrics`,
+    `  ${gateway.adminUrl}/  in a browser`,
+    `  ${gateway.adminUrl}/metrics  for Prometheus`,
     '',
   )
   lines.push('Ctrl-C stops it.', '')

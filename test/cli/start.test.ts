@@ -61,7 +61,7 @@ describe('sluice start', () => {
     await started()
     expect(configs).toEqual([defaultConfig(folder)])
     expect(context.err).toContain('mqtt://127.0.0.1:40001')
-    expect(context.err).toContain('http://127.0.0.1:40002/api/status')
+    expect(context.err).toContain('http://127.0.0.1:40002/  in a browser')
     expect(context.out).toBe('')
     context.signal('SIGTERM')
     release()

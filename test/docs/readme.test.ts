@@ -129,6 +129,12 @@ describe('what README points to exists', () => {
     expect(paths.filter((path) => !existsSync(join(ROOT, path)))).toEqual([])
   })
 
+  test('the license that it and package.json name', () => {
+    const { license } = JSON.parse(readText('package.json')) as { license: string }
+    expect(prose).toContain(`License: ${license}.`)
+    expect(readText('LICENSE')).toMatch(new RegExp(`^${license} License\\n`))
+  })
+
   test('npm scripts', () => {
     const { scripts } = JSON.parse(readText('package.json')) as { scripts: Record<string, string> }
     const names = [...readme.matchAll(/\bnpm run (?:--silent )?([a-z-]+)/g)].map((match) => match[1] ?? '')
