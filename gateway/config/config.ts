@@ -110,6 +110,9 @@ export interface ClientTlsConfig {
   readonly key: string | null
 }
 
+/** Rows of the contract's answer table. */
+export type AnswerMeaning = 'acked' | 'retry' | 'refused' | 'too-large' | 'hold'
+
 export interface HttpSinkConfig {
   readonly type: 'http'
   readonly url: string
@@ -120,6 +123,8 @@ export interface HttpSinkConfig {
   readonly compression: 'gzip' | 'none'
   readonly ack: 'status' | 'body'
   readonly ackStatus: readonly number[]
+  /** What a status outside of 2xx means at this sink, where that differs from the contract's table. By status. */
+  readonly answers: Readonly<Record<string, AnswerMeaning>>
   /** How many streams of this sink may have a request in progress; never more than one per stream. */
   readonly maxInFlight: number
   readonly maxBatchRecords: number

@@ -4,6 +4,7 @@
  */
 import { isLoopback } from '../shared/hosts.ts'
 import { nearest } from '../shared/nearest.ts'
+import { checkAnswers } from './answer-checks.ts'
 import type { AuthConfig, Config, HttpSinkConfig, ListenerConfig, StreamConfig } from './config.ts'
 import { NAME_PATTERN, NAME_WORDS, nameFix } from './fields.ts'
 import type { Problem } from './problems.ts'
@@ -13,7 +14,7 @@ import type { OriginOf } from './validate.ts'
 import { isMap, keyPath, type Path } from './walk.ts'
 
 type Complaint = Pick<Problem, 'got' | 'wanted' | 'fix'>
-type Complain = (path: Path, complaint: Complaint) => void
+export type Complain = (path: Path, complaint: Complaint) => void
 
 /** Names of streams and sinks as written, before the schema: it would pass over `__proto__`. */
 export function nameProblems(data: unknown, originOf: OriginOf): Problem[] {
@@ -201,6 +202,7 @@ function checkSink(
 ): void {
   const url = new URL(sink.url)
   checkHeaders(path, sink, complain)
+  checkAnswers(path, sink, complain)
   if (url.protocol === 'http:') {
     if (sink.tls !== null) {
       const fix = 'write https:// in url, or remove tls'

@@ -4,8 +4,11 @@ import { leaves } from './fields.ts'
 import { rootNode } from './schema.ts'
 import { type Node, nodeOf } from './walk.ts'
 
+/** What the keys of a map are, where they are no names. */
+const MAP_KEYS: Readonly<Record<string, string>> = { '.headers': '<header>', '.answers': '<status>' }
+
 export interface KeyDescription {
-  /** Dotted; `<name>` stands for the name of a stream or sink, `<header>` for a header's, `<n>` for an index from 0. */
+  /** Dotted; `<name>` stands for the name of a stream or sink, `<header>` for a header's, `<status>` for an HTTP status, `<n>` for an index from 0. */
   readonly path: string
   /** `size`, `duration`, `list of text`, `section`, … */
   readonly type: string
@@ -36,7 +39,7 @@ function visit(node: Node, path: string, rows: KeyDescription[]): void {
     }
     for (const [key, child] of node.shape) visit(nodeOf(child), below(key), rows)
   } else if (node.type === 'map') {
-    visit(nodeOf(node.value), below(path.endsWith('.headers') ? '<header>' : '<name>'), rows)
+    visit(nodeOf(node.value), below(MAP_KEYS[path.slice(path.lastIndexOf('.'))] ?? '<name>'), rows)
   } else {
     const item = leaves.get(node.item)
     if (item === undefined) visit(nodeOf(node.item), below('<n>'), rows)

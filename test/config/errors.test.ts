@@ -13,9 +13,8 @@ beforeEach(() => {
 afterEach(() => folder.remove())
 
 /** One mistake a row: the text, the key, what it got, a part of what it wants, a part of the fix. */
-const MISTAKES: ReadonlyArray<
-  readonly [text: string, key: string, got: string, wanted: string, fix: string]
-> = [
+type Row = readonly [text: string, key: string, got: string, wanted: string, fix: string]
+const MISTAKES: readonly Row[] = [
   ['streams: { a: { maxBytes: 1GB } }', 'streams.a.maxBytes', '"1GB"', 'a size', 'write 1GiB'],
   ['streams: { a: { maxBytes: 12 } }', 'streams.a.maxBytes', '12', 'a size', 'write at least 1KiB'],
   ['streams: { a: { maxBytes: null } }', 'streams.a.maxBytes', 'null', 'a size', 'write bytes or'],
@@ -207,6 +206,28 @@ const MISTAKES: ReadonlyArray<
     'only a 2xx',
   ],
   ['sinks: { cloud: { ackStatus: [207] } }', 'sinks.cloud.ackStatus[0]', '207', 'without 207', 'remove it'],
+  ...(
+    [
+      ['200', 'hold', 'ackStatus says which of 2xx', 'leave 200 out of ackStatus'],
+      ['202', 'acked', 'ackStatus says which of 2xx', 'list 202 in ackStatus'],
+      ['302', 'acked', 'acked for 409, 412, 422 alone', 'retry or hold'],
+      ['404', 'acked', 'acked for 409, 412, 422 alone', 'retry or hold'],
+      ['503', 'refused', 'a status that speaks of the records', 'retry or hold'],
+      ['401', 'too-large', 'a status that speaks of the records', 'retry or hold'],
+      ['302', 'refused', 'a status that speaks of the records', 'retry or hold'],
+      ['600', 'hold', 'from 300 to 599', 'such as 409'],
+      ['4xx', 'hold', 'from 300 to 599', 'such as 409'],
+    ] as const
+  ).map(
+    ([status, meaning, wanted, fix]): Row => [
+      `sinks: { cloud: { answers: { ${status}: ${meaning} } } }`,
+      `sinks.cloud.answers.${status}`,
+      `${status}: ${meaning}`,
+      wanted,
+      fix,
+    ],
+  ),
+  ['sinks: { cloud: { answers: { 409: ok } } }', 'sinks.cloud.answers.409', '"ok"', 'one of acked', 'acked'],
   [
     'sinks: { cloud: { maxRefusedShare: 0 } }',
     'sinks.cloud.maxRefusedShare',

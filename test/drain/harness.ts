@@ -19,6 +19,7 @@ export function sinkConfig(changes: Partial<HttpSinkConfig> = {}): HttpSinkConfi
     compression: 'none',
     ack: 'status',
     ackStatus: [200, 201, 204],
+    answers: {},
     maxInFlight: 1,
     maxBatchRecords: 10,
     maxBatchBytes: 64 * 1024,

@@ -3,6 +3,7 @@ import { brotliCompressSync, gzipSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
+  type AnswerRules,
   type HttpAnswer,
   isRetryStatus,
   MAX_ANSWER_BYTES,
@@ -10,7 +11,7 @@ import {
 } from '../../gateway/sink/http/answer.ts'
 import type { SinkAnswer } from '../../gateway/sink/sink.ts'
 
-const RULES = { ack: 'status', ackStatus: [200, 201, 204], maxRetryAfter: 3_600_000 } as const
+const RULES = { ack: 'status', ackStatus: [200, 201, 204], answers: {}, maxRetryAfter: 3_600_000 } as const
 const BATCH = { firstSeq: 10, lastSeq: 20 }
 const HTML = '<!doctype html><html><title>Welcome to Airport WiFi</title></html>'
 
@@ -20,12 +21,14 @@ interface Given {
   readonly ack?: 'status' | 'body'
   readonly ackStatus?: readonly number[]
   readonly bodyTooLong?: boolean
+  readonly answers?: AnswerRules['answers']
 }
 
 function read(status: number, given: Given = {}): SinkAnswer {
   const body = typeof given.body === 'string' ? Buffer.from(given.body) : (given.body ?? Buffer.alloc(0))
   const answer = { status, headers: given.headers ?? {}, body, bodyTooLong: given.bodyTooLong ?? false }
-  const rules = { ...RULES, ack: given.ack ?? RULES.ack, ackStatus: given.ackStatus ?? RULES.ackStatus }
+  const { ack = RULES.ack, ackStatus = RULES.ackStatus, answers = RULES.answers } = given
+  const rules = { ...RULES, ack, ackStatus, answers }
   return readAnswer(answer, rules, BATCH)
 }
 
@@ -34,6 +37,29 @@ function verdicts(status: number, body: unknown, given: Given = {}): SinkAnswer 
 }
 
 const ALL_ACKED = { kind: 'verdicts', ackedThrough: null, listed: [] }
+
+describe('answers: a status that means something else at this sink', () => {
+  test.each([
+    [409, 'acked', ALL_ACKED],
+    [403, 'refused', { kind: 'refused' }],
+    [400, 'too-large', { kind: 'too-large' }],
+    [500, 'hold', { kind: 'hold', scope: 'sink' }],
+    [404, 'retry', { kind: 'retry' }],
+  ] as const)('%i is %s', (status, meaning, outcome) => {
+    expect(read(status, { answers: { [status]: meaning } })).toMatchObject({ ...outcome, status })
+    expect(read(status)).not.toMatchObject(outcome)
+    expect(read(status, { answers: { 499: meaning } })).toEqual(read(status))
+  })
+
+  test('Retry-After of a status that is a retry here is obeyed', () => {
+    const given = { headers: { 'retry-after': '7' }, answers: { 404: 'retry' } } as const
+    expect(read(404, given)).toMatchObject({ kind: 'retry', retryAfterMs: 7000 })
+  })
+
+  test('whatever a page says beside 409: the status acks', () => {
+    expect(read(409, { body: HTML, answers: { 409: 'acked' } })).toMatchObject(ALL_ACKED)
+  })
+})
 
 describe('every record is acked', () => {
   test.each([200, 201, 204])('%i with an empty body', (status) => {

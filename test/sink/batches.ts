@@ -46,6 +46,7 @@ export function sinkConfig(url: string, changes: Partial<HttpSinkConfig> = {}): 
     compression: 'gzip',
     ack: 'status',
     ackStatus: [200, 201, 204],
+    answers: {},
     maxInFlight: 1,
     maxBatchRecords: 10_000,
     maxBatchBytes: 4 * 1024 * 1024,

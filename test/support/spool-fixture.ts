@@ -34,6 +34,7 @@ export const SINK: HttpSinkConfig = {
   compression: 'gzip',
   ack: 'status',
   ackStatus: [200, 201, 204],
+  answers: {},
   maxInFlight: 1,
   maxBatchRecords: 10_000,
   maxBatchBytes: 4 * 1024 ** 2,

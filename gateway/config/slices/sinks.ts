@@ -59,6 +59,12 @@ const headers = z.record(
 )
 sections.add(headers, { text: 'Headers added to each request; values are secrets.' })
 
+const answers = z.record(
+  z.string(),
+  leaf(choice('What this status means at this sink.', ['acked', 'retry', 'refused', 'too-large', 'hold'])),
+)
+sections.add(answers, { text: 'Statuses that mean something else at this sink than in the contract.' })
+
 export const sinkSection = section('One sink, by name.', {
   type: leaf(choice('Kind of sink.', ['http'])).prefault('http'),
   url: url.prefault('http://127.0.0.1:9000/ingest'),
@@ -78,6 +84,7 @@ export const sinkSection = section('One sink, by name.', {
     ]),
   ).prefault('status'),
   ackStatus: ackStatus.prefault([200, 201, 204]),
+  answers: answers.prefault({}),
   maxInFlight: leaf(
     integer('Streams that may have a request in progress; never more than one a stream.', {
       min: 1,

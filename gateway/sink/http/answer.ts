@@ -7,7 +7,7 @@
  * record to be sent again, a seq above the highest ever sent): that is the drain's retry policy.
  */
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
-import type { HttpSinkConfig } from '../../config/config.ts'
+import type { AnswerMeaning, HttpSinkConfig } from '../../config/config.ts'
 import type { Batch, Listed, SinkAnswer } from '../sink.ts'
 import { parseHttpDate, parseRetryAfter } from './http-date.ts'
 
@@ -29,7 +29,7 @@ export interface HttpAnswer {
 }
 
 /** What of a sink's configuration decides how its answers are read. */
-export type AnswerRules = Pick<HttpSinkConfig, 'ack' | 'ackStatus' | 'maxRetryAfter'>
+export type AnswerRules = Pick<HttpSinkConfig, 'ack' | 'ackStatus' | 'answers' | 'maxRetryAfter'>
 
 /** What of a batch its answer is checked against. */
 export type BatchBounds = Pick<Batch, 'firstSeq' | 'lastSeq'>
@@ -63,12 +63,30 @@ export function readAnswer(answer: HttpAnswer, rules: AnswerRules, batch: BatchB
   const common: Common = { status, sinkDateMs: answerDate(answer) }
   if (rules.ackStatus.includes(status) || status === 207) return readVerdicts(answer, rules, batch, common)
   const detail = `answered ${status}${excerpt(answer)}`
-  if (isRetryStatus(status)) {
-    return { ...common, kind: 'retry', retryAfterMs: retryAfter(answer, rules, common), detail }
+  switch (rules.answers[status] ?? meaningOf(status)) {
+    case 'acked':
+      return { ...common, kind: 'verdicts', ackedThrough: null, listed: [], retryAfterMs: null }
+    case 'retry':
+      return { ...common, kind: 'retry', retryAfterMs: retryAfter(answer, rules, common), detail }
+    case 'too-large':
+      return { ...common, kind: 'too-large', detail }
+    case 'refused':
+      return { ...common, kind: 'refused', detail }
+    default:
+      return { ...common, kind: 'hold', scope: holdScope(status), detail: holdDetail(answer) }
   }
-  if (status === 413) return { ...common, kind: 'too-large', detail }
-  if (status === 400 || status === 422) return { ...common, kind: 'refused', detail }
-  return { ...common, kind: 'hold', scope: holdScope(status), detail: holdDetail(answer) }
+}
+
+/** May an answer of this status ack something? */
+export function mayAck(status: number, rules: AnswerRules): boolean {
+  return status === 207 || rules.ackStatus.includes(status) || rules.answers[status] === 'acked'
+}
+
+/** What a status outside of `ackStatus` means by the contract. */
+function meaningOf(status: number): AnswerMeaning {
+  if (isRetryStatus(status)) return 'retry'
+  if (status === 413) return 'too-large'
+  return status === 400 || status === 422 ? 'refused' : 'hold'
 }
 
 /** 408, 409, 425, 429 and 5xx except 501 and 505: the same bytes may be taken later. */

@@ -13,7 +13,7 @@ import { Poller } from '../../shared/poller.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import type { Batch, Sink, SinkAnswer } from '../sink.ts'
 import { acksSomething, createSinkStats, outcomeOf, type SinkStats } from '../stats.ts'
-import { type HttpAnswer, MAX_ANSWER_BYTES, readAnswer } from './answer.ts'
+import { type HttpAnswer, MAX_ANSWER_BYTES, mayAck, readAnswer } from './answer.ts'
 import { describeNetworkError } from './network-error.ts'
 import { requestHeaders } from './request.ts'
 import { type HeaderPair, SecretHeaders } from './secrets.ts'
@@ -197,7 +197,7 @@ class PooledHttpSink implements HttpSink {
       return this.#read(received, batch)
     } catch (error) {
       // Of an answer that does not ack the status alone decides, and its Retry-After counts; the cut body is no loss.
-      if (received !== null && !this.#mayAck(received.status)) return this.#read(received, batch)
+      if (received !== null && !mayAck(received.status, this.#config)) return this.#read(received, batch)
       return this.#failed(error, stopped(), progress)
     }
   }
@@ -223,10 +223,6 @@ class PooledHttpSink implements HttpSink {
       this.stats.clockSkewSeconds = (answer.sinkDateMs + 500 - this.#nowMs()) / 1000
     }
     return answer
-  }
-
-  #mayAck(status: number): boolean {
-    return status === 207 || this.#config.ackStatus.includes(status)
   }
 
   #failed(

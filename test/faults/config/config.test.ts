@@ -169,6 +169,7 @@ const CHANGES: Readonly<Record<string, Change>> = {
   },
   'sinks.<name>.ack': { sink: { ack: 'body' }, answer: { body: { ackedThrough: Number.MAX_SAFE_INTEGER } } },
   'sinks.<name>.ackStatus': { sink: { ackStatus: [203] }, answer: { status: 203 } },
+  'sinks.<name>.answers.<status>': { sink: { answers: { 409: 'acked' } }, answer: { status: 409 } },
   'sinks.<name>.maxInFlight': { sink: { maxInFlight: 4 } },
   'sinks.<name>.maxBatchRecords': {
     sink: { maxBatchRecords: 3 },
