@@ -123,6 +123,8 @@ export class AedesServer {
     const client = this.#aedes.handle(duplex) as unknown as AedesClient
     const granted = new GrantedFilters()
     granted.serve(client)
+    // aedes begins anywhere. That suits a session which continues: the client may still know the last ids of before.
+    if (!duplex.isResumed) client._nextId = 1
     this.#granted.set(client, granted)
   }
 

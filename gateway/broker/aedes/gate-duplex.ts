@@ -38,6 +38,8 @@ export class GateDuplex extends Duplex {
   client: AedesClientState | undefined
   /** The client is another broker. */
   readonly isBridge: boolean
+  /** The client continues a session, and may know packet ids of it. */
+  readonly isResumed: boolean
   readonly #host: DuplexHost
   readonly #joiner: FrameJoiner
   #wantsMore = true
@@ -45,10 +47,11 @@ export class GateDuplex extends Duplex {
   /** Copies that leave with RETAIN set: aedes would not note that a copy with RETAIN was sent, and send it again. */
   readonly #retained = new Set<number>()
 
-  constructor(host: DuplexHost, isBridge: boolean) {
+  constructor(host: DuplexHost, isBridge: boolean, isResumed: boolean) {
     super({ allowHalfOpen: true, autoDestroy: true })
     this.#host = host
     this.isBridge = isBridge
+    this.isResumed = isResumed
     this.#joiner = new FrameJoiner((frame) => host.onAedesFrame(frame))
   }
 

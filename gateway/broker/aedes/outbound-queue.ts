@@ -7,7 +7,7 @@
  * keep for the client is bounded too. Acks of the gate do not pass through here: they are never behind copies.
  */
 import type { MqttLimits } from '../../config/config.ts'
-import { PUBLISH } from '../mqtt/packets.ts'
+import { bodyOffset, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL } from '../mqtt/packets.ts'
 import type { BrokerStats } from '../stats.ts'
 
 export type SubscriberLimits = Pick<
@@ -31,6 +31,9 @@ export interface OutboundHost {
 /** -1: not a PUBLISH; never dropped. */
 type CopyQos = -1 | 0 | 1 | 2
 
+/** The acks of copies. */
+export type CopyAck = typeof PUBACK | typeof PUBREC | typeof PUBCOMP
+
 interface Waiting {
   readonly frame: Buffer
   readonly qos: CopyQos
@@ -53,7 +56,8 @@ export class OutboundQueue {
   #qos0 = 0
   #acked = 0
   #bytes = 0
-  readonly #inFlight = new Set<number>()
+  /** Packet ids of what was sent and not acknowledged, each with the ack that is due next. */
+  readonly #inFlight = new Map<number, CopyAck>()
   #isOpen = false
   #wasPressed = false
   /** When copies at QoS 1 or 2 last began to wait, or moved. */
@@ -98,9 +102,15 @@ export class OutboundQueue {
     this.#host.onPressed()
   }
 
-  /** PUBACK or PUBCOMP came for a copy. */
-  acknowledged(packetId: number): void {
-    if (!this.#inFlight.delete(packetId)) return
+  /** The ack that is due next for this packet id; undefined: nothing was sent under it, or all of it is acknowledged. */
+  dueAck(packetId: number): CopyAck | undefined {
+    return this.#inFlight.get(packetId)
+  }
+
+  /** An ack that is due came for a copy. */
+  acknowledged(ack: CopyAck, packetId: number): void {
+    if (ack === PUBREC) this.#inFlight.set(packetId, PUBCOMP)
+    else this.#inFlight.delete(packetId)
     this.#movedAtMs = this.#now()
     this.flush()
   }
@@ -153,9 +163,10 @@ export class OutboundQueue {
       if (waiting !== null) {
         if (waiting.qos > 0) {
           if (this.#inFlight.size >= this.#limits.maxSubscriberMessages) break
-          this.#inFlight.add(waiting.packetId)
+          this.#inFlight.set(waiting.packetId, waiting.qos === 1 ? PUBACK : PUBREC)
           this.#acked -= 1
         } else if (waiting.qos === 0) this.#qos0 -= 1
+        else if ((waiting.frame[0]! & 0xf0) === PUBREL) this.#inFlight.set(pubrelId(waiting.frame), PUBCOMP)
         if (waiting.qos >= 0) this.#stats.localCopies.delivered += 1
         frames.push(waiting.frame)
         bytes += waiting.frame.length
@@ -218,6 +229,10 @@ export class OutboundQueue {
 function copyQos(frame: Buffer): CopyQos {
   const first = frame[0]!
   return (first & 0xf0) === PUBLISH ? (((first >> 1) & 3) as 0 | 1 | 2) : -1
+}
+
+function pubrelId(frame: Buffer): number {
+  return frame.readUInt16BE(bodyOffset(frame, 0))
 }
 
 function packetIdOf(frame: Buffer): number {

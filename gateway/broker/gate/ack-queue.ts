@@ -60,6 +60,20 @@ export class AckQueue {
     return this.#tail - 1
   }
 
+  /** Where the next entry to leave stands. */
+  get head(): number {
+    return this.#head
+  }
+
+  /** Position of the last ack of this kind that is owed for the packet id; -1: none is. Looks at all entries. */
+  find(first: number, id: number): number {
+    const mask = this.#capacity - 1
+    for (let position = this.#tail - 1; position >= this.#head; position -= 1) {
+      if (this.#ids[position & mask] === id && this.#kinds[position & mask] === first) return position
+    }
+    return -1
+  }
+
   /** The message that waited was appended. */
   setTicket(position: number, ticket: Ticket): void {
     this.#tickets[position & (this.#capacity - 1)] = ticket
@@ -71,12 +85,18 @@ export class AckQueue {
 
   /**
    * I1, I2: takes the acks from the head as long as their tickets are durable, as bytes for one write; null if there
-   * is none. Times from arrival to now go into the histogram.
+   * is none. Times from arrival to now go into the histogram. `upTo`: a position that stays, whatever its ticket.
    */
-  take(durable: Ticket, latency: LatencyHistogram | null, nowMs: number): Buffer | null {
+  take(
+    durable: Ticket,
+    latency: LatencyHistogram | null,
+    nowMs: number,
+    upTo = Number.POSITIVE_INFINITY,
+  ): Buffer | null {
     const mask = this.#capacity - 1
+    const last = Math.min(this.#tail, upTo)
     let end = this.#head
-    while (end < this.#tail && this.#tickets[end & mask]! <= durable) end += 1
+    while (end < last && this.#tickets[end & mask]! <= durable) end += 1
     const count = end - this.#head
     this.takenBytes = 0
     if (count === 0) return null

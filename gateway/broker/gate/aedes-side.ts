@@ -8,9 +8,9 @@
 import { isDollarTopic, PROTOCOL_TOPIC_LIMITS } from '../../shared/topics.ts'
 import { MAX_AEDES_LEVELS } from '../aedes/aedes-server.ts'
 import { type DuplexHost, GateDuplex } from '../aedes/gate-duplex.ts'
-import { type OutboundHost, OutboundQueue } from '../aedes/outbound-queue.ts'
+import { type CopyAck, type OutboundHost, OutboundQueue } from '../aedes/outbound-queue.ts'
 import type { CloseReason, RefuseReason } from '../events.ts'
-import { CONNACK, PUBREC, SUBACK, SUBSCRIBE, UNSUBACK } from '../mqtt/packets.ts'
+import { CONNACK, PUBCOMP, PUBREC, pubrel, SUBACK, SUBSCRIBE, UNSUBACK } from '../mqtt/packets.ts'
 import { readSubscribe } from '../mqtt/subscribe.ts'
 import { AEDES_END_GRACE_MS, MAX_UNREAD_BYTES } from '../options.ts'
 import type { ConnectionState } from './deadlines.ts'
@@ -62,8 +62,8 @@ export class AedesSide implements DuplexHost, OutboundHost {
   }
 
   /** Makes aedes' client; `connect` is the CONNECT that it reads. */
-  connect(connect: Buffer, isBridge: boolean): void {
-    const duplex = new GateDuplex(this, isBridge)
+  connect(connect: Buffer, isBridge: boolean, isResumed: boolean): void {
+    const duplex = new GateDuplex(this, isBridge, isResumed)
     this.#duplex = duplex
     this.#host.connectToAedes(duplex)
     duplex.feed(connect)
@@ -86,9 +86,23 @@ export class AedesSide implements DuplexHost, OutboundHost {
     if (end - body !== 2) return this.#host.malformed('an acknowledgement of a wrong length')
     const packetId = bytes.readUInt16BE(body)
     if (packetId === 0) return this.#host.malformed('packet identifier 0')
+    const ack = (bytes[at]! & 0xf0) as CopyAck
+    const due = this.#outbound.dueAck(packetId)
+    if (due === undefined) {
+      // Nothing of it is aedes' business; a client that waits for PUBREL gets it.
+      if (ack === PUBREC) this.#host.send(pubrel(packetId))
+      return TAKEN
+    }
+    // [MQTT-4.8.0-1]: taken for an ack it would end a copy that the client may not have got. PUBREC may come again, from
+    // clients of MQTT 3.1 that repeat what was not answered in time.
+    if (ack !== due && !(ack === PUBREC && due === PUBCOMP)) {
+      return this.#host.malformed(wrongAck(ack, packetId))
+    }
     if (!this.#wantsMore) return HOLD
-    this.#duplex?.feed(Buffer.from(bytes.subarray(at, end)))
-    if ((bytes[at]! & 0xf0) !== PUBREC) this.#outbound.acknowledged(packetId)
+    const frame = Buffer.from(bytes.subarray(at, end))
+    frame[0] = ack
+    this.#duplex?.feed(frame)
+    this.#outbound.acknowledged(ack, packetId)
     return TAKEN
   }
 
@@ -213,4 +227,9 @@ export class AedesSide implements DuplexHost, OutboundHost {
     duplex.endInput()
     setTimeout(() => duplex.destroy(), AEDES_END_GRACE_MS).unref()
   }
+}
+
+function wrongAck(ack: CopyAck, packetId: number): string {
+  const name = ack === PUBREC ? 'PUBREC' : ack === PUBCOMP ? 'PUBCOMP' : 'PUBACK'
+  return `${name} is not the acknowledgement that is due for packet identifier ${packetId}`
 }

@@ -169,9 +169,11 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
     const first = bytes[at]!
     const body = bodyOffset(bytes, at)
     const path = this.#path
-    if (path === null) return this.#opening.take(bytes, body, end)
+    if (path === null) return this.#opening.take(bytes, at, body, end)
     if ((first & 0xf0) === PUBLISH) return path.publish(bytes, at, body, end)
-    if (!hasValidFlags(first)) return this.malformed(`reserved flags of packet 0x${first.toString(16)}`)
+    if (!hasValidFlags(first) && !this.#opening.isLenient) {
+      return this.malformed(`reserved flags of packet 0x${first.toString(16)}`)
+    }
     switch (first & 0xf0) {
       case PUBREL:
         return path.release(bytes, body, end)
@@ -209,7 +211,7 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
 
   begin(access: AccessRules, session: Session, connect: Buffer): void {
     this.#path = new PublishPath(this.#gate.shared, this, access, session)
-    this.#aedes.connect(connect, this.#opening.isBridge)
+    this.#aedes.connect(connect, this.#opening.isBridge, this.#opening.isResumed)
   }
 
   connectToAedes(duplex: GateDuplex): void {

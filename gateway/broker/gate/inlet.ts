@@ -42,6 +42,9 @@ export interface InletHost {
 
 const CLOSED_SIZE = -3
 
+/** What TLS begins with. As a CONNECT of MQTT 3.1, which may have any flags, it would have QoS 3. */
+const TLS_HANDSHAKE = 0x16
+
 export class Inlet {
   readonly #limits: Pick<MqttLimits, 'maxConnectPacketBytes' | 'maxPacketBytes'>
   readonly #host: InletHost
@@ -191,7 +194,7 @@ export class Inlet {
   /** Size of the frame at `at`, NEED_MORE, or CLOSED_SIZE: over the limit as soon as the length is known. */
   #measure(bytes: Buffer, at: number, end: number): number {
     const isFirst = this.#host.accepts === 'connect'
-    if (isFirst && bytes[at] !== CONNECT) {
+    if (isFirst && ((bytes[at]! & 0xf0) !== CONNECT || bytes[at] === TLS_HANDSHAKE)) {
       return this.#close('malformed', 'the first packet is not CONNECT') // [MQTT-3.1.0-1]
     }
     const size = frameBytes(bytes, at, end)

@@ -74,6 +74,16 @@ export class Opening {
     return this.#clientId
   }
 
+  /** It continues a session that was there: known once that is opened. */
+  get isResumed(): boolean {
+    return this.#sessionPresent
+  }
+
+  /** MQTT 3.1: bits that 3.1.1 reserves may be anything. */
+  get isLenient(): boolean {
+    return this.#connect?.level === 3
+  }
+
   get keepAliveSeconds(): number {
     return this.#connect?.keepAliveSeconds ?? 0
   }
@@ -88,13 +98,14 @@ export class Opening {
     return this.#former
   }
 
-  /** The body of one complete CONNECT. */
-  take(bytes: Buffer, body: number, end: number): Verdict {
+  /** One complete CONNECT, its body from `body`. */
+  take(bytes: Buffer, at: number, body: number, end: number): Verdict {
     const host = this.#host
-    const result = readConnect(bytes, body, end)
+    const result = readConnect(bytes, body, end, bytes[at])
     if (result.kind === 'malformed') return host.malformed(result.detail)
     if (result.kind === 'refuse') {
-      const reason = result.returnCode === 1 ? 'protocol-version' : 'identifier-rejected'
+      this.#clientId = result.clientId
+      const reason = result.returnCode === 2 ? 'identifier-rejected' : 'protocol-version'
       return host.refuse(result.returnCode, reason, result.detail)
     }
     const { connect } = result

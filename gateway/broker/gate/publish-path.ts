@@ -49,6 +49,8 @@ export class PublishPath {
   readonly #topics: Topics
   readonly #acks = new AckQueue()
   readonly #completions = new AckQueue()
+  /** PUBCOMPs of a client that did not wait for PUBREC, with the places of those: it gets them before. */
+  readonly #early: { readonly position: number; readonly pubrec: number }[] = []
   readonly #waiting: WaitingMessages
   /** Of the read that is being processed; reused. */
   readonly #arrival: { -readonly [K in keyof Arrival]: Arrival[K] } = { receivedAtMs: 0, arrivedMs: 0 }
@@ -145,10 +147,15 @@ export class PublishPath {
     if (session.ids.ticketOf(packetId) === NO_TICKET) {
       return this.#malformed('PUBREL before PUBREC')
     }
+    // PUBREC of an id that is not durable yet has not left, and one may stand behind a message that waits for room.
+    const isEarly = session.ids.ticketOf(packetId) > appender.durableTicket || this.#waiting.size > 0
     if (sessions.removeId(session, packetId)) session.lastRemoval = appender.touch()
     // An unknown id gets PUBCOMP at once, unless its removal is among those that are not durable yet.
     const isDurable = session.lastRemoval <= appender.durableTicket
-    this.#completions.push(PUBCOMP, packetId, isDurable ? 0 : session.lastRemoval, 0, this.#arrival.arrivedMs)
+    const ticket = isDurable ? 0 : session.lastRemoval
+    const position = this.#completions.push(PUBCOMP, packetId, ticket, 0, this.#arrival.arrivedMs)
+    const pubrec = isEarly ? this.#acks.find(PUBREC, packetId) : -1
+    if (pubrec >= 0) this.#early.push({ position, pubrec })
     return TAKEN
   }
 
@@ -161,9 +168,15 @@ export class PublishPath {
     const acks = this.#acks.take(durable, stats.ackSeconds, this.#shared.monotonicMs())
     stats.unackedMessages -= before - this.#acks.length
     stats.unackedBytes -= this.#acks.takenBytes
-    const completions = this.#completions.take(durable, null, 0)
+    const completions = this.#completions.take(durable, null, 0, this.#firstEarly())
     if (acks === null || completions === null) return acks ?? completions
     return Buffer.concat([acks, completions])
+  }
+
+  /** The first PUBCOMP whose PUBREC has not left. */
+  #firstEarly(): number {
+    while (this.#early.length > 0 && this.#early[0]!.pubrec < this.#acks.head) this.#early.shift()
+    return this.#early[0]?.position ?? Number.POSITIVE_INFINITY
   }
 
   /** There may be room in a stream. `full`: streams that have none, shared by all connections of one round. */

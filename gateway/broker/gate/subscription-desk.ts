@@ -17,7 +17,7 @@ export interface DeskResult {
 }
 
 export class SubscriptionDesk {
-  readonly #pending = new Map<number, { filters: readonly string[]; allowed: readonly string[] }>()
+  readonly #pending = new Map<number, { packet: Subscribe; allowed: readonly string[] }>()
 
   /**
    * `whole`: the frame as it came. `held`: filters that the client has; beyond the bound new ones are refused (I6),
@@ -38,18 +38,18 @@ export class SubscriptionDesk {
       if (isNew) count += 1
       allowed.set(filter, packet.qos[index] ?? 0)
     }
-    if (allowed.size === packet.filters.length) return { forward: Buffer.from(whole), answer: null }
+    if (allowed.size === packet.filters.length) return { forward: withFlags(whole), answer: null }
     if (allowed.size === 0) {
       const codes = new Uint8Array(packet.filters.length).fill(REFUSED)
       return { forward: null, answer: suback(packet.packetId, codes) }
     }
-    this.#pending.set(packet.packetId, { filters: packet.filters, allowed: [...allowed.keys()] })
+    this.#pending.set(packet.packetId, { packet, allowed: [...allowed.keys()] })
     return { forward: subscribeFrame(packet.packetId, allowed), answer: null }
   }
 
   /** Filters over a limit are none that the client has: there is nothing to do about them. */
   unsubscribe(whole: Buffer, packet: Subscribe): DeskResult {
-    if (packet.overLimit.size === 0) return { forward: Buffer.from(whole), answer: null }
+    if (packet.overLimit.size === 0) return { forward: withFlags(whole), answer: null }
     const known = packet.filters.filter((filter) => !packet.overLimit.has(filter))
     if (known.length === 0) return { forward: null, answer: unsuback(packet.packetId) }
     return { forward: unsubscribeFrame(packet.packetId, known), answer: null }
@@ -63,10 +63,17 @@ export class SubscriptionDesk {
     const pending = this.#pending.get(packetId)
     if (pending === undefined) return frame
     this.#pending.delete(packetId)
-    const granted = new Map(pending.allowed.map((filter, index) => [filter, frame[body + 2 + index]!]))
-    return suback(
-      packetId,
-      Uint8Array.from(pending.filters, (filter) => granted.get(filter) ?? REFUSED),
-    )
+    const { filters, qos } = pending.packet
+    const granted = new Set(pending.allowed.filter((_, index) => frame[body + 2 + index] !== REFUSED))
+    // As if each filter had come in a SUBSCRIBE of its own [MQTT-3.8.4-4]: the last one of a filter is the one that stays.
+    const codes = filters.map((filter, index) => (granted.has(filter) ? (qos[index] ?? 0) : REFUSED))
+    return suback(packetId, Uint8Array.from(codes))
   }
+}
+
+/** A copy with the flags of 3.1.1, whatever a client of MQTT 3.1 has set there: DUP, for one. */
+function withFlags(whole: Buffer): Buffer {
+  const copy = Buffer.from(whole)
+  copy[0] = (copy[0]! & 0xf0) | 2
+  return copy
 }

@@ -60,9 +60,18 @@ export function hasValidFlags(first: number): boolean {
 
 export const PINGRESP_FRAME: Uint8Array = Buffer.of(PINGRESP, 0)
 
-/** Section 3.2; `returnCode` 0 to 5. Session Present is 0 with every other code than 0 [MQTT-3.2.2-4]. */
+/**
+ * Section 3.2; `returnCode` 0 to 5. Session Present is 0 with every other code than 0 [MQTT-3.2.2-4]. Codes from 0x80
+ * are reason codes of MQTT 5, whose CONNACK has properties (none here).
+ */
 export function connack(returnCode: number, sessionPresent: boolean): Buffer {
+  if (returnCode >= 0x80) return Buffer.of(CONNACK, 3, 0, returnCode, 0)
   return Buffer.of(CONNACK, 2, returnCode === 0 && sessionPresent ? 1 : 0, returnCode)
+}
+
+/** Section 3.6. */
+export function pubrel(packetId: number): Buffer {
+  return Buffer.of(PUBREL | 2, 2, packetId >> 8, packetId & 0xff)
 }
 
 /** Section 3.9; one return code per filter, in the order of the SUBSCRIBE [MQTT-3.9.3-1]. */

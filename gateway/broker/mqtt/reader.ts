@@ -36,6 +36,22 @@ export class PacketReader {
     return value
   }
 
+  /** A variable byte integer (MQTT 5, section 1.5.5). */
+  varint(what: string): number {
+    let value = 0
+    for (let shift = 0; shift <= 21; shift += 7) {
+      const byte = this.uint8(what)
+      value |= (byte & 0x7f) << shift
+      if (byte < 0x80) return value
+    }
+    this.fault ??= `${what} has more than four bytes`
+    return 0
+  }
+
+  skip(length: number, what: string): void {
+    if (this.#has(length, what)) this.#at += length
+  }
+
   /** A copy: it pins no read buffer. */
   bytes(what: string): Buffer {
     const length = this.uint16(what)

@@ -77,6 +77,14 @@ const INSTEAD_OF_CONNECT: readonly (readonly [string, Buffer])[] = [
   ['HTTP', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
   ['a TLS hello', Buffer.from('160301', 'hex')],
   ['an unknown protocol', packet.connect({ protocol: 'AMQP' })],
+  [
+    'reserved bits of its header',
+    Buffer.concat([Buffer.of(0x14), packet.connect({ clientId: 'a' }).subarray(1)]),
+  ],
+  [
+    'a CONNECT of MQTT 5 that ends in its properties',
+    encodeFrame(0x10, str('MQTT'), Buffer.of(5, 2, 0, 0, 9)),
+  ],
   ['the reserved connect flag', connectWith(3, str('a'))],
   ['will QoS 3', connectWith(2 | 4 | 0x18, str('a'), str('t'), str('x'))],
   ['will QoS without a will', connectWith(2 | 8, str('a'))],
@@ -101,9 +109,7 @@ test.each(INSTEAD_OF_CONNECT)(
 )
 
 test.each([
-  ['MQTT 5', packet.connect({ level: 5 }), 1, 'protocol-version'],
   ['level 3 under the name MQTT', packet.connect({ level: 3 }), 1, 'protocol-version'],
-  ['MQTT 5 with the bridge mark', packet.connect({ level: 0x85 }), 1, 'protocol-version'],
   [
     'level 3 with the bridge mark under the name MQTT',
     packet.connect({ level: 0x83 }),

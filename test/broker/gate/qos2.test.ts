@@ -226,3 +226,41 @@ test('QoS 2 outside every stream is exactly once, too', async () => {
   await rig.stop()
   expect((await startRig({}, state)).broker.stats.openPacketIds).toBe(2)
 })
+
+test.each([true, false])(
+  'a client that does not wait for PUBREC gets it before PUBCOMP (clean %s)',
+  async (clean) => {
+    const rig = await startRig()
+    const client = await RawMqtt.connect(rig.port, { clientId: 'hasty', clean })
+    rig.appender.hold()
+    client.send(
+      packet.publish('t/1', 'x', { qos: 2, id: 7 }),
+      packet.pubrel(7),
+      packet.publish('live/x', 'y', { qos: 2, id: 8 }),
+      packet.pubrel(8),
+      packet.pubrel(9),
+    )
+    await client.roundTrip()
+    rig.appender.release()
+    const got = (await client.take(5)).map(({ type, body }) => `${type.toString(16)} ${body.readUInt16BE(0)}`)
+    expect(got.indexOf('50 7')).toBeLessThan(got.indexOf('70 7'))
+    expect(got.indexOf('50 8')).toBeLessThan(got.indexOf('70 8'))
+    expect(got.filter((frame) => frame.startsWith('70'))).toEqual(['70 7', '70 8', '70 9'])
+    expect(rig.appender.payloads('telemetry')).toEqual(['x'])
+    expect(rig.broker.stats.openPacketIds).toBe(0)
+  },
+)
+
+test('PUBREC stays before PUBCOMP where the acks wait for a message without room', async () => {
+  const rig = await startRig()
+  const client = await RawMqtt.connect(rig.port, { clientId: 'hasty' })
+  rig.appender.setRoom('alarms', 0)
+  client.send(packet.publish('a/1', 'waits', { qos: 1, id: 1 }))
+  client.send(packet.publish('t/1', 'x', { qos: 2, id: 7 }), packet.pubrel(7))
+  await client.roundTrip()
+  await eventually(() => rig.appender.payloads('telemetry').length === 1, 'the message is stored')
+  await client.roundTrip()
+  expect(client.inbox).toEqual([])
+  rig.appender.setRoom('alarms', null)
+  expect((await client.take(3)).map(({ type }) => type)).toEqual([TYPE.PUBACK, TYPE.PUBREC, TYPE.PUBCOMP])
+})

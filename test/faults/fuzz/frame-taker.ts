@@ -83,7 +83,9 @@ export class FrameTaker {
     }
     switch (first & 0xf0) {
       case TYPE.CONNACK:
-        needs(first === 0x20 && body.length === 2 && body[0]! <= 1 && body[1]! <= 5 && this.connack === null)
+        // The one that refuses MQTT 5 has its properties, of which there are none.
+        needs(first === 0x20 && this.connack === null && body.length === (body[1] === 0x84 ? 3 : 2))
+        needs(body[1] === 0x84 ? body[0] === 0 && body[2] === 0 : body[0]! <= 1 && body[1]! <= 5)
         this.connack = { code: body[1]!, present: body[0] === 1 }
         return
       case TYPE.PUBACK:

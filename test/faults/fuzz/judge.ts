@@ -81,6 +81,8 @@ interface State {
   readonly parser: ReturnType<typeof mqttPacket.parser>
   readonly parsed: Packet[]
   ids: Map<number, string>
+  /** MQTT 3.1. */
+  isOld: boolean
 }
 
 /** `minted`: stands for the client id that the gateway makes up. Changes `sessions`. */
@@ -111,7 +113,7 @@ export function judge(
     isCutShort: false,
     bytes: 0,
   }
-  const state: State = { judgement, limits, minted, sessions, parser, parsed, ids: new Map() }
+  const state: State = { judgement, limits, minted, sessions, parser, parsed, ids: new Map(), isOld: false }
   let at = 0
   while (at < bytes.length && isOpen(judgement)) {
     const cut = cutFrame(bytes, at, state)
@@ -144,7 +146,8 @@ function cutFrame(bytes: Buffer, at: number, state: State): Cut | null {
     judgement.ending = closed(reason, state)
     return null
   }
-  if (isFirst && bytes[at] !== 0x10) return end('malformed')
+  // 0x16 is how TLS begins.
+  if (isFirst && (bytes[at]! >> 4 !== 1 || bytes[at] === 0x16)) return end('malformed')
   let length = 0
   let offset = at + 1
   for (let factor = 1; ; factor *= 128) {
@@ -165,7 +168,10 @@ function cutFrame(bytes: Buffer, at: number, state: State): Cut | null {
 /** Exactly one packet, in the words of mqtt-packet. */
 function parse<C extends Packet['cmd']>(cut: Cut, state: State, cmd: C): Extract<Packet, { cmd: C }> {
   state.parsed.length = 0
-  state.parser.parse(Buffer.from(cut.whole))
+  const whole = Buffer.from(cut.whole)
+  // What MQTT 3.1 does not look at, mqtt-packet does.
+  if (state.isOld && cmd !== 'publish') whole[0] = (cut.first & 0xf0) | fixedFlags(cut.first >> 4)
+  state.parser.parse(whole)
   const [packet] = state.parsed
   if (packet === undefined || state.parsed.length !== 1 || packet.cmd !== cmd) {
     const seen = state.parsed.map((one) => one.cmd).join(' ')
@@ -187,25 +193,53 @@ function judgeConnect(cut: Cut, state: State): Ending | null {
   if (name.text !== 'MQTT' && name.text !== 'MQIsdp') return malformed
   const level = body[name.end]!
   // With or without the bridge mark.
-  if (level % 128 !== (name.text === 'MQTT' ? 4 : 3)) {
-    return { kind: 'refused', reason: 'protocol-version', returnCode: 1 }
+  const version = level % 128
+  if (version !== (name.text === 'MQTT' ? 4 : 3)) {
+    if (version === 5 && !hasClientId5(body, name.end + 4)) return malformed
+    const returnCode = version === 3 || version === 4 ? 1 : 0x84
+    return { kind: 'refused', reason: 'protocol-version', returnCode }
   }
   if (name.end + 4 > body.length) return malformed
   const flags = body[name.end + 1]!
   const [hasUser, hasPassword, hasWill] = [flags >= 128, (flags & 64) !== 0, (flags & 4) !== 0]
   const willQos = (flags >> 3) & 3
-  if (flags % 2 === 1 || willQos === 3) return malformed
-  if (!hasWill && (flags & 0x38) !== 0) return malformed
+  // MQTT 3.1 does not look at what it reserves, and user name and password may be missing.
+  const isOld = version === 3
+  if (willQos === 3) return malformed
+  if (!isOld && (flags % 2 === 1 || cut.first % 16 !== 0)) return malformed
+  if (!isOld && !hasWill && (flags & 0x38) !== 0) return malformed
   if (hasPassword && !hasUser) return malformed
-  let field: { end: number } | null = stringAt(body, name.end + 4)
-  if (field !== null && hasWill) field = stringAt(body, field.end)
-  if (field !== null && hasWill) field = bytesAt(body, field.end)
-  if (field !== null && hasUser) field = stringAt(body, field.end)
-  if (field !== null && hasPassword) field = bytesAt(body, field.end)
-  if (field === null || field.end !== body.length) return malformed
-  const connect = parse(cut, state, 'connect')
-  const { clientId, clean = false, will } = connect
-  if (clientId === '' && !clean) return { kind: 'refused', reason: 'identifier-rejected', returnCode: 2 }
+  const isMissing = (at: number): boolean => isOld && at === body.length
+  const id = stringAt(body, name.end + 4)
+  let field: { end: number } | null = id
+  const willTopic = field !== null && hasWill ? stringAt(body, field.end) : null
+  if (hasWill) field = willTopic
+  const willPayload = field !== null && hasWill ? bytesAt(body, field.end) : null
+  if (hasWill) field = willPayload
+  if (field !== null && hasUser && !isMissing(field.end)) field = stringAt(body, field.end)
+  if (field !== null && hasPassword && !isMissing(field.end)) field = bytesAt(body, field.end)
+  if (id === null || field === null || field.end !== body.length) return malformed
+  const {
+    clientId,
+    clean = false,
+    will,
+  } = isOld
+    ? {
+        clientId: id.text,
+        clean: (flags & 2) !== 0,
+        will:
+          willTopic === null || willPayload === null
+            ? undefined
+            : {
+                topic: willTopic.text,
+                payload: body.subarray(willTopic.end + 2, willPayload.end),
+                qos: willQos as 0 | 1 | 2,
+                retain: (flags & 32) !== 0,
+              },
+      }
+    : parse(cut, state, 'connect')
+  if (clientId === '' && (isOld || !clean))
+    return { kind: 'refused', reason: 'identifier-rejected', returnCode: 2 }
   if (Buffer.byteLength(clientId) > limits.maxClientIdBytes) {
     return { kind: 'refused', reason: 'identifier-rejected', returnCode: 2 }
   }
@@ -214,6 +248,7 @@ function judgeConnect(cut: Cut, state: State): Ending | null {
   }
   judgement.clientId = clientId === '' ? state.minted : clientId
   judgement.ending = { kind: 'open', connected: true }
+  state.isOld = isOld
   judgement.sessionPresent = !clean && sessions.has(judgement.clientId) && level % 128 === 4
   if (clean) sessions.delete(judgement.clientId)
   else {
@@ -230,7 +265,25 @@ function judgeConnect(cut: Cut, state: State): Ending | null {
   return null
 }
 
+/** Behind level, flags and keep alive of a CONNECT of MQTT 5: properties, then a client id? */
+function hasClientId5(body: Buffer, at: number): boolean {
+  let length = 0
+  let end = at
+  for (let scale = 1; ; scale *= 128) {
+    if (end >= body.length || scale > 128 ** 3) return false
+    const byte = body[end]!
+    end += 1
+    length += (byte % 128) * scale
+    if (byte < 128) break
+  }
+  return end + length <= body.length && stringAt(body, end + length) !== null
+}
+
 // Everything behind it.
+
+function fixedFlags(type: number): number {
+  return type === 6 || type === 8 || type === 10 ? 2 : 0
+}
 
 function judgePacket(cut: Cut, state: State): Ending | null {
   const { first, body } = cut
@@ -238,7 +291,8 @@ function judgePacket(cut: Cut, state: State): Ending | null {
   const malformed = closed('malformed', state)
   const type = first >> 4
   if (type === 3) return judgePublish(cut, state)
-  if (first % 16 !== (type === 6 || type === 8 || type === 10 ? 2 : 0)) return malformed
+  // MQTT 3.1 has DUP in some of them, and does not look at the rest.
+  if (!state.isOld && first % 16 !== fixedFlags(type)) return malformed
   switch (type) {
     case 4:
     case 5:
