@@ -15,8 +15,8 @@ import type { Done } from './program.ts'
 /** fsync, deflate, compaction and password hashing share libuv's pool. */
 export const MIN_POOL_THREADS = 8
 
-/** Ctrl-C below npm comes twice: from the terminal, and passed on by npm. Nobody presses it twice so fast. */
-const SAME_SIGNAL_MS = 400
+/** Ctrl-C below npm is two SIGINTs: from the terminal, and passed on by npm. Nobody presses it twice so fast. */
+const SAME_CTRL_C_MS = 400
 
 interface StartFlags extends ConfigFlag {
   readonly hint: boolean
@@ -81,12 +81,14 @@ function watchSignals(context: CliContext, stopTimeoutMs: number): Signals {
     context.exit(EXIT.failed)
   }
   const off = context.listenToSignals({
-    stop: () => {
+    stop: (signal) => {
       if (firstAtMs === null) {
         firstAtMs = performance.now()
         deadline = setTimeout(() => atOnce('gateway.stopTimeout is over'), stopTimeoutMs)
         resolve()
-      } else if (performance.now() - firstAtMs > SAME_SIGNAL_MS) atOnce('second signal')
+      } else if (signal !== 'SIGINT' || performance.now() - firstAtMs > SAME_CTRL_C_MS) {
+        atOnce('second signal')
+      }
     },
     reread: () => {
       say(
