@@ -41,6 +41,7 @@ export class Observer {
   readonly #logs: Logs
   readonly #nowMs: () => number
   readonly #adminRequests: Record<AdminRequestFacts['outcome'], number> = { ok: 0, refused: 0, failed: 0 }
+  readonly #certificateEndsAtMs: Record<string, number> = {}
   #server: AdminServer | null = null
 
   private constructor(options: ObserverOptions, destination: LogDestination) {
@@ -63,7 +64,11 @@ export class Observer {
   }
 
   /** Takes an event of any stage. Never throws, never waits. */
-  readonly emit = (event: GatewayEvent): void => this.#logs.emit(event)
+  readonly emit = (event: GatewayEvent): void => {
+    if (event.type === 'broker.certificate-loaded')
+      this.#certificateEndsAtMs[event.listener] = Date.parse(event.validTo)
+    this.#logs.emit(event)
+  }
 
   /** Where the admin server listens; only after `serve`. */
   get adminUrl(): string {
@@ -121,6 +126,7 @@ export class Observer {
         suppressedLines: this.#logs.suppressedLines,
         droppedLines: this.#logs.droppedLines,
         adminRequests: this.#adminRequests,
+        certificateEndsAtMs: this.#certificateEndsAtMs,
       },
       writtenBytes: readWrittenBytes(),
     }

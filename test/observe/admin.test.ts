@@ -271,6 +271,15 @@ describe('a browser on the same machine', () => {
     expect(text).not.toContain('press-7')
   })
 
+  test('a scrape says when the certificate of a listener ends, the one that is in use', async () => {
+    const listener = 'mqtt.listeners[0] (0.0.0.0:8883)'
+    for (const validTo of ['2026-12-01T00:00:00.000Z', '2027-12-01T00:00:00.000Z'])
+      observer.emit({ type: 'broker.certificate-loaded', listener, validTo })
+    expect((await ask('/metrics')).text).toContain(
+      `sluice_broker_certificate_expiry_timestamp_seconds{listener="${listener}"} ${Date.UTC(2027, 11, 1) / 1000}\n`,
+    )
+  })
+
   test('may ask for an icon: neither that nor the page is worth a line in the log', async () => {
     const before = log.length
     expect((await ask('/favicon.ico')).status).toBe(200)

@@ -7,7 +7,13 @@ import { fakeSources, NOW_MS } from './fake-sources.ts'
 
 /** Samples without a histogram, as `name{label value}`. */
 function samples(): ReadonlyMap<string, number> {
-  const observe = { events: {}, suppressedLines: 0, droppedLines: 0, adminRequests: {} }
+  const observe = {
+    events: {},
+    suppressedLines: 0,
+    droppedLines: 0,
+    adminRequests: {},
+    certificateEndsAtMs: {},
+  }
   const look: Look = { nowMs: NOW_MS, ...fakeSources().state, observe, writtenBytes: null }
   const plain = BROKER_METRICS.flatMap((metric) =>
     metric.type === 'histogram'

@@ -82,7 +82,13 @@ async function known(): Promise<Map<string, readonly string[]>> {
     }
   }
   const { state } = fakeSources()
-  const observe = { events: {}, suppressedLines: 0, droppedLines: 0, adminRequests: {} }
+  const observe = {
+    events: {},
+    suppressedLines: 0,
+    droppedLines: 0,
+    adminRequests: {},
+    certificateEndsAtMs: {},
+  }
   const text = await new Metrics().render({ nowMs: NOW_MS, ...state, observe, writtenBytes: 1 })
   for (const line of text.split('\n')) {
     const match = /^([a-z0-9_]+)(?:\{([^}]*)\})? /.exec(line)
@@ -248,7 +254,7 @@ describe('alert rules', () => {
       expect(rule.annotations.runbook).toBe(`README.md of Sluice, section Alerts, ${rule.alert}`)
       const labels = usage(rule.expr).selectors.flatMap(({ labels: each }) => each)
       for (const [, label = ''] of rule.annotations.summary.matchAll(/\$labels\.(\w+)/g))
-        expect([...labels, 'instance', 'stream', 'sink', 'reason', 'outcome']).toContain(label)
+        expect([...labels, 'instance', 'stream', 'sink', 'reason', 'outcome', 'listener']).toContain(label)
     },
   )
 })

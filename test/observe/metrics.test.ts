@@ -13,7 +13,13 @@ function look(more: Partial<Look> = {}): Look {
   return {
     nowMs: NOW_MS,
     ...state,
-    observe: { events: { 'spool.opened': 1 }, suppressedLines: 2, droppedLines: 3, adminRequests: { ok: 4 } },
+    observe: {
+      events: { 'spool.opened': 1 },
+      suppressedLines: 2,
+      droppedLines: 3,
+      adminRequests: { ok: 4 },
+      certificateEndsAtMs: { 'mqtt.listeners.0': 1_800_000_000_000 },
+    },
     writtenBytes: 5,
     ...more,
   }
@@ -34,7 +40,18 @@ describe('the table of metrics', () => {
   })
 
   test('I6: no label can carry a device, a client or a topic', () => {
-    const bounded = ['gateway', 'version', 'stream', 'sink', 'reason', 'outcome', 'state', 'qos', 'event']
+    const bounded = [
+      'gateway',
+      'version',
+      'stream',
+      'sink',
+      'reason',
+      'outcome',
+      'state',
+      'qos',
+      'event',
+      'listener',
+    ]
     for (const { labels } of METRICS) for (const label of labels) expect(bounded).toContain(label)
   })
 

@@ -70,6 +70,14 @@ export const BROKER_METRICS: readonly MetricDefinition[] = [
     (look) => look.broker.sockets.handshakesFailed,
   ),
   byKey(
+    'gauge',
+    'sluice_broker_certificate_expiry_timestamp_seconds',
+    "When the validity of a TLS listener's certificate ends.",
+    'listener',
+    ({ observe }) =>
+      Object.fromEntries(Object.entries(observe.certificateEndsAtMs).map(([name, ms]) => [name, ms / 1000])),
+  ),
+  byKey(
     'counter',
     'sluice_broker_logins_total',
     'Verdicts of authentication: accepted, credentials (wrong or missing), busy, damped (both: not judged, try later).',

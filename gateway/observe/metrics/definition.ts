@@ -35,6 +35,8 @@ export interface ObserveSnapshot {
   readonly droppedLines: number
   /** Requests to the admin server by outcome (ok, refused, failed). */
   readonly adminRequests: Readonly<Record<string, number>>
+  /** When the certificates of listeners end, by listener, ms since the epoch. */
+  readonly certificateEndsAtMs: Readonly<Record<string, number>>
 }
 
 export type Labels = Readonly<Record<string, string>>
