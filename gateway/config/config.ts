@@ -130,7 +130,9 @@ export interface HttpSinkConfig {
   readonly maxBatchRecords: number
   readonly maxBatchBytes: number
   readonly linger: number
+  readonly connectTimeout: number
   readonly timeout: number
+  readonly minBytesPerSecond: number
   readonly maxRetryAfter: number
   readonly recoveryJitter: number
   readonly maxBytesPerSecond: number | null

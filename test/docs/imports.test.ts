@@ -16,7 +16,6 @@ const PACKAGE_PLACES: Readonly<Record<string, readonly string[]>> = {
   ws: ['gateway/broker/'],
   level: ['gateway/spool/store/'],
   'classic-level': ['gateway/spool/store/'],
-  undici: ['gateway/sink/http/'],
   'prom-client': ['gateway/observe/', 'device-sim/'],
   pino: ['gateway/observe/'],
   'pino-pretty': ['gateway/observe/'],

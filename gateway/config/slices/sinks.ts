@@ -101,7 +101,21 @@ export const sinkSection = section('One sink, by name.', {
   linger: leaf(duration('How long a batch waits to be filled.', { min: 0, max: 3_600_000 })).prefault(
     '200ms',
   ),
-  timeout: leaf(duration('From the request to the end of its answer.', { min: 100 })).prefault('30s'),
+  connectTimeout: leaf(
+    duration('For a connection: name, address, TLS. Several addresses are raced, a dead one holds none up.', {
+      min: 100,
+    }),
+  ).prefault('20s'),
+  timeout: leaf(
+    duration('Longest time without progress: no byte of the request taken, none of the answer.', {
+      min: 100,
+    }),
+  ).prefault('30s'),
+  minBytesPerSecond: leaf(
+    size('A request slower than this, timeout twice added, is given up, however steadily it moves.', {
+      min: 1,
+    }),
+  ).prefault(256),
   maxRetryAfter: leaf(duration('Longest Retry-After that is obeyed.', { min: 0 })).prefault('1h'),
   recoveryJitter: leaf(
     duration('After an outage the first request waits a random time up to this.', { min: 0 }),

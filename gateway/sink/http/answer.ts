@@ -26,6 +26,10 @@ export interface HttpAnswer {
   readonly body: Uint8Array
   /** The body was longer than {@link MAX_ANSWER_BYTES}; what is in `body` counts for nothing. */
   readonly bodyTooLong: boolean
+  /** Why nobody can say where its body ends; null: it is clear. */
+  readonly fault?: string | null
+  /** It came when no more of the batch's body than that had been sent, bytes; null: all of it had. */
+  readonly earlyAt?: number | null
 }
 
 /** What of a sink's configuration decides how its answers are read. */
@@ -61,6 +65,13 @@ type Common = Pick<SinkAnswer, 'status' | 'sinkDateMs'>
 export function readAnswer(answer: HttpAnswer, rules: AnswerRules, batch: BatchBounds): SinkAnswer {
   const status = answer.status
   const common: Common = { status, sinkDateMs: answerDate(answer) }
+  if ((status >= 200 && status <= 299) || mayAck(status, rules)) {
+    // I8: whoever says yes to a batch that is still on its way says it to something else.
+    const earlyAt = answer.earlyAt ?? null
+    if (earlyAt !== null)
+      return malformed(common, `it came when ${earlyAt} bytes of the batch had been sent, before the rest`)
+    if (typeof answer.fault === 'string') return malformed(common, answer.fault)
+  }
   if (rules.ackStatus.includes(status) || status === 207) return readVerdicts(answer, rules, batch, common)
   const detail = `answered ${status}${excerpt(answer)}`
   switch (rules.answers[status] ?? meaningOf(status)) {

@@ -3,30 +3,24 @@
  * I4: every try of a batch is the same request. I8: network, TLS, DNS and time-outs are a retry; a missing secret or
  * certificate is a hold; nothing here ever says more than the far side said.
  *
- * Does not follow redirects, use proxies, repeat by itself or remember anything between requests: what follows from
- * an answer is the drain's. A keep-alive connection that the sink has closed is a retry like any other.
+ * Does not follow redirects, use proxies or repeat by itself: what follows from an answer is the drain's. A keep-alive
+ * connection that the sink has closed is a retry like any other. Connections and bytes: client/.
  */
-import type { Readable } from 'node:stream'
-import type { Pool } from 'undici'
+import type { SecureContext } from 'node:tls'
 import type { HttpSinkConfig } from '../../config/config.ts'
 import { Poller } from '../../shared/poller.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import type { Batch, Sink, SinkAnswer } from '../sink.ts'
 import { acksSomething, createSinkStats, outcomeOf, type SinkStats } from '../stats.ts'
-import { type HttpAnswer, MAX_ANSWER_BYTES, mayAck, readAnswer } from './answer.ts'
-import { describeNetworkError } from './network-error.ts'
-import { requestHeaders } from './request.ts'
-import { type HeaderPair, SecretHeaders } from './secrets.ts'
-import { SinkTls, type TlsMaterial } from './tls.ts'
-
-/** A connection that takes longer is given up, ms, unless `timeout` is shorter: the next address or try may work. */
-const CONNECT_TIMEOUT_MS = 10_000
-
-/**
- * How long an idle connection is kept without a hint of the sink, ms. Longer saves handshakes of a quiet stream;
- * shorter meets fewer connections that a NAT or the sink has silently forgotten.
- */
-const IDLE_CONNECTION_MS = 30_000
+import { MAX_ANSWER_BYTES, mayAck, readAnswer } from './answer.ts'
+import type { Lookup } from './client/addresses.ts'
+import { HttpClient } from './client/client.ts'
+import type { ClientAnswer } from './client/connection.ts'
+import { DialError, LinkError } from './client/link-error.ts'
+import { describeNetworkError, isUntrusted } from './network-error.ts'
+import { hostOf, portOf, requestHead } from './request.ts'
+import { SecretHeaders } from './secrets.ts'
+import { SinkTls } from './tls.ts'
 
 const FILE_CHECK_MS = 1000
 
@@ -38,6 +32,8 @@ export interface HttpSinkOptions {
   readonly nowMs?: () => number
   /** How often secret and certificate files are looked at, ms. @default 1000 */
   readonly fileCheckMs?: number
+  /** How names are looked up. @default the system's way */
+  readonly lookup?: Lookup
 }
 
 /** A {@link Sink} with its counts. */
@@ -56,12 +52,6 @@ export function createHttpSink(options: HttpSinkOptions): HttpSink {
   return new PooledHttpSink(options)
 }
 
-/** Why a request was given up by this side. */
-type Stopped = 'timeout' | 'aborted'
-
-/** Bodies up to here leave in one piece: the copy costs less than a write for each chunk. */
-const MAX_JOINED_BYTES = 64 * 1024
-
 class PooledHttpSink implements HttpSink {
   readonly name: string
   readonly stats = createSinkStats()
@@ -75,9 +65,10 @@ class PooledHttpSink implements HttpSink {
   readonly #tls: SinkTls
   readonly #poller: Poller | null
   readonly #listeners: Array<() => void> = []
-  /** Pools whose certificates were replaced; they end with their last request. */
-  readonly #retired = new Set<Pool>()
-  #pool: Promise<Pool> | null = null
+  readonly #lookup: Lookup | undefined
+  /** Requests in progress. */
+  readonly #requests = new Set<AbortController>()
+  #client: HttpClient | null = null
   #closed = false
 
   constructor(options: HttpSinkOptions) {
@@ -85,12 +76,12 @@ class PooledHttpSink implements HttpSink {
     this.#config = options.config
     this.#emit = options.emit
     this.#nowMs = options.nowMs ?? Date.now
+    this.#lookup = options.lookup
     this.#url = new URL(options.config.url)
     if (this.#url.protocol !== 'http:' && this.#url.protocol !== 'https:') {
       throw new Error(`sinks.${options.name}.url: ${this.#url.protocol} is not http: or https:`)
     }
-    const port = this.#url.port === '' ? (this.#isTls ? '443' : '80') : this.#url.port
-    this.#target = `${this.#url.hostname}:${port}`
+    this.#target = `${this.#url.hostname}:${portOf(this.#url)}`
     this.#secrets = new SecretHeaders(options.name, options.config, options.emit)
     this.#tls = new SinkTls(options.name, this.#isTls ? options.config.tls : null, options.emit)
     const hasFiles = this.#secrets.hasFiles || this.#tls.hasFiles
@@ -130,91 +121,69 @@ class PooledHttpSink implements HttpSink {
   async close(): Promise<void> {
     this.#closed = true
     this.#poller?.close()
-    const pools = [...this.#retired, ...(this.#pool === null ? [] : [await this.#pool])]
-    await Promise.all(pools.map((pool) => pool.destroy()))
+    for (const request of this.#requests) request.abort()
+    this.#client?.destroy()
+    this.#client = null
   }
 
   async #attempt(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
     if (this.#closed || signal.aborted) return this.#unanswered('given up before it was sent', true)
     const headers = this.#secrets.resolve()
     if ('why' in headers) return this.#unsendable(headers.why)
-    const tls = this.#tls.resolve()
+    const tls = this.#isTls ? this.#tls.resolve() : { context: null }
     if ('why' in tls) return this.#unsendable(tls.why)
-    const pool = await (this.#pool ??= this.#openPool(tls.material))
-    if (this.#closed || signal.aborted) return this.#unanswered('given up before it was sent', true)
-
+    this.#client ??= this.#openClient(tls.context)
     const controller = new AbortController()
-    let stopped: Stopped | null = null
-    const stop = (why: Stopped): void => {
-      stopped ??= why
-      controller.abort()
-    }
-    const timer = setTimeout(() => stop('timeout'), this.#config.timeout)
-    const onAbort = (): void => stop('aborted')
+    const onAbort = (): void => controller.abort()
+    this.#requests.add(controller)
     signal.addEventListener('abort', onAbort, { once: true })
+    let isCounted = false
+    const onSent = (bytes: number): void => {
+      if (!isCounted) this.stats.sentRecords += batch.recordCount
+      isCounted = true
+      this.stats.sentBytes += bytes
+    }
+    const { timeout: timeoutMs, minBytesPerSecond } = this.#config
+    let answer: SinkAnswer | null = null
     try {
-      return await this.#exchange(pool, batch, headers.pairs, controller.signal, () => stopped)
+      const received = await this.#client.send(
+        {
+          head: requestHead(this.#url, batch, headers.pairs),
+          body: batch.body,
+          bodyBytes: batch.bodyBytes,
+          timeoutMs,
+          minBytesPerSecond,
+          maxAnswerBytes: MAX_ANSWER_BYTES,
+          signal: controller.signal,
+          onSent,
+        },
+        (one) => {
+          answer = this.#read(one, batch, !isCounted)
+          return isUnderstood(answer)
+        },
+      )
+      answer ??= this.#read(received, batch, !isCounted)
+      return isCounted ? { ...answer, transfer: received.transfer } : answer
     } finally {
-      clearTimeout(timer)
       signal.removeEventListener('abort', onAbort)
+      this.#requests.delete(controller)
     }
   }
 
-  /** One request and its whole answer. Never rejects. */
-  async #exchange(
-    pool: Pool,
-    batch: Batch,
-    configured: readonly HeaderPair[],
-    signal: AbortSignal,
-    stopped: () => Stopped | null,
-  ): Promise<SinkAnswer> {
-    const progress = { sentBytes: 0, bodyBytes: batch.bodyBytes }
-    let received: {
-      status: number
-      headers: HttpAnswer['headers']
-      chunks: Uint8Array[]
-      bytes: number
-    } | null = null
-    try {
-      const response = await pool.request({
-        method: 'POST',
-        path: this.#url.pathname + this.#url.search,
-        headers: requestHeaders(batch, configured),
-        // undici takes any iterable of bytes; its types name only the asynchronous ones among streams.
-        body: this.#countedBody(batch, progress) as unknown as Readable,
-        signal,
-        // The whole request has one deadline, of the caller.
-        headersTimeout: 0,
-        bodyTimeout: 0,
-      })
-      received = { status: response.statusCode, headers: response.headers, chunks: [], bytes: 0 }
-      for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-        received.bytes += chunk.length
-        // Leaving the loop ends the connection: an endless answer is not read to its end.
-        if (received.bytes > MAX_ANSWER_BYTES) break
-        received.chunks.push(chunk)
-      }
-      return this.#read(received, batch)
-    } catch (error) {
-      // Of an answer that does not ack the status alone decides, and its Retry-After counts; the cut body is no loss.
-      if (received !== null && !mayAck(received.status, this.#config)) return this.#read(received, batch)
-      return this.#failed(error, stopped(), progress)
-    }
-  }
-
-  #read(
-    received: {
-      readonly status: number
-      readonly headers: HttpAnswer['headers']
-      readonly chunks: Uint8Array[]
-      readonly bytes: number
-    },
-    batch: Batch,
-  ): SinkAnswer {
-    const bodyTooLong = received.bytes > MAX_ANSWER_BYTES
-    const body = Buffer.concat(received.chunks)
+  #read(received: ClientAnswer, batch: Batch, unsent: boolean): SinkAnswer {
+    const { head, body, tooLong, error, earlyAt } = received
+    // Of an answer that does not ack the status alone decides, and its Retry-After counts; the cut body is no loss.
+    if (head === null || (error !== null && mayAck(head.status, this.#config)))
+      return this.#failed(error ?? new Error('no answer'), batch, received, unsent)
     const answer = readAnswer(
-      { status: received.status, headers: received.headers, body, bodyTooLong },
+      {
+        status: head.status,
+        headers: head.headers,
+        body,
+        bodyTooLong: tooLong,
+        fault: head.fault,
+        earlyAt,
+      },
       this.#config,
       batch,
     )
@@ -225,27 +194,20 @@ class PooledHttpSink implements HttpSink {
     return answer
   }
 
-  #failed(
-    error: unknown,
-    stopped: Stopped | null,
-    progress: { readonly sentBytes: number; readonly bodyBytes: number },
-  ): SinkAnswer {
-    // Nobody can store what has no body: the connection never came about, or its TLS.
-    const unsent = progress.sentBytes === 0
-    if (stopped === 'aborted' || this.#closed)
+  #failed(error: Error, batch: Batch, received: ClientAnswer, unsent: boolean): SinkAnswer {
+    if (error instanceof LinkError && error.code === 'ABORTED')
       return this.#unanswered(`given up; ${this.#target} had not answered yet`, unsent)
-    if (stopped === 'timeout') {
-      this.stats.timeouts += 1
-      const sent = `${progress.sentBytes} of ${progress.bodyBytes} bytes sent`
-      return this.#unanswered(
-        `no complete answer from ${this.#target} within ${this.#config.timeout} ms (${sent})`,
-        unsent,
-      )
-    }
-    this.stats.networkErrors += 1
+    if (error instanceof DialError && error.cause instanceof LinkError && error.cause.code === 'ABORTED')
+      return this.#unanswered(`given up; there was no connection to ${this.#target} yet`, unsent)
+    const progress = { sentBytes: received.transfer.bytes, bodyBytes: batch.bodyBytes }
+    if (received.transfer.timedOut) this.stats.timeouts += 1
+    else this.stats.networkErrors += 1
+    // The system's authorities may have been renewed since they were read.
+    if (isUntrusted(error) && this.#tls.forgetSystem()) this.#retire()
     return this.#unanswered(describeNetworkError(error, this.#target, progress), unsent)
   }
 
+  /** @param unsent nobody can store it: not one byte of the request can have left */
   #unanswered(detail: string, unsent: boolean): SinkAnswer {
     return { status: null, sinkDateMs: null, kind: 'retry', retryAfterMs: null, detail, unsent }
   }
@@ -261,17 +223,6 @@ class PooledHttpSink implements HttpSink {
     }
   }
 
-  /** The batch's chunks, counted as they go. Sent with the fixed Content-Length of the head. */
-  *#countedBody(batch: Batch, progress: { sentBytes: number }): Generator<Uint8Array, void, undefined> {
-    this.stats.sentRecords += batch.recordCount
-    const chunks = batch.bodyBytes <= MAX_JOINED_BYTES ? [Buffer.concat(batch.body)] : batch.body
-    for (const chunk of chunks) {
-      progress.sentBytes += chunk.length
-      this.stats.sentBytes += chunk.length
-      yield chunk
-    }
-  }
-
   #account(answer: SinkAnswer, batch: Batch): void {
     const outcome = outcomeOf(answer, batch)
     this.stats.requests[outcome] += 1
@@ -282,16 +233,14 @@ class PooledHttpSink implements HttpSink {
     this.#emit({ type: 'sink.not-acked', sink: this.name, stream: batch.stream, what, status, detail })
   }
 
-  /** The client is loaded with the first batch: an eighth of all modules, for which no device waits at a start. */
-  async #openPool(material: TlsMaterial): Promise<Pool> {
-    const { buildConnector, Pool } = await import('undici')
-    const timeout = Math.min(CONNECT_TIMEOUT_MS, this.#config.timeout)
-    return new Pool(this.#url.origin, {
-      connections: this.#config.maxInFlight,
-      pipelining: 1,
-      allowH2: false,
-      keepAliveTimeout: IDLE_CONNECTION_MS,
-      connect: buildConnector({ ...material, timeout, allowH2: false }),
+  #openClient(context: SecureContext | null): HttpClient {
+    return new HttpClient({
+      hostname: hostOf(this.#url),
+      port: portOf(this.#url),
+      context,
+      maxConnections: this.#config.maxInFlight,
+      connectTimeoutMs: this.#config.connectTimeout,
+      lookup: this.#lookup,
     })
   }
 
@@ -300,17 +249,18 @@ class PooledHttpSink implements HttpSink {
     const tlsChanged = await this.#tls.refresh()
     if (this.#closed || !(secretsChanged || tlsChanged)) return
     this.stats.filesReloaded += 1
-    if (tlsChanged && this.#pool !== null) this.#retire(await this.#pool)
+    if (tlsChanged) this.#retire()
     for (const listener of this.#listeners) listener()
   }
 
   /** New requests open new connections; those in progress end where they are. */
-  #retire(pool: Pool): void {
-    this.#pool = null
-    this.#retired.add(pool)
-    void pool.close().then(
-      () => this.#retired.delete(pool),
-      () => this.#retired.delete(pool),
-    )
+  #retire(): void {
+    this.#client?.retire()
+    this.#client = null
   }
+}
+
+/** The sink did its part: another request may go over the same connection. */
+function isUnderstood(answer: SinkAnswer): boolean {
+  return answer.kind === 'verdicts' || answer.kind === 'too-large' || answer.kind === 'refused'
 }

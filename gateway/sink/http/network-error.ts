@@ -2,6 +2,7 @@
  * What went wrong between here and the sink, in words that a person can act on: which host and port, which code, what
  * to look at. All of it is a retry (contract: network error); nothing here decides. Pure.
  */
+import { DialError } from './client/link-error.ts'
 
 /** What to look at, by code. Node's, OpenSSL's and the HTTP parser's codes do not collide. */
 const HINTS: Readonly<Record<string, string>> = {
@@ -13,12 +14,15 @@ const HINTS: Readonly<Record<string, string>> = {
   ENETDOWN: 'the network interface is down',
   EADDRNOTAVAIL: 'no local address or port is free for the connection',
   ETIMEDOUT: 'the host does not answer; is the link up, does a firewall drop the packets?',
-  UND_ERR_CONNECT_TIMEOUT: 'the host does not answer; is the link up, does a firewall drop the packets?',
+  DNS_TIMEOUT: 'the DNS server does not answer; is the link up?',
+  CONNECT_TIMEOUT: 'the host does not answer; is the link up, does a firewall drop the packets?',
+  TLS_TIMEOUT: 'the host takes the connection and does not answer to TLS; is this port a TLS port?',
   ECONNRESET: 'the other side cut the connection',
   EPIPE: 'the other side closed the connection while the batch was sent',
-  UND_ERR_SOCKET: 'the other side closed the connection before it had answered',
-  UND_ERR_HEADERS_OVERFLOW: 'the headers of the answer are too long; is this the sink?',
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'the answer was cut short',
+  CLOSED: 'the other side closed the connection before it had answered',
+  HEAD_TOO_LONG: 'the headers of the answer are too long; is this the sink?',
+  CUT_SHORT: 'the answer was cut short',
+  NOT_HTTP: 'what answers there does not speak HTTP; check host and port in url',
   EPROTO: 'TLS could not be agreed on; is this port a TLS port?',
   ERR_SSL_WRONG_VERSION_NUMBER: 'the other side does not speak TLS; http:// instead of https://?',
   ERR_SSL_PACKET_LENGTH_TOO_LONG: 'the other side does not speak TLS; http:// instead of https://?',
@@ -37,7 +41,16 @@ const HINTS: Readonly<Record<string, string>> = {
 
 const TLS_ALERT =
   'the sink ended the TLS handshake; does it want another client certificate (tls.cert, tls.key)?'
-const NOT_HTTP = 'what answers there does not speak HTTP; check host and port in url'
+
+/** Certificates that nobody here vouches for, or not now: the system's authorities may have changed since. */
+const UNTRUSTED: ReadonlySet<string> = new Set([
+  'CERT_HAS_EXPIRED',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+])
 
 /** How far a request had come when it failed. */
 export interface Progress {
@@ -48,35 +61,39 @@ export interface Progress {
 /** One sentence: what failed with `target` (host and port), the code, the hint. Never a header, so never a secret. */
 export function describeNetworkError(error: unknown, target: string, progress: Progress): string {
   const root = rootOf(error)
-  const code = typeof root.code === 'string' ? root.code : root.name
-  const hint = hintFor(code, root.message)
-  const cut =
-    progress.sentBytes > 0 && (code === 'ECONNRESET' || code === 'EPIPE' || code === 'UND_ERR_SOCKET')
-  const how = cut ? `, after ${progress.sentBytes} of ${progress.bodyBytes} bytes` : ''
-  return `no answer from ${target}: ${hint} (${code}${how})`
+  const code = codeOf(root)
+  const far = `${progress.sentBytes} of ${progress.bodyBytes} bytes`
+  if (code === 'TIMEOUT' || code === 'TOO_SLOW')
+    return `no complete answer from ${target}: ${root.message} (${code}, ${far} taken)`
+  const cut = progress.sentBytes > 0 && (code === 'ECONNRESET' || code === 'EPIPE' || code === 'CLOSED')
+  const how = cut ? `, after ${far}` : ''
+  const tried =
+    error instanceof DialError && error.tried.length > 0 ? `, tried ${error.tried.join(', ')}` : ''
+  return `no answer from ${target}: ${hintFor(code, root)} (${code}${how}${tried})`
 }
 
-function hintFor(code: string, message: string): string {
+/** Was it the other side's certificate, in a way that other authorities could mend? */
+export function isUntrusted(error: unknown): boolean {
+  return UNTRUSTED.has(codeOf(rootOf(error)))
+}
+
+function hintFor(code: string, error: Error): string {
   const known = HINTS[code]
+  const words = error.message.replaceAll(/[\p{C}\s]+/gu, ' ').slice(0, 200)
+  // What exactly was cut or is no HTTP is in the message; of a certificate, which names it is for.
+  if (code === 'CUT_SHORT' || code === 'NOT_HTTP' || code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return `${known} (${words})`
   if (known !== undefined) return known
-  if (code.startsWith('HPE_')) return NOT_HTTP
   if (code.startsWith('ERR_SSL_') && /ALERT/.test(code)) return TLS_ALERT
-  return message.replaceAll(/[\p{C}\s]+/gu, ' ').slice(0, 200)
+  return words
 }
 
-/** The error below the wrappers: undici's `cause`, and the first of those that trying several addresses gave. */
+/** The error below the wrapper. */
 function rootOf(error: unknown): Error & { readonly code?: unknown } {
-  let current = error
-  for (let depth = 0; depth < 5; depth += 1) {
-    if (current instanceof AggregateError && current.errors.length > 0) current = current.errors[0]
-    else if (current instanceof Error && current.cause instanceof Error && !hasCode(current))
-      current = current.cause
-    else break
-  }
-  return current instanceof Error ? current : new Error(String(current))
+  const root = error instanceof DialError ? error.cause : error
+  return root instanceof Error ? root : new Error(String(root))
 }
 
-function hasCode(error: Error): boolean {
-  const code = (error as NodeJS.ErrnoException).code
-  return code !== undefined && code in HINTS
+function codeOf(error: Error & { readonly code?: unknown }): string {
+  return typeof error.code === 'string' ? error.code : error.name
 }

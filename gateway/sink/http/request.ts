@@ -47,6 +47,33 @@ export function idempotencyKey(batch: Batch): string {
   return `"${batch.gateway}:${batch.spoolId}:${batch.stream}:${batch.firstSeq}-${batch.lastSeq}:${crc}"`
 }
 
+/** Request line and headers as they go out, up to the empty line. */
+export function requestHead(
+  url: URL,
+  batch: Batch,
+  configured: ReadonlyArray<readonly [name: string, value: string]>,
+): string {
+  return headText(url, requestHeaders(batch, configured))
+}
+
+/** The same of any headers; a configured `host` replaces that of the URL. */
+export function headText(url: URL, headers: Readonly<Record<string, string>>): string {
+  const { host = url.host, ...others } = headers
+  const lines = [`POST ${url.pathname}${url.search} HTTP/1.1`, `host: ${host}`, 'connection: keep-alive']
+  for (const [name, value] of Object.entries(others)) lines.push(`${name}: ${value}`)
+  return `${lines.join('\r\n')}\r\n\r\n`
+}
+
+/** The URL's host without the brackets of an IPv6 address. */
+export function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[(.*)\]$/, '$1')
+}
+
+export function portOf(url: URL): number {
+  if (url.port !== '') return Number(url.port)
+  return url.protocol === 'https:' ? 443 : 80
+}
+
 /**
  * All headers of the request except `Host`. `configured`: name and value as the configuration has them, secrets
  * resolved; those that {@link isConfigurableHeader} forbids are left out.

@@ -3,13 +3,14 @@
  * and fits together is what new connections use: a certificate that is rotated before its key does not end delivery.
  * Not here: connections (http-sink.ts), the listeners' certificates (the broker's).
  */
-import { createSecureContext } from 'node:tls'
+import { createSecureContext, type SecureContext } from 'node:tls'
 import type { ClientTlsConfig } from '../../config/config.ts'
 import type { EmitSinkEvent } from '../events.ts'
+import { systemAuthorities } from './authorities.ts'
 import { ReloadingFile } from './reloading-file.ts'
 
-/** PEM texts for a connection; empty: the system's authorities, no client certificate. */
-export interface TlsMaterial {
+/** PEM texts of the files. */
+interface TlsMaterial {
   readonly ca?: string
   readonly cert?: string
   readonly key?: string
@@ -20,6 +21,8 @@ export class SinkTls {
   readonly #emit: EmitSinkEvent
   readonly #files: ReadonlyArray<{ readonly part: keyof TlsMaterial; readonly file: ReloadingFile }>
   #material: TlsMaterial | null = null
+  /** Of the material; made with the first connection, since the system's authorities take some 20 ms. */
+  #context: SecureContext | null = null
   #failure: string | null = null
 
   constructor(sink: string, config: ClientTlsConfig | null, emit: EmitSinkEvent) {
@@ -33,9 +36,17 @@ export class SinkTls {
   }
 
   /** For the next connection, or why there can be none. */
-  resolve(): { readonly material: TlsMaterial } | { readonly why: string } {
-    if (this.#material !== null) return { material: this.#material }
-    return { why: this.#failure ?? 'the certificates cannot be used' }
+  resolve(): { readonly context: SecureContext } | { readonly why: string } {
+    if (this.#material === null) return { why: this.#failure ?? 'the certificates cannot be used' }
+    this.#context ??= this.#create(this.#material)
+    return { context: this.#context }
+  }
+
+  /** The system's authorities are read anew with the next connection. false: they are not what counts here. */
+  forgetSystem(): boolean {
+    if (this.#context === null || this.#material?.ca !== undefined) return false
+    this.#context = null
+    return true
   }
 
   /** True: there are files to look at. */
@@ -75,10 +86,27 @@ export class SinkTls {
     }
     const isReload = this.#material !== null || this.#failure !== null
     this.#material = material
+    this.#context = null
     this.#failure = null
     if (!isReload) return
     const paths = this.#files.map(({ file }) => file.path).join(', ')
     this.#emit({ type: 'sink.file-changed', sink: this.#sink, what: 'tls', file: paths })
+  }
+
+  #create(material: TlsMaterial): SecureContext {
+    if (material.ca !== undefined) return createSecureContext(material)
+    const { ca, failures } = systemAuthorities()
+    for (const failure of failures) {
+      this.#emit({
+        type: 'sink.file-unusable',
+        sink: this.#sink,
+        what: 'tls.ca',
+        file: failure.split(', ')[1] ?? '',
+        kept: true,
+        detail: failure,
+      })
+    }
+    return createSecureContext(ca === undefined ? material : { ...material, ca })
   }
 
   #unusable(part: string, path: string, detail: string): void {

@@ -2,12 +2,13 @@
  * Given to the gateway by `node --import`: ends it with SIGKILL at a named point, or plants a defect, both told by the
  * environment. The product knows nothing of it: LevelDB's and Node's functions are wrapped, and a few prototypes.
  */
-import { channel } from 'node:diagnostics_channel'
 import { writeSync } from 'node:fs'
 import fsp from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { Level } from 'level'
 import { Broker } from '../../../gateway/broker/broker.ts'
+import { HttpClient } from '../../../gateway/sink/http/client/client.ts'
+import type { ClientAnswer } from '../../../gateway/sink/http/client/connection.ts'
 import { SeqLease } from '../../../gateway/spool/files/lease.ts'
 import { blockKey, parseCommitKey } from '../../../gateway/spool/store/keys.ts'
 import type { Doomed } from '../../../gateway/spool/stream/retention.ts'
@@ -135,8 +136,12 @@ around(SeqLease.prototype, 'write', async (call) => {
   reach('lease.after')
 })
 
-// Published by undici when the whole answer is there, before its promise settles.
-channel('undici:request:trailers').subscribe(() => reach('answer'))
+// The whole answer is there, and nobody knows of it yet.
+around(HttpClient.prototype, 'send', async (call) => {
+  const answer = (await call()) as ClientAnswer
+  if (answer.head !== null && answer.error === null) reach('answer')
+  return answer
+})
 
 around(Broker, 'start', async (call) => {
   const broker = await call()
