@@ -10,6 +10,7 @@ import { Broker } from './broker/broker.ts'
 import type { Config } from './config/config.ts'
 import { deadLetterAdmin } from './dead-letter-admin.ts'
 import { Drain } from './drain/drain.ts'
+import { fitToHost, MIN_MEMORY_BYTES, readHostLimits } from './host-limits.ts'
 import { Observer } from './observe/observer.ts'
 import { createHttpSink, type HttpSink } from './sink/http/http-sink.ts'
 import { REOPEN_INTERVAL_MS } from './spool/committer.ts'
@@ -39,9 +40,14 @@ export interface StartOptions {
 }
 
 /** Rejects with a typed error that says what to do; everything that was opened is closed again. */
-export async function startGateway(config: Config, options: StartOptions = {}): Promise<Gateway> {
+export async function startGateway(configured: Config, options: StartOptions = {}): Promise<Gateway> {
+  const host = readHostLimits()
+  const { config, caps, maxOpenBytes } = fitToHost(configured, host)
   const observer = await Observer.open({ log: config.log })
   const { emit } = observer
+  for (const cap of caps) emit({ type: 'broker.limit-capped', ...cap })
+  if (host.memoryBytes < MIN_MEMORY_BYTES)
+    emit({ type: 'broker.memory-small', bytes: host.memoryBytes, wanted: MIN_MEMORY_BYTES })
   const undo: Array<() => Promise<unknown>> = [() => observer.stop()]
   try {
     const spool = await openWhenPossible(emit, {
@@ -51,6 +57,7 @@ export async function startGateway(config: Config, options: StartOptions = {}): 
       streams: config.streams,
       sinks: config.sinks,
       config: config.spool,
+      maxOpenBytes,
       emit,
       newSpoolId: options.newSpoolId ?? false,
     })

@@ -14,6 +14,16 @@ export type DoorEvent =
     }
   /** The operating system reported an error of a listener that was up (for example: too many open files). */
   | { readonly type: 'broker.listener-error'; readonly listener: string; readonly message: string }
+  /** The host gives less than the configuration allows: descriptors, or memory. */
+  | {
+      readonly type: 'broker.limit-capped'
+      readonly key: string
+      readonly configured: number
+      readonly effective: number
+      readonly because: 'descriptors' | 'memory'
+    }
+  /** The gateway starts, but the kernel may end it under load. */
+  | { readonly type: 'broker.memory-small'; readonly bytes: number; readonly wanted: number }
   /** A connection was refused at accept, because `maxConnections` are open. */
   | {
       readonly type: 'broker.connection-refused'

@@ -7,6 +7,7 @@ import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Command } from 'commander'
 import type { Config } from '../config/config.ts'
+import { fitToHost, hostWarnings, readHostLimits } from '../host-limits.ts'
 import {
   ENVELOPE_BYTES,
   MESSAGE_BYTES,
@@ -36,7 +37,12 @@ async function check(flags: ConfigFlag, context: CliContext): Promise<void> {
   context.stdout.write(`${effectiveYaml(config)}\n${comment(capacityText(config))}\n`)
   const free = await freeBytes(config.gateway.dataDir)
   if (free !== null) context.stdout.write(`${comment(diskText(config, free))}\n`)
-  const warnings = [...unreadableFiles(config), ...(free === null ? [] : diskWarnings(config, free))]
+  const host = readHostLimits()
+  const warnings = [
+    ...unreadableFiles(config),
+    ...hostWarnings(fitToHost(config, host), host),
+    ...(free === null ? [] : diskWarnings(config, free)),
+  ]
   for (const warning of warnings) context.stderr.write(`warning: ${warning}\n`)
 }
 

@@ -32,6 +32,7 @@ export interface AppenderHost {
   accepting(): boolean
   /** Raw bytes that are not durable yet. */
   openBytes(): number
+  readonly maxOpenBytes: number
   /** Something that was read is not what was written (I7). */
   damaged(what: string): void
 }
@@ -51,7 +52,7 @@ export class SpoolAppender implements Appender {
     const { committer, leases } = this.#host
     // A message without records waits for nothing: the acks before it are in front of it in the broker's queue.
     if (lanes.length === 0) return Math.max(1, committer.durableTicket)
-    const closed = !this.#host.accepting() || this.#host.openBytes() >= MAX_OPEN_BYTES
+    const closed = !this.#host.accepting() || this.#host.openBytes() >= this.#host.maxOpenBytes
     if (message.qos > 0) {
       const bytes = message.end - message.start
       if (closed) return this.#mustWait()

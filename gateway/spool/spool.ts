@@ -41,7 +41,7 @@ import { openNotes } from './notes.ts'
 import { type OpenedFolder, openFolder } from './opened-folder.ts'
 import { Orphans } from './orphans.ts'
 import { pendingRecords, type RecordPage } from './pending-records.ts'
-import { SpoolAppender } from './spool-appender.ts'
+import { MAX_OPEN_BYTES, SpoolAppender } from './spool-appender.ts'
 import { SpoolSource } from './spool-source.ts'
 import { type BootClock, bootClock, MARK_INTERVAL_MS, SpoolTime } from './spool-time.ts'
 import { createSpoolStats, type SpoolStats } from './stats.ts'
@@ -76,6 +76,8 @@ export interface SpoolOptions {
   readonly sinks: Readonly<Record<string, HttpSinkConfig>>
   readonly config: SpoolConfig
   readonly emit: EmitSpoolEvent
+  /** Raw bytes that may wait for their commit. @default MAX_OPEN_BYTES */
+  readonly maxOpenBytes?: number
   /** New records start under a fresh spool id (a data folder restored from a backup). */
   readonly newSpoolId?: boolean
   readonly openStore?: OpenStore
@@ -247,6 +249,7 @@ export class Spool {
         recoveredJournals: folder.recovered?.journals ?? new Map(),
         accepting: () => !this.#stopping && !committer.failing && !disk.low,
         openBytes: () => source.openBytes + source.inFlightBytes,
+        maxOpenBytes: options.maxOpenBytes ?? MAX_OPEN_BYTES,
         damaged: (what) => folder.note(what, null),
       },
       [...source.streams.values()].filter((stream) => stream.config !== null),

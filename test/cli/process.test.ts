@@ -56,6 +56,15 @@ describe('sluice check', () => {
     })
   })
 
+  test('I6: says which limits this host cuts, for want of descriptors', async () => {
+    const command = `ulimit -n 1024 && exec ${process.execPath} ${builtProgram('gateway')} check`
+    const { exit, stderr } = await runToEnd('/bin/bash', ['-c', command], { cwd: folder })
+    expect(exit.code).toBe(0)
+    expect(stderr).toMatch(
+      /^warning: mqtt\.maxConnections: 7\d\d will be in effect and not 10000: .*LimitNOFILE/m,
+    )
+  })
+
   test('warns when the sum of maxBytes exceeds the free disk, and names files that cannot be read', async () => {
     const config = file(
       'sluice.yaml',

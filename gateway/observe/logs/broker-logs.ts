@@ -1,6 +1,6 @@
 /** What the broker's events say in the log. Those with `suppressed` are damped by the broker, per client or address. */
 import type { BrokerEvent } from '../../broker/events.ts'
-import type { EventLogs } from './event-log.ts'
+import { bytes, type EventLogs } from './event-log.ts'
 
 export const BROKER_LOGS: EventLogs<BrokerEvent> = {
   'broker.started': {
@@ -21,10 +21,20 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
     message: ({ listener, message }) => `listener ${listener}: ${message}`,
     dampBy: ({ listener, message }) => `${listener} ${message}`,
   },
+  'broker.limit-capped': {
+    level: 'warn',
+    message: ({ key, configured, effective, because }) =>
+      `mqtt.${key} is ${effective} and not ${configured}: this host does not give the ${because} for more (I6)`,
+  },
+  'broker.memory-small': {
+    level: 'warn',
+    message: ({ bytes: has, wanted }) =>
+      `${bytes(has)} of memory are less than ${bytes(wanted)}: the kernel may end the gateway under load (nothing acknowledged is lost)`,
+  },
   'broker.connection-refused': {
     level: 'warn',
     message: ({ openConnections }) =>
-      `connection refused: ${openConnections} are open, which is the limit (I6)`,
+      `connection refused: ${openConnections} are open, which is the limit in effect of mqtt.maxConnections (I6)`,
   },
   'broker.client-refused': {
     level: 'warn',

@@ -58,11 +58,11 @@ async function prettyStream(writer: LineWriter, colorize: boolean): Promise<LogD
 function withoutRepeats(line: string): string {
   const members = JSON.parse(line) as Record<string, unknown>
   const sentence = typeof members['msg'] === 'string' ? members['msg'] : ''
-  const said = (value: unknown): boolean =>
+  const isSaid = (value: unknown): boolean =>
     value === null ||
     (typeof value !== 'object' && sentence.includes(`${value as string | number | boolean}`))
   const kept = Object.entries(members).filter(
-    ([name, value]) => ['level', 'time', 'msg'].includes(name) || !said(value),
+    ([name, value]) => ['level', 'time', 'msg'].includes(name) || !isSaid(value),
   )
   return JSON.stringify(Object.fromEntries(kept))
 }
