@@ -1,7 +1,6 @@
-#!/usr/bin/env -S UV_THREADPOOL_SIZE=8 node
 /**
- * The `sluice` command. Its first line gives libuv's pool eight threads (fsync, deflate, compaction and password hashing
- * share it): Node's ES module loader uses the pool before the first statement here runs, so it cannot be set later.
+ * The `sluice` command behind its first statement (sluice.cts). Started by itself it has as many threads in libuv's pool
+ * as its environment says, and `start` says so if they are too few.
  */
 import { processContext } from './cli/context.ts'
 import { runCli } from './cli/program.ts'

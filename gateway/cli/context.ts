@@ -91,7 +91,9 @@ export function processContext(): CliContext {
 
 /** A link in a bin folder is on the PATH; the built file is not. */
 function calledAs(script: string): string {
-  if (!script.endsWith('.js')) return 'sluice'
-  const path = relative(process.cwd(), script)
-  return `node ${path.startsWith('..') ? script : path}`
+  if (!/\.c?js$/.test(script)) return 'sluice'
+  // The module that sets the pool's threads, whichever was started.
+  const command = script.replace(/\bmain\.js$/, 'sluice.cjs')
+  const path = relative(process.cwd(), command)
+  return `node ${path.startsWith('..') ? command : path}`
 }

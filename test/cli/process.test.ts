@@ -7,7 +7,14 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { parsePasswordFile, verifyPassword } from '../../gateway/broker/auth/password-file.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
-import { builtProgram, reapProcesses, runProgram, runToEnd, startProcess } from '../support/process.ts'
+import {
+  builtFile,
+  builtProgram,
+  reapProcesses,
+  runProgram,
+  runToEnd,
+  startProcess,
+} from '../support/process.ts'
 import { testWithTool } from '../support/tool-tests.ts'
 
 let folder: string
@@ -223,13 +230,17 @@ describe('threads of the pool', () => {
    * Blocks four threads with FIFOs that nobody opens for writing, then asks for a stat: answered only by a fifth.
    * `set`: how the script tries to have more.
    */
-  async function fifthThread(set: string, env: Record<string, string> = {}): Promise<string> {
+  async function fifthThread(
+    set: string,
+    env: Record<string, string> = {},
+    name = 'probe.mjs',
+  ): Promise<string> {
     const fifos = Array.from({ length: 4 }, (_, n) => join(folder, `fifo-${n}`))
     for (const path of fifos) execFileSync('mkfifo', [path])
     const script = file(
-      'probe.mjs',
+      name,
       `${set}
-       const { open, stat } = await import('node:fs')
+       const { open, stat } = process.getBuiltinModule('node:fs')
        for (const path of ${JSON.stringify(fifos)}) open(path, 'r', () => {})
        const stuck = setTimeout(() => console.log('verdict: stuck'), 1_000)
        stat('/', () => { clearTimeout(stuck); console.log('verdict: answered') })`,
@@ -249,14 +260,20 @@ describe('threads of the pool', () => {
     expect(await fifthThread('', { UV_THREADPOOL_SIZE: '8' })).toBe('verdict: answered')
   })
 
-  test("the command's first line does so, and start warns where it was passed over", async () => {
+  test('a CommonJS module is in time, and what it imports afterwards', async () => {
+    const set = `process.env['UV_THREADPOOL_SIZE'] = '8'`
+    const inner = file('inner.mjs', '')
+    const imported = `${set}; void import(${JSON.stringify(inner)})`
+    expect(await fifthThread(imported, {}, 'probe.cjs')).toBe('verdict: answered')
+  })
+
+  test('the command is one, with a first line that BusyBox understands; start warns where it was passed over', async () => {
     const program = builtProgram('gateway')
-    const [shebang = ''] = readFileSync(program, 'utf8').split('\n', 1)
-    // The kernel gives everything behind the interpreter as one argument.
-    const [, interpreter = '', argument = ''] = /^#!(\S+) (.*)$/.exec(shebang) ?? []
+    const command = builtFile('gateway/sluice.cjs')
+    expect(readFileSync(command, 'utf8').split('\n', 1)).toEqual(['#!/usr/bin/env node'])
     const env = { SLUICE__GATEWAY__DATA_DIR: '/dev/null/no', UV_THREADPOOL_SIZE: '' }
     const args = ['start', '--no-hint']
-    const asCommand = await runToEnd(interpreter, [argument, program, ...args], { env })
+    const asCommand = await runToEnd(command, args, { env })
     const asScript = await runToEnd(process.execPath, [program, ...args], {
       env: { ...env, UV_THREADPOOL_SIZE: '4' },
     })

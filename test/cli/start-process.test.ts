@@ -38,7 +38,7 @@ const ENV = {
 async function start(): Promise<{ readonly gateway: RunningProcess; readonly adminUrl: string }> {
   const gateway = startProgram('gateway', ['start'], { cwd: folder, env: ENV })
   await gateway.waitForLine('Ctrl-C stops it.', 20_000)
-  const adminUrl = /(http:\/\/127\.0\.0\.1:\d+)\/api\/status/.exec(gateway.stderr)?.[1] ?? ''
+  const adminUrl = /(http:\/\/127\.0\.0\.1:\d+)\/metrics/.exec(gateway.stderr)?.[1] ?? ''
   return { gateway, adminUrl }
 }
 
@@ -66,7 +66,7 @@ test('the hint works as printed: the reading is in the spool, status shows it ru
   expect(running.streams[0]?.counters).toMatchObject({ received: 1, pending: 1 })
   expect(running.accepting).toBe(true)
   const advice = gateway.lines.map(({ text }) => text.trim()).find((text) => text.endsWith(' status'))
-  expect(advice).toBe(`node ${builtProgram('gateway')} status`)
+  expect(advice).toBe(`node ${builtProgram('gateway').replace('main.js', 'sluice.cjs')} status`)
   gateway.kill('SIGTERM')
   expect(await gateway.waitForExit(25_000)).toEqual({ code: 0, signal: null })
   expect(gateway.stderr).toContain('sluice: stopping; a second signal stops at once')

@@ -206,10 +206,15 @@ describe('Dockerfile', () => {
       const folder = name === 'sim' ? 'device-sim' : 'gateway'
       expect(stage?.lines).toContain(`ENTRYPOINT ["node", "/app/dist/${folder}/main.js"]`)
       const runtime = stages.find((one) => one.name === 'runtime')?.lines ?? []
-      expect(runtime).toContain('ENV NODE_ENV=production UV_THREADPOOL_SIZE=8')
+      expect(runtime).toContain('ENV NODE_ENV=production UV_THREADPOOL_SIZE=8 MALLOC_ARENA_MAX=2')
       expect(runtime).toContain('COPY --from=dependencies /build/node_modules /app/node_modules')
     },
   )
+
+  test('sluice is on the PATH of the image', () => {
+    const lines = stages.find(({ name }) => name === 'gateway')?.lines
+    expect(lines).toContain('RUN ln -s /app/dist/gateway/sluice.cjs /usr/local/bin/sluice')
+  })
 
   test('the healthcheck of the image is that of docker-compose.yml', () => {
     const line = stages

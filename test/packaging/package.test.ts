@@ -1,0 +1,76 @@
+/** The npm package: what is in it, made from a checkout that was never built, and that it runs where it is unpacked. */
+import { execFileSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { runToEnd } from '../support/process.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+interface Packed {
+  readonly filename: string
+  readonly files: ReadonlyArray<{ readonly path: string; readonly mode: number }>
+}
+
+let folder: string
+let packed: Packed
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sluice-package-'))
+  const checkout = join(folder, 'checkout')
+  mkdirSync(checkout)
+  const names = ['package.json', 'package-lock.json', '.npmrc', 'tsconfig.json', 'README.md', 'LICENSE']
+  for (const name of [...names, 'gateway', 'device-sim', 'dashboards', 'test'])
+    if (existsSync(join(root, name))) cpSync(join(root, name), join(checkout, name), { recursive: true })
+  symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
+  const output = execFileSync('npm', ['pack', '--json', '--offline', '--pack-destination', folder], {
+    cwd: checkout,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  packed = (JSON.parse(output) as Packed[])[0] as Packed
+})
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true })
+})
+
+test('holds the built programs, what a box needs, and nothing of the tests', () => {
+  const paths = packed.files.map(({ path }) => path)
+  for (const wanted of [
+    'package.json',
+    'README.md',
+    'dist/gateway/sluice.cjs',
+    'dist/gateway/main.js',
+    'dist/device-sim/main.js',
+    'gateway/packaging/sluice.service',
+    'gateway/packaging/sluice.yaml',
+  ])
+    expect(paths).toContain(wanted)
+  const stray = paths.filter((path) => /^(dist\/)?test\/|\.(pem|key|crt|ts)$|^node_modules/.test(path))
+  expect(stray).toEqual([])
+})
+
+test('runs from an empty prefix, by the links that npm makes', async () => {
+  const prefix = join(folder, 'prefix')
+  const home = join(prefix, 'lib/node_modules/sluice')
+  mkdirSync(home, { recursive: true })
+  mkdirSync(join(prefix, 'bin'))
+  execFileSync('tar', ['-xzf', join(folder, packed.filename), '-C', home, '--strip-components=1'])
+  // The dependencies as they are here: a registry is not asked.
+  symlinkSync(join(root, 'node_modules'), join(home, 'node_modules'))
+  const { bin, version } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8')) as {
+    bin: Record<string, string>
+    version: string
+  }
+  for (const [name, path] of Object.entries(bin)) {
+    execFileSync('chmod', ['+x', join(home, path)])
+    symlinkSync(join(home, path), join(prefix, 'bin', name))
+  }
+  const { stdout, exit } = await runToEnd(join(prefix, 'bin/sluice'), ['--version'])
+  expect({ stdout, code: exit.code }).toEqual({ stdout: `${version}\n`, code: 0 })
+  const help = await runToEnd(join(prefix, 'bin/sluice-sim'), ['--help'])
+  expect(help.exit.code).toBe(0)
+})
