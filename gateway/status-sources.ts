@@ -226,6 +226,7 @@ function spoolSnapshot({ spool, folderBytes }: RunningStages): ReturnType<Status
     commitRunningSeconds: committer.runningMs === null ? null : committer.runningMs / 1000,
     verified: spool.verifier.result,
     damage: spool.damage,
+    noticesRestore: spool.noticesRestore,
     commitSeconds: stats.commitSeconds,
   }
 }

@@ -12,7 +12,7 @@ export function spoolCommand(context: CliContext, done: Done): Command {
   spool.addCommand(
     withOperator(new Command('new-id'))
       .description(
-        'number new records under a fresh spool id: after a restore from a backup, or a cloned box',
+        'number new records under a fresh spool id: behind a rollback that only the sink could notice',
       )
       .action(async (flags: OperatorFlags) => {
         const id = await withGateway(flags, context, ({ operator }) => operator.newSpoolId())

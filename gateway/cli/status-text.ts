@@ -92,6 +92,12 @@ function attentionText(status: Status): string | null {
   const lines = [
     ...troubleOfTopics(status),
     ...status.spool.damage.map((text) => `damage: ${plainLine(text)}`),
+    ...(status.spool.noticesRestore
+      ? []
+      : [
+          'this file system does not tell files apart: a data folder that was restored or copied is not noticed here; ' +
+            'run `sluice spool new-id` behind one',
+        ]),
     ...status.sinks.flatMap((sink) => troubleOfSink(sink)),
     ...status.streams.flatMap((stream) => troubleOfStream(stream)),
   ]

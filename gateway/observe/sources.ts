@@ -248,6 +248,8 @@ export interface SpoolSnapshot {
   readonly verified: boolean | null
   /** What was damaged and where the damaged files were kept, one sentence each (I7). */
   readonly damage: readonly string[]
+  /** A data folder that was restored or copied is noticed at its start: the file system tells its files apart. */
+  readonly noticesRestore: boolean
   /** From handing a batch to the store to its fsync. */
   readonly commitSeconds: HistogramSnapshot
 }

@@ -62,6 +62,8 @@ export interface SpoolStatus {
   readonly verified: boolean | null
   /** What was damaged and where it was kept, one sentence each (I7). */
   readonly damage: readonly string[]
+  /** A data folder that was restored or copied is noticed at its start (I4). */
+  readonly noticesRestore: boolean
   /** Bytes written to disk per day at the pace so far; null: not known. */
   readonly writtenBytesPerDay: number | null
 }
@@ -172,6 +174,7 @@ function spoolStatus(spool: SpoolSnapshot, writtenBytesPerDay: number | null): S
     lastCommitAt: at(spool.lastCommitAtMs),
     verified: spool.verified,
     damage: spool.damage,
+    noticesRestore: spool.noticesRestore,
     writtenBytesPerDay,
   }
 }

@@ -34,6 +34,7 @@ export function chooseIdentity(options: SpoolOptions, folder: OpenedFolder): Ide
   const because = [
     !recovered?.spoolId && 'there is none yet',
     options.newSpoolId && 'it was asked for',
+    recovered && movedText(folder.place.moved),
     stored !== null && stored !== gateway && `gateway.id changed from ${stored} to ${gateway}`,
     recovered && leaseState !== 'ok' && `the seq lease is ${leaseState}`,
     recovered &&
@@ -45,6 +46,11 @@ export function chooseIdentity(options: SpoolOptions, folder: OpenedFolder): Ide
   const spoolId = mintSpoolId()
   if (recovered) options.emit({ type: 'spool.identity-changed', spoolId, why: because.join('; ') })
   return { spoolId, gateway }
+}
+
+/** Older records drain first, under the id that they were written with. */
+function movedText(why: string | null): string | null {
+  return why && `the data folder was copied, moved or restored from a backup (${why})`
 }
 
 /**

@@ -4,9 +4,10 @@
  *
  *   <dataDir>/spool/      LevelDB          <dataDir>/seq-lease   see files/lease.ts
  *   <dataDir>/aside/      kept files       <dataDir>/ballast     see files/ballast.ts
+ *   <dataDir>/place       see files/place.ts
  */
-import { readdir, rename, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { rename } from 'node:fs/promises'
+import { join } from 'node:path'
 import { syncFolder } from '../shared/files.ts'
 import { decodeBlockHeader, readBlock } from './codec/block.ts'
 import { lineAt, seqOfLine } from './codec/record.ts'
@@ -21,22 +22,30 @@ import {
   clearClean,
   clearWay,
   dropAside,
-  dropSalvage,
   keepAside,
   keepNow,
   markClean,
   type OpeningPlan,
   prepareOpening,
-  salvageDatabase,
   wasClean,
 } from './files/opening.ts'
 import { OWNER_FILE, type Ownership, type TakeOwnership, takeOwnership } from './files/owner.ts'
+import {
+  judgePlace,
+  lookAround,
+  PLACE_FILE,
+  type PlaceVerdict,
+  readPlace,
+  writePlace,
+} from './files/place.ts'
 import { type BlockName, RawScan } from './files/raw-scan.ts'
 import { makeRepairable } from './files/repairable.ts'
+import { checkFormat, SPOOL_FORMAT } from './format.ts'
+import { replaceIfOlder } from './older-store.ts'
 import { PatientReads } from './store/patient-reads.ts'
 import { type Op, type OpenStore, repairStore, type Store } from './store/store.ts'
 import { rebuildState } from './stream/rebuild.ts'
-import { lastCommitNumber, MAX_COMMIT, type RecoveredState, recoverState } from './stream/recovery.ts'
+import { MAX_COMMIT, type RecoveredState, recoverState } from './stream/recovery.ts'
 
 /** Four write buffers and some tables: what LevelDB needs to open, settle and compact on a full disk. */
 export const BALLAST_BYTES = 32 * 1024 * 1024
@@ -58,6 +67,9 @@ export class OpenedFolder {
   readonly lease: SeqLease
   readonly leaseState: 'ok' | 'missing' | 'damaged'
   readonly leaseEnds: ReadonlyMap<string, number>
+  readonly place: PlaceVerdict
+  /** The file `place` is there, or was once. */
+  placed: boolean
   readonly damage: string[]
   readonly reads: PatientReads
   disk: DiskGuard | null = null
@@ -68,6 +80,8 @@ export class OpenedFolder {
   #plan: OpeningPlan | null
   /** Raw files that were looked through, the oldest first. */
   #scans: Array<Promise<RawScan>> = []
+  /** `place` is being written; null: records may still be numbered under an id of another place. */
+  #settling: Promise<void> | null = null
   #keptAtMs = Number.NEGATIVE_INFINITY
   #lookedAtMs = Number.NEGATIVE_INFINITY
 
@@ -78,6 +92,7 @@ export class OpenedFolder {
     recovered: RecoveredState | null
     garbage: readonly Op[]
     lease: Awaited<ReturnType<typeof SeqLease.open>>
+    place: PlaceVerdict
     damage: string[]
     store: Store
     openStore: OpenStore
@@ -95,6 +110,8 @@ export class OpenedFolder {
     this.lease = fields.lease.lease
     this.leaseState = fields.lease.state
     this.leaseEnds = fields.lease.ends
+    this.place = fields.place
+    this.placed = fields.recovered?.placed ?? false
     this.damage = fields.damage
     this.reads = new PatientReads(this.dbDir)
     this.store = fields.store
@@ -227,9 +244,25 @@ export class OpenedFolder {
     return store
   }
 
+  /** New records are numbered under an id that belongs here, durably: from now on the folder is where it is. */
+  settleIn(): Promise<void> {
+    // Without it the next start takes a fresh id once more, or does not notice a restore: no reason to end.
+    const write = async (): Promise<void> => {
+      await writePlace(this.dataDir, SPOOL_FORMAT, this.place).then(
+        () => {
+          this.placed = true
+        },
+        () => undefined,
+      )
+    }
+    this.#settling = (this.#settling ?? Promise.resolve()).then(write)
+    return this.#settling
+  }
+
   /** `verified`: the background check came to its end. If not, the links stay, and the next opening checks again. */
   async close(store: Store, verified: boolean): Promise<void> {
     await store.close()
+    if (this.#settling) await this.settleIn()
     if (verified) await markClean(this.dataDir)
     await this.#release()
   }
@@ -306,6 +339,10 @@ async function openOwned(
   release: () => Promise<void>,
 ): Promise<OpenedFolder> {
   const dbDir = join(dataDir, 'spool')
+  // Before anything is touched: a newer version would be taken for damage.
+  const place = await readPlace(dataDir)
+  if (place !== null && place !== 'damaged') checkFormat(dataDir, place.format)
+  const around = await lookAround(dataDir)
   const clean = await wasClean(dataDir)
   await clearClean(dataDir)
   const aside = join(dataDir, 'aside')
@@ -347,6 +384,7 @@ async function openOwned(
       dataDir,
       emit,
       clean: wasClosed,
+      place: judgePlace(place, around, read.recovered?.placed ?? false),
       damage,
       store,
       openStore,
@@ -363,7 +401,15 @@ async function openOwned(
 
 /** Of the data folder, beside what has a rule of its own. */
 const OWN_NAMES = {
-  files: ['seq-lease', 'seq-lease.new', 'ballast', 'ballast.new', OWNER_FILE],
+  files: [
+    'seq-lease',
+    'seq-lease.new',
+    'ballast',
+    'ballast.new',
+    PLACE_FILE,
+    `${PLACE_FILE}.new`,
+    OWNER_FILE,
+  ],
   folders: ['spool', 'aside'],
 }
 
@@ -394,6 +440,7 @@ async function readStore(
   damage: string[],
 ): Promise<Omit<ReadFolder, 'lease'>> {
   const state = await recoverState(store)
+  if (state !== null && state !== 'broken') checkFormat(dataDir, state.format)
   const hadFiles = plan.mode !== 'create' || plan.earlier.length > 0
   const isWhole = state === null ? !hadFiles : state !== 'broken' && !(await endsEarly(plan, state))
   if (isWhole && state !== 'broken') return { recovered: state, garbage: [], raw: null }
@@ -440,61 +487,6 @@ async function openLease(path: string, ballast: Ballast, damage: string[]): Prom
       await rename(path, `${path}.stray-${Date.now()}`)
     }
     return await SeqLease.open(path)
-  }
-}
-
-/**
- * An old MANIFEST that came back opens without a fault, as the store was then. Its sign is a newer commit in the files
- * that it does not name: then the store is made anew from all that was put aside.
- */
-async function replaceIfOlder(
-  plan: OpeningPlan,
-  store: Store,
-  openStore: OpenStore,
-  damage: string[],
-): Promise<Store> {
-  const { aside, unnamed, dbDir } = plan
-  if (aside === null || !unnamed.some((name) => /\.(ldb|sst|log)$/.test(name))) return store
-  const rest = await openSalvagedFiles(aside, unnamed, openStore)
-  if (!rest) return store
-  const [here, there] = [await lastCommitNumber(store), await lastCommitNumber(rest.store)]
-  await rest.store.close()
-  await dropSalvage(rest.folder)
-  if (there <= here) return store
-  const whole = await openSalvagedFiles(aside, null, openStore)
-  if (!whole) return store
-  // One commit more is no damage: a process that was killed had written it without an fsync, the next one read it and
-  // died in a power cut before its own files had names.
-  if (there > here + 1) {
-    damage.push(
-      `the store was older (commit ${here}) than its files (commit ${there}): it was made anew from them`,
-    )
-  }
-  await whole.store.close()
-  await store.close()
-  await rm(dbDir, { recursive: true })
-  await rename(whole.folder, dbDir)
-  await syncFolder(dirname(dbDir))
-  return await openStore(dbDir, { create: false })
-}
-
-/** A repaired copy of what was put aside, or of some of its files; null: it cannot be repaired. */
-async function openSalvagedFiles(
-  aside: string,
-  only: readonly string[] | null,
-  openStore: OpenStore,
-): Promise<{ readonly store: Store; readonly folder: string } | null> {
-  const folder = await salvageDatabase(aside)
-  try {
-    if (only) {
-      for (const name of await readdir(folder)) if (!only.includes(name)) await rm(join(folder, name))
-    }
-    // It is made repairable already.
-    await repairStore(folder)
-    return { store: await openStore(folder, { create: false }), folder }
-  } catch {
-    await dropSalvage(folder)
-    return null
   }
 }
 

@@ -6,6 +6,7 @@ import type { Journal } from '../broker/appender.ts'
 import { encodeBlock } from './codec/block.ts'
 import type { ClosedCommit, CommitSource, Committer } from './committer.ts'
 import { type BlockName, keyOf } from './files/raw-scan.ts'
+import { SPOOL_FORMAT } from './format.ts'
 import type { LeaseKeeper } from './lease-keeper.ts'
 import type { OpenedFolder } from './opened-folder.ts'
 import { MAX_WAITING_BYTES } from './pace.ts'
@@ -256,6 +257,8 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
       checkpoint,
       firstState,
       ...this.identity,
+      format: SPOOL_FORMAT,
+      placed: this.#folder.placed,
       spoolTime: this.#time.mark(),
     }
     const metas = new Map<ClosedStream, BlockMeta[]>()

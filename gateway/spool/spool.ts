@@ -24,8 +24,10 @@
  *
  * A rejected write ends the handle: close, reopen, and what was not stored is appended again under new seqs.
  *
- * Not promised: order between devices, survival of disks that lie about fsync, a folder restored from a backup without
- * a new spool id.
+ * A folder that is not where it was written (files/place.ts) goes on under a fresh spool id by itself.
+ *
+ * Not promised: order between devices, survival of disks that lie about fsync, a rollback below the file system without a
+ * new spool id.
  */
 import type { HttpSinkConfig, SpoolConfig, StreamConfig } from '../config/config.ts'
 import type { NoteStore } from '../drain/queue.ts'
@@ -194,7 +196,10 @@ export class Spool {
     }
     if (!folder.clean) await spool.deadLetters.reconcile()
     source.checkpointNext()
+    // The first time before the commit, so that it says that there is one.
+    if (!folder.placed && folder.place.moved === null) await folder.settleIn()
     await committer.durable()
+    void folder.settleIn()
     const pendingRecords = [...streams.values()].reduce((n, s) => n + s.pendingRecords, 0)
     options.emit({
       type: 'spool.opened',
@@ -286,6 +291,11 @@ export class Spool {
 
   get streams(): ReadonlyMap<string, SpoolStream> {
     return this.#source.streams
+  }
+
+  /** A data folder that was restored or copied is noticed at its start here. */
+  get noticesRestore(): boolean {
+    return this.#folder.place.isTelling
   }
 
   /** Sentences about what was damaged, and where its files are kept. */

@@ -365,6 +365,7 @@ const STATUS: Status = {
     commitFailures: 0,
     lastCommitAt: null,
     verified: false,
+    noticesRestore: true,
     damage: ['000012.ldb was cut short; kept in /data/damaged'],
     writtenBytesPerDay: null,
   },

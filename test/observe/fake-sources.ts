@@ -123,6 +123,7 @@ export function spool(more: Partial<SpoolSnapshot> = {}): SpoolSnapshot {
     commitRunningSeconds: null,
     verified: true,
     damage: [],
+    noticesRestore: true,
     commitSeconds: histogram([30, 9, 1], 0.2),
     ...more,
   }

@@ -8,6 +8,7 @@ import { BlockDamagedError, type BlockHeader, decodeBlockHeader, readBlock } fro
 import { idOfLine, lineAt } from '../codec/record.ts'
 import { isDamage } from '../files/disk-errors.ts'
 import { type BlockName, keyOf, type RawScan } from '../files/raw-scan.ts'
+import { FIRST_FORMAT } from '../format.ts'
 import { blockKey, MAX_BLOCK_INDEX, NAMESPACE, parseCommitKey, prefixRange } from '../store/keys.ts'
 import type { Op, Store } from '../store/store.ts'
 import { BlockIndex, type BlockMeta } from './block-index.ts'
@@ -74,6 +75,8 @@ export async function rebuildState(store: Store, raw: RawScan): Promise<Rebuilt>
       spoolId:
         newest && [...streams.values()].every((s) => isNamed(s, newest.spoolId)) ? newest.spoolId : null,
       spoolTime: newest?.spoolTime ?? null,
+      format: newest?.format ?? FIRST_FORMAT,
+      placed: newest?.placed ?? false,
       streams,
       journals: checkpointAt < 0 ? new Map() : joinJournals(states.slice(checkpointAt)),
     },

@@ -4,6 +4,7 @@
  */
 import type { RecoveredJournal } from '../../broker/appender.ts'
 import { isDamage } from '../files/disk-errors.ts'
+import { FIRST_FORMAT } from '../format.ts'
 import type { SpoolTimeMark } from '../spool-time.ts'
 import { NAMESPACE, parseCommitKey, prefixRange, stateKey } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
@@ -30,6 +31,10 @@ export interface RecoveredState {
   readonly spoolId: string | null
   /** null: the newest state record has none. */
   readonly spoolTime: SpoolTimeMark | null
+  /** See format.ts. */
+  readonly format: number
+  /** The folder has a file `place`, or it has lost it. */
+  readonly placed: boolean
   readonly streams: ReadonlyMap<string, RecoveredStream>
   readonly journals: ReadonlyMap<string, RecoveredJournal>
 }
@@ -125,6 +130,8 @@ export async function recoverState(store: Store): Promise<RecoveredState | null 
     gateway: newest.gateway,
     spoolId: newest.spoolId,
     spoolTime: newest.spoolTime ?? null,
+    format: newest.format ?? FIRST_FORMAT,
+    placed: newest.placed ?? false,
     streams: new Map([...streams].map(([name, builder]) => [name, builder.build()])),
     journals: joinJournals(chain),
   }

@@ -34,6 +34,10 @@ export interface StateRecord {
   readonly spoolId: string
   /** As of this commit; absent: written before there was one. */
   readonly spoolTime?: SpoolTimeMark
+  /** See format.ts; absent: version 0.1.0. */
+  readonly format?: number
+  /** The file `place` was written; absent: not known. */
+  readonly placed?: boolean
   readonly streams: readonly StreamEntry[]
 }
 

@@ -1,0 +1,31 @@
+/**
+ * The format of the spool folder, as a number that only rises. It stands in the file `place` and in every state record; what
+ * has none was written by version 0.1.0.
+ *
+ *   1: version 0.1.0   2: version 0.2.0 (the file `place`; records of `payload: text`)
+ *
+ * A newer format than this one is refused, because it would be taken for damage. A downgrade from 2 to 0.1.0 works: that
+ * version passes over what it does not know, and notices no restored folder.
+ */
+export const SPOOL_FORMAT = 2
+/** What says no number. */
+export const FIRST_FORMAT = 1
+
+export class NewerFormatError extends Error {
+  readonly code = 'SLUICE_SPOOL_NEWER'
+  readonly retryable = false
+
+  constructor(dataDir: string, format: number) {
+    super(
+      `the spool in ${dataDir} has format ${format}, this version of Sluice knows formats up to ${SPOOL_FORMAT}: start the ` +
+        'version that wrote it, or a newer one. To go back all the same, let that version deliver what waits, and give this ' +
+        'one a gateway.dataDir of its own',
+    )
+    this.name = 'NewerFormatError'
+  }
+}
+
+/** @throws NewerFormatError */
+export function checkFormat(dataDir: string, format: number): void {
+  if (format > SPOOL_FORMAT) throw new NewerFormatError(dataDir, format)
+}
