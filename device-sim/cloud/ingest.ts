@@ -56,6 +56,11 @@ export async function ingest(
       say(response, { status: 401, body: 'the bearer token is missing or wrong' }, counts)
       return
     }
+    if (request.headers['sluice-probe'] !== undefined) {
+      request.resume()
+      say(response, { status: 204 }, counts)
+      return
+    }
     if ('status' in head) {
       request.resume()
       violate(counts, head.detail)

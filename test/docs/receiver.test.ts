@@ -76,6 +76,9 @@ testWithTool(
       expect(await send(port, [1, 2, 3])).toBe(3)
       expect(await send(port, [1, 2, 3])).toBe(3)
       expect(await send(port, [3, 4, 7], { gap: '5-6;reason=expired' })).toBe(7)
+      // A probe is answered and stores nothing: `lines` below are all there is.
+      const probe = { method: 'POST', headers: { 'sluice-probe': '1' } }
+      expect((await fetch(`http://127.0.0.1:${port}/`, probe)).status).toBe(204)
       child.kill('SIGKILL')
       child = start()
       port = await portOf(child)

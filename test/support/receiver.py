@@ -135,6 +135,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         server, options = self.server, self.server.options
+        if "Sluice-Probe" in self.headers:
+            self.answer(204, b"")
+            return
         body = self.rfile.read(int(self.headers["Content-Length"]))
         with server.lock:
             server.stats["requests"] += 1

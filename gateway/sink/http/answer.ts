@@ -115,14 +115,19 @@ function holdScope(status: number): 'sink' | 'stream' {
 }
 
 function holdDetail(answer: HttpAnswer): string {
-  const { status } = answer
-  if (status >= 300 && status <= 399) {
-    const target = header(answer, 'location')
-    const to = target === null ? '' : ` to ${printable(target, MAX_EXCERPT_CHARS)}`
-    return `answered ${status}, a redirect${to}: redirects are not followed; put the sink's own address into url`
-  }
-  const hint = HOLD_HINTS[status]
-  return `answered ${status}${hint === undefined ? '' : `: ${hint}`}${excerpt(answer)}`
+  const { status, headers } = answer
+  const hint = statusHint(status, headers)
+  if (status >= 300 && status <= 399) return `answered ${status}, ${hint}`
+  return `answered ${status}${hint === '' ? '' : `: ${hint}`}${excerpt(answer)}`
+}
+
+/** What a status that holds the sink says, and what to do; empty: nothing is known of it. */
+export function statusHint(status: number, headers: HttpAnswer['headers']): string {
+  if (status < 300 || status > 399) return HOLD_HINTS[status] ?? ''
+  const location = headers['location']
+  const target = typeof location === 'string' ? location : (location?.[0] ?? null)
+  const to = target === null ? '' : ` to ${printable(target, MAX_EXCERPT_CHARS)}`
+  return `a redirect${to}: redirects are not followed; put the sink's own address into url`
 }
 
 /** The rows of the acking statuses and of 207. */

@@ -82,15 +82,7 @@ export function requestHeaders(
   batch: Batch,
   configured: ReadonlyArray<readonly [name: string, value: string]>,
 ): Record<string, string> {
-  const headers: Record<string, string> = {
-    'user-agent': 'sluice',
-    accept: 'application/json, text/plain;q=0.9, */*;q=0.1',
-    'accept-encoding': 'identity',
-  }
-  for (const [name, value] of configured) {
-    if (isConfigurableHeader(name)) headers[name.toLowerCase()] = value
-  }
-  headers['sluice-contract'] = CONTRACT_VERSION
+  const headers = commonHeaders(configured)
   headers['sluice-gateway'] = batch.gateway
   headers['sluice-spool'] = batch.spoolId
   headers['sluice-stream'] = batch.stream
@@ -102,5 +94,34 @@ export function requestHeaders(
   headers['content-type'] = 'application/x-ndjson'
   headers['content-length'] = String(batch.bodyBytes)
   if (batch.encoding === 'gzip') headers['content-encoding'] = 'gzip'
+  return headers
+}
+
+/** Head of a request that can deliver nothing: no record, no key, no seq, and it says so. */
+export function probeHead(
+  url: URL,
+  configured: ReadonlyArray<readonly [name: string, value: string]>,
+): string {
+  return headText(url, {
+    ...commonHeaders(configured),
+    'sluice-probe': '1',
+    'sluice-record-count': '0',
+    'content-type': 'application/x-ndjson',
+    'content-length': '0',
+  })
+}
+
+function commonHeaders(
+  configured: ReadonlyArray<readonly [name: string, value: string]>,
+): Record<string, string> {
+  const headers: Record<string, string> = {
+    'user-agent': 'sluice',
+    accept: 'application/json, text/plain;q=0.9, */*;q=0.1',
+    'accept-encoding': 'identity',
+  }
+  for (const [name, value] of configured) {
+    if (isConfigurableHeader(name)) headers[name.toLowerCase()] = value
+  }
+  headers['sluice-contract'] = CONTRACT_VERSION
   return headers
 }

@@ -41,8 +41,8 @@ export interface TlsDialOptions {
 export interface Dialed {
   readonly socket: Socket | TLSSocket
   readonly address: Address
-  /** How many addresses the name has. */
-  readonly addressCount: number
+  /** All addresses of the name, in the order of their tries. */
+  readonly found: readonly Address[]
   readonly lookupMs: number
   /** Of the TCP handshake: one round trip. */
   readonly connectMs: number
@@ -62,7 +62,7 @@ export async function dial(options: DialOptions): Promise<Dialed> {
   return {
     socket,
     address: tcp.address,
-    addressCount: found.length,
+    found,
     lookupMs: lookedUpAt - startedAt,
     connectMs: tcp.ms,
     tlsMs: performance.now() - connectedAt,
