@@ -28,7 +28,7 @@ export function showArrivals(
   const look = (): boolean => {
     const fresh = latest.total - shown
     if (fresh === 0) return false
-    const width = Math.max(LEAST_COLUMNS, columns() ?? DEFAULT_COLUMNS) - 1
+    const width = Math.max(LEAST_COLUMNS, columns() || DEFAULT_COLUMNS) - 1
     const readings = latest.perDevice(LINES_EACH, shown)
     shown = latest.total
     for (const reading of readings.toReversed()) show(arrivalLine(reading, width))

@@ -2,6 +2,9 @@
 
 const LIVE_MS = 200
 const PLAIN_MS = 3000
+const LEAST_COLUMNS = 20
+/** Of a terminal that does not say. */
+const DEFAULT_COLUMNS = 80
 
 export interface Progress {
   /** A line that stays, above the live one. */
@@ -16,7 +19,10 @@ export function showProgress(line: () => string, output: NodeJS.WriteStream = pr
   let last = ''
   const show = (): void => {
     const text = line()
-    if (live) output.write(`\r\x1b[2K${text.slice(0, Math.max(20, output.columns - 1))}`)
+    if (live)
+      output.write(
+        `\r\x1b[2K${text.slice(0, Math.max(LEAST_COLUMNS, (output.columns || DEFAULT_COLUMNS) - 1))}`,
+      )
     else if (text !== last) output.write(`${text}\n`)
     last = text
   }

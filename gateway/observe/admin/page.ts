@@ -58,7 +58,10 @@ ${table(
   ['', ''],
   [
     ['<code>sluice status</code>', 'all of this with reasons, in a terminal'],
-    ['<a href="/api/status">/api/status</a>', 'the same as JSON'],
+    [
+      '<a href="/api/status">/api/status</a>',
+      'the same as JSON; with admin.token, or beyond loopback, it wants the token',
+    ],
     ['<a href="/metrics">/metrics</a>', 'for Prometheus; a dashboard and alert rules are in dashboards/'],
     ['<a href="/readyz">/readyz</a>, <a href="/livez">/livez</a>', 'probes'],
   ],
