@@ -11,6 +11,7 @@ import type {
   StreamSnapshot,
   UnroutedMessage,
 } from './observe/sources.ts'
+import { isClockSet } from './shared/clock.ts'
 import { listenerUrl } from './shared/hosts.ts'
 import { nearestFilter } from './shared/nearest.ts'
 import type { HttpSink } from './sink/http/http-sink.ts'
@@ -18,7 +19,6 @@ import type { Spool } from './spool/spool.ts'
 import { pendingByCounters } from './spool/stream/counters.ts'
 import type { SpoolStream } from './spool/stream/spool-stream.ts'
 import { unskipped } from './spool/stream/stream-state.ts'
-import { isClockSet } from './spool/wall-clock.ts'
 
 export interface RunningStages {
   readonly config: Config
@@ -150,6 +150,7 @@ function brokerSnapshot({ broker, config }: RunningStages): BrokerSnapshot {
       open: sockets?.open ?? 0,
       accepted: sockets?.accepted ?? 0,
       handshakesFailed: sockets?.handshakesFailed ?? 0,
+      undatedCertificates: sockets?.undatedCertificates ?? 0,
     },
     logins: {
       accepted: logins?.accepted ?? 0,

@@ -40,6 +40,13 @@ export type DoorEvent =
       readonly message: string
       readonly suppressed: number
     }
+  /** The clock is not set: a client certificate was taken without regard to its dates. */
+  | {
+      readonly type: 'broker.certificate-undated'
+      readonly listener: string
+      readonly subject: string
+      readonly suppressed: number
+    }
   /** New certificates are used for new connections; connections that are open go on. */
   | { readonly type: 'broker.certificate-loaded'; readonly listener: string; readonly validTo: string }
   /** The certificate files changed, but cannot be used; the former ones stay in use. */

@@ -2,17 +2,20 @@
  * Certificates of a listener: read, checked as a whole, and described. New files become a new secure context for
  * new connections; connections that are open keep theirs.
  */
-import { X509Certificate } from 'node:crypto'
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createSecureContext, type SecureContextOptions, type TLSSocket, type TlsOptions } from 'node:tls'
 import type { ServerTlsConfig } from '../config/config.ts'
 import { errorCode, errorMessage } from '../shared/errors.ts'
 import { ListenerError } from './listener-policy.ts'
+import { isGoodWithoutDates } from './undated-certificate.ts'
 
 export interface Certificates {
   readonly context: SecureContextOptions
   /** The end of the certificate's validity, ISO 8601 UTC. */
   readonly validTo: string
+  /** What client certificates are checked with. */
+  readonly authorities: readonly X509Certificate[]
 }
 
 /** The files of a listener, in the order of the configuration. */
@@ -32,7 +35,12 @@ export async function readCertificates(tls: ServerTlsConfig, listener: string): 
   const context = { cert, key, ...(ca === undefined ? {} : { ca }), minVersion: 'TLSv1.2' } as const
   try {
     createSecureContext(context)
-    return { context, validTo: new Date(new X509Certificate(cert).validTo).toISOString() }
+    const certificate = new X509Certificate(cert)
+    // OpenSSL keeps a certificate and a key of another type side by side; then every handshake fails.
+    const keyOfCert = createPrivateKey(key)
+    if (!certificate.checkPrivateKey(keyOfCert)) throw new Error(notAPair(certificate, keyOfCert))
+    const authorities = ca === undefined ? [] : certificatesOf(ca)
+    return { context, validTo: new Date(certificate.validTo).toISOString(), authorities }
   } catch (error) {
     const reason = errorMessage(error)
     throw new ListenerError(
@@ -45,6 +53,19 @@ export async function readCertificates(tls: ServerTlsConfig, listener: string): 
   }
 }
 
+function notAPair(certificate: X509Certificate, key: KeyObject): string {
+  const [ofCert, ofKey] = [certificate.publicKey.asymmetricKeyType, key.asymmetricKeyType]
+  return ofCert === ofKey
+    ? 'the key is another one than that of the certificate'
+    : `the certificate is for a key of type ${ofCert}, the key is of type ${ofKey}`
+}
+
+function certificatesOf(pem: Buffer): X509Certificate[] {
+  const found =
+    pem.toString('latin1').match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? []
+  return found.map((one) => new X509Certificate(one))
+}
+
 /**
  * Options of the TLS server. A certificate is asked for where there is a `ca` to check it with. It is judged after
  * the handshake by {@link clientCertificate}, because Node destroys without a reason.
@@ -54,24 +75,41 @@ export function serverOptions(tls: ServerTlsConfig, certificates: Certificates):
 }
 
 export type ClientCertificate =
-  | { readonly ok: true; readonly subject: string | null }
+  /** `isUndated`: its dates were not judged, because the gateway's clock is not set. */
+  | { readonly ok: true; readonly subject: string | null; readonly isUndated: boolean }
   | { readonly ok: false; readonly reason: string }
 
-/** `subject`: the common name (or, without one, all names) of a verified certificate, null without a certificate. */
-export function clientCertificate(socket: TLSSocket, tls: ServerTlsConfig): ClientCertificate {
-  if (tls.ca === null) return { ok: true, subject: null }
+const DATE_ERRORS: readonly string[] = ['CERT_NOT_YET_VALID', 'CERT_HAS_EXPIRED']
+
+/**
+ * `subject`: the common name (or, without one, all names) of a verified certificate, null without a certificate.
+ * `isClockSet` false: dates are not judged (`undated-certificate.ts`).
+ */
+export function clientCertificate(
+  socket: TLSSocket,
+  tls: ServerTlsConfig,
+  authorities: readonly X509Certificate[],
+  isClockSet: boolean,
+): ClientCertificate {
+  if (tls.ca === null) return { ok: true, subject: null, isUndated: false }
   const certificate = socket.getPeerX509Certificate()
   if (certificate === undefined) {
     return tls.requireClientCert
       ? { ok: false, reason: 'the client sent no certificate' }
-      : { ok: true, subject: null }
+      : { ok: true, subject: null, isUndated: false }
   }
-  if (!socket.authorized) {
-    const reason = String(socket.authorizationError)
+  const reason = socket.authorized ? null : String(socket.authorizationError)
+  const isUndated =
+    !isClockSet &&
+    reason !== null &&
+    DATE_ERRORS.includes(reason) &&
+    isGoodWithoutDates(certificate, authorities)
+  if (reason !== null && !isUndated) {
     return { ok: false, reason: `the client's certificate is not accepted (${reason})` }
   }
   const { CN: name } = certificate.toLegacyObject().subject
-  return { ok: true, subject: typeof name === 'string' ? name : certificate.subject.replaceAll('\n', ', ') }
+  const subject = typeof name === 'string' ? name : certificate.subject.replaceAll('\n', ', ')
+  return { ok: true, subject, isUndated }
 }
 
 async function read(path: string, key: string, listener: string): Promise<Buffer> {

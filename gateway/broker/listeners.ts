@@ -13,13 +13,21 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import type { Duplex } from 'node:stream'
 import { createServer as createTlsServer, TLSSocket, type Server as TlsServer } from 'node:tls'
 import type { ListenerConfig, MqttConfig } from '../config/config.ts'
+import { isClockSet } from '../shared/clock.ts'
 import { errorMessage } from '../shared/errors.ts'
 import type { EmitDoorEvent, HandshakeFailure } from './door-events.ts'
 import { EventDamper } from './event-damper.ts'
 import { FILE_POLL_INTERVAL_MS, FileWatch } from './file-watch.ts'
 import { admittedAddress, authOf, listenFault, nameOf } from './listener-policy.ts'
-import { certificateFiles, clientCertificate, readCertificates, serverOptions } from './listener-tls.ts'
+import {
+  type Certificates,
+  certificateFiles,
+  clientCertificate,
+  readCertificates,
+  serverOptions,
+} from './listener-tls.ts'
 import type { WebSocketDoorOptions } from './websocket-door.ts'
+import { tlsFailure } from './wrong-protocol.ts'
 
 export interface Inbound {
   /** Bytes of MQTT. A `net.Socket`, a `tls.TLSSocket` or a WebSocketDuplex; all have `destroySoon()`. */
@@ -38,6 +46,8 @@ export interface ListenerStats {
   refusedAtLimit: number
   /** Connections that ended before they were MQTT streams, for a reason that has an event. */
   handshakesFailed: number
+  /** Client certificates that were taken without regard to their dates, because the clock is not set. */
+  undatedCertificates: number
 }
 
 export interface Listeners {
@@ -59,6 +69,8 @@ export interface Listeners {
 export interface ListenerOptions {
   /** How often certificate files are looked at, ms. @default FILE_POLL_INTERVAL_MS */
   readonly filePollMs?: number
+  /** Does the wall clock tell the time? While it does not, dates of client certificates are not judged. */
+  readonly isClockSet?: () => boolean
 }
 
 /** Request line and headers of an upgrade; browsers send cookies. */
@@ -111,7 +123,13 @@ class Shared {
   readonly onConnection: (connection: Inbound) => void
   readonly emit: EmitDoorEvent
   readonly options: ListenerOptions
-  readonly stats: ListenerStats = { open: 0, accepted: 0, refusedAtLimit: 0, handshakesFailed: 0 }
+  readonly stats: ListenerStats = {
+    open: 0,
+    accepted: 0,
+    refusedAtLimit: 0,
+    handshakesFailed: 0,
+    undatedCertificates: 0,
+  }
   readonly damper = new EventDamper()
 
   constructor(
@@ -147,6 +165,7 @@ class Door {
   /** Without a certificate there is nothing to read. */
   reread: () => Promise<void> = async () => undefined
   #watch: FileWatch | null = null
+  #authorities: Certificates['authorities'] = []
   #closing: Promise<void> | null = null
   #address: Listeners['addresses'][number] | null = null
 
@@ -230,6 +249,7 @@ class Door {
       this.#watch.close()
       throw error
     }
+    this.#authorities = certificates.authorities
     const options = serverOptions(tls, certificates)
     if (websocket) {
       const https = createHttpsServer({ ...options, maxHeaderSize: MAX_HTTP_HEADER_BYTES })
@@ -240,7 +260,7 @@ class Door {
     }
     const secure = server
     secure.on('tlsClientError', (error, socket) => {
-      this.#fail(socket, 'tls', error.message)
+      this.#fail(socket, 'tls', tlsFailure(error))
       socket.destroy()
     })
     this.#receive = (socket) => this.#shake(socket, () => secure.emit('connection', socket))
@@ -265,8 +285,9 @@ class Door {
     const { tls } = this.#listener
     if (tls === null) return
     try {
-      const { context, validTo } = await readCertificates(tls, this.#name)
+      const { authorities, context, validTo } = await readCertificates(tls, this.#name)
       server.setSecureContext(context)
+      this.#authorities = authorities
       this.#shared.emit({ type: 'broker.certificate-loaded', listener: this.#name, validTo })
     } catch (error) {
       const message = errorMessage(error)
@@ -331,14 +352,24 @@ class Door {
       this.#deliver(stream, socket as Socket, null)
       return
     }
-    const certificate = clientCertificate(socket, tls)
+    const isClockSet = (this.#shared.options.isClockSet ?? clockIsSet)()
+    const certificate = clientCertificate(socket, tls, this.#authorities, isClockSet)
     if (certificate.ok) {
+      if (certificate.isUndated) this.#countUndated(certificate.subject ?? '')
       this.#deliver(stream, socket, certificate.subject)
       return
     }
     this.#fail(socket, 'client-certificate', certificate.reason)
     stream.destroy()
     socket.destroy()
+  }
+
+  #countUndated(subject: string): void {
+    const { stats, damper, emit } = this.#shared
+    stats.undatedCertificates += 1
+    const suppressed = damper.pass(`undated ${this.#name}`)
+    if (suppressed !== null)
+      emit({ type: 'broker.certificate-undated', listener: this.#name, subject, suppressed })
   }
 
   #deliver(stream: Duplex, socket: Socket, certificateSubject: string | null): void {
@@ -368,6 +399,10 @@ class Door {
 
 function peerOf(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort}`
+}
+
+function clockIsSet(): boolean {
+  return isClockSet(Date.now())
 }
 
 function ignore(): void {}

@@ -7,9 +7,10 @@ import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import type { MqttLimits } from '../config/config.ts'
 import { WEBSOCKET_CLOSE_TIMEOUT_MS, WebSocketDuplex } from './websocket-duplex.ts'
+import { notWebSocket } from './wrong-protocol.ts'
 
-/** [MQTT-6.0.0-3], [MQTT-6.0.0-4]: the name of the subprotocol. */
-const SUBPROTOCOL = 'mqtt'
+/** [MQTT-6.0.0-3], [MQTT-6.0.0-4]: the name of the subprotocol; and the one that clients of MQTT 3.1 had before it. */
+const SUBPROTOCOLS = ['mqtt', 'mqttv3.1'] as const
 
 /** A message may carry packets in front of or behind the largest one; also the least allowed before CONNACK. */
 export const WEBSOCKET_MESSAGE_SLACK_BYTES = 64 * 1024
@@ -36,7 +37,8 @@ export function openWebSocketDoor(http: Server, options: WebSocketDoorOptions): 
     perMessageDeflate: false,
     maxPayload: Math.min(maxMessageBytes, limits.maxConnectPacketBytes + WEBSOCKET_MESSAGE_SLACK_BYTES),
     closeTimeout: WEBSOCKET_CLOSE_TIMEOUT_MS,
-    handleProtocols: () => SUBPROTOCOL,
+    handleProtocols: (offered: ReadonlySet<string>) =>
+      SUBPROTOCOLS.find((name) => offered.has(name)) ?? false,
   }
   const upgrades = new WebSocketServer(serverOptions)
   const refuse = (socket: Duplex, status: 400 | 403, message: string): void => {
@@ -48,7 +50,7 @@ export function openWebSocketDoor(http: Server, options: WebSocketDoorOptions): 
     response.writeHead(426, { connection: 'close', upgrade: 'websocket', 'content-type': 'text/plain' })
     response.end('This port speaks MQTT over WebSocket.\n')
   })
-  http.on('clientError', (error, socket) => refuse(socket, 400, error.message))
+  http.on('clientError', (error, socket) => refuse(socket, 400, notWebSocket(error)))
   http.on('upgrade', (request, socket, head) => {
     const fault = faultOf(request, options.anonymous)
     if (fault !== null) {
@@ -65,8 +67,8 @@ function faultOf(
   request: IncomingMessage,
   anonymous: boolean,
 ): { readonly status: 400 | 403; readonly message: string } | null {
-  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',')
-  if (!offered.some((name) => name.trim() === SUBPROTOCOL)) {
+  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
+  if (!SUBPROTOCOLS.some((name) => offered.includes(name))) {
     return { status: 400, message: 'the WebSocket subprotocol "mqtt" is required [MQTT-6.0.0-3]' }
   }
   const { origin, host } = request.headers

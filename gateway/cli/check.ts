@@ -8,6 +8,7 @@ import { dirname } from 'node:path'
 import { Command } from 'commander'
 import type { Config } from '../config/config.ts'
 import { fitToHost, hostWarnings, readHostLimits } from '../host-limits.ts'
+import { errorMessage } from '../shared/errors.ts'
 import {
   ENVELOPE_BYTES,
   MESSAGE_BYTES,
@@ -40,6 +41,7 @@ async function check(flags: ConfigFlag, context: CliContext): Promise<void> {
   const host = readHostLimits()
   const warnings = [
     ...unreadableFiles(config),
+    ...(await listenerFaults(config)),
     ...hostWarnings(fitToHost(config, host), host),
     ...(free === null ? [] : diskWarnings(config, free)),
   ]
@@ -98,6 +100,29 @@ async function freeBytes(folder: string): Promise<number | null> {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || dirname(path) === path) return null
     }
+  }
+}
+
+/** Certificates and keys that can be read and do not belong together: that listener would not start. */
+async function listenerFaults({ mqtt }: Config): Promise<string[]> {
+  const { readCertificates } = await import('../broker/listener-tls.ts')
+  const { nameOf } = await import('../broker/listener-policy.ts')
+  const faults: string[] = []
+  for (const [index, listener] of mqtt.listeners.entries()) {
+    const { tls } = listener
+    const files = tls === null ? [] : [tls.cert, tls.key, ...(tls.ca === null ? [] : [tls.ca])]
+    if (tls === null || !files.every(isReadable)) continue
+    await readCertificates(tls, nameOf(listener, index)).catch((error) => faults.push(errorMessage(error)))
+  }
+  return faults
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK)
+    return true
+  } catch {
+    return false
   }
 }
 

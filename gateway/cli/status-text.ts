@@ -77,6 +77,10 @@ function brokerText({ broker }: Status): string {
     lines.push(
       `unrouted: ${count(unrouted.accepted)} accepted, ${count(unrouted.refused)} refused (no stream takes them)`,
     )
+  if (broker.sockets.undatedCertificates > 0)
+    lines.push(
+      `client certificates whose dates were not judged, as the clock is not set: ${count(broker.sockets.undatedCertificates)}`,
+    )
   if (sum(unwanted) > 0)
     lines.push(
       `acknowledged and no record: ${Object.entries(unwanted)

@@ -156,6 +156,8 @@ export interface BrokerSnapshot {
     readonly accepted: number
     /** TLS, client certificate, WebSocket, or too slow. */
     readonly handshakesFailed: number
+    /** Client certificates taken without regard to their dates, because the clock is not set. */
+    readonly undatedCertificates: number
   }
   /** Verdicts of authentication by outcome: see {@link LOGIN_OUTCOMES}. Without `auth` every CONNECT is accepted. */
   readonly logins: Readonly<Record<string, number>>

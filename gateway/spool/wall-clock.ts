@@ -1,18 +1,11 @@
 /**
- * Is the wall clock known to be unset? Boxes without a battery start in 1970 and jump when the network is there. Records
- * from before the jump say so and carry the boot and the time since it, so that a receiver can date them later; they
+ * What records say while the wall clock is known to be unset. Those from before it is set say so and carry the boot and the time since it, so that a receiver can date them later; they
  * are never rewritten (ingest-contract: `clock`, `bootId`, `uptimeMs`).
  */
 import { uptime } from 'node:os'
+import { isClockSet } from '../shared/clock.ts'
 import { unsetClockBytes } from './codec/record.ts'
 import { bootId } from './files/folder.ts'
-
-/** No release of this program is older: a clock that shows less was never set. */
-export const CLOCK_FLOOR_MS = Date.UTC(2026, 0, 1)
-
-export function isClockSet(nowMs: number): boolean {
-  return nowMs >= CLOCK_FLOOR_MS
-}
 
 /** Of this boot, read once: while the clock is unset it goes into every record. */
 const BOOT_ID = bootId() ?? 'unknown'

@@ -86,6 +86,15 @@ describe('sluice check', () => {
     expect(stderr).toContain(`warning: admin.token.file: ${folder}/token cannot be read (ENOENT)`)
   })
 
+  test('names a certificate and a key that do not belong together', async () => {
+    const tls = (name: string): string => new URL(`../support/tls/${name}`, import.meta.url).pathname
+    const pair = `{ cert: ${tls('server.pem')}, key: ${tls('client.key')} }`
+    const config = file('sluice.yaml', `mqtt: { listeners: [{ port: 8883, tls: ${pair} }] }\n`)
+    const { exit, stderr } = await runProgram('gateway', ['check', '-c', config])
+    expect(exit.code).toBe(0)
+    expect(stderr).toMatch(/warning: mqtt\.listeners\[0\] \(127\.0\.0\.1:8883\): tls\.cert .* cannot be used/)
+  })
+
   test('refuses a wrong configuration with exit code 2, every mistake with file, line, key and fix', async () => {
     const config = file('sluice.yaml', 'log:\n  level: loud\nspool: { commitInterval: 50 }\n')
     const { exit, stdout, stderr } = await runProgram('gateway', ['check', '--config', config])

@@ -37,6 +37,7 @@ test('each metric of the broker reads the number that its help names', () => {
     sockets: 51,
     sockets_accepted_total: 80,
     handshakes_failed_total: 15,
+    undated_certificates_total: 30,
     'logins_total{accepted}': 71,
     'logins_total{credentials}': 16,
     // There from the start, so that the first one shows as an increase.

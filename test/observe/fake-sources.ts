@@ -72,7 +72,7 @@ export function broker(more: Partial<BrokerSnapshot> = {}): BrokerSnapshot {
     sessions: 60,
     sessionsEnded: { expired: 28, evicted: 29 },
     openPacketIds: 14,
-    sockets: { open: 51, accepted: 80, handshakesFailed: 15 },
+    sockets: { open: 51, accepted: 80, handshakesFailed: 15, undatedCertificates: 30 },
     logins: { accepted: 71, credentials: 16, damped: 17 },
     loginsFromCache: 18,
     passwordHashes: 19,

@@ -17,6 +17,7 @@ import {
   PINGREQ,
 } from '../mqtt/packets.ts'
 import type { BrokerStats } from '../stats.ts'
+import { notMqtt, TLS_HANDSHAKE } from '../wrong-protocol.ts'
 import { InboundBuffer } from './inbound-buffer.ts'
 import { CLOSED, HOLD, type Verdict } from './publish-path.ts'
 
@@ -41,9 +42,6 @@ export interface InletHost {
 }
 
 const CLOSED_SIZE = -3
-
-/** What TLS begins with. As a CONNECT of MQTT 3.1, which may have any flags, it would have QoS 3. */
-const TLS_HANDSHAKE = 0x16
 
 export class Inlet {
   readonly #limits: Pick<MqttLimits, 'maxConnectPacketBytes' | 'maxPacketBytes'>
@@ -195,7 +193,7 @@ export class Inlet {
   #measure(bytes: Buffer, at: number, end: number): number {
     const isFirst = this.#host.accepts === 'connect'
     if (isFirst && ((bytes[at]! & 0xf0) !== CONNECT || bytes[at] === TLS_HANDSHAKE)) {
-      return this.#close('malformed', 'the first packet is not CONNECT') // [MQTT-3.1.0-1]
+      return this.#close('malformed', notMqtt(bytes.subarray(at, end)))
     }
     const size = frameBytes(bytes, at, end)
     if (size === BAD_LENGTH) {

@@ -109,6 +109,11 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
       `a stored value of ${space} cannot be read and is not used (I7): ${message}`,
     dampBy: ({ space }) => space,
   },
+  'broker.certificate-undated': {
+    level: 'warn',
+    message: ({ listener, subject }) =>
+      `the clock is not set: the client certificate of ${subject} on ${listener} was taken without regard to its dates`,
+  },
   'broker.certificate-loaded': {
     level: 'info',
     message: ({ listener, validTo }) => `${listener} uses its certificate, valid to ${validTo}`,

@@ -69,6 +69,12 @@ export const BROKER_METRICS: readonly MetricDefinition[] = [
     'Sockets that ended before MQTT: TLS, client certificate, WebSocket, or too slow.',
     (look) => look.broker.sockets.handshakesFailed,
   ),
+  single(
+    'counter',
+    'sluice_broker_undated_certificates_total',
+    'Client certificates that were taken without regard to their dates, because the clock is not set.',
+    (look) => look.broker.sockets.undatedCertificates,
+  ),
   byKey(
     'gauge',
     'sluice_broker_certificate_expiry_timestamp_seconds',

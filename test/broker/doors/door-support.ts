@@ -7,7 +7,12 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { onTestFinished } from 'vitest'
 import type { DoorEvent } from '../../../gateway/broker/door-events.ts'
-import { type Inbound, type Listeners, startListeners } from '../../../gateway/broker/listeners.ts'
+import {
+  type Inbound,
+  type ListenerOptions,
+  type Listeners,
+  startListeners,
+} from '../../../gateway/broker/listeners.ts'
 import type { ListenerConfig, MqttConfig, ServerTlsConfig } from '../../../gateway/config/config.ts'
 
 export const LOOPBACK: ListenerConfig = { host: '127.0.0.1', port: 0, tls: null, websocket: false }
@@ -69,6 +74,7 @@ export const FAST_POLL_MS = 20
 export async function openDoors(
   config: MqttConfig,
   onStream: (stream: Duplex) => void = (stream) => void stream.pipe(stream),
+  options: ListenerOptions = {},
 ): Promise<OpenDoors> {
   const events: DoorEvent[] = []
   const connections: Inbound[] = []
@@ -85,7 +91,7 @@ export async function openDoors(
       events.push(event)
       wake()
     },
-    { filePollMs: FAST_POLL_MS },
+    { filePollMs: FAST_POLL_MS, ...options },
   )
   onTestFinished(() => listeners.close())
   const until = async <T>(look: () => T | undefined): Promise<T> => {

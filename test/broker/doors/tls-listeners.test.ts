@@ -1,9 +1,12 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
-import { copyFile, readFile } from 'node:fs/promises'
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { ServerTlsConfig } from '../../../gateway/config/config.ts'
+import { startProcess } from '../../support/process.ts'
+import { testWithTool } from '../../support/tool-tests.ts'
 import {
   bytes,
   ended,
@@ -17,6 +20,12 @@ import {
   temporaryFolder,
   tlsFile,
 } from './door-support.ts'
+
+const PKCS8 = {
+  modulusLength: 2048,
+  publicKeyEncoding: { type: 'spki', format: 'pem' },
+  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+} as const
 
 const AUTHORITY = await readFile(tlsFile('authority.pem'))
 
@@ -86,9 +95,37 @@ describe('TLS listeners', () => {
     const socket = await tcp(doors.port)
     socket.write('\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00')
     await ended(socket)
-    expect(await doors.event('broker.handshake-failed')).toMatchObject({ kind: 'tls', address: '127.0.0.1' })
+    const failed = await doors.event('broker.handshake-failed')
+    expect(failed).toMatchObject({ kind: 'tls', address: '127.0.0.1' })
+    expect(failed.message).toContain('the client does not speak TLS, and this port does')
     expect(doors.listeners.stats).toMatchObject({ handshakesFailed: 1, open: 0 })
     expect(await echo(await connected(doors.port), 'ok')).toBe('ok')
+  })
+
+  test('HTTP on a TLS port is told of in words', async () => {
+    const doors = await tlsDoors()
+    const http = await tcp(doors.port)
+    http.write('GET /mqtt HTTP/1.1\r\nHost: x\r\n\r\n')
+    await ended(http)
+    expect((await doors.event('broker.handshake-failed')).message).toContain('speaks HTTP without TLS')
+  })
+
+  testWithTool('openssl', 'a client that does not trust the certificate is told of in words', async () => {
+    const doors = await tlsDoors()
+    const args = ['s_client', '-connect', `127.0.0.1:${doors.port}`, '-verify_return_error']
+    const client = startProcess('openssl', [...args, '-CAfile', tlsFile('stranger-authority.pem')])
+    onTestFinished(async () => void (await client.reap()))
+    expect((await doors.event('broker.handshake-failed')).message).toMatch(
+      /^the client does not trust this listener's certificate/,
+    )
+  })
+
+  test('a key of another type than the certificate is refused at the start: every handshake would fail', async () => {
+    const key = join(await temporaryFolder(), 'rsa.key')
+    await writeFile(key, generateKeyPairSync('rsa', PKCS8).privateKey)
+    await expect(tlsDoors({ key })).rejects.toThrow(
+      /the certificate is for a key of type ec, the key is of type rsa\); both must be PEM/,
+    )
   })
 
   test('the connection limit counts handshakes, too', async () => {
@@ -132,6 +169,44 @@ describe('client certificates', () => {
     expect(doors.connections).toHaveLength(0)
     await connected(doors.port, await identity('client'))
     expect((await doors.next()).certificateSubject).toBe('press-7')
+  })
+
+  describe('while the clock is not set', () => {
+    const unset = async (): Promise<OpenDoors> =>
+      openDoors(
+        mqttConfig({
+          listeners: [{ ...LOOPBACK, tls: { ...SERVER_TLS, ...CHECKED, requireClientCert: true } }],
+        }),
+        undefined,
+        { isClockSet: () => false },
+      )
+
+    test('one that is not valid yet is taken, counted and told; with a clock it is refused', async () => {
+      const doors = await unset()
+      await connected(doors.port, await identity('future-client'))
+      expect((await doors.next()).certificateSubject).toBe('press-9')
+      expect(doors.listeners.stats).toMatchObject({ undatedCertificates: 1, handshakesFailed: 0 })
+      expect(await doors.event('broker.certificate-undated')).toMatchObject({ subject: 'press-9' })
+      await connected(doors.port, await identity('client'))
+      await doors.next()
+      expect(doors.listeners.stats.undatedCertificates).toBe(1)
+
+      const set = await tlsDoors({ ...CHECKED, requireClientCert: true })
+      await ended(dial(set.port, await identity('future-client')))
+      expect((await set.event('broker.handshake-failed')).message).toContain('CERT_NOT_YET_VALID')
+    })
+
+    test.each([
+      ['of another authority', 'future-stranger'],
+      ['that is for servers', 'future-server'],
+      ['that ended before any clock could say so', 'expired-client'],
+    ])('one %s is refused all the same', async (_name, file) => {
+      const doors = await unset()
+      await ended(dial(doors.port, await identity(file)))
+      expect(await doors.event('broker.handshake-failed')).toMatchObject({ kind: 'client-certificate' })
+      expect(doors.connections).toHaveLength(0)
+      expect(doors.listeners.stats.undatedCertificates).toBe(0)
+    })
   })
 
   test('a resumed session keeps its identity', async () => {

@@ -84,7 +84,7 @@ describe('WebSocket listeners', () => {
 
   test('[MQTT-6.0.0-3]: the subprotocol mqtt is required, among others or alone', async () => {
     const doors = await openDoors(CONFIG)
-    for (const protocols of [[], ['mqttv3.1']]) {
+    for (const protocols of [[], ['mqttv4']]) {
       const refused = dial(doors.port, protocols)
       const [, response] = (await once(refused, 'unexpected-response')) as [unknown, { statusCode: number }]
       expect(response.statusCode).toBe(400)
@@ -93,6 +93,9 @@ describe('WebSocket listeners', () => {
     const accepted = dial(doors.port, ['mqttv3.1', 'mqtt'])
     await once(accepted, 'open')
     expect(accepted.protocol).toBe('mqtt')
+    const old = dial(doors.port, ['mqttv3.1'])
+    await once(old, 'open')
+    expect(old.protocol).toBe('mqttv3.1')
   })
 
   test('a page of another origin may not use an anonymous listener; its own origin and credentials may', async () => {
@@ -115,7 +118,11 @@ describe('WebSocket listeners', () => {
     const socket = await tcp(doors.port)
     socket.write('\x10\x0c\x00\x04MQTT')
     await ended(socket)
-    expect(await doors.event('broker.handshake-failed')).toMatchObject({ kind: 'websocket' })
+    const failed = await doors.event('broker.handshake-failed')
+    expect(failed).toMatchObject({ kind: 'websocket' })
+    expect(failed.message).toContain(
+      'the client speaks MQTT over TCP, and this port speaks MQTT over WebSocket',
+    )
   })
 
   test('an upgrade that never comes is dropped after connectTimeout', async () => {

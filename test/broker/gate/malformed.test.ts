@@ -109,6 +109,18 @@ test.each(INSTEAD_OF_CONNECT)(
 )
 
 test.each([
+  ['TLS', Buffer.from('16030100', 'hex'), /the client speaks TLS, and this port speaks plain MQTT/],
+  ['HTTP', Buffer.from('GET / HTTP/1.1\r\n\r\n'), /the client speaks HTTP or WebSocket/],
+  ['nothing that is known', Buffer.from('SSH-2.0'), /the first packet is not CONNECT/],
+])('a client that speaks %s on a port of plain MQTT is told of in words', async (_name, bytes, words) => {
+  const rig = await startRig()
+  const client = await RawMqtt.open(rig.port)
+  client.send(bytes)
+  await client.closed()
+  expect(rig.eventsOf('broker.connection-closed')[0]?.detail).toMatch(words)
+})
+
+test.each([
   ['level 3 under the name MQTT', packet.connect({ level: 3 }), 1, 'protocol-version'],
   [
     'level 3 with the bridge mark under the name MQTT',

@@ -34,7 +34,7 @@ sign() { # file, subject, kind, then who signs
   : > "$work/index"
   openssl req -new -key "$file.key" -subj "$subject" -out "$work/request.csr"
   openssl ca -batch -notext -config "$work/ca.cnf" -extensions "$kind" -in "$work/request.csr" -out "$file.pem" \
-    -startdate 20200101000000Z -enddate 20991231235959Z "$@" 2> "$work/log" || { cat "$work/log" >&2; return 1; } 
+    -startdate "${FROM:-20200101000000Z}" -enddate "${UNTIL:-20991231235959Z}" "$@" 2> "$work/log" || { cat "$work/log" >&2; return 1; } 
 }
 key() { openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt -out "$1.key"; }
 authority() { key "$1" && sign "$1" "/CN=$2" authority -selfsign -keyfile "$1.key"; }
@@ -46,3 +46,8 @@ certificate renewed-server '/CN=localhost' authority server
 certificate client '/CN=press-7' authority client
 certificate unnamed-client '/O=Plant 3/OU=Presses' authority client
 certificate stranger-client '/CN=press-7' stranger-authority client
+# For a gateway whose clock is not set.
+FROM=20900101000000Z certificate future-client '/CN=press-9' authority client
+FROM=20900101000000Z certificate future-stranger '/CN=press-9' stranger-authority client
+FROM=20900101000000Z certificate future-server '/CN=press-9' authority server
+UNTIL=20210101000000Z certificate expired-client '/CN=press-9' authority client
