@@ -64,11 +64,15 @@ export type DrainEvent =
       readonly stream: string
       readonly records: number
     }
-  /** 413: batches for this sink hold at most so many uncompressed bytes from now on. */
+  /**
+   * Batches for this sink hold at most so many uncompressed bytes from now on. `too-large`: 413; `refused`: a batch was,
+   * and none of its pieces; `timed-out`: again and again.
+   */
   | {
       readonly type: 'drain.batch-limit-learned'
       readonly sink: string
       readonly stream: string
+      readonly why: 'too-large' | 'refused' | 'timed-out'
       readonly bytes: number
     }
   /** A start found a batch in flight: it is sent again first (I4). */

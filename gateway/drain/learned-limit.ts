@@ -1,5 +1,6 @@
 /**
- * How large a batch a sink takes, learned from its 413 answers. Kept across restarts (the caller stores it).
+ * How large a batch a sink takes, learned from its 413 answers, and from refusals of batches whose pieces it all took.
+ * Kept across restarts (the caller stores it).
  * It grows back slowly, because each try beyond a real limit costs a request, and ever faster the longer no 413 comes,
  * because the limit of a proxy may have been lifted.
  */
@@ -10,6 +11,9 @@ const GROWTH_INTERVAL_MS = 30_000
 const FIRST_GROWTH = 1 / 64
 /** Below this only single records are sent, whatever their size. */
 const FLOOR_BYTES = 256
+
+/** What is only inferred is never taken for less than this. */
+const INFERRED_FLOOR_BYTES = 4096
 
 export class LearnedLimit {
   readonly #maxBytes: number
@@ -36,6 +40,13 @@ export class LearnedLimit {
   /** A batch of so many bytes was answered 413. */
   shrink(rawBytes: number, nowMs: number): void {
     this.#bytes = Math.min(this.maxBytes, Math.max(FLOOR_BYTES, Math.floor(rawBytes / 2)))
+    this.#grownAtMs = nowMs
+    this.#growth = FIRST_GROWTH
+  }
+
+  /** A larger batch was refused, and each piece of it was taken: it was its size. The largest piece had so many bytes. */
+  passes(rawBytes: number, nowMs: number): void {
+    this.#bytes = Math.min(this.maxBytes, Math.max(INFERRED_FLOOR_BYTES, rawBytes))
     this.#grownAtMs = nowMs
     this.#growth = FIRST_GROWTH
   }

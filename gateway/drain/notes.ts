@@ -1,11 +1,15 @@
 /**
- * What the drain remembers across restarts, as small durable notes: what is left of a Retry-After, holds, and the
- * learned batch limit. Encodes, decodes, and survives notes that it does not understand. Serves I8.
+ * What the drain remembers across restarts, as small durable notes: what is left of a Retry-After, holds, and batch
+ * limits, learned and configured. Encodes, decodes, and survives notes that it does not understand. Serves I8.
  */
+import type { BatchLimits } from './batcher.ts'
 import type { Clock } from './clock.ts'
 import type { Acceptance } from './parking.ts'
 import type { NoteStore } from './queue.ts'
 import type { HoldReason } from './retry-policy.ts'
+
+/** Learned from 413, and from the time that tries take. */
+export type LimitKind = 'batch-bytes' | 'pace-bytes'
 
 export interface HoldNote {
   readonly reason: HoldReason
@@ -81,13 +85,23 @@ export class DrainNotes {
     }
   }
 
-  setBatchBytes(sink: string, bytes: number | null): void {
-    this.#set(`drain/batch-bytes/${sink}`, bytes === null ? null : { bytes })
+  setBatchBytes(kind: LimitKind, sink: string, bytes: number | null): void {
+    this.#set(`drain/${kind}/${sink}`, bytes === null ? null : { bytes })
   }
 
-  batchBytes(sink: string): number | null {
-    const bytes = this.#get(`drain/batch-bytes/${sink}`)?.['bytes']
+  batchBytes(kind: LimitKind, sink: string): number | null {
+    const bytes = this.#get(`drain/${kind}/${sink}`)?.['bytes']
     return isTime(bytes) ? bytes : null
+  }
+
+  /** Batch limits of the configuration that pins were made under. */
+  setLimits(sink: string, limits: BatchLimits): void {
+    this.#set(`drain/limits/${sink}`, limits)
+  }
+
+  limits(sink: string): BatchLimits | null {
+    const { maxRecords, maxBytes } = this.#get(`drain/limits/${sink}`) ?? {}
+    return isTime(maxRecords) && isTime(maxBytes) ? { maxRecords, maxBytes } : null
   }
 
   #stamp(): { readonly bootId: string | null; readonly monotonicMs: number } {

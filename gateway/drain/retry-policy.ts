@@ -30,6 +30,8 @@ export type Decision =
       readonly status: number | null
       readonly retryAfterMs: number | null
       readonly malformed: boolean
+      /** It does not get through in time as it is: half of it is tried next. */
+      readonly halve: boolean
       readonly detail: string
     }
   | {
@@ -56,9 +58,13 @@ export interface Attempt {
   readonly batch: JudgedBatch
   /** Malformed answers in a row before this one. */
   readonly malformedBefore: number
+  /** Tries of this batch in a row that timed out, before this one. */
+  readonly timeoutsBefore: number
   /** Another stream of the sink was acked since this one's last failure: what fails here is this stream's own. */
   readonly othersGotThrough: boolean
 }
+
+const again = { malformed: false, halve: false } as const
 
 export function decide(answer: SinkAnswer, attempt: Attempt, rules: DrainRules): Decision {
   const { status } = answer
@@ -76,12 +82,14 @@ export function decide(answer: SinkAnswer, attempt: Attempt, rules: DrainRules):
       }
       // It settles nothing and splits nothing: like 503.
       const scope = retryAfterMs === null ? 'stream' : 'sink'
-      return { kind: 'retry', scope, status, retryAfterMs, malformed: false, detail: 'acked nothing' }
+      return { ...again, kind: 'retry', scope, status, retryAfterMs, detail: 'acked nothing' }
     }
     case 'retry': {
       const { retryAfterMs, detail } = answer
       const scope = retryScope(status, retryAfterMs, attempt.othersGotThrough)
-      return { kind: 'retry', scope, status, retryAfterMs, malformed: false, detail }
+      const timeouts = answer.transfer?.timedOut === true ? attempt.timeoutsBefore + 1 : 0
+      const halve = timeouts >= rules.timeoutLimit && attempt.batch.recordCount > 1
+      return { ...again, kind: 'retry', scope, status, retryAfterMs, halve, detail }
     }
     case 'too-large':
     case 'refused': {
@@ -99,7 +107,7 @@ function malformed(status: number | null, detail: string, attempt: Attempt, rule
   if (attempt.malformedBefore + 1 >= rules.malformedLimit) {
     return { kind: 'hold', scope: 'stream', reason: 'malformed', status, detail }
   }
-  return { kind: 'retry', scope: 'stream', status, retryAfterMs: null, malformed: true, detail }
+  return { ...again, kind: 'retry', scope: 'stream', status, retryAfterMs: null, malformed: true, detail }
 }
 
 /** Statuses that speak of the service as a whole, not of what was sent. */

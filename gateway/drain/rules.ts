@@ -11,6 +11,8 @@ export interface DrainRules {
   readonly probeMs: number
   /** So many malformed answers in a row hold the stream. */
   readonly malformedLimit: number
+  /** So many tries of a batch in a row that time out halve it. */
+  readonly timeoutLimit: number
   /** So many parked records without an acceptance hold the stream. */
   readonly parkedLimit: number
   /** `maxRefusedShare` looks at so many judged records... */
@@ -24,6 +26,7 @@ export const CONTRACT_RULES: DrainRules = {
   backoffCapMs: 60_000,
   probeMs: 60_000,
   malformedLimit: 5,
+  timeoutLimit: 2,
   parkedLimit: 100,
   judgedWindow: 1_000,
   judgedFrom: 100,

@@ -6,11 +6,12 @@
  * stream is stream-drain.ts's; what it means for the whole sink is sink-waits.ts's.
  */
 import type { HttpSinkConfig } from '../config/config.ts'
-import type { Sink, SinkAnswer } from '../sink/sink.ts'
+import type { Sink, SinkAnswer, Transfer } from '../sink/sink.ts'
 import type { Clock } from './clock.ts'
 import type { EmitDrainEvent } from './events.ts'
 import { LearnedLimit } from './learned-limit.ts'
-import { DrainNotes } from './notes.ts'
+import { DrainNotes, type LimitKind } from './notes.ts'
+import { PaceLimit } from './pace-limit.ts'
 import { Pacer } from './pacer.ts'
 import type { LoadedBatch, NoteStore, StreamQueue } from './queue.ts'
 import type { Decision } from './retry-policy.ts'
@@ -58,6 +59,7 @@ export class SinkDrain {
   readonly #o: SinkDrainOptions
   readonly #notes: DrainNotes
   readonly #learned: LearnedLimit
+  readonly #pace: PaceLimit
   readonly #scheduler: Scheduler
   readonly #pacer: Pacer
   readonly #waits: SinkWaits
@@ -68,7 +70,7 @@ export class SinkDrain {
   #inTurn = false
   #isTurnDue = false
   #cancelTimer: (() => void) | null = null
-  #notedBatchBytes: number | null
+  readonly #notedBytes: Record<LimitKind, number | null>
   /** When each stream was last tried, for probes in turn. */
   readonly #triedTurn = new Map<StreamDrain, number>()
   #turnNumber = 0
@@ -85,9 +87,12 @@ export class SinkDrain {
       this.#keep(stored.catch(failed))
     })
     this.#notes = notes
-    this.#notedBatchBytes = notes.batchBytes(sink)
-    const learned = new LearnedLimit(config.maxBatchBytes, this.#notedBatchBytes)
-    this.#learned = learned
+    this.#notedBytes = {
+      'batch-bytes': notes.batchBytes('batch-bytes', sink),
+      'pace-bytes': notes.batchBytes('pace-bytes', sink),
+    }
+    this.#learned = new LearnedLimit(config.maxBatchBytes, this.#notedBytes['batch-bytes'])
+    this.#pace = new PaceLimit(config.maxBatchBytes, config.timeout, this.#notedBytes['pace-bytes'])
     this.#pacer = new Pacer(config.maxBytesPerSecond)
     this.#waits = new SinkWaits({ sink, config, rules, notes, emit, clock, random })
     this.#streams = options.queues.map((queue) => this.#drainOf(queue))
@@ -107,6 +112,7 @@ export class SinkDrain {
       sink: this.name,
       config,
       learned: this.#learned,
+      pace: this.#pace,
       rules,
       notes,
       emit,
@@ -124,7 +130,7 @@ export class SinkDrain {
     this.#streams.push(stream)
     this.#scheduler.add(stream)
     if (this.#state === 'running') {
-      stream.start()
+      stream.start(false)
       queue.onReady(() => this.#turnSoon())
       this.turn()
     }
@@ -134,7 +140,13 @@ export class SinkDrain {
   start(): void {
     this.#state = 'running'
     this.#waits.start()
-    for (const stream of this.streams) stream.start()
+    const { maxBatchRecords: maxRecords, maxBatchBytes: maxBytes } = this.#o.config
+    const before = this.#notes.limits(this.name)
+    const shrank = before !== null && (maxRecords < before.maxRecords || maxBytes < before.maxBytes)
+    for (const stream of this.streams) stream.start(shrank)
+    if (before?.maxRecords !== maxRecords || before.maxBytes !== maxBytes) {
+      this.#notes.setLimits(this.name, { maxRecords, maxBytes })
+    }
     for (const queue of this.#o.queues) queue.onReady(() => this.#turnSoon())
     this.#o.sink.onChange(() => this.#tryNow(false))
     this.turn()
@@ -244,7 +256,9 @@ export class SinkDrain {
     this.#count(answer, outcome.decision)
     this.#waits.heed(one, outcome.decision)
     one.on.apply(loaded, outcome, lines)
-    this.#noteBatchBytes()
+    if (answer.transfer !== undefined) this.#paceOf(loaded, answer.transfer)
+    this.#noteBytes('batch-bytes', this.#learned.learnedBytes)
+    this.#noteBytes('pace-bytes', this.#pace.learnedBytes)
   }
 
   /** While the batch was read, another stream's answer may have begun a wait or a hold, or a stop has. */
@@ -277,14 +291,19 @@ export class SinkDrain {
     answers[countedAs(answer, decision)]++
   }
 
-  /** A learned limit is remembered when it shrinks, when it has doubled since, and when it is gone. */
-  #noteBatchBytes(): void {
-    const bytes = this.#learned.learnedBytes
-    const noted = this.#notedBatchBytes
+  /** Bytes went out compressed; limits are those of the lines. A try that was given up teaches by its time-out alone. */
+  #paceOf(loaded: LoadedBatch, { bytes, ms, timedOut }: Transfer): void {
+    if (timedOut || bytes < loaded.bodyBytes) return
+    this.#pace.answered(loaded.rawBytes, ms)
+  }
+
+  /** A learned limit is remembered when it was halved or has doubled since, and when it came or is gone. */
+  #noteBytes(kind: LimitKind, bytes: number | null): void {
+    const noted = this.#notedBytes[kind]
     if (bytes === noted) return
-    if (bytes !== null && noted !== null && bytes > noted && bytes < 2 * noted) return
-    this.#notedBatchBytes = bytes
-    this.#notes.setBatchBytes(this.name, bytes)
+    if (bytes !== null && noted !== null && bytes < 2 * noted && bytes > noted / 2) return
+    this.#notedBytes[kind] = bytes
+    this.#notes.setBatchBytes(kind, this.name, bytes)
   }
 
   /** Tries at once, also what is held; only a wait that the sink asked for is kept. */
@@ -342,7 +361,7 @@ export class SinkDrain {
       sink: this.name,
       ...sinkStanding(own, failing, lastAckedAtMs),
       inFlight,
-      learnedBatchBytes: this.#learned.learnedBytes,
+      learnedBatchBytes: leastOf(this.#learned.learnedBytes, this.#pace.learnedBytes),
       streams,
     }
   }
@@ -358,6 +377,11 @@ export class SinkDrain {
     this.#pending.add(promise)
     void promise.finally(() => this.#pending.delete(promise))
   }
+}
+
+function leastOf(a: number | null, b: number | null): number | null {
+  if (a === null || b === null) return a ?? b
+  return Math.min(a, b)
 }
 
 /** One after the other: neighbours lie in the same block. */

@@ -25,7 +25,7 @@ export interface StreamState extends DeliveryStanding {
 export interface SinkState extends DeliveryStanding {
   readonly sink: string
   readonly inFlight: number
-  /** Batch limit learned from 413, uncompressed bytes; null: the configured one holds. */
+  /** Batch limit learned from 413 or from the pace of the link, uncompressed bytes; null: the configured one holds. */
   readonly learnedBatchBytes: number | null
   readonly streams: readonly StreamState[]
 }

@@ -37,6 +37,9 @@ export class StreamBatches {
   #hasNewCopies = false
   /** A record among those from the head through this one was refused together with others. */
   #suspectLastSeq: number | null = null
+  /** Of the suspect range: one was refused; and the largest piece that was taken, bytes. */
+  #foundRefused = false
+  #takenBytes = 0
   /** First record of the plan that lingers, and since when. */
   #lingering: { readonly spoolId: string; readonly seq: number; readonly sinceMs: number } | null = null
 
@@ -157,11 +160,36 @@ export class StreamBatches {
     return false
   }
 
+  /**
+   * A piece was judged through this seq. If all pieces of a range that was refused as a whole were taken, it was its size:
+   * gives the bytes of the largest one; else null.
+   */
+  judged(throughSeq: number, refused: boolean, rawBytes: number): number | null {
+    if (this.#suspectLastSeq === null) return null
+    if (refused) this.#foundRefused = true
+    else this.#takenBytes = Math.max(this.#takenBytes, rawBytes)
+    const isOver = throughSeq >= this.#suspectLastSeq && !this.#foundRefused
+    return isOver && this.#takenBytes > 0 ? this.#takenBytes : null
+  }
+
+  /** A batch in flight that is over the limits of today is cut to them, as a split: the whole of it stays pinned. */
+  fitPin(): void {
+    const { pin } = this.#queue
+    if (pin === null) return
+    const fit = planBatch(this.#runsThrough(pin), this.#options.limits())
+    if (fit === null || fit.bounds.recordCount >= pin.recordCount) return
+    this.#durable = this.#watch(this.#queue.split(fit.bounds).durable)
+  }
+
   /** Halves the pinned batch, of two records or more. `suspect`: one was refused; false: it was too large. */
   split(suspect: boolean): void {
     const { pin } = this.#queue
     if (pin === null) throw new Error(`stream ${this.#queue.stream} has no batch to split`)
-    if (suspect) this.#suspectLastSeq = pin.lastSeq
+    if (suspect) {
+      this.#suspectLastSeq = pin.lastSeq
+      this.#foundRefused = false
+      this.#takenBytes = 0
+    }
     this.#loaded = null
     this.#durable = this.#watch(this.#queue.split(firstHalf(this.#runsThrough(pin))).durable)
   }

@@ -13,6 +13,7 @@ import type { Clock } from './clock.ts'
 import type { EmitDrainEvent } from './events.ts'
 import type { LearnedLimit } from './learned-limit.ts'
 import type { DrainNotes } from './notes.ts'
+import type { PaceLimit } from './pace-limit.ts'
 import { type Acceptance, chooseDeadLetters, isRipe, JudgedWindow, type Judgement, weigh } from './parking.ts'
 import type { LoadedBatch, Pin, StreamQueue } from './queue.ts'
 import { backoffMs, type Decision, decide, type HoldReason } from './retry-policy.ts'
@@ -29,6 +30,7 @@ export interface StreamDrainOptions {
   readonly sink: string
   readonly config: HttpSinkConfig
   readonly learned: LearnedLimit
+  readonly pace: PaceLimit
   readonly rules: DrainRules
   readonly notes: DrainNotes
   readonly emit: EmitDrainEvent
@@ -59,6 +61,8 @@ export class StreamDrain {
   #inFlight = false
   #failures = 0
   #malformed = 0
+  /** Tries of the batch in flight in a row that timed out. */
+  #timeouts = 0
   /** Since when tries fail, by the wall clock to show and by the monotonic one to measure, and what was said last. */
   #trouble: {
     readonly sinceMs: number
@@ -82,7 +86,7 @@ export class StreamDrain {
     this.name = options.queue.stream
     this.priority = options.queue.priority
     this.#window = new JudgedWindow(options.rules.judgedWindow)
-    const { config, learned, sink, rules, notes, emit, clock } = options
+    const { config, learned, pace, sink, rules, notes, emit, clock } = options
     this.#hold = new StreamHold({ sink, stream: this.name, rules, notes, emit, clock })
     this.#batches = new StreamBatches({
       queue: options.queue,
@@ -90,18 +94,19 @@ export class StreamDrain {
       lingerMs: config.linger,
       limits: () => ({
         maxRecords: config.maxBatchRecords,
-        maxBytes: Math.min(learned.maxBytes, options.queue.maxBatchBytes),
+        maxBytes: Math.min(learned.maxBytes, pace.maxBytes, options.queue.maxBatchBytes),
       }),
       clock: options.clock,
       stats: this.stats,
     })
   }
 
-  /** Takes up what the last run left: a hold, a batch in flight. */
-  start(): void {
+  /** Takes up what the last run left: a hold, a batch in flight. `limitsShrank`: that one may be over the new ones. */
+  start(limitsShrank: boolean): void {
     this.#accepted = this.#hold.start()
     // A round was cut off, or the commit of the hold: the order of the queue comes first.
     if (this.#hold.reason === 'refusals' && this.#queue.parked.length > 0) this.#returnParked()
+    if (limitsShrank) this.#batches.fitPin()
     const { pin } = this.#queue
     if (pin !== null) {
       const { spoolId, firstSeq, lastSeq } = pin
@@ -167,8 +172,14 @@ export class StreamDrain {
     const { firstSeq, lastSeq, recordCount, spoolId } = loaded.pin
     const highestSentSeq = this.#queue.highestSentSeq(spoolId)
     const batch = { firstSeq, lastSeq, recordCount, highestSentSeq, seqs: () => loaded.seqs() }
-    const attempt = { batch, malformedBefore: this.#malformed, othersGotThrough }
+    const attempt = {
+      batch,
+      malformedBefore: this.#malformed,
+      timeoutsBefore: this.#timeouts,
+      othersGotThrough,
+    }
     const decision = decide(answer, attempt, this.#o.rules)
+    this.#timeouts = answer.transfer?.timedOut === true ? this.#timeouts + 1 : 0
     const unsent = 'unsent' in answer && (answer.unsent ?? false)
     return { decision, judgement: this.#judge(decision, loaded.pin), unsent }
   }
@@ -208,11 +219,13 @@ export class StreamDrain {
         }
         const complete = verdict.resendFrom === null && verdict.refused === 0
         if (complete) this.#o.learned.accepted(loaded.rawBytes, nowMs)
+        this.#inferSize(loaded, decision.verdict.refused > 0, nowMs)
         if (judgement !== null) this.#settle(judgement, lines, complete, false)
         return
       }
       case 'park':
         this.#goesOn()
+        this.#inferSize(loaded, true, nowMs)
         if (judgement !== null) this.#settle(judgement, lines, false, decision.why === 'too-large')
         return
       case 'split':
@@ -223,6 +236,7 @@ export class StreamDrain {
         return
       case 'retry':
         this.#fails(decision, nowMs)
+        if (decision.halve) this.#halve(loaded)
         return
       case 'hold':
         if (decision.scope === 'stream') this.#beginHold(decision.reason, decision.status, decision.detail)
@@ -306,8 +320,27 @@ export class StreamDrain {
 
   #learn(rawBytes: number, nowMs: number): void {
     this.#o.learned.shrink(rawBytes, nowMs)
-    const bytes = this.#o.learned.maxBytes
-    this.#emit({ type: 'drain.batch-limit-learned', ...this.#who(), bytes })
+    this.#tellLimit('too-large', this.#o.learned.maxBytes)
+  }
+
+  /** Some sinks answer 400 to what is too large. */
+  #inferSize(loaded: LoadedBatch, refused: boolean, nowMs: number): void {
+    const takenBytes = this.#batches.judged(loaded.pin.lastSeq, refused, loaded.rawBytes)
+    if (takenBytes === null) return
+    this.#o.learned.passes(takenBytes, nowMs)
+    this.#tellLimit('refused', this.#o.learned.maxBytes)
+  }
+
+  #tellLimit(why: 'too-large' | 'refused' | 'timed-out', bytes: number): void {
+    this.#emit({ type: 'drain.batch-limit-learned', ...this.#who(), why, bytes })
+  }
+
+  /** It did not get through in time, again and again. */
+  #halve(loaded: LoadedBatch): void {
+    this.stats.splits++
+    this.#o.pace.timedOut(loaded.rawBytes)
+    this.#batches.split(false)
+    this.#tellLimit('timed-out', this.#o.pace.maxBytes)
   }
 
   #fails(decision: Extract<Decision, { kind: 'retry' }>, nowMs: number): void {

@@ -43,6 +43,11 @@ export const LOST: SinkAnswer = answer(
 )
 export const REFUSED: SinkAnswer = answer({ kind: 'refused', detail: 'answered 400' }, 400)
 export const TOO_LARGE: SinkAnswer = answer({ kind: 'too-large', detail: 'answered 413' }, 413)
+/** The sink took nothing more of it for `timeout`. */
+export const TIMED_OUT: SinkAnswer = {
+  ...answer({ kind: 'retry', retryAfterMs: null, detail: 'timed out' }, null),
+  transfer: { bytes: 1, ms: 30_000, timedOut: true },
+}
 export const UNAUTHORIZED: SinkAnswer = answer({ kind: 'hold', scope: 'sink', detail: 'answered 401' }, 401)
 export const MALFORMED: SinkAnswer = answer({ kind: 'malformed', detail: 'rejected is not a list' }, 200)
 
@@ -168,7 +173,7 @@ export class Bench {
   sink: ScriptedSink
   store: MemoryStore
   drain: Drain
-  readonly #options: BenchOptions
+  #options: BenchOptions
 
   constructor(options: BenchOptions = {}) {
     this.#options = options
@@ -225,8 +230,15 @@ export class Bench {
   }
 
   /** SIGKILL, and a new process on what was durable. */
-  async restart(options: { readonly reboot?: boolean; readonly downMs?: number } = {}): Promise<void> {
+  async restart(
+    options: {
+      readonly reboot?: boolean
+      readonly downMs?: number
+      readonly config?: Partial<HttpSinkConfig>
+    } = {},
+  ): Promise<void> {
     this.store = this.store.crash()
+    if (options.config) this.#options = { ...this.#options, config: options.config }
     this.clock.killTimers()
     if (options.downMs) this.clock.advance(options.downMs)
     if (options.reboot) this.clock.reboot()

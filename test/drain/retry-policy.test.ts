@@ -25,7 +25,7 @@ function attempt(changes: Partial<Attempt> = {}, recordCount = 3): Attempt {
     seqs: () => seqs,
     highestSentSeq: recordCount,
   }
-  return { batch, malformedBefore: 0, othersGotThrough: false, ...changes }
+  return { batch, malformedBefore: 0, timeoutsBefore: 0, othersGotThrough: false, ...changes }
 }
 
 const decided = (

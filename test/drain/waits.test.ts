@@ -133,7 +133,7 @@ describe('DrainNotes', () => {
           expect(notes.waitLeftMs('cloud', 1000)).toBeLessThanOrEqual(1000)
           const hold = notes.hold('cloud', null)
           if (hold !== null) expect(typeof hold.sinceMs).toBe('number')
-          const bytes = notes.batchBytes('cloud')
+          const bytes = notes.batchBytes('batch-bytes', 'cloud')
           if (bytes !== null) expect(bytes).toBeGreaterThanOrEqual(0)
         },
       ),

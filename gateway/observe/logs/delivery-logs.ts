@@ -3,6 +3,12 @@ import type { DrainEvent } from '../../drain/events.ts'
 import type { SinkEvent } from '../../sink/events.ts'
 import { bytes, duration, type EventLogs, whose } from './event-log.ts'
 
+const LIMIT_REASONS = {
+  'too-large': '413',
+  refused: 'a batch was refused and all pieces of it were taken',
+  'timed-out': 'a batch timed out again',
+} as const
+
 export const DRAIN_LOGS: EventLogs<DrainEvent> = {
   'drain.retrying': {
     level: 'warn',
@@ -45,7 +51,8 @@ export const DRAIN_LOGS: EventLogs<DrainEvent> = {
   },
   'drain.batch-limit-learned': {
     level: 'info',
-    message: (event) => `${whose(event)}: 413, batches have at most ${bytes(event.bytes)} from now on`,
+    message: (event) =>
+      `${whose(event)}: ${LIMIT_REASONS[event.why]}, batches have at most ${bytes(event.bytes)} from now on`,
     dampBy: whose,
   },
   'drain.batch-resumed': {

@@ -122,7 +122,15 @@ class FailingSink {
     const isAsked = random.chance(0.2)
     const retryAfterMs = isAsked ? random.below(MAX_RETRY_AFTER_MS) : null
     const status = isAsked || random.chance(0.5) ? 503 : null
-    return { kind: 'retry', scope: 'sink', status, retryAfterMs, malformed: false, detail: 'no' }
+    return {
+      kind: 'retry',
+      scope: 'sink',
+      status,
+      retryAfterMs,
+      malformed: false,
+      halve: false,
+      detail: 'no',
+    }
   }
 
   #judge(decision: Decision, wasHeld: boolean): void {
