@@ -84,7 +84,7 @@ export async function startGateway(configured: Config, options: StartOptions = {
     const measure = async (): Promise<void> => {
       size = await folderBytes(config.gateway.dataDir)
     }
-    await measure()
+    await measure().catch(() => undefined)
     const timer = setInterval(() => void measure().catch(() => undefined), FOLDER_LOOK_MS)
     timer.unref()
     undo.unshift(async () => clearInterval(timer))

@@ -2,6 +2,7 @@
  * Keeps the seq lease ahead of every stream (I4: a seq is never used twice, even when the store lost its tail). A seq
  * is taken only below a lease that is fsynced; a raise happens in the background at half of the distance.
  */
+import { judgeDiskError } from './files/disk-errors.ts'
 import type { SeqLease } from './files/lease.ts'
 import type { SpoolStream } from './stream/spool-stream.ts'
 
@@ -65,12 +66,17 @@ export class LeaseKeeper {
     this.#onRaised()
   }
 
-  /** The last write of a clean stop: the next start goes on without a gap. */
+  /** The last write of a clean stop: the next start goes on without a gap. Where the disk fails now, with one. */
   async lower(): Promise<void> {
     await this.#writing?.catch(() => undefined)
     const ends = [...this.#streams()].map((s) => [this.key(s), s.state.nextSeq] as const)
-    await this.#lease.write(new Map(ends))
-    await this.#lease.close()
+    try {
+      await this.#lease.write(new Map(ends))
+    } catch (error) {
+      if (judgeDiskError(error) === null) throw error
+    } finally {
+      await this.#lease.close()
+    }
   }
 
   async close(): Promise<void> {

@@ -2,6 +2,7 @@
 import { readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { syncFolder } from '../shared/files.ts'
+import { isDamage } from './files/disk-errors.ts'
 import { dropSalvage, type OpeningPlan, salvageDatabase } from './files/opening.ts'
 import { type OpenStore, repairStore, type Store } from './store/store.ts'
 import { lastCommitNumber } from './stream/recovery.ts'
@@ -55,8 +56,9 @@ async function openSalvagedFiles(
     // It is made repairable already.
     await repairStore(folder)
     return { store: await openStore(folder, { create: false }), folder }
-  } catch {
+  } catch (error) {
     await dropSalvage(folder)
+    if (!isDamage(error)) throw error
     return null
   }
 }

@@ -1,54 +1,36 @@
 /**
- * The data folder from ownership to a readable store (I7), and back again after a rejected write. Owns the order of the
- * steps and the notes about damage; the steps themselves are in files/ and stream/.
- *
- *   <dataDir>/spool/      LevelDB          <dataDir>/seq-lease   see files/lease.ts
- *   <dataDir>/aside/      kept files       <dataDir>/ballast     see files/ballast.ts
- *   <dataDir>/place       see files/place.ts
+ * The data folder while the spool has it (I7): what is damaged in the store is looked for in its files, and after a
+ * rejected write the store is opened anew. Owns the notes about damage. How it was opened is folder-opening.ts.
  */
-import { rename } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { syncFolder } from '../shared/files.ts'
 import { decodeBlockHeader, readBlock } from './codec/block.ts'
 import { lineAt, seqOfLine } from './codec/record.ts'
 import type { DiskGuard } from './disk-guard.ts'
 import type { EmitSpoolEvent } from './events.ts'
-import { Ballast } from './files/ballast.ts'
-import { describeError, isDamage, isFull, judgeDiskError } from './files/disk-errors.ts'
-import { makeDurableFolder } from './files/folder.ts'
-import { FolderInUseError, FolderUnusableError, NoLocksError } from './files/folder-errors.ts'
-import { SeqLease } from './files/lease.ts'
+import type { Ballast } from './files/ballast.ts'
+import { diagnose, listDatabaseFiles } from './files/database-files.ts'
+import { describeError, isDamage, isFull } from './files/disk-errors.ts'
+import type { SeqLease } from './files/lease.ts'
 import {
-  clearClean,
-  clearWay,
   dropAside,
   keepAside,
   keepNow,
+  linkAside,
   markClean,
   type OpeningPlan,
-  prepareOpening,
-  wasClean,
+  restoreFiles,
 } from './files/opening.ts'
-import { OWNER_FILE, type Ownership, type TakeOwnership, takeOwnership } from './files/owner.ts'
-import {
-  judgePlace,
-  lookAround,
-  PLACE_FILE,
-  type PlaceVerdict,
-  readPlace,
-  writePlace,
-} from './files/place.ts'
+import { type PlaceVerdict, writePlace } from './files/place.ts'
 import { type BlockName, RawScan } from './files/raw-scan.ts'
-import { makeRepairable } from './files/repairable.ts'
-import { checkFormat, SPOOL_FORMAT } from './format.ts'
-import { replaceIfOlder } from './older-store.ts'
+import { SPOOL_FORMAT } from './format.ts'
 import { PatientReads } from './store/patient-reads.ts'
-import { type Op, type OpenStore, repairStore, type Store } from './store/store.ts'
-import { rebuildState } from './stream/rebuild.ts'
-import { MAX_COMMIT, type RecoveredState, recoverState } from './stream/recovery.ts'
+import type { Op, OpenStore, Store } from './store/store.ts'
+import { openDamaged } from './store-repair.ts'
+import type { RecoveredState } from './stream/recovery.ts'
+import { openWhole } from './whole-opening.ts'
 
-/** Four write buffers and some tables: what LevelDB needs to open, settle and compact on a full disk. */
-export const BALLAST_BYTES = 32 * 1024 * 1024
 /** Sentences about damage that are kept for status; more of the same help nobody. */
 const MAX_DAMAGE_NOTES = 100
 /** While the store is open its files are put aside at most so often. */
@@ -56,6 +38,8 @@ const KEEP_INTERVAL_MS = 60_000
 /** And looked through at most so often, and so many of these looks are remembered: the first, and the newest. */
 const LOOK_INTERVAL_MS = 5_000
 const MAX_SCANS = 4
+/** So often LevelDB may speak of damage that its files do not show, before it is believed. */
+const MAX_UNPROVEN = 3
 
 export class OpenedFolder {
   readonly dataDir: string
@@ -84,6 +68,7 @@ export class OpenedFolder {
   #settling: Promise<void> | null = null
   #keptAtMs = Number.NEGATIVE_INFINITY
   #lookedAtMs = Number.NEGATIVE_INFINITY
+  #unproven = 0
 
   constructor(fields: {
     dataDir: string
@@ -162,7 +147,7 @@ export class OpenedFolder {
     const plan = this.#plan
     if (this.#scans.length === 0 && plan?.aside) {
       this.note(what, plan.aside)
-      this.#scans.push(RawScan.of([...plan.earlier, plan.aside]))
+      this.#scan(this.#rawScan([...plan.earlier, plan.aside]))
     }
     const now = performance.now()
     if (now - this.#lookedAtMs >= LOOK_INTERVAL_MS) {
@@ -170,11 +155,25 @@ export class OpenedFolder {
       // While an opening is checked, what it put aside is the evidence.
       const keep = !plan?.aside && now - this.#keptAtMs >= KEEP_INTERVAL_MS
       if (keep) this.#keptAtMs = now
-      this.#scans.push(keep ? this.#keepAndScan(what) : RawScan.of([this.dbDir]))
+      this.#scan(keep ? this.#keepAndScan(what) : this.#rawScan([this.dbDir]))
       const [first, ...later] = this.#scans
       if (first && this.#scans.length > MAX_SCANS) this.#scans = [first, ...later.slice(1)]
     }
     await Promise.all(this.#scans)
+  }
+
+  #rawScan(folders: readonly string[]): Promise<RawScan> {
+    return RawScan.of(folders, ['table', 'log'], (path, error) => this.reads.isLostFile(path, error))
+  }
+
+  /** One that rejects is made anew by whoever asks next: nothing that it did not see is lost. */
+  #scan(scan: Promise<RawScan>): void {
+    this.#scans.push(scan)
+    scan.catch(() => {
+      this.#scans = this.#scans.filter((each) => each !== scan)
+      this.#lookedAtMs = Number.NEGATIVE_INFINITY
+      this.#keptAtMs = Number.NEGATIVE_INFINITY
+    })
   }
 
   async #keepAndScan(what: string): Promise<RawScan> {
@@ -182,11 +181,12 @@ export class OpenedFolder {
       const { folder, kept } = await keepNow(this.dbDir, join(this.dataDir, 'aside'), what)
       this.note(what, folder)
       for (const line of kept) this.note(line, folder)
-      return await RawScan.of([folder])
+      return await this.#rawScan([folder])
     } catch (error) {
-      // A full disk, for instance: the files themselves are still there.
+      if (!isFull(error)) throw error
+      // The files themselves are still there.
       this.note(`${what}; nothing could be put aside (${describeError(error)})`, null)
-      return await RawScan.of([this.dbDir])
+      return await this.#rawScan([this.dbDir])
     }
   }
 
@@ -209,37 +209,82 @@ export class OpenedFolder {
 
   /**
    * After a rejected write: the old handle is closed, and the folder is opened anew. On a full disk the ballast is given
-   * up first, because LevelDB does not even open there.
+   * up first, because LevelDB does not even open there. Rejects when it cannot be opened now; nothing has changed then.
    */
   async reopen(old: Store, error: unknown): Promise<Store> {
     await old.close().catch(() => undefined)
-    if (isDamage(error)) {
+    if (await this.#isProven(error)) {
       this.store = await this.#repair(error)
       return this.store
     }
     try {
-      this.store = await this.#openStore(this.dbDir, { create: false })
+      this.store = await this.#openAgain()
     } catch (again) {
-      if (isDamage(again)) {
+      if (await this.#isProven(again)) {
         this.store = await this.#repair(again)
         return this.store
       }
       if (!isFull(error) && !isFull(again)) throw again
       await this.#ballast.drop()
-      this.store = await this.#openStore(this.dbDir, { create: false })
+      this.store = await this.#openAgain()
     }
     if (isFull(error)) await this.#ballast.drop()
     this.guard()
     return this.store
   }
 
+  async #openAgain(): Promise<Store> {
+    const { dbDir } = this
+    const aside = await linkAside(dbDir, join(this.dataDir, 'aside'))
+    let store: Store
+    try {
+      store = await openWhole({
+        dbDir,
+        aside,
+        unnamed: [],
+        apply: async () => undefined,
+        open: () => this.#openStore(dbDir, { create: false }),
+      })
+    } catch (error) {
+      if (aside !== null) {
+        await restoreFiles(aside, dbDir)
+        await rm(aside, { recursive: true, force: true })
+      }
+      throw error
+    }
+    // Links that stay cost room, not records: the next opening looks at them once more.
+    if (aside !== null) await rm(aside, { recursive: true, force: true }).catch(() => undefined)
+    return store
+  }
+
+  /**
+   * LevelDB calls it damage when it finds a file missing in a list that the disk cut short: the files themselves are asked.
+   * What they do not show is believed when it comes again and again.
+   */
+  async #isProven(error: unknown): Promise<boolean> {
+    // Without CURRENT the whole folder is away, a mount for instance.
+    if (!isDamage(error) || !existsSync(join(this.dbDir, 'CURRENT'))) return false
+    const files = await listDatabaseFiles(this.dbDir)
+    const { faults } = await diagnose(this.dbDir, files, { afterCleanStop: false, allTables: true })
+    this.#unproven = faults.length > 0 ? 0 : this.#unproven + 1
+    if (this.#unproven > 0 && this.#unproven < MAX_UNPROVEN) return false
+    this.#unproven = 0
+    return true
+  }
+
   /** A compaction met a damaged table, and LevelDB takes no write any more: the same as at an opening. */
   async #repair(error: unknown): Promise<Store> {
-    this.#lookedAtMs = Number.NEGATIVE_INFINITY
-    await this.#look('LevelDB met damage while it was open')
+    // Repair takes away what it has read, and what it could not read.
+    const what = 'LevelDB met damage while it was open'
+    const { dbDir } = this
+    const { folder, kept } = await keepNow(dbDir, join(this.dataDir, 'aside'), what)
+    this.note(what, folder)
+    for (const line of kept) this.note(line, folder)
+    this.#scan(this.#rawScan([folder]))
+    const opening = { dbDir, aside: folder, unnamed: [], apply: async () => undefined }
     const damage: string[] = []
-    const { store } = await openDamaged(this.dbDir, this.#openStore, error, damage, Date.now)
-    for (const what of damage) this.note(what, null)
+    const { store } = await openDamaged(opening, this.#openStore, error, damage, Date.now)
+    for (const each of damage) this.note(each, null)
     this.guard()
     return store
   }
@@ -270,250 +315,5 @@ export class OpenedFolder {
   /** Without the ballast ingest stays closed: the next full disk would find no room even to delete (I6). */
   guard(): void {
     if (!this.#ballast.present) this.disk?.holdForBallast(this.#ballast)
-  }
-}
-
-export interface FolderOptions {
-  readonly dataDir: string
-  readonly openStore: OpenStore
-  readonly emit: EmitSpoolEvent
-  readonly nowMs: () => number
-  readonly ballastBytes?: number | undefined
-  readonly takeOwnership?: TakeOwnership | undefined
-}
-
-/** Rejects with a typed error where the folder cannot be used; what may pass is thrown as it is. */
-export async function openFolder(options: FolderOptions): Promise<OpenedFolder> {
-  const { dataDir } = options
-  try {
-    await makeDurableFolder(dataDir)
-    const owner = await takeFolder(options)
-    try {
-      const moved = await clearWay(dataDir, OWN_NAMES)
-      const ballast = await Ballast.open(join(dataDir, 'ballast'), options.ballastBytes ?? BALLAST_BYTES)
-      return await openOwned(dataDir, options, ballast, moved, () => owner.release())
-    } catch (error) {
-      await owner.release()
-      throw error
-    }
-  } catch (error) {
-    throw inWords(dataDir, error)
-  }
-}
-
-/** Even the lock wants a little room. */
-async function takeFolder({
-  dataDir,
-  ballastBytes = BALLAST_BYTES,
-  takeOwnership: take = takeOwnership,
-}: FolderOptions): Promise<Ownership> {
-  try {
-    return await take(dataDir)
-  } catch (error) {
-    // Nobody holds the lock: that would have been the answer.
-    if (!isFull(error)) throw error
-    await (await Ballast.open(join(dataDir, 'ballast'), ballastBytes)).drop()
-    return await take(dataDir)
-  }
-}
-
-function inWords(dataDir: string, error: unknown): unknown {
-  if (error instanceof FolderInUseError || error instanceof NoLocksError) return error
-  switch (judgeDiskError(error)) {
-    case 'held':
-      return new FolderInUseError(dataDir, null, false)
-    case 'no-locks':
-      return new NoLocksError(dataDir, error)
-    case 'refused':
-      return new FolderUnusableError(dataDir, error)
-    default:
-      return error
-  }
-}
-
-async function openOwned(
-  dataDir: string,
-  { openStore, emit, nowMs }: FolderOptions,
-  ballast: Ballast,
-  moved: readonly string[],
-  release: () => Promise<void>,
-): Promise<OpenedFolder> {
-  const dbDir = join(dataDir, 'spool')
-  // Before anything is touched: a newer version would be taken for damage.
-  const place = await readPlace(dataDir)
-  if (place !== null && place !== 'damaged') checkFormat(dataDir, place.format)
-  const around = await lookAround(dataDir)
-  const clean = await wasClean(dataDir)
-  await clearClean(dataDir)
-  const aside = join(dataDir, 'aside')
-  const prepare = (): Promise<OpeningPlan> => prepareOpening(dbDir, aside, { afterCleanStop: clean })
-  const plan = await prepare().catch(async (error: unknown) => {
-    if (!isFull(error)) throw error
-    await ballast.drop()
-    return await prepare()
-  })
-  const damage = [...moved, ...plan.faults]
-  // The ballast is made last of all: where it lies there was a database.
-  if (plan.mode === 'create' && ballast.present) damage.push('the database is gone, all of it')
-  const open = async (): Promise<Store> => {
-    if (plan.mode === 'repair') await repairFolder(dbDir)
-    return await openStore(dbDir, { create: plan.mode === 'create' })
-  }
-  let store: Store
-  try {
-    store = await open().catch(async (error: unknown) => {
-      if (!isFull(error)) throw error
-      await ballast.drop()
-      return await open()
-    })
-  } catch (error) {
-    // Nothing is damaged: a repair, without room or without locks for instance, would make it so.
-    if (!isDamage(error)) throw error
-    ;({ store } = await openDamaged(dbDir, openStore, error, damage, nowMs))
-  }
-  try {
-    store = await replaceIfOlder(plan, store, openStore, damage)
-    // The name of the database's folder may be new, too, by creation or by a move (I1).
-    await syncFolder(dataDir)
-    const read = await readFolder(plan, dataDir, store, ballast, damage)
-    for (const what of damage) emit({ type: 'spool.damage', what, kept: plan.aside })
-    await ballast.ensure()
-    const wasClosed = (clean && damage.length === 0) || plan.mode === 'create'
-    return new OpenedFolder({
-      ...read,
-      dataDir,
-      emit,
-      clean: wasClosed,
-      place: judgePlace(place, around, read.recovered?.placed ?? false),
-      damage,
-      store,
-      openStore,
-      release,
-      ballast,
-      plan,
-    })
-  } catch (error) {
-    // Or the next try of this process would find the database locked by itself.
-    await store.close().catch(() => undefined)
-    throw error
-  }
-}
-
-/** Of the data folder, beside what has a rule of its own. */
-const OWN_NAMES = {
-  files: [
-    'seq-lease',
-    'seq-lease.new',
-    'ballast',
-    'ballast.new',
-    PLACE_FILE,
-    `${PLACE_FILE}.new`,
-    OWNER_FILE,
-  ],
-  folders: ['spool', 'aside'],
-}
-
-type ReadFolder = Pick<OpenedFolder, 'recovered' | 'garbage'> & {
-  readonly lease: Awaited<ReturnType<typeof SeqLease.open>>
-  readonly raw: RawScan | null
-}
-
-/** What the store and the lease say. Adds to `damage`. */
-async function readFolder(
-  plan: OpeningPlan,
-  dataDir: string,
-  store: Store,
-  ballast: Ballast,
-  damage: string[],
-): Promise<ReadFolder> {
-  const read = await readStore(plan, dataDir, store, damage)
-  const lease = await openLease(join(dataDir, 'seq-lease'), ballast, damage)
-  if (read.recovered === null && (lease.ends.size > 0 || lease.state === 'damaged'))
-    damage.push('the store is empty, but records were numbered before')
-  return { ...read, lease }
-}
-
-async function readStore(
-  plan: OpeningPlan,
-  dataDir: string,
-  store: Store,
-  damage: string[],
-): Promise<Omit<ReadFolder, 'lease'>> {
-  const state = await recoverState(store)
-  if (state !== null && state !== 'broken') checkFormat(dataDir, state.format)
-  const hadFiles = plan.mode !== 'create' || plan.earlier.length > 0
-  const isWhole = state === null ? !hadFiles : state !== 'broken' && !(await endsEarly(plan, state))
-  if (isWhole && state !== 'broken') return { recovered: state, garbage: [], raw: null }
-  // LevelDB gives an empty store where it could read nothing.
-  const folders = [...plan.earlier, plan.aside ?? plan.dbDir]
-  const raw = await RawScan.of(folders)
-  const { recovered, garbage, notes } = await rebuildState(store, raw)
-  if (state === null && recovered.streams.size === 0) return { recovered: null, garbage, raw }
-  damage.push('the chain of state records is broken: the index was rebuilt from the blocks', ...notes)
-  if (plan.aside === null) {
-    const { kept } = await keepNow(plan.dbDir, join(dataDir, 'aside'), damage.join('\n'))
-    damage.push(...kept)
-  }
-  return { recovered, garbage, raw }
-}
-
-/**
- * Did the store lose its newest commits without a word? LevelDB drops what is behind a damaged record of its log, as far as the
- * next 32 KiB: it might be the end of a write that a power cut tore. It is not if a later commit lies behind it, which
- * began only when that write was done. And repair leaves out a table without an end, whose values are whole all the same; one
- * that no MANIFEST named yet may never have been whole, and holds nothing that was acknowledged.
- */
-async function endsEarly(
-  { aside, damagedTables, faults }: OpeningPlan,
-  { lastCommit }: RecoveredState,
-): Promise<boolean> {
-  if (aside === null) return false
-  const has = (scan: RawScan, after: number): boolean =>
-    [...scan.states].some(({ commit }) => commit > after && commit <= MAX_COMMIT)
-  // A log with a torn end and the mark of a clean stop is damaged: it had no such end.
-  const next = faults.some((fault) => fault.startsWith('the log ')) ? lastCommit : lastCommit + 1
-  if (has(await RawScan.of([aside], ['log']), next)) return true
-  return has(await RawScan.ofTables(damagedTables), lastCommit)
-}
-
-/** One that cannot be read at all is moved away: the next one begins under a new spool id (I4). */
-async function openLease(path: string, ballast: Ballast, damage: string[]): Promise<ReadFolder['lease']> {
-  try {
-    return await SeqLease.open(path)
-  } catch (error) {
-    if (isFull(error)) await ballast.drop()
-    else {
-      damage.push(`the seq lease cannot be read (${describeError(error)})`)
-      await rename(path, `${path}.stray-${Date.now()}`)
-    }
-    return await SeqLease.open(path)
-  }
-}
-
-async function repairFolder(dbDir: string): Promise<void> {
-  await makeRepairable(dbDir)
-  await repairStore(dbDir)
-}
-
-/** The store does not open: repair it; if that fails too, move it away and begin an empty one. The gateway starts. */
-async function openDamaged(
-  dbDir: string,
-  openStore: OpenStore,
-  error: unknown,
-  damage: string[],
-  nowMs: () => number,
-): Promise<{ store: Store }> {
-  damage.push(`the store did not open (${describeError(error)}) and was repaired`)
-  try {
-    await repairFolder(dbDir)
-    return { store: await openStore(dbDir, { create: false }) }
-  } catch (again) {
-    if (!isDamage(again)) throw again
-    const moved = `${dbDir}.damaged-${nowMs()}`
-    damage.push(
-      `repair failed (${describeError(again)}): the store was moved to ${moved}, a new one was begun`,
-    )
-    await rename(dbDir, moved)
-    return { store: await openStore(dbDir, { create: true }) }
   }
 }

@@ -36,11 +36,13 @@ import { Committer } from './committer.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { DiskGuard } from './disk-guard.ts'
 import type { EmitSpoolEvent } from './events.ts'
+import { folderError } from './files/folder-errors.ts'
 import type { TakeOwnership } from './files/owner.ts'
+import { openFolder } from './folder-opening.ts'
 import { applyLease, chooseIdentity, mintSpoolId } from './identity.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
 import { openNotes } from './notes.ts'
-import { type OpenedFolder, openFolder } from './opened-folder.ts'
+import type { OpenedFolder } from './opened-folder.ts'
 import { Orphans } from './orphans.ts'
 import { pendingRecords, type RecordPage } from './pending-records.ts'
 import { MAX_OPEN_BYTES, SpoolAppender } from './spool-appender.ts'
@@ -119,8 +121,19 @@ export class Spool {
   #compacting = false
   #stopping = false
 
-  /** Opens whatever is in the folder (I7). Rejects only if it cannot be used at all: not writable, or owned. */
+  /**
+   * Opens whatever is in the folder (I7). Rejects with a typed error if the folder cannot be used (not writable, owned, no
+   * locks); with the disk's own error if it cannot be used now. Then every byte is where it was.
+   */
   static async open(options: SpoolOptions): Promise<Spool> {
+    try {
+      return await Spool.#open(options)
+    } catch (error) {
+      throw folderError(options.dataDir, error)
+    }
+  }
+
+  static async #open(options: SpoolOptions): Promise<Spool> {
     const began = performance.now()
     const nowMs = options.nowMs ?? Date.now
     const folder = await openFolder({

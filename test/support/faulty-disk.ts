@@ -46,6 +46,8 @@ export interface FaultyDisk {
 export type Fault = 'full' | 'tables-full' | 'full-for-good' | 'write-eio' | 'sync-eio'
 
 export interface PreloadedDisk extends FaultyDisk {
+  /** The file that says which fault is in force, for a process that wants it at a moment of its own. */
+  readonly flag: string
   fault(what: Fault): void
   /** How many calls failed so far. */
   readonly hits: number
@@ -138,6 +140,7 @@ export function preloadedDisk(): PreloadedDisk | null {
     folder,
     dataDir,
     env: { LD_PRELOAD: library, DISK_FAULT_DIR: dataDir, DISK_FAULT_FLAG: flag },
+    flag,
     fault,
     get hits() {
       return existsSync(`${flag}.hits`) ? statSync(`${flag}.hits`).size : 0

@@ -4,7 +4,6 @@
  */
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { errorCode } from '../../shared/errors.ts'
 import { unlessGone } from './folder.ts'
 import { cleanLogBytes } from './log-records.ts'
 import { type Manifest, ManifestDamagedError, parseManifest, withoutLastChange } from './manifest.ts'
@@ -135,24 +134,19 @@ function beforeLastChange(
   return before && hasTables(before.manifest) && !logIsMissing(files, before.manifest) ? before : null
 }
 
-function describe(error: unknown): { readonly reason: string } {
-  return { reason: errorCode(error) ?? String(error) }
-}
-
 /** The MANIFEST that CURRENT names, or what is wrong. */
 async function readManifest(
   dbDir: string,
   files: readonly DatabaseFile[],
 ): Promise<{ name: string; manifest: Manifest; bytes: Buffer } | string> {
   if (!files.some((file) => file.kind === 'current')) return 'CURRENT is gone'
-  // Whatever cannot be read counts as damage: not to start would help nobody.
-  const current = await readFile(join(dbDir, 'CURRENT'), 'latin1').catch(describe)
-  if (typeof current !== 'string') return `CURRENT cannot be read: ${current.reason}`
+  const current = await unlessGone(readFile(join(dbDir, 'CURRENT'), 'latin1'), null)
+  if (current === null) return 'CURRENT is gone'
   const name = /^(MANIFEST-\d+)\n$/.exec(current)?.[1]
   if (name === undefined) return 'CURRENT names no MANIFEST'
   if (!files.some((file) => file.name === name)) return `CURRENT names ${name}, which is gone`
-  const bytes = await readFile(join(dbDir, name)).catch(describe)
-  if (!Buffer.isBuffer(bytes)) return `${name} cannot be read: ${bytes.reason}`
+  const bytes = await unlessGone(readFile(join(dbDir, name)), null)
+  if (bytes === null) return `CURRENT names ${name}, which is gone`
   try {
     return { name, manifest: parseManifest(bytes), bytes }
   } catch (error) {
@@ -211,8 +205,8 @@ async function logFaults(
   const faults: string[] = []
   for (const { name, kind, number } of files) {
     if (kind !== 'log' || number < logNumber) continue
-    const bytes = await readFile(join(dbDir, name)).catch(() => null)
-    if (!bytes || !cleanLogBytes(bytes).equals(bytes)) faults.push(`the log ${name} is damaged`)
+    const bytes = await unlessGone(readFile(join(dbDir, name)), null)
+    if (bytes === null || !cleanLogBytes(bytes).equals(bytes)) faults.push(`the log ${name} is damaged`)
   }
   return faults
 }

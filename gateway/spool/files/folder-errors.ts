@@ -1,7 +1,7 @@
 /** Why a data folder cannot be used, in words for who has to do something about it. Typed; each with its path and a fix. */
 import { lstatSync, readlinkSync, statSync } from 'node:fs'
 import { errorMessage } from '../../shared/errors.ts'
-import { describeError, systemErrorOf } from './disk-errors.ts'
+import { describeError, judgeDiskError, systemErrorOf } from './disk-errors.ts'
 
 /** Whom owner.json names. */
 export interface NamedOwner {
@@ -64,6 +64,21 @@ export class FolderUnusableError extends Error {
   constructor(dataDir: string, cause: unknown) {
     super(`the data folder ${dataDir} cannot be used: ${whyUnusable(dataDir, cause)}`, { cause })
     this.name = 'FolderUnusableError'
+  }
+}
+
+/** An error of the disk that refuses the folder, in words; any other as it is. */
+export function folderError(dataDir: string, error: unknown): unknown {
+  if (error instanceof FolderInUseError || error instanceof NoLocksError) return error
+  switch (judgeDiskError(error)) {
+    case 'held':
+      return new FolderInUseError(dataDir, null, false)
+    case 'no-locks':
+      return new NoLocksError(dataDir, error)
+    case 'refused':
+      return new FolderUnusableError(dataDir, error)
+    default:
+      return error
   }
 }
 

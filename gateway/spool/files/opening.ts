@@ -35,7 +35,7 @@ import {
   listStrayFolders,
   type NewManifest,
 } from './database-files.ts'
-import { isFull } from './disk-errors.ts'
+import { judgeDiskError } from './disk-errors.ts'
 import { folderBytes, unlessGone } from './folder.ts'
 import { makeRepairable } from './repairable.ts'
 
@@ -43,8 +43,10 @@ export interface OpeningPlan {
   readonly dbDir: string
   /** `create`: no LevelDB file lies there. `repair`: run LevelDB's repair on `dbDir`, then open. */
   readonly mode: 'create' | 'open' | 'repair'
-  /** The files as they are now; null if none were put aside. */
+  /** The files as they are now; null: there are none, or no links can be had. */
   readonly aside: string | null
+  /** The aside has all of them: without hard links, only the logs are copied after a clean stop. */
+  readonly isWhole: boolean
   /** Asides of openings that did not get as far as dropAside or keepAside, oldest first: more to salvage from. */
   readonly earlier: readonly string[]
   /**
@@ -54,6 +56,8 @@ export interface OpeningPlan {
   readonly unnamed: readonly string[]
   /** Tables in the asides that a MANIFEST names, so that they were whole once, and that are not: more to salvage from. */
   readonly damagedTables: readonly string[]
+  /** The MANIFEST as LevelDB is to find it; null: as it is. */
+  readonly manifest: NewManifest | null
   /** Something is wrong with the files; `notes` say what. Without it data may be missing nevertheless. */
   readonly suspicious: boolean
   /** What is wrong with the database's files; empty if nothing is. */
@@ -79,13 +83,16 @@ const NOTE_FILE = 'README.txt'
 const CLEAN_FILE = 'clean-stop'
 const CLEAN_TEXT = 'The spool was closed cleanly and nobody has opened it since.\n'
 /** Where LevelDB's repair puts what it has read. */
-const REPAIR_LEFTOVERS = 'lost'
+export const REPAIR_LEFTOVERS = 'lost'
 
 /**
  * Looks at the folder and puts its files aside. To be called while this process owns the data folder and the database is
  * closed; a plan is carried out once. `asideRoot` should be on the same file system (else files are copied).
  *
- * @param options.afterCleanStop {@link wasClean} said so: nothing is put aside unless something is wrong.
+ * Also after a clean stop: LevelDB leaves out, and deletes, a log that it could not read because descriptors or memory were
+ * short, and says nothing.
+ *
+ * @param options.afterCleanStop {@link wasClean} said so: its logs have no torn end, and all tables were fsynced.
  * @throws ENOSPC, EDQUOT if there is no room for the links; then nothing has changed. Make room, call again.
  */
 export async function prepareOpening(
@@ -108,9 +115,11 @@ export async function prepareOpening(
       dbDir,
       mode: 'create',
       aside: null,
+      isWhole: true,
       earlier,
       unnamed: [],
       damagedTables: await damagedTablesOf(earlier),
+      manifest: null,
       suspicious: earlier.length > 0,
       faults: [],
       notes,
@@ -124,17 +133,97 @@ export async function prepareOpening(
   const suspicious = faults.length > 0 || earlier.length > 0
   // A clean stop leaves no data that the MANIFEST does not name: this one is not the one of that stop.
   const leftOut = unnamed.some((name) => /\.(?:ldb|sst|log)$/.test(name))
-  if (options.afterCleanStop === true && !suspicious && !leftOut) {
-    return { dbDir, mode, aside: null, earlier, unnamed: [], damagedTables: [], suspicious, faults, notes }
-  }
-  const aside = await putAside(dbDir, asideRoot, files, notes)
-  if (manifest !== null) {
-    await replaceManifest(dbDir, manifest)
-    notes.push(`the last change of ${manifest.name} came without its tables, and was undone`)
-  }
-  for (const name of unnamed) await rm(join(dbDir, name), { force: true })
+  const needed = options.afterCleanStop !== true || suspicious || leftOut
+  const { aside, isWhole } = await putAside(dbDir, asideRoot, files, notes, needed)
   const damaged = [...(await damagedTablesOf(earlier)), ...damagedTables.map((name) => join(aside, name))]
-  return { dbDir, mode, aside, earlier, unnamed, damagedTables: damaged, suspicious, faults, notes }
+  const plan = {
+    dbDir,
+    mode,
+    aside,
+    isWhole,
+    earlier,
+    unnamed,
+    damagedTables: damaged,
+    manifest,
+    suspicious,
+    faults,
+    notes,
+  }
+  try {
+    await applyPlan(plan)
+    if (manifest !== null)
+      notes.push(`the last change of ${manifest.name} came without its tables, and was undone`)
+    return plan
+  } catch (error) {
+    await undoOpening(plan).catch(() => undefined)
+    throw error
+  }
+}
+
+/** What LevelDB must not find leaves its folder; the aside has it. */
+export async function applyPlan({ dbDir, manifest, unnamed }: OpeningPlan): Promise<void> {
+  if (manifest !== null) await replaceManifest(dbDir, manifest)
+  for (const name of unnamed) await rm(join(dbDir, name), { force: true })
+}
+
+/**
+ * Nothing was proven to be damaged: all files are as they were before {@link prepareOpening}. False: they cannot be put
+ * back, for want of links, and nothing was changed.
+ */
+export async function undoOpening(plan: OpeningPlan): Promise<boolean> {
+  const { dbDir, aside, isWhole, mode } = plan
+  if (!isWhole) return false
+  if (mode === 'create') for (const { name } of await listDatabaseFiles(dbDir)) await rm(join(dbDir, name))
+  if (aside !== null) {
+    await restoreFiles(aside, dbDir)
+    await rm(aside, { recursive: true, force: true })
+  }
+  return true
+}
+
+/**
+ * Before a store is opened again while the gateway runs: its files, in a folder of their own. null: there are no links here,
+ * and all would have to be copied.
+ */
+export async function linkAside(dbDir: string, asideRoot: string): Promise<string | null> {
+  const { aside, isWhole } = await putAside(dbDir, asideRoot, await listDatabaseFiles(dbDir), [], false)
+  if (isWhole) return aside
+  await rm(aside, { recursive: true, force: true })
+  return null
+}
+
+/**
+ * The database's folder has the files of the aside again, and no others. CURRENT changes in one step, and what it names is
+ * there before and after: a kill in between leaves a database that opens, and the aside.
+ */
+export async function restoreFiles(aside: string, dbDir: string): Promise<void> {
+  await mkdir(dbDir, { recursive: true, mode: 0o700 })
+  const files = await listDatabaseFiles(aside)
+  const missing: DatabaseFile[] = []
+  for (const file of files)
+    if (!(await isSameFile(join(aside, file.name), join(dbDir, file.name)))) missing.push(file)
+  for (const { name } of missing.filter(({ kind }) => kind !== 'current')) {
+    await rm(join(dbDir, name), { force: true, recursive: true })
+    await linkOrCopy(join(aside, name), join(dbDir, name))
+  }
+  await syncFolder(dbDir)
+  if (missing.some(({ kind }) => kind === 'current')) {
+    const unfinished = join(dbDir, '000000.dbtmp')
+    await rm(unfinished, { force: true })
+    await linkOrCopy(join(aside, 'CURRENT'), unfinished)
+    await rename(unfinished, join(dbDir, 'CURRENT'))
+  }
+  const names = new Set(files.map(({ name }) => name))
+  for (const { name } of await listDatabaseFiles(dbDir)) {
+    if (!names.has(name)) await rm(join(dbDir, name), { force: true })
+  }
+  await rm(join(dbDir, REPAIR_LEFTOVERS), { recursive: true, force: true })
+  await syncFolder(dbDir)
+}
+
+async function isSameFile(a: string, b: string): Promise<boolean> {
+  const [one, other] = [await lstat(a), await unlessGone(lstat(b), null)]
+  return other !== null && one.ino === other.ino && one.dev === other.dev
 }
 
 /** Those that nothing leads into any more; of others repair has what is whole. */
@@ -188,7 +277,7 @@ export async function keepNow(
   limits: KeptLimits = KEPT_ASIDE_LIMITS,
 ): Promise<{ readonly folder: string; readonly kept: readonly string[] }> {
   const notes: string[] = []
-  const folder = await putAside(dbDir, asideRoot, await listDatabaseFiles(dbDir), notes)
+  const { aside: folder } = await putAside(dbDir, asideRoot, await listDatabaseFiles(dbDir), notes)
   await writeFile(join(folder, NOTE_FILE), keptText({ dbDir, notes }, note))
   await syncFolder(folder)
   const kept = `the files as they were when it was found are kept in ${folder}`
@@ -214,7 +303,7 @@ export async function dropSalvage(scratch: string): Promise<void> {
   await rm(scratch, { recursive: true, force: true })
 }
 
-/** The last thing of a clean stop, after the database was closed. A full disk leaves no mark, which costs little. */
+/** The last thing of a clean stop, after the database was closed. A disk that fails now leaves no mark, which costs little. */
 export async function markClean(dataDir: string): Promise<void> {
   try {
     const file = await open(join(dataDir, CLEAN_FILE), 'w')
@@ -226,7 +315,7 @@ export async function markClean(dataDir: string): Promise<void> {
     }
     await syncFolder(dataDir)
   } catch (error) {
-    if (!isFull(error)) throw error
+    if (judgeDiskError(error) === null) throw error
   }
 }
 
@@ -298,23 +387,28 @@ function asideNumber(path: string): number {
   return Number(ASIDE.exec(name)?.[1] ?? 0)
 }
 
-/** Complete and durable under its final name, or not there at all. */
+/**
+ * Complete and durable under its final name, or not there at all. `copies`: where no links can be had all files are copied,
+ * else the logs alone.
+ */
 async function putAside(
   dbDir: string,
   asideRoot: string,
   files: readonly DatabaseFile[],
   notes: string[],
-): Promise<string> {
+  copies = true,
+): Promise<{ readonly aside: string; readonly isWhole: boolean }> {
   const newest = (await asideFolders(asideRoot)).at(-1)
   const number = newest === undefined ? 1 : asideNumber(newest) + 1
   const making = await freshFolder(asideRoot, MAKING_PREFIX)
   try {
-    const copied = await linkAll(dbDir, making, files)
-    if (copied > 0) notes.push(`${copied} file(s) were copied aside: hard links are not possible here`)
+    const { copied, left } = await linkAll(dbDir, making, files, copies)
+    if (copies && copied > 0)
+      notes.push(`${copied} file(s) were copied aside: hard links are not possible here`)
     const aside = join(asideRoot, `aside-${String(number).padStart(6, '0')}`)
     await rename(making, aside)
     await syncFolder(asideRoot)
-    return aside
+    return { aside, isWhole: left === 0 }
   } catch (error) {
     await rm(making, { recursive: true, force: true }).catch(() => undefined)
     throw error
@@ -322,12 +416,12 @@ async function putAside(
 }
 
 async function freshFolder(root: string, prefix: string): Promise<string> {
-  await mkdir(root, { recursive: true })
+  await mkdir(root, { recursive: true, mode: 0o700 })
   await syncFolder(dirname(root))
   for (let n = 1; ; n += 1) {
     const folder = join(root, `${prefix}${n}`)
     try {
-      await mkdir(folder)
+      await mkdir(folder, { mode: 0o700 })
       return folder
     } catch (error) {
       if (errorCode(error) !== 'EEXIST') throw error
@@ -338,21 +432,40 @@ async function freshFolder(root: string, prefix: string): Promise<string> {
 /** What `link` answers where the file system, or a policy, has no hard links, or no more of them. */
 const NO_LINKS = new Set(['EPERM', 'EXDEV', 'EMLINK', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EACCES'])
 
-/** Returns how many had to be copied. Durable. */
-async function linkAll(from: string, to: string, files: readonly DatabaseFile[]): Promise<number> {
+/** Durable. How many had to be copied, and how many were left out because they would have. */
+async function linkAll(
+  from: string,
+  to: string,
+  files: readonly DatabaseFile[],
+  copies = true,
+): Promise<{ readonly copied: number; readonly left: number }> {
   let copied = 0
-  for (const { name } of files) {
+  let left = 0
+  for (const { name, kind } of files) {
     try {
       await link(join(from, name), join(to, name))
     } catch (error) {
       if (errorCode(error) === 'ENOENT') continue
       if (!NO_LINKS.has(errorCode(error) ?? '')) throw error
+      if (!copies && kind !== 'log') {
+        left += 1
+        continue
+      }
       await copyDurably(join(from, name), join(to, name))
       copied += 1
     }
   }
   await syncFolder(to)
-  return copied
+  return { copied, left }
+}
+
+async function linkOrCopy(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to)
+  } catch (error) {
+    if (!NO_LINKS.has(errorCode(error) ?? '')) throw error
+    await copyDurably(from, to)
+  }
 }
 
 /** In one step, and not in place: the aside has a link of the file. */

@@ -13,7 +13,7 @@ import { BlockDamagedError, type BlockHeader, blockBytes, decodeBlockHeader } fr
 import { decodeState, STATE_MAGIC, type StoredState, stateBytes } from '../stream/state-record.ts'
 import { type FileKind, listDatabaseFiles } from './database-files.ts'
 import { unlessGone } from './folder.ts'
-import { logPayload } from './log-records.ts'
+import { cleanLogBytes, logPayload } from './log-records.ts'
 import { inflatedBlocks } from './table-check.ts'
 
 const BLOCK_MAGIC = Buffer.from('SLBK', 'latin1')
@@ -46,20 +46,32 @@ export interface BlockName {
   readonly recordCount: number
 }
 
+/** A file that could not be read: will it never be? (A bad sector fails the whole read: what is behind it is lost with it.) */
+export type IsLost = (path: string, error: unknown) => boolean
+
 export class RawScan {
+  readonly #isLost: IsLost
   readonly #blocks = new Map<string, RawBlock>()
   readonly #states = new Map<number, RawState>()
   /** The file that was read last: neighbours are asked for one after the other. */
-  #last: { readonly path: string; readonly bytes: Promise<Buffer | null> } | null = null
+  #last: { readonly path: string; readonly bytes: Buffer | null } | null = null
 
-  /** Of LevelDB folders, or of folders with copies of its files. What cannot be read is left out. */
+  private constructor(isLost: IsLost) {
+    this.#isLost = isLost
+  }
+
+  /**
+   * Of LevelDB folders, or of folders with copies of its files. Rejects where one cannot be read, unless `isLost` says
+   * that it never will be; what is gone is left out.
+   */
   static async of(
     folders: readonly string[],
     kinds: readonly FileKind[] = ['table', 'log'],
+    isLost: IsLost = () => false,
   ): Promise<RawScan> {
-    const scan = new RawScan()
+    const scan = new RawScan(isLost)
     for (const folder of folders) {
-      for (const { name, kind } of await listDatabaseFiles(folder).catch(() => [])) {
+      for (const { name, kind } of await listDatabaseFiles(folder)) {
         if (kinds.includes(kind)) await scan.#read(join(folder, name), kind === 'log')
       }
     }
@@ -67,7 +79,7 @@ export class RawScan {
   }
 
   static async ofTables(paths: readonly string[]): Promise<RawScan> {
-    const scan = new RawScan()
+    const scan = new RawScan(() => false)
     for (const path of paths) await scan.#read(path, false)
     return scan
   }
@@ -103,14 +115,14 @@ export class RawScan {
   }
 
   async #valueAt({ path, isLog, start, end, crc32: expected }: Place): Promise<Buffer | null> {
-    if (this.#last?.path !== path) this.#last = { path, bytes: readPayload(path, isLog) }
-    const value = (await this.#last.bytes)?.subarray(start, end)
+    if (this.#last?.path !== path) this.#last = { path, bytes: await this.#readPayload(path, isLog) }
+    const value = this.#last.bytes?.subarray(start, end)
     // A copy: what was found must not keep the whole file in memory.
     return value && crc32(value) === expected ? Buffer.from(value) : null
   }
 
   async #read(path: string, isLog: boolean): Promise<void> {
-    const bytes = await readPayload(path, isLog)
+    const bytes = await this.#readPayload(path, isLog)
     if (bytes === null) return
     for (let at = bytes.indexOf(BLOCK_MAGIC); at >= 0; at = bytes.indexOf(BLOCK_MAGIC, at + 1)) {
       const value = bytes.subarray(at, at + blockBytes(bytes.subarray(at)))
@@ -119,12 +131,20 @@ export class RawScan {
       const place = { path, isLog, start: at, end: at + value.length, crc32: crc32(value) }
       this.#blocks.set(keyOf(header), { header, storedBytes: value.length, place })
     }
-    for (let at = bytes.indexOf(STATE_MAGIC); at >= 0; at = bytes.indexOf(STATE_MAGIC, at + 1)) {
-      const value = bytes.subarray(at, at + stateBytes(bytes.subarray(at)))
-      const record = value.length > 0 ? decodeState(value)?.record : null
-      if (!record) continue
+    for (const { commit, checkpoint, value, at } of statesIn(bytes)) {
       const place = { path, isLog, start: at, end: at + value.length, crc32: crc32(value) }
-      this.#states.set(record.commit, { commit: record.commit, checkpoint: record.checkpoint, place })
+      this.#states.set(commit, { commit, checkpoint, place })
+    }
+  }
+
+  async #readPayload(path: string, isLog: boolean): Promise<Buffer | null> {
+    try {
+      const bytes = await unlessGone(readFile(path), null)
+      if (bytes === null) return null
+      return isLog ? logPayload(bytes) : tablePayload(bytes)
+    } catch (error) {
+      if (this.#isLost(path, error)) return null
+      throw error
     }
   }
 }
@@ -144,11 +164,36 @@ function headerOf(value: Buffer): BlockHeader | null {
   }
 }
 
-async function readPayload(path: string, isLog: boolean): Promise<Buffer | null> {
-  // A bad sector fails the whole read: what is behind it is lost with it.
-  const bytes = await unlessGone(readFile(path), null).catch(() => null)
-  if (bytes === null) return null
-  return isLog ? logPayload(bytes) : tablePayload(bytes)
+/**
+ * The newest commit whose state record LevelDB reads out of the logs when it opens the folder; 0: none. It passes over what
+ * their checksums do not cover.
+ */
+export async function newestCommitInLogs(folder: string, except: readonly string[]): Promise<number> {
+  let newest = 0
+  for (const { name, kind } of await listDatabaseFiles(folder)) {
+    if (kind !== 'log' || except.includes(name)) continue
+    const bytes = await unlessGone(readFile(join(folder, name)), null)
+    if (bytes === null) continue
+    for (const { commit } of statesIn(logPayload(cleanLogBytes(bytes)))) newest = Math.max(newest, commit)
+  }
+  return newest
+}
+
+interface FoundState {
+  readonly commit: number
+  readonly checkpoint: boolean
+  readonly value: Buffer
+  readonly at: number
+}
+
+function statesIn(bytes: Buffer): FoundState[] {
+  const states: FoundState[] = []
+  for (let at = bytes.indexOf(STATE_MAGIC); at >= 0; at = bytes.indexOf(STATE_MAGIC, at + 1)) {
+    const value = bytes.subarray(at, at + stateBytes(bytes.subarray(at)))
+    const record = value.length > 0 ? decodeState(value)?.record : null
+    if (record) states.push({ commit: record.commit, checkpoint: record.checkpoint, value, at })
+  }
+  return states
 }
 
 /** The file as it is, and what its compressed blocks hold behind it. */

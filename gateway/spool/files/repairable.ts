@@ -9,6 +9,7 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { errorCode } from '../../shared/errors.ts'
 import { type DatabaseFile, fileName, listDatabaseFiles } from './database-files.ts'
+import { unlessGone } from './folder.ts'
 import { cleanLogBytes, logOf } from './log-records.ts'
 import { type TableEntry, tableFault, wholeEntries } from './table-check.ts'
 
@@ -53,7 +54,7 @@ function varint(value: number): Buffer {
 }
 
 async function cleanLog(path: string, { name }: DatabaseFile): Promise<void> {
-  const bytes = await readFile(path).catch(() => null)
+  const bytes = await unlessGone(readFile(path), null)
   const clean = bytes && cleanLogBytes(bytes)
   if (clean && bytes && clean.equals(bytes)) return
   // A new file: the aside has a link of the old one.

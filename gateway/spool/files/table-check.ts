@@ -7,6 +7,7 @@
  */
 import { open, readFile } from 'node:fs/promises'
 import { crc32c, unmaskCrc } from './crc32c.ts'
+import { unlessGone } from './folder.ts'
 import { snappyInflate } from './snappy.ts'
 
 const FOOTER_BYTES = 48
@@ -31,23 +32,23 @@ export interface TableEntry {
   readonly value: Buffer
 }
 
-/** What is wrong with the table; null: nothing. `deep`: its data is read as well, else only what leads to it. */
+/**
+ * What is wrong with the table; null: nothing. `deep`: its data is read as well, else only what leads to it. Rejects if it
+ * cannot be read: that says nothing of its bytes.
+ */
 export async function tableFault(path: string, deep: boolean): Promise<string | null> {
-  try {
-    if (!deep) return await indexFault(path)
-    const bytes = await readFile(path)
-    const index = indexOf(bytes)
-    if (index === null) return 'its end or index is damaged'
-    const damaged = index.filter((handle) => !isWhole(bytes, handle)).length
-    return damaged === 0 ? null : `${damaged} of its ${index.length} blocks are damaged`
-  } catch (error) {
-    return `it cannot be read (${String(error)})`
-  }
+  if (!deep) return await unlessGone(indexFault(path), 'it is gone')
+  const bytes = await unlessGone(readFile(path), null)
+  if (bytes === null) return 'it is gone'
+  const index = indexOf(bytes)
+  if (index === null) return 'its end or index is damaged'
+  const damaged = index.filter((handle) => !isWhole(bytes, handle)).length
+  return damaged === 0 ? null : `${damaged} of its ${index.length} blocks are damaged`
 }
 
 /** Entries of all blocks that are whole; none if nothing leads to them. */
 export async function wholeEntries(path: string): Promise<TableEntry[]> {
-  const bytes = await readFile(path).catch(() => Buffer.alloc(0))
+  const bytes = await unlessGone(readFile(path), Buffer.alloc(0))
   return (indexOf(bytes) ?? [])
     .filter((handle) => isWhole(bytes, handle))
     .flatMap((handle) => entriesOf(contentOf(bytes, handle)))

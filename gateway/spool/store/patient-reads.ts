@@ -9,25 +9,55 @@ import { isDamage, isReadFailure } from '../files/disk-errors.ts'
 import type { Store } from './store.ts'
 
 /** A bad sector fails the same read again and again: after so many failures over so long it is damage. */
-const MAX_IO_FAILURES = 10
-const MIN_IO_TROUBLE_MS = 120_000
+const MAX_READ_FAILURES = 10
+const MIN_READ_TROUBLE_MS = 120_000
 
-export class PatientReads {
-  readonly #folder: string
+/** Counts failed reads of each name. */
+export class Patience {
   readonly #nowMs: () => number
   readonly #failures = new Map<string, { count: number; readonly sinceMs: number }>()
 
-  /** `folder`: of the database. */
-  constructor(folder: string, nowMs: () => number = () => performance.now()) {
-    this.#folder = folder
+  constructor(nowMs: () => number = () => performance.now()) {
     this.#nowMs = nowMs
+  }
+
+  get isTried(): boolean {
+    return this.#failures.size > 0
+  }
+
+  worked(name: string): void {
+    this.#failures.delete(name)
+  }
+
+  /** One more. True: this read will not come back. */
+  isOver(name: string): boolean {
+    const known = this.#failures.get(name) ?? { count: 0, sinceMs: this.#nowMs() }
+    known.count++
+    this.#failures.set(name, known)
+    return known.count >= MAX_READ_FAILURES && this.#nowMs() - known.sinceMs >= MIN_READ_TROUBLE_MS
+  }
+}
+
+export class PatientReads {
+  readonly #folder: string
+  readonly #patience: Patience
+
+  /** `folder`: of the database. */
+  constructor(folder: string, nowMs?: () => number) {
+    this.#folder = folder
+    this.#patience = new Patience(nowMs)
+  }
+
+  /** Of a file beside the store, by the same measure. */
+  isLostFile(path: string, error: unknown): boolean {
+    return isReadFailure(error) && this.#patience.isOver(path)
   }
 
   /** undefined: missing, or damaged. */
   async get(store: Store, key: Buffer): Promise<Buffer | undefined> {
     try {
       const value = await store.get(key)
-      if (this.#failures.size > 0) this.#failures.delete(key.toString('hex'))
+      if (this.#patience.isTried) this.#patience.worked(key.toString('hex'))
       return value
     } catch (error) {
       if (this.#isLost(error, key)) return undefined
@@ -51,11 +81,6 @@ export class PatientReads {
   #isLost(error: unknown, key: Buffer): boolean {
     // Without CURRENT the whole folder is away, not a table of it.
     if (isDamage(error)) return existsSync(join(this.#folder, 'CURRENT'))
-    if (!isReadFailure(error)) return false
-    const name = key.toString('hex')
-    const known = this.#failures.get(name) ?? { count: 0, sinceMs: this.#nowMs() }
-    known.count++
-    this.#failures.set(name, known)
-    return known.count >= MAX_IO_FAILURES && this.#nowMs() - known.sinceMs >= MIN_IO_TROUBLE_MS
+    return isReadFailure(error) && this.#patience.isOver(key.toString('hex'))
   }
 }

@@ -12,7 +12,7 @@ import { loadConfig } from '../../../gateway/config/load.ts'
 import { type Gateway, startGateway } from '../../../gateway/gateway.ts'
 import type { Status } from '../../../gateway/observe/status.ts'
 import { Ballast } from '../../../gateway/spool/files/ballast.ts'
-import { BALLAST_BYTES } from '../../../gateway/spool/opened-folder.ts'
+import { BALLAST_BYTES } from '../../../gateway/spool/folder-opening.ts'
 import { FakeContext } from '../../cli/fake-context.ts'
 import { ScriptedSink, type Step } from '../../support/scripted-sink.ts'
 import {

@@ -10,6 +10,7 @@ import type { CampaignOptions, CampaignResult } from '../campaign.ts'
 import { sideBySide } from '../side-by-side.ts'
 import { type Baseline, baselineOf, Intactness } from './baseline.ts'
 import { changeBytes, DAMAGES, damage } from './damages.ts'
+import { drawFault, runErrno } from './errno.ts'
 import { judge } from './judge.ts'
 import { runProcessDamage } from './process-damage.ts'
 import { copyShape, makeShape, SHAPES, type Shape } from './shapes.ts'
@@ -137,6 +138,8 @@ async function blocksIn(path: string): Promise<Array<readonly [from: number, to:
 
 /** One of so many runs goes through a gateway process. */
 const RUNS_PER_PROCESS = 100
+/** And so many fail in a call of the disk. */
+const RUNS_PER_ERRNO = 5
 const AT_ONCE = 3
 /** A damage is quickly judged. */
 const DAMAGES_PER_RUN = 2
@@ -153,7 +156,17 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
     const templates = await makeTemplates(root.path, seed)
     await sideBySide(AT_ONCE, Array(runs).keys(), async (run) => {
       const isProcess = run % RUNS_PER_PROCESS === RUNS_PER_PROCESS - 1
-      const result = await (isProcess ? runProcessDamage : runDamage)(root.path, templates, seed, run)
+      const isErrno = run % RUNS_PER_ERRNO === RUNS_PER_ERRNO - 1 && !isProcess
+      const result = isErrno
+        ? await runErrno(
+            root.path,
+            templates[run % templates.length] as Template,
+            `errno-${run}`,
+            drawFault(new Random(seed, `errno ${run}`)),
+          )
+        : await (isProcess ? runProcessDamage : runDamage)(root.path, templates, seed, run)
+      // No such call there.
+      if (result === null) return
       for (const kind of result.damages) faults[kind] = (faults[kind] ?? 0) + 1
       lost += result.lost
       slowestMs = Math.max(slowestMs, result.openMs)

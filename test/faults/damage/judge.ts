@@ -167,7 +167,7 @@ function checkGaps(gaps: Delivered['gaps'], lines: readonly Line[]): string[] {
   return []
 }
 
-function checkBalance(spool: Spool): string[] {
+export function checkBalance(spool: Spool): string[] {
   return [...spool.streams.values()].flatMap(({ name, state }) => {
     const pending = pendingByCounters(state.counters)
     return pending === 0 ? [] : [`I5: ${name} is drained, and its counters say ${pending} pending`]

@@ -18,8 +18,10 @@ import {
   type OpeningPlan,
   prepareOpening,
   salvageDatabase,
+  undoOpening,
   wasClean,
 } from '../../../gateway/spool/files/opening.ts'
+import { openStore, repairStore } from '../../../gateway/spool/store/store.ts'
 import {
   ALL_BLOCKS,
   BLOCKS,
@@ -107,6 +109,12 @@ async function foundBlocks(plan: OpeningPlan): Promise<number[]> {
 
 async function currentManifest(dbDir: string): Promise<string> {
   return join(dbDir, (await readFile(join(dbDir, 'CURRENT'), 'latin1')).trim())
+}
+
+/** Without LOCK and LOG. */
+async function dataFiles(dbDir: string): Promise<Record<string, string>> {
+  const names = (await listDatabaseFiles(dbDir)).map(({ name }) => name)
+  return Object.fromEntries(Object.entries(await contents(dbDir)).filter(([name]) => names.includes(name)))
 }
 
 describe('prepareOpening', () => {
@@ -280,20 +288,28 @@ describe('prepareOpening', () => {
     )
   })
 
-  it('after a clean stop puts nothing aside, unless a file is missing', async () => {
+  it('after a clean stop puts links aside as well, with which the opening can be undone', async () => {
     const spool = await killedSpool()
     await carryOut(await prepareOpening(spool.dbDir, spool.asideRoot))
     await rm(spool.asideRoot, { recursive: true })
     const clean = { afterCleanStop: true }
-    expect(await prepareOpening(spool.dbDir, spool.asideRoot, clean)).toMatchObject({
-      mode: 'open',
-      aside: null,
-    })
-    expect(existsSync(spool.asideRoot)).toBe(false)
-    await rm(join(spool.dbDir, 'CURRENT'))
+    const before = await dataFiles(spool.dbDir)
     const plan = await prepareOpening(spool.dbDir, spool.asideRoot, clean)
-    expect(plan.mode).toBe('repair')
-    expect(plan.aside).not.toBe(null)
+    expect(plan).toMatchObject({ mode: 'open', suspicious: false, isWhole: true })
+    // LevelDB makes a table of the log, deletes the log, and names a new MANIFEST.
+    await (await openStore(spool.dbDir, { create: false })).close()
+    expect(await dataFiles(spool.dbDir)).not.toEqual(before)
+    expect(await undoOpening(plan)).toBe(true)
+    expect(await dataFiles(spool.dbDir)).toEqual(before)
+    expect(await readdir(spool.asideRoot)).toEqual([])
+    await rm(join(spool.dbDir, 'CURRENT'))
+    const again = await prepareOpening(spool.dbDir, spool.asideRoot, clean)
+    expect(again.mode).toBe('repair')
+    await repairStore(spool.dbDir)
+    await undoOpening(again)
+    expect(Object.keys(await dataFiles(spool.dbDir))).toEqual(
+      Object.keys(before).filter((name) => name !== 'CURRENT'),
+    )
   })
 
   it('I1, I7: undoes a last change of the MANIFEST whose table has no name yet, and calls nothing damaged', async () => {

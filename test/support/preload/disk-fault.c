@@ -9,6 +9,9 @@
  *   full-for-good  as full, without that room: somebody else takes it at once
  *   write-eio      every write fails with EIO
  *   sync-eio       fsync and fdatasync of files fail with EIO; what was written stays in the file
+ *   call NAME N ERRNO [on]
+ *                  the Nth call of that name from here on fails with that number; with `on` all later ones, too. Names:
+ *                  open read mmap lock stat readdir rename unlink link mkdir sync truncate statfs write
  *
  * Each failure adds a byte to <DISK_FAULT_FLAG>.hits, so that a test can show that the fault fired. statfs says what a
  * full disk says. Writing in place works on a full disk, here too.
@@ -17,14 +20,17 @@
  * fflush_unlocked.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -33,11 +39,12 @@
 
 /* A macro in optimised builds. */
 #undef fwrite_unlocked
+#undef fread_unlocked
 
-/* As opened-folder.ts has it: what a dropped ballast gives back. */
+/* As folder-opening.ts has it: what a dropped ballast gives back. */
 #define BALLAST_BYTES (32L * 1024 * 1024)
 
-enum fault { NONE, FULL, TABLES_FULL, FULL_FOR_GOOD, WRITE_EIO, SYNC_EIO };
+enum fault { NONE, FULL, TABLES_FULL, FULL_FOR_GOOD, WRITE_EIO, SYNC_EIO, CALL };
 
 static atomic_long spent_bytes;
 
@@ -61,6 +68,7 @@ static enum fault current_fault(long *leave) {
   if (strcmp(word, "full-for-good") == 0) return FULL_FOR_GOOD;
   if (strcmp(word, "write-eio") == 0) return WRITE_EIO;
   if (strcmp(word, "sync-eio") == 0) return SYNC_EIO;
+  if (strcmp(word, "call") == 0) return CALL;
   return NONE;
 }
 
@@ -71,6 +79,38 @@ static void count_hit(void) {
   if (fd < 0) return;
   syscall(SYS_write, fd, ".", 1);
   syscall(SYS_close, fd);
+}
+
+static int path_is_below(const char *path) {
+  const char *dir = getenv("DISK_FAULT_DIR");
+  if (dir == NULL || path == NULL) return 0;
+  size_t length = strlen(dir);
+  return strncmp(path, dir, length) == 0 && (path[length] == '/' || path[length] == 0);
+}
+
+static atomic_long calls;
+
+/* 0: the call may go; else its errno. */
+static int call_fails(const char *name) {
+  const char *flag = getenv("DISK_FAULT_FLAG");
+  if (flag == NULL) return 0;
+  int fd = (int)syscall(SYS_openat, AT_FDCWD, flag, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    atomic_store(&calls, 0);
+    return 0;
+  }
+  char text[64] = {0};
+  ssize_t length = syscall(SYS_read, fd, text, sizeof text - 1);
+  syscall(SYS_close, fd);
+  char wanted[16] = {0}, more[8] = {0};
+  long nth = 0;
+  int number = 0;
+  if (length <= 0 || sscanf(text, "call %15s %ld %d %7s", wanted, &nth, &number, more) < 3) return 0;
+  if (strcmp(wanted, name) != 0) return 0;
+  long call = atomic_fetch_add(&calls, 1) + 1;
+  if (call != nth && !(call > nth && strcmp(more, "on") == 0)) return 0;
+  count_hit();
+  return number;
 }
 
 static int ends_with(const char *path, const char *suffix) {
@@ -113,6 +153,7 @@ static int verdict(int fd, long bytes, off_t end) {
     return 0;
   }
   if (fault == SYNC_EIO || !is_below(fd, fault)) return 0;
+  if (fault == CALL) return call_fails("write");
   if (fault == WRITE_EIO) {
     count_hit();
     return EIO;
@@ -135,6 +176,18 @@ static off_t behind(int fd, long bytes) {
   off_t at = lseek(fd, 0, SEEK_CUR);
   return at < 0 ? -1 : at + bytes;
 }
+
+#define FAIL_IF(concerned, name, result)                 \
+  do {                                                   \
+    int failed = (concerned) ? call_fails(name) : 0;     \
+    if (failed != 0) {                                   \
+      errno = failed;                                    \
+      return result;                                     \
+    }                                                    \
+  } while (0)
+
+#define FAIL_PATH(path, name, result) FAIL_IF(path_is_below(path), name, result)
+#define FAIL_FD(fd, name, result) FAIL_IF(is_below((fd), CALL), name, result)
 
 #define REFUSE(fd, bytes, end)                       \
   do {                                               \
@@ -186,6 +239,11 @@ int fflush_unlocked(FILE *file) {
 
 static int sync_fails(int fd) {
   struct stat stats;
+  int failed = is_below(fd, CALL) ? call_fails("sync") : 0;
+  if (failed != 0) {
+    errno = failed;
+    return 1;
+  }
   if (current_fault(NULL) != SYNC_EIO || !is_below(fd, SYNC_EIO)) return 0;
   if (fstat(fd, &stats) == 0 && S_ISDIR(stats.st_mode)) return 0;
   count_hit();
@@ -198,6 +256,7 @@ int fsync(int fd) { return sync_fails(fd) ? -1 : NEXT(fsync)(fd); }
 int fdatasync(int fd) { return sync_fails(fd) ? -1 : NEXT(fdatasync)(fd); }
 
 int statfs64(const char *path, struct statfs64 *stats) {
+  FAIL_PATH(path, "statfs", -1);
   int result = NEXT(statfs64)(path, stats);
   const char *dir = getenv("DISK_FAULT_DIR");
   if (result != 0 || dir == NULL || strncmp(path, dir, strlen(dir)) != 0) return result;
@@ -208,4 +267,140 @@ int statfs64(const char *path, struct statfs64 *stats) {
   if (left < 0) left = 0;
   stats->f_bfree = stats->f_bavail = (fsblkcnt64_t)(left / stats->f_bsize);
   return result;
+}
+
+/* What opens, reads, locks and looks: for `call` alone. */
+
+#define OPEN(name, path, flags)                    \
+  va_list rest;                                    \
+  va_start(rest, flags);                           \
+  mode_t mode = (mode_t)va_arg(rest, unsigned);    \
+  va_end(rest);                                    \
+  FAIL_PATH(path, "open", -1);                     \
+  return NEXT(name)(path, flags, mode)
+
+int open(const char *path, int flags, ...) { OPEN(open, path, flags); }
+
+int open64(const char *path, int flags, ...) { OPEN(open64, path, flags); }
+
+FILE *fopen(const char *path, const char *mode) {
+  FAIL_PATH(path, "open", NULL);
+  return NEXT(fopen)(path, mode);
+}
+
+FILE *fopen64(const char *path, const char *mode) {
+  FAIL_PATH(path, "open", NULL);
+  return NEXT(fopen64)(path, mode);
+}
+
+ssize_t read(int fd, void *data, size_t bytes) {
+  FAIL_FD(fd, "read", -1);
+  return NEXT(read)(fd, data, bytes);
+}
+
+ssize_t pread64(int fd, void *data, size_t bytes, off64_t at) {
+  FAIL_FD(fd, "read", -1);
+  return NEXT(pread64)(fd, data, bytes, at);
+}
+
+ssize_t pread(int fd, void *data, size_t bytes, off_t at) {
+  FAIL_FD(fd, "read", -1);
+  return NEXT(pread)(fd, data, bytes, at);
+}
+
+size_t fread_unlocked(void *data, size_t size, size_t count, FILE *file) {
+  FAIL_FD(fileno(file), "read", 0);
+  return NEXT(fread_unlocked)(data, size, count, file);
+}
+
+void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t at) {
+  FAIL_IF(fd >= 0 && is_below(fd, CALL), "mmap", MAP_FAILED);
+  return NEXT(mmap)(address, length, protection, flags, fd, at);
+}
+
+void *mmap64(void *address, size_t length, int protection, int flags, int fd, off64_t at) {
+  FAIL_IF(fd >= 0 && is_below(fd, CALL), "mmap", MAP_FAILED);
+  return NEXT(mmap64)(address, length, protection, flags, fd, at);
+}
+
+#define FCNTL(name, fd, command)                                                     \
+  va_list rest;                                                                      \
+  va_start(rest, command);                                                           \
+  void *argument = va_arg(rest, void *);                                             \
+  va_end(rest);                                                                      \
+  FAIL_IF((command == F_SETLK || command == F_SETLKW) && is_below(fd, CALL), "lock", -1); \
+  return NEXT(name)(fd, command, argument)
+
+int fcntl(int fd, int command, ...) { FCNTL(fcntl, fd, command); }
+
+int fcntl64(int fd, int command, ...) { FCNTL(fcntl64, fd, command); }
+
+int stat(const char *path, struct stat *stats) {
+  FAIL_PATH(path, "stat", -1);
+  return NEXT(stat)(path, stats);
+}
+
+/* What older binaries call for stat64. */
+int __xstat64(int version, const char *path, struct stat64 *stats) {
+  FAIL_PATH(path, "stat", -1);
+  int (*next)(int, const char *, struct stat64 *) = dlsym(RTLD_NEXT, "__xstat64");
+  return next(version, path, stats);
+}
+
+int statx(int dir, const char *path, int flags, unsigned mask, struct statx *stats) {
+  FAIL_IF(path[0] == 0 ? is_below(dir, CALL) : path_is_below(path), "stat", -1);
+  return NEXT(statx)(dir, path, flags, mask, stats);
+}
+
+DIR *opendir(const char *path) {
+  FAIL_PATH(path, "readdir", NULL);
+  return NEXT(opendir)(path);
+}
+
+int scandir64(const char *path, struct dirent64 ***names, int (*filter)(const struct dirent64 *),
+              int (*compare)(const struct dirent64 **, const struct dirent64 **)) {
+  FAIL_PATH(path, "readdir", -1);
+  return NEXT(scandir64)(path, names, filter, compare);
+}
+
+int scandir(const char *path, struct dirent ***names, int (*filter)(const struct dirent *),
+            int (*compare)(const struct dirent **, const struct dirent **)) {
+  FAIL_PATH(path, "readdir", -1);
+  return NEXT(scandir)(path, names, filter, compare);
+}
+
+/* In the middle of a list: whoever does not look at errno takes it for the end. */
+struct dirent *readdir(DIR *folder) {
+  FAIL_FD(dirfd(folder), "readdir", NULL);
+  return NEXT(readdir)(folder);
+}
+
+struct dirent64 *readdir64(DIR *folder) {
+  FAIL_FD(dirfd(folder), "readdir", NULL);
+  return NEXT(readdir64)(folder);
+}
+
+int rename(const char *from, const char *to) {
+  FAIL_PATH(from, "rename", -1);
+  return NEXT(rename)(from, to);
+}
+
+int unlink(const char *path) {
+  FAIL_PATH(path, "unlink", -1);
+  return NEXT(unlink)(path);
+}
+
+int link(const char *from, const char *to) {
+  FAIL_PATH(from, "link", -1);
+  return NEXT(link)(from, to);
+}
+
+int mkdir(const char *path, mode_t mode) {
+  FAIL_PATH(path, "mkdir", -1);
+  return NEXT(mkdir)(path, mode);
+}
+
+int ftruncate64(int fd, off64_t length) {
+  FAIL_FD(fd, "truncate", -1);
+  return NEXT(ftruncate64)(fd, length);
 }
