@@ -128,6 +128,7 @@ export class Broker {
       gate = started
       const aedes = await AedesServer.create(local, persistence, {
         maySubscribe: (duplex, filter) => started.maySubscribe(duplex, filter),
+        mayReceive: (duplex, topic) => started.mayReceive(duplex, topic),
         onWill: (duplex, will, done) => started.onWill(duplex, will, done),
         onFault: (where, error) => started.onFault(where, error),
       })

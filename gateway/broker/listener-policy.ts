@@ -54,7 +54,8 @@ export async function admittedAddress(config: MqttConfig, index: number): Promis
     throw new ListenerError('LISTENER_TLS_UNUSABLE', name, 'tls.requireClientCert needs tls.ca', fix)
   }
   const address = await resolve(listener.host, name)
-  const knowsClients = authOf(config, listener) !== null || tls?.requireClientCert === true
+  const auth = authOf(config, listener)
+  const knowsClients = (auth !== null && auth.passwordFile !== null) || tls?.requireClientCert === true
   if (knowsClients || config.allowAnonymous || isLoopback(address)) return address
   throw new ListenerError(
     'LISTENER_NEEDS_AUTH',

@@ -273,7 +273,8 @@ class Door {
     const { openWebSocketDoor } = await import('./websocket-door.ts')
     const options: WebSocketDoorOptions = {
       limits: this.#shared.config,
-      anonymous: authOf(this.#shared.config, this.#listener) === null,
+      // A browser sends a client certificate by itself, so one says nothing about the page.
+      anonymous: (authOf(this.#shared.config, this.#listener)?.passwordFile ?? null) === null,
       onStream: (stream, socket) => this.#admit(stream, socket),
       onRefused: (socket, message) => this.#fail(socket, 'websocket', message),
     }

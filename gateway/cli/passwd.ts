@@ -45,8 +45,8 @@ async function passwordFile(flags: PasswdFlags, context: CliContext): Promise<st
   if (flags.file !== undefined) return resolve(context.cwd, flags.file)
   const { config } = await loadFlagged(flags, context)
   const files = [config.mqtt.auth, ...config.mqtt.listeners.map(({ auth }) => auth ?? null)]
-    .filter((auth) => auth !== null)
-    .map(({ passwordFile }) => passwordFile)
+    .map((auth) => auth?.passwordFile ?? null)
+    .filter((path) => path !== null)
   const [file, ...others] = new Set(files)
   if (file === undefined)
     throw new CliError(

@@ -35,7 +35,8 @@ export interface ServerTlsConfig {
 }
 
 export interface AuthConfig {
-  readonly passwordFile: string
+  /** null: clients are known by their certificate, or not at all. */
+  readonly passwordFile: string | null
   readonly aclFile: string | null
 }
 

@@ -54,6 +54,7 @@ function checkListeners(
   complain: Complain,
   warn: (path: Path, text: string) => void,
 ): void {
+  if (mqtt.auth !== null) checkAuth(['mqtt', 'auth'], mqtt.auth, complain)
   const taken = new Map<string, number>()
   for (const [index, listener] of mqtt.listeners.entries()) {
     const path = ['mqtt', 'listeners', index]
@@ -72,6 +73,15 @@ function checkListeners(
   }
 }
 
+function checkAuth(path: Path, { passwordFile, aclFile }: AuthConfig, complain: Complain): void {
+  if (passwordFile !== null || aclFile !== null) return
+  complain(path, {
+    got: 'neither passwordFile nor aclFile',
+    wanted: 'at least one of them',
+    fix: `set ${keyPath(path)}.passwordFile (sluice passwd writes it), or write ${keyPath(path)}: null`,
+  })
+}
+
 function checkListenerAccess(
   path: Path,
   listener: ListenerConfig,
@@ -82,14 +92,17 @@ function checkListenerAccess(
 ): void {
   const auth = listener.auth === undefined ? commonAuth : listener.auth
   const open = !isLoopback(listener.host)
-  if (open && auth === null && !allowAnonymous) {
+  const knowsClients =
+    (auth !== null && auth.passwordFile !== null) || listener.tls?.requireClientCert === true
+  if (listener.auth) checkAuth([...path, 'auth'], listener.auth, complain)
+  if (open && !knowsClients && !allowAnonymous) {
     complain([...path, 'host'], {
       got: `${showValue(listener.host)} without authentication`,
       wanted: 'mqtt.auth, or a loopback address',
-      fix: 'set mqtt.auth (sluice passwd writes its file), or listen on 127.0.0.1, or set mqtt.allowAnonymous to true if everyone on that network may publish',
+      fix: 'set mqtt.auth.passwordFile (sluice passwd writes it), or tls.requireClientCert, or listen on 127.0.0.1, or set mqtt.allowAnonymous to true if everyone on that network may publish',
     })
   }
-  if (open && auth !== null && listener.tls === null)
+  if (open && auth !== null && auth.passwordFile !== null && listener.tls === null)
     warn(path, `passwords cross the network unencrypted on ${listener.host}; set tls`)
   if (listener.tls?.requireClientCert === true && listener.tls.ca === null) {
     const fix = 'set ca to the file of the authorities that sign them'

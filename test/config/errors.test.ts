@@ -160,7 +160,27 @@ const MISTAKES: readonly Row[] = [
     'a path',
     'add the key',
   ],
-  ['mqtt: { auth: {} }', 'mqtt.auth.passwordFile', 'nothing', 'a path', 'add the key mqtt.auth.passwordFile'],
+  [
+    'mqtt: { auth: {} }',
+    'mqtt.auth',
+    'neither passwordFile nor aclFile',
+    'at least one of them',
+    'set mqtt.auth.passwordFile',
+  ],
+  [
+    'mqtt: { allowAnonymous: true, listeners: [{ auth: {} }] }',
+    'mqtt.listeners[0].auth',
+    'neither passwordFile nor aclFile',
+    'at least one of them',
+    'write mqtt.listeners[0].auth: null',
+  ],
+  [
+    'mqtt: { auth: { aclFile: rules }, listeners: [{ host: 0.0.0.0 }] }',
+    'mqtt.listeners[0].host',
+    '"0.0.0.0" without authentication',
+    'mqtt.auth, or a loopback address',
+    'tls.requireClientCert',
+  ],
   ['mqtt: { auth: true }', 'mqtt.auth', 'true', 'a map of keys, or null', 'indented below'],
   [
     'mqtt: { maxUnackedBytes: 100KiB }',

@@ -108,6 +108,15 @@ describe('values', () => {
     expect(config.admin.token).toEqual({ value: 'abc' })
   })
 
+  test('a listener on every address that requires client certificates needs no password file; rules need none either', () => {
+    const tls = '{ cert: c, key: k, ca: a, requireClientCert: true }'
+    const listeners = `listeners: [{ host: 0.0.0.0, port: 8883, tls: ${tls} }]`
+    expect(folder.load(`mqtt: { ${listeners} }`).warnings).toEqual([])
+    const { config, warnings } = folder.load(`mqtt: { ${listeners}, auth: { aclFile: rules } }`)
+    expect(config.mqtt.auth).toEqual({ passwordFile: null, aclFile: `${folder.path}/rules` })
+    expect(warnings).toEqual([])
+  })
+
   test('a listener may turn the common authentication off for itself, or leave it alone', () => {
     const { config } = folder.load(
       'mqtt: { auth: { passwordFile: u }, listeners: [{ port: 1 }, { port: 2, auth: null }] }\n',

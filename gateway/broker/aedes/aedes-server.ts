@@ -28,6 +28,8 @@ export interface WillMessage {
 export interface AedesHooks {
   /** The access rule for one filter of a client's SUBSCRIBE. */
   maySubscribe(duplex: GateDuplex, filter: string): boolean
+  /** The access rule for one copy that is about to be sent to a client. */
+  mayReceive(duplex: GateDuplex, topic: string): boolean
   /** A client's will is due. Call `done` when it was appended or dropped: its stored copy is then deleted. */
   onWill(duplex: GateDuplex, will: WillMessage, done: () => void): void
   onFault(where: string, error: unknown): void
@@ -84,7 +86,14 @@ export class AedesServer {
 
   static async create(mq: LocalMq, persistence: AedesPersistence, hooks: AedesHooks): Promise<AedesServer> {
     const granted = new WeakMap<AedesClient, GrantedFilters>()
-    const forwarding = new Forwarding()
+    const forwarding = new Forwarding((duplex, topic) => {
+      try {
+        return hooks.mayReceive(duplex, topic)
+      } catch (error) {
+        hooks.onFault('mayReceive', error)
+        return false
+      }
+    })
     const aedes = (await Aedes.createBroker({
       mq,
       persistence,

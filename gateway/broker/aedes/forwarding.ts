@@ -3,6 +3,9 @@
  * flag. aedes asks synchronously while a message is handed over, so what it does not carry along (who published the
  * message, whether it was retained) is kept here for that moment.
  *
+ * Access rules hold here, for every copy: a subscription may be granted of which only a part may be received, rules may
+ * have changed since, and a session may have been stored under others.
+ *
  * A client that is another broker (a bridge) gets nothing back of what it published itself, or every message would go round
  * between the two; and it gets RETAIN as it was published, so that what is retained here is retained there.
  */
@@ -33,7 +36,12 @@ export interface Receiver {
 }
 
 export class Forwarding {
+  readonly #mayReceive: (duplex: GateDuplex, topic: string) => boolean
   #live: Published | null = null
+
+  constructor(mayReceive: (duplex: GateDuplex, topic: string) => boolean) {
+    this.#mayReceive = mayReceive
+  }
 
   /** Runs `handOver`, in which aedes asks for the copies of this message. */
   during(message: Published, handOver: () => void): void {
@@ -47,6 +55,7 @@ export class Forwarding {
 
   /** The copy as it goes to this client; null: it does not. `filters`: what the client subscribed to. */
   copyFor<C extends Copy>(client: Receiver, filters: GrantedFilters | undefined, packet: C): C | null {
+    if (!this.#mayReceive(client.conn, packet.topic)) return null
     const copy = atGrantedQos(filters, packet)
     const live = this.#live
     // Otherwise a retained message of a SUBSCRIBE, or a queued copy: they carry their flag.

@@ -44,6 +44,8 @@ export class GateDuplex extends Duplex {
   readonly #joiner: FrameJoiner
   #wantsMore = true
   #isFinished = false
+  #isPartial = false
+  #accessVersion: number | null = null
   /** Copies that leave with RETAIN set: aedes would not note that a copy with RETAIN was sent, and send it again. */
   readonly #retained = new Set<number>()
 
@@ -60,6 +62,18 @@ export class GateDuplex extends Duplex {
     if (this.destroyed || this.readableEnded) return true
     this.#wantsMore = this.push(frame)
     return this.#wantsMore
+  }
+
+  /** A filter was granted under this version of the rules; `isWhole`: all that it takes may be received. */
+  readsUnchecked(isWhole: boolean, version: number): void {
+    this.#accessVersion ??= version
+    // A filter that was granted under other rules was not judged by these.
+    if (!isWhole || version !== this.#accessVersion) this.#isPartial = true
+  }
+
+  /** Do the rules of this version allow every copy of what was granted? */
+  isUnchecked(version: number): boolean {
+    return !this.#isPartial && this.#accessVersion === version
   }
 
   /** The copy with this packet id is to leave with RETAIN set. */

@@ -2,19 +2,20 @@
  * Who may publish and subscribe where: the `aclFile`, in the line format that Mosquitto made familiar.
  *
  *   # comment
+ *   topic read public/#
  *   user press-7
  *   topic write plant/press-7/#
  *   topic read  plant/+/setpoint
  *   topic deny  plant/press-7/secret/#
  *   pattern write devices/%c/#
  *
- * `topic [read|write|readwrite|deny] FILTER` belongs to the `user` line above it; `pattern …` applies to every user,
- * wherever it stands. Without an access word a rule is `readwrite`. `%u` is the user name and `%c` the client id, in
- * both kinds of rules. `write` is publishing, `read` subscribing. Any `deny` that applies wins. Who has no rule may
- * nothing.
+ * `topic [read|write|readwrite|deny] FILTER` belongs to the `user` line above it, and to clients without a name before the
+ * first one; `pattern …` applies to every client, wherever it stands. Without an access word a rule is `readwrite`. `%u` is
+ * the user name and `%c` the client id, in both kinds of rules. `write` is publishing, `read` subscribing. Any `deny` that
+ * applies wins. Who has no rule may nothing.
  *
- * A subscription is allowed if one rule takes every topic that its filter takes, and no `deny` takes any of them: the
- * filter is judged once, as a whole, never by what happens to match. A placeholder never widens what a user may: if
+ * A subscription is granted if its filter takes a topic that may be received; what may not is left out of its deliveries,
+ * topic by topic, so `#` is a question that everybody may ask. A placeholder never widens what a user may: if
  * its value is empty, holds `+`, `#` or `/`, or would begin a topic with `$`, then an allowing rule is void and a
  * denying rule denies everything from that level on.
  */
@@ -33,14 +34,31 @@ interface Rule {
 /** The rules of one user and client id, placeholders replaced. */
 export interface Access {
   mayPublish(topic: string): boolean
+  /** Is there a topic of this filter that it may receive? */
   maySubscribe(filter: string): boolean
+  /** May it receive all that the filter takes? Then no copy has to be looked at. */
+  mayReceiveAll(filter: string): boolean
+  mayReceive(topic: string): boolean
 }
 
 /** What every user may whose listener has a password file and no access file. */
-export const FULL_ACCESS: Access = { mayPublish: () => true, maySubscribe: () => true }
+export const FULL_ACCESS: Access = {
+  mayPublish: () => true,
+  maySubscribe: () => true,
+  mayReceiveAll: () => true,
+  mayReceive: () => true,
+}
 
 /** What a user may who has no rule. */
-export const NO_ACCESS: Access = { mayPublish: () => false, maySubscribe: () => false }
+export const NO_ACCESS: Access = {
+  mayPublish: () => false,
+  maySubscribe: () => false,
+  mayReceiveAll: () => false,
+  mayReceive: () => false,
+}
+
+/** Names the rules of clients without a name: no `user` line can. */
+const ANONYMOUS = ''
 
 export class AccessRules {
   readonly #users: ReadonlyMap<string, readonly Rule[]>
@@ -59,7 +77,9 @@ export class AccessRules {
     return count
   }
 
-  for(user: string, clientId: string): Access {
+  /** `user` null: a client without a name. */
+  for(userOrNull: string | null, clientId: string): Access {
+    const user = userOrNull ?? ANONYMOUS
     const readable: string[] = []
     const writable: string[] = []
     const denied: string[] = []
@@ -78,7 +98,11 @@ export class AccessRules {
     return {
       mayPublish: (topic) => takenBy(writable, topic) && !takenBy(denied, topic),
       maySubscribe: (filter) =>
+        !denied.some((deny) => covers(deny, filter)) &&
+        readable.some((rule) => overlaps(rule, filter) && !denied.some((deny) => covers(deny, rule))),
+      mayReceiveAll: (filter) =>
         readable.some((rule) => covers(rule, filter)) && !denied.some((rule) => overlaps(rule, filter)),
+      mayReceive: (topic) => takenBy(readable, topic) && !takenBy(denied, topic),
     }
   }
 }
@@ -87,7 +111,8 @@ export class AccessRules {
 export function parseAccessRules(text: string, path: string): AccessRules {
   const users = new Map<string, Rule[]>()
   const patterns: Rule[] = []
-  let current: Rule[] | null = null
+  let current: Rule[] = []
+  users.set(ANONYMOUS, current)
   for (const [index, line] of linesOf(text).entries()) {
     const trimmed = line.trim()
     if (trimmed === '' || trimmed.startsWith('#')) continue
@@ -103,10 +128,7 @@ export function parseAccessRules(text: string, path: string): AccessRules {
         break
       }
       case 'topic': {
-        const rule = parseRule(rest, fail)
-        if (current === null)
-          fail('a topic line needs a user line above it; rules for everyone are pattern lines')
-        else current.push(rule)
+        current.push(parseRule(rest, fail))
         break
       }
       case 'pattern': {

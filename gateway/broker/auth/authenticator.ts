@@ -1,9 +1,10 @@
 /**
  * Who a client is, and what it may: `authenticate` for CONNECT, the {@link Principal} for every PUBLISH and SUBSCRIBE.
  *
- * - No `auth` on the listener: anonymous, everything allowed. Which listeners may be so is decided in
- *   `listener-policy.ts`. A verified client certificate gives such a client its name.
- * - With `auth`: name and password against the password file; `allowAnonymous` opens no door that has one.
+ * - No `auth` on the listener: everything allowed. Which listeners may be so is decided in `listener-policy.ts`.
+ * - `auth` without a password file: the access file says what is allowed, to the name in the client's verified certificate, or
+ *   to those without a name. A user name that a client claims counts for nothing there.
+ * - With a password file: name and password against it; `allowAnonymous` opens no door that has one.
  *
  * An unknown user costs and answers the same as a wrong password. Credentials that were right are cached until the
  * file changes, and remembered over a restart (`remembered-logins.ts`); everything else waits for one slow hash at a time
@@ -14,7 +15,7 @@ import type { AuthConfig, ListenerConfig, MqttConfig } from '../../config/config
 import { type EmitDoorEvent, noDoorEvents } from '../door-events.ts'
 import { FILE_POLL_INTERVAL_MS } from '../file-watch.ts'
 import { authOf } from '../listener-policy.ts'
-import type { Access } from './access-rules.ts'
+import { type Access, FULL_ACCESS } from './access-rules.ts'
 import { type PasswordCheckOptions, PasswordChecks, type Verdict } from './password-checks.ts'
 import { Realm } from './realm.ts'
 import { RememberedLogins } from './remembered-logins.ts'
@@ -24,8 +25,11 @@ export interface Principal {
   readonly user: string | null
   /** `topic`: a valid topic name. */
   mayPublish(topic: string): boolean
-  /** `filter`: a valid topic filter, judged as a whole. */
+  /** `filter`: a valid topic filter. True: some topic of it may be received. */
   maySubscribe(filter: string): boolean
+  /** May all of it? */
+  mayReceiveAll(filter: string): boolean
+  mayReceive(topic: string): boolean
   /** Rises when access rules or users were read again: what was answered before may have changed. */
   readonly version: number
 }
@@ -146,7 +150,10 @@ export class Authenticator {
     const auth = authOf(this.#config, request.listener)
     if (auth === null) return this.#accept(anonymous(request.certificateSubject))
     const realm = this.#realms.get(keyOf(auth))
-    const { username } = request
+    const { certificateSubject, clientId, username } = request
+    if (realm !== undefined && auth.passwordFile === null) {
+      return this.#accept(new User(certificateSubject, clientId, realm))
+    }
     if (realm === undefined || username === null) {
       this.#refusedCredentials += 1
       return { ok: false, returnCode: 5, reason: 'no-credentials' }
@@ -217,6 +224,9 @@ export class Authenticator {
   }
 }
 
+/** Some 100 bytes each, only for subscribers that may receive a part of what they asked for. */
+const MAX_RECEIVED_TOPICS = 1_000
+
 /** One check for all who wait for the same answer. */
 interface SharedCheck {
   readonly askers: (() => boolean)[]
@@ -224,18 +234,20 @@ interface SharedCheck {
 }
 
 function anonymous(certificateSubject: string | null): Principal {
-  return { user: certificateSubject, mayPublish: () => true, maySubscribe: () => true, version: 0 }
+  return { ...FULL_ACCESS, user: certificateSubject, version: 0 }
 }
 
 /** Follows the realm: rules that were read again hold for sessions that are open. */
 class User implements Principal {
-  readonly user: string
+  readonly user: string | null
   readonly #clientId: string
   readonly #realm: Realm
   #access: Access
   #accessVersion: number
+  /** What was answered about topics; a subscriber gets few of them again and again. */
+  readonly #received = new Map<string, boolean>()
 
-  constructor(user: string, clientId: string, realm: Realm) {
+  constructor(user: string | null, clientId: string, realm: Realm) {
     this.user = user
     this.#clientId = clientId
     this.#realm = realm
@@ -255,10 +267,25 @@ class User implements Principal {
     return this.#current().maySubscribe(filter)
   }
 
+  mayReceiveAll(filter: string): boolean {
+    return this.#current().mayReceiveAll(filter)
+  }
+
+  mayReceive(topic: string): boolean {
+    const access = this.#current()
+    const known = this.#received.get(topic)
+    if (known !== undefined) return known
+    if (this.#received.size >= MAX_RECEIVED_TOPICS) this.#received.clear()
+    const answer = access.mayReceive(topic)
+    this.#received.set(topic, answer)
+    return answer
+  }
+
   #current(): Access {
     if (this.#accessVersion !== this.#realm.version) {
       this.#access = this.#realm.accessOf(this.user, this.#clientId)
       this.#accessVersion = this.#realm.version
+      this.#received.clear()
     }
     return this.#access
   }

@@ -1,5 +1,5 @@
 /**
- * One pair of password file and access file, as it is in force: read at the start, read again when the files change.
+ * One pair of password file and access file, either of which may be none, as it is in force: read at the start, read again when the files change.
  * A changed file that cannot be used changes nothing; an event says so. Listeners with the same pair share one realm.
  */
 import { readFile } from 'node:fs/promises'
@@ -58,7 +58,9 @@ export class Realm {
     const { passwordFile, aclFile } = config
     let realm: Realm | null = null
     const watches = [
-      await FileWatch.open([passwordFile], async () => realm?.reloadPasswords(), pollMs),
+      ...(passwordFile === null
+        ? []
+        : [await FileWatch.open([passwordFile], async () => realm?.reloadPasswords(), pollMs)]),
       ...(aclFile === null
         ? []
         : [await FileWatch.open([aclFile], async () => realm?.reloadRules(), pollMs)]),
@@ -84,9 +86,13 @@ export class Realm {
     return this.#version
   }
 
-  /** A user who was removed from the password file may nothing, also in a session that is open. */
-  accessOf(user: string, clientId: string): Access {
-    if (!this.#credentials.users.has(user)) return NO_ACCESS
+  /**
+   * A user who was removed from the password file may nothing, also in a session that is open. Without such a file `user` is
+   * the name in a certificate, or null.
+   */
+  accessOf(user: string | null, clientId: string): Access {
+    const { passwordFile } = this.#config
+    if (passwordFile !== null && (user === null || !this.#credentials.users.has(user))) return NO_ACCESS
     return this.#rules === null ? FULL_ACCESS : this.#rules.for(user, clientId)
   }
 
@@ -95,8 +101,10 @@ export class Realm {
   }
 
   async reloadPasswords(): Promise<void> {
-    await this.#reload(this.#config.passwordFile, async () => {
-      this.#credentials = await readCredentials(this.#config.passwordFile)
+    const { passwordFile } = this.#config
+    if (passwordFile === null) return
+    await this.#reload(passwordFile, async () => {
+      this.#credentials = await readCredentials(passwordFile)
       this.#onUsers()
     })
   }
@@ -129,6 +137,7 @@ export class Realm {
 
   #reportUsers(): void {
     const { passwordFile: file } = this.#config
+    if (file === null) return
     this.#emit({ type: 'broker.credentials-loaded', file, users: this.#credentials.users.size })
   }
 
@@ -139,8 +148,8 @@ export class Realm {
   }
 }
 
-async function readCredentials(path: string): Promise<Credentials> {
-  const users = parsePasswordFile(await read(path), path)
+async function readCredentials(path: string | null): Promise<Credentials> {
+  const users = path === null ? new Map<string, PasswordHash>() : parsePasswordFile(await read(path), path)
   const [first] = users.values()
   return { users, cache: new CredentialCache(), standIn: unmatchableHash(first) }
 }

@@ -133,7 +133,15 @@ export class Gate {
   // What aedes asks.
 
   maySubscribe(duplex: GateDuplex, filter: string): boolean {
-    return this.#byDuplex.get(duplex)?.access?.maySubscribe(filter) ?? false
+    const access = this.#byDuplex.get(duplex)?.access ?? null
+    if (access === null || !access.maySubscribe(filter)) return false
+    duplex.readsUnchecked(access.mayReceiveAll(filter), access.version)
+    return true
+  }
+
+  mayReceive(duplex: GateDuplex, topic: string): boolean {
+    const access = this.#byDuplex.get(duplex)?.access ?? null
+    return access !== null && (duplex.isUnchecked(access.version) || access.mayReceive(topic))
   }
 
   onWill(duplex: GateDuplex, will: WillMessage, done: () => void): void {

@@ -13,7 +13,11 @@ import type { BrokerStats } from '../stats.ts'
 export interface AccessRules {
   readonly version: number
   mayPublish(topic: string): boolean
+  /** Some topic of it may be received. */
   maySubscribe(filter: string): boolean
+  /** Every topic of it may; else each copy is looked at. */
+  mayReceiveAll(filter: string): boolean
+  mayReceive(topic: string): boolean
 }
 
 export type AuthenticationAnswer =

@@ -25,8 +25,12 @@ const KIB = 1024
 const MAX_REMAINING_LENGTH = 268_435_455
 
 const authSection = section('Who may connect, and what they may publish and subscribe to.', {
-  passwordFile: leaf(path('Users and hashed passwords, written by sluice passwd.')),
-  aclFile: nullable(path('Access rules per user. null: every user may use every topic.')).prefault(null),
+  passwordFile: nullable(
+    path(
+      'Users and hashed passwords, written by sluice passwd. null: a client is who its certificate says, or nobody.',
+    ),
+  ).prefault(null),
+  aclFile: nullable(path('Access rules per user. null: everybody may use every topic.')).prefault(null),
 })
 
 const tlsSection = section('TLS of this listener; files are re-read when they change.', {

@@ -67,8 +67,10 @@ topic both ways
     expect(rules.mayPublish('plant/press-8/setpoint')).toBe(false)
     expect(rules.maySubscribe('plant/+/setpoint')).toBe(true)
     expect(rules.maySubscribe('plant/press-8/setpoint')).toBe(true)
-    expect(rules.maySubscribe('plant/#')).toBe(false)
     expect(rules.maySubscribe('plant/press-7/temp')).toBe(false)
+    // A part of it may be received.
+    expect([rules.maySubscribe('plant/#'), rules.mayReceiveAll('plant/#')]).toEqual([true, false])
+    expect([rules.mayReceive('plant/a/setpoint'), rules.mayReceive('plant/a/temp')]).toEqual([true, false])
   })
 
   test('who has no rule may nothing', () => {
@@ -86,11 +88,25 @@ topic both ways
     expect(rules.mayPublish('b')).toBe(false)
   })
 
-  test('a subscription that a deny only touches is refused', () => {
+  test('a subscription that a deny only touches is granted, and what it touches is left out', () => {
     const rules = access('user press-7\ntopic read plant/#\ntopic deny plant/+/secret')
-    expect(rules.maySubscribe('plant/#')).toBe(false)
-    expect(rules.maySubscribe('plant/a/+')).toBe(false)
-    expect(rules.maySubscribe('plant/a/temp')).toBe(true)
+    for (const filter of ['#', '+/+', 'plant/#', 'plant/a/+']) {
+      expect([filter, rules.maySubscribe(filter), rules.mayReceiveAll(filter)]).toEqual([filter, true, false])
+    }
+    expect(rules.mayReceive('plant/a/secret')).toBe(false)
+    expect(rules.mayReceive('plant/a/temp')).toBe(true)
+    expect(rules.mayReceiveAll('plant/a/temp')).toBe(true)
+    // Nothing of these would ever come.
+    expect(rules.maySubscribe('plant/+/secret')).toBe(false)
+    expect(rules.maySubscribe('other/#')).toBe(false)
+    expect(access('user press-7\ntopic read a/b\ntopic deny a/#').maySubscribe('#')).toBe(false)
+  })
+
+  test('topic lines before the first user are for clients without a name, and for nobody else', () => {
+    const rules = parseAccessRules('topic read public/#\nuser press-7\ntopic read a', 'acl')
+    expect(rules.for(null, 'c1').mayReceive('public/x')).toBe(true)
+    expect(rules.for('press-7', 'c1').mayReceive('public/x')).toBe(false)
+    expect(rules.count).toBe(2)
   })
 
   test('patterns hold for every user, wherever they stand, with %u and %c', () => {
@@ -169,27 +185,31 @@ describe('placeholders never widen a rule', () => {
           if (rules.mayPublish(tried)) expect(within(tried)).toBe(true)
         }
         for (const tried of [filter, `d/${filter}`, prefix, `${prefix}/#`]) {
-          if (!rules.maySubscribe(tried)) continue
+          if (!rules.mayReceiveAll(tried)) continue
           expect(within(tried)).toBe(true)
           expect(/[+#]/.test(user + clientId)).toBe(false)
         }
+        for (const tried of [topic, `d/${topic}`])
+          if (rules.mayReceive(tried)) expect(within(tried)).toBe(true)
       }),
       { numRuns: 3_000 },
     )
   })
 
-  test('what may be subscribed is what may be received: no allowed filter takes a topic outside the rules', () => {
+  test('what is granted as a whole, or received topic by topic, is within the rules; what is refused has nothing of it', () => {
     const kinds = fc.constantFrom('read', 'write', 'readwrite', 'deny')
     const rules = fc.array(fc.tuple(kinds, topicFilters), { minLength: 1, maxLength: 5 })
     fc.assert(
       fc.property(rules, topicFilters, (lines, filter) => {
         const text = lines.map(([kind, rule]) => `pattern ${kind} ${rule}`).join('\n')
-        if (!access(text).maySubscribe(filter)) return
+        const given = access(text)
         for (const name of NAMES) {
           if (!matchesByDefinition(filter, name)) continue
           const taken = lines.filter(([, rule]) => matchesByDefinition(rule, name)).map(([kind]) => kind)
-          expect(taken).not.toContain('deny')
-          expect(taken.some((kind) => kind === 'read' || kind === 'readwrite')).toBe(true)
+          const may = !taken.includes('deny') && taken.some((kind) => kind === 'read' || kind === 'readwrite')
+          expect(given.mayReceive(name)).toBe(may)
+          if (given.mayReceiveAll(filter)) expect(may).toBe(true)
+          if (may) expect(given.maySubscribe(filter)).toBe(true)
         }
       }),
       { numRuns: 300 },
@@ -199,7 +219,6 @@ describe('placeholders never widen a rule', () => {
 
 describe('errors name the file and the line', () => {
   test.each([
-    ['topic write a', '/etc/sluice/acl:1: a topic line needs a user line above it'],
     ['\n\nuser', '/etc/sluice/acl:3: expected "user NAME"'],
     ['user a\ntopic red a', '/etc/sluice/acl:2: expected read, write, readwrite or deny, got "red"'],
     ['user a\ntopic write', '/etc/sluice/acl:2: expected a filter after "write"'],

@@ -64,7 +64,10 @@ async function openOn(
   }
 }
 
-async function files(users: string, acl: string | null = null): Promise<AuthConfig & { aclFile: string }> {
+async function files(
+  users: string,
+  acl: string | null = null,
+): Promise<{ passwordFile: string; aclFile: string }> {
   const folder = await temporaryFolder()
   const [passwordFile, aclFile] = [join(folder, 'users'), join(folder, 'acl')]
   await writeFile(passwordFile, users)
@@ -74,7 +77,7 @@ async function files(users: string, acl: string | null = null): Promise<AuthConf
 
 const USERS = `press-7:${quickHash('seven')}\npress-8:${quickHash('eight')}\n`
 
-async function withUsers(): Promise<Opened & AuthConfig> {
+async function withUsers(): Promise<Opened & { passwordFile: string }> {
   const { passwordFile } = await files(USERS)
   const auth = { passwordFile, aclFile: null }
   return { ...(await openOn(mqttConfig({ auth }))), ...auth }
@@ -114,6 +117,27 @@ describe('authentication', () => {
       true,
     ])
     expect(principalOf(await login(null, null, { certificate: 'press-7' })).user).toBe('press-7')
+  })
+
+  test('an access file without a password file is for the names in certificates, and for clients without a name', async () => {
+    const { aclFile } = await files(
+      '',
+      'topic read public/#\nuser press-7\ntopic write plant/%u/#\npattern write any/%c',
+    )
+    const { login, event } = await openOn(mqttConfig({ auth: { passwordFile: null, aclFile } }))
+    const press = principalOf(await login(null, null, { certificate: 'press-7' }))
+    expect(press.user).toBe('press-7')
+    expect(press.mayPublish('plant/press-7/temp')).toBe(true)
+    expect([press.maySubscribe('public/#'), press.mayPublish('any/c1')]).toEqual([false, true])
+    // What a client claims is no name.
+    const nobody = principalOf(await login('press-7', 'whatever'))
+    expect(nobody.user).toBeNull()
+    expect(nobody.mayPublish('plant/press-7/temp')).toBe(false)
+    expect([nobody.mayReceive('public/x'), nobody.mayPublish('any/c1')]).toEqual([true, true])
+    await replaceFile(aclFile, 'topic write t/#')
+    await event('broker.access-rules-loaded', 2)
+    expect([nobody.mayPublish('t/1'), nobody.mayReceive('public/x')]).toEqual([true, false])
+    expect(press.mayPublish('plant/press-7/temp')).toBe(false)
   })
 
   test('the auth of a listener overrides that of mqtt, and allowAnonymous opens no door that has one', async () => {

@@ -1,13 +1,14 @@
 /** Who may connect, publish and subscribe; and that a verdict which fails, hangs or throws harms nobody else. */
 import { afterEach, expect, test } from 'vitest'
 import type { Authenticate } from '../../../gateway/broker/gate/shared.ts'
-import { packet, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
+import { packet, type RawFrame, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
 import { eventually, startRig, stopRigs } from './harness.ts'
 
 afterEach(stopRigs)
 
 /** Everything is allowed but what contains `forbidden`; the version rises with each call of `change`. */
 function rules() {
+  const asked: string[] = []
   let word = 'forbidden'
   let version = 1
   const allows = (text: string): boolean => {
@@ -21,17 +22,27 @@ function rules() {
         get version() {
           return version
         },
-        mayPublish: allows,
-        maySubscribe: allows,
+        mayPublish: (topic) => given.publishes || allows(topic),
+        maySubscribe: (filter) => filter === '#' || allows(filter),
+        mayReceiveAll: (filter) => filter !== '#' && allows(filter),
+        mayReceive: (topic) => {
+          asked.push(topic)
+          return allows(topic)
+        },
       },
     })
-  return {
+  const given = {
     authenticate,
+    /** Topics of copies that were looked at. */
+    asked,
+    /** True: everybody may publish anything. */
+    publishes: false,
     change: (forbidden: string) => {
       word = forbidden
       version += 1
     },
   }
+  return given
 }
 
 const codeOf = async (client: RawMqtt): Promise<number> => (await client.next(TYPE.CONNACK)).body[1]!
@@ -90,6 +101,73 @@ test('forbidden filters are answered with 0x80, and nothing is queued for them',
   const back = await RawMqtt.connect(rig.port, session)
   expect(readPublish(await back.next(TYPE.PUBLISH)).payload).toBe('for it')
   expect(rig.broker.stats.localCopies.delivered).toBe(1)
+})
+
+test.each([0, 1, 2] as const)(
+  'a subscription of which a part is forbidden gets the rest, retained and live, granted QoS %i, connected and away',
+  async (qos) => {
+    const access = rules()
+    const rig = await startRig({}, undefined, access)
+    const device = await RawMqtt.connect(rig.port)
+    const topics = ['live/forbidden', 'live/a', 'live/forbidden/b', 'live/c']
+    const publish = async (retain: boolean): Promise<void> => {
+      device.send(
+        // The device may publish what the subscriber may not receive: the rules know no direction here.
+        ...topics.map((topic, i) => packet.publish(topic, 'x', { qos: 1, id: i + 1, retain })),
+      )
+      await device.acks(topics.length)
+    }
+    access.change('nothing')
+    await publish(true)
+    const session = { clientId: 'hmi', clean: false }
+    const client = await RawMqtt.connect(rig.port, session)
+    access.change('forbidden')
+    client.send(packet.subscribe(1, [['#', qos]]))
+    const got = (frames: readonly RawFrame[]): string[] =>
+      frames.filter(({ type }) => type === TYPE.PUBLISH).map((frame) => readPublish(frame).topic)
+    await client.until(() => got(client.inbox).length === 2)
+    await client.roundTrip()
+    expect(got(client.inbox).toSorted()).toEqual(['live/a', 'live/c'])
+    client.inbox.splice(0)
+    // Only copies for this subscriber are held to its rules while the device publishes.
+    access.publishes = true
+    await publish(false)
+    await client.until(() => got(client.inbox).length === 2)
+    await client.roundTrip()
+    expect(got(client.inbox)).toEqual(['live/a', 'live/c'])
+    if (qos === 0) return
+    for (const frame of client.inbox.splice(0)) {
+      if (frame.type === TYPE.PUBLISH) client.send(packet.ack(TYPE.PUBACK, readPublish(frame).id))
+    }
+    await client.roundTrip()
+    client.cut()
+    await eventually(() => rig.broker.connections() === 1, 'it is away')
+    await publish(false)
+    const back = await RawMqtt.connect(rig.port, session)
+    await back.until(() => got(back.inbox).length >= 2)
+    await back.roundTrip()
+    expect(new Set(got(back.inbox))).toEqual(new Set(['live/a', 'live/c']))
+  },
+)
+
+test('copies of a subscription that is allowed as a whole are not looked at; after a change of rules they are', async () => {
+  const access = rules()
+  const rig = await startRig({}, undefined, access)
+  const client = await RawMqtt.connect(rig.port)
+  client.send(packet.subscribe(1, [['live/+', 1]]))
+  await client.next(TYPE.SUBACK)
+  const device = await RawMqtt.connect(rig.port)
+  device.send(packet.publish('live/a', 'x', { qos: 1, id: 1 }))
+  await client.next(TYPE.PUBLISH)
+  expect(access.asked).toEqual([])
+  access.change('live/b')
+  access.publishes = true
+  device.send(
+    packet.publish('live/b', 'x', { qos: 1, id: 2 }),
+    packet.publish('live/c', 'x', { qos: 1, id: 3 }),
+  )
+  expect(readPublish(await client.next(TYPE.PUBLISH)).topic).toBe('live/c')
+  expect(access.asked).toEqual(['live/b', 'live/c'])
 })
 
 test('a will to a forbidden topic is refused at CONNECT', async () => {
