@@ -1,5 +1,8 @@
-/** The spool of a gateway that is not running, for commands: status, dead letters, a new spool id, a check. */
-import { existsSync } from 'node:fs'
+/**
+ * The spool of a gateway that is not running, for commands: status, dead letters, a new spool id, a check. Opening takes the
+ * folder's lock before anything is touched: what another process holds, seen or not, is refused.
+ */
+import { statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { OfflineSpool } from './cli/context.ts'
@@ -23,7 +26,7 @@ export class NoSpoolError extends Error {
 /** Owns the folder until `close`. */
 export async function openOffline(config: Config): Promise<OfflineSpool> {
   const { dataDir } = config.gateway
-  if (!existsSync(join(dataDir, 'spool'))) throw new NoSpoolError(dataDir)
+  actAsOwnerOf(join(dataDir, 'spool'), dataDir)
   const spool = await Spool.open({
     dataDir,
     gatewayId: config.gateway.id,
@@ -56,4 +59,16 @@ export async function openOffline(config: Config): Promise<OfflineSpool> {
     verify: async () => ({ ...(await spool.verifier.verifyAll()), damage: spool.damage }),
     close: () => spool.stop(),
   }
+}
+
+/**
+ * Opening a store makes files. Those that root made would lock out the gateway, which runs as another user: so the
+ * command goes on as the user to whom the store belongs. The process ends with the command.
+ */
+function actAsOwnerOf(store: string, dataDir: string): void {
+  const stats = statSync(store, { throwIfNoEntry: false })
+  if (stats === undefined) throw new NoSpoolError(dataDir)
+  if (process.geteuid?.() !== 0 || stats.uid === 0) return
+  process.setegid?.(stats.gid)
+  process.seteuid?.(stats.uid)
 }

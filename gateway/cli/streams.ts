@@ -1,8 +1,9 @@
 /** `sluice streams`: the queues, those that no configuration names any more, and what to do about these. */
-import { type FileHandle, open, rm } from 'node:fs/promises'
+import { closeSync, fsyncSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Command } from 'commander'
 import type { StreamStatus } from '../observe/status.ts'
+import { asCaller } from './as-caller.ts'
 import type { CliContext } from './context.ts'
 import { CliError, EXIT, type ExitCode } from './exit.ts'
 import { type OperatorFlags, withGateway, withOperator } from './operator.ts'
@@ -75,26 +76,26 @@ async function exportStream(
     // The first page before the file: a wrong name leaves none behind.
     let page = await operator.streams.records(name, null)
     const path = out === null || out === '-' ? null : resolve(context.cwd, out)
-    const file = path === null ? null : await openNew(path)
+    const file = path === null ? null : openNew(path)
     let records = 0
     let unreadable = 0
     let isWhole = false
     try {
       for (;;) {
         const text = page.records.map((line) => `${line}\n`).join('')
-        if (file) await file.writeFile(text)
+        if (file !== null) writeFileSync(file, text)
         else context.stdout.write(text)
         records += page.records.length
         unreadable += page.unreadable
         if (page.next === null) break
         page = await operator.streams.records(name, page.next)
       }
-      await file?.sync()
+      if (file !== null) fsyncSync(file)
       isWhole = true
     } finally {
-      await file?.close().catch(() => undefined)
+      if (file !== null) closeSync(file)
       // A torn copy would be taken for a whole one, and stand in the way of the next try.
-      if (path !== null && !isWhole) await rm(path, { force: true })
+      if (path !== null && !isWhole) asCaller(() => rmSync(path, { force: true }))
     }
     const where = path === null ? '' : ` to ${path}`
     context.stderr.write(
@@ -107,9 +108,9 @@ async function exportStream(
 }
 
 /** Records may be confidential: for this user alone. */
-async function openNew(path: string): Promise<FileHandle> {
+function openNew(path: string): number {
   try {
-    return await open(path, 'wx', 0o600)
+    return asCaller(() => openSync(path, 'wx', 0o600))
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown error'
     const why = code === 'EEXIST' ? 'it exists already' : code

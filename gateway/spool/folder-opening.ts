@@ -12,7 +12,7 @@ import { syncFolder } from '../shared/files.ts'
 import type { EmitSpoolEvent } from './events.ts'
 import { Ballast } from './files/ballast.ts'
 import { isDamage, isFull } from './files/disk-errors.ts'
-import { makeDurableFolder } from './files/folder.ts'
+import { makeDurableFolder, makePrivateFolder } from './files/folder.ts'
 import { SeqLease } from './files/lease.ts'
 import {
   applyPlan,
@@ -90,6 +90,7 @@ async function openOwned(
   const place = await readPlace(dataDir)
   if (place !== null && place !== 'damaged') checkFormat(dataDir, place.format)
   const around = await lookAround(dataDir)
+  await makePrivateFolder(dbDir)
   const clean = await wasClean(dataDir)
   await clearClean(dataDir)
   try {

@@ -3,7 +3,7 @@
  * Serves I1 and I6.
  */
 import { readFileSync } from 'node:fs'
-import { lstat, mkdir, readdir, stat, statfs } from 'node:fs/promises'
+import { chmod, lstat, mkdir, readdir, stat, statfs } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { errorCode } from '../../shared/errors.ts'
 import { syncFolder } from '../../shared/files.ts'
@@ -78,6 +78,18 @@ async function makeFolders(folder: string): Promise<string | null> {
     await mkdir(folder, { mode: 0o700 })
     return made
   }
+}
+
+/** Makes the folder for its owner alone, or takes away what everybody else may do in one that is there. */
+export async function makePrivateFolder(path: string): Promise<void> {
+  const made = await mkdir(path, { mode: 0o700 }).catch((error: unknown) => {
+    if (errorCode(error) !== 'EEXIST') throw error
+    return null
+  })
+  if (made !== null) return
+  const { mode } = await stat(path)
+  // File systems without rights refuse, and so does a folder of another user; what it holds is asked for later.
+  if ((mode & 0o007) !== 0) await chmod(path, mode & 0o770).catch(() => undefined)
 }
 
 /** The operation's result, or `otherwise` when what it was about is not there. */
