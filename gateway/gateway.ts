@@ -11,7 +11,9 @@ import type { Config } from './config/config.ts'
 import { deadLetterAdmin } from './dead-letter-admin.ts'
 import { Drain } from './drain/drain.ts'
 import { fitToHost, MIN_MEMORY_BYTES, readHostLimits } from './host-limits.ts'
+import { ADMIN_SOCKET } from './observe/admin/socket.ts'
 import { Observer } from './observe/observer.ts'
+import { refuseEarly } from './preflight.ts'
 import { createHttpSink, type HttpSink } from './sink/http/http-sink.ts'
 import { REOPEN_INTERVAL_MS } from './spool/committer.ts'
 import { describeError, isPassing } from './spool/files/disk-errors.ts'
@@ -43,6 +45,7 @@ export interface StartOptions {
 export async function startGateway(configured: Config, options: StartOptions = {}): Promise<Gateway> {
   const host = readHostLimits()
   const { config, caps, maxOpenBytes } = fitToHost(configured, host)
+  await refuseEarly(config)
   const observer = await Observer.open({ log: config.log })
   const { emit } = observer
   for (const cap of caps) emit({ type: 'broker.limit-capped', ...cap })
@@ -93,6 +96,7 @@ export async function startGateway(configured: Config, options: StartOptions = {
     let broker: Broker | null = null
     await observer.serve({
       admin: config.admin,
+      adminSocket: join(config.gateway.dataDir, ADMIN_SOCKET),
       sources: statusSources((): RunningStages => ({ ...stages, broker })),
       actions: {
         retrySink: async (name) => {

@@ -27,10 +27,16 @@ export class AdminClient {
   readonly deadLetters: DeadLetterAdmin
   readonly streams: StreamAdmin
 
-  /** @param url without path, `http://127.0.0.1:9464` */
-  constructor(url: string, token: string | null) {
+  readonly #socketPath: string | null
+
+  /**
+   * @param url without path, `http://127.0.0.1:9464`
+   * @param socketPath the socket in the data folder, instead of the URL's address
+   */
+  constructor(url: string, token: string | null, socketPath: string | null = null) {
     this.#url = url
     this.#token = token
+    this.#socketPath = socketPath
     this.deadLetters = {
       list: async ({ stream, after, limit }) => {
         const query = new URLSearchParams({
@@ -97,7 +103,14 @@ export class AdminClient {
     const url = new URL(path, this.#url)
     let answer: JsonAnswer
     try {
-      answer = await requestJson({ method, url, headers, body: text, timeoutMs: TIMEOUT_MS })
+      answer = await requestJson({
+        method,
+        url,
+        headers,
+        body: text,
+        timeoutMs: TIMEOUT_MS,
+        socketPath: this.#socketPath,
+      })
     } catch (error) {
       throw connectionError(this.#url, error)
     }
@@ -110,7 +123,7 @@ function connectionError(url: string, error: unknown): Error {
   // localhost has several addresses, and Node tries them all.
   const [first] = error instanceof AggregateError ? (error.errors as unknown[]) : [error]
   const code = first instanceof Error && 'code' in first ? first.code : null
-  if (code === 'ECONNREFUSED') return new NotRunningError(`nothing listens on ${url}`)
+  if (code === 'ECONNREFUSED' || code === 'ENOENT') return new NotRunningError(`nothing listens on ${url}`)
   const why = first instanceof Error ? first.message : String(first)
   return new CliError(EXIT.failed, `cannot talk to ${url}: ${why}`, error)
 }

@@ -1,14 +1,13 @@
 /**
- * `sluice check`: is the configuration good, what is in effect, and how long an outage does it hold? Starts nothing and
- * writes nothing. Its output is YAML; what is not configuration is in comments.
+ * `sluice check`: is the configuration good, what is in effect, how long an outage does it hold, and would a gateway start
+ * with it? Starts nothing and writes nothing. Its output is YAML; what is not configuration is in comments. What a start
+ * would refuse is on standard error, with exit code 1. `--try` also takes the addresses for a moment and asks each sink.
  */
-import { accessSync, constants } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Command } from 'commander'
 import type { Config } from '../config/config.ts'
 import { fitToHost, hostWarnings, readHostLimits } from '../host-limits.ts'
-import { errorMessage } from '../shared/errors.ts'
 import {
   ENVELOPE_BYTES,
   MESSAGE_BYTES,
@@ -18,34 +17,43 @@ import {
   type StreamCapacity,
 } from './capacity.ts'
 import type { CliContext } from './context.ts'
-import { EXIT } from './exit.ts'
-import { type ConfigFlag, loadFlagged, withConfig } from './options.ts'
+import { EXIT, type ExitCode } from './exit.ts'
+import { type ConfigFlag, configLine, loadFlagged, withConfig } from './options.ts'
 import type { Done } from './program.ts'
-import { bytes, hours, table } from './words.ts'
+import { bytes, hours, plain, table, withCode } from './words.ts'
 
 export function checkCommand(context: CliContext, done: Done): Command {
   return withConfig(new Command('check'))
     .description('validate the configuration, print what is in effect, and how long an outage it holds')
-    .action(async (flags: ConfigFlag) => {
-      await check(flags, context)
-      done(EXIT.ok)
-    })
+    .option('--try', 'also listen on the addresses for a moment, and ask each sink')
+    .action(async (flags: CheckFlags) => done(await check(flags, context)))
 }
 
-async function check(flags: ConfigFlag, context: CliContext): Promise<void> {
+interface CheckFlags extends ConfigFlag {
+  readonly try?: boolean
+}
+
+async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> {
   const { config } = await loadFlagged(flags, context)
   const { effectiveYaml } = await import('../config/print.ts')
+  if (flags.config === undefined) context.stdout.write(`${comment(configLine(flags, context))}\n`)
   context.stdout.write(`${effectiveYaml(config)}\n${comment(capacityText(config))}\n`)
   const free = await freeBytes(config.gateway.dataDir)
   if (free !== null) context.stdout.write(`${comment(diskText(config, free))}\n`)
   const host = readHostLimits()
   const warnings = [
-    ...unreadableFiles(config),
-    ...(await listenerFaults(config)),
     ...hostWarnings(fitToHost(config, host), host),
     ...(free === null ? [] : diskWarnings(config, free)),
   ]
   for (const warning of warnings) context.stderr.write(`warning: ${warning}\n`)
+  const faults = await context.findFaults(config)
+  if (flags.try === true) {
+    const { lines, faults: more } = await context.tryOut(config)
+    for (const line of lines) context.stdout.write(`${comment(plain(line))}\n`)
+    faults.push(...more)
+  }
+  for (const fault of faults) context.stderr.write(`fault: ${plain(withCode(fault))}\n`)
+  return faults.length === 0 ? EXIT.ok : EXIT.failed
 }
 
 function capacityText(config: Config): string {
@@ -101,56 +109,6 @@ async function freeBytes(folder: string): Promise<number | null> {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || dirname(path) === path) return null
     }
   }
-}
-
-/** Certificates and keys that can be read and do not belong together: that listener would not start. */
-async function listenerFaults({ mqtt }: Config): Promise<string[]> {
-  const { readCertificates } = await import('../broker/listener-tls.ts')
-  const { nameOf } = await import('../broker/listener-policy.ts')
-  const faults: string[] = []
-  for (const [index, listener] of mqtt.listeners.entries()) {
-    const { tls } = listener
-    const files = tls === null ? [] : [tls.cert, tls.key, ...(tls.ca === null ? [] : [tls.ca])]
-    if (tls === null || !files.every(isReadable)) continue
-    await readCertificates(tls, nameOf(listener, index)).catch((error) => faults.push(errorMessage(error)))
-  }
-  return faults
-}
-
-function isReadable(path: string): boolean {
-  try {
-    accessSync(path, constants.R_OK)
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** Files that the configuration names and this user cannot read. The gateway may run elsewhere: no error. */
-function unreadableFiles(config: Config): string[] {
-  return namedFiles(config).flatMap(([key, path]) => {
-    try {
-      accessSync(path, constants.R_OK)
-      return []
-    } catch (error) {
-      return [`${key}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`]
-    }
-  })
-}
-
-function namedFiles(config: Config): Array<readonly [key: string, path: string]> {
-  const found: Array<readonly [string, string]> = []
-  const visit = (value: unknown, key: string): void => {
-    if (typeof value !== 'object' || value === null) return
-    for (const [name, inner] of Object.entries(value)) {
-      const path = key === '' ? name : `${key}.${name}`
-      const isFile = ['passwordFile', 'aclFile', 'cert', 'key', 'ca', 'file'].includes(name)
-      if (isFile && typeof inner === 'string') found.push([path, inner])
-      else visit(inner, path)
-    }
-  }
-  visit({ mqtt: config.mqtt, sinks: config.sinks, admin: config.admin }, '')
-  return found
 }
 
 function comment(text: string): string {

@@ -47,6 +47,10 @@ export interface CliContext {
   readonly stdout: Output
   readonly stderr: Output
   startGateway(config: Config): Promise<RunningGateway>
+  /** What a start would refuse, and what would keep it from delivering. Changes nothing. */
+  findFaults(config: Config): Promise<Error[]>
+  /** Takes the addresses for a moment and asks each sink: what was found, and what is wrong. */
+  tryOut(config: Config): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }>
   openOffline(config: Config): Promise<OfflineSpool>
   setPassword(path: string, user: string, password: string): Promise<'added' | 'changed'>
   removeUser(path: string, user: string): Promise<boolean>
@@ -71,6 +75,14 @@ export function processContext(): CliContext {
     startGateway: async (config) => {
       const { startGateway } = await import('../gateway.ts')
       return startGateway(config)
+    },
+    findFaults: async (config) => {
+      const { findFaults } = await import('../preflight.ts')
+      return findFaults(config)
+    },
+    tryOut: async (config) => {
+      const { tryOut } = await import('../preflight.ts')
+      return tryOut(config)
     },
     openOffline: async (config) => {
       const { openOffline } = await import('../offline.ts')

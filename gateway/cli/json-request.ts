@@ -14,6 +14,8 @@ export interface JsonRequest {
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | null
   readonly timeoutMs: number
+  /** Instead of the URL's address. */
+  readonly socketPath?: string | null
 }
 
 export interface JsonAnswer {
@@ -29,25 +31,33 @@ export async function requestJson({
   headers,
   body,
   timeoutMs,
+  socketPath,
 }: JsonRequest): Promise<JsonAnswer> {
   const signal = AbortSignal.timeout(timeoutMs)
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest
   try {
     return await new Promise<JsonAnswer>((resolve, reject) => {
-      const outgoing = send(url, { method, headers, signal, agent: false }, (incoming) => {
-        const chunks: Buffer[] = []
-        let bytes = 0
-        incoming.on('data', (chunk: Buffer) => {
-          bytes += chunk.length
-          if (bytes > MAX_ANSWER_BYTES)
-            incoming.destroy(new Error(`the answer is over ${MAX_ANSWER_BYTES} bytes`))
-          chunks.push(chunk)
-        })
-        incoming.once('error', reject)
-        incoming.once('end', () =>
-          resolve({ status: incoming.statusCode ?? 0, body: parse(Buffer.concat(chunks).toString('utf8')) }),
-        )
-      })
+      const outgoing = send(
+        url,
+        { method, headers, signal, agent: false, ...(socketPath ? { socketPath } : {}) },
+        (incoming) => {
+          const chunks: Buffer[] = []
+          let bytes = 0
+          incoming.on('data', (chunk: Buffer) => {
+            bytes += chunk.length
+            if (bytes > MAX_ANSWER_BYTES)
+              incoming.destroy(new Error(`the answer is over ${MAX_ANSWER_BYTES} bytes`))
+            chunks.push(chunk)
+          })
+          incoming.once('error', reject)
+          incoming.once('end', () =>
+            resolve({
+              status: incoming.statusCode ?? 0,
+              body: parse(Buffer.concat(chunks).toString('utf8')),
+            }),
+          )
+        },
+      )
       outgoing.once('error', reject)
       outgoing.end(body ?? undefined)
     })

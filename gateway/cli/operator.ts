@@ -3,11 +3,13 @@
  */
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import type { AdminConfig, Config, Secret } from '../config/config.ts'
 import type { DeadLetterAdmin, StreamAdmin } from '../observe/admin/actions.ts'
+import { ADMIN_SOCKET } from '../observe/admin/socket.ts'
 import type { Status } from '../observe/status.ts'
-import { errorMessage } from '../shared/errors.ts'
+import { errorCode, errorMessage } from '../shared/errors.ts'
 import { hostAndPort } from '../shared/hosts.ts'
 import { AdminClient, NotRunningError } from './admin-client.ts'
 import type { CliContext, OfflineSpool } from './context.ts'
@@ -50,6 +52,8 @@ export async function withGateway<T>(
   work: (found: Found, config: Config) => Promise<T>,
 ): Promise<T> {
   const { config } = await loadFlagged(flags, context)
+  const local = await localClient(flags, config)
+  if (local !== null) return work({ kind: 'running', operator: local }, config)
   const client = await adminClient(flags, config)
   if (client !== null) {
     try {
@@ -67,6 +71,8 @@ export async function withGateway<T>(
 /** The running gateway, for what only that can do. */
 export async function runningGateway(flags: OperatorFlags, context: CliContext): Promise<AdminClient> {
   const { config } = await loadFlagged(flags, context)
+  const local = await localClient(flags, config)
+  if (local !== null) return local
   const client = await adminClient(flags, config)
   if (client === null)
     throw new CliError(EXIT.usage, 'admin.port is 0: name the address of the gateway with --url')
@@ -101,6 +107,8 @@ async function withOffline<T>(
   try {
     spool = await context.openOffline(config)
   } catch (error) {
+    if (errorCode(error) === 'SLUICE_FOLDER_IN_USE')
+      throw new CliError(EXIT.failed, inUse(error, tried), error)
     const why = errorMessage(error)
     throw new CliError(EXIT.failed, `${tried}${dataDir} cannot be opened: ${why}`, error)
   }
@@ -108,6 +116,28 @@ async function withOffline<T>(
     return await work({ kind: 'stopped', operator: spool }, config)
   } finally {
     await spool.close()
+  }
+}
+
+/** Who only wants to look, or to change something, must not be told to end what runs. */
+function inUse(error: unknown, tried: string): string {
+  const who = errorMessage(error).split(/: stop (?:that one|it there) first/)[0] ?? ''
+  return `${tried}${who}: a gateway runs there. Name its admin server with --url, or its configuration with --config; what needs a stopped gateway wants it stopped first`
+}
+
+/**
+ * The socket in the data folder: it needs no address and no token, only the rights of the gateway's user. null: nobody
+ * listens there, or this user may not.
+ */
+async function localClient({ url }: OperatorFlags, { gateway }: Config): Promise<AdminClient | null> {
+  const path = join(gateway.dataDir, ADMIN_SOCKET)
+  if (url !== undefined || !existsSync(path)) return null
+  const client = new AdminClient('http://localhost', null, path)
+  try {
+    await client.status()
+    return client
+  } catch {
+    return null
   }
 }
 

@@ -1,6 +1,7 @@
 /** Options that several commands share. */
 import { type Command, InvalidArgumentError } from 'commander'
 import type { LoadedConfig } from '../config/load.ts'
+import { findConfig } from './config-place.ts'
 import type { CliContext } from './context.ts'
 
 export interface ConfigFlag {
@@ -8,15 +9,25 @@ export interface ConfigFlag {
 }
 
 export function withConfig(command: Command): Command {
-  return command.option('-c, --config <file>', 'configuration file (YAML)')
+  return command.option(
+    '-c, --config <file>',
+    'configuration file (YAML); else SLUICE_CONFIG, ./sluice.yaml, /etc/sluice/sluice.yaml',
+  )
 }
 
-/** Loads what --config names; warnings go to standard error. @throws ConfigError */
+/** Loads what --config names, or what is at a default place; warnings go to standard error. @throws ConfigError */
 export async function loadFlagged(flags: ConfigFlag, context: CliContext): Promise<LoadedConfig> {
   const { loadConfig } = await import('../config/load.ts')
-  const loaded = loadConfig({ file: flags.config ?? null, env: context.env, cwd: context.cwd })
+  const { file } = findConfig(flags.config, context.env, context.cwd)
+  const loaded = loadConfig({ file, env: context.env, cwd: context.cwd })
   for (const warning of loaded.warnings) context.stderr.write(`warning: ${warning}\n`)
   return loaded
+}
+
+/** One line that says which configuration is in effect. */
+export function configLine(flags: ConfigFlag, context: CliContext): string {
+  const { file, why } = findConfig(flags.config, context.env, context.cwd)
+  return file === null ? `configuration: the defaults (${why})` : `configuration: ${file} (${why})`
 }
 
 export function wholeNumber(min: number, max: number): (input: string) => number {

@@ -4,7 +4,6 @@
  */
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../config/problems.ts'
-import { errorMessage } from '../shared/errors.ts'
 import { VERSION } from '../version.ts'
 import { checkCommand } from './check.ts'
 import type { CliContext } from './context.ts'
@@ -17,10 +16,11 @@ import { spoolCommand } from './spool.ts'
 import { startCommand } from './start.ts'
 import { statusCommand } from './status.ts'
 import { streamsCommand } from './streams.ts'
-import { plain } from './words.ts'
+import { plain, withCode } from './words.ts'
 
 const HELP = `
-Without --config the defaults are in effect; variables SLUICE__… change single keys of either.
+Without --config the configuration is the file that SLUICE_CONFIG names, ./sluice.yaml, or /etc/sluice/sluice.yaml, the first
+that is there; else the defaults are in effect. Variables SLUICE__… change single keys.
 Exit codes: 0 done; 1 failed, or stopped the hard way; 2 wrong usage or configuration.`
 
 /** Runs one command line. `args`: without node and script. Resolves with the exit code; never rejects. */
@@ -73,7 +73,11 @@ function report(error: unknown, { stderr }: CliContext): ExitCode {
     return EXIT.usage
   }
   if (error instanceof ReaderGoneError) return error.exitCode
-  const message = errorMessage(error)
-  stderr.write(`sluice: ${plain(message)}\n`)
+  for (const each of faultsOf(error)) stderr.write(`sluice: ${plain(withCode(each))}\n`)
   return error instanceof CliError ? error.exitCode : EXIT.failed
+}
+
+/** Several of a start that was refused; else the error itself. */
+function faultsOf(error: unknown): readonly unknown[] {
+  return error instanceof Error && 'faults' in error && Array.isArray(error.faults) ? error.faults : [error]
 }

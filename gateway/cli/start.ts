@@ -9,7 +9,7 @@ import { errorMessage } from '../shared/errors.ts'
 import type { CliContext, RunningGateway } from './context.ts'
 import { EXIT, type ExitCode } from './exit.ts'
 import { firstSteps, shellWord } from './first-steps.ts'
-import { type ConfigFlag, loadFlagged, withConfig } from './options.ts'
+import { type ConfigFlag, configLine, loadFlagged, withConfig } from './options.ts'
 import type { Done } from './program.ts'
 
 /** fsync, deflate, compaction and password hashing share libuv's pool. */
@@ -32,6 +32,7 @@ export function startCommand(context: CliContext, done: Done): Command {
 async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> {
   const { config } = await loadFlagged(flags, context)
   context.stderr.neverWait?.()
+  if (flags.config === undefined) context.stderr.write(`sluice: ${configLine(flags, context)}\n`)
   const advice = poolAdvice(context.env)
   if (advice !== null) context.stderr.write(`warning: ${advice}\n`)
   const signals = watchSignals(context, config.gateway.stopTimeout)

@@ -1,5 +1,7 @@
 /** Numbers, times and tables for people. Pure. */
 
+import { errorCode, errorMessage } from '../shared/errors.ts'
+
 /** Text from elsewhere (a sink's words, a topic) without what a terminal would obey: controls, direction marks. */
 export function plain(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) => (char === '\n' ? char : '\uFFFD'))
@@ -69,4 +71,11 @@ export function table(rows: readonly (readonly string[])[]): string {
         .trimEnd(),
     )
     .join('\n')
+}
+
+/** README's table of error codes explains the code. */
+export function withCode(error: unknown): string {
+  const code = errorCode(error) ?? (error instanceof Error ? errorCode(error.cause) : null)
+  const message = errorMessage(error)
+  return code === null || message.includes(code) ? message : `${message} [${code}]`
 }

@@ -43,10 +43,10 @@ export class ConfigError extends Error {
   }
 }
 
-/** `sluice.yaml:12: streams.telemetry.maxBytes: got "1GB", wants a size …. Fix: write 1GiB.` */
-export function describeProblem({ origin, key, got, wanted, fix }: Problem): string {
+/** `sluice.yaml:12: streams.telemetry.maxBytes: got "1GB", wants a size …. Fix: write 1GiB. [CONFIG_BAD_VALUE]` */
+export function describeProblem({ code, origin, key, got, wanted, fix }: Problem): string {
   const place = describeOrigin(origin)
-  return `${place === '' ? '' : `${place}: `}${key === '' ? '' : `${key}: `}got ${got}, wants ${wanted}. Fix: ${fix}.`
+  return `${place === '' ? '' : `${place}: `}${key === '' ? '' : `${key}: `}got ${got}, wants ${wanted}. Fix: ${fix}. [${code}]`
 }
 
 function describeOrigin(origin: Origin): string {

@@ -6,6 +6,7 @@
  */
 import { isatty } from 'node:tty'
 import type { AdminConfig, LogConfig } from '../config/config.ts'
+import { errorMessage } from '../shared/errors.ts'
 import { hasColor } from '../shared/terminal.ts'
 import { type AdminActions, AdminError } from './admin/actions.ts'
 import { createRoutes } from './admin/routes.ts'
@@ -35,6 +36,8 @@ export interface ServeOptions {
   readonly admin: AdminConfig
   readonly sources: StatusSources
   readonly actions: AdminActions
+  /** Where the admin server also listens for the commands of this machine's own user; null: nowhere. */
+  readonly adminSocket?: string | null
 }
 
 export class Observer {
@@ -80,7 +83,7 @@ export class Observer {
    * Starts the admin server. Once.
    * @throws AdminError ADMIN_LISTEN: its address is taken or not ours.
    */
-  async serve({ admin, sources, actions }: ServeOptions): Promise<void> {
+  async serve({ admin, sources, actions, adminSocket }: ServeOptions): Promise<void> {
     // With the first scrape: a start loads nothing that no device waits for, and who does not scrape never does.
     let loading: Promise<Metrics> | null = null
     const load = async (): Promise<Metrics> => {
@@ -104,6 +107,11 @@ export class Observer {
       config: admin,
       answer,
       onRequest: (facts) => this.#onRequest(facts),
+    })
+    if (adminSocket === null || adminSocket === undefined) return
+    await this.#server.listenLocally(adminSocket).catch((error: unknown) => {
+      const message = `no socket for commands (${errorMessage(error)}): they ask ${this.adminUrl}`
+      this.#logs.note('info', 'admin-socket', message)
     })
   }
 

@@ -27,6 +27,14 @@ export class FakeContext implements CliContext {
     return this.gateway(config)
   }
 
+  async findFaults(): Promise<Error[]> {
+    return []
+  }
+
+  async tryOut(): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }> {
+    return { lines: [], faults: [] }
+  }
+
   openOffline(config: Config): Promise<OfflineSpool> {
     return this.offline(config)
   }

@@ -1,12 +1,16 @@
 /** The built command as a real process. */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { parsePasswordFile, verifyPassword } from '../../gateway/broker/auth/password-file.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
+import { OneNumberSink } from '../support/one-number-sink.ts'
 import {
   builtFile,
   builtProgram,
@@ -78,21 +82,102 @@ describe('sluice check', () => {
       'gateway: { dataDir: not/there/yet }\nstreams: { a: { maxBytes: 600000GiB }, b: { maxBytes: 600000GiB } }\nadmin: { token: { file: token } }\n',
     )
     const { exit, stderr } = await runProgram('gateway', ['check', '-c', config])
-    expect(exit.code).toBe(0)
+    expect(exit.code).toBe(1)
     expect(stderr).toMatch(
       /warning: streams: the sum of maxBytes \(1171\.\d TiB|warning: streams: the sum of maxBytes \(1\.1 PiB/,
     )
     expect(stderr).toContain('exceeds the free disk')
-    expect(stderr).toContain(`warning: admin.token.file: ${folder}/token cannot be read (ENOENT)`)
+    expect(stderr).toContain(`fault: admin.token: ${folder}/token cannot be read (ENOENT)`)
   })
 
-  test('names a certificate and a key that do not belong together', async () => {
-    const tls = (name: string): string => new URL(`../support/tls/${name}`, import.meta.url).pathname
-    const pair = `{ cert: ${tls('server.pem')}, key: ${tls('client.key')} }`
-    const config = file('sluice.yaml', `mqtt: { listeners: [{ port: 8883, tls: ${pair} }] }\n`)
-    const { exit, stderr } = await runProgram('gateway', ['check', '-c', config])
-    expect(exit.code).toBe(0)
-    expect(stderr).toMatch(/warning: mqtt\.listeners\[0\] \(127\.0\.0\.1:8883\): tls\.cert .* cannot be used/)
+  test('says what it read, and why: SLUICE_CONFIG, else ./sluice.yaml, else the defaults', async () => {
+    file('other.yaml', 'gateway: { id: other }\n')
+    const check = async (env: Record<string, string> = {}) =>
+      (await runProgram('gateway', ['check'], { cwd: folder, env })).stdout.split('\n', 1)[0]
+    expect(await check()).toBe(
+      '# configuration: the defaults (neither SLUICE_CONFIG nor ./sluice.yaml nor /etc/sluice/sluice.yaml)',
+    )
+    file('sluice.yaml', 'gateway: { id: here }\n')
+    expect(await check()).toBe('# configuration: ./sluice.yaml (found there)')
+    expect(await check({ SLUICE_CONFIG: 'other.yaml' })).toBe('# configuration: other.yaml (SLUICE_CONFIG)')
+  })
+
+  test('finds all that a start would refuse, with its code; the start says the same and writes nothing', async () => {
+    const tls = fileURLToPath(new URL('../support/tls', import.meta.url))
+    file('passwords', 'press-7:nonsense\n')
+    file('access', 'topic sometimes a/#\n')
+    const config = file(
+      'sluice.yaml',
+      `gateway: { dataDir: data }
+mqtt:
+  listeners:
+    - { host: 127.0.0.1, port: 0, tls: { cert: ${tls}/server.pem, key: ${tls}/client.key } }
+    - { host: 127.0.0.1, port: 0, tls: { cert: missing.pem, key: missing.key } }
+  auth: { passwordFile: passwords, aclFile: access }
+admin: { port: 0 }
+`,
+    )
+    const check = await runProgram('gateway', ['check', '--config', config])
+    const start = await runProgram('gateway', ['start', '--config', config])
+    for (const { exit, stderr } of [check, start]) {
+      expect(exit.code).toBe(1)
+      expect(stderr).toMatch(/mqtt\.listeners\[0\].* cannot be used .*\[LISTENER_TLS_UNUSABLE\]/)
+      expect(stderr).toMatch(
+        /mqtt\.listeners\[1\].* tls\.cert .*missing\.pem: ENOENT.*\[LISTENER_TLS_UNUSABLE\]/,
+      )
+      expect(stderr).toMatch(/passwords:1: .*\[AUTH_FILE_INVALID\]/)
+      expect(stderr).toMatch(/access:1: .*\[AUTH_FILE_INVALID\]/)
+    }
+    expect(existsSync(join(folder, 'data'))).toBe(false)
+  })
+
+  test('finds a data folder that cannot be one, and a start that meets a taken port says so before it writes', async () => {
+    const { exit, stderr } = await runProgram('gateway', ['check'], {
+      cwd: folder,
+      env: { SLUICE__GATEWAY__DATA_DIR: '/proc/version/data' },
+    })
+    expect(exit.code).toBe(1)
+    expect(stderr).toContain('[SLUICE_FOLDER_UNUSABLE]')
+    const others = [createServer(), createServer()]
+    for (const other of others) await once(other.listen(0, '127.0.0.1'), 'listening')
+    const [first, second] = others.map((other) => `${(other.address() as AddressInfo).port}`)
+    try {
+      const env = { SLUICE__MQTT__LISTENERS__0__PORT: first ?? '', SLUICE__ADMIN__PORT: second ?? '' }
+      for (const args of [['start'], ['check', '--try']]) {
+        const taken = await runProgram('gateway', args, { cwd: folder, env })
+        expect(taken.exit.code).toBe(1)
+        expect(taken.stderr).toContain('another program listens there')
+        expect(taken.stderr).toContain('[LISTENER_ADDRESS_IN_USE]')
+        expect(taken.stderr).toContain('[ADMIN_LISTEN]')
+      }
+    } finally {
+      for (const other of others) other.close()
+    }
+    expect(existsSync(join(folder, 'data'))).toBe(false)
+  })
+
+  test('--try asks each sink', async () => {
+    const sink = await OneNumberSink.start()
+    const { url } = sink
+    const env = { SLUICE__MQTT__LISTENERS__0__PORT: '0', SLUICE__ADMIN__PORT: '0' }
+    try {
+      const found = await runProgram('gateway', ['check', '--try'], {
+        cwd: folder,
+        env: { ...env, SLUICE__SINKS__CLOUD__URL: url },
+      })
+      expect(found.stderr).toBe('')
+      expect(found.exit.code).toBe(0)
+      expect(found.stdout).toMatch(/^# addresses: all of them are free$/m)
+      expect(found.stdout).toMatch(/^# sink cloud \(127\.0\.0\.1:\d+\), answer: /m)
+    } finally {
+      await sink.close()
+    }
+    const gone = await runProgram('gateway', ['check', '--try'], {
+      cwd: folder,
+      env: { ...env, SLUICE__SINKS__CLOUD__URL: url },
+    })
+    expect(gone.exit.code).toBe(1)
+    expect(gone.stderr).toMatch(/^fault: sink cloud \(127\.0\.0\.1:\d+\), connection: /m)
   })
 
   test('refuses a wrong configuration with exit code 2, every mistake with file, line, key and fix', async () => {
@@ -134,6 +219,10 @@ describe('sluice passwd', () => {
     const { exit } = await runProgram('gateway', ['passwd', '--config', config, 'a'], { input: 'b\n' })
     expect(exit.code).toBe(0)
     expect(await matches(join(folder, 'users'), 'a', 'b')).toBe(true)
+    const found = await runProgram('gateway', ['passwd', 'a'], { input: 'c\n', cwd: folder })
+    expect(found.exit.code).toBe(0)
+    expect(await matches(join(folder, 'users'), 'a', 'c')).toBe(true)
+    rmSync(config)
     const { exit: none, stderr } = await runProgram('gateway', ['passwd', 'a'], { input: 'b\n', cwd: folder })
     expect(none.code).toBe(2)
     expect(stderr).toContain('name the password file')
@@ -214,6 +303,13 @@ describe('the command line', () => {
     expect(exit.code).toBe(1)
     expect(stderr).toContain(`there is no data folder ${folder}/data`)
     expect(() => statSync(join(folder, 'data'))).toThrow()
+  })
+
+  test('standard output that cannot be written is said in one line', async () => {
+    const command = `${process.execPath} ${builtProgram('gateway')} check >/dev/full`
+    const { exit, stderr } = await runToEnd('/bin/sh', ['-c', command], { cwd: folder })
+    expect(exit.code).toBe(1)
+    expect(stderr).toMatch(/^sluice: standard output cannot be written: ENOSPC[^\n]*\n$/)
   })
 
   test('a reader that has seen enough is no failure', async () => {

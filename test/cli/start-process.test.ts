@@ -1,5 +1,5 @@
 /** `sluice start` as a real process: a gateway that a person can follow from the first line to the last. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -85,11 +85,26 @@ testWithTool('mosquitto_pub', 'the hint for mosquitto works as printed, too', as
 
 test('only one process can own a data folder; the second one, and a command for stopped ones, say who does', async () => {
   const { gateway } = await start()
-  for (const args of [['start'], ['spool', 'verify'], ['status']]) {
+  for (const args of [['start'], ['spool', 'verify']]) {
     const { exit, stderr } = await runProgram('gateway', args, { cwd: folder, env: ENV })
     expect(exit.code).toBe(1)
     expect(stderr).toContain(`in use by process ${gateway.pid}`)
+    // Who wants to look is not told to end what runs.
+    expect(stderr.includes('(kill ')).toBe(args[0] === 'start')
   }
+})
+
+test('a command beside it needs neither address nor token: the socket in its data folder is for its own user', async () => {
+  const env = { ...ENV, SLUICE__ADMIN__HOST: '0.0.0.0', SLUICE__MQTT__ALLOW_ANONYMOUS: 'true' }
+  const gateway = startProgram('gateway', ['start'], { cwd: folder, env })
+  await gateway.waitForLine('Ctrl-C stops it.', 20_000)
+  const socket = join(folder, 'data/admin.sock')
+  expect(statSync(socket).mode & 0o777).toBe(0o600)
+  // As in a container: the configuration says 0.0.0.0 without a token, which over the network serves metrics alone.
+  expect((await status()).accepting).toBe(true)
+  await gateway.reap()
+  expect(existsSync(socket)).toBe(true)
+  expect((await status()).accepting).toBe(false)
 })
 
 test('I1: a kill without a stop loses no acknowledged reading; the next start has it', async () => {

@@ -404,7 +404,7 @@ describe('a mistake is refused with its key, what it got, what it wants and the 
   test('the message has one line a problem: file, line, key, got, wanted, fix', () => {
     const [problem] = folder.problems('\nlog: { level: loud }\n')
     expect(problem && describeProblem(problem)).toBe(
-      'sluice.yaml:2: log.level: got "loud", wants one of trace, debug, info, warn, error. Fix: write trace or debug or info or warn or error.',
+      'sluice.yaml:2: log.level: got "loud", wants one of trace, debug, info, warn, error. Fix: write trace or debug or info or warn or error. [CONFIG_BAD_VALUE]',
     )
   })
 })

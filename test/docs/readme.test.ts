@@ -93,7 +93,7 @@ describe('error codes', () => {
   test('of the code are in README, and those of README in the code', () => {
     const pattern = /'((?:SLUICE|CONFIG|LISTENER|AUTH|ADMIN|SINK|SPOOL|BROKER|CLI)_[A-Z_]+)'/g
     const used = gateway.flatMap((file) => [...file.text.matchAll(pattern)].map((match) => match[1] ?? ''))
-    const environment = used.filter((code) => /^SLUICE__|^SLUICE_(REQUIRE|UPDATE)/.test(code))
+    const environment = used.filter((code) => /^SLUICE__|^SLUICE_(REQUIRE|UPDATE|CONFIG)/.test(code))
     expect(sorted(documented)).toEqual(sorted(used.filter((code) => !environment.includes(code))))
   })
 

@@ -1,6 +1,14 @@
 /** What can be known of the packaging without a container engine or a running systemd. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,7 +16,7 @@ import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import type { Config } from '../../gateway/config/config.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
-import { runProgram, runToEnd } from '../support/process.ts'
+import { reapProcesses, runProgram, runToEnd, startProgram } from '../support/process.ts'
 import { testWithTool } from '../support/tool-tests.ts'
 import { findTool } from '../support/tools.ts'
 
@@ -290,6 +298,49 @@ describe('the example configuration', () => {
       expect(config.sinks['cloud']?.maxBytesPerSecond).toBe(512 * 1024)
       expect(config.admin.token).toEqual({ file: join(folder, 'admin-token') })
     } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+
+  const readme = readFileSync(join(root, 'README.md'), 'utf8')
+  const readmeExample = /^gateway: \{ id: press-hall-2, .*\n(?:(?!```).*\n)+/m.exec(readme)?.[0] ?? ''
+
+  test.each([
+    ['of the package', readFileSync(join(packaging, 'sluice.yaml'), 'utf8')],
+    ['of README', readmeExample],
+  ])('%s passes sluice check and starts, with the files that it names', async (_, text) => {
+    const folder = mkdtempSync(join(tmpdir(), 'sluice-example-'))
+    try {
+      const config = join(folder, 'sluice.yaml')
+      writeFileSync(config, text)
+      mkdirSync(join(folder, 'tls'))
+      for (const place of ['.', 'tls'])
+        for (const name of ['server.pem', 'server.key'])
+          copyFileSync(join(root, 'test/support/tls', name), join(folder, place, name))
+      for (const name of ['token', 'cloud-token']) writeFileSync(join(folder, name), 'secret\n')
+      writeFileSync(join(folder, 'access'), 'pattern write plant/#\n')
+      const bare = await runProgram('gateway', ['check', '--config', config])
+      expect(bare.exit.code).toBe(1)
+      expect(bare.stderr).toContain('[AUTH_FILE_UNREADABLE]')
+      const users = ['passwd', '--file', join(folder, 'passwords'), 'press-7']
+      expect((await runProgram('gateway', users, { input: 'hunter2\n' })).exit.code).toBe(0)
+      // Another folder and free ports: the machine that tests it is not the box.
+      const listeners = (parse(text) as { mqtt: { listeners: unknown[] } }).mqtt.listeners
+      const env: Record<string, string> = {
+        SLUICE__GATEWAY__DATA_DIR: join(folder, 'data'),
+        SLUICE__ADMIN__PORT: '0',
+        SLUICE__SPOOL__MIN_FREE_BYTES: '1MiB',
+      }
+      for (const index of listeners.keys()) env[`SLUICE__MQTT__LISTENERS__${index}__PORT`] = '0'
+      const check = await runProgram('gateway', ['check', '--config', config], { env })
+      expect(check.stderr.split('\n').filter((line) => line.startsWith('fault'))).toEqual([])
+      expect(check.exit.code).toBe(0)
+      const gateway = startProgram('gateway', ['start', '--config', config], { env })
+      await gateway.waitForLine('Ctrl-C stops it.', 20_000)
+      gateway.kill('SIGTERM')
+      expect((await gateway.waitForExit(20_000)).code).toBe(0)
+    } finally {
+      await reapProcesses()
       rmSync(folder, { recursive: true, force: true })
     }
   })

@@ -148,6 +148,12 @@ export class Realm {
   }
 }
 
+/** Reads and checks the files that are given, and forgets them. @throws AuthFileError that names file and line */
+export async function readAuthFiles(passwordFile: string | null, aclFile: string | null): Promise<void> {
+  if (passwordFile !== null) await readCredentials(passwordFile)
+  if (aclFile !== null) await readRules(aclFile)
+}
+
 async function readCredentials(path: string | null): Promise<Credentials> {
   const users = path === null ? new Map<string, PasswordHash>() : parsePasswordFile(await read(path), path)
   const [first] = users.values()

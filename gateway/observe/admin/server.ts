@@ -2,6 +2,8 @@
  * The admin server: node:http around guard.ts and routes.ts. Owns the bounds of what a request may be (I6) and the form
  * of errors. Whatever a caller sends or does, it gets an answer or loses its connection; nothing reaches the process.
  */
+import { once } from 'node:events'
+import { rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, isIPv6 } from 'node:net'
 import type { AdminConfig } from '../../config/config.ts'
@@ -44,6 +46,7 @@ export interface AdminRequestFacts {
 
 export class AdminServer {
   readonly #server: Server
+  #local: Server | null = null
   readonly #options: AdminServerOptions
   #url = ''
 
@@ -54,27 +57,12 @@ export class AdminServer {
 
   /** @throws AdminError ADMIN_LISTEN: the address is taken or not ours. */
   static async listen(options: AdminServerOptions): Promise<AdminServer> {
-    const server = createServer({
-      maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: HEADERS_TIMEOUT_MS,
-      connectionsCheckingInterval: 1_000,
-    })
-    server.maxConnections = MAX_CONNECTIONS
-    server.setTimeout(IDLE_TIMEOUT_MS)
+    const server = boundedServer()
     const admin = new AdminServer(server, options)
-    server.on('request', (request, response) => void admin.#serve(request, response))
+    server.on('request', (request, response) => void admin.#serve(request, response, false))
     const { host, port } = options.config
     await new Promise<void>((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) =>
-        reject(
-          new AdminError(
-            'ADMIN_LISTEN',
-            `cannot listen on admin ${host}:${port}: ${error.code ?? error.message}`,
-          ),
-        ),
-      )
+      server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(options.config, error)))
       server.listen(port, host, resolve)
     })
     server.removeAllListeners('error')
@@ -84,6 +72,26 @@ export class AdminServer {
     return admin
   }
 
+  /**
+   * Serves on the socket, too; what is there already is of an earlier process, since the data folder has one owner.
+   * @throws the error of the operating system: a file system without sockets, a path that is too long (108 bytes)
+   */
+  async listenLocally(path: string): Promise<void> {
+    const server = boundedServer()
+    server.on('request', (request, response) => void this.#serve(request, response, true))
+    await rm(path, { force: true })
+    // Node makes the socket in the call: nobody else may open it at any moment.
+    const mask = process.umask(0o177)
+    try {
+      server.listen({ path })
+    } finally {
+      process.umask(mask)
+    }
+    await once(server, 'listening')
+    server.on('error', () => {})
+    this.#local = server
+  }
+
   /** `http://127.0.0.1:9464`, with the port that was really bound. */
   get url(): string {
     return this.#url
@@ -91,21 +99,17 @@ export class AdminServer {
 
   /** Lets requests in progress end, for a moment. */
   async stop(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    this.#server.closeIdleConnections()
-    const hard = setTimeout(() => this.#server.closeAllConnections(), STOP_GRACE_MS)
-    await closed
-    clearTimeout(hard)
+    await Promise.all([stopServer(this.#server), this.#local === null ? null : stopServer(this.#local)])
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #serve(request: IncomingMessage, response: ServerResponse, isLocal: boolean): Promise<void> {
     request.on('error', () => {})
     response.on('error', () => {})
     const method = request.method ?? ''
     const [path = '', search = ''] = splitUrl(request.url ?? '')
-    const remote = request.socket.remoteAddress ?? ''
+    const remote = isLocal ? 'the data folder' : (request.socket.remoteAddress ?? '')
     try {
-      guard({ method, path, headers: request.headers }, await this.#policy(path))
+      guard({ method, path, headers: request.headers }, isLocal ? LOCAL : await this.#policy(path))
       const body = method === 'POST' ? await readJson(request) : null
       const answer = await this.#options.answer({ method, path, query: new URLSearchParams(search), body })
       this.#options.onRequest({ method, path, remote, outcome: 'ok', error: null })
@@ -122,6 +126,61 @@ export class AdminServer {
   async #policy(path: string): Promise<{ host: string; token: string | null }> {
     const { host, token } = this.#options.config
     return { host, token: path.startsWith('/api/') ? await readToken(token) : null }
+  }
+}
+
+/** The rights of the socket's file are the guard; a browser cannot reach it. */
+const LOCAL = { host: 'localhost', token: null } as const
+
+function boundedServer(): Server {
+  const server = createServer({
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: HEADERS_TIMEOUT_MS,
+    connectionsCheckingInterval: 1_000,
+  })
+  server.maxConnections = MAX_CONNECTIONS
+  server.setTimeout(IDLE_TIMEOUT_MS)
+  return server
+}
+
+async function stopServer(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeIdleConnections()
+  const hard = setTimeout(() => server.closeAllConnections(), STOP_GRACE_MS)
+  await closed
+  clearTimeout(hard)
+}
+
+const LISTEN_FIXES: Readonly<Record<string, string>> = {
+  EADDRINUSE:
+    'another program listens there: stop it (a second gateway?) or choose another admin.port; 0 takes a free one',
+  EADDRNOTAVAIL:
+    'this machine does not have that address: set admin.host to one that it has, 127.0.0.1 for instance',
+  EACCES: 'the operating system does not permit it: choose an admin.port from 1024 on',
+  ENOTFOUND: 'that host has no address: set admin.host to an IP address',
+}
+
+function listenError({ host, port }: AdminConfig, error: NodeJS.ErrnoException): AdminError {
+  const fix = LISTEN_FIXES[error.code ?? ''] ?? 'see the error of the operating system'
+  return new AdminError(
+    'ADMIN_LISTEN',
+    `the admin server cannot listen on ${host}:${port} (${error.code ?? error.message}): ${fix}`,
+  )
+}
+
+/** Listens and stops at once: what a start would meet, or null. */
+export async function adminAddressFault(config: AdminConfig): Promise<AdminError | null> {
+  if (config.port === 0) return null
+  const server = createServer()
+  try {
+    return await new Promise<AdminError | null>((resolve) => {
+      server.once('error', (error) => resolve(listenError(config, error)))
+      server.listen(config.port, config.host, () => resolve(null))
+    })
+  } finally {
+    server.close()
   }
 }
 

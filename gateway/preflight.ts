@@ -1,0 +1,130 @@
+/**
+ * What a start would refuse, found before anything is opened: nothing is written for a gateway that cannot come up, and
+ * `sluice check` says the same with the same readers. A sink's secret that cannot be read is no reason not to start
+ * (I7, I8: what devices send is kept), but nothing would leave: `check` counts it as a fault.
+ */
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
+import { open, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { doorFaults, portFaults } from './broker/preflight.ts'
+import type { Config, Secret } from './config/config.ts'
+import { adminAddressFault } from './observe/admin/server.ts'
+import { errorCode } from './shared/errors.ts'
+import { probeSink } from './sink/http/probe.ts'
+import { FolderUnusableError } from './spool/files/folder-errors.ts'
+import { currentOwner } from './spool/files/owner.ts'
+
+/** Several faults at once; each says what to do. */
+export class StartRefusedError extends Error {
+  override readonly name = 'StartRefusedError'
+  readonly faults: readonly Error[]
+
+  constructor(faults: readonly Error[]) {
+    super(faults.map(({ message }) => message).join('\n'))
+    this.faults = faults
+  }
+}
+
+/** @throws StartRefusedError, or the one fault that there is */
+export async function refuseEarly(config: Config): Promise<void> {
+  const faults = await doorFaults(config.mqtt)
+  // Who owns the folder says more than who has its port: the gateway that runs already.
+  if ((await currentOwner(config.gateway.dataDir).catch(() => null)) === null)
+    faults.push(...(await addressFaults(config)))
+  const [first] = faults
+  if (first !== undefined && faults.length === 1) throw first
+  if (faults.length > 0) throw new StartRefusedError(faults)
+}
+
+/** For `sluice check`: all of it but the ports, which another gateway may rightly have at the moment. */
+export async function findFaults(config: Config): Promise<Error[]> {
+  return [
+    ...(await doorFaults(config.mqtt)),
+    ...folderFaults(config.gateway.dataDir),
+    ...secretFaults(config),
+  ]
+}
+
+export async function addressFaults(config: Config): Promise<Error[]> {
+  const admin = await adminAddressFault(config.admin)
+  return [...(await portFaults(config.mqtt)), ...(admin === null ? [] : [admin])]
+}
+
+/** For `sluice check --try`: addresses are taken and given back, a file is written and removed, each sink is asked. */
+export async function tryOut(
+  config: Config,
+): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }> {
+  const { dataDir } = config.gateway
+  const faults = await addressFaults(config)
+  const lines = faults.length === 0 ? ['addresses: all of them are free'] : []
+  if (existsSync(dataDir)) {
+    try {
+      await writeAndRemove(join(dataDir, `try-${process.pid}.tmp`))
+      lines.push(`data folder: ${dataDir} takes a file, fsync included`)
+    } catch (error) {
+      faults.push(new FolderUnusableError(dataDir, error))
+    }
+  }
+  const probes = Object.entries(config.sinks).map(([name, sink]) => probeSink({ name, config: sink }))
+  for (const { sink, target, steps } of await Promise.all(probes)) {
+    for (const { step, verdict, detail } of steps) {
+      if (verdict === 'problem') faults.push(new Error(`sink ${sink} (${target}), ${step}: ${detail}`))
+      else
+        lines.push(`sink ${sink} (${target}), ${step}: ${verdict === 'warning' ? 'warning: ' : ''}${detail}`)
+    }
+  }
+  return { lines, faults }
+}
+
+async function writeAndRemove(path: string): Promise<void> {
+  const file = await open(path, 'wx', 0o600)
+  try {
+    await file.writeFile('sluice check --try\n')
+    await file.sync()
+  } finally {
+    await file.close()
+    await rm(path, { force: true })
+  }
+}
+
+/** The data folder, or the nearest one above it that is there: a folder in which this user may write. */
+function folderFaults(dataDir: string): Error[] {
+  for (let path = dataDir; ; path = dirname(path)) {
+    try {
+      const isFolder = statSync(path).isDirectory()
+      if (!isFolder) throw Object.assign(new Error(`ENOTDIR: ${path}`), { code: 'ENOTDIR', path })
+      accessSync(path, constants.W_OK | constants.X_OK)
+      return []
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT' && dirname(path) !== path) continue
+      return [new FolderUnusableError(dataDir, error)]
+    }
+  }
+}
+
+function secretFaults(config: Config): Error[] {
+  const files: Array<readonly [key: string, path: string]> = []
+  const add = (key: string, secret: Secret | null): void => {
+    if (secret !== null && 'file' in secret) files.push([key, secret.file])
+  }
+  add('admin.token', config.admin.token)
+  for (const [name, sink] of Object.entries(config.sinks)) {
+    add(`sinks.${name}.bearerToken`, sink.bearerToken)
+    for (const [header, secret] of Object.entries(sink.headers))
+      add(`sinks.${name}.headers.${header}`, secret)
+    for (const [key, path] of Object.entries(sink.tls ?? {}))
+      if (typeof path === 'string') files.push([`sinks.${name}.tls.${key}`, path])
+  }
+  return files.flatMap(([key, path]) => {
+    try {
+      accessSync(path, constants.R_OK)
+      return []
+    } catch (error) {
+      return [
+        new Error(
+          `${key}: ${path} cannot be read (${errorCode(error) ?? 'unknown'}); put it there, readable for the gateway`,
+        ),
+      ]
+    }
+  })
+}
