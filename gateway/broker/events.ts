@@ -76,6 +76,16 @@ export type GateEvent =
       readonly detail: string
       readonly suppressed: number
     }
+  /** Clients end each other's connections: two have this id. */
+  | {
+      readonly type: 'broker.client-id-shared'
+      readonly clientId: string
+      /** The one or two that the last takeover was between. */
+      readonly addresses: readonly string[]
+      /** Within the last minute. */
+      readonly takeovers: number
+      readonly suppressed: number
+    }
   /** I9: no stream and no local subscriber takes this topic. */
   | {
       readonly type: 'broker.message-unrouted'

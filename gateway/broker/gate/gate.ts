@@ -16,6 +16,7 @@ import type { AedesSide } from './aedes-side.ts'
 import { ConnectAdmission } from './connect-admission.ts'
 import { Connection } from './connection.ts'
 import type { Authenticate, AuthenticationAnswer, GateShared } from './shared.ts'
+import { TakeoverWatch } from './takeover-watch.ts'
 import { Wills } from './wills.ts'
 
 /** How often idle sessions are looked at. */
@@ -46,6 +47,7 @@ export class Gate {
   readonly #connections = new Set<Connection>()
   readonly #holders = new Map<string, Connection>()
   readonly #byDuplex = new WeakMap<GateDuplex, Connection>()
+  readonly #takeovers = new TakeoverWatch()
   #aedes: AedesServer | null = null
   #timer: NodeJS.Timeout | null = null
   #sweptAtMs: number
@@ -100,8 +102,20 @@ export class Gate {
     this.#holders.set(connection.clientId, connection)
     if (former === undefined) return
     former.close('takeover', 'the client id connected again')
+    this.#watchTakeover(former, connection)
     // The former one may itself still wait for whom it took over.
     await within(former.gone, TAKEOVER_GRACE_MS)
+  }
+
+  #watchTakeover(former: Connection, connection: Connection): void {
+    const { damper, emit, monotonicMs } = this.shared
+    const { clientId } = connection
+    const takeovers = this.#takeovers.note(clientId, monotonicMs())
+    if (takeovers === 0) return
+    const suppressed = damper.pass(`shared ${clientId}`)
+    if (suppressed === null) return
+    const addresses = [...new Set([former.remoteAddress, connection.remoteAddress])]
+    emit({ type: 'broker.client-id-shared', clientId, addresses, takeovers, suppressed })
   }
 
   /** Nothing of it is left: the client id is free, unless somebody else holds it by now. */

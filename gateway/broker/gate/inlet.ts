@@ -200,7 +200,13 @@ export class Inlet {
       return this.#close('malformed', 'the remaining length has more than four bytes')
     }
     const limit = isFirst ? this.#limits.maxConnectPacketBytes : this.#limits.maxPacketBytes
-    if (size > limit) return this.#close('packet-too-large', `${size} bytes, the limit is ${limit}`)
+    if (size > limit) {
+      const key = isFirst ? 'mqtt.maxConnectPacketBytes' : 'mqtt.maxPacketBytes'
+      return this.#close(
+        'packet-too-large',
+        `${size} bytes, ${key} is ${limit}; it comes again until that is raised`,
+      )
+    }
     return size
   }
 

@@ -46,6 +46,14 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
     message: ({ clientId, reason, detail }) =>
       `connection of ${clientId ?? '(unknown)'} closed, ${reason}: ${detail}`,
   },
+  'broker.client-id-shared': {
+    level: 'warn',
+    message: ({ clientId, addresses, takeovers }) =>
+      `${takeovers} times within a minute a client connected as ${clientId} and ended the connection of the one before, ` +
+      (addresses.length > 1
+        ? `from ${addresses.join(' and ')} in turn: give each its own client id`
+        : `from ${addresses.join('')}: two clients there have one id, or one does not close its connections`),
+  },
   'broker.handshake-failed': {
     level: 'warn',
     message: ({ kind, listener, message }) => `${kind} handshake failed on ${listener}: ${message}`,

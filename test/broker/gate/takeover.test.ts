@@ -26,6 +26,23 @@ test('of three connects with one client id that race, one stays and works, and n
   }
 })
 
+test('two clients with one id are told of in words, once; a device that comes back is not', async () => {
+  const rig = await startRig()
+  for (const clientId of ['once', 'both', 'both', 'both', 'both', 'once', 'both', 'both']) {
+    await RawMqtt.connect(rig.port, { clientId })
+  }
+  await eventually(() => rig.broker.stats.connectionsClosed.takeover === 6, 'all are taken over')
+  expect(rig.eventsOf('broker.client-id-shared')).toEqual([
+    {
+      type: 'broker.client-id-shared',
+      clientId: 'both',
+      addresses: ['127.0.0.1'],
+      takeovers: 4,
+      suppressed: 0,
+    },
+  ])
+})
+
 test('a takeover publishes the will of the old connection before the new CONNACK', async () => {
   const rig = await startRig()
   const old = await RawMqtt.connect(rig.port, { clientId: 'x', will })
