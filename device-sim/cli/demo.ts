@@ -94,7 +94,8 @@ async function demo(flags: Flags): Promise<void> {
     clearTimeout(deadline)
     report(result, started, seed, out)
     if (flags.json === true) process.stdout.write(`${JSON.stringify({ seed, ...result }, null, 2)}\n`)
-    out.write(result.passed ? NEXT : `What there is: ${folder}\n`)
+    if (!result.passed) out.write(`What there is: ${folder}\n`)
+    else if (flags.keep !== true) out.write(NEXT)
     process.exitCode = result.passed ? 0 : 1
     if (flags.keep === true) await keep(started, folder, out)
     await end(started, folder, result.passed)
