@@ -11,6 +11,7 @@ import type { Config } from './config/config.ts'
 import { deadLetterAdmin } from './dead-letter-admin.ts'
 import { Drain } from './drain/drain.ts'
 import { fitToHost, MIN_MEMORY_BYTES, readHostLimits } from './host-limits.ts'
+import { startNewIdentity } from './new-identity.ts'
 import { ADMIN_SOCKET } from './observe/admin/socket.ts'
 import { Observer } from './observe/observer.ts'
 import { refuseEarly } from './preflight.ts'
@@ -104,7 +105,12 @@ export async function startGateway(configured: Config, options: StartOptions = {
           drain.retryNow(name)
           return true
         },
-        newSpoolId: () => spool.newId('it was asked for'),
+        newSpoolId: async () => {
+          const spoolId = await startNewIdentity(spool)
+          // A stream that was held for it need not wait for its next probe.
+          for (const name of sinks.keys()) drain.retryNow(name)
+          return spoolId
+        },
         deadLetters: deadLetterAdmin(spool.deadLetters),
         streams: streamAdmin(spool, drain),
       },

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import type { OfflineSpool } from './cli/context.ts'
 import type { Config } from './config/config.ts'
 import { deadLetterAdmin } from './dead-letter-admin.ts'
+import { startNewIdentity } from './new-identity.ts'
 import { buildStatus } from './observe/status.ts'
 import { folderBytes } from './spool/files/folder.ts'
 import { Spool } from './spool/spool.ts'
@@ -55,7 +56,7 @@ export async function openOffline(config: Config): Promise<OfflineSpool> {
     },
     deadLetters: deadLetterAdmin(spool.deadLetters),
     streams: streamAdmin(spool, null),
-    newSpoolId: () => spool.newId('it was asked for'),
+    newSpoolId: () => startNewIdentity(spool),
     verify: async () => ({ ...(await spool.verifier.verifyAll()), damage: spool.damage }),
     close: () => spool.stop(),
   }

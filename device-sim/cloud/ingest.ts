@@ -141,6 +141,13 @@ async function store(
     answered,
   })
   if (typeof taken === 'string') return violation(counts, 400, taken)
+  if ('conflict' in taken) {
+    return violation(
+      counts,
+      412,
+      `seq ${taken.conflict} of ${gateway}:${spool}:${stream} is stored with another record`,
+    )
+  }
   if (taken.overlap !== null) violate(counts, taken.overlap)
   counts.repeats += taken.repeats
   counts.stored += taken.stored

@@ -97,6 +97,23 @@ function slowSeq(body: Buffer, start: number, end: number): number {
   }
 }
 
+/** Calls `visit` for each line of `body[from..to)` that has a seq. */
+export function eachLine(
+  body: Buffer,
+  prefix: Buffer,
+  visit: (seq: number, line: Buffer) => void,
+  from = 0,
+  to = body.length,
+): void {
+  for (let start = from; start < to; ) {
+    const end = body.indexOf(LF, start)
+    if (end === -1) return
+    const seq = seqOfLine(body, start, end, prefix)
+    if (seq !== -1) visit(seq, body.subarray(start, end))
+    start = end + 1
+  }
+}
+
 /**
  * Goes through the lines in order, as the contract's rule says: skip every seq at or below `highest`, take the next
  * ones, stop at the first that the judge does not store. A string says how the body breaks the contract; then nothing

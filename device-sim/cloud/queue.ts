@@ -7,7 +7,8 @@ import { appendFile, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { GapLedger, type GapNote } from './gap-ledger.ts'
 import type { BatchHead, Gap } from './head.ts'
-import { type Judge, type Judged, judgeLines } from './lines.ts'
+import { LineMemory } from './line-memory.ts'
+import { eachLine, type Judge, type Judged, judgeLines, linePrefix } from './lines.ts'
 import { type QueueName, queueFolder, type SegmentOptions, Segments, syncFolder } from './segments.ts'
 
 const NOTES = 'gaps.log'
@@ -50,6 +51,7 @@ export class Queue {
   readonly #dir: string
   readonly #options: SegmentOptions
   readonly #ledger: GapLedger
+  readonly #memory = new LineMemory()
   #segments: Segments
   #last: Promise<unknown> = Promise.resolve()
 
@@ -99,16 +101,23 @@ export class Queue {
   }
 
   /**
-   * Stores what is new of a batch; durable when it resolves. A string says how the batch breaks the contract.
+   * Stores what is new of a batch; durable when it resolves. A string says how the batch breaks the contract; `conflict` is the
+   * seq of a record that is stored with another content: nothing of the batch is stored then.
    * @throws when the disk does not take it: nothing may be acked then
    */
-  async take(head: BatchHead, body: Buffer, how: TakeOptions): Promise<Taken | string> {
+  async take(
+    head: BatchHead,
+    body: Buffer,
+    how: TakeOptions,
+  ): Promise<Taken | { readonly conflict: number } | string> {
     return this.#exclusive(async () => {
       if (this.#segments.broken) this.#segments = await Segments.open(this.#dir, this.name, this.#options)
       const highest = this.#segments.highest
       const fresh = Math.max(0, Math.min(head.recordCount, head.lastSeq - highest))
       const judged = judgeLines(body, head, highest, how.judgeFor(fresh))
       if (typeof judged === 'string') return judged
+      const conflict = judged.repeats > 0 ? this.#conflict(body, head) : null
+      if (conflict !== null) return { conflict }
       if (how.wholeOnly && judged.stop?.refused === true) {
         return { ...judged, stored: 0, ackedThrough: head.firstSeq - 1, overlap: null }
       }
@@ -118,6 +127,7 @@ export class Queue {
       if (judged.stored > 0) {
         const lines = body.subarray(judged.fromByte, judged.toByte)
         await this.#segments.append(lines, judged.firstStored, judged.lastStored, judged.stored)
+        eachLine(lines, linePrefix(head), (seq, line) => this.#memory.note(seq, line))
       }
       const { stop } = judged
       if (stop === null && how.answered && head.gaps.length === 0) {
@@ -144,6 +154,14 @@ export class Queue {
 
   async close(): Promise<void> {
     await this.#exclusive(() => this.#segments.close())
+  }
+
+  #conflict(body: Buffer, head: BatchHead): number | null {
+    let conflict: number | null = null
+    eachLine(body, linePrefix(head), (seq, line) => {
+      if (conflict === null && this.#memory.differs(seq, line)) conflict = seq
+    })
+    return conflict
   }
 
   #overlap(judged: Judged): string | null {

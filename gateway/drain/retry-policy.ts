@@ -99,7 +99,13 @@ export function decide(answer: SinkAnswer, attempt: Attempt, rules: DrainRules):
     case 'malformed':
       return malformed(status, answer.detail, attempt, rules)
     default:
-      return { kind: 'hold', scope: answer.scope, reason: 'answer', status, detail: answer.detail }
+      return {
+        kind: 'hold',
+        scope: answer.scope,
+        reason: answer.cloned === true ? 'clone' : 'answer',
+        status,
+        detail: answer.detail,
+      }
   }
 }
 

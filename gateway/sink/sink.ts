@@ -75,6 +75,8 @@ export type SinkAnswer = {
       readonly scope: 'sink' | 'stream'
       readonly detail: string
       readonly unsent?: boolean
+      /** It has other records under these numbers: the spool was rolled back or cloned. */
+      readonly cloned?: boolean
     }
 )
 

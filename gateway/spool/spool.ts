@@ -54,6 +54,7 @@ import { BlockIndex } from './stream/block-index.ts'
 import { BLOCK_TARGET_BYTES, type BlockLimits } from './stream/open-blocks.ts'
 import { balance } from './stream/rebuild.ts'
 import type { RecoveredState } from './stream/recovery.ts'
+import { renumberPending } from './stream/renumbering.ts'
 import { PINNED_SHARE } from './stream/retention.ts'
 import { SpoolQueue } from './stream/spool-queue.ts'
 import { SpoolStream } from './stream/spool-stream.ts'
@@ -359,6 +360,14 @@ export class Spool {
     await this.committer.durable()
     this.#folder.emit({ type: 'spool.identity-changed', spoolId, why })
     return spoolId
+  }
+
+  /** What waits in the stream under earlier ids goes on as new records under the newest; returns how many they are. */
+  async renumber(name: string): Promise<number> {
+    const stream = this.streams.get(name)
+    if (!stream) return 0
+    const raise = (records: number): Promise<void> => this.#leases.raise(records)
+    return await renumberPending(stream, this.#source, this.#source, raise)
   }
 
   #tidy(): void {

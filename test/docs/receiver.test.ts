@@ -15,17 +15,17 @@ function receiverInReadme(): string {
   return code
 }
 
-function line(seq: number): string {
-  return `{"id":"g:s:telemetry:${seq}","seq":${seq},"device":"d","topic":"t","qos":1,"receivedAt":"2026-11-23T03:05:00.123Z","payload":{"n":1.10,"text":"a\\u2028b\u2028c"}}\n`
+function line(seq: number, device = 'd'): string {
+  return `{"id":"g:s:telemetry:${seq}","seq":${seq},"device":"${device}","topic":"t","qos":1,"receivedAt":"2026-11-23T03:05:00.123Z","payload":{"n":1.10,"text":"a\\u2028b\u2028c"}}\n`
 }
 
 /** Sends seqs as one batch and gives back what the receiver acked. */
 async function send(
   port: number,
   seqs: readonly number[],
-  more: { gzip?: boolean; stream?: string; gap?: string } = {},
+  more: { gzip?: boolean; stream?: string; gap?: string; device?: string } = {},
 ): Promise<number> {
-  const body = seqs.map(line).join('')
+  const body = seqs.map((seq) => line(seq, more.device)).join('')
   const stream = more.stream ?? 'telemetry'
   const first = seqs[0] ?? 0
   const last = seqs.at(-1) ?? 0
@@ -46,7 +46,7 @@ async function send(
     },
     body: more.gzip === false ? body : gzipSync(body),
   })
-  expect(response.status).toBe(200)
+  if (response.status !== 200) return -response.status
   return ((await response.json()) as { ackedThrough: number }).ackedThrough
 }
 
@@ -76,6 +76,7 @@ testWithTool(
       expect(await send(port, [1, 2, 3])).toBe(3)
       expect(await send(port, [1, 2, 3])).toBe(3)
       expect(await send(port, [3, 4, 7], { gap: '5-6;reason=expired' })).toBe(7)
+      expect(await send(port, [3, 4, 7, 8], { device: 'another' })).toBe(-412)
       // A probe is answered and stores nothing: `lines` below are all there is.
       const probe = { method: 'POST', headers: { 'sluice-probe': '1' } }
       expect((await fetch(`http://127.0.0.1:${port}/`, probe)).status).toBe(204)

@@ -292,7 +292,7 @@ describe('I8: everything else holds', () => {
   const sinkWide = [
     202, 203, 205, 206, 226, 300, 301, 302, 303, 304, 307, 308, 401, 402, 403, 404, 405, 406, 407, 410, 411,
   ]
-  const more = [412, 414, 415, 416, 417, 418, 421, 423, 424, 426, 428, 451, 499, 501, 505, 600, 999]
+  const more = [414, 415, 416, 417, 418, 421, 423, 424, 426, 428, 451, 499, 501, 505, 600, 999]
   test.each([...sinkWide, ...more])('%i holds the sink', (status) => {
     const answer = read(status, { body: '{"ackedThrough":20}' })
     expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', status })
@@ -300,6 +300,12 @@ describe('I8: everything else holds', () => {
 
   test('431 holds the stream alone: only its headers are too long', () => {
     expect(read(431)).toMatchObject({ kind: 'hold', scope: 'stream' })
+  })
+
+  test('I4: 412 holds the stream, and names what ends it: other records are stored under its numbers', () => {
+    const detail = expect.stringContaining('sluice spool new-id') as string
+    expect(read(412)).toMatchObject({ kind: 'hold', scope: 'stream', cloned: true, detail })
+    expect(read(404)).toMatchObject({ cloned: false })
   })
 
   test('a redirect says where to, and that it is not followed', () => {

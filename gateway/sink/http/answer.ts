@@ -51,6 +51,7 @@ const HOLD_HINTS: Readonly<Record<number, string>> = {
   405: 'the url does not take POST; check its path',
   407: 'a proxy between here and the sink wants credentials',
   410: 'the url is no longer served; check it',
+  412: 'it has other records under these numbers: this spool was rolled back, restored or cloned; run sluice spool new-id',
   411: 'something between here and the sink does not pass Content-Length on',
   415: 'the sink does not take this format or compression; check format and compression',
   421: 'the server does not serve this host; check the url',
@@ -84,7 +85,13 @@ export function readAnswer(answer: HttpAnswer, rules: AnswerRules, batch: BatchB
     case 'refused':
       return { ...common, kind: 'refused', detail }
     default:
-      return { ...common, kind: 'hold', scope: holdScope(status), detail: holdDetail(answer) }
+      return {
+        ...common,
+        kind: 'hold',
+        scope: holdScope(status),
+        detail: holdDetail(answer),
+        cloned: status === 412,
+      }
   }
 }
 
@@ -108,10 +115,10 @@ export function isRetryStatus(status: number): boolean {
 
 /**
  * Authentication, URL and connection faults are the sink's. 431 is one stream's: of all headers only its names and its
- * gap report differ between streams.
+ * gap report differ between streams. So is 412: another stream's numbers may be its own.
  */
 function holdScope(status: number): 'sink' | 'stream' {
-  return status === 431 ? 'stream' : 'sink'
+  return status === 431 || status === 412 ? 'stream' : 'sink'
 }
 
 function holdDetail(answer: HttpAnswer): string {

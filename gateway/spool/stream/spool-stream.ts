@@ -289,10 +289,24 @@ export class SpoolStream {
 
   /** Removes whole blocks by a retention limit; counted, and a gap (I9). */
   drop(doomed: readonly Doomed[], reason: DropReason & GapReason, commit: OpenCommit): void {
-    let records = 0
-    for (const { ordinal, meta, firstSeq, count } of doomed) {
-      commit.add({ type: 'del', key: blockKey(meta.commit, this.state.id, meta.index) })
+    for (const { meta, firstSeq, count } of doomed) {
       addGap(this.state, { identity: meta.identity, first: firstSeq, last: firstSeq + count - 1, reason })
+      this.state.counters.dropped[reason] += count
+    }
+    this.#remove(doomed, commit)
+  }
+
+  /** The records of a block go on as new ones, in the same commit: still pending, and counted as before (I5). */
+  renumber(doomed: Doomed, lines: Uint8Array, firstSeq: number, commit: OpenCommit): void {
+    if (this.state.pin) this.dissolvePin()
+    this.#remove([doomed], commit)
+    this.open.appendLines(this.identity, firstSeq, doomed.count, lines, doomed.meta.oldestMs)
+  }
+
+  #remove(doomed: readonly Doomed[], commit: OpenCommit): void {
+    let records = 0
+    for (const { ordinal, meta, count } of doomed) {
+      commit.add({ type: 'del', key: blockKey(meta.commit, this.state.id, meta.index) })
       addSkip(this.state, ordinal, ordinal + 1)
       this.#passSkipped()
       this.blockRecords -= count
@@ -302,7 +316,6 @@ export class SpoolStream {
       records += count
     }
     if (records === 0) return
-    this.state.counters.dropped[reason] += records
     commit.touch(this)
     this.released(commit)
   }
