@@ -17,9 +17,10 @@ import { Observer } from './observe/observer.ts'
 import { refuseEarly } from './preflight.ts'
 import { createHttpSink, type HttpSink } from './sink/http/http-sink.ts'
 import { REOPEN_INTERVAL_MS } from './spool/committer.ts'
-import { describeError, isPassing } from './spool/files/disk-errors.ts'
+import { describeError, isPassing, isReadFailure } from './spool/files/disk-errors.ts'
 import { folderBytes } from './spool/files/folder.ts'
 import { Spool, type SpoolOptions } from './spool/spool.ts'
+import { Patience } from './spool/store/patient-reads.ts'
 import { type RunningStages, statusSources } from './status-sources.ts'
 import { streamAdmin } from './stream-admin.ts'
 import { VERSION } from './version.ts'
@@ -154,15 +155,19 @@ export async function startGateway(configured: Config, options: StartOptions = {
 
 /**
  * A disk that is full or fails, or a machine that is out of descriptors or memory, may be well again later, and nobody may
- * be there to start the gateway then: it waits (I6), and leaves every byte where it is. What waiting cannot change
+ * be there to start the gateway then: it waits (I6), and leaves every byte where it is. Only what the disk cannot read for two
+ * minutes is left aside, untouched, and a new store begins beside it: intake goes on. What waiting cannot change
  * (rights, a folder that is in use, a file system without locks) is an error.
  */
 async function openWhenPossible(emit: Observer['emit'], options: SpoolOptions): Promise<Spool> {
+  const patience = new Patience()
+  let besideUnreadable = false
   for (;;) {
     try {
-      return await Spool.open(options)
+      return await Spool.open({ ...options, besideUnreadable })
     } catch (error) {
       if (!isPassing(error)) throw error
+      besideUnreadable = isReadFailure(error) && patience.isOver('store')
       emit({ type: 'spool.storage-failed', detail: describeError(error), retryMs: REOPEN_INTERVAL_MS })
       await sleep(REOPEN_INTERVAL_MS)
     }

@@ -35,6 +35,7 @@ import type { OpenStore, Store } from './store/store.ts'
 import { openDamaged, repairFolder } from './store-repair.ts'
 import { rebuildState } from './stream/rebuild.ts'
 import { MAX_COMMIT, type RecoveredState, recoverState } from './stream/recovery.ts'
+import { leaveUnreadable } from './unreadable.ts'
 import { openWhole } from './whole-opening.ts'
 
 /** Four write buffers and some tables: what LevelDB needs to open, settle and compact on a full disk. */
@@ -46,6 +47,8 @@ export interface FolderOptions {
   readonly nowMs: () => number
   readonly ballastBytes?: number | undefined
   readonly takeOwnership?: TakeOwnership | undefined
+  /** The disk has failed to read the store for long: it is left as it is, and a new one begins beside it. */
+  readonly besideUnreadable?: boolean | undefined
 }
 
 export async function openFolder(options: FolderOptions): Promise<OpenedFolder> {
@@ -54,6 +57,7 @@ export async function openFolder(options: FolderOptions): Promise<OpenedFolder> 
   const owner = await takeFolder(options)
   try {
     const moved = await clearWay(dataDir, OWN_NAMES)
+    if (options.besideUnreadable) moved.push(...(await leaveUnreadable(dataDir)))
     const ballast = await Ballast.open(join(dataDir, 'ballast'), options.ballastBytes ?? BALLAST_BYTES)
     return await openOwned(dataDir, options, ballast, moved, () => owner.release())
   } catch (error) {

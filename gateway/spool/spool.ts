@@ -86,6 +86,8 @@ export interface SpoolOptions {
   /** New records start under a fresh spool id (a data folder restored from a backup). */
   readonly newSpoolId?: boolean
   readonly openStore?: OpenStore
+  /** See unreadable.ts: only after the disk has failed to read for long. */
+  readonly besideUnreadable?: boolean
   /** For tests that end a gateway without ending their process, which would hold the lock. */
   readonly takeOwnership?: TakeOwnership
   /** Room kept for a full disk; tests that open many spools want less. */
@@ -144,6 +146,7 @@ export class Spool {
       nowMs,
       ballastBytes: options.ballastBytes,
       takeOwnership: options.takeOwnership,
+      besideUnreadable: options.besideUnreadable,
     })
     const deflater = new Deflater({ level: DEFLATE_LEVEL, concurrency: DEFLATE_CONCURRENCY })
     try {
