@@ -216,6 +216,122 @@ describe('I8: no ack, however friendly the status', () => {
     expect(read(status, { body: '<!-- portal --><script>', headers: {} })).toMatchObject(hold)
   })
 
+  test.each([
+    [
+      'XML',
+      '<?xml version="1.0"?><SendMessageResponse><ok/></SendMessageResponse>',
+      { 'content-type': 'text/xml' },
+    ],
+    ['XML', '<Envelope xmlns="urn:x"/>', { 'content-type': 'application/soap+xml; charset=utf-8' }],
+    ['markup', '<stored/>', { 'content-type': 'text/plain' }],
+    [
+      'HTML',
+      '<?xml version="1.0"?>\n<!DOCTYPE html PUBLIC "x">\n<html xmlns="x"/>',
+      { 'content-type': 'text/xml' },
+    ],
+    ['HTML', HTML, {}],
+  ])('other markup holds, too, and is called what it is: %s', (name, body, headers) => {
+    expect(read(200, { body, headers })).toMatchObject({
+      kind: 'hold',
+      detail: expect.stringContaining(`but with ${name}: `) as string,
+    })
+  })
+
+  test.each([
+    [{ error: 'quota exceeded', success: false }, 'success is false'],
+    [{ ok: false, error: 'invalid_auth' }, 'ok is false'],
+    [{ error: { code: 7 } }, 'it has error'],
+    [{ errors: true, items: [] }, 'it has errors'],
+    [{ errors: [{ line: 3 }] }, 'it has errors'],
+    [{ status: 'error', message: 'disk full' }, 'status is error'],
+  ])('JSON that says that it failed holds: %j', (body, words) => {
+    for (const ack of ['status', 'body'] as const) {
+      const answer = verdicts(200, body, { ack })
+      expect(answer).toMatchObject({ kind: 'hold', scope: 'sink' })
+      if (answer.kind === 'hold') expect(answer.detail).toContain(words)
+    }
+  })
+
+  test.each([
+    { error: null },
+    { errors: [] },
+    { errors: false },
+    { error: '', success: true },
+    { errors: 0 },
+    { error: {} },
+    { status: 'ok' },
+    { success: 'false alarm' },
+    { ok: 1 },
+  ])('JSON that says that nothing failed is an ack: %j', (body) => {
+    expect(verdicts(200, body)).toMatchObject(ALL_ACKED)
+  })
+
+  test('what a sink says of single records comes before what it says of itself', () => {
+    expect(verdicts(200, { ackedThrough: 12, error: 'disk full' })).toMatchObject({ ackedThrough: 12 })
+  })
+
+  test('an echo of one record and an echo of several are the same: JSON that says nothing', () => {
+    const record = '{"id":"a:b:c:10","seq":10,"payload":{"error":"sensor"}}\n'
+    for (const type of ['application/x-ndjson', 'application/json', 'text/plain']) {
+      for (const count of [1, 2, 11]) {
+        const given = { body: record.repeat(count), headers: { 'content-type': type } }
+        expect(read(200, given), `${count} as ${type}`).toMatchObject(ALL_ACKED)
+        expect(read(200, { ...given, ack: 'body' }).kind).toBe('hold')
+      }
+    }
+    expect(read(200, { body: '{"a":1}\n{"a":' }).kind).toBe('hold')
+    expect(read(200, { body: '{"a":1}\n{"ackedThrough":20}' }).kind).toBe('malformed')
+  })
+
+  test.each(['none', 'identity', 'UTF-8', 'utf8', 'binary', '', 'identity, none'])(
+    'Content-Encoding %j is none: the body is read as it is',
+    (encoding) => {
+      const headers = { 'content-encoding': encoding }
+      expect(read(200, { body: 'ok', headers })).toMatchObject(ALL_ACKED)
+      expect(read(200, { body: '{"ackedThrough":12}', headers })).toMatchObject({ ackedThrough: 12 })
+      expect(read(200, { body: HTML, headers }).kind).toBe('hold')
+    },
+  )
+
+  test('several encodings are undone from the last to the first', () => {
+    const body = gzipSync(brotliCompressSync('{"ackedThrough":12}'))
+    for (const encoding of ['br, gzip', ['br', 'x-gzip'], 'identity, br, gzip']) {
+      expect(read(200, { body, headers: { 'content-encoding': encoding } })).toMatchObject({
+        ackedThrough: 12,
+      })
+    }
+    expect(read(200, { body, headers: { 'content-encoding': 'gzip, br' } }).kind).toBe('hold')
+    expect(read(200, { body: 'ok', headers: { 'content-encoding': 'zstd' } })).toMatchObject({
+      kind: 'hold',
+      detail: expect.stringContaining('not asked for (zstd)') as string,
+    })
+  })
+
+  test('an early yes, or one whose end nobody knows, is malformed; whatever says no counts', () => {
+    const given = { status: 200, headers: {}, body: Buffer.from('{"ackedThrough":20}'), bodyTooLong: false }
+    for (const status of [200, 201, 202, 204, 207]) {
+      expect(readAnswer({ ...given, status, earlyAt: 17 }, RULES, BATCH)).toMatchObject({
+        kind: 'malformed',
+        detail: expect.stringContaining('when 17 bytes') as string,
+      })
+      expect(
+        readAnswer({ ...given, status, fault: 'Content-Length says both 2 and 3' }, RULES, BATCH),
+      ).toMatchObject({
+        kind: 'malformed',
+        detail: expect.stringContaining('says both 2 and 3') as string,
+      })
+    }
+    const rules = { ...RULES, answers: { 409: 'acked' } } as const
+    expect(readAnswer({ ...given, status: 409, earlyAt: 0 }, rules, BATCH).kind).toBe('malformed')
+    for (const [status, kind] of [
+      [413, 'too-large'],
+      [503, 'retry'],
+      [401, 'hold'],
+      [400, 'refused'],
+    ] as const)
+      expect(readAnswer({ ...given, status, earlyAt: 0, fault: 'x' }, RULES, BATCH).kind).toBe(kind)
+  })
+
   test('a body over 1 MiB holds, also when a small one is inflated to it', () => {
     const hold = {
       kind: 'hold',

@@ -38,6 +38,21 @@ export type AnswerRules = Pick<HttpSinkConfig, 'ack' | 'ackStatus' | 'answers' |
 /** What of a batch its answer is checked against. */
 export type BatchBounds = Pick<Batch, 'firstSeq' | 'lastSeq'>
 
+/** Codings that a server may put on its answer unasked. */
+const DECODERS: Readonly<
+  Record<string, (bytes: Uint8Array, limit: { readonly maxOutputLength: number }) => Buffer>
+> = {
+  gzip: gunzipSync,
+  'x-gzip': gunzipSync,
+  deflate: inflateSync,
+  br: brotliDecompressSync,
+}
+
+/** In `Content-Encoding` no coding at all: `identity` by its name, the others by mistake. */
+const NO_ENCODING = /^(?:|identity|none|null|7bit|8bit|binary|utf-?8|us-ascii|ascii|iso-8859-1)$/
+
+const WHAT_SINKS_ANSWER = 'A sink answers with JSON, text/plain or nothing'
+
 /** Why a status that is in no row of its own holds the sink, and what to do. */
 const HOLD_HINTS: Readonly<Record<number, string>> = {
   200: 'not in ackStatus',
@@ -161,13 +176,18 @@ function readVerdicts(
     return readMembers(parsed, answer, rules, batch, common)
   }
   if (text !== '') {
-    if (isMarkup(type, text)) {
-      const hint = 'a captive portal or a proxy? A sink answers with JSON, text/plain or nothing'
-      return hold(`with HTML: ${hint}${excerpt(answer)}`)
-    }
-    if ((isJsonType(type) || text.startsWith('{')) && parsed === null && !isJson(text)) {
+    const markup = markupIn(type, text)
+    if (markup === 'HTML')
+      return hold(`with HTML: a captive portal or a proxy? ${WHAT_SINKS_ANSWER}${excerpt(answer)}`)
+    if (markup !== null) return hold(`with ${markup}: ${WHAT_SINKS_ANSWER}${excerpt(answer)}`)
+    if (isNdjson(text)) {
+      if (text.split('\n').some(namesVerdicts))
+        return malformed(common, 'its body is several JSON texts, with ackedThrough or rejected among them')
+    } else if ((isJsonType(type) || text.startsWith('{')) && !isJson(text)) {
       return hold(`its body claims to be JSON and is not${excerpt(answer)}`)
     }
+    const failure = parsed === null ? null : failureIn(parsed)
+    if (failure !== null) return hold(`its body says that it failed: ${failure}${excerpt(answer)}`)
   }
   if (status === 207) return malformed(common, '207 without ackedThrough or rejected')
   if (rules.ack === 'body') {
@@ -260,15 +280,14 @@ function malformed(common: Common, what: string): SinkAnswer {
 
 /** The body as text, whatever Content-Encoding a server forced on it; what is wrong with it otherwise. */
 function decodeBody(answer: HttpAnswer): string | { readonly why: string } {
-  const encoding = header(answer, 'content-encoding')?.trim().toLowerCase() ?? ''
   let bytes = answer.body
-  if (encoding !== '' && encoding !== 'identity' && bytes.length > 0) {
+  for (const encoding of encodingsOf(answer)) {
+    if (bytes.length === 0) break
+    const decode = DECODERS[encoding]
+    if (decode === undefined)
+      return { why: `in an encoding that was not asked for (${printable(encoding, 40)})` }
     try {
-      const limit = { maxOutputLength: MAX_ANSWER_BYTES }
-      if (encoding === 'gzip' || encoding === 'x-gzip') bytes = gunzipSync(bytes, limit)
-      else if (encoding === 'deflate') bytes = inflateSync(bytes, limit)
-      else if (encoding === 'br') bytes = brotliDecompressSync(bytes, limit)
-      else return { why: `in an encoding that was not asked for (${printable(encoding, 40)})` }
+      bytes = decode(bytes, { maxOutputLength: MAX_ANSWER_BYTES })
     } catch (error) {
       const tooLong = (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE'
       if (tooLong) return { why: `with a body over ${MAX_ANSWER_BYTES} bytes: this is not the sink` }
@@ -277,6 +296,17 @@ function decodeBody(answer: HttpAnswer): string | { readonly why: string } {
   }
   // TextDecoder cuts a byte order mark and never fails.
   return new TextDecoder().decode(bytes)
+}
+
+/** What has to be undone, last applied first. Names of no coding, and of character sets put there by mistake: nothing. */
+function encodingsOf(answer: HttpAnswer): string[] {
+  const value = answer.headers['content-encoding']
+  const all = typeof value === 'string' ? value : (value ?? []).join(',')
+  return all
+    .split(',')
+    .map((one) => one.trim().toLowerCase())
+    .filter((one) => !NO_ENCODING.test(one))
+    .toReversed()
 }
 
 function parseObject(text: string): Readonly<Record<string, unknown>> | null {
@@ -301,9 +331,49 @@ function isJsonType(type: string): boolean {
   return /^(?:application|text)\/(?:json|[^;]*\+json)$/.test(type)
 }
 
-/** HTML by its type or by its look. Other markup too: it is neither plain text nor JSON, so it acks nothing. */
-function isMarkup(type: string, text: string): boolean {
-  return type === 'text/html' || type === 'application/xhtml+xml' || text.startsWith('<')
+/** Markup by its type or by its look, and which. It is neither plain text nor JSON, so it acks nothing. */
+function markupIn(type: string, text: string): 'HTML' | 'XML' | 'markup' | null {
+  const isHtml = type === 'text/html' || type === 'application/xhtml+xml'
+  if (
+    isHtml ||
+    /^(?:<[?!][^>]*>\s*)*<(?:!doctype\s+html|html|head|body|script|meta|title|h1|center)\b/i.test(text)
+  )
+    return 'HTML'
+  if (!text.startsWith('<')) return null
+  return /^(?:application|text)\/(?:xml|[^;]*\+xml)$/.test(type) || text.startsWith('<?xml')
+    ? 'XML'
+    : 'markup'
+}
+
+/** Several JSON objects, one a line: what a sink sends that repeats what it got. Like one without members, it says nothing. */
+function isNdjson(text: string): boolean {
+  const lines = text.split('\n').filter((line) => line.trim() !== '')
+  return lines.length > 1 && lines.every((line) => parseObject(line.trim()) !== null)
+}
+
+function namesVerdicts(line: string): boolean {
+  const parsed = parseObject(line.trim())
+  return parsed !== null && ('ackedThrough' in parsed || 'rejected' in parsed)
+}
+
+/** I8: a status that says yes over a body that says no is no ack. The member that says so, or null. */
+function failureIn(members: Readonly<Record<string, unknown>>): string | null {
+  for (const name of ['ok', 'success', 'succeeded']) if (members[name] === false) return `${name} is false`
+  for (const name of ['error', 'errors']) {
+    const value = members[name]
+    const isEmpty =
+      value === undefined ||
+      value === null ||
+      value === false ||
+      value === '' ||
+      value === 0 ||
+      (typeof value === 'object' && Object.keys(value).length === 0)
+    if (!isEmpty) return `it has ${name}`
+  }
+  const status = members['status']
+  return typeof status === 'string' && /^(?:error|fail|failed|failure)$/i.test(status)
+    ? `status is ${status}`
+    : null
 }
 
 function isSeq(value: unknown): value is number {
