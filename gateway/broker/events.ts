@@ -92,6 +92,8 @@ export type GateEvent =
       readonly clientId: string
       readonly topic: string
       readonly policy: 'accept' | 'refuse'
+      /** The filter that the topic misses by least; null: none is close. */
+      readonly nearest: string | null
       readonly suppressed: number
     }
   /** I9: acknowledged and not a record, see {@link UNWANTED_REASONS}. `streams`: those that keep it as a dead letter. */

@@ -269,9 +269,11 @@ describe('events', () => {
       clientId: 'evil\n{"level":"error","msg":"forged"}',
       topic: '\u001b[31m',
       policy: 'accept',
+      nearest: 'plant/#',
       suppressed: 3,
     })
     expect(lines).toHaveLength(1)
     expect(lines[0]).toMatchObject({ level: 'warn', topic: '\\u001b[31m', suppressed: 3 })
+    expect(lines[0]?.['msg']).toContain('; the nearest filter of a stream is plant/#')
   })
 })

@@ -6,6 +6,7 @@
  * one write. It owns the connection's ack queue, its waiting messages and what is charged to the bounds for them (I6).
  * It reads whole frames only; cutting them, holding them back and writing bytes is the connection's work.
  */
+import { nearestFilter } from '../../shared/nearest.ts'
 import { MUST_WAIT, type StreamIntake, type Ticket } from '../appender.ts'
 import type { CloseReason } from '../events.ts'
 import { PUBACK, PUBCOMP, PUBREC } from '../mqtt/packets.ts'
@@ -410,7 +411,9 @@ export class PublishPath {
     stats.lastUnrouted.clientId = clientId
     const suppressed = damper.pass(`unrouted ${clientId}`)
     if (suppressed !== null) {
-      emit({ type: 'broker.message-unrouted', clientId, topic, policy, suppressed })
+      const filters = this.#shared.appender.streams.flatMap(({ topics }) => topics)
+      const nearest = nearestFilter(topic, filters)
+      emit({ type: 'broker.message-unrouted', clientId, topic, policy, nearest, suppressed })
     }
     if (policy === 'refuse') this.#close('unrouted', `nothing takes ${topic}`)
     return policy === 'accept'

@@ -60,10 +60,11 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
   },
   'broker.message-unrouted': {
     level: 'warn',
-    message: ({ clientId, topic, policy }) =>
-      policy === 'accept'
-        ? `no stream and no subscriber takes ${topic} of ${clientId}: acknowledged and not kept (I9)`
-        : `no stream and no subscriber takes ${topic} of ${clientId}: connection closed`,
+    message: ({ clientId, topic, policy, nearest }) => {
+      const outcome = policy === 'accept' ? 'acknowledged and not kept (I9)' : 'connection closed'
+      const hint = nearest === null ? '' : `; the nearest filter of a stream is ${nearest}`
+      return `no stream and no subscriber takes ${topic} of ${clientId}: ${outcome}${hint}`
+    },
   },
   'broker.message-unwanted': {
     level: 'warn',
