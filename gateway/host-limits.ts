@@ -41,9 +41,12 @@ export interface HostLimits {
   readonly memoryBytes: number
 }
 
+/** Every limit but the one that is a share of another. */
+type CappedKey = Exclude<keyof MqttLimits, 'maxConnectionsPerAddress'>
+
 /** A limit of the configuration that the host does not give. */
 export interface HostCap {
-  readonly key: keyof MqttLimits
+  readonly key: CappedKey
   readonly configured: number
   readonly effective: number
   readonly because: 'descriptors' | 'memory'
@@ -61,7 +64,7 @@ export function fitToHost(config: Config, host: HostLimits): Fitted {
   const share = (part: number): number =>
     Math.floor(Math.max(MIB, (host.memoryBytes - BASE_MEMORY_BYTES) / part))
   const total = Math.max(share(16), config.mqtt.maxPacketBytes)
-  const bounds: Array<readonly [keyof MqttLimits, number, HostCap['because']]> = [
+  const bounds: Array<readonly [CappedKey, number, HostCap['because']]> = [
     ['maxConnections', forDevices(config, host.descriptors), 'descriptors'],
     ['maxConnections', Math.floor((share(1) * 0.75) / CONNECTION_BYTES), 'memory'],
     ['maxUnackedBytesTotal', total, 'memory'],
@@ -71,7 +74,7 @@ export function fitToHost(config: Config, host: HostLimits): Fitted {
     ['maxSubscriberBytes', share(32), 'memory'],
   ]
   const mqtt: Record<string, unknown> = { ...config.mqtt }
-  const caps = new Map<keyof MqttLimits, HostCap>()
+  const caps = new Map<CappedKey, HostCap>()
   for (const [key, most, because] of bounds) {
     if (most >= (mqtt[key] as number)) continue
     mqtt[key] = most

@@ -24,9 +24,11 @@ export type DoorEvent =
     }
   /** The gateway starts, but the kernel may end it under load. */
   | { readonly type: 'broker.memory-small'; readonly bytes: number; readonly wanted: number }
-  /** A connection was refused at accept, because `maxConnections` are open. */
+  /** A connection was refused at accept, because so many are open. `most`: the address that has most of them. */
   | {
       readonly type: 'broker.connection-refused'
+      readonly limit: 'maxConnections' | 'maxConnectionsPerAddress'
+      readonly most: { readonly address: string; readonly connections: number }
       readonly address: string
       readonly openConnections: number
       readonly suppressed: number

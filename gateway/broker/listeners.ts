@@ -42,7 +42,7 @@ export interface ListenerStats {
   /** Connections open now, also those whose handshake is not done. */
   open: number
   accepted: number
-  /** Refused at accept, because `maxConnections` were open. Also part of `accepted`. */
+  /** Refused at accept, because `maxConnections` were open, or `maxConnectionsPerAddress` of its address. Also part of `accepted`. */
   refusedAtLimit: number
   /** Connections that ended before they were MQTT streams, for a reason that has an event. */
   handshakesFailed: number
@@ -131,6 +131,8 @@ class Shared {
     undatedCertificates: 0,
   }
   readonly damper = new EventDamper()
+  /** Open connections by remote address. */
+  readonly byAddress = new Map<string, number>()
 
   constructor(
     config: MqttConfig,
@@ -297,18 +299,19 @@ class Door {
   }
 
   #accept(socket: Socket): void {
-    const { stats, config, damper, emit } = this.#shared
+    const { stats, config, byAddress } = this.#shared
     stats.accepted += 1
     // Nothing that an outsider does to a socket may end the process, whoever listens to it at the moment.
     socket.on('error', ignore)
     const address = socket.remoteAddress
+    const fromAddress = byAddress.get(address ?? '') ?? 0
+    const perAddress = config.maxConnectionsPerAddress ?? Number.POSITIVE_INFINITY
     if (stats.open >= config.maxConnections) {
-      stats.refusedAtLimit += 1
-      socket.destroy()
-      const suppressed = damper.pass('connection-refused')
-      if (suppressed === null) return
-      const openConnections = stats.open
-      emit({ type: 'broker.connection-refused', address: address ?? '', openConnections, suppressed })
+      this.#refuse(socket, 'maxConnections', '')
+      return
+    }
+    if (fromAddress >= perAddress) {
+      this.#refuse(socket, 'maxConnectionsPerAddress', address ?? '')
       return
     }
     if (address === undefined) {
@@ -316,12 +319,31 @@ class Door {
       return
     }
     stats.open += 1
+    byAddress.set(address, fromAddress + 1)
     this.#sockets.add(socket)
     socket.once('close', () => {
       stats.open -= 1
+      const left = (byAddress.get(address) ?? 1) - 1
+      if (left > 0) byAddress.set(address, left)
+      else byAddress.delete(address)
       this.#sockets.delete(socket)
     })
     this.#receive(socket)
+  }
+
+  /** `key`: of events that are told together, beside the limit. */
+  #refuse(socket: Socket, limit: 'maxConnections' | 'maxConnectionsPerAddress', key: string): void {
+    const { byAddress, damper, emit, stats } = this.#shared
+    stats.refusedAtLimit += 1
+    const address = socket.remoteAddress ?? ''
+    socket.destroy()
+    const suppressed = damper.pass(`connection-refused ${limit} ${key}`)
+    if (suppressed === null) return
+    let most = { address: '', connections: 0 }
+    for (const [one, connections] of byAddress) {
+      if (connections > most.connections) most = { address: one, connections }
+    }
+    emit({ type: 'broker.connection-refused', limit, address, openConnections: stats.open, most, suppressed })
   }
 
   /** Until the connection is an MQTT stream it has `connectTimeout`; from then on the gate has its own timer. */

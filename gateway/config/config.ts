@@ -52,6 +52,8 @@ export interface ListenerConfig {
 /** Every limit of the broker: name, unit, default in the schema; the policy is in README's table of limits. */
 export interface MqttLimits {
   readonly maxConnections: number
+  /** null: as many as `maxConnections`. */
+  readonly maxConnectionsPerAddress: number | null
   readonly maxPacketBytes: number
   readonly maxConnectPacketBytes: number
   readonly maxTopicBytes: number

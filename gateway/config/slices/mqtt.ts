@@ -54,6 +54,13 @@ sections.add(listeners, { text: 'Where devices connect.' })
 const limits = {
   // A descriptor each, and some 10 KB; LimitNOFILE of the systemd unit is above it.
   maxConnections: leaf(integer('Connections at one time.', { min: 1, max: 1_000_000 })).prefault(10_000),
+  // Behind a proxy, a bridge or a router all devices have one address, so there is no number that suits everybody.
+  maxConnectionsPerAddress: nullable(
+    integer('Of them from one address; null: all of them may be. Against one that keeps opening.', {
+      min: 1,
+      max: 1_000_000,
+    }),
+  ).prefault(null),
   // Four of the largest records of a stream with defaults (256KiB), or one that is base64 in the end.
   maxPacketBytes: leaf(
     size('A larger packet closes the connection as soon as its length is known.', {

@@ -33,8 +33,10 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
   },
   'broker.connection-refused': {
     level: 'warn',
-    message: ({ openConnections }) =>
-      `connection refused: ${openConnections} are open, which is the limit in effect of mqtt.maxConnections (I6)`,
+    message: ({ limit, address, openConnections, most }) =>
+      limit === 'maxConnections'
+        ? `connection refused: ${openConnections} are open, which is the limit in effect of mqtt.maxConnections (I6), ${most.connections} of them from ${most.address}`
+        : `connection refused: ${address} has as many open as mqtt.maxConnectionsPerAddress allows (I6)`,
   },
   'broker.client-refused': {
     level: 'warn',

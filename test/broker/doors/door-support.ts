@@ -25,6 +25,7 @@ export function mqttConfig(changes: Partial<MqttConfig> = {}): MqttConfig {
     unrouted: 'accept',
     willsOnStop: 'publish',
     maxConnections: 100,
+    maxConnectionsPerAddress: null,
     maxPacketBytes: 256 * 1024,
     maxConnectPacketBytes: 8 * 1024,
     maxTopicBytes: 1_024,

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { freePort } from '../../../device-sim/free-ports.ts'
 import { ListenerError } from '../../../gateway/broker/listener-policy.ts'
@@ -76,6 +76,41 @@ describe('TCP listeners', () => {
     for (let i = 0; i < 20; i += 1) await ended(await tcp(other))
     expect(doors.listeners.stats.refusedAtLimit).toBe(20)
     expect(doors.events.filter(({ type }) => type === 'broker.connection-refused')).toHaveLength(1)
+  })
+
+  test('I6: one address has at most its share, others are served, and who has most is named', async () => {
+    const doors = await openDoors(mqttConfig({ maxConnections: 4, maxConnectionsPerAddress: 2 }))
+    const from = async (localAddress: string): Promise<Socket> => {
+      const socket = connect({ port: doors.port, host: '127.0.0.1', localAddress })
+      socket.on('error', () => {})
+      onTestFinished(() => void socket.destroy())
+      await once(socket, 'connect')
+      return socket
+    }
+    const first = await from('127.0.0.1')
+    await from('127.0.0.1')
+    await ended(await from('127.0.0.1'))
+    expect(await doors.event('broker.connection-refused')).toMatchObject({
+      limit: 'maxConnectionsPerAddress',
+      address: '127.0.0.1',
+    })
+    const other = await from('127.0.0.2')
+    other.write('z')
+    expect((await bytes(other, 1)).toString()).toBe('z')
+    await from('127.0.0.3')
+    await ended(await from('127.0.0.4'))
+    expect(await doors.event('broker.connection-refused', 2)).toMatchObject({
+      limit: 'maxConnections',
+      most: { address: '127.0.0.1', connections: 2 },
+    })
+    expect(doors.listeners.stats).toMatchObject({ open: 4, refusedAtLimit: 2 })
+    // Who leaves gives its place back.
+    const gone = once((await doors.next()).stream, 'close')
+    first.destroy()
+    await gone
+    const again = await from('127.0.0.1')
+    again.write('y')
+    expect((await bytes(again, 1)).toString()).toBe('y')
   })
 
   test('pause refuses new connections and leaves the open ones alone; close ends them', async () => {

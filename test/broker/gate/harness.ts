@@ -11,6 +11,7 @@ export const DEFAULTS: MqttConfig = {
   unrouted: 'accept',
   willsOnStop: 'publish',
   maxConnections: 1_000,
+  maxConnectionsPerAddress: null,
   maxPacketBytes: 1024 * 1024,
   maxConnectPacketBytes: 8 * 1024,
   maxTopicBytes: 1_024,

@@ -33,6 +33,7 @@ const CONFIG: MqttConfig = {
   unrouted: 'accept',
   willsOnStop: 'publish',
   maxConnections: 1_000,
+  maxConnectionsPerAddress: null,
   maxUnackedMessages: 1_000,
   maxUnackedBytes: 4 * 1024 * 1024,
   maxUnackedMessagesTotal: 100_000,
