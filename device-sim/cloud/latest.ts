@@ -11,7 +11,7 @@ export interface LatestReading {
   readonly stream: string
   readonly device: string
   readonly topic: string
-  /** Its payload as text, cut to {@link SHOWN_CHARACTERS}; base64 says so. */
+  /** Its payload as text, cut to {@link SHOWN_CHARACTERS}; binary ones as base64. */
   readonly payload: string
 }
 
@@ -74,7 +74,7 @@ function readingOf({ number, storedAtMs, stream, bytes }: KeptLine): LatestReadi
   const { payloadBase64 } = record
   const payload =
     record.payload === undefined && typeof payloadBase64 === 'string'
-      ? `base64 ${payloadBase64}`
+      ? textOfBase64(payloadBase64)
       : plainText(record.payload)
   return {
     number,
@@ -93,6 +93,17 @@ function recordOf(line: string): Readonly<Record<string, unknown>> {
   } catch {
     return { device: '?', topic: '?', payload: line }
   }
+}
+
+/** What was sent, if that is text to read; a payload that is no JSON need not be binary. */
+function textOfBase64(base64: string): string {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(base64, 'base64'))
+    if (!/[\p{Cc}\p{Cf}]/u.test(text)) return text === '' ? '(empty)' : text
+  } catch {
+    // Not UTF-8.
+  }
+  return `base64 ${base64}`
 }
 
 function plainText(value: unknown): string {

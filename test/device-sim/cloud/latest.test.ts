@@ -49,6 +49,9 @@ test('payloads that are base64, no object, too long, or in a line that is too lo
     return latest.perDevice(1)[0]?.payload ?? ''
   }
   expect(shown({ payloadBase64: 'AAE=' })).toBe('base64 AAE=')
+  expect(shown({ payloadBase64: '/w==' })).toBe('base64 /w==')
+  expect(shown({ payloadBase64: Buffer.from('21,5 °C').toString('base64') })).toBe('21,5 °C')
+  expect(shown({ payloadBase64: '' })).toBe('(empty)')
   expect(shown({ payload: 21.5 })).toBe('21.5')
   expect(shown({ payload: null })).toBe('null')
   expect(shown({ payload: 'x'.repeat(500) })).toHaveLength(SHOWN_CHARACTERS + 1)
