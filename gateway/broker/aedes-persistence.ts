@@ -13,6 +13,7 @@
 import { Readable } from 'node:stream'
 import { errorMessage } from '../shared/errors.ts'
 import type { Appender, KeyedStore, Ticket } from './appender.ts'
+import { DeliveryOrder } from './delivery-order.ts'
 import { type EmitDoorEvent, noDoorEvents } from './door-events.ts'
 import { DurableTickets } from './durable-tickets.ts'
 import { EventDamper } from './event-damper.ts'
@@ -32,6 +33,8 @@ export interface PersistenceOptions {
   /** Bounds of the queues for sessions that are away. Default: 1,000 messages, 1 MiB, 64 MiB in total. */
   readonly limits?: QueueLimits
   readonly retained?: RetainedLimits
+  /** Counts retained values, offered messages and subscriptions. */
+  readonly order?: DeliveryOrder
   /** Tells when a ticket is durable; without it everything counts as durable at once. */
   readonly durability?: Pick<Appender, 'durableTicket' | 'onDurable'>
   /**
@@ -89,6 +92,9 @@ export class AedesPersistence implements StoredSubscriptions {
   readonly #emit: EmitDoorEvent
   readonly #damper = new EventDamper()
   readonly #retained: RetainedMessages
+  readonly #order: DeliveryOrder
+  /** False: aedes finds none; whoever embeds it sends them. */
+  sendsRetained = true
   readonly #queues: LocalQueues
   readonly #subscriptions: SubscriptionTable
   readonly #durable: DurableTickets
@@ -102,6 +108,7 @@ export class AedesPersistence implements StoredSubscriptions {
     this.#store = store
     this.#options = options
     this.#emit = options.emit ?? noDoorEvents
+    this.#order = options.order ?? new DeliveryOrder()
     this.#retained = new RetainedMessages(
       store.retained,
       options.retained ?? DEFAULT_RETAINED_LIMITS,
@@ -112,7 +119,7 @@ export class AedesPersistence implements StoredSubscriptions {
     )
     options.durability?.onDurable((ticket) => this.#retained.durable(ticket))
     this.#durable = new DurableTickets(options.durability ?? null)
-    this.#subscriptions = new SubscriptionTable(store.subscriptions, this.#durable)
+    this.#subscriptions = new SubscriptionTable(store.subscriptions, this.#durable, this.#order)
   }
 
   async load(): Promise<void> {
@@ -141,15 +148,24 @@ export class AedesPersistence implements StoredSubscriptions {
     return this.#subscriptions.takes(topic)
   }
 
+  /** Persistent sessions with a subscription at QoS 1 or 2 that takes the topic. */
+  subscribers(topic: string): Subscribed[] {
+    return this.#subscriptions.taking(topic)
+  }
+
   /**
    * A retained message, at append: its value rides in the commit that is open now and shows once that is durable.
    * Publish the message through aedes with `retain: false` then (subscribers that are connected get it so anyway
    * [MQTT-3.3.1-9]); with `retain: true` aedes would store it once more, in a later commit.
    */
   stageRetained(topic: string, payload: Uint8Array, qos: Qos): Ticket | null {
-    const ticket = this.#retained.stage(topic, payload, qos)
+    const ticket = this.#retained.stage(topic, payload, qos, this.#order.next())
     if (ticket !== null && this.#durable.has(ticket)) this.#retained.durable(ticket)
     return ticket
+  }
+
+  get retained(): RetainedMessages {
+    return this.#retained
   }
 
   /** Wills of an earlier run. Append and publish each, then `delWill`; aedes would do it after four heartbeats. */
@@ -196,7 +212,7 @@ export class AedesPersistence implements StoredSubscriptions {
   }
 
   createRetainedStreamCombi(filters: readonly string[]): Readable {
-    return Readable.from(this.#retained.matching(filters))
+    return Readable.from(this.sendsRetained ? this.#retained.matching(filters) : [])
   }
 
   async addSubscriptions(client: ClientRef, subscriptions: readonly Subscribing[]): Promise<void> {
@@ -218,8 +234,18 @@ export class AedesPersistence implements StoredSubscriptions {
     return Promise.resolve({ subsCount: size, clientsCount: clientIds.length })
   }
 
-  async subscriptionsByTopic(topic: string): Promise<Subscribed[]> {
-    return Promise.resolve(this.#subscriptions.taking(topic))
+  async subscriptionsByTopic(topic: string): Promise<Omit<Subscribed, 'since'>[]> {
+    const taking = this.#subscriptions.taking(topic)
+    return Promise.resolve(
+      taking.map(({ clientId, topic: filter, qos, rh, rap, nl }) => ({
+        clientId,
+        topic: filter,
+        qos,
+        rh,
+        rap,
+        nl,
+      })),
+    )
   }
 
   /** The session is discarded [MQTT-3.1.2-6]: its subscriptions and what waits for it. */

@@ -15,9 +15,11 @@ import type { MqttConfig } from '../config/config.ts'
 import { listenerUrl } from '../shared/hosts.ts'
 import { AedesServer } from './aedes/aedes-server.ts'
 import { LocalDelivery } from './aedes/local-delivery.ts'
+import { RetainedDelivery } from './aedes/retained-delivery.ts'
 import { type AedesPersistence, createPersistence, type PersistenceStats } from './aedes-persistence.ts'
 import type { Appender, Message, Ticket } from './appender.ts'
 import { type AuthenticationStats, Authenticator } from './auth/authenticator.ts'
+import { DeliveryOrder } from './delivery-order.ts'
 import { DurableTickets } from './durable-tickets.ts'
 import { EventDamper } from './event-damper.ts'
 import type { EmitBrokerEvent } from './events.ts'
@@ -85,21 +87,36 @@ export class Broker {
         subscriptions: appender.keyed('subscriptions'),
         wills: appender.keyed('wills'),
       }
-      const persistence = await createPersistence(store, { limits: config, durability: appender, emit })
-      const local = new LocalMq(persistence, emit)
+      const order = new DeliveryOrder()
+      const persistence = await createPersistence(store, {
+        limits: config,
+        order,
+        durability: appender,
+        emit,
+      })
+      const local = new LocalMq(persistence, emit, order)
       let gate: Gate | null = null
       const delivery = new LocalDelivery(
         config,
         stats,
         {
           deliver: (message) => aedes.deliver(message),
-          isPressed: () => gate?.isPressed ?? false,
+          isPressed: () => retained.isSending || (gate?.isPressed ?? false),
+          isHeldBack: () => retained.isSending,
+          onHandedOver: () => gate?.onHandedOver(),
           onOverflow: () => gate?.disconnectPressed(),
           onCopiesDropped: () => gate?.onCopiesDropped(null),
           onFault: (where, error) => gate?.onFault(where, error),
         },
+        order,
         appender.durableTicket,
       )
+      const retained = new RetainedDelivery(persistence.retained, config, {
+        bar: (ticket) => delivery.bar(ticket),
+        resume: () => delivery.resume(),
+      })
+      // Behind the persistence, which makes the values of a commit visible, and before the gate, which releases live copies.
+      appender.onDurable((ticket) => retained.durable(ticket))
       const shared: GateShared = {
         config,
         appender,
@@ -126,7 +143,8 @@ export class Broker {
         },
       })
       gate = started
-      const aedes = await AedesServer.create(local, persistence, {
+      const aedes = await AedesServer.create(local, persistence, order, {
+        onSubscribed: (subscriber, filters, since) => retained.subscribed(subscriber, filters, since),
         maySubscribe: (duplex, filter) => started.maySubscribe(duplex, filter),
         mayReceive: (duplex, topic) => started.mayReceive(duplex, topic),
         onWill: (duplex, will, done) => started.onWill(duplex, will, done),

@@ -10,6 +10,7 @@
  *
  * Sessions that are away have no listener here; the persistence adapter knows their subscriptions.
  */
+import type { DeliveryOrder } from './delivery-order.ts'
 import { type EmitDoorEvent, noDoorEvents } from './door-events.ts'
 import { EventDamper } from './event-damper.ts'
 import { TopicTrie } from './topic-trie.ts'
@@ -35,14 +36,25 @@ export class LocalMq {
   readonly #stored: StoredSubscriptions | null
   readonly #emitEvent: EmitDoorEvent
   readonly #damper = new EventDamper()
+  readonly #order: Pick<DeliveryOrder, 'last'> | null
+  /** Listeners that began while messages from before were on their way, in that order: they do not get those. */
+  readonly #since = new Map<LocalListener, number>()
+  /** Listeners that take another's place: since when that one is there. */
+  readonly #inherited = new WeakMap<LocalListener, number>()
+  #handedOver = 0
   #version = 0
   #closed = false
   /** Messages whose listeners have not all finished; mqemitter's name for it. */
   current = 0
 
   /** `stored`: subscriptions of persistent sessions; without it only those that are connected count. */
-  constructor(stored: StoredSubscriptions | null = null, emitEvent: EmitDoorEvent = noDoorEvents) {
+  constructor(
+    stored: StoredSubscriptions | null = null,
+    emitEvent: EmitDoorEvent = noDoorEvents,
+    order: Pick<DeliveryOrder, 'last'> | null = null,
+  ) {
     this.#stored = stored
+    this.#order = order
     this.#emitEvent = emitEvent
   }
 
@@ -63,6 +75,8 @@ export class LocalMq {
 
   on(topic: string, listener: LocalListener, done?: () => void): this {
     if (this.#listeners.add(topic, listener)) this.#version += 1
+    const since = this.#inherited.get(listener) ?? this.#order?.last ?? 0
+    if (since > this.#handedOver) this.#since.set(listener, since)
     if (done !== undefined) setImmediate(done)
     return this
   }
@@ -73,17 +87,39 @@ export class LocalMq {
     return this
   }
 
+  /** `next` will listen where `former` does, and gets what that one would have got. */
+  replace(former: LocalListener, next: LocalListener): void {
+    this.#inherited.set(next, this.#since.get(former) ?? 0)
+  }
+
+  /** As {@link emit}, for a message with its number (DeliveryOrder): only to those who were there when it was published. */
+  handOver(message: LocalMessage, order: number): void {
+    this.#handedOver = order
+    if (this.#since.size === 0) {
+      this.emit(message)
+      return
+    }
+    for (const [listener, since] of this.#since) {
+      if (since >= order) break
+      this.#since.delete(listener)
+    }
+    this.emit(message, noop, order)
+  }
+
   /**
    * Hands the message to every listener whose filter takes the topic (a listener under two such filters gets it
    * twice, as with mqemitter), then calls `done` once, when each of them has finished.
    */
-  emit(message: LocalMessage, done: (error?: Error) => void = noop): this {
+  emit(message: LocalMessage, done: (error?: Error) => void = noop, order = Number.POSITIVE_INFINITY): this {
     if (this.#closed) {
       done(new Error('the local message queue is closed'))
       return this
     }
-    const listeners: LocalListener[] = []
+    let listeners: LocalListener[] = []
     this.#listeners.collect(message.topic, listeners)
+    if (order !== Number.POSITIVE_INFINITY) {
+      listeners = listeners.filter((listener) => (this.#since.get(listener) ?? 0) < order)
+    }
     if (listeners.length === 0) {
       done()
       return this

@@ -61,3 +61,6 @@ export const COPIES_PER_TURN = 256
 
 /** A subscriber that takes nothing for so long while QoS 1 or 2 copies wait for it is disconnected. */
 export const SUBSCRIBER_STALL_MS = 5_000
+
+/** A SUBSCRIBE waits so long for the commit of a retained value that was published just before; then the former one goes. */
+export const RETAINED_WAIT_MS = 5_000

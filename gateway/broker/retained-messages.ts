@@ -39,11 +39,21 @@ export interface RetainedPacket {
   readonly retain: boolean
 }
 
-interface Staged {
+/** A value that rides in a commit. */
+export interface Staged {
   readonly topic: string
   readonly ticket: Ticket
   /** null: the topic's value is removed. */
-  value: StoredRetained | null
+  packet: RetainedPacket | null
+  /** When it was staged (DeliveryOrder). */
+  order: number
+  /** Somebody waits for this very value: a later one of the same commit does not take its place. */
+  isAwaited: boolean
+}
+
+interface Visible {
+  readonly packet: RetainedPacket
+  readonly order: number
 }
 
 export class RetainedMessages {
@@ -52,7 +62,7 @@ export class RetainedMessages {
   readonly #emit: EmitDoorEvent
   readonly #damper = new EventDamper()
   /** What subscribers see. */
-  readonly #visible = new Map<string, RetainedPacket>()
+  readonly #visible = new Map<string, Visible>()
   /** Staged and not durable yet, in ticket order; the map has each topic's last one. */
   readonly #staged: Staged[] = []
   readonly #lastStaged = new Map<string, Staged>()
@@ -94,7 +104,7 @@ export class RetainedMessages {
       if (this.#fault(true, size, 0) === null) {
         this.#count += 1
         this.#bytes += size
-        this.#visible.set(topic, packetOf(topic, value))
+        this.#visible.set(topic, { packet: packetOf(topic, value), order: 0 })
       } else {
         this.#store.delete(topic)
         this.#refused += 1
@@ -104,9 +114,9 @@ export class RetainedMessages {
 
   /**
    * Puts a retained message into the commit that is open now. Empty payload: removes the topic's value
-   * [MQTT-3.3.1-10], [MQTT-3.3.1-11]. Returns the ticket; null when there was nothing to do.
+   * [MQTT-3.3.1-10], [MQTT-3.3.1-11]. Returns the ticket; null when there was nothing to do. `order`: a number of its own.
    */
-  stage(topic: string, payload: Uint8Array, qos: Qos): Ticket | null {
+  stage(topic: string, payload: Uint8Array, qos: Qos, order: number): Ticket | null {
     const former = this.#latest(topic)
     const formerSize = former === null ? 0 : sizeOf(topic, former.payload)
     const size = sizeOf(topic, payload)
@@ -116,14 +126,14 @@ export class RetainedMessages {
       if (former === null) return null
       this.#count -= 1
       this.#bytes -= formerSize
-      return this.#note(topic, null, this.#store.delete(topic))
+      return this.#note(topic, null, this.#store.delete(topic), order)
     }
     if (former !== null && former.qos === qos && former.payload.equals(payload)) return null
     if (former === null) this.#count += 1
     this.#bytes += size - formerSize
     // A copy: the caller's bytes may be a view of a read buffer.
     const value = { qos, payload: Buffer.from(payload) }
-    return this.#note(topic, value, this.#store.put(topic, encodeRetained(value)))
+    return this.#note(topic, packetOf(topic, value), this.#store.put(topic, encodeRetained(value)), order)
   }
 
   /** Everything staged under this ticket or an earlier one is fsynced: new subscribers get it from now on. */
@@ -132,43 +142,89 @@ export class RetainedMessages {
     for (const staged of this.#staged) {
       if (staged.ticket > ticket) break
       done += 1
-      const { topic, value } = staged
-      if (value === null) this.#visible.delete(topic)
-      else this.#visible.set(topic, packetOf(topic, value))
+      const { topic, packet, order } = staged
+      if (packet === null) this.#visible.delete(topic)
+      else this.#visible.set(topic, { packet, order })
       if (this.#lastStaged.get(topic) === staged) this.#lastStaged.delete(topic)
     }
     if (done > 0) this.#staged.splice(0, done)
   }
 
-  /** The messages that any of the filters takes, each once. */
+  /** The durable messages that any of the filters takes, each once. */
   *matching(filters: readonly string[]): Generator<RetainedPacket> {
-    const exact = filters.filter((filter) => !filter.includes('+') && !filter.includes('#'))
-    const given = new Set<string>()
-    for (const topic of exact) {
-      const packet = this.#visible.get(topic)
-      if (packet === undefined || given.has(topic)) continue
-      given.add(topic)
-      yield packet
+    for (const topic of this.#topics(filters, [this.#visible])) {
+      const visible = this.#visible.get(topic)
+      if (visible !== undefined) yield visible.packet
     }
-    const wild = filters.filter((filter) => filter.includes('+') || filter.includes('#'))
+  }
+
+  /**
+   * What a subscription that began at `since` is to get as retained messages: `ready`: durable; `awaited`: staged, to be
+   * sent when their tickets are durable. What was staged later reaches it as a live copy.
+   */
+  asOf(filters: readonly string[], since: number): { ready: RetainedPacket[]; awaited: Staged[] } {
+    const ready: RetainedPacket[] = []
+    const awaited: Staged[] = []
+    for (const topic of this.#topics(filters, [this.#visible, this.#lastStaged])) {
+      const staged = this.#stagedAsOf(topic, since)
+      if (staged !== null) {
+        staged.isAwaited = true
+        awaited.push(staged)
+        continue
+      }
+      const visible = this.#visible.get(topic)
+      if (visible !== undefined && visible.order <= since) ready.push(visible.packet)
+    }
+    return { ready, awaited }
+  }
+
+  /** The durable messages of these topics, if they are not from after `since`. */
+  durableOf(topics: readonly string[], since: number): RetainedPacket[] {
+    return topics
+      .map((topic) => this.#visible.get(topic))
+      .filter((visible) => visible !== undefined && visible.order <= since)
+      .map((visible) => visible!.packet)
+  }
+
+  #stagedAsOf(topic: string, since: number): Staged | null {
+    const last = this.#lastStaged.get(topic)
+    if (last === undefined || last.order <= since) return last ?? null
+    return this.#staged.findLast((staged) => staged.topic === topic && staged.order <= since) ?? null
+  }
+
+  /** Topics of the maps that any of the filters takes, each once. */
+  *#topics(filters: readonly string[], maps: readonly ReadonlyMap<string, unknown>[]): Generator<string> {
+    const given = new Set<string>()
+    const wild: string[] = []
+    for (const filter of filters) {
+      if (filter.includes('+') || filter.includes('#')) wild.push(filter)
+      else if (!given.has(filter) && maps.some((map) => map.has(filter))) {
+        given.add(filter)
+        yield filter
+      }
+    }
     if (wild.length === 0) return
-    for (const [topic, packet] of this.#visible) {
-      if (!given.has(topic) && wild.some((filter) => filterMatches(filter, topic))) yield packet
+    for (const [index, map] of maps.entries()) {
+      for (const topic of map.keys()) {
+        if (given.has(topic) || maps.slice(0, index).some((earlier) => earlier.has(topic))) continue
+        if (wild.some((filter) => filterMatches(filter, topic))) yield topic
+      }
     }
   }
 
   #latest(topic: string): { readonly qos: number; readonly payload: Buffer } | null {
     const staged = this.#lastStaged.get(topic)
-    return staged === undefined ? (this.#visible.get(topic) ?? null) : staged.value
+    return staged === undefined ? (this.#visible.get(topic)?.packet ?? null) : staged.packet
   }
 
-  #note(topic: string, value: StoredRetained | null, ticket: Ticket): Ticket {
+  #note(topic: string, packet: RetainedPacket | null, ticket: Ticket, order: number): Ticket {
     const last = this.#lastStaged.get(topic)
-    if (last !== undefined && last.ticket === ticket) {
-      last.value = value
+    if (last !== undefined && last.ticket === ticket && !last.isAwaited) {
+      last.packet = packet
+      last.order = order
       return ticket
     }
-    const staged = { topic, ticket, value }
+    const staged = { topic, ticket, packet, order, isAwaited: false }
     this.#staged.push(staged)
     this.#lastStaged.set(topic, staged)
     return ticket

@@ -6,6 +6,7 @@
  * Bounded (I6) per session; sessions are bounded by the session table.
  */
 import type { KeyedStore, Ticket } from './appender.ts'
+import type { DeliveryOrder } from './delivery-order.ts'
 import type { DurableTickets } from './durable-tickets.ts'
 import { encodeSubscriptions, type StoredSubscription } from './stored-values.ts'
 import { TopicTrie } from './topic-trie.ts'
@@ -20,11 +21,14 @@ export interface Subscribing extends StoredSubscription {
 
 export interface Subscribed extends Subscribing {
   readonly clientId: string
+  /** When it began (DeliveryOrder): it takes what was published later. */
+  readonly since: number
 }
 
 export class SubscriptionTable {
   readonly #store: KeyedStore
   readonly #durable: DurableTickets
+  readonly #order: Pick<DeliveryOrder, 'last'>
   readonly #byClient = new Map<string, Map<string, StoredSubscription>>()
   /** Those at QoS 1 and 2, by filter. */
   readonly #index = new TopicTrie<Subscribed>()
@@ -33,15 +37,18 @@ export class SubscriptionTable {
   readonly #lastTicket = new Map<string, Ticket>()
   #version = 0
 
-  constructor(store: KeyedStore, durable: DurableTickets) {
+  constructor(store: KeyedStore, durable: DurableTickets, order: Pick<DeliveryOrder, 'last'>) {
     this.#store = store
+    this.#order = order
     this.#durable = durable
   }
 
   /** At the start: what the store has of a client. */
   restore(clientId: string, subscriptions: Map<string, StoredSubscription>): void {
     this.#byClient.set(clientId, subscriptions)
-    for (const [topic, subscription] of subscriptions) this.#indexOne(clientId, { ...subscription, topic })
+    for (const [topic, subscription] of subscriptions) {
+      this.#indexOne(clientId, { ...subscription, topic }, 0)
+    }
   }
 
   /** Rises with each change. */
@@ -97,11 +104,18 @@ export class SubscriptionTable {
       if (former !== undefined && sameOptions(former, subscription)) continue
       changed = true
       stored.set(topic, subscription)
-      this.#indexOne(clientId, { ...subscription, topic })
     }
-    if (!changed) return await this.#durable.until(this.#lastTicket.get(clientId) ?? null)
-    this.#byClient.set(clientId, stored)
-    await this.#save(clientId, stored)
+    if (changed) this.#byClient.set(clientId, stored)
+    await (changed
+      ? this.#save(clientId, stored)
+      : this.#durable.until(this.#lastTicket.get(clientId) ?? null))
+    if (changed) this.#version += 1
+    // Only now copies are queued for it: aedes begins to deliver in this same moment, and what was queued before would lie
+    // there until the client comes again.
+    for (const { topic } of added) {
+      const subscription = this.#byClient.get(clientId)?.get(topic)
+      if (subscription !== undefined) this.#indexOne(clientId, { ...subscription, topic }, this.#order.last)
+    }
   }
 
   /** Resolves when it is durable that they are gone. */
@@ -110,7 +124,9 @@ export class SubscriptionTable {
     if (stored === undefined) return
     const removed = filters.filter((filter) => stored.delete(filter))
     for (const filter of removed) this.#unindexOne(clientId, filter)
-    if (removed.length > 0) await this.#save(clientId, stored)
+    if (removed.length === 0) return
+    this.#version += 1
+    await this.#save(clientId, stored)
   }
 
   /** The session is discarded. */
@@ -119,7 +135,6 @@ export class SubscriptionTable {
   }
 
   async #save(clientId: string, stored: ReadonlyMap<string, StoredSubscription>): Promise<void> {
-    this.#version += 1
     let ticket: Ticket
     if (stored.size > 0) {
       ticket = this.#store.put(clientId, encodeSubscriptions(stored))
@@ -133,11 +148,13 @@ export class SubscriptionTable {
     if (this.#lastTicket.get(clientId) === ticket) this.#lastTicket.delete(clientId)
   }
 
-  #indexOne(clientId: string, subscription: Subscribing): void {
-    this.#unindexOne(clientId, subscription.topic)
-    if (subscription.qos === 0) return
+  #indexOne(clientId: string, subscription: Subscribing, now: number): void {
     const { qos, rh, rap, nl, topic } = subscription
-    const entry = { clientId, topic, qos, rh, rap, nl }
+    // One that is made again goes on: the flow of messages is not interrupted [MQTT-3.8.4-3].
+    const since = this.#indexed.get(clientId)?.get(topic)?.since ?? now
+    this.#unindexOne(clientId, topic)
+    if (qos === 0) return
+    const entry = { clientId, topic, qos, rh, rap, nl, since }
     this.#index.add(topic, entry)
     const filters = this.#indexed.get(clientId)
     if (filters === undefined) this.#indexed.set(clientId, new Map([[topic, entry]]))

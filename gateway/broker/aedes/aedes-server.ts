@@ -6,6 +6,7 @@
  *   nobody, delivered locally after the commit), and for notices under `$SYS`, of which only its own heartbeat is let
  *   through. Published copies never pass it: {@link AedesServer.deliver} does what it would do, in order. (aedes
  *   publishes QoS 0 at once and QoS 1 after a promise, and its duplicate filter then drops the overtaken copy.)
+ * - Retained messages of a SUBSCRIBE are sent by {@link RetainedDelivery}: aedes finds none.
  * - `unregisterClient` is guarded: a client that ends late would unregister whoever holds its id by then.
  * - The subscriptions of a client are kept by {@link GrantedFilters}: aedes gives copies of overlapping filters a wrong QoS.
  * - The heartbeat is slowed to days: it only guards the clearing of wills of other brokers on one store.
@@ -13,10 +14,12 @@
  */
 import { Aedes } from 'aedes'
 import type { AedesPersistence } from '../aedes-persistence.ts'
-import type { LocalMq } from '../local-mq.ts'
+import type { DeliveryOrder } from '../delivery-order.ts'
+import type { LocalListener, LocalMq } from '../local-mq.ts'
 import { Forwarding, type Published, type Receiver } from './forwarding.ts'
 import type { GateDuplex } from './gate-duplex.ts'
-import { GrantedFilters, type ServedClient } from './granted-filters.ts'
+import { GrantedFilters, type GrantHost, type ServedClient } from './granted-filters.ts'
+import type { RetainedSubscriber } from './retained-delivery.ts'
 
 export interface WillMessage {
   readonly topic: string
@@ -30,6 +33,8 @@ export interface AedesHooks {
   maySubscribe(duplex: GateDuplex, filter: string): boolean
   /** The access rule for one copy that is about to be sent to a client. */
   mayReceive(duplex: GateDuplex, topic: string): boolean
+  /** A SUBSCRIBE is answered: its retained messages are due. `since`: the moment (DeliveryOrder) in which it took effect. */
+  onSubscribed(subscriber: RetainedSubscriber, filters: readonly string[], since: number): void
   /** A client's will is due. Call `done` when it was appended or dropped: its stored copy is then deleted. */
   onWill(duplex: GateDuplex, will: WillMessage, done: () => void): void
   onFault(where: string, error: unknown): void
@@ -43,7 +48,7 @@ interface AedesInside extends Omit<Aedes, 'publish'> {
   unregisterClient(client: AedesClient): void
 }
 
-type AedesClient = ServedClient & Receiver
+type AedesClient = ServedClient & Receiver & RetainedSubscriber
 
 interface InsidePacket {
   readonly topic: string
@@ -53,6 +58,14 @@ interface InsidePacket {
 }
 
 type Done = (error?: Error | null) => void
+
+/** As aedes tells of a SUBSCRIBE that it has answered. */
+interface Granted {
+  readonly topic: string
+  readonly qos: number
+}
+
+const REFUSED = 128
 
 /** 5.8 days. aedes multiplies it by 4 for a timer, which must stay below 2^31 ms. */
 const HEARTBEAT_INTERVAL_MS = 500_000_000
@@ -69,6 +82,7 @@ export class AedesServer {
   readonly #persistence: AedesPersistence
   readonly #granted: WeakMap<AedesClient, GrantedFilters>
   readonly #forwarding: Forwarding
+  readonly #grantHost: GrantHost
 
   private constructor(
     aedes: AedesInside,
@@ -76,15 +90,25 @@ export class AedesServer {
     persistence: AedesPersistence,
     granted: WeakMap<AedesClient, GrantedFilters>,
     forwarding: Forwarding,
+    order: Pick<DeliveryOrder, 'last'>,
   ) {
     this.#forwarding = forwarding
     this.#aedes = aedes
     this.#mq = mq
     this.#persistence = persistence
     this.#granted = granted
+    this.#grantHost = {
+      now: () => order.last,
+      onReplaced: (former, next) => mq.replace(former as LocalListener, next as LocalListener),
+    }
   }
 
-  static async create(mq: LocalMq, persistence: AedesPersistence, hooks: AedesHooks): Promise<AedesServer> {
+  static async create(
+    mq: LocalMq,
+    persistence: AedesPersistence,
+    order: Pick<DeliveryOrder, 'last'>,
+    hooks: AedesHooks,
+  ): Promise<AedesServer> {
     const granted = new WeakMap<AedesClient, GrantedFilters>()
     const forwarding = new Forwarding((duplex, topic) => {
       try {
@@ -120,17 +144,26 @@ export class AedesServer {
     const fault = (where: string) => (error: unknown) => hooks.onFault(where, error)
     aedes.on('error' as never, fault('aedes') as never)
     replacePublish(aedes, hooks)
+    persistence.sendsRetained = false
+    aedes.on(
+      'subscribe' as never,
+      ((subscriptions: Granted[], client: AedesClient) => {
+        const filters = subscriptions.filter(({ qos }) => qos !== REFUSED).map(({ topic }) => topic)
+        if (filters.length > 0)
+          hooks.onSubscribed(client, filters, granted.get(client)?.sinceOf(filters) ?? 0)
+      }) as never,
+    )
     const unregister = aedes.unregisterClient.bind(aedes)
     aedes.unregisterClient = (client) => {
       if (aedes.clients[client.id] === client) unregister(client)
     }
-    return new AedesServer(aedes, mq, persistence, granted, forwarding)
+    return new AedesServer(aedes, mq, persistence, granted, forwarding, order)
   }
 
   /** Makes aedes' client for a connection; feed the duplex its CONNECT next. */
   connect(duplex: GateDuplex): void {
     const client = this.#aedes.handle(duplex) as unknown as AedesClient
-    const granted = new GrantedFilters()
+    const granted = new GrantedFilters(this.#grantHost)
     granted.serve(client)
     // aedes begins anywhere. That suits a session which continues: the client may still know the last ids of before.
     if (!duplex.isResumed) client._nextId = 1
@@ -147,8 +180,10 @@ export class AedesServer {
     const flags = { qos, retain: false, dup: false }
     const packet = { cmd: 'publish', brokerId: id, brokerCounter, topic, payload, ...flags }
     if (qos > 0) {
-      const all = await this.#persistence.subscriptionsByTopic(topic)
-      const subscribers = all.filter(({ nl, clientId }) => nl !== true || clientId !== message.from)
+      const all = this.#persistence.subscribers(topic)
+      const subscribers = all.filter(
+        ({ nl, clientId, since }) => since < message.order && (nl !== true || clientId !== message.from),
+      )
       const asPublished = message.retain ? subscribers.filter(({ rap }) => rap === true) : []
       const others = asPublished.length === 0 ? subscribers : subscribers.filter(({ rap }) => rap !== true)
       if (others.length > 0) await this.#persistence.outgoingEnqueueCombi(others, packet)
@@ -156,7 +191,7 @@ export class AedesServer {
         await this.#persistence.outgoingEnqueueCombi(asPublished, { ...packet, retain: true })
       }
     }
-    this.#forwarding.during(message, () => this.#mq.emit(packet))
+    this.#forwarding.during(message, () => this.#mq.handOver(packet, message.order))
   }
 
   async close(): Promise<void> {

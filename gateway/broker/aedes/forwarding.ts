@@ -20,6 +20,8 @@ export interface Published {
   readonly retain: boolean
   /** Client id of who published it. */
   readonly from: string
+  /** Its number (DeliveryOrder). */
+  readonly order: number
 }
 
 /** Of a packet of aedes, what is looked at. */

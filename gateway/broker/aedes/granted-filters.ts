@@ -25,6 +25,13 @@ export interface ServedClient {
   readonly deliverQoS: Deliver
 }
 
+export interface GrantHost {
+  /** The number of DeliveryOrder that was given last. */
+  now(): number
+  /** A filter is granted again: another function of aedes gets its messages. */
+  onReplaced(former: unknown, next: unknown): void
+}
+
 type Deliver = (packet: { readonly topic: string; readonly qos: number }, done: () => void) => void
 
 /** Unlike what any SUBSCRIBE says: aedes takes a subscription that is sent again for a changed one, and replaces it. */
@@ -37,11 +44,14 @@ class Grant implements AedesSubscription {
   readonly rh: unknown
   readonly rap: unknown
   readonly nl = NEVER_SAME
+  /** When it was made (DeliveryOrder). */
+  readonly since: number
   readonly #filter: string
   readonly #all: GrantedFilters
 
-  constructor(filter: string, { qos, func, rh, rap }: AedesSubscription, all: GrantedFilters) {
+  constructor(filter: string, { qos, func, rh, rap }: AedesSubscription, all: GrantedFilters, since: number) {
     this.#filter = filter
+    this.since = since
     this.#all = all
     this.granted = qos
     this.func = func
@@ -57,10 +67,13 @@ class Grant implements AedesSubscription {
 
 export class GrantedFilters {
   readonly #index = new TopicTrie<Grant>()
+  readonly #grants: Record<string, Grant> = Object.create(null) as Record<string, Grant>
   readonly #record: Record<string, AedesSubscription>
+  readonly #host: GrantHost
 
-  constructor() {
-    this.#record = new Proxy(Object.create(null) as Record<string, Grant>, {
+  constructor(host: GrantHost) {
+    this.#host = host
+    this.#record = new Proxy(this.#grants, {
       set: (grants, filter, subscription) => {
         if (typeof filter === 'string') this.#set(grants, filter, subscription as AedesSubscription)
         return true
@@ -92,9 +105,16 @@ export class GrantedFilters {
     return highest
   }
 
+  /** The first moment (DeliveryOrder) in which one of the filters was granted as it is now. */
+  sinceOf(filters: readonly string[]): number {
+    return Math.min(...filters.map((filter) => this.#grants[filter]?.since ?? Number.POSITIVE_INFINITY))
+  }
+
   #set(grants: Record<string, Grant>, filter: string, subscription: AedesSubscription): void {
+    const former = grants[filter]
+    if (former !== undefined) this.#host.onReplaced(former.func, subscription.func)
     this.#delete(grants, filter)
-    const grant = new Grant(filter, subscription, this)
+    const grant = new Grant(filter, subscription, this, this.#host.now())
     grants[filter] = grant
     this.#index.add(filter, grant)
   }

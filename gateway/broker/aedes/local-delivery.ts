@@ -8,6 +8,7 @@
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Ticket } from '../appender.ts'
+import type { DeliveryOrder } from '../delivery-order.ts'
 import { COPIES_PER_TURN } from '../options.ts'
 import type { BrokerStats } from '../stats.ts'
 import type { Published } from './forwarding.ts'
@@ -17,6 +18,10 @@ export interface DeliveryHost {
   deliver(message: Published): Promise<void>
   /** A subscriber has enough for now; `resume` is called when it has not. */
   isPressed(): boolean
+  /** Retained messages are on their way to a subscriber: none for now. */
+  isHeldBack(): boolean
+  /** Some copies are with their subscribers. */
+  onHandedOver(): void
   /** Copies at QoS 1 and 2 do not fit any more: whoever holds them up has to go. */
   onOverflow(): void
   onCopiesDropped(count: number): void
@@ -35,6 +40,9 @@ export class LocalDelivery {
   readonly #limits: SubscriberLimits
   readonly #stats: BrokerStats
   readonly #host: DeliveryHost
+  readonly #order: DeliveryOrder
+  /** Copies behind this number wait for this ticket, whatever their own. */
+  #barrier: { order: number; ticket: Ticket } | null = null
   #copies: (Copy | null)[] = []
   #head = 0
   #qos0From = 0
@@ -43,7 +51,14 @@ export class LocalDelivery {
   #isPumping = false
   #isStopped = false
 
-  constructor(limits: SubscriberLimits, stats: BrokerStats, host: DeliveryHost, durable: Ticket) {
+  constructor(
+    limits: SubscriberLimits,
+    stats: BrokerStats,
+    host: DeliveryHost,
+    order: DeliveryOrder,
+    durable: Ticket,
+  ) {
+    this.#order = order
     this.#limits = limits
     this.#stats = stats
     this.#host = host
@@ -57,7 +72,7 @@ export class LocalDelivery {
 
   /**
    * A message that somebody local takes; `payload` is copied. `from`: the client that published it. `ticket`: the commit
-   * that it waits for.
+   * that it waits for. Returns the copy's number.
    */
   offer(
     topic: string,
@@ -66,19 +81,36 @@ export class LocalDelivery {
     retain: boolean,
     from: string,
     ticket: Ticket,
-  ): void {
+  ): number {
     const bytes = payload.length + topic.length + COPY_OVERHEAD_BYTES
-    this.#copies.push({ topic, payload: Buffer.from(payload), qos, retain, from, ticket, bytes })
+    const order = this.#order.next()
+    this.#copies.push({ topic, payload: Buffer.from(payload), qos, retain, from, order, ticket, bytes })
     this.#stats.subscriberBytes += bytes
     if (qos === 0) this.#qos0 += 1
     if (ticket <= this.#durable) this.resume()
     if (this.#isOver()) this.#shrink()
+    return order
   }
 
   /** Everything under this ticket or an earlier one is fsynced. */
   durable(ticket: Ticket): void {
     this.#durable = ticket
     this.resume()
+  }
+
+  /**
+   * Copies that are offered from now on wait until the ticket is durable: a retained value that rides there goes first. null:
+   * they need not.
+   */
+  bar(ticket: Ticket | null): void {
+    const { order, ticket: former } = this.#barrier ?? { order: this.#order.last, ticket: 0 }
+    this.#barrier = ticket === null ? null : { order, ticket: Math.max(ticket, former) }
+    if (ticket === null) this.resume()
+  }
+
+  /** Is a copy with this number, or one before it, not handed over yet? */
+  isPending(order: number): boolean {
+    return this.#first() !== null && this.#first()!.order <= order
   }
 
   resume(): void {
@@ -100,6 +132,7 @@ export class LocalDelivery {
       // Subscribers' sockets are written to in the turns between; and no device's message waits for a hand-over.
       await turn()
       await this.#handOver()
+      this.#host.onHandedOver()
     }
     this.#isPumping = false
   }
@@ -109,7 +142,7 @@ export class LocalDelivery {
     const { maxSubscriberMessages, maxSubscriberBytes } = this.#limits
     const most = Math.max(1, Math.min(COPIES_PER_TURN, maxSubscriberMessages >> 2))
     let bytes = 0
-    for (let count = 0; count < most && this.#hasDue(); count += 1) {
+    for (let count = 0; count < most && this.#hasDue() && !this.#host.isHeldBack(); count += 1) {
       const copy = this.#copies[this.#head]!
       this.#copies[this.#head] = null
       this.#head += 1
@@ -129,9 +162,15 @@ export class LocalDelivery {
   }
 
   #hasDue(): boolean {
+    const copy = this.#first()
+    if (copy === null || copy.ticket > this.#durable) return false
+    const barrier = this.#barrier
+    return barrier === null || copy.order <= barrier.order || barrier.ticket <= this.#durable
+  }
+
+  #first(): Copy | null {
     while (this.#head < this.#copies.length && this.#copies[this.#head] === null) this.#head += 1
-    const copy = this.#copies[this.#head]
-    return copy !== undefined && copy !== null && copy.ticket <= this.#durable
+    return this.#copies[this.#head] ?? null
   }
 
   #isOver(): boolean {

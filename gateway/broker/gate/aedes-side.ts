@@ -48,6 +48,8 @@ export class AedesSide implements DuplexHost, OutboundHost {
   #hasConnack = false
   /** aedes is at a SUBSCRIBE or UNSUBSCRIBE. It works at all that it has at the same time, and the last to end wins. */
   #isChanging = false
+  /** An UNSUBSCRIBE is held until the client's own messages from before it are delivered. */
+  #awaitsCopies = false
 
   constructor(gate: Gate, host: AedesSideHost) {
     const { config, stats, monotonicMs } = gate.shared
@@ -81,6 +83,16 @@ export class AedesSide implements DuplexHost, OutboundHost {
 
   // In.
 
+  /** A SUBSCRIBE or UNSUBSCRIBE waits, or has not taken effect yet. */
+  get isBusy(): boolean {
+    return this.#isChanging || this.#awaitsCopies
+  }
+
+  /** A SUBSCRIBE or UNSUBSCRIBE has not taken effect yet: what the client sent behind it has to wait. */
+  get isChanging(): boolean {
+    return this.#isChanging
+  }
+
   /** PUBACK, PUBREC or PUBCOMP of a copy. */
   takeCopyAck(bytes: Buffer, at: number, body: number, end: number): Verdict {
     if (end - body !== 2) return this.#host.malformed('an acknowledgement of a wrong length')
@@ -108,13 +120,16 @@ export class AedesSide implements DuplexHost, OutboundHost {
 
   /** SUBSCRIBE or UNSUBSCRIBE. */
   takeSubscribe(bytes: Buffer, at: number, body: number, end: number, path: PublishPath): Verdict {
-    const { config, sessions } = this.#gate.shared
+    const { config, delivery, sessions } = this.#gate.shared
     const isSubscribe = (bytes[at]! & 0xf0) === SUBSCRIBE
     // What was subscribed under higher limits can still be unsubscribed.
     const limits = isSubscribe ? config : { ...PROTOCOL_TOPIC_LIMITS, maxTopicLevels: MAX_AEDES_LEVELS }
     const packet = readSubscribe(bytes, body, end, isSubscribe, limits)
     if (typeof packet === 'string') return this.#host.malformed(packet)
     if (this.#isChanging || !this.#wantsMore) return HOLD
+    // What the client published before is still delivered to it.
+    this.#awaitsCopies = !isSubscribe && delivery.isPending(path.lastOffered)
+    if (this.#awaitsCopies) return HOLD
     const whole = bytes.subarray(at, end)
     const held = this.#duplex?.client?.subscriptions ?? NO_SUBSCRIPTIONS
     // Nothing of `$` topics is delivered here, nor are subscriptions shared: 0x80 says so, a grant would be silence.

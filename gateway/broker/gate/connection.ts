@@ -34,7 +34,7 @@ import { type ConnectionState, dueReason } from './deadlines.ts'
 import type { Gate } from './gate.ts'
 import { Inlet, type InletHost } from './inlet.ts'
 import { Opening, type OpeningHost } from './opening.ts'
-import { CLOSED, type PublishHost, PublishPath, TAKEN, type Verdict } from './publish-path.ts'
+import { CLOSED, HOLD, type PublishHost, PublishPath, TAKEN, type Verdict } from './publish-path.ts'
 import { Reading } from './reading.ts'
 import type { AccessRules } from './shared.ts'
 import { Wire, type WireHost } from './wire.ts'
@@ -117,7 +117,7 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
   onGone(): void {
     this.#socketGone = true
     this.#inputEnded = true
-    if (this.#state === 'open' || this.#state === 'awaiting-connect') this.#lost()
+    this.#settleEnd()
   }
 
   onDrain(): void {
@@ -170,7 +170,10 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
     const body = bodyOffset(bytes, at)
     const path = this.#path
     if (path === null) return this.#opening.take(bytes, at, body, end)
-    if ((first & 0xf0) === PUBLISH) return path.publish(bytes, at, body, end)
+    if ((first & 0xf0) === PUBLISH) {
+      // The client may have subscribed to it just before.
+      return this.#aedes.isChanging ? HOLD : path.publish(bytes, at, body, end)
+    }
     if (!hasValidFlags(first) && !this.#opening.isLenient) {
       return this.malformed(`reserved flags of packet 0x${first.toString(16)}`)
     }
@@ -346,7 +349,12 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
   #settleEnd(): void {
     if (!this.#inputEnded || this.#inlet.isProcessing) return
     if (this.#state === 'awaiting-connect') this.#lost()
-    else if (this.#state === 'open' && (!this.#inlet.isBlocked || this.#socketGone)) this.#lost()
+    else if (this.#state === 'open' && !this.#mayGoOn) this.#lost()
+  }
+
+  /** What is held back will be taken: only a SUBSCRIBE or UNSUBSCRIBE is in front of it, or acks can still make room. */
+  get #mayGoOn(): boolean {
+    return this.#inlet.isBlocked && (!this.#socketGone || this.#aedes.isBusy)
   }
 
   #lost(): void {

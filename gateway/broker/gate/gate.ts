@@ -170,6 +170,11 @@ export class Gate {
     return this.pressed.size > 0
   }
 
+  /** An UNSUBSCRIBE may wait for copies of the client's own messages. */
+  onHandedOver(): void {
+    if (this.blocked.size > 0) this.#unblock()
+  }
+
   /** No room for copies at QoS 1 and 2: those who hold them up go. */
   disconnectPressed(): void {
     for (const subscriber of this.pressed) subscriber.onOverflow()

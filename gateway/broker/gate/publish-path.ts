@@ -52,6 +52,7 @@ export class PublishPath {
   readonly #completions = new AckQueue()
   /** PUBCOMPs of a client that did not wait for PUBREC, with the places of those: it gets them before. */
   readonly #early: { readonly position: number; readonly pubrec: number }[] = []
+  #lastOffered = 0
   readonly #waiting: WaitingMessages
   /** Of the read that is being processed; reused. */
   readonly #arrival: { -readonly [K in keyof Arrival]: Arrival[K] } = { receivedAtMs: 0, arrivedMs: 0 }
@@ -71,6 +72,11 @@ export class PublishPath {
 
   get access(): AccessRules {
     return this.#access
+  }
+
+  /** Number (DeliveryOrder) of its last message for local subscribers. */
+  get lastOffered(): number {
+    return this.#lastOffered
   }
 
   get owesAcks(): boolean {
@@ -341,7 +347,8 @@ export class PublishPath {
     if (retain && entry.isShared)
       ticket = Math.max(ticket, this.#shared.stageRetained(entry.topic, payload, qos) ?? 0)
     if (entry.isLocal) {
-      this.#shared.delivery.offer(entry.topic, payload, qos, retain, this.#host.clientId, ticket)
+      const { delivery } = this.#shared
+      this.#lastOffered = delivery.offer(entry.topic, payload, qos, retain, this.#host.clientId, ticket)
     }
     return ticket
   }

@@ -15,7 +15,7 @@ function served(): { client: ServedClient; granted: GrantedFilters; delivered: s
     deliver0: ({ topic }) => delivered.push(`0 ${topic}`),
     deliverQoS: ({ topic }) => delivered.push(`qos ${topic}`),
   }
-  const granted = new GrantedFilters()
+  const granted = new GrantedFilters({ now: () => 0, onReplaced: () => {} })
   granted.serve(client)
   return { client, granted, delivered }
 }

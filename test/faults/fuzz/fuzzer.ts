@@ -145,7 +145,7 @@ function planConnection(
   let parts = segments(random, frames, split)
   const judgement = judge(bytes, sessions, LIMITS, `minted-judge-${++minted}`)
   const { ending, subscriptions } = judgement
-  if (ending.kind === 'closed' && ending.reason === 'client-disconnect' && subscriptions.length > 1) {
+  if (ending.kind === 'closed' && ending.reason === 'client-disconnect' && subscriptions.length > 0) {
     // What is broken behind a DISCONNECT that is held back may be found before it. Whole packets there cannot.
     bytes = bytes.subarray(0, judgement.bytes)
     parts = segments(random, [bytes], split)

@@ -44,7 +44,7 @@ export interface Judgement {
   /** Of its ending without DISCONNECT: the records, empty where no stream takes the topic. Null: there is no will. */
   will: readonly JudgedRecord[] | null
   /**
-   * Packets behind a second SUBSCRIBE may be held back when a broken one is found further on, which ends the connection
+   * Packets behind a SUBSCRIBE may be held back when a broken one is found further on, which ends the connection
    * before they are looked at; they are not acknowledged then. `records` says only what there is at most.
    */
   isCutShort: boolean
@@ -126,7 +126,7 @@ export function judge(
   }
   const { ending, subscriptions } = judgement
   const isBroken = ending.kind === 'closed' && ending.reason !== 'client-disconnect'
-  judgement.isCutShort = isBroken && subscriptions.length > 1
+  judgement.isCutShort = isBroken && subscriptions.length > 0
   return judgement
 }
 
