@@ -5,7 +5,7 @@ import { EXIT } from './exit.ts'
 import { type OperatorFlags, withGateway, withOperator, withStoppedGateway } from './operator.ts'
 import { type ConfigFlag, withConfig } from './options.ts'
 import type { Done } from './program.ts'
-import { count, plainLine } from './words.ts'
+import { count, counted, plainLine } from './words.ts'
 
 export function spoolCommand(context: CliContext, done: Done): Command {
   const spool = new Command('spool').description('what to do about the spool folder')
@@ -27,7 +27,7 @@ export function spoolCommand(context: CliContext, done: Done): Command {
         const report = await withStoppedGateway(flags, context, (stopped) => stopped.verify())
         for (const line of report.damage) context.stdout.write(`damage: ${plainLine(line)}\n`)
         const verdict = report.missing === 0 ? 'all there' : `${count(report.missing)} missing or damaged`
-        context.stdout.write(`${count(report.blocks)} blocks checked: ${verdict}\n`)
+        context.stdout.write(`${counted(report.blocks, 'block')} checked: ${verdict}\n`)
         done(report.missing === 0 ? EXIT.ok : EXIT.failed)
       }),
   )

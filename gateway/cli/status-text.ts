@@ -1,6 +1,6 @@
 /** The status document as text for a person. Pure. Words that came from elsewhere are made harmless for terminals. */
 import type { DeliveryStatus, SinkStatus, Status, StreamStatus } from '../observe/status.ts'
-import { bytes, count, plainLine, span, table } from './words.ts'
+import { bytes, count, counted, plainLine, span, table } from './words.ts'
 
 /** Ends with a line feed. */
 export function statusText(status: Status): string {
@@ -70,7 +70,7 @@ function brokerText({ broker }: Status): string {
   if (broker === null) return ''
   const { messages, unrouted, unwanted } = broker
   const lines = [
-    `devices: ${count(broker.connections)} connected, ${count(broker.sessions)} sessions, on ${broker.listeners.join(', ')}`,
+    `devices: ${count(broker.connections)} connected, ${counted(broker.sessions, 'session')}, on ${broker.listeners.join(', ')}`,
     `messages since the start: ${count(messages.qos0)} QoS 0, ${count(messages.qos1)} QoS 1, ${count(messages.qos2)} QoS 2`,
   ]
   if (unrouted.accepted + unrouted.refused > 0)
@@ -115,11 +115,11 @@ function troubleOfTopics({ broker }: Status): string[] {
   const lines: string[] = []
   if (unrouted.accepted > 0)
     lines.push(
-      `no stream takes the topics of ${count(unrouted.accepted)} messages: acknowledged and not kept`,
+      `no stream takes the topics of ${counted(unrouted.accepted, 'message')}: acknowledged and not kept`,
     )
   if (unrouted.refused > 0)
     lines.push(
-      `no stream takes the topics of ${count(unrouted.refused)} messages: their connections were closed`,
+      `no stream takes the topics of ${counted(unrouted.refused, 'message')}: their connections were closed`,
     )
   if (lines.length === 0 || !last) return lines
   const near =
@@ -128,6 +128,8 @@ function troubleOfTopics({ broker }: Status): string[] {
       : `; nearest filter: ${plainLine(last.nearest.filter)} of stream ${last.nearest.stream}`
   return [`${lines.join('; ')}; the last: ${plainLine(last.topic)} of ${plainLine(last.clientId)}${near}`]
 }
+
+const wait = (things: number): string => (things === 1 ? 'waits' : 'wait')
 
 function troubleOfSink(sink: SinkStatus): string[] {
   return sink.state === 'ok' ? [] : [`sink ${sink.name} ${deliveryText(sink)}`]
@@ -139,15 +141,17 @@ function troubleOfStream(stream: StreamStatus): string[] {
   if (delivery.state !== 'ok') lines.push(`stream ${name} ${deliveryText(delivery)}`)
   if (stream.orphaned && stream.backlogRecords > 0)
     lines.push(
-      `stream ${name} is orphaned: no configuration names it, ${count(stream.backlogRecords)} records wait`,
+      `stream ${name} is orphaned: no configuration names it, ${counted(stream.backlogRecords, 'record')} ${wait(stream.backlogRecords)}`,
     )
   if (stream.waitingMessages > 0)
-    lines.push(`stream ${name} is full: ${count(stream.waitingMessages)} messages wait for room`)
+    lines.push(
+      `stream ${name} is full: ${counted(stream.waitingMessages, 'message')} ${wait(stream.waitingMessages)} for room`,
+    )
   if (stream.parked > 0)
-    lines.push(`stream ${name}: the sink refused ${count(stream.parked)} records; they are parked`)
+    lines.push(`stream ${name}: the sink refused ${counted(stream.parked, 'record')}, kept aside (parked)`)
   if (stream.deadLetters.kept > 0)
     lines.push(
-      `stream ${name}: ${count(stream.deadLetters.kept)} dead letters (sluice dead-letters list --stream ${name})`,
+      `stream ${name}: ${counted(stream.deadLetters.kept, 'dead letter')} (sluice dead-letters list --stream ${name})`,
     )
   const dropped = Object.entries(counters.dropped).filter(([, records]) => records > 0)
   if (dropped.length > 0)

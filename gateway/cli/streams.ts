@@ -8,7 +8,7 @@ import type { CliContext } from './context.ts'
 import { CliError, EXIT, type ExitCode } from './exit.ts'
 import { type OperatorFlags, withGateway, withOperator } from './operator.ts'
 import type { Done } from './program.ts'
-import { bytes, count, span, table } from './words.ts'
+import { bytes, count, counted, span, table } from './words.ts'
 
 export function streamsCommand(context: CliContext, done: Done): Command {
   const streams = new Command('streams').description('the queues in the spool')
@@ -99,7 +99,7 @@ async function exportStream(
     }
     const where = path === null ? '' : ` to ${path}`
     context.stderr.write(
-      `exported ${count(records)} records of stream ${name}${where}; they are still in the spool\n`,
+      `exported ${counted(records, 'record')} of stream ${name}${where}; they are still in the spool\n`,
     )
     if (unreadable === 0) return EXIT.ok
     context.stderr.write(`${count(unreadable)} more are damaged and cannot be read\n`)

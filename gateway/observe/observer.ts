@@ -54,7 +54,8 @@ export class Observer {
 
   /** Opens the log: events may come from now on. */
   static async open(options: ObserverOptions): Promise<Observer> {
-    const terminal = { isTty: isatty(STDOUT), hasColor: hasColor(STDOUT, process.env) }
+    const isTty = isatty(STDOUT)
+    const terminal = { isTty, hasColor: hasColor(isTty, process.env) }
     const { destination, log } = options
     return new Observer(options, destination ?? (await openDestination(log.format, STDOUT, terminal)))
   }

@@ -3,8 +3,8 @@ import { closeSync, fstatSync } from 'node:fs'
 import { isatty } from 'node:tty'
 
 /** Colors are for a terminal that knows them and a person who wants them (no-color.org). */
-export function hasColor(fd: number, env: Readonly<Record<string, string | undefined>>): boolean {
-  return isatty(fd) && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb'
+export function hasColor(isTty: boolean, env: Readonly<Record<string, string | undefined>>): boolean {
+  return isTty && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb'
 }
 
 /**

@@ -1,7 +1,7 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { OfflineSpool } from '../../gateway/cli/context.ts'
 import { adminUrl } from '../../gateway/cli/operator.ts'
 import { runCli } from '../../gateway/cli/program.ts'
@@ -240,6 +240,26 @@ describe('a running gateway', () => {
     expect(context.err).toContain('exported 3 records of stream old')
     expect(context.err).toContain('1 more are damaged')
     expect(await run('streams', 'export', 'none')).toBe(1)
+  })
+
+  test('streams export - is standard output, and one that fails leaves no torn file in the way of the next', async () => {
+    await serve()
+    expect(await run('streams', 'export', 'old', '--out', '-')).toBe(1)
+    expect(context.out).toBe('{"seq":1}\n{"seq":2}\n{"seq":4}\n')
+    expect(existsSync(join(folder, '-'))).toBe(false)
+    const real = actions.streams.records.bind(actions.streams)
+    let pages = 0
+    vi.spyOn(actions.streams, 'records').mockImplementation(async (...args) => {
+      if (++pages === 2) throw new AdminError('ADMIN_INTERNAL', 'the disk went away')
+      return real(...args)
+    })
+    expect(await run('streams', 'export', 'old', '--out', 'copy')).toBe(1)
+    expect(pages).toBe(2)
+    expect(existsSync(join(folder, 'copy'))).toBe(false)
+    expect(await run('streams', 'export', 'old', '--out', 'copy')).toBe(1)
+    expect(readFileSync(join(folder, 'copy'), 'utf8')).toBe('{"seq":1}\n{"seq":2}\n{"seq":4}\n')
+    expect(await run('streams', 'export', 'old', '--out', 'copy')).toBe(1)
+    expect(context.err).toContain('it exists already')
   })
 
   test('--url reaches a gateway that no configuration here describes', async () => {

@@ -1,7 +1,15 @@
 import { describe, expect, test } from 'vitest'
-import { bytes, hours, plain, plainLine, span, table } from '../../gateway/cli/words.ts'
+import { bytes, counted, hours, plain, plainLine, span, table } from '../../gateway/cli/words.ts'
 
 describe('words for people', () => {
+  test('one is one', () => {
+    expect([0, 1, 2_000].map((value) => counted(value, 'dead letter'))).toEqual([
+      '0 dead letters',
+      '1 dead letter',
+      '2,000 dead letters',
+    ])
+  })
+
   test.each([
     [0, '0 B'],
     [1023, '1023 B'],

@@ -198,6 +198,17 @@ describe('the destination', () => {
     expect(lines.droppedLines).toBe(2)
   })
 
+  test('a line for a person says nothing twice: members that the sentence has are left out', async () => {
+    const file = join(folder, 'log')
+    const fd = openSync(file, 'w')
+    const terminal = { isTty: true, hasColor: false }
+    const logs = new Logs({ level: 'info', destination: await openDestination('auto', fd, terminal) })
+    logs.note('info', 'k', 'sink cloud is held: HTTP 401', { sink: 'cloud', status: 401, tries: 7 })
+    await logs.stop()
+    closeSync(fd)
+    expect(readFileSync(file, 'utf8')).toMatch(/INFO: sink cloud is held: HTTP 401 \{"tries":7\}\n$/)
+  })
+
   test('writes pretty lines without colours to a file, and JSON by default', async () => {
     const file = join(folder, 'log')
     for (const [format, expected] of [

@@ -70,7 +70,7 @@ export const SPOOL_LOGS: EventLogs<SpoolEvent> = {
   'spool.dead-letters-removed': {
     level: 'warn',
     message: ({ stream, count, reason }) =>
-      `${count} dead letters of stream ${stream} removed: ${reason} (I9)`,
+      `${count} dead letter${count === 1 ? '' : 's'} of stream ${stream} removed: ${reason} (I9)`,
     dampBy: ({ stream, reason }) => `${stream} ${reason}`,
   },
   'spool.orphaned-stream': {
