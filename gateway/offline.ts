@@ -58,6 +58,8 @@ export async function openOffline(config: Config): Promise<OfflineSpool> {
     streams: streamAdmin(spool, null),
     newSpoolId: () => startNewIdentity(spool),
     verify: async () => ({ ...(await spool.verifier.verifyAll()), damage: spool.damage }),
+    leftAside: () => spool.leftAside(),
+    restoreLeftAside: (name) => spool.restoreLeftAside(name),
     close: () => spool.stop(),
   }
 }

@@ -27,7 +27,18 @@ export interface OfflineSpool {
   newSpoolId(): Promise<string>
   /** Reads every pending block and checks it. */
   verify(): Promise<VerifyReport>
+  /** Stores that were moved aside, by name. */
+  leftAside(): Promise<readonly LeftAsideReport[]>
+  /** Puts the pending records of one back; returns how many. */
+  restoreLeftAside(name: string): Promise<number>
   close(): Promise<void>
+}
+
+export interface LeftAsideReport {
+  readonly name: string
+  readonly streams: ReadonlyArray<{ readonly name: string; readonly records: number }>
+  /** Files that the disk cannot read. */
+  readonly unreadable: readonly string[]
 }
 
 export interface VerifyReport {

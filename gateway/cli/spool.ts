@@ -1,6 +1,6 @@
 /** `sluice spool`: what an operator does about the spool folder. */
 import { Command } from 'commander'
-import type { CliContext } from './context.ts'
+import type { CliContext, LeftAsideReport } from './context.ts'
 import { EXIT } from './exit.ts'
 import { type OperatorFlags, withGateway, withOperator, withStoppedGateway } from './operator.ts'
 import { type ConfigFlag, withConfig } from './options.ts'
@@ -31,5 +31,36 @@ export function spoolCommand(context: CliContext, done: Done): Command {
         done(report.missing === 0 ? EXIT.ok : EXIT.failed)
       }),
   )
+  spool.addCommand(
+    withConfig(new Command('restore-aside'))
+      .description(
+        'put back the pending records of a store that was moved aside; without a name, list what there is (stopped gateway)',
+      )
+      .argument('[name]', 'spool.damaged-… or spool.unreadable-… in the data folder')
+      .action(async (name: string | undefined, flags: ConfigFlag) => {
+        await withStoppedGateway(flags, context, async (stopped) => {
+          if (name === undefined) context.stdout.write(leftAsideText(await stopped.leftAside()))
+          else {
+            const records = await stopped.restoreLeftAside(name)
+            context.stdout.write(
+              `${count(records)} records of ${name} were put back; they keep their ids, and are delivered behind what waits now\n`,
+            )
+          }
+        })
+        done(EXIT.ok)
+      }),
+  )
   return spool
+}
+
+function leftAsideText(stores: readonly LeftAsideReport[]): string {
+  if (stores.length === 0) return 'no store was left aside\n'
+  return stores
+    .map(({ name, streams, unreadable }) => {
+      const records = streams.map(({ name, records }) => `${count(records)} pending in ${name}`).join(', ')
+      const cannot =
+        unreadable.length === 0 ? '' : `; ${count(unreadable.length)} of its files cannot be read`
+      return `${name}: ${records === '' ? 'no records' : records}${cannot}\n`
+    })
+    .join('')
 }

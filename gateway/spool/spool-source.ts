@@ -3,11 +3,12 @@
  * record, and answers for a commit that failed. Owns commit numbers and the chain of state records.
  */
 import type { Journal } from '../broker/appender.ts'
-import { encodeBlock } from './codec/block.ts'
+import { decodeBlockHeader, encodeBlock } from './codec/block.ts'
 import type { ClosedCommit, CommitSource, Committer } from './committer.ts'
 import { type BlockName, keyOf } from './files/raw-scan.ts'
 import { SPOOL_FORMAT } from './format.ts'
 import type { LeaseKeeper } from './lease-keeper.ts'
+import { LeftAsideError, type PutBack } from './left-aside.ts'
 import type { OpenedFolder } from './opened-folder.ts'
 import { MAX_WAITING_BYTES } from './pace.ts'
 import type { SpoolTime } from './spool-time.ts'
@@ -30,6 +31,8 @@ const CHECKPOINT_BYTES = 64 * 1024
 const MAX_OBSOLETE_STATES = 64
 /** Of the blocks' bytes: above, the state records between two checkpoints do not wait for the backlog to be drained. */
 const MAX_STATE_SHARE = 0.25
+/** Bytes of blocks that are put back in one write. */
+const PUT_BACK_BYTES = 4 * 1024 * 1024
 /** No record's line is shorter. */
 const MIN_RECORD_BYTES = 64
 
@@ -197,6 +200,50 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
 
   checkpointNext(): void {
     this.#checkpointDue = true
+  }
+
+  /** Blocks of records that were left aside, behind all that the stream has. See left-aside.ts. */
+  async storeBack(stream: SpoolStream, blocks: AsyncIterable<PutBack>): Promise<() => number> {
+    const commit = this.#previousState
+    const found: Array<{ readonly identity: Identity; readonly meta: Omit<BlockMeta, 'identity'> }> = []
+    let ops: Op[] = []
+    let bytes = 0
+    for await (const { identity, value } of blocks) {
+      const index = this.#lostIndex--
+      if (index < MAX_BLOCK_INDEX / 2)
+        throw new LeftAsideError('it holds too many blocks to be put back at once')
+      ops.push({ type: 'put', key: blockKey(commit, stream.state.id, index), value })
+      bytes += value.length
+      const {
+        firstSeq,
+        recordCount: count,
+        rawBytes,
+        oldestReceivedAtMs: oldestMs,
+        spoolTimeMs,
+      } = decodeBlockHeader(value)
+      const storedBytes = value.length
+      found.push({
+        identity,
+        meta: { commit, index, firstSeq, count, rawBytes, storedBytes, oldestMs, spoolTimeMs },
+      })
+      if (bytes < PUT_BACK_BYTES) continue
+      await this.#writer.store.write(ops)
+      ops = []
+      bytes = 0
+    }
+    if (ops.length > 0) await this.#writer.store.write(ops)
+    return () => {
+      let records = 0
+      for (const { identity, meta } of found) {
+        if (stream.state.identities.at(-1)?.spoolId !== identity.spoolId) stream.startIdentity(identity)
+        stream.index.push({ ...meta, identity: stream.identity })
+        records += meta.count
+      }
+      stream.state.counters.received += records
+      stream.recount()
+      this.touch(stream)
+      return records
+    }
   }
 
   retainAll(): void {

@@ -41,6 +41,7 @@ import type { TakeOwnership } from './files/owner.ts'
 import { openFolder } from './folder-opening.ts'
 import { applyLease, chooseIdentity, mintSpoolId } from './identity.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
+import { type LeftAside, listLeftAside, restoreLeftAside } from './left-aside.ts'
 import { openNotes } from './notes.ts'
 import type { OpenedFolder } from './opened-folder.ts'
 import { Orphans } from './orphans.ts'
@@ -363,6 +364,25 @@ export class Spool {
     await this.committer.durable()
     this.#folder.emit({ type: 'spool.identity-changed', spoolId, why })
     return spoolId
+  }
+
+  /** Stores that were left aside in this folder. */
+  leftAside(): Promise<LeftAside[]> {
+    return listLeftAside(this.#folder.dataDir)
+  }
+
+  /** Their pending records wait behind those that wait now, under their own ids; new ones get a fresh id. Nothing may be appended meanwhile. */
+  restoreLeftAside(name: string): Promise<number> {
+    const streams = [...this.streams.values()]
+    return restoreLeftAside(this.#folder.dataDir, name, {
+      spoolIds: new Set(streams.flatMap(({ state }) => state.identities.map(({ spoolId }) => spoolId))),
+      streams: new Map(streams.map(({ name, state }) => [name, state.id])),
+      spoolTimeMs: this.#time.nowMs(),
+      store: (stream, blocks) => this.#source.storeBack(this.streams.get(stream) as SpoolStream, blocks),
+      commit: async () => {
+        await this.newId('records that had been left aside were put back')
+      },
+    })
   }
 
   /** What waits in the stream under earlier ids goes on as new records under the newest; returns how many they are. */

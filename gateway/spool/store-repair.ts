@@ -32,7 +32,7 @@ export async function openDamaged(
     if (!isDamage(again)) throw again
     const moved = `${dbDir}.damaged-${nowMs()}`
     damage.push(
-      `repair failed (${describeError(again)}): the store was moved to ${moved}, a new one was begun`,
+      `repair failed (${describeError(again)}): the store was moved to ${moved}, a new one was begun; sluice spool restore-aside puts back what can be read`,
     )
     await rename(dbDir, moved)
     return { store: await openStore(dbDir, { create: true }) }

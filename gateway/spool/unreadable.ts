@@ -33,7 +33,10 @@ export async function leaveUnreadable(dataDir: string): Promise<string[]> {
       rename(path, away).then(() => true),
       false,
     )
-    if (isThere) left.push(`the disk cannot read ${bad ?? lease}: ${path} is ${away} now, as it was`)
+    if (isThere)
+      left.push(
+        `the disk cannot read ${bad ?? lease}: ${path} is ${away} now, as it was; sluice spool restore-aside puts records back`,
+      )
   }
   await syncFolder(dataDir)
   return left

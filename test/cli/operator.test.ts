@@ -283,12 +283,29 @@ describe('a stopped gateway', () => {
         streams: actions.streams,
         newSpoolId: async () => 'offlineid',
         verify: async () => ({ blocks: 12, missing: 0, damage: [] }),
+        leftAside: async () => [],
+        restoreLeftAside: async () => 0,
         close: async () => void seen.closed++,
         ...over,
       }
     }
     return seen
   }
+
+  test('lists what was left aside, and puts it back', async () => {
+    const streams = [{ name: 'telemetry', records: 1200 }]
+    const seen = offline({
+      leftAside: async () => [{ name: 'spool.damaged-1', streams, unreadable: ['000005.ldb'] }],
+      restoreLeftAside: async (name) => (name === 'spool.damaged-1' ? 1200 : 0),
+    })
+    expect(await run('spool', 'restore-aside')).toBe(0)
+    expect(context.out).toContain(
+      'spool.damaged-1: 1,200 pending in telemetry; 1 of its files cannot be read',
+    )
+    expect(await run('spool', 'restore-aside', 'spool.damaged-1')).toBe(0)
+    expect(context.out).toContain('1,200 records of spool.damaged-1 were put back')
+    expect(seen.closed).toBe(2)
+  })
 
   test('is read from its folder, which is given back', async () => {
     const seen = offline()

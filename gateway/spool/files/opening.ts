@@ -289,11 +289,17 @@ export async function keepNow(
  * both write only new files, so the originals stay as they are. The caller removes it ({@link dropSalvage}); what
  * a crash leaves goes at the next {@link prepareOpening}.
  */
-export async function salvageDatabase(aside: string): Promise<string> {
-  const scratch = await freshFolder(dirname(aside), SALVAGE_PREFIX)
+export async function salvageDatabase(
+  aside: string,
+  root = dirname(aside),
+  except: readonly string[] = [],
+): Promise<string> {
+  const scratch = await freshFolder(root, SALVAGE_PREFIX)
   const files = await listDatabaseFiles(aside)
   // Without CURRENT and MANIFEST: repair makes its own from what the tables and logs hold.
-  const needed = files.filter(({ kind }) => kind === 'table' || kind === 'log')
+  const needed = files.filter(
+    ({ kind, name }) => (kind === 'table' || kind === 'log') && !except.includes(name),
+  )
   await linkAll(aside, scratch, needed)
   await makeRepairable(scratch)
   return scratch
