@@ -20,7 +20,12 @@ import { EventDamper } from './event-damper.ts'
 import type { StoredSubscriptions } from './local-mq.ts'
 import { type DropReason, LocalQueues, type QueuedPacket, type QueueLimits } from './local-queues.ts'
 import { DEFAULT_RETAINED_LIMITS, type RetainedLimits, RetainedMessages } from './retained-messages.ts'
-import { type Subscribed, type Subscribing, SubscriptionTable } from './stored-subscriptions.ts'
+import {
+  DEFAULT_MAX_SUBSCRIPTIONS,
+  type Subscribed,
+  type Subscribing,
+  SubscriptionTable,
+} from './stored-subscriptions.ts'
 import { decodeSubscriptions, decodeWill, encodeWill, type Qos, type StoredWill } from './stored-values.ts'
 
 export interface PersistenceStore {
@@ -33,6 +38,8 @@ export interface PersistenceOptions {
   /** Bounds of the queues for sessions that are away. Default: 1,000 messages, 1 MiB, 64 MiB in total. */
   readonly limits?: QueueLimits
   readonly retained?: RetainedLimits
+  /** Filters of one session. */
+  readonly maxSubscriptions?: number
   /** Counts retained values, offered messages and subscriptions. */
   readonly order?: DeliveryOrder
   /** Tells when a ticket is durable; without it everything counts as durable at once. */
@@ -119,7 +126,12 @@ export class AedesPersistence implements StoredSubscriptions {
     )
     options.durability?.onDurable((ticket) => this.#retained.durable(ticket))
     this.#durable = new DurableTickets(options.durability ?? null)
-    this.#subscriptions = new SubscriptionTable(store.subscriptions, this.#durable, this.#order)
+    this.#subscriptions = new SubscriptionTable(
+      store.subscriptions,
+      this.#durable,
+      this.#order,
+      options.maxSubscriptions ?? DEFAULT_MAX_SUBSCRIPTIONS,
+    )
   }
 
   async load(): Promise<void> {

@@ -90,6 +90,8 @@ export class Broker {
       const order = new DeliveryOrder()
       const persistence = await createPersistence(store, {
         limits: config,
+        retained: config,
+        maxSubscriptions: config.maxSubscriptions,
         order,
         durability: appender,
         emit,

@@ -23,10 +23,10 @@ export interface RetainedLimits {
   readonly maxRetainedBytes: number
 }
 
-/** 10,000 tags of a plant; 16 MiB is what a small box can spare, at 64 KiB for one message. */
+/** As the configuration has them. */
 export const DEFAULT_RETAINED_LIMITS: RetainedLimits = {
   maxRetainedMessages: 10_000,
-  maxRetainedMessageBytes: 64 * 1024,
+  maxRetainedMessageBytes: 1024 * 1024,
   maxRetainedBytes: 16 * 1024 * 1024,
 }
 

@@ -11,8 +11,8 @@ import type { DurableTickets } from './durable-tickets.ts'
 import { encodeSubscriptions, type StoredSubscription } from './stored-values.ts'
 import { TopicTrie } from './topic-trie.ts'
 
-/** Filters of one session; beyond, the SUBSCRIBE fails. A dashboard subscribes to some hundred. */
-export const MAX_SUBSCRIPTIONS_PER_SESSION = 1_000
+/** Filters of one session; beyond, the SUBSCRIBE fails. As the configuration has it. */
+export const DEFAULT_MAX_SUBSCRIPTIONS = 1_000
 
 /** As aedes names it. */
 export interface Subscribing extends StoredSubscription {
@@ -28,6 +28,7 @@ export interface Subscribed extends Subscribing {
 export class SubscriptionTable {
   readonly #store: KeyedStore
   readonly #durable: DurableTickets
+  readonly #maxSubscriptions: number
   readonly #order: Pick<DeliveryOrder, 'last'>
   readonly #byClient = new Map<string, Map<string, StoredSubscription>>()
   /** Those at QoS 1 and 2, by filter. */
@@ -37,7 +38,13 @@ export class SubscriptionTable {
   readonly #lastTicket = new Map<string, Ticket>()
   #version = 0
 
-  constructor(store: KeyedStore, durable: DurableTickets, order: Pick<DeliveryOrder, 'last'>) {
+  constructor(
+    store: KeyedStore,
+    durable: DurableTickets,
+    order: Pick<DeliveryOrder, 'last'>,
+    maxSubscriptions: number,
+  ) {
+    this.#maxSubscriptions = maxSubscriptions
     this.#store = store
     this.#order = order
     this.#durable = durable
@@ -93,8 +100,8 @@ export class SubscriptionTable {
   async add(clientId: string, added: readonly Subscribing[]): Promise<void> {
     const stored = this.#byClient.get(clientId) ?? new Map<string, StoredSubscription>()
     const fresh = new Set(added.map(({ topic }) => topic).filter((topic) => !stored.has(topic)))
-    if (stored.size + fresh.size > MAX_SUBSCRIPTIONS_PER_SESSION) {
-      throw new Error(`more than ${MAX_SUBSCRIPTIONS_PER_SESSION} subscriptions in one session`)
+    if (stored.size + fresh.size > this.#maxSubscriptions) {
+      throw new Error(`more than ${this.#maxSubscriptions} subscriptions in one session`)
     }
     let changed = false
     for (const subscribing of added) {

@@ -71,6 +71,10 @@ export interface MqttLimits {
   readonly maxSubscriberMessages: number
   readonly maxSubscriberBytes: number
   readonly maxSubscriberBytesTotal: number
+  readonly maxSubscriptions: number
+  readonly maxRetainedMessages: number
+  readonly maxRetainedMessageBytes: number
+  readonly maxRetainedBytes: number
 }
 
 export interface MqttConfig extends MqttLimits {

@@ -121,6 +121,7 @@ function checkLimits({ mqtt }: Config, complain: Complain): void {
     ['maxUnackedMessagesTotal', 'maxUnackedMessages'],
     ['maxHoldBackBytesTotal', 'maxHoldBackBytes'],
     ['maxSubscriberBytesTotal', 'maxSubscriberBytes'],
+    ['maxRetainedBytes', 'maxRetainedMessageBytes'],
     ['maxPacketBytes', 'maxConnectPacketBytes'],
   ] as const
   for (const [key, least] of atLeast) {

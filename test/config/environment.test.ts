@@ -274,6 +274,7 @@ describe('every key of the table', () => {
       rest['mqtt'] = { maxPacketBytes: '64MiB', maxUnackedBytes: '64MiB', maxUnackedBytesTotal: '64MiB' }
     if (pattern.endsWith('.maxHoldBackBytes')) rest['mqtt'] = { maxHoldBackBytesTotal: '64MiB' }
     if (pattern.endsWith('.maxSubscriberBytes')) rest['mqtt'] = { maxSubscriberBytesTotal: '64MiB' }
+    if (pattern.endsWith('.maxRetainedMessageBytes')) rest['mqtt'] = { maxRetainedBytes: '64MiB' }
     return rest
   }
 })

@@ -46,6 +46,11 @@ describe('defaults', () => {
     expect(folder.load(sections).config).toEqual(expected)
   })
 
+  test('keep a retained message of any size that a packet can have', () => {
+    const { mqtt } = defaultConfig(folder.path)
+    expect(mqtt.maxRetainedMessageBytes).toBeGreaterThanOrEqual(mqtt.maxPacketBytes)
+  })
+
   test('let a record of the default size through the largest packet', () => {
     const { mqtt, streams } = defaultConfig(folder.path)
     expect(mqtt.maxPacketBytes).toBeGreaterThan(4 * (streams['telemetry']?.maxRecordBytes ?? Infinity) - 1)
@@ -54,7 +59,7 @@ describe('defaults', () => {
   test('bound the memory that devices can make the gateway hold below 250 MB (I6)', () => {
     const { mqtt } = defaultConfig(folder.path)
     const held = mqtt.maxUnackedBytesTotal + mqtt.maxHoldBackBytesTotal + mqtt.maxSubscriberBytesTotal
-    expect(held).toBeLessThan(128 * 1024 * 1024)
+    expect(held + mqtt.maxRetainedBytes).toBeLessThanOrEqual(128 * 1024 * 1024)
   })
 })
 

@@ -43,7 +43,7 @@ export class AedesSide implements DuplexHost, OutboundHost {
   readonly #gate: Gate
   readonly #host: AedesSideHost
   readonly #outbound: OutboundQueue
-  readonly #desk = new SubscriptionDesk()
+  readonly #desk: SubscriptionDesk
   #duplex: GateDuplex | null = null
   #hasConnack = false
   /** aedes is at a SUBSCRIBE or UNSUBSCRIBE. It works at all that it has at the same time, and the last to end wins. */
@@ -55,6 +55,7 @@ export class AedesSide implements DuplexHost, OutboundHost {
     const { config, stats, monotonicMs } = gate.shared
     this.#gate = gate
     this.#host = host
+    this.#desk = new SubscriptionDesk(config.maxSubscriptions)
     this.#outbound = new OutboundQueue(config, stats, this, monotonicMs)
   }
 

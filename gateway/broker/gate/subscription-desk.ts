@@ -6,7 +6,6 @@
  */
 import { bodyOffset, SUBACK, suback, unsuback } from '../mqtt/packets.ts'
 import { type Subscribe, subscribeFrame, unsubscribeFrame } from '../mqtt/subscribe.ts'
-import { MAX_SUBSCRIPTIONS_PER_SESSION } from '../stored-subscriptions.ts'
 
 const REFUSED = 0x80
 
@@ -17,7 +16,12 @@ export interface DeskResult {
 }
 
 export class SubscriptionDesk {
+  readonly #maxSubscriptions: number
   readonly #pending = new Map<number, { packet: Subscribe; allowed: readonly string[] }>()
+
+  constructor(maxSubscriptions: number) {
+    this.#maxSubscriptions = maxSubscriptions
+  }
 
   /**
    * `whole`: the frame as it came. `held`: filters that the client has; beyond the bound new ones are refused (I6),
@@ -34,7 +38,7 @@ export class SubscriptionDesk {
     for (const [index, filter] of packet.filters.entries()) {
       if (packet.overLimit.has(filter) || !maySubscribe(filter)) continue
       const isNew = !(filter in held) && !allowed.has(filter)
-      if (isNew && count >= MAX_SUBSCRIPTIONS_PER_SESSION) continue
+      if (isNew && count >= this.#maxSubscriptions) continue
       if (isNew) count += 1
       allowed.set(filter, packet.qos[index] ?? 0)
     }

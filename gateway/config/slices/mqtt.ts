@@ -2,7 +2,7 @@
  * Configuration of the broker stage: listeners, who may connect, and every limit (I6).
  *
  * Defaults of the limits are for a small box. Together they bound the memory that devices can make the gateway hold to
- * about 110 MiB (unacknowledged 64, held back 16, subscribers 32), within the 250 MB that the process is to stay under.
+ * about 130 MiB (unacknowledged 64, held back 16, subscribers 32, retained messages 16), within the 250 MB that the process is to stay under.
  */
 import { z } from 'zod'
 import {
@@ -118,6 +118,17 @@ const limits = {
   maxSubscriberBytesTotal: leaf(size('Bytes of copies for all local subscribers.', { min: KIB })).prefault(
     '32MiB',
   ),
+  // A dashboard subscribes to some hundred.
+  maxSubscriptions: leaf(integer('Topic filters of one client.', { min: 1, max: 100_000 })).prefault(1_000),
+  // The tags of a plant.
+  maxRetainedMessages: leaf(integer('Topics with a retained message.', { min: 1, max: 1_000_000 })).prefault(
+    10_000,
+  ),
+  // Whatever fits into a packet: device lists of hubs have hundreds of KiB.
+  maxRetainedMessageBytes: leaf(size('Topic and payload of one retained message.', { min: KIB })).prefault(
+    '1MiB',
+  ),
+  maxRetainedBytes: leaf(size('The same of all; they are held in memory.', { min: KIB })).prefault('16MiB'),
 }
 
 export const mqttSlice = section('The broker.', {

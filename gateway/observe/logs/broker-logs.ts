@@ -2,6 +2,12 @@
 import type { BrokerEvent } from '../../broker/events.ts'
 import { bytes, type EventLogs } from './event-log.ts'
 
+const RETAINED_LIMITS = {
+  'too-many': 'maxRetainedMessages',
+  'too-large': 'maxRetainedMessageBytes',
+  'store-full': 'maxRetainedBytes',
+} as const
+
 export const BROKER_LOGS: EventLogs<BrokerEvent> = {
   'broker.started': {
     level: 'info',
@@ -91,7 +97,8 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
   },
   'broker.retained-refused': {
     level: 'warn',
-    message: ({ topic, reason }) => `the message on ${topic} was delivered and not retained: ${reason}`,
+    message: ({ topic, reason }) =>
+      `the message on ${topic} was delivered and not retained: ${reason}; mqtt.${RETAINED_LIMITS[reason]} is the limit`,
   },
   'broker.will-dropped': {
     level: 'warn',

@@ -43,6 +43,10 @@ export function mqttConfig(changes: Partial<MqttConfig> = {}): MqttConfig {
     maxSubscriberMessages: 1_000,
     maxSubscriberBytes: 1024 * 1024,
     maxSubscriberBytesTotal: 64 * 1024 * 1024,
+    maxSubscriptions: 1_000,
+    maxRetainedMessages: 10_000,
+    maxRetainedMessageBytes: 1024 * 1024,
+    maxRetainedBytes: 16 * 1024 * 1024,
     ...changes,
   }
 }

@@ -7,7 +7,7 @@ import {
 } from '../../../gateway/broker/aedes-persistence.ts'
 import type { DoorEvent } from '../../../gateway/broker/door-events.ts'
 import type { QueuedPacket } from '../../../gateway/broker/local-queues.ts'
-import { MAX_SUBSCRIPTIONS_PER_SESSION } from '../../../gateway/broker/stored-subscriptions.ts'
+import { DEFAULT_MAX_SUBSCRIPTIONS } from '../../../gateway/broker/stored-subscriptions.ts'
 import { emptyContents, ManualCommits, storeOn } from './keyed-store.ts'
 
 const LIMITS = { maxSubscriberMessages: 3, maxSubscriberBytes: 10_000, maxSubscriberBytesTotal: 20_000 }
@@ -428,7 +428,7 @@ describe('subscriptions', () => {
   test('I6: a session at its limit of filters keeps them, one more is refused and changes nothing', async () => {
     const persistence = await createPersistence(storeOn(emptyContents()))
     const filters = Array.from(
-      { length: MAX_SUBSCRIPTIONS_PER_SESSION },
+      { length: DEFAULT_MAX_SUBSCRIPTIONS },
       (_, i) => ({ topic: `t/${i}`, qos: 1 }) as const,
     )
     await persistence.addSubscriptions({ id: 'd' }, filters)
@@ -436,7 +436,7 @@ describe('subscriptions', () => {
       'more than',
     )
     await persistence.addSubscriptions({ id: 'd' }, [{ topic: 't/0', qos: 2 }])
-    expect(await persistence.subscriptionsByClient({ id: 'd' })).toHaveLength(MAX_SUBSCRIPTIONS_PER_SESSION)
+    expect(await persistence.subscriptionsByClient({ id: 'd' })).toHaveLength(DEFAULT_MAX_SUBSCRIPTIONS)
     expect(persistence.takes('more')).toBe(false)
   })
 

@@ -29,6 +29,10 @@ export const DEFAULTS: MqttConfig = {
   maxSubscriberMessages: 1_000,
   maxSubscriberBytes: 1024 * 1024,
   maxSubscriberBytesTotal: 32 * 1024 * 1024,
+  maxSubscriptions: 1_000,
+  maxRetainedMessages: 10_000,
+  maxRetainedMessageBytes: 1024 * 1024,
+  maxRetainedBytes: 16 * 1024 * 1024,
 }
 
 export const STREAMS: readonly StreamSpec[] = [

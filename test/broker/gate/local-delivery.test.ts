@@ -373,3 +373,30 @@ test('mqtt.js: publish and subscribe at QoS 0, 1 and 2, retained, will', async (
     'all is settled',
   )
 })
+
+test('a retained message as large as a packet may be is kept; the limits of retained messages are keys', async () => {
+  const rig = await startRig({
+    maxRetainedMessages: 2,
+    maxRetainedBytes: 2 * 1024 * 1024,
+    maxSubscriptions: 2,
+  })
+  const device = await RawMqtt.connect(rig.port)
+  const large = 'x'.repeat(1024 * 1024 - 20)
+  device.send(packet.publish('state/list', large, { qos: 1, id: 1, retain: true }))
+  device.send(...[2, 3].map((id) => packet.publish(`state/${id}`, 'on', { qos: 1, id, retain: true })))
+  await device.acks(3)
+  expect(rig.broker.stats.retainedMessages).toBe(2)
+  expect(rig.broker.persistenceStats.retainedRefused).toBe(1)
+  expect(rig.eventsOf('broker.retained-refused')).toMatchObject([{ reason: 'too-many', topic: 'state/3' }])
+  const client = await RawMqtt.connect(rig.port)
+  client.send(
+    packet.subscribe(1, [
+      ['state/list', 0],
+      ['state/2', 0],
+      ['one/more', 0],
+    ]),
+  )
+  expect([...(await client.next(TYPE.SUBACK)).body.subarray(2)]).toEqual([0, 0, 0x80])
+  const copies = await client.take(2)
+  expect(copies.map((copy) => readPublish(copy).payload.length)).toEqual([large.length, 2])
+})
