@@ -121,6 +121,7 @@ export async function startGateway(configured: Config, options: StartOptions = {
       config: config.mqtt,
       appender: spool.appender,
       emit,
+      version: VERSION,
       loginsFile: join(config.gateway.dataDir, 'logins'),
     })
     broker = started

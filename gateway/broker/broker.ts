@@ -32,6 +32,7 @@ import { Router } from './routing.ts'
 import { MessageHash } from './sessions/message-hash.ts'
 import { SessionTable } from './sessions/session-table.ts'
 import { type BrokerStats, createBrokerStats } from './stats.ts'
+import { SysTree } from './sys-tree.ts'
 import { within } from './within.ts'
 
 /** Of a stop's time, how much the acks may take: the rest is for wills, their commit and the sockets. */
@@ -46,6 +47,7 @@ export class Broker {
   readonly #aedes: AedesServer
   readonly #persistence: AedesPersistence
   readonly #authenticator: Authenticator
+  readonly #sys: SysTree
   #listeners: Listeners | null = null
   #stopping: Promise<void> | null = null
 
@@ -55,6 +57,7 @@ export class Broker {
     readonly aedes: AedesServer
     readonly persistence: AedesPersistence
     readonly authenticator: Authenticator
+    readonly sys: SysTree
   }) {
     const { config, appender, emit } = parts.options
     this.#config = config
@@ -65,6 +68,7 @@ export class Broker {
     this.#aedes = parts.aedes
     this.#persistence = parts.persistence
     this.#authenticator = parts.authenticator
+    this.#sys = parts.sys
   }
 
   /**
@@ -143,6 +147,18 @@ export class Broker {
             started.onFault('forget session', error)
           })
         },
+        onSysSubscribe: () => sys.refresh(),
+      })
+      const sys = new SysTree({
+        stats,
+        version: `sluice version ${options.version ?? 'unknown'}`,
+        monotonicMs,
+        hasSubscriber: (topic) => local.hasListener(topic),
+        retain: (topic, payload) => persistence.retained.show(topic, payload),
+        send: (topic, payload) => {
+          delivery.offer(topic, payload, 0, false, '', appender.durableTicket)
+        },
+        onFault: (error) => started.onFault('$SYS', error),
       })
       gate = started
       const aedes = await AedesServer.create(local, persistence, order, {
@@ -153,8 +169,9 @@ export class Broker {
         onFault: (where, error) => started.onFault(where, error),
       })
       started.start(aedes)
+      if (config.sysInterval !== null) sys.start(config.sysInterval)
       adoptSubscribers(sessions, persistence)
-      const broker = new Broker({ options, gate: started, aedes, persistence, authenticator })
+      const broker = new Broker({ options, gate: started, aedes, persistence, authenticator, sys })
       broker.#publishRecoveredWills()
       await broker.#listen()
       return broker
@@ -234,6 +251,7 @@ export class Broker {
       const unacked = this.#stats.unackedMessages
       await this.#gate.closeAll(this.#config.willsOnStop === 'publish', beganMs + durationMs)
       await this.#untilDurable(this.#appender.touch(), beganMs + durationMs)
+      this.#sys.stop()
       delivery.stop()
       await this.#listeners?.close()
       await this.#aedes.close()

@@ -73,6 +73,11 @@ export class LocalMq {
     return this.#listeners.matches(topic) || this.#stored?.takes(topic) === true
   }
 
+  /** Is somebody that is connected subscribed to it? Of `$` topics, too. */
+  hasListener(topic: string): boolean {
+    return this.#listeners.matches(topic)
+  }
+
   on(topic: string, listener: LocalListener, done?: () => void): this {
     if (this.#listeners.add(topic, listener)) this.#version += 1
     const since = this.#inherited.get(listener) ?? this.#order?.last ?? 0

@@ -17,6 +17,8 @@ export interface BrokerOptions {
   readonly monotonicMs?: () => number
   /** Names a client that connects with an empty client id. Default: 16 random hex digits behind `sluice-`. */
   readonly mintClientId?: () => string
+  /** Shown under `$SYS`. @default unknown */
+  readonly version?: string
   /** Where right credentials are kept over a restart; null: nowhere. @default null */
   readonly loginsFile?: string | null
   /** Judges CONNECTs instead of the configured password and access files. */

@@ -150,6 +150,11 @@ export class RetainedMessages {
     if (done > 0) this.#staged.splice(0, done)
   }
 
+  /** A value of the server's own: subscribers see it like any other, no limit counts it, and the store never has it. */
+  show(topic: string, payload: Buffer): void {
+    this.#visible.set(topic, { packet: packetOf(topic, { qos: 0, payload }), order: 0 })
+  }
+
   /** The durable messages that any of the filters takes, each once. */
   *matching(filters: readonly string[]): Generator<RetainedPacket> {
     for (const topic of this.#topics(filters, [this.#visible])) {

@@ -84,6 +84,8 @@ export interface MqttConfig extends MqttLimits {
   readonly unrouted: 'accept' | 'refuse'
   /** On stop: wills of connected clients are appended before the last commit, or not. */
   readonly willsOnStop: 'publish' | 'suppress'
+  /** ms; null: there is no `$SYS` tree. */
+  readonly sysInterval: number | null
 }
 
 export interface StreamConfig {

@@ -51,6 +51,11 @@ export function checkTopicName(topic: string, limits: TopicLimits): TopicFault |
   return checkSize(topic, limits)
 }
 
+/** Of the server's own, those that clients may subscribe to. */
+export function isSysTopic(topicOrFilter: string): boolean {
+  return topicOrFilter.startsWith('$SYS/')
+}
+
 /** Section 4.7.2: names that begin with `$` are the server's own; a leading wildcard does not take them. */
 export function isDollarTopic(topic: string): boolean {
   return topic.charCodeAt(0) === DOLLAR

@@ -9,6 +9,7 @@
  * A client that is another broker (a bridge) gets nothing back of what it published itself, or every message would go round
  * between the two; and it gets RETAIN as it was published, so that what is retained here is retained there.
  */
+import { isSysTopic } from '../../shared/topics.ts'
 import type { GateDuplex } from './gate-duplex.ts'
 import type { GrantedFilters } from './granted-filters.ts'
 
@@ -57,7 +58,7 @@ export class Forwarding {
 
   /** The copy as it goes to this client; null: it does not. `filters`: what the client subscribed to. */
   copyFor<C extends Copy>(client: Receiver, filters: GrantedFilters | undefined, packet: C): C | null {
-    if (!this.#mayReceive(client.conn, packet.topic)) return null
+    if (isNoticeOfAedes(packet.topic) || !this.#mayReceive(client.conn, packet.topic)) return null
     const copy = atGrantedQos(filters, packet)
     const live = this.#live
     // Otherwise a retained message of a SUBSCRIBE, or a queued copy: they carry their flag.
@@ -70,6 +71,11 @@ export class Forwarding {
     client.conn.retain(messageId)
     return { ...copy, messageId }
   }
+}
+
+/** What aedes tells itself under `$SYS`; the tree of the gateway is under `$SYS/broker/`. */
+function isNoticeOfAedes(topic: string): boolean {
+  return isSysTopic(topic) && !topic.startsWith('$SYS/broker/')
 }
 
 /** A copy has at most the QoS that was granted. */

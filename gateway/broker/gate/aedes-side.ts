@@ -5,7 +5,7 @@
  * Messages and acks of the device do not pass here. Not here: which subscriptions and copies there are (aedes and its
  * persistence), when copies are handed over (local-delivery).
  */
-import { isDollarTopic, PROTOCOL_TOPIC_LIMITS } from '../../shared/topics.ts'
+import { isDollarTopic, isSysTopic, PROTOCOL_TOPIC_LIMITS } from '../../shared/topics.ts'
 import { MAX_AEDES_LEVELS } from '../aedes/aedes-server.ts'
 import { type DuplexHost, GateDuplex } from '../aedes/gate-duplex.ts'
 import { type CopyAck, type OutboundHost, OutboundQueue } from '../aedes/outbound-queue.ts'
@@ -133,8 +133,11 @@ export class AedesSide implements DuplexHost, OutboundHost {
     if (this.#awaitsCopies) return HOLD
     const whole = bytes.subarray(at, end)
     const held = this.#duplex?.client?.subscriptions ?? NO_SUBSCRIPTIONS
-    // Nothing of `$` topics is delivered here, nor are subscriptions shared: 0x80 says so, a grant would be silence.
-    const allows = (filter: string): boolean => !isDollarTopic(filter) && path.access.maySubscribe(filter)
+    // Nothing else of `$` topics is delivered here, nor are subscriptions shared: 0x80 says so, a grant would be silence.
+    const hasTree = config.sysInterval !== null
+    const allows = (filter: string): boolean =>
+      (!isDollarTopic(filter) || (hasTree && isSysTopic(filter))) && path.access.maySubscribe(filter)
+    if (hasTree && isSubscribe && packet.filters.some(isSysTopic)) this.#gate.onSysSubscribe()
     const { forward, answer } = isSubscribe
       ? this.#desk.subscribe(whole, packet, allows, held)
       : this.#desk.unsubscribe(whole, packet)

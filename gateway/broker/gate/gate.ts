@@ -27,6 +27,8 @@ export interface GateNeighbours {
   readonly mintClientId: () => string
   /** The session of a client is over: what aedes keeps for it goes, too. */
   readonly forgetSession: (clientId: string) => void
+  /** Somebody subscribes to something under `$SYS`. */
+  readonly onSysSubscribe: () => void
 }
 
 export class Gate {
@@ -116,6 +118,10 @@ export class Gate {
     if (suppressed === null) return
     const addresses = [...new Set([former.remoteAddress, connection.remoteAddress])]
     emit({ type: 'broker.client-id-shared', clientId, addresses, takeovers, suppressed })
+  }
+
+  onSysSubscribe(): void {
+    this.#neighbours.onSysSubscribe()
   }
 
   /** Nothing of it is left: the client id is free, unless somebody else holds it by now. */

@@ -149,5 +149,8 @@ export const mqttSlice = section('The broker.', {
       ['publish', 'suppress'],
     ),
   ).prefault('publish'),
+  sysInterval: nullable(
+    duration('Subscribers of $SYS get its values so often. null: there is no $SYS tree.', { min: 1_000 }),
+  ).prefault('10s'),
   ...limits,
 })

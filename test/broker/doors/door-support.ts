@@ -24,6 +24,7 @@ export function mqttConfig(changes: Partial<MqttConfig> = {}): MqttConfig {
     allowAnonymous: false,
     unrouted: 'accept',
     willsOnStop: 'publish',
+    sysInterval: null,
     maxConnections: 100,
     maxConnectionsPerAddress: null,
     maxPacketBytes: 256 * 1024,

@@ -10,6 +10,7 @@ export const DEFAULTS: MqttConfig = {
   allowAnonymous: false,
   unrouted: 'accept',
   willsOnStop: 'publish',
+  sysInterval: null,
   maxConnections: 1_000,
   maxConnectionsPerAddress: null,
   maxPacketBytes: 1024 * 1024,

@@ -32,6 +32,7 @@ const CONFIG: MqttConfig = {
   allowAnonymous: false,
   unrouted: 'accept',
   willsOnStop: 'publish',
+  sysInterval: null,
   maxConnections: 1_000,
   maxConnectionsPerAddress: null,
   maxUnackedMessages: 1_000,
