@@ -12,6 +12,7 @@ import type {
   UnroutedMessage,
 } from './observe/sources.ts'
 import { isClockSet } from './shared/clock.ts'
+import { hideUrl } from './shared/hide-url.ts'
 import { listenerUrl } from './shared/hosts.ts'
 import { nearestFilter } from './shared/nearest.ts'
 import type { HttpSink } from './sink/http/http-sink.ts'
@@ -115,7 +116,7 @@ function sinkSnapshots({ config, sinks, drain }: RunningStages): ReturnType<Stat
     const state = states.get(name)
     return {
       name,
-      url: bareUrl(config.sinks[name]?.url ?? ''),
+      url: hideUrl(config.sinks[name]?.url ?? ''),
       delivery: deliveryOf(state),
       lastSuccessAtMs: state?.lastSuccessAtMs ?? null,
       streams: Object.keys(config.streams).filter((stream) => config.streams[stream]?.sink === name),
@@ -126,11 +127,6 @@ function sinkSnapshots({ config, sinks, drain }: RunningStages): ReturnType<Stat
       clockSkewSeconds: stats.clockSkewSeconds,
     }
   })
-}
-
-function bareUrl(text: string): string {
-  const url = URL.parse ? URL.parse(text) : new URL(text)
-  return url ? `${url.protocol}//${url.host}${url.pathname}` : text
 }
 
 /** `broker` is null while the gateway starts. */

@@ -1,6 +1,6 @@
 /** What a person who has just started a gateway wants to know next. Pure. */
 import type { Config, ListenerConfig } from '../config/config.ts'
-import { hideUrl } from '../config/problems.ts'
+import { hideUrl } from '../shared/hide-url.ts'
 import { listenerUrl } from '../shared/hosts.ts'
 import type { RunningGateway } from './context.ts'
 

@@ -1,7 +1,7 @@
 /** The effective configuration as YAML that could be loaded again, but for its secrets. Pure. */
 import { stringify } from 'yaml'
+import { hideUrl } from '../shared/hide-url.ts'
 import type { Config } from './config.ts'
-import { hideUrl } from './problems.ts'
 import { rootNode } from './schema.ts'
 import { formatDuration, formatSize } from './units.ts'
 import { mapLeaves } from './walk.ts'

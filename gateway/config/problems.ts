@@ -73,8 +73,3 @@ export function showKind(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'boolean') return `a ${typeof value} (hidden)`
   return showValue(value)
 }
-
-/** A URL without what could be a secret in it: user, password, query. */
-export function hideUrl(url: string): string {
-  return url.replace(/^([a-z]+:\/*)[^/?#]*@/i, '$1(hidden)@').replace(/\?[^#]*/, '?(hidden)')
-}

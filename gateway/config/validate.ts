@@ -1,7 +1,8 @@
 /** Turns what zod found into problems that a person can mend. */
 import type { z } from 'zod'
+import { hideUrl } from '../shared/hide-url.ts'
 import { nearest } from '../shared/nearest.ts'
-import { hideUrl, type Origin, type Problem, showKind, showValue } from './problems.ts'
+import { type Origin, type Problem, showKind, showValue } from './problems.ts'
 import { childOf, isMap, keyPath, type Node, nodeAt, nodeOf, type Path } from './walk.ts'
 
 /** A section with more keys is not listed in full when the fix names the key that was meant. */

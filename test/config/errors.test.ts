@@ -217,6 +217,27 @@ const MISTAKES: readonly Row[] = [
     'an http',
     'take user and password out',
   ],
+  [
+    'sinks: { cloud: { url: "http:///ingest" } }',
+    'sinks.cloud.url',
+    '"http:///ingest"',
+    'an http',
+    'write the host',
+  ],
+  [
+    'sinks: { cloud: { url: "https:ingest" } }',
+    'sinks.cloud.url',
+    '"https:ingest"',
+    'an http',
+    'write the host',
+  ],
+  [
+    'sinks: { cloud: { url: "https:////x/y" } }',
+    'sinks.cloud.url',
+    '"https:////x/y"',
+    'an http',
+    'write the host',
+  ],
   ['sinks: { cloud: { url: "https://x/#y" } }', 'sinks.cloud.url', '"https://x/#y"', 'an http', 'from #'],
   [
     'sinks: { cloud: { ackStatus: [200, 404] } }',

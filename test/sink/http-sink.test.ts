@@ -219,6 +219,25 @@ describe('the request on the wire', () => {
     expect(JSON.stringify(answers)).not.toMatch(/p@ss|p%40ss/)
   })
 
+  test('a server that quotes what it does not take shows neither the token of the url nor the credentials', async () => {
+    const server = await ScriptedSink.start({
+      script: (request) => ({
+        status: 404,
+        body: `Cannot POST ${request.path} as ${request.headers.authorization}`,
+      }),
+    })
+    cleanups.push(() => server.close())
+    const { sink, events } = sinkTo(`${server.url}/tok_9f8e7d6c5b4a?key=abcdef`, {
+      bearerToken: { value: 's3cret-of-ours' },
+    })
+    const answer = await sink.send(batchOf(1, 1), never())
+    expect(answer).toMatchObject({
+      kind: 'hold',
+      detail: expect.stringContaining('Cannot POST /ingest/(hidden)?(hidden) as Bearer (hidden)') as string,
+    })
+    expect(JSON.stringify([answer, events])).not.toMatch(/tok_9f8e|abcdef|s3cret/)
+  })
+
   test('one connection serves one request after the other; maxInFlight bounds how many there are', async () => {
     const one = await setUp([{}])
     for (let n = 1; n <= 5; n += 1) await one.sink.send(batchOf(n, n), never())

@@ -18,13 +18,21 @@ import {
 } from '../fields.ts'
 
 const tls = section('TLS towards the sink; files are re-read when they change.', {
-  ca: nullable(path("Authorities to trust instead of the system's, PEM.")).prefault(null),
+  ca: nullable(
+    path(
+      "Authorities to trust, PEM, instead of Node's and the system's (SSL_CERT_FILE, SSL_CERT_DIR, its bundle).",
+    ),
+  ).prefault(null),
   cert: nullable(path('Client certificate, PEM.')).prefault(null),
   key: nullable(path('Its private key, PEM.')).prefault(null),
 })
 
 const url = leaf(
-  text('Where batches are posted.', { kind: 'url', wanted: 'an http or https URL', check: urlFix }),
+  text('Where batches are posted. Shown without query, and without what in its path looks like a token.', {
+    kind: 'url',
+    wanted: 'an http or https URL',
+    check: urlFix,
+  }),
 )
 
 /** A batch is named by its sink's word; 207 always needs a body, and other statuses are no acks. */
@@ -136,6 +144,9 @@ function urlFix(input: string): string | null {
   const parsed = URL.canParse(input) ? new URL(input) : null
   if (parsed === null || (parsed.protocol !== 'http:' && parsed.protocol !== 'https:'))
     return 'write a URL that begins with http:// or https://, for example https://cloud.example/ingest'
+  // Between the slashes and the path stands the host; the parser would take the first word of the path for it.
+  if (!/^https?:\/\/[^/?#\\]/i.test(input))
+    return 'write the host behind the two slashes, for example https://cloud.example/ingest'
   if (parsed.username !== '' || parsed.password !== '')
     return 'take user and password out of the URL; use bearerToken, or headers with Authorization'
   return parsed.hash === '' ? null : 'remove the part from #: it is never sent'

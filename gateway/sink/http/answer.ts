@@ -8,6 +8,7 @@
  */
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
 import type { AnswerMeaning, HttpSinkConfig } from '../../config/config.ts'
+import { hideUrl } from '../../shared/hide-url.ts'
 import type { Batch, Listed, SinkAnswer } from '../sink.ts'
 import { parseHttpDate, parseRetryAfter } from './http-date.ts'
 
@@ -148,7 +149,7 @@ export function statusHint(status: number, headers: HttpAnswer['headers']): stri
   if (status < 300 || status > 399) return HOLD_HINTS[status] ?? ''
   const location = headers['location']
   const target = typeof location === 'string' ? location : (location?.[0] ?? null)
-  const to = target === null ? '' : ` to ${printable(target, MAX_EXCERPT_CHARS)}`
+  const to = target === null ? '' : ` to ${printable(hideUrl(target), MAX_EXCERPT_CHARS)}`
   return `a redirect${to}: redirects are not followed; put the sink's own address into url`
 }
 

@@ -7,6 +7,7 @@ import { X509Certificate } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { rootCertificates } from 'node:tls'
+import { fileStamp } from '../../shared/files.ts'
 
 /** Where distributions keep the system's bundle: Debian, Alpine, Arch; Fedora, RHEL; SUSE; OpenBSD, macOS, Alpine. */
 const BUNDLES = [
@@ -28,6 +29,22 @@ export interface Authorities {
   readonly ca: string[] | undefined
   /** What the environment names and cannot be read: `SSL_CERT_FILE, /x/y.pem, is not there`. */
   readonly failures: readonly string[]
+  /** Of everything that was looked at: another one says that it is worth to look again. */
+  readonly stamp: string
+}
+
+/** The {@link Authorities.stamp} of now, for the price of a few stats. */
+export function authoritiesStamp(
+  env: Environment = process.env,
+  bundles: readonly string[] = BUNDLES,
+): string {
+  const named = [env['SSL_CERT_FILE'], ...(env['SSL_CERT_DIR'] ?? '').split(':'), env['NODE_EXTRA_CA_CERTS']]
+  return [...bundles, ...named]
+    .map((path) => {
+      const found = statSync(path ?? '', { bigint: true, throwIfNoEntry: false })
+      return found === undefined ? '' : fileStamp(found)
+    })
+    .join(' ')
 }
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -37,6 +54,7 @@ export function systemAuthorities(
   env: Environment = process.env,
   bundles: readonly string[] = BUNDLES,
 ): Authorities {
+  const stamp = authoritiesStamp(env, bundles)
   const failures: string[] = []
   const texts: string[] = []
   const named = (variable: string, read: (path: string) => string[]): boolean => {
@@ -64,7 +82,7 @@ export function systemAuthorities(
     const key = essence(pem)
     if (!known.has(key) && !added.has(key) && isCertificate(pem)) added.set(key, pem)
   }
-  return { ca: added.size === 0 ? undefined : [...rootCertificates, ...added.values()], failures }
+  return { ca: added.size === 0 ? undefined : [...rootCertificates, ...added.values()], failures, stamp }
 }
 
 function readFolder(path: string): string[] {

@@ -8,6 +8,7 @@
  */
 import type { SecureContext } from 'node:tls'
 import type { HttpSinkConfig } from '../../config/config.ts'
+import { hiddenParts } from '../../shared/hide-url.ts'
 import { Poller } from '../../shared/poller.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import type { Batch, Sink, SinkAnswer } from '../sink.ts'
@@ -19,10 +20,13 @@ import type { ClientAnswer } from './client/connection.ts'
 import { DialError, LinkError } from './client/link-error.ts'
 import { describeNetworkError, isUntrusted } from './network-error.ts'
 import { hostOf, portOf, requestHead } from './request.ts'
-import { SecretHeaders } from './secrets.ts'
+import { type HeaderPair, SecretHeaders } from './secrets.ts'
 import { SinkTls } from './tls.ts'
 
 const FILE_CHECK_MS = 1000
+
+/** What is shorter would be found in ordinary words. */
+const MIN_SECRET_CHARS = 6
 
 export interface HttpSinkOptions {
   readonly name: string
@@ -162,7 +166,7 @@ class PooledHttpSink implements HttpSink {
           return isUnderstood(answer)
         },
       )
-      answer ??= this.#read(received, batch, !isCounted)
+      answer = this.#hide(answer ?? this.#read(received, batch, !isCounted), headers.pairs)
       return isCounted ? { ...answer, transfer: received.transfer } : answer
     } finally {
       signal.removeEventListener('abort', onAbort)
@@ -192,6 +196,17 @@ class PooledHttpSink implements HttpSink {
       this.stats.clockSkewSeconds = (answer.sinkDateMs + 500 - this.#nowMs()) / 1000
     }
     return answer
+  }
+
+  /** Servers like to quote what they do not take, the URL's token and the credentials with it. */
+  #hide(answer: SinkAnswer, headers: readonly HeaderPair[]): SinkAnswer {
+    if (!('detail' in answer)) return answer
+    const secrets = [...hiddenParts(this.#url), ...headers.map(([, value]) => value.replace(/^\S+ /, ''))]
+    let { detail } = answer
+    for (const secret of secrets) {
+      if (secret.length >= MIN_SECRET_CHARS) detail = detail.replaceAll(secret, '(hidden)')
+    }
+    return { ...answer, detail }
   }
 
   #failed(error: Error, batch: Batch, received: ClientAnswer, unsent: boolean): SinkAnswer {

@@ -6,7 +6,7 @@
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { ClientTlsConfig } from '../../config/config.ts'
 import type { EmitSinkEvent } from '../events.ts'
-import { systemAuthorities } from './authorities.ts'
+import { authoritiesStamp, systemAuthorities } from './authorities.ts'
 import { ReloadingFile } from './reloading-file.ts'
 
 /** PEM texts of the files. */
@@ -21,8 +21,10 @@ export class SinkTls {
   readonly #emit: EmitSinkEvent
   readonly #files: ReadonlyArray<{ readonly part: keyof TlsMaterial; readonly file: ReloadingFile }>
   #material: TlsMaterial | null = null
-  /** Of the material; made with the first connection, since the system's authorities take some 20 ms. */
+  /** Of the material; made with the first connection: reading the system's authorities takes some 0.1 s. */
   #context: SecureContext | null = null
+  /** Of the system's authorities as they were read. */
+  #systemStamp = ''
   #failure: string | null = null
 
   constructor(sink: string, config: ClientTlsConfig | null, emit: EmitSinkEvent) {
@@ -42,9 +44,10 @@ export class SinkTls {
     return { context: this.#context }
   }
 
-  /** The system's authorities are read anew with the next connection. false: they are not what counts here. */
+  /** If the system's authorities changed and count here, they are read anew with the next connection. */
   forgetSystem(): boolean {
     if (this.#context === null || this.#material?.ca !== undefined) return false
+    if (authoritiesStamp() === this.#systemStamp) return false
     this.#context = null
     return true
   }
@@ -95,7 +98,8 @@ export class SinkTls {
 
   #create(material: TlsMaterial): SecureContext {
     if (material.ca !== undefined) return createSecureContext(material)
-    const { ca, failures } = systemAuthorities()
+    const { ca, failures, stamp } = systemAuthorities()
+    this.#systemStamp = stamp
     for (const failure of failures) {
       this.#emit({
         type: 'sink.file-unusable',
