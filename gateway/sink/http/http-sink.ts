@@ -73,6 +73,8 @@ class PooledHttpSink implements HttpSink {
   /** Requests in progress. */
   readonly #requests = new Set<AbortController>()
   #client: HttpClient | null = null
+  /** Nobody here vouched for the certificate that was seen last. */
+  #wasUntrusted = false
   #closed = false
 
   constructor(options: HttpSinkOptions) {
@@ -134,6 +136,8 @@ class PooledHttpSink implements HttpSink {
     if (this.#closed || signal.aborted) return this.#unanswered('given up before it was sent', true)
     const headers = this.#secrets.resolve()
     if ('why' in headers) return this.#unsendable(headers.why)
+    // The system's authorities may have been renewed since the sink's was not among them.
+    if (this.#wasUntrusted && this.#tls.forgetSystem()) this.#retire()
     const tls = this.#isTls ? this.#tls.resolve() : { context: null }
     if ('why' in tls) return this.#unsendable(tls.why)
     this.#client ??= this.#openClient(tls.context)
@@ -179,6 +183,7 @@ class PooledHttpSink implements HttpSink {
     // Of an answer that does not ack the status alone decides, and its Retry-After counts; the cut body is no loss.
     if (head === null || (error !== null && mayAck(head.status, this.#config)))
       return this.#failed(error ?? new Error('no answer'), batch, received, unsent)
+    this.#wasUntrusted = false
     const answer = readAnswer(
       {
         status: head.status,
@@ -217,8 +222,7 @@ class PooledHttpSink implements HttpSink {
     const progress = { sentBytes: received.transfer.bytes, bodyBytes: batch.bodyBytes }
     if (received.transfer.timedOut) this.stats.timeouts += 1
     else this.stats.networkErrors += 1
-    // The system's authorities may have been renewed since they were read.
-    if (isUntrusted(error) && this.#tls.forgetSystem()) this.#retire()
+    this.#wasUntrusted = isUntrusted(error)
     return this.#unanswered(describeNetworkError(error, this.#target, progress), unsent)
   }
 
