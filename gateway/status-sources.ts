@@ -100,6 +100,7 @@ function streamSnapshot(
     nextSeq: view.nextSeq,
     parked: view.parked,
     waitingMessages: broker?.stats.waitingByStream.get(stream.name) ?? 0,
+    illFormedTexts: stream.illFormedTexts,
     delivery: deliveryOf(standing),
   }
 }

@@ -95,7 +95,7 @@ export interface StreamConfig {
   readonly sink: string
   /** The record's `device`: the client id, or a topic level (0 is the first) as `topic:<level>`. */
   readonly device: 'clientId' | `topic:${number}`
-  readonly payload: 'any' | 'json'
+  readonly payload: 'any' | 'json' | 'text'
   /** 0 is served first, 9 last. */
   readonly priority: number
   readonly maxRecordBytes: number

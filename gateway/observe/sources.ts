@@ -104,6 +104,8 @@ export interface StreamSnapshot {
   readonly parked: number
   /** Messages that wait, unacknowledged, for room in this stream (`whenFull: block`, I6). */
   readonly waitingMessages: number
+  /** Payloads of `payload: text` that were no UTF-8 and travel as base64, since the start. */
+  readonly illFormedTexts: number
   readonly delivery: DeliverySnapshot
 }
 

@@ -220,7 +220,7 @@ export class DeadLetters {
     }
   }
 
-  /** Quotas and ages; called from time to time. A full ingest quota drops its oldest; so does `drop-oldest`. */
+  /** Quotas and ages; called from time to time. */
   async tidy(): Promise<void> {
     if (this.#tidying) return
     this.#tidying = true
@@ -240,8 +240,7 @@ export class DeadLetters {
     if (!limits) return
     for (const origin of ORIGINS) {
       const quota = stream.state.deadLetters[origin]
-      const mayDrop = origin === 'ingest' || limits.whenFull === 'drop-oldest'
-      let over = mayDrop ? quota.bytes - limits.maxBytes : 0
+      let over = limits.whenFull === 'drop-oldest' ? quota.bytes - limits.maxBytes : 0
       const { maxAge } = limits
       if (quota.count === 0 || (over <= 0 && maxAge === null)) continue
       const byQuota: Found[] = []

@@ -29,6 +29,8 @@ export type SpoolEvent =
       readonly whenFull: string
       readonly maxBytes: number
     }
+  /** With `deadLetters.whenFull: hold`: what the stream refuses at ingest waits. */
+  | { readonly type: 'spool.dead-letters-full'; readonly stream: string; readonly maxBytes: number }
   | {
       readonly type: 'spool.retention'
       readonly stream: string

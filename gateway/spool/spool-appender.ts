@@ -54,11 +54,8 @@ export class SpoolAppender implements Appender {
     if (lanes.length === 0) return Math.max(1, committer.durableTicket)
     const closed = !this.#host.accepting() || this.#host.openBytes() >= this.#host.maxOpenBytes
     if (message.qos > 0) {
-      const bytes = message.end - message.start
       if (closed) return this.#mustWait()
-      if (message.refusal === null) {
-        for (const lane of lanes) if ((lane.stream as Intake).mustWait(bytes)) return this.#mustWait()
-      }
+      for (const lane of lanes) if ((lane.stream as Intake).mustWait(message)) return this.#mustWait()
     }
     for (const lane of lanes) {
       const intake = lane.stream as Intake

@@ -43,6 +43,7 @@ export function stream(more: Partial<StreamSnapshot> = {}): StreamSnapshot {
     nextSeq: 102,
     parked: 3,
     waitingMessages: 7,
+    illFormedTexts: 0,
     delivery: OK,
     ...more,
   }

@@ -221,8 +221,73 @@ describe('a spool', () => {
     await spool.stop()
   })
 
-  it('I9: acknowledges and keeps a message that breaks the rules of its stream, with its first KiB if it is too large', async () => {
-    const streams = { telemetry: { ...STREAM, payload: 'json' as const, maxRecordBytes: 2000 } }
+  it('I9: keeps a message that is too large whole while there is room, and requeues it', async () => {
+    const streams = { telemetry: { ...STREAM, maxRecordBytes: 2000 } }
+    const { spool } = await openSpool(folder.path, { streams })
+    const text = '"'.padEnd(2001, 'x')
+    await durable(spool, spool.appender.append(lanes(spool, 'd', 't'), message(text)))
+    const [letter] = await spool.deadLetters.list('telemetry', null, 10)
+    expect(letter?.truncated).toBeNull()
+    const { payloadBase64 } = JSON.parse(letter?.line ?? '') as { payloadBase64: string }
+    expect(Buffer.from(payloadBase64, 'base64').toString()).toBe(text)
+    expect(await spool.deadLetters.requeue('telemetry', 'all')).toEqual({ requeued: 1, skipped: [] })
+    await spool.stop()
+  })
+
+  it('I6, I9: with hold a refused message waits for room among the dead letters, and none is removed', async () => {
+    const deadLetters = { maxBytes: 8_000, maxAge: null, whenFull: 'hold' as const }
+    const streams = { telemetry: { ...STREAM, payload: 'json' as const, maxRecordBytes: 2000, deadLetters } }
+    const { spool, events } = await openSpool(folder.path, { streams })
+    const to = lanes(spool, 'd', 't')
+    const bad = message(`no JSON ${'x'.repeat(500)}`)
+    let kept = 0
+    let ticket = 0
+    for (let next = spool.appender.append(to, bad); next !== 0; next = spool.appender.append(to, bad)) {
+      ticket = next
+      kept++
+    }
+    await durable(spool, ticket)
+    expect(kept).toBeGreaterThan(3)
+    expect(events).toContainEqual({ type: 'spool.dead-letters-full', stream: 'telemetry', maxBytes: 8_000 })
+    await spool.deadLetters.tidy()
+    expect(await spool.deadLetters.list('telemetry', null, 100)).toHaveLength(kept)
+    const large = message('"'.padEnd(3000, 'x'))
+    expect(spool.appender.append(to, large), 'not even cut').toBe(0)
+    expect(spool.appender.append(to, message('{"good":true}')), 'others do not wait').toBeGreaterThan(0)
+    expect(spool.appender.append(to, { ...bad, qos: 0 })).toBeGreaterThan(0)
+    await durable(spool, spool.appender.touch())
+    const { counters } = queueOf(spool).spool.view
+    expect(counters).toMatchObject({ received: kept + 2, deadLettered: kept })
+    expect(counters.dropped['full-qos0']).toBe(1)
+    expect(pendingByCounters(counters)).toBe(1)
+    const hasSpace = new Promise<void>((resolve) => spool.appender.onSpace(resolve))
+    expect(spool.appender.append(to, large)).toBe(0)
+    await spool.deadLetters.purge('telemetry', 'all')
+    await hasSpace
+    expect(spool.appender.append(to, large)).toBeGreaterThan(0)
+    await spool.stop()
+  })
+
+  it('with drop-oldest the oldest make room, counted', async () => {
+    const deadLetters = { maxBytes: 8_000, maxAge: null, whenFull: 'drop-oldest' as const }
+    const streams = { telemetry: { ...STREAM, payload: 'json' as const, deadLetters } }
+    const { spool } = await openSpool(folder.path, { streams })
+    const to = lanes(spool, 'd', 't')
+    for (let n = 0; n < 40; n++)
+      expect(spool.appender.append(to, message(`no JSON ${n}`.padEnd(500)))).not.toBe(0)
+    await durable(spool, spool.appender.touch())
+    await spool.deadLetters.tidy()
+    const letters = await spool.deadLetters.list('telemetry', null, 100)
+    const removed = queueOf(spool).spool.view.counters.deadLettersRemoved.quota
+    expect(removed).toBeGreaterThan(20)
+    expect(letters).toHaveLength(40 - removed)
+    expect(letters.at(-1)?.id).toMatch(/:d40$/)
+    await spool.stop()
+  })
+
+  it('I9: acknowledges and keeps a message that breaks the rules of its stream, with its first KiB if it has no room', async () => {
+    const deadLetters = { ...STREAM.deadLetters, maxBytes: 4_000 }
+    const streams = { telemetry: { ...STREAM, payload: 'json' as const, maxRecordBytes: 2000, deadLetters } }
     const { spool } = await openSpool(folder.path, { streams })
     const to = lanes(spool, 'd', 't')
     spool.appender.append(to, message('not json'))

@@ -15,10 +15,10 @@ const deadLetters = section('What the sink or the stream itself refused for good
     duration('Older ones are removed, counted. null: none are.', { min: 1_000, max: MAX_AGE_MS }),
   ).prefault(null),
   whenFull: leaf(
-    choice('hold: the stream waits for the operator; drop-oldest: the oldest are removed, counted.', [
-      'hold',
-      'drop-oldest',
-    ]),
+    choice(
+      'hold: the stream waits for the operator, and so does what it refuses; drop-oldest: the oldest are removed, counted.',
+      ['hold', 'drop-oldest'],
+    ),
   ).prefault('hold'),
 })
 
@@ -54,19 +54,23 @@ export const streamSection = section('One queue, by name.', {
   sink: leaf(name('Name of the sink that takes it.')).prefault('cloud'),
   device: device.prefault('clientId'),
   payload: leaf(
-    choice('json: a payload that is not valid UTF-8 JSON becomes a dead letter; any: it is sent as base64.', [
-      'any',
-      'json',
-    ]),
+    choice(
+      'any: JSON as it is, anything else as base64; json: anything else becomes a dead letter; text: every payload, JSON too, ' +
+        'as a JSON string, what is no UTF-8 as base64, counted.',
+      ['any', 'json', 'text'],
+    ),
   ).prefault('any'),
   priority: leaf(
     integer('Order among the streams of a sink, 0 first. A lower one is never starved.', { min: 0, max: 9 }),
   ).prefault(0),
   maxRecordBytes: leaf(
-    size('A larger record is acknowledged and becomes a dead letter with its first KiB.', {
-      min: 256,
-      max: 64 * 1024 * 1024,
-    }),
+    size(
+      'A larger record is acknowledged and becomes a dead letter: whole while there is room, else its first KiB.',
+      {
+        min: 256,
+        max: 64 * 1024 * 1024,
+      },
+    ),
   ).prefault('256KiB'),
   maxBytes: leaf(size('Room on disk for what waits, as stored (compressed).', { min: 1024 })).prefault(
     '1GiB',

@@ -56,6 +56,12 @@ export const SPOOL_LOGS: EventLogs<SpoolEvent> = {
       `stream ${stream} is full (${bytes(maxBytes)}): ${whenFull === 'block' ? 'acks wait' : whenFull} (I6)`,
     dampBy: ({ stream }) => stream,
   },
+  'spool.dead-letters-full': {
+    level: 'warn',
+    message: ({ stream, maxBytes }) =>
+      `stream ${stream} refuses messages, and its dead letters are full (${bytes(maxBytes)}): their acks wait until some are requeued or purged (I6)`,
+    dampBy: ({ stream }) => stream,
+  },
   'spool.retention': {
     level: 'warn',
     message: ({ stream, reason, records }) =>

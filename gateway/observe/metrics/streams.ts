@@ -124,6 +124,12 @@ export const STREAM_METRICS: readonly MetricDefinition[] = [
     (stream) => stream.waitingMessages,
   ),
   perStream(
+    'counter',
+    'sluice_spool_ill_formed_texts_total',
+    'Messages of a stream with payload: text that are no UTF-8 and go as payloadBase64, since the start.',
+    (stream) => stream.illFormedTexts,
+  ),
+  perStream(
     'gauge',
     'sluice_spool_orphaned',
     '1: the spool holds this stream, the configuration does not name it.',

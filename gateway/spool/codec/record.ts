@@ -10,7 +10,9 @@
  *
  * Does not decide what is JSON (`json-scan.ts`), nor what is taken.
  */
+
 import { base64Length, MAX_NUMBER_BYTES, put, putBase64, putJson, putNumber } from './bytes.ts'
+import { putText } from './json-text.ts'
 import { TIMESTAMP_BYTES, TimestampText } from './timestamp.ts'
 
 /** One record, as {@link RecordBuffer.append} takes it. The caller owns and reuses the object. */
@@ -33,6 +35,8 @@ export interface RecordFields {
   end: number
   /** The verdict of `isJson` on them; false: they travel as base64. */
   json: boolean
+  /** They travel as a JSON string of so many bytes, `textBytes` of json-text.ts; negative or absent: they do not. */
+  textLength?: number
   requeuedFrom: string | null
   /** From {@link unsetClockBytes} while the clock is known to be unset; else null or absent. */
   clock?: Uint8Array | null
@@ -110,7 +114,9 @@ export class RecordBuffer {
     const payloadBytes = end - start
     const clock = fields.clock ?? null
     let bound = FIXED_BYTES + fields.idPrefix.length + fields.envelope.length
-    bound += fields.json ? payloadBytes : base64Length(payloadBytes)
+    const textLength = fields.textLength ?? -1
+    if (textLength >= 0) bound += textLength
+    else bound += fields.json ? payloadBytes : base64Length(payloadBytes)
     if (clock !== null) bound += clock.length + 1
     const requeued = fields.requeuedFrom === null ? null : Buffer.from(JSON.stringify(fields.requeuedFrom))
     if (requeued !== null) bound += REQUEUED_MEMBER.length + requeued.length
@@ -136,7 +142,12 @@ export class RecordBuffer {
       out[at++] = COMMA
       at = put(out, at, clock)
     }
-    if (fields.json) {
+    if (textLength >= 0) {
+      at = put(out, at, PAYLOAD_MEMBER)
+      out[at++] = QUOTE
+      at = putText(out, at, payload, start, end)
+      out[at++] = QUOTE
+    } else if (fields.json) {
       at = put(out, at, PAYLOAD_MEMBER)
       at = putJson(out, at, payload, start, end)
     } else {

@@ -6,6 +6,7 @@
 import type { Message } from '../../broker/appender.ts'
 import { CRC_BYTES, checked, withCrc } from '../codec/checked.ts'
 import { isJson } from '../codec/json-scan.ts'
+import { textBytes } from '../codec/json-text.ts'
 import { idOfLine, RecordBuffer } from '../codec/record.ts'
 import type { DeadLetterOrigin } from '../store/keys.ts'
 import { clockMembers } from '../wall-clock.ts'
@@ -63,6 +64,8 @@ export function encodeDeadLetter(of: {
   spoolTimeMs: number
   payload: Uint8Array
   reason: string
+  /** The stream wants text. */
+  asText: boolean
   truncated: DeadLetterInfo['truncated']
 }): { readonly id: string; readonly bytes: Buffer } {
   const { message, payload, truncated } = of
@@ -80,6 +83,7 @@ export function encodeDeadLetter(of: {
     start: 0,
     end: payload.length,
     json: truncated === null && isJson(payload, 0, payload.length),
+    textLength: of.asText && truncated === null ? textBytes(payload, 0, payload.length) : -1,
     requeuedFrom: null,
     clock: clockMembers(message.receivedAtMs, message.arrivedMs),
   })

@@ -5,14 +5,17 @@
 import { createHash } from 'node:crypto'
 import type { Envelope, Message, StreamIntake } from '../../broker/appender.ts'
 import { isJson } from '../codec/json-scan.ts'
+import { textBytes } from '../codec/json-text.ts'
 import { envelopeBytes, type RecordFields } from '../codec/record.ts'
 import { deadLetterKey } from '../store/keys.ts'
 import { clockMembers } from '../wall-clock.ts'
 import { encodeDeadLetter } from './dead-letter-codec.ts'
 import type { OpenCommit, SpoolStream } from './spool-stream.ts'
 
-/** Of a message above `maxRecordBytes`, its ingest dead letter keeps this much, and length and hash of all. */
+/** Of a message above `maxRecordBytes` whose dead letter has no room for all of it, this much, and length and hash of all. */
 export const TRUNCATED_BYTES = 1024
+/** What a dead letter says besides its payload. */
+const LETTER_OVERHEAD_BYTES = 1024
 /** Bytes of a record's line beside its payload and envelope, for admission. */
 const LINE_OVERHEAD_BYTES = 200
 
@@ -24,10 +27,15 @@ export class Intake implements StreamIntake {
   readonly #commit: OpenCommit
   readonly #maxRecordBytes: number
   readonly #jsonOnly: boolean
+  readonly #asText: boolean
+  /** A message that may become a dead letter waits for room among them. */
+  readonly #holdsLetters: boolean
+  readonly #maxLetterBytes: number
   readonly #whenFull: 'block' | 'drop-oldest' | 'drop-newest'
   readonly #maxBytes: number
   readonly #fields: RecordFields
   #full = false
+  #lettersFull = false
 
   constructor(stream: SpoolStream, commit: OpenCommit) {
     const { config } = stream
@@ -39,6 +47,9 @@ export class Intake implements StreamIntake {
     this.#commit = commit
     this.#maxRecordBytes = config.maxRecordBytes
     this.#jsonOnly = config.payload === 'json'
+    this.#asText = config.payload === 'text'
+    this.#holdsLetters = config.deadLetters.whenFull === 'hold'
+    this.#maxLetterBytes = config.deadLetters.maxBytes
     this.#whenFull = config.whenFull
     this.#maxBytes = config.maxBytes
     this.#fields = {
@@ -54,6 +65,7 @@ export class Intake implements StreamIntake {
       start: 0,
       end: 0,
       json: false,
+      textLength: -1,
       requeuedFrom: null,
     }
   }
@@ -62,13 +74,41 @@ export class Intake implements StreamIntake {
     return { bytes: envelopeBytes(device, topic) }
   }
 
-  /** Whether a message of QoS 1 or 2 with so many payload bytes has to wait; one above the record limit never does. */
-  mustWait(payloadBytes: number): boolean {
-    if (payloadBytes > this.#maxRecordBytes) return false
+  /** Whether a message of QoS 1 or 2 has to wait: for room in the stream, or among its dead letters. */
+  mustWait(message: Message): boolean {
+    const payloadBytes = message.end - message.start
+    if (message.refusal !== null || payloadBytes > this.#maxRecordBytes) {
+      return this.#holdsLetters && !this.#hasLetterRoom(this.#leastLetterBytes(payloadBytes))
+    }
+    if (this.#jsonOnly && this.#holdsLetters && this.#isLetterNear(payloadBytes)) {
+      const isRefused = !isJson(message.payload, message.start, message.end)
+      if (isRefused && !this.#hasLetterRoom(letterBytes(payloadBytes))) return true
+    }
     if (this.stream.state.nextSeq >= this.stream.leaseEnd) return true
     if (!this.#isFull(payloadBytes)) return false
     if (this.#whenFull === 'block') return true
     return this.#whenFull === 'drop-oldest' && this.stream.mustWaitForCommit(payloadBytes, this.#maxBytes)
+  }
+
+  /** One alone always has. */
+  #hasLetterRoom(bytes: number): boolean {
+    const quota = this.stream.state.deadLetters.ingest
+    const hasRoom = quota.count === 0 || quota.bytes + bytes <= this.#maxLetterBytes
+    if (!hasRoom && !this.#lettersFull) {
+      this.stream.emit({ type: 'spool.dead-letters-full', stream: this.name, maxBytes: this.#maxLetterBytes })
+    }
+    this.#lettersFull = !hasRoom
+    return hasRoom
+  }
+
+  /** Cheap, for every message: whether it matters if this one is refused. */
+  #isLetterNear(payloadBytes: number): boolean {
+    return this.stream.state.deadLetters.ingest.bytes + letterBytes(payloadBytes) > this.#maxLetterBytes
+  }
+
+  /** What is above the record limit may be cut. */
+  #leastLetterBytes(payloadBytes: number): number {
+    return letterBytes(payloadBytes > this.#maxRecordBytes ? TRUNCATED_BYTES : payloadBytes)
   }
 
   #isFull(payloadBytes: number): boolean {
@@ -96,20 +136,27 @@ export class Intake implements StreamIntake {
     const bytes = end - start
     state.counters.received++
     if (message.refusal !== null) {
-      this.#deadLetter(message, envelope, message.refusal)
+      this.#deadLetter(message, envelope, closed, message.refusal)
       return
     }
     if (bytes > this.#maxRecordBytes) {
       this.#deadLetter(
         message,
         envelope,
+        closed,
         `payload of ${bytes} bytes is above maxRecordBytes ${this.#maxRecordBytes}`,
       )
       return
     }
-    const json = isJson(payload, start, end)
+    const textLength = this.#asText ? textBytes(payload, start, end) : -1
+    const json = !this.#asText && isJson(payload, start, end)
     if (this.#jsonOnly && !json) {
-      this.#deadLetter(message, envelope, 'payload is not JSON, which the stream wants (payload: json)')
+      this.#deadLetter(
+        message,
+        envelope,
+        closed,
+        'payload is not JSON, which the stream wants (payload: json)',
+      )
       return
     }
     if (this.#drops(message.qos, bytes, closed)) return
@@ -127,6 +174,8 @@ export class Intake implements StreamIntake {
     fields.start = start
     fields.end = end
     fields.json = json
+    fields.textLength = textLength
+    if (this.#asText && textLength < 0) stream.illFormedTexts++
     stream.open.append(stream.identity, fields)
     this.#commit.grew(bytes + LINE_OVERHEAD_BYTES)
     this.#commit.touch(stream)
@@ -146,14 +195,22 @@ export class Intake implements StreamIntake {
   }
 
   /** A message that the rules refuse is acknowledged and kept: 3.1.1 has no negative ack, and a device resends for ever. */
-  #deadLetter(message: Message, envelope: Envelope, reason: string): void {
+  #deadLetter(message: Message, envelope: Envelope, closed: boolean, reason: string): void {
     const { stream } = this
     const { state } = stream
     const quota = state.deadLetters.ingest
-    const n = quota.next++
     const { payload, start, end } = message
     const all = payload.subarray(start, end)
-    const truncated = all.length > this.#maxRecordBytes
+    // QoS 0 can be told nothing; the others have waited for this room.
+    const isRoomless = this.#holdsLetters && !this.#hasLetterRoom(this.#leastLetterBytes(all.length))
+    if (message.qos === 0 && (closed || isRoomless)) {
+      state.counters.dropped['full-qos0']++
+      this.#commit.touch(stream, true)
+      return
+    }
+    const n = quota.next++
+    const isTooLarge = all.length > this.#maxRecordBytes
+    const truncated = isTooLarge && quota.bytes + letterBytes(all.length) > this.#maxLetterBytes
     const value = encodeDeadLetter({
       idPrefix: stream.prefix,
       n,
@@ -161,6 +218,7 @@ export class Intake implements StreamIntake {
       message,
       spoolTimeMs: stream.time.nowMs(),
       payload: truncated ? all.subarray(0, TRUNCATED_BYTES) : all,
+      asText: this.#asText,
       reason,
       truncated: truncated
         ? { bytes: all.length, sha256: createHash('sha256').update(all).digest('hex') }
@@ -170,7 +228,13 @@ export class Intake implements StreamIntake {
     quota.count++
     state.counters.deadLettered++
     this.#commit.add({ type: 'put', key: deadLetterKey(state.id, 'ingest', n), value: value.bytes })
+    this.#commit.grew(value.bytes.length)
     this.#commit.touch(stream)
     stream.emit({ type: 'spool.ingest-dead-letter', stream: this.name, id: value.id, reason })
   }
+}
+
+/** Room for a dead letter, as base64 if it must. */
+function letterBytes(payloadBytes: number): number {
+  return Math.ceil((payloadBytes * 4) / 3) + LETTER_OVERHEAD_BYTES
 }

@@ -88,6 +88,8 @@ export class SpoolStream {
   blockRecords = 0
   /** Raw bytes in the commit in flight. */
   inFlightRawBytes = 0
+  /** Payloads of a stream with `payload: text` that are no well-formed UTF-8, since the start. */
+  illFormedTexts = 0
   /** First seq that the lease does not cover. */
   leaseEnd = 0
   /** Bytes of blocks deleted since the last compaction. */
