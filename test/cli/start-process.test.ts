@@ -74,7 +74,7 @@ test('the hint works as printed: the reading is in the spool, status shows it ru
   expect(stopped).toMatchObject({ uptimeSeconds: null, broker: null, sinks: [] })
   expect(stopped.streams[0]?.counters).toEqual(running.streams[0]?.counters)
   const verified = await runProgram('gateway', ['spool', 'verify'], { cwd: folder, env: ENV })
-  expect(verified).toMatchObject({ exit: { code: 0 }, stdout: '1 blocks checked: all there\n' })
+  expect(verified).toMatchObject({ exit: { code: 0 }, stdout: '1 block checked: all there\n' })
 })
 
 testWithTool('mosquitto_pub', 'the hint for mosquitto works as printed, too', async () => {

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePorts } from '../../device-sim/free-ports.ts'
 import type { Status } from '../../gateway/observe/status.ts'
-import { type ProcessExit, type RunningProcess, startProgram } from './process.ts'
+import { builtProgram, type ProcessExit, type RunningProcess, startProcess } from './process.ts'
 
 export interface GatewayOptions {
   /** For the configuration file; also of the spool, unless `dataDir` says otherwise. */
@@ -21,6 +21,8 @@ export interface GatewayOptions {
   /** Of the sink, beside its URL. */
   readonly sink?: Readonly<Record<string, unknown>>
   readonly env?: Readonly<Record<string, string>>
+  /** A command that runs it, with its arguments: in namespaces of its own, for instance. Signals go to that one. */
+  readonly wrap?: readonly string[]
 }
 
 /** One line of the log. */
@@ -41,6 +43,7 @@ export class GatewayProcess {
   readonly configPath: string
   readonly dataDir: string
   readonly #env: Readonly<Record<string, string>>
+  readonly #wrap: readonly string[]
   #running: RunningProcess | null = null
 
   private constructor(options: GatewayOptions, mqttPort: number, adminPort: number) {
@@ -49,6 +52,7 @@ export class GatewayProcess {
     this.adminUrl = `http://127.0.0.1:${adminPort}`
     this.configPath = join(folder, 'sluice.yaml')
     this.dataDir = options.dataDir ?? join(folder, 'data')
+    this.#wrap = options.wrap ?? []
     this.#env = { UV_THREADPOOL_SIZE: '8', ...options.env }
     const own = {
       gateway: { id: 'edge-01', dataDir: this.dataDir },
@@ -95,9 +99,16 @@ export class GatewayProcess {
   /** Starts it without waiting for anything. `env`: for this run, over that of the options. */
   launch(env: Readonly<Record<string, string>> = {}): RunningProcess {
     assert(!this.isRunning, 'the gateway runs already')
-    this.#running = startProgram('gateway', ['start', '--no-hint', '--config', this.configPath], {
-      env: { ...this.#env, ...env },
-    })
+    const [command, ...args] = [
+      ...this.#wrap,
+      process.execPath,
+      builtProgram('gateway'),
+      'start',
+      '--no-hint',
+      '--config',
+      this.configPath,
+    ]
+    this.#running = startProcess(command, args, { env: { ...this.#env, ...env } })
     return this.#running
   }
 

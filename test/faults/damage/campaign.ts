@@ -14,6 +14,7 @@ import { drawFault, runErrno } from './errno.ts'
 import { judge } from './judge.ts'
 import { runProcessDamage } from './process-damage.ts'
 import { copyShape, makeShape, SHAPES, type Shape } from './shapes.ts'
+import { canHaveContainers, runTwoOwners } from './two-owners.ts'
 
 export interface Template {
   readonly shape: Shape
@@ -154,6 +155,12 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
   let slowestMs = 0
   try {
     const templates = await makeTemplates(root.path, seed)
+    const ownerRuns = canHaveContainers() ? Math.ceil(runs / RUNS_PER_PROCESS) : 0
+    for (let run = 0; run < ownerRuns; run++) {
+      const result = await runTwoOwners(root.path, `owners-${run}`, new Random(seed, `owners ${run}`))
+      for (const kind of result.damages) faults[kind] = (faults[kind] ?? 0) + 1
+      failures.push(...result.faults.map((fault) => `seed ${seed} owners ${run}: ${fault}`))
+    }
     await sideBySide(AT_ONCE, Array(runs).keys(), async (run) => {
       const isProcess = run % RUNS_PER_PROCESS === RUNS_PER_PROCESS - 1
       const isErrno = run % RUNS_PER_ERRNO === RUNS_PER_ERRNO - 1 && !isProcess

@@ -10,6 +10,7 @@ import { findTool } from '../../support/tools.ts'
 import { sideBySide } from '../side-by-side.ts'
 import { makeTemplates, type Template, workFolder } from './campaign.ts'
 import { drawFault, type ErrnoFault, PLANTED, runErrno } from './errno.ts'
+import { canHaveContainers, runTwoOwners } from './two-owners.ts'
 
 const DRAWN = 4
 const AT_ONCE = 2
@@ -61,6 +62,15 @@ describe.runIf(process.platform === 'linux' && findTool('gcc') !== null)(
       const result = await runErrno(root.path, templates[0] as Template, 'planted', fault)
       expect(result?.faults).not.toEqual([])
     }, 60_000)
+
+    it.runIf(canHaveContainers())(
+      'I1, I4, I5: who meets the folder of a gateway in another container is refused, and nothing is lost',
+      async () => {
+        const { faults } = await runTwoOwners(root.path, 'owners', new Random(SEED, 'owners'))
+        expect(faults, `seed ${SEED}`).toEqual([])
+      },
+      60_000,
+    )
 
     it('some that the seed draws', async () => {
       const drawn = Array.from({ length: DRAWN }, (_, i) => ({

@@ -326,7 +326,11 @@ export function snapshot(path: string, skip: (name: string) => boolean): Snapsho
     const bytes = skip(basename(path)) ? Buffer.alloc(0) : readFileSync(path)
     return { ino: stats.ino, bytes, entries: new Map() }
   }
-  const names = readdirSync(path).toSorted()
+  // A socket ends with its process, and holds nothing.
+  const names = readdirSync(path, { withFileTypes: true })
+    .filter((entry) => !entry.isSocket())
+    .map(({ name }) => name)
+    .toSorted()
   return {
     ino: stats.ino,
     bytes: null,
