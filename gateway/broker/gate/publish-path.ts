@@ -408,8 +408,10 @@ export class PublishPath {
   }
 
   /** I9: nobody takes it. False: the connection was closed over it. */
-  #admitsUnrouted({ topic }: TopicEntry): boolean {
+  #admitsUnrouted(entry: TopicEntry): boolean {
     const { config, stats, damper, emit } = this.#shared
+    // One over the limit may have 64 KiB; its beginning tells which it is, and is compared with every filter.
+    const topic = entry.topic.slice(0, config.maxTopicBytes)
     const policy = config.unrouted
     if (policy === 'accept') stats.unrouted.accepted += 1
     else stats.unrouted.refused += 1

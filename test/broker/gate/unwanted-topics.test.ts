@@ -83,6 +83,14 @@ test('a topic over a limit that no stream takes goes by `unrouted`', async () =>
   expect(rig.broker.stats.retainedMessages).toBe(0)
 })
 
+test('of a topic of 64 KiB that nobody takes, the beginning is shown', async () => {
+  const rig = await startRig()
+  const client = await RawMqtt.connect(rig.port, { clientId: 'd' })
+  client.send(packet.publish(`nowhere/${'x'.repeat(65_000)}`, '1', { qos: 1, id: 1 }))
+  expect(await client.acks(1)).toEqual([1])
+  expect(rig.broker.stats.lastUnrouted.topic).toBe(`nowhere/${'x'.repeat(1_016)}`)
+})
+
 test.each([
   ['under $SYS', '$SYS/broker/connection/hall-2/state', 'dollar-topic', 0],
   ['over a limit', DEEP, 'topic-too-deep', 1],
