@@ -26,12 +26,23 @@ import {
   type Subscribing,
   SubscriptionTable,
 } from './stored-subscriptions.ts'
-import { decodeSubscriptions, decodeWill, encodeWill, type Qos, type StoredWill } from './stored-values.ts'
+import {
+  decodeCopies,
+  decodeSubscriptions,
+  decodeWill,
+  encodeCopies,
+  encodeWill,
+  type Qos,
+  type StoredWill,
+} from './stored-values.ts'
+import { within } from './within.ts'
 
 export interface PersistenceStore {
   readonly retained: KeyedStore
   readonly subscriptions: KeyedStore
   readonly wills: KeyedStore
+  /** Queues of sessions, from an orderly stop to the next start. */
+  readonly copies?: KeyedStore
 }
 
 export interface PersistenceOptions {
@@ -60,6 +71,9 @@ const DEFAULT_QUEUE_LIMITS: QueueLimits = {
 
 /** The broker id that wills of an earlier run carry: never the id of a live one. */
 const EARLIER_RUN = 'earlier-run'
+
+/** A start waits so long until stored queues are removed from the store. */
+const FORGET_COPIES_MS = 1_000
 
 interface ClientRef {
   readonly id: string
@@ -109,6 +123,9 @@ export class AedesPersistence implements StoredSubscriptions {
   readonly #recoveredWills: RecoveredWill[] = []
   readonly #inbound = new Map<string, Map<number, unknown>>()
   #broker: BrokerRef | null = null
+  #earlierCopies = 0
+  /** The packet id that a session's next copy gets, of sessions that are away. */
+  readonly #nextIds = new Map<string, number>()
 
   /** Use {@link createPersistence}. */
   constructor(store: PersistenceStore, options: PersistenceOptions) {
@@ -146,6 +163,47 @@ export class AedesPersistence implements StoredSubscriptions {
       this.#recoveredWills.push({ clientId, ...will })
       this.#wills.set(clientId, { ...will, brokerId: EARLIER_RUN, clientId })
     }
+    await this.#takeUpCopies()
+  }
+
+  /**
+   * The queues that the earlier run left at its stop. They are gone from the store before anybody connects: after a kill a
+   * copy that was acknowledged since must not come again.
+   */
+  async #takeUpCopies(): Promise<void> {
+    const { copies } = this.#store
+    let ticket: Ticket | null = null
+    for (const [clientId, bytes] of (await copies?.entries()) ?? []) {
+      const stored = this.#decode('copies', clientId, () => decodeCopies(bytes))
+      if (stored === null) continue
+      for (const { messageId, cmd, qos, ...copy } of stored) {
+        this.#earlierCopies += 1
+        const origin = { brokerId: EARLIER_RUN, brokerCounter: this.#earlierCopies, dup: false }
+        const id = messageId === 0 ? undefined : messageId
+        if (cmd === 'pubrel') this.#queues.enqueue(clientId, { cmd, messageId })
+        else this.#queues.enqueue(clientId, { cmd, qos, ...copy, ...origin, messageId: id })
+      }
+      ticket = copies?.delete(clientId) ?? null
+    }
+    // A disk that fails does not keep the gateway from starting (I7).
+    await within(this.#durable.until(ticket), FORGET_COPIES_MS)
+  }
+
+  /** At an orderly stop, when nothing is queued any more: what waits for sessions goes into the commit that is open. */
+  storeCopies(): void {
+    const { copies } = this.#store
+    if (copies === undefined) return
+    for (const clientId of this.#queues.clientIds) {
+      const stored = this.#queues.packets(clientId).map((packet) => ({
+        cmd: packet.cmd === 'publish' ? ('publish' as const) : ('pubrel' as const),
+        topic: packet.topic ?? '',
+        payload: bytesOf(packet.payload ?? ''),
+        qos: qosOf(packet.qos),
+        retain: packet.retain === true,
+        messageId: packet.messageId ?? 0,
+      }))
+      copies.put(clientId, encodeCopies(stored))
+    }
   }
 
   // What the gate and the local mq ask.
@@ -158,6 +216,11 @@ export class AedesPersistence implements StoredSubscriptions {
   /** Is there a persistent session, connected or away, with a subscription at QoS 1 or 2 that takes the topic? */
   takes(topic: string): boolean {
     return this.#subscriptions.takes(topic)
+  }
+
+  /** The connection of a persistent session ended; its next copy gets this packet id. */
+  noteNextId(clientId: string, nextId: number): void {
+    this.#nextIds.set(clientId, nextId)
   }
 
   /** Persistent sessions with a subscription at QoS 1 or 2 that takes the topic. */
@@ -263,6 +326,7 @@ export class AedesPersistence implements StoredSubscriptions {
   /** The session is discarded [MQTT-3.1.2-6]: its subscriptions and what waits for it. */
   async cleanSubscriptions(client: ClientRef): Promise<void> {
     this.#queues.discard(client.id)
+    this.#nextIds.delete(client.id)
     await this.#subscriptions.clear(client.id)
   }
 
@@ -298,10 +362,11 @@ export class AedesPersistence implements StoredSubscriptions {
   outgoingStream(client: ClientRef & { _nextId?: number }): Readable {
     const packets = this.#queues.packets(client.id)
     if (client._nextId === undefined) return Readable.from(packets)
-    // A connection of aedes. It numbers from a random start; behind the last id in use it cannot meet one that
-    // waits for its ack.
+    // A connection of aedes. Behind the last id that was used it cannot meet one that waits for its ack; in a session of an
+    // earlier run of which nothing is queued that is not known, and aedes' random start is as good as any.
     const lastSent = packets.findLast(({ messageId }) => messageId != null)?.messageId
-    if (lastSent != null) client._nextId = (lastSent % 65_535) + 1
+    const next = this.#nextIds.get(client.id) ?? (lastSent == null ? null : (lastSent % 65_535) + 1)
+    if (next !== null) client._nextId = next
     for (const packet of packets) {
       if (packet.cmd === 'publish' && packet.messageId != null) packet.dup = true
     }
@@ -380,7 +445,7 @@ export class AedesPersistence implements StoredSubscriptions {
     this.#emit({ type: 'broker.queued-copies-dropped', clientId, reason, suppressed })
   }
 
-  #decode<T>(space: 'subscriptions' | 'wills', key: string, decode: () => T): T | null {
+  #decode<T>(space: 'subscriptions' | 'wills' | 'copies', key: string, decode: () => T): T | null {
     try {
       return decode()
     } catch (error) {

@@ -96,5 +96,5 @@ export interface Appender {
   onSpace(listener: () => void): void
   /** Joins a journal; its recovered content is handed over at once. Before the first append only. */
   attach(journal: Journal): RecoveredJournal
-  keyed(space: 'retained' | 'subscriptions' | 'wills'): KeyedStore
+  keyed(space: 'retained' | 'subscriptions' | 'wills' | 'copies'): KeyedStore
 }

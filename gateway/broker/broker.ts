@@ -11,6 +11,7 @@
  * of aedes.
  */
 import { randomBytes } from 'node:crypto'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { MqttConfig } from '../config/config.ts'
 import { listenerUrl } from '../shared/hosts.ts'
 import { AedesServer } from './aedes/aedes-server.ts'
@@ -90,6 +91,7 @@ export class Broker {
         retained: appender.keyed('retained'),
         subscriptions: appender.keyed('subscriptions'),
         wills: appender.keyed('wills'),
+        copies: appender.keyed('copies'),
       }
       const order = new DeliveryOrder()
       const persistence = await createPersistence(store, {
@@ -252,7 +254,11 @@ export class Broker {
       await this.#gate.closeAll(this.#config.willsOnStop === 'publish', beganMs + durationMs)
       await this.#untilDurable(this.#appender.touch(), beganMs + durationMs)
       this.#sys.stop()
+      // What is durable goes into the queues of sessions, and they into the last commit.
+      while (delivery.hasDue && monotonicMs() < beganMs + durationMs) await turn()
       delivery.stop()
+      this.#persistence.storeCopies()
+      await this.#untilDurable(this.#appender.touch(), beganMs + durationMs)
       await this.#listeners?.close()
       await this.#aedes.close()
       await this.#persistence.destroy()

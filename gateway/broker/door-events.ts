@@ -78,7 +78,7 @@ export type DoorEvent =
   /** A stored retained message, subscription or will cannot be read; it is left in the store and not used. */
   | {
       readonly type: 'broker.stored-state-unreadable'
-      readonly space: 'retained' | 'subscriptions' | 'wills'
+      readonly space: 'retained' | 'subscriptions' | 'wills' | 'copies'
       readonly key: string
       readonly message: string
     }

@@ -2,8 +2,8 @@
  * Copies that wait for persistent local sessions at QoS 1 and 2: those of sessions that are away, and those that
  * were sent and not acknowledged. In memory and bounded (I6): per session in messages and bytes, and in bytes over
  * all sessions. What has to go is the session's oldest QoS 0 copy, else its oldest; when all queues together are too
- * large, the session whose queue has waited longest pays first. Everything dropped is counted (I9). Not kept across
- * a restart; that is in the list of what is not promised.
+ * large, the session whose queue has waited longest pays first. Everything dropped is counted (I9). An orderly
+ * stop keeps them in the store for the next start; after a kill they are gone, which is in the list of what is not promised.
  */
 
 /** A packet as aedes queues it: a PUBLISH, or the PUBREL that took its place. */
@@ -70,6 +70,11 @@ export class LocalQueues {
   }
 
   enqueue(clientId: string, packet: QueuedPacket): void {
+    // A PUBREL of an earlier run: the subscriber waits for it, whatever the bounds are now.
+    if (packet.cmd !== 'publish') {
+      this.#append(clientId, { packet, bytes: ENTRY_OVERHEAD_BYTES })
+      return
+    }
     const { maxSubscriberMessages, maxSubscriberBytes, maxSubscriberBytesTotal } = this.#limits
     const bytes = sizeOf(packet)
     if (bytes > maxSubscriberBytes || bytes > maxSubscriberBytesTotal || maxSubscriberMessages < 1) {
@@ -137,6 +142,10 @@ export class LocalQueues {
   /** A copy of the queue, oldest first. */
   packets(clientId: string): readonly QueuedPacket[] {
     return (this.#queues.get(clientId)?.entries ?? []).map(({ packet }) => packet)
+  }
+
+  get clientIds(): readonly string[] {
+    return [...this.#queues.keys()]
   }
 
   /** The session ended: what waited for it goes, uncounted, because nobody is owed it any more. */

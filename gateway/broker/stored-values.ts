@@ -88,6 +88,51 @@ export function decodeSubscriptions(bytes: Uint8Array): Map<string, StoredSubscr
   return subscriptions
 }
 
+/** A copy of a session's queue, or the PUBREL that took its place. */
+export interface StoredCopy {
+  readonly cmd: 'publish' | 'pubrel'
+  readonly topic: string
+  readonly payload: Buffer
+  readonly qos: Qos
+  readonly retain: boolean
+  /** 0: it was not sent yet. */
+  readonly messageId: number
+}
+
+/** format, then JSON: `[[cmd, topic, payload in base64, QoS, retain, packet id], …]`, oldest first. */
+export function encodeCopies(copies: readonly StoredCopy[]): Buffer {
+  const list = copies.map(({ cmd, topic, payload, qos, retain, messageId }) => [
+    cmd,
+    topic,
+    payload.toString('base64'),
+    qos,
+    retain,
+    messageId,
+  ])
+  return Buffer.concat([Buffer.of(FORMAT), Buffer.from(JSON.stringify(list))])
+}
+
+export function decodeCopies(bytes: Uint8Array): StoredCopy[] {
+  const parsed: unknown = JSON.parse(open(bytes).toString('utf8', 1))
+  if (!Array.isArray(parsed)) throw new Error('not a list')
+  return (parsed as readonly unknown[]).map((item) => {
+    const [cmd, topic, payload, qos, retain, messageId] = Array.isArray(item) ? (item as unknown[]) : []
+    if (cmd !== 'publish' && cmd !== 'pubrel') throw new Error('not a copy')
+    if (typeof topic !== 'string' || typeof payload !== 'string') throw new Error('not a copy')
+    const isPacketId = Number.isInteger(messageId) && Number(messageId) >= 0 && Number(messageId) <= 65_535
+    if (!isPacketId || (cmd === 'pubrel' && messageId === 0)) throw new Error('not a packet identifier')
+    const bytesOfPayload = Buffer.from(payload, 'base64')
+    return {
+      cmd,
+      topic,
+      payload: bytesOfPayload,
+      qos: qosOf(qos),
+      retain: retain === true,
+      messageId: Number(messageId),
+    }
+  })
+}
+
 function open(bytes: Uint8Array): Buffer {
   const value = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (value[0] !== FORMAT) throw new Error(`unknown format ${value[0] ?? 'of an empty value'}`)

@@ -27,7 +27,7 @@ export interface StoredRecord {
   readonly ticket: Ticket
 }
 
-type Space = 'retained' | 'subscriptions' | 'wills'
+type Space = 'retained' | 'subscriptions' | 'wills' | 'copies'
 
 /** What a kill leaves: only what a commit made durable. */
 export interface DurableState {
@@ -49,7 +49,7 @@ interface Commit {
   readonly keyed: readonly (readonly [Space, string, Uint8Array | null])[]
 }
 
-const SPACES: readonly Space[] = ['retained', 'subscriptions', 'wills']
+const SPACES: readonly Space[] = ['retained', 'subscriptions', 'wills', 'copies']
 
 export class MemoryAppender implements Appender {
   readonly streams: readonly StreamIntake[]
@@ -90,6 +90,7 @@ export class MemoryAppender implements Appender {
       retained: new Map(recovered?.keyed.retained),
       subscriptions: new Map(recovered?.keyed.subscriptions),
       wills: new Map(recovered?.keyed.wills),
+      copies: new Map(recovered?.keyed.copies),
     }
     this.records.push(...(recovered?.records ?? []))
     for (const [name, { checkpoint, changes }] of recovered?.journals ?? []) {
@@ -219,6 +220,7 @@ export class MemoryAppender implements Appender {
         retained: new Map(this.#keyed.retained),
         subscriptions: new Map(this.#keyed.subscriptions),
         wills: new Map(this.#keyed.wills),
+        copies: new Map(this.#keyed.copies),
       },
     }
   }

@@ -155,7 +155,9 @@ export class AedesServer {
     )
     const unregister = aedes.unregisterClient.bind(aedes)
     aedes.unregisterClient = (client) => {
-      if (aedes.clients[client.id] === client) unregister(client)
+      if (aedes.clients[client.id] !== client) return
+      if (!client.clean) persistence.noteNextId(client.id, client._nextId)
+      unregister(client)
     }
     return new AedesServer(aedes, mq, persistence, granted, forwarding, order)
   }

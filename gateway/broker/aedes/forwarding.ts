@@ -35,6 +35,8 @@ interface Copy {
 export interface Receiver {
   readonly id: string
   readonly conn: GateDuplex
+  /** Its session ends with the connection. */
+  readonly clean: boolean
   _nextId: number
 }
 

@@ -108,6 +108,11 @@ export class LocalDelivery {
     if (ticket === null) this.resume()
   }
 
+  /** There are copies that may be handed over. */
+  get hasDue(): boolean {
+    return this.#hasDue()
+  }
+
   /** Is a copy with this number, or one before it, not handed over yet? */
   isPending(order: number): boolean {
     return this.#first() !== null && this.#first()!.order <= order

@@ -7,7 +7,7 @@
  *   'd' stream(2) origin(1) n(8)       a dead letter
  *   'p' stream(2) n(8)                 the copy of a parked record
  *   'g' stream(2) n(8)                 a page of gaps that wait to be reported
- *   'k' space(1) utf-8                 small keyed values (retained, subscriptions, wills, notes)
+ *   'k' space(1) utf-8                 small keyed values (retained, subscriptions, wills, notes, copies)
  *
  * All that a commit writes on the main path leads with the commit number: flushed tables then do not overlap, and
  * LevelDB moves them down instead of merging them (state under a fixed key costs 4 to 6 x the stored bytes).
@@ -97,7 +97,7 @@ function numberedKey(namespace: number, streamId: number, n: number): Buffer {
   return key
 }
 
-const SPACES = { retained: 0, subscriptions: 1, wills: 2, notes: 3 } as const
+const SPACES = { retained: 0, subscriptions: 1, wills: 2, notes: 3, copies: 4 } as const
 export type KeyedSpace = keyof typeof SPACES
 
 export function keyedKey(space: KeyedSpace, name: string): Buffer {

@@ -102,6 +102,12 @@ test('packet ids of copies begin at 1 for a new session, and go on behind the la
   expect((await again.take(2)).map((frame) => readPublish(frame).id)).toEqual([1, 2])
   say('c')
   expect(readPublish(await again.next(PUBLISH)).id).toBe(3)
+  again.send(...[1, 2, 3].map((id) => packet.ack(PUBACK, id)))
+  await again.roundTrip()
+  await again.end()
+  const third = await RawMqtt.connect(rig.port, session)
+  say('queue is empty')
+  expect(readPublish(await third.next(PUBLISH)).id).toBe(4)
 
   const clean = await RawMqtt.connect(rig.port, { clientId: 'other' })
   clean.send(packet.subscribe(1, [['live/#', 1]]))
