@@ -370,6 +370,32 @@ describe('the network', () => {
     expect(server.connectionsOpened).toBeGreaterThan(1)
   })
 
+  test('an idle connection is closed a second before the sink said it would close it', async () => {
+    const { sink, server } = await setUp([
+      { headers: { connection: 'keep-alive', 'keep-alive': 'timeout=1' } },
+    ])
+    await sink.send(batchOf(1, 1), never())
+    const { url } = await tcpServer((socket) => {
+      const startedAt = performance.now()
+      socket.on('error', () => undefined)
+      socket.once('data', () =>
+        socket.write('HTTP/1.1 200 OK\r\nKeep-Alive: timeout=2\r\nContent-Length: 0\r\n\r\n'),
+      )
+      socket.once('end', () => ended(performance.now() - startedAt))
+    })
+    let ended: (ms: number) => void = () => undefined
+    const closedAfter = new Promise<number>((resolve) => {
+      ended = resolve
+    })
+    await sinkTo(url).sink.send(batchOf(1, 1), never())
+    const ms = await closedAfter
+    expect(ms).toBeGreaterThan(900)
+    expect(ms).toBeLessThan(2000)
+    // Not even one second: the next request does not risk it.
+    await sink.send(batchOf(2, 2), never())
+    expect(server.connectionsOpened).toBe(2)
+  })
+
   test('an abort ends the request at once, as a retry', async () => {
     const { sink, server } = await setUp([{ halfOpen: true }])
     const controller = new AbortController()

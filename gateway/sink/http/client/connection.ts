@@ -79,6 +79,8 @@ export class Connection {
     socket.on('end', () => this.#onClosed(null))
     socket.on('error', (error) => this.#onClosed(error))
     socket.on('close', () => this.#onClosed(null))
+    // Only set while the connection is idle.
+    socket.on('timeout', () => this.destroy())
   }
 
   /** Fit for a request, as far as this side knows. */
@@ -105,6 +107,7 @@ export class Connection {
   /** Never rejects. Afterwards the connection is usable or destroyed. @param keepIdleMs how long it may idle */
   async send(request: ClientRequest, keepIdleMs: number): Promise<ClientAnswer> {
     this.#requests += 1
+    this.#socket.setTimeout(0)
     const exchange = new Exchange(this.#socket, request, (sinceSentMs) =>
       this.#shallLook(request, sinceSentMs),
     )
@@ -112,7 +115,9 @@ export class Connection {
     const answer = await exchange.run()
     this.#exchange = null
     if (exchange.isReusable && !this.#isEnded) {
-      this.#idleUntil = performance.now() + Math.min(keepIdleMs, idleHintMs(answer.head))
+      const idleMs = Math.min(keepIdleMs, idleHintMs(answer.head))
+      this.#idleUntil = performance.now() + idleMs
+      this.#socket.setTimeout(Math.max(1, idleMs))
     } else {
       this.destroy()
     }
