@@ -7,7 +7,7 @@ import type { Complain } from './cross-checks.ts'
 import type { Path } from './walk.ts'
 
 /** They speak of what was sent, and nothing between here and the sink answers them on its own. */
-const MAY_ACK: readonly number[] = [409, 412, 422]
+const MAY_ACK: readonly number[] = [409, 422]
 
 /** They speak of who asks, when, or how the service is: the records have nothing to do with it. */
 const NOT_OF_RECORDS: readonly number[] = [401, 402, 407, 408, 425, 429, 502, 503, 504, 511]

@@ -32,3 +32,15 @@ export function nextPiece(
   const piece = takeRecords(suspects, Math.max(1, Math.floor(count / 2)))
   return planBatch(piece, limits)?.bounds ?? null
 }
+
+/** What is left of the suspect range, as far as limits allow; without one, of the batch that was split. null: nothing. */
+export function allSuspects(
+  runs: readonly Run[],
+  outer: { readonly spoolId: string; readonly lastSeq: number },
+  suspectLastSeq: number | null,
+  limits: BatchLimits,
+): Bounds | null {
+  const rest = clipRuns(runs, outer.spoolId, outer.lastSeq)
+  const suspects = suspectLastSeq === null ? [] : clipRuns(rest, outer.spoolId, suspectLastSeq)
+  return planBatch(suspects.length === 0 ? rest : suspects, limits)?.bounds ?? null
+}

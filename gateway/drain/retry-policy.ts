@@ -30,7 +30,7 @@ export type Decision =
       readonly status: number | null
       readonly retryAfterMs: number | null
       readonly malformed: boolean
-      /** It does not get through in time as it is: half of it is tried next. */
+      /** It does not get through in time as it is: less of it is tried next. */
       readonly halve: boolean
       readonly detail: string
     }
@@ -60,7 +60,7 @@ export interface Attempt {
   readonly malformedBefore: number
   /** Tries of this batch in a row that timed out, before this one. */
   readonly timeoutsBefore: number
-  /** Another stream of the sink was acked since this one's last failure: what fails here is this stream's own. */
+  /** Others were acked since this batch's last failure, of another stream or before it in its own: what fails here is this stream's own. */
   readonly othersGotThrough: boolean
 }
 
@@ -99,6 +99,10 @@ export function decide(answer: SinkAnswer, attempt: Attempt, rules: DrainRules):
     case 'malformed':
       return malformed(status, answer.detail, attempt, rules)
     default:
+      // Others get through with the same address and credentials: it is this stream's batch.
+      if (attempt.othersGotThrough && answer.scope === 'sink') {
+        return { ...again, kind: 'retry', scope: 'stream', status, retryAfterMs: null, detail: answer.detail }
+      }
       return {
         kind: 'hold',
         scope: answer.scope,

@@ -199,6 +199,9 @@ export class SinkDrain {
   #choose(ready: readonly StreamDrain[]): StreamDrain | null {
     const probe = ready.find(({ name }) => name === this.#waits.probeStream)
     if (probe) return probe
+    const nowMs = this.#o.clock.monotonicMs()
+    const due = ready.find((stream) => stream.isDue(nowMs))
+    if (due) return due
     if (this.#waits.oneAtATime) {
       // The one whose last try is longest ago: a batch that only times out must not be the probe for ever.
       return (
@@ -245,7 +248,7 @@ export class SinkDrain {
     const answer = await this.#send(one, loaded)
     // Cut off by a stop: what became of the batch is unknown, it stays pinned.
     if (one.abort.signal.aborted && answer.kind === 'retry') return null
-    const outcome = one.on.consider(loaded, answer, this.#othersGotThrough(one.on))
+    const outcome = one.on.consider(loaded, answer, this.#othersGotThrough(one.on), one.beganAtMs)
     if (outcome === null) return null
     const seqs = outcome.judgement?.refused.map(({ seq }) => seq) ?? []
     const lines = seqs.length === 0 ? [] : await readLines(loaded, seqs)
@@ -256,6 +259,7 @@ export class SinkDrain {
     this.#count(answer, outcome.decision)
     this.#waits.heed(one, outcome.decision)
     one.on.apply(loaded, outcome, lines)
+    this.#tellOthers(one.on, outcome.decision)
     if (answer.transfer !== undefined) this.#paceOf(loaded, answer.transfer)
     this.#noteBytes('batch-bytes', this.#learned.learnedBytes)
     this.#noteBytes('pace-bytes', this.#pace.learnedBytes)
@@ -278,6 +282,19 @@ export class SinkDrain {
       // A sink must not throw; if one does, nothing was acked.
       const detail = `the sink failed: ${String(error)}`
       return { kind: 'retry', status: null, sinkDateMs: null, retryAfterMs: null, detail }
+    }
+  }
+
+  /** What a sink takes and does not take beside a record is what tells whose fault it is (doubt.ts). */
+  #tellOthers(stream: StreamDrain, decision: Decision): void {
+    const nowMs = this.#o.clock.monotonicMs()
+    const isTaken = decision.kind === 'acked' && decision.verdict.acked > 0
+    const isFailed = decision.kind === 'retry' || decision.kind === 'hold'
+    if (!isTaken && (!isFailed || stream.isDoubted)) return
+    for (const other of this.streams) {
+      if (other === stream) continue
+      if (isTaken) other.othersTaken(nowMs)
+      else other.othersFailed()
     }
   }
 

@@ -39,6 +39,8 @@ interface Hold {
   detail: string
   /** Whose batch is the probe. */
   readonly stream: string | null
+  /** That came to nothing so far. */
+  probes: number
   nextProbeAtMs: number
 }
 
@@ -72,7 +74,7 @@ export class SinkWaits {
     if (hold === null) return
     const { sinceMs, status, detail, stream } = hold
     const beganMs = nowMs - notes.heldMs(sink, null)
-    this.#hold = { sinceMs, beganMs, status, detail, stream, nextProbeAtMs: nowMs }
+    this.#hold = { sinceMs, beganMs, status, detail, stream, probes: 0, nextProbeAtMs: nowMs }
   }
 
   get isHeld(): boolean {
@@ -84,9 +86,12 @@ export class SinkWaits {
     return this.#hold !== null || this.#failures > 0
   }
 
-  /** Name of the stream whose batch is the probe of the hold; null: any. */
+  /**
+   * Name of the stream whose batch is the probe of the hold; null: any. Every second one is another's, if there is one:
+   * it may be this batch alone that is answered so.
+   */
   get probeStream(): string | null {
-    return this.#hold?.stream ?? null
+    return this.#hold === null || this.#hold.probes % 2 === 1 ? null : this.#hold.stream
   }
 
   /** From when on a request may begin, monotonic ms. */
@@ -124,6 +129,7 @@ export class SinkWaits {
       if (!one.probe) return
       if (!answered) {
         this.#hold.nextProbeAtMs = nowMs + this.#o.rules.probeMs
+        this.#hold.probes++
         this.#hold.detail = decision.detail
         return
       }
@@ -202,14 +208,17 @@ export class SinkWaits {
     if (this.#hold !== null) {
       this.#hold.status = status
       this.#hold.detail = detail
-      if (one.probe) this.#hold.nextProbeAtMs = nextProbeAtMs
+      if (one.probe) {
+        this.#hold.nextProbeAtMs = nextProbeAtMs
+        this.#hold.probes++
+      }
       return
     }
     const sinceMs = clock.wallMs()
     const { stream } = one
     this.#failures = 0
     this.#trouble = null
-    this.#hold = { sinceMs, beganMs: nowMs, status, detail, stream, nextProbeAtMs }
+    this.#hold = { sinceMs, beganMs: nowMs, status, detail, stream, probes: 0, nextProbeAtMs }
     notes.setHold(sink, null, { reason: 'answer', status, detail, sinceMs, stream, accepted: null })
     emit({ type: 'drain.held', sink, stream: null, reason: 'answer', status, detail })
   }

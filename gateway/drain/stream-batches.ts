@@ -3,10 +3,18 @@
  * send, and what is pinned is sent again before anything else. Decides nothing about answers (stream-drain.ts).
  */
 import type { Batch } from '../sink/sink.ts'
-import { type BatchLimits, clipRuns, lingerLeftMs, type Plan, planBatch } from './batcher.ts'
+import {
+  type BatchLimits,
+  boundsOf,
+  clipRuns,
+  lingerLeftMs,
+  type Plan,
+  planBatch,
+  takeRecords,
+} from './batcher.ts'
 import type { Clock } from './clock.ts'
 import type { Bounds, LoadedBatch, Pin, Run, StreamQueue } from './queue.ts'
-import { firstHalf, nextPiece } from './refusals.ts'
+import { allSuspects, firstHalf, nextPiece } from './refusals.ts'
 import type { StreamDrainStats } from './stats.ts'
 
 /** Runs asked for at first; four times as many as long as they do not fill a batch. */
@@ -17,6 +25,8 @@ export interface StreamBatchesOptions {
   readonly encoding: 'gzip' | 'identity'
   readonly lingerMs: number
   readonly limits: () => BatchLimits
+  /** Of a batch in doubt, single records are wanted that the sink takes right before the rest is tried again. */
+  readonly wantsEvidence: () => boolean
   readonly clock: Clock
   readonly stats: StreamDrainStats
 }
@@ -37,6 +47,8 @@ export class StreamBatches {
   #hasNewCopies = false
   /** A record among those from the head through this one was refused together with others. */
   #suspectLastSeq: number | null = null
+  /** It was not refused: it came to nothing, and one of its records may be why. */
+  #isDoubted = false
   /** Of the suspect range: one was refused; and the largest piece that was taken, bytes. */
   #foundRefused = false
   #takenBytes = 0
@@ -149,7 +161,12 @@ export class StreamBatches {
     if (throughSeq < outer.lastSeq) {
       const divided = alone || settled.outerLastSeq > settled.lastSeq || this.#suspectLastSeq !== null
       const limits = this.#options.limits()
-      const piece = nextPiece(this.#runsThrough(outer), outer, this.#suspectLastSeq, limits)
+      const runs = this.#runsThrough(outer)
+      // All that is left in doubt, if the sink just took a record of it: to see whether it takes that, too.
+      const isWhole = this.#isDoubted && this.#options.wantsEvidence()
+      const piece = isWhole
+        ? allSuspects(runs, outer, this.#suspectLastSeq, limits)
+        : nextPiece(runs, outer, this.#suspectLastSeq, limits)
       const bounds = divided || piece === null ? piece : (this.plan()?.bounds ?? null)
       if (bounds !== null) {
         this.pin(bounds)
@@ -157,7 +174,27 @@ export class StreamBatches {
       }
     }
     this.#suspectLastSeq = null
+    this.#isDoubted = false
     return false
+  }
+
+  /** Are records in doubt, or known to hold a refused one? */
+  isSuspect(spoolId: string): boolean {
+    const first = this.#queue.ahead(1)[0]
+    if (this.#suspectLastSeq === null || first === undefined) return false
+    return first.spoolId === spoolId && first.firstSeq <= this.#suspectLastSeq
+  }
+
+  /** The pinned batch, of two records or more, came to nothing again: what of it is tried next. */
+  vary(): void {
+    const { pin } = this.#queue
+    if (pin === null || pin.recordCount < 2) return
+    this.#suspectLastSeq = pin.lastSeq
+    this.#isDoubted = true
+    this.#loaded = null
+    const runs = this.#runsThrough(pin)
+    const first = this.#options.wantsEvidence() ? boundsOf(takeRecords(runs, 1)) : firstHalf(runs)
+    this.#durable = this.#watch(this.#queue.split(first).durable)
   }
 
   /**
@@ -165,7 +202,7 @@ export class StreamBatches {
    * gives the bytes of the largest one; else null.
    */
   judged(throughSeq: number, refused: boolean, rawBytes: number): number | null {
-    if (this.#suspectLastSeq === null) return null
+    if (this.#suspectLastSeq === null || this.#isDoubted) return null
     if (refused) this.#foundRefused = true
     else this.#takenBytes = Math.max(this.#takenBytes, rawBytes)
     const isOver = throughSeq >= this.#suspectLastSeq && !this.#foundRefused
@@ -186,6 +223,7 @@ export class StreamBatches {
     const { pin } = this.#queue
     if (pin === null) throw new Error(`stream ${this.#queue.stream} has no batch to split`)
     if (suspect) {
+      this.#isDoubted = false
       this.#suspectLastSeq = pin.lastSeq
       this.#foundRefused = false
       this.#takenBytes = 0
@@ -199,6 +237,7 @@ export class StreamBatches {
     this.#hasNewCopies = true
     this.#loaded = null
     this.#suspectLastSeq = null
+    this.#isDoubted = false
     this.#lingering = null
   }
 

@@ -10,6 +10,7 @@
 import type { HttpSinkConfig } from '../config/config.ts'
 import type { Batch, SinkAnswer } from '../sink/sink.ts'
 import type { Clock } from './clock.ts'
+import { Doubt } from './doubt.ts'
 import type { EmitDrainEvent } from './events.ts'
 import type { LearnedLimit } from './learned-limit.ts'
 import type { DrainNotes } from './notes.ts'
@@ -47,6 +48,8 @@ export interface Outcome {
   readonly judgement: Judgement | null
   /** The batch never left. */
   readonly unsent: boolean
+  /** It came to nothing again: part of it is tried next. */
+  readonly vary: boolean
 }
 
 export class StreamDrain {
@@ -58,6 +61,7 @@ export class StreamDrain {
   readonly #batches: StreamBatches
   readonly #window: JudgedWindow
   readonly #hold: StreamHold
+  readonly #doubt: Doubt
   #inFlight = false
   #failures = 0
   #malformed = 0
@@ -87,6 +91,7 @@ export class StreamDrain {
     this.priority = options.queue.priority
     this.#window = new JudgedWindow(options.rules.judgedWindow)
     const { config, learned, pace, sink, rules, notes, emit, clock } = options
+    this.#doubt = new Doubt(options.rules)
     this.#hold = new StreamHold({ sink, stream: this.name, rules, notes, emit, clock })
     this.#batches = new StreamBatches({
       queue: options.queue,
@@ -96,6 +101,7 @@ export class StreamDrain {
         maxRecords: config.maxBatchRecords,
         maxBytes: Math.min(learned.maxBytes, pace.maxBytes, options.queue.maxBatchBytes),
       }),
+      wantsEvidence: () => this.#doubt.wantsEvidence,
       clock: options.clock,
       stats: this.stats,
     })
@@ -167,7 +173,12 @@ export class StreamDrain {
   }
 
   /** What an answer means. null: its batch is no longer the one in flight (the spool fell back); it is sent again. */
-  consider(loaded: LoadedBatch, answer: SinkAnswer, othersGotThrough: boolean): Outcome | null {
+  consider(
+    loaded: LoadedBatch,
+    answer: SinkAnswer,
+    othersGotThrough: boolean,
+    beganAtMs: number,
+  ): Outcome | null {
     if (!this.#batches.isCurrent(loaded)) return null
     const { firstSeq, lastSeq, recordCount, spoolId } = loaded.pin
     const highestSentSeq = this.#queue.highestSentSeq(spoolId)
@@ -176,12 +187,53 @@ export class StreamDrain {
       batch,
       malformedBefore: this.#malformed,
       timeoutsBefore: this.#timeouts,
-      othersGotThrough,
+      othersGotThrough: othersGotThrough || this.#doubt.isFoundedBy(beganAtMs),
     }
-    const decision = decide(answer, attempt, this.#o.rules)
+    const decided = decide(answer, attempt, this.#o.rules)
     this.#timeouts = answer.transfer?.timedOut === true ? this.#timeouts + 1 : 0
     const unsent = 'unsent' in answer && (answer.unsent ?? false)
-    return { decision, judgement: this.#judge(decision, loaded.pin), unsent }
+    const { decision, vary } = this.#doubtOf(decided, recordCount, unsent, beganAtMs)
+    return { decision, judgement: this.#judge(decision, loaded.pin), unsent, vary }
+  }
+
+  /** Of a try that came to nothing: is it the record? Then it is parked as if it had been refused. */
+  #doubtOf(
+    decision: Decision,
+    recordCount: number,
+    unsent: boolean,
+    beganAtMs: number,
+  ): Pick<Outcome, 'decision' | 'vary'> {
+    if (decision.kind !== 'retry' && decision.kind !== 'hold') return { decision, vary: false }
+    const nowMs = this.#o.clock.monotonicMs()
+    const doubted = this.#doubt.failed({ decision, recordCount, unsent, beganAtMs, nowMs })
+    if (doubted !== 'park') return { decision, vary: doubted === 'vary' }
+    const { status } = decision
+    const detail = `${decision.detail}, again and again, while records around it were taken`
+    return { decision: { kind: 'park', why: 'refused', status, detail }, vary: false }
+  }
+
+  /** The sink took records of another stream. One that is in doubt alone is tried at once: that tells whose fault it is. */
+  othersTaken(nowMs: number): void {
+    this.#doubt.taken(nowMs)
+    const { retryAfterMs } = this.#doubt
+    if (retryAfterMs === null || nowMs - this.lastFailedAtMs < retryAfterMs) return
+    this.#notBeforeMs = Number.NEGATIVE_INFINITY
+    if (this.#hold.reason === 'answer' || this.#hold.reason === 'malformed') this.#hold.probeNow()
+  }
+
+  /** Another stream came to nothing. */
+  othersFailed(): void {
+    this.#doubt.othersFailed()
+  }
+
+  /** Its failures are its own: they say nothing about others. */
+  get isDoubted(): boolean {
+    return this.#doubt.isFounded
+  }
+
+  /** One record of it is in doubt, and others were just taken: it goes next. */
+  isDue(nowMs: number): boolean {
+    return this.#doubt.isDue(nowMs)
   }
 
   #judge(decision: Decision, { spoolId, lastSeq }: Pin): Judgement | null {
@@ -204,14 +256,18 @@ export class StreamDrain {
     const { decision, judgement } = outcome
     const nowMs = this.#o.clock.monotonicMs()
     if (outcome.unsent) this.#batches.neverLeft()
+    if (decision.kind === 'retry' || decision.kind === 'hold') this.lastFailedAtMs = nowMs
     const isMalformed =
       decision.kind === 'retry' ? decision.malformed : 'reason' in decision && decision.reason === 'malformed'
     this.#malformed = isMalformed ? this.#malformed + 1 : 0
-    if (this.#isHeld && !this.#endsHold(decision, loaded, nowMs)) return
+    if (this.#isHeld && !this.#endsHold(outcome, loaded, nowMs)) return
     switch (decision.kind) {
       case 'acked': {
         const { verdict, resend } = decision
-        if (verdict.acked > 0) this.#noteAck(nowMs)
+        if (verdict.acked > 0) {
+          this.#noteAck(nowMs)
+          this.#doubt.advanced(nowMs)
+        }
         this.#goesOn()
         if (verdict.resendFrom !== null && resend === 'after-backoff') {
           this.#failures = 1
@@ -236,9 +292,14 @@ export class StreamDrain {
         return
       case 'retry':
         this.#fails(decision, nowMs)
-        if (decision.halve) this.#halve(loaded)
+        if (outcome.vary) {
+          if (this.#timeouts > 0) this.#paceIsLess(loaded)
+          this.stats.splits++
+          this.#batches.vary()
+        }
         return
       case 'hold':
+        if (outcome.vary) this.#batches.vary()
         if (decision.scope === 'stream') this.#beginHold(decision.reason, decision.status, decision.detail)
         return
     }
@@ -316,6 +377,7 @@ export class StreamDrain {
       this.#beginHold('dead-letters-full', null, noRoomFor(letters.left))
     }
     if (!rest) this.#endRound()
+    if (!this.#batches.isSuspect(spoolId)) this.#doubt.clear()
   }
 
   #learn(rawBytes: number, nowMs: number): void {
@@ -336,16 +398,13 @@ export class StreamDrain {
   }
 
   /** It did not get through in time, again and again. */
-  #halve(loaded: LoadedBatch): void {
-    this.stats.splits++
+  #paceIsLess(loaded: LoadedBatch): void {
     this.#o.pace.timedOut(loaded.rawBytes)
-    this.#batches.split(false)
     this.#tellLimit('timed-out', this.#o.pace.maxBytes)
   }
 
   #fails(decision: Extract<Decision, { kind: 'retry' }>, nowMs: number): void {
     const { scope, status, detail, retryAfterMs } = decision
-    this.lastFailedAtMs = nowMs
     this.#failures++
     if (this.#trouble === null) {
       // The sink tells of its own outages.
@@ -382,7 +441,7 @@ export class StreamDrain {
   }
 
   /** Does the answer to a probe end the hold? If not, it was dealt with here. */
-  #endsHold(decision: Decision, loaded: LoadedBatch, nowMs: number): boolean {
+  #endsHold({ decision, vary }: Outcome, loaded: LoadedBatch, nowMs: number): boolean {
     if (this.#hold.reason === 'refusals') {
       if (decision.kind !== 'acked' || decision.verdict.acked === 0) {
         this.#refusedProbe(decision, loaded, nowMs)
@@ -390,12 +449,16 @@ export class StreamDrain {
       }
     } else if (decision.kind === 'hold') {
       this.#hold.goesOn(ownDetail(decision))
+      if (vary) this.#batches.vary()
       return decision.scope === 'stream' && decision.reason !== this.#hold.reason
     } else if (decision.kind === 'retry') {
       // No answer at all, or the same nonsense once more after a restart forgot the count.
       const goesOn = decision.status === null || (decision.malformed && this.#hold.reason === 'malformed')
-      if (goesOn) this.#hold.goesOn(ownDetail(decision))
-      if (goesOn) return false
+      if (goesOn) {
+        this.#hold.goesOn(ownDetail(decision))
+        if (vary) this.#batches.vary()
+        return false
+      }
     }
     this.#hold.end()
     return true

@@ -251,8 +251,8 @@ const MISTAKES: readonly Row[] = [
     [
       ['200', 'hold', 'ackStatus says which of 2xx', 'leave 200 out of ackStatus'],
       ['202', 'acked', 'ackStatus says which of 2xx', 'list 202 in ackStatus'],
-      ['302', 'acked', 'acked for 409, 412, 422 alone', 'retry or hold'],
-      ['404', 'acked', 'acked for 409, 412, 422 alone', 'retry or hold'],
+      ['302', 'acked', 'acked for 409, 422 alone', 'retry or hold'],
+      ['404', 'acked', 'acked for 409, 422 alone', 'retry or hold'],
       ['503', 'refused', 'a status that speaks of the records', 'retry or hold'],
       ['401', 'too-large', 'a status that speaks of the records', 'retry or hold'],
       ['302', 'refused', 'a status that speaks of the records', 'retry or hold'],

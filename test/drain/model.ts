@@ -16,7 +16,7 @@ import type { Batch, Listed, Sink, SinkAnswer } from '../../gateway/sink/sink.ts
 import { MemoryStore } from '../support/memory-queue.ts'
 import type { Receiver, ReceiverAnswer, ReceiverRules } from '../support/model-receivers.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
-import { answer, macrotask, seeded, sinkConfig } from './harness.ts'
+import { answer, LOST, MALFORMED, macrotask, seeded, sinkConfig, TIMED_OUT, unavailable } from './harness.ts'
 
 /** What the model reads of one stream: the reading numbers (`payload.n`), in order. */
 export interface ModelView {
@@ -73,6 +73,7 @@ export type ModelCounts = Record<
   | 'requeued'
   | 'holds'
   | 'tooLarge'
+  | 'stumbles'
   | 'dropped',
   number
 >
@@ -84,6 +85,14 @@ interface Pending {
 }
 
 const STREAMS = ['telemetry', 'events']
+
+/** What a sink may say to the content of one record. */
+const STUMBLES: readonly SinkAnswer[] = [
+  answer({ kind: 'hold', scope: 'sink', detail: '403' }, 403),
+  unavailable(null, 500),
+  LOST,
+  TIMED_OUT,
+]
 
 const RULES: Partial<DrainRules> = { parkedLimit: 4, judgedFrom: 10, judgedWindow: 40 }
 
@@ -112,6 +121,7 @@ class World implements Sink {
     requeued: 0,
     holds: 0,
     tooLarge: 0,
+    stumbles: 0,
     dropped: 0,
   }
   readonly #random: () => number
@@ -119,6 +129,8 @@ class World implements Sink {
   readonly #encoding: 'gzip' | 'none'
   readonly #tooLargeBytes: number
   readonly #poison = new Set<number>()
+  /** Readings over which the sink stumbles while the storm lasts, each in its own way. */
+  readonly #stumbles = new Map<number, SinkAnswer>()
   readonly #appended = new Map<string, number[]>()
   readonly #droppedReadings = new Set<number>()
   readonly #bodies = new Map<string, string>()
@@ -267,9 +279,22 @@ class World implements Sink {
       this.counts.tooLarge++
       return answer({ kind: 'too-large', detail: '413' }, 413)
     }
+    const stumble = this.#calm ? undefined : this.#stumbleOf(batch)
+    if (stumble !== undefined) {
+      this.counts.stumbles++
+      return stumble
+    }
     const got = this.#deliver(batch)
     if (got.status >= 400 || (got.body?.rejected ?? []).length > 0) this.counts.refused++
     return classify(got)
+  }
+
+  #stumbleOf(batch: Batch): SinkAnswer | undefined {
+    for (const line of textOf(batch).trimEnd().split('\n')) {
+      const stumble = this.#stumbles.get(readingOf(line))
+      if (stumble !== undefined) return stumble
+    }
+    return undefined
   }
 
   #outcome(batch: Batch): SinkAnswer {
@@ -326,6 +351,7 @@ class World implements Sink {
     for (let i = 1 + this.#below(5); i > 0; i--) {
       const n = this.#nextReading++
       if (streak || this.#chance(0.08)) this.#poison.add(n)
+      else if (this.#chance(0.04)) this.#stumbles.set(n, STUMBLES[this.#below(STUMBLES.length)] ?? MALFORMED)
       const appended = this.#appended.get(stream) ?? []
       appended.push(n)
       this.#appended.set(stream, appended)
@@ -400,7 +426,10 @@ class World implements Sink {
 
   /** I8, I9: only what the sink refused, and only once it accepted a later record of the stream. */
   #buried(stream: string, spoolId: string, seq: number, n: number): void {
-    assert(this.#poison.has(n), `reading ${n} was never refused and became a dead letter`)
+    assert(
+      this.#poison.has(n) || this.#stumbles.has(n),
+      `reading ${n} was never refused and became a dead letter`,
+    )
     const later = this.#receiver.stored.some(({ queue, seq: storedSeq }) => {
       const [, storedSpool, storedStream] = queue.split(':')
       if (storedStream !== stream) return false
@@ -458,7 +487,7 @@ class World implements Sink {
         const fate = [stored.has(n), kept.has(n), this.#droppedReadings.has(n)].filter(Boolean).length
         assert(fate >= 1, `reading ${n} of ${stream} is lost`)
         if (!held) assert(fate === 1, `reading ${n} of ${stream} has two fates`)
-        if (!this.#poison.has(n))
+        if (!this.#poison.has(n) && !this.#stumbles.has(n))
           assert(!deadLetters.includes(n), `reading ${n} is a dead letter for nothing`)
       }
       // A backlog that is left belongs to a stream that the sink refused altogether; it is in order and complete.

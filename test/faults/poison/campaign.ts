@@ -2,7 +2,16 @@
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
 import { sideBySide } from '../side-by-side.ts'
 import { COMBINATIONS, combine, day, RECEIVERS } from './mishaps.ts'
-import { boundedLetters, type Happened, needle, refusesEverything, refusesShare } from './scenarios.ts'
+import {
+  boundedLetters,
+  type Happened,
+  needle,
+  refusesEverything,
+  refusesShare,
+  STUMBLES,
+  stumbles,
+  stumblesAtAll,
+} from './scenarios.ts'
 
 const RUNS_PER_DAY = 20
 const AT_ONCE = 4
@@ -21,6 +30,10 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
     ['share below', () => refusesShare(2)],
     ['letters held', () => boundedLetters('hold')],
     ['letters dropped', () => boundedLetters('drop-oldest')],
+    ...Object.keys(STUMBLES).flatMap((how): typeof jobs => [
+      [`one record ${how}`, () => stumbles(String(seed), how)],
+      [`all ${how}`, () => stumblesAtAll(how)],
+    ]),
   ]
   for (let index = 0; index < days; index += 1) {
     const own = `${seed}-${index}`

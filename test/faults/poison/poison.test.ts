@@ -4,7 +4,15 @@ import { Random } from '../../../device-sim/random.ts'
 import { reapProcesses } from '../../support/process.ts'
 import { SEED } from '../../support/seed.ts'
 import { COMBINATIONS, type Combination, combine, MISHAPS, RECEIVERS } from './mishaps.ts'
-import { boundedLetters, type Happened, needle, refusesEverything, refusesShare } from './scenarios.ts'
+import {
+  boundedLetters,
+  type Happened,
+  needle,
+  refusesEverything,
+  refusesShare,
+  stumbles,
+  stumblesAtAll,
+} from './scenarios.ts'
 
 const seed = String(SEED)
 /** One combination of each mishap, at a request that comes: halving eight takes four at the least. */
@@ -55,6 +63,9 @@ describe.concurrent(`poison (SLUICE_SEED=${SEED})`, () => {
       `I2, I4, I9: refusal, lost answers and SIGKILLs against a receiver that ${name}`,
       () => combine(name, selection(name)),
     ]),
+    ['I8, I9: one record that is answered 500 is set aside alone', () => stumbles(seed, 'answered 500')],
+    ['I8, I9: one record that a firewall answers 403', () => stumbles(seed, 'answered 403')],
+    ['I8: 403 to everything sets nothing aside', () => stumblesAtAll('answered 403')],
     ['I6, I9: with drop-oldest the oldest dead letters go, counted', () => boundedLetters('drop-oldest')],
   ])(
     '%s',

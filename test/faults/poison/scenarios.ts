@@ -6,7 +6,8 @@ import assert from 'node:assert/strict'
 import { Random } from '../../../device-sim/random.ts'
 import type { StreamStatus } from '../../../gateway/observe/status.ts'
 import { ByIdReceiver, type Receiver, type ReceiverRules } from '../../support/model-receivers.ts'
-import { numberOf, PoisonBench, type PoisonRecord } from './poison-bench.ts'
+import type { Step } from '../../support/scripted-sink.ts'
+import { numberOf, PoisonBench, type PoisonRecord, pause } from './poison-bench.ts'
 
 /** Of a scenario: what happened, by name. */
 export type Happened = Record<string, number>
@@ -243,4 +244,76 @@ async function dropsOldest(bench: PoisonBench, maxBytes: number): Promise<Happen
   await bench.until('they are delivered', ({ counters }) => counters.pending === 0)
   expectRequeued(bench, requeued)
   return { 'dead letters removed by quota': removed, 'dead letters requeued': requeued.length, kills: 1 }
+}
+
+/** What a sink does to a request for the content of one record. */
+export const STUMBLES: Readonly<Record<string, Step>> = {
+  'answered 500': { status: 500 },
+  'answered 403': { status: 403 },
+  reset: { drop: 'before' },
+  'answered nonsense': { status: 207, body: { rejected: 'all' } },
+}
+
+/** Requests with one reading of many come to nothing; all others are delivered, and it alone is set aside. */
+export async function stumbles(
+  seed: string,
+  how: string,
+  options: { kill?: boolean } = {},
+): Promise<Happened> {
+  const step = STUMBLES[how]
+  assert(step)
+  const count = 60
+  const bad = 8 + new Random(seed, how).below(count - 16)
+  return await PoisonBench.run(
+    async (bench) => {
+      let stumbled = 0
+      bench.sink.plan = ({ lines }) => {
+        if (!lines.some((line) => line.includes('"bad":true'))) return { step: null }
+        stumbled += 1
+        return { step }
+      }
+      await bench.publish(count, (index) => (index === bad ? { bad: true } : {}))
+      if (options.kill === true) await bench.killAndRestart()
+      for (let found = false; !found; ) {
+        // An operator who does not wait for backoff and probes.
+        await bench.retry()
+        await pause(100)
+        const { counters, parked } = await bench.books()
+        found = parked + counters.deadLettered > 0 && counters.pending === parked
+      }
+      const { length } = bench.sink.seen
+      assert(length < 60, `${length} requests to find one of ${count}`)
+      await bench.publish(5)
+      assert.deepEqual((await bench.closeBooks()).map(numberOf), [bad + 1], 'I9: it alone is set aside')
+      assert(stumbled > 5, 'the fault did not fire')
+      return { [`requests ${how}`]: stumbled, kills: bench.kills }
+    },
+    { sink: { maxBatchRecords: count, linger: '1s' } },
+  )
+}
+
+/** To everything: nothing is parked, however often it is tried. */
+export async function stumblesAtAll(how: string): Promise<Happened> {
+  const step = STUMBLES[how]
+  assert(step)
+  return await PoisonBench.run(
+    async (bench) => {
+      const { seen } = bench.sink
+      bench.sink.plan = () => ({ step })
+      await bench.publish(60)
+      while (seen.length < 60) {
+        await bench.retry()
+        await pause(20)
+        const { counters, parked } = await bench.books()
+        assert.equal(parked + counters.deadLettered, 0, 'I8: an outage parks nothing')
+      }
+      const stumbled = seen.length
+      bench.sink.plan = null
+      await bench.retry()
+      await bench.until('all is delivered', ({ counters }) => counters.delivered === 60)
+      assert.deepEqual(await bench.closeBooks(), [])
+      return { [`requests ${how}, all of them`]: stumbled }
+    },
+    { sink: { maxBatchRecords: 20 } },
+  )
 }

@@ -1,0 +1,140 @@
+/**
+ * Is it one record that a sink stumbles over, or the sink itself? Some answers to a record's content look like an outage or
+ * like wrong credentials: 500, 403 of a firewall, a reset connection, no answer at all. What tells them apart is what
+ * happens right beside: a sink that is down or wants other credentials takes nothing.
+ *
+ * I8: evidence against a record is one thing alone: its batch failed, the sink then took other records that it had not
+ * seen, of this stream or another, and at once afterwards the batch failed again. Trouble of anybody else wipes it out.
+ * A repeat of what was taken before is no evidence: a sink whose disk is full takes those. Pure.
+ */
+import type { Decision } from './retry-policy.ts'
+import type { DrainRules } from './rules.ts'
+
+/** A try of a batch that came to nothing. Monotonic, ms. */
+export interface FailedTry {
+  readonly decision: Decision
+  readonly recordCount: number
+  /** Not a byte of it can have left. */
+  readonly unsent: boolean
+  readonly beganAtMs: number
+  readonly nowMs: number
+}
+
+/** `vary`: part of it is tried next. `park`: it is the record. */
+export type Doubted = 'again' | 'vary' | 'park'
+
+export class Doubt {
+  readonly #rules: DrainRules
+  /** Tries of the batch in a row that came to nothing. */
+  #tries = 0
+  /** The same while it was one record. */
+  #alone = 0
+  /** Tries since anything was taken. */
+  #sinceTaken = 0
+  #evidence = 0
+  #isVarying = false
+  /** When others were taken, for the next try; null: that counts no more. */
+  #takenAtMs: number | null = null
+
+  constructor(rules: DrainRules) {
+    this.#rules = rules
+  }
+
+  /** More of it is wanted: the sink takes others right before the batch is tried. */
+  get wantsEvidence(): boolean {
+    return this.#tries > 0 && this.#evidence < this.#rules.evidence
+  }
+
+  /** The sink took others between tries, not long ago: what fails is this batch. */
+  get isFounded(): boolean {
+    return this.#evidence > 0 && this.#sinceTaken < this.#rules.unfoundedTries
+  }
+
+  /** The same, if a try that began then fails. */
+  isFoundedBy(beganAtMs: number): boolean {
+    return this.isFounded || (this.#tries > 0 && this.#isFresh(beganAtMs))
+  }
+
+  /** It is one record: when it may be tried once others were taken, ms after it failed; null: nothing is to be told. */
+  get retryAfterMs(): number | null {
+    if (this.#alone === 0 || !this.wantsEvidence) return null
+    const { backoffBaseMs, backoffCapMs } = this.#rules
+    return Math.min(backoffCapMs, backoffBaseMs * 2 ** Math.min(this.#alone - 1, 30))
+  }
+
+  /** It is one record, and a try now would tell: others were just taken. */
+  isDue(nowMs: number): boolean {
+    return this.#alone > 0 && this.#isFresh(nowMs)
+  }
+
+  /** A try that begins then follows others that were taken. */
+  #isFresh(beganAtMs: number): boolean {
+    const agoMs = this.#takenAtMs === null ? Number.NaN : beganAtMs - this.#takenAtMs
+    return agoMs >= 0 && agoMs <= this.#rules.freshMs
+  }
+
+  /** Records that the sink had not seen were taken: of another stream, or of the same one before this batch. */
+  taken(nowMs: number): void {
+    this.#takenAtMs = nowMs
+    this.#sinceTaken = 0
+  }
+
+  /** Part of the batch was taken. */
+  advanced(nowMs: number): void {
+    this.taken(nowMs)
+    this.#alone = 0
+    if (!this.#isVarying) this.clear()
+  }
+
+  /** Nothing of what was in doubt is left. */
+  clear(): void {
+    this.#tries = 0
+    this.#alone = 0
+    this.#sinceTaken = 0
+    this.#evidence = 0
+    this.#isVarying = false
+    this.#takenAtMs = null
+  }
+
+  /** Another stream has trouble of its own: the sink may be the cause. */
+  othersFailed(): void {
+    this.#evidence = 0
+    this.#takenAtMs = null
+  }
+
+  failed(one: FailedTry): Doubted {
+    if (!speaksOfContent(one)) {
+      this.othersFailed()
+      return 'again'
+    }
+    const rules = this.#rules
+    this.#weigh(one.beganAtMs)
+    this.#tries++
+    this.#sinceTaken++
+    if (one.recordCount === 1) {
+      this.#alone++
+      const isSure = this.#evidence >= rules.evidence && this.#alone >= rules.aloneTries
+      return isSure ? 'park' : 'again'
+    }
+    const { decision } = one
+    const isSinks = 'scope' in decision && decision.scope === 'sink'
+    const limit = decision.kind === 'hold' ? rules.holdTries : isSinks ? rules.sinkTries : rules.streamTries
+    const isHalved = decision.kind === 'retry' && decision.halve
+    this.#isVarying ||= isHalved || this.#tries >= limit
+    return this.#isVarying ? 'vary' : 'again'
+  }
+
+  /** Counts what the sink took right before this try as evidence, once. */
+  #weigh(beganAtMs: number): void {
+    // Only between tries: the first failure after a success is how an outage begins.
+    if (this.#tries > 0 && this.#isFresh(beganAtMs)) this.#evidence++
+    this.#takenAtMs = null
+  }
+}
+
+/** Could it be about what was sent? Not what asks to wait, nor what never left. */
+function speaksOfContent({ decision, unsent }: FailedTry): boolean {
+  if (unsent) return false
+  if (decision.kind === 'retry') return decision.retryAfterMs === null && decision.status !== 429
+  return decision.kind === 'hold' && decision.reason !== 'clone'
+}
