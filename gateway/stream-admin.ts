@@ -1,5 +1,6 @@
 /** The operator's view of streams (admin server, command line) on top of the spool's: orphans that are drained or exported. */
 import type { Drain } from './drain/drain.ts'
+import { SetAsideError, setAside } from './drain/set-aside.ts'
 import { AdminError, type StreamAdmin } from './observe/admin/actions.ts'
 import { OrphanError } from './spool/orphans.ts'
 import type { Spool } from './spool/spool.ts'
@@ -13,6 +14,17 @@ export function streamAdmin(spool: Spool, drain: Drain | null): StreamAdmin {
         drain?.join(queue, sink)
       } catch (error) {
         if (error instanceof OrphanError) throw new AdminError('ADMIN_BAD_REQUEST', error.message)
+        throw error
+      }
+    },
+    park: async (stream, seq) => {
+      const queue = spool.queues.find((each) => each.stream === stream)
+      if (!queue) throw new AdminError('ADMIN_NOT_FOUND', `there is no stream ${stream}`)
+      try {
+        const isDrained = (await drain?.setAside(stream, seq)) ?? false
+        if (!isDrained) await setAside(queue, seq, 'gzip')
+      } catch (error) {
+        if (error instanceof SetAsideError) throw new AdminError('ADMIN_BAD_REQUEST', error.message)
         throw error
       }
     },

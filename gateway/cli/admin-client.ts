@@ -53,6 +53,9 @@ export class AdminClient {
       drainTo: async (stream, sink) => {
         await this.#ask('POST', `/api/streams/${encodeURIComponent(stream)}/drain`, { sink })
       },
+      park: async (stream, seq) => {
+        await this.#ask('POST', `/api/streams/${encodeURIComponent(stream)}/park`, { seq })
+      },
       records: async (stream, after) => {
         const query = after === null ? '' : `?${new URLSearchParams({ after }).toString()}`
         return (await this.#ask(

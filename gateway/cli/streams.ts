@@ -47,6 +47,21 @@ export function streamsCommand(context: CliContext, done: Done): Command {
       }),
   )
   streams.addCommand(
+    withOperator(new Command('park'))
+      .description(
+        'set the first record that waits aside, as if its sink had refused it; the next ones go on',
+      )
+      .argument('<name>', 'name of the stream')
+      .argument('<seq>', "the record's number", parseSeq)
+      .action(async (name: string, seq: number, flags: OperatorFlags) => {
+        await withGateway(flags, context, ({ operator }) => operator.streams.park(name, seq))
+        context.stdout.write(
+          `record ${seq} of stream ${name} is parked; it becomes a dead letter once the sink has taken a later one\n`,
+        )
+        done(EXIT.ok)
+      }),
+  )
+  streams.addCommand(
     withOperator(new Command('export'))
       .description('write what a stream holds as NDJSON, in order; nothing is removed')
       .argument('<name>', 'name of the stream')
@@ -56,6 +71,12 @@ export function streamsCommand(context: CliContext, done: Done): Command {
       }),
   )
   return streams
+}
+
+function parseSeq(input: string): number {
+  const seq = Number(input)
+  if (/^[1-9]\d{0,15}$/.test(input) && Number.isSafeInteger(seq)) return seq
+  throw new CliError(EXIT.usage, `<seq> wants a number from 1, got ${JSON.stringify(input)}`)
 }
 
 interface DrainFlags extends OperatorFlags {

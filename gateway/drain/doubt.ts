@@ -17,7 +17,6 @@ export interface FailedTry {
   /** Not a byte of it can have left. */
   readonly unsent: boolean
   readonly beganAtMs: number
-  readonly nowMs: number
 }
 
 /** `vary`: part of it is tried next. `park`: it is the record. */
@@ -60,6 +59,11 @@ export class Doubt {
     if (this.#alone === 0 || !this.wantsEvidence) return null
     const { backoffBaseMs, backoffCapMs } = this.#rules
     return Math.min(backoffCapMs, backoffBaseMs * 2 ** Math.min(this.#alone - 1, 30))
+  }
+
+  /** It is one record, tried often enough, and nothing tells whose fault it is. */
+  get isStuck(): boolean {
+    return this.#alone >= this.#rules.unfoundedTries
   }
 
   /** It is one record, and a try now would tell: others were just taken. */
@@ -137,4 +141,18 @@ function speaksOfContent({ decision, unsent }: FailedTry): boolean {
   if (unsent) return false
   if (decision.kind === 'retry') return decision.retryAfterMs === null && decision.status !== 429
   return decision.kind === 'hold' && decision.reason !== 'clone'
+}
+
+/** Of a try that came to nothing: is it the record? Then it is parked as if it had been refused. */
+export function doubted(
+  doubt: Doubt,
+  decision: Decision,
+  one: Pick<FailedTry, 'recordCount' | 'unsent' | 'beganAtMs'>,
+): { readonly decision: Decision; readonly vary: boolean } {
+  if (decision.kind !== 'retry' && decision.kind !== 'hold') return { decision, vary: false }
+  const next = doubt.failed({ ...one, decision })
+  if (next !== 'park') return { decision, vary: next === 'vary' }
+  const { status } = decision
+  const detail = `${decision.detail}, again and again, while records around it were taken`
+  return { decision: { kind: 'park', why: 'refused', status, detail }, vary: false }
 }

@@ -5,6 +5,7 @@
  *   queue.ts        what it needs of the spool        ../sink/sink.ts  what it needs of a sink
  *   sink-drain.ts   all streams of one sink: turns, waits, holds      scheduler.ts, pacer.ts, learned-limit.ts
  *   stream-drain.ts one stream: what an answer does                   retry-policy.ts, verdicts.ts, parking.ts
+ *   set-aside.ts    the operator's word about a record
  *   stream-batches.ts  its batches and pins                           batcher.ts, refusals.ts
  *
  * Not here: HTTP and its answers (sink/), commits, retention and counters (spool/), logs and metrics (observe/).
@@ -81,6 +82,13 @@ export class Drain {
     const found = this.#sinks.find(({ name }) => name === sink)
     if (!found) throw new RangeError(`there is no sink ${sink}`)
     found.retryNow()
+  }
+
+  /** `sluice streams park`. False: no sink drains that stream. @throws SetAsideError */
+  async setAside(stream: string, seq: number): Promise<boolean> {
+    const found = this.#sinks.flatMap((sink) => sink.streams).find(({ name }) => name === stream)
+    await found?.setAside(seq)
+    return found !== undefined
   }
 
   /**

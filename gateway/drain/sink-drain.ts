@@ -18,7 +18,7 @@ import type { Decision } from './retry-policy.ts'
 import type { DrainRules } from './rules.ts'
 import { Scheduler } from './scheduler.ts'
 import { type Answered, SinkWaits } from './sink-waits.ts'
-import { type Failing, type SinkState, sinkStanding, throughSink } from './states.ts'
+import { type Failing, type SinkState, sinkStanding, throughSink, withHint } from './states.ts'
 import { type AnswerCounts, newSinkStats, type SinkDrainStats } from './stats.ts'
 import { type Outcome, StreamDrain } from './stream-drain.ts'
 
@@ -119,6 +119,7 @@ export class SinkDrain {
       clock,
       random,
       keep,
+      wake: () => this.turn(),
     })
   }
 
@@ -200,7 +201,7 @@ export class SinkDrain {
     const probe = ready.find(({ name }) => name === this.#waits.probeStream)
     if (probe) return probe
     const nowMs = this.#o.clock.monotonicMs()
-    const due = ready.find((stream) => stream.isDue(nowMs))
+    const due = ready.find((stream) => stream.doubt.isDue(nowMs))
     if (due) return due
     if (this.#waits.oneAtATime) {
       // The one whose last try is longest ago: a batch that only times out must not be the probe for ever.
@@ -290,11 +291,11 @@ export class SinkDrain {
     const nowMs = this.#o.clock.monotonicMs()
     const isTaken = decision.kind === 'acked' && decision.verdict.acked > 0
     const isFailed = decision.kind === 'retry' || decision.kind === 'hold'
-    if (!isTaken && (!isFailed || stream.isDoubted)) return
+    if (!isTaken && (!isFailed || stream.doubt.isFounded)) return
     for (const other of this.streams) {
       if (other === stream) continue
       if (isTaken) other.othersTaken(nowMs)
-      else other.othersFailed()
+      else other.doubt.othersFailed()
     }
   }
 
@@ -371,7 +372,7 @@ export class SinkDrain {
       const state = stream.state(this.#waits.openAtMs)
       const { failingSinceMs } = stream
       if (failingSinceMs !== null) failing.push({ state, failingSinceMs })
-      return throughSink(state, own)
+      return throughSink(withHint(state, stream.stuckSeq), own)
     })
     const lastAckedAtMs = Math.max(...this.streams.map((stream) => stream.lastAckedAtMs))
     return {

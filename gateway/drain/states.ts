@@ -63,3 +63,10 @@ export function throughSink(stream: StreamState, sink: DeliveryStanding): Stream
   const detail = sink.detail === null ? null : `${sink.detail}${besides}`
   return { ...stream, state, sinceMs, reason, detail, nextTryAtMs }
 }
+
+/** What an operator can do about a record that comes to nothing alone. Pure. */
+export function withHint(stream: StreamState, stuckSeq: number | null): StreamState {
+  if (stuckSeq === null || stream.detail === null) return stream
+  const hint = `if record ${stuckSeq} is to blame: sluice streams park ${stream.stream} ${stuckSeq}`
+  return { ...stream, detail: `${stream.detail}; ${hint}` }
+}

@@ -198,14 +198,14 @@ export class StreamBatches {
   }
 
   /**
-   * A piece was judged through this seq. If all pieces of a range that was refused as a whole were taken, it was its size:
+   * A piece was judged. If all pieces of a range that was refused as a whole were taken, it was its size:
    * gives the bytes of the largest one; else null.
    */
-  judged(throughSeq: number, refused: boolean, rawBytes: number): number | null {
+  judged({ pin, rawBytes }: LoadedBatch, refused: boolean): number | null {
     if (this.#suspectLastSeq === null || this.#isDoubted) return null
     if (refused) this.#foundRefused = true
     else this.#takenBytes = Math.max(this.#takenBytes, rawBytes)
-    const isOver = throughSeq >= this.#suspectLastSeq && !this.#foundRefused
+    const isOver = pin.lastSeq >= this.#suspectLastSeq && !this.#foundRefused
     return isOver && this.#takenBytes > 0 ? this.#takenBytes : null
   }
 

@@ -9,8 +9,9 @@
  */
 import type { HttpSinkConfig } from '../config/config.ts'
 import type { Batch, SinkAnswer } from '../sink/sink.ts'
+import { BatchSizing } from './batch-sizing.ts'
 import type { Clock } from './clock.ts'
-import { Doubt } from './doubt.ts'
+import { Doubt, doubted } from './doubt.ts'
 import type { EmitDrainEvent } from './events.ts'
 import type { LearnedLimit } from './learned-limit.ts'
 import type { DrainNotes } from './notes.ts'
@@ -19,11 +20,13 @@ import { type Acceptance, chooseDeadLetters, isRipe, JudgedWindow, type Judgemen
 import type { LoadedBatch, Pin, StreamQueue } from './queue.ts'
 import { backoffMs, type Decision, decide, type HoldReason } from './retry-policy.ts'
 import type { DrainRules } from './rules.ts'
+import { SetAsideError, setAside } from './set-aside.ts'
 import { reportSettled, settlementOf } from './settlement.ts'
 import type { StreamState } from './states.ts'
 import { newStreamStats, type StreamDrainStats } from './stats.ts'
 import { requestOf, StreamBatches } from './stream-batches.ts'
 import { StreamHold } from './stream-hold.ts'
+import { StreamTrouble } from './stream-trouble.ts'
 import { refusedRun } from './verdicts.ts'
 
 export interface StreamDrainOptions {
@@ -39,6 +42,8 @@ export interface StreamDrainOptions {
   readonly random: () => number
   /** Takes a promise of the spool to its end. */
   readonly keep: (durable: Promise<void>) => void
+  /** Something can go on that waited for nothing that the sink or the spool says. */
+  readonly wake: () => void
 }
 
 /** An answer with what it means, before anything was done about it. */
@@ -61,21 +66,19 @@ export class StreamDrain {
   readonly #batches: StreamBatches
   readonly #window: JudgedWindow
   readonly #hold: StreamHold
-  readonly #doubt: Doubt
+  readonly #sizing: BatchSizing
+  readonly #trouble: StreamTrouble
+  /** Whose fault its failures are. */
+  readonly doubt: Doubt
   #inFlight = false
   #failures = 0
   #malformed = 0
   /** Tries of the batch in flight in a row that timed out. */
   #timeouts = 0
-  /** Since when tries fail, by the wall clock to show and by the monotonic one to measure, and what was said last. */
-  #trouble: {
-    readonly sinceMs: number
-    readonly beganMs: number
-    readonly announced: boolean
-    detail: string
-  } | null = null
   #notBeforeMs = Number.NEGATIVE_INFINITY
   #accepted: Acceptance | null = null
+  /** An operator waits for the end of the try that is in progress. */
+  #asideWanted: (() => void) | null = null
   /** A full round of halving that an operator asked for: no limit ends it. */
   #round: { acked: boolean } | null = null
   #roundWanted = false
@@ -90,18 +93,17 @@ export class StreamDrain {
     this.name = options.queue.stream
     this.priority = options.queue.priority
     this.#window = new JudgedWindow(options.rules.judgedWindow)
-    const { config, learned, pace, sink, rules, notes, emit, clock } = options
-    this.#doubt = new Doubt(options.rules)
+    const { config, sink, rules, notes, emit, clock } = options
+    this.#sizing = new BatchSizing(options)
+    this.#trouble = new StreamTrouble({ sink, stream: this.name }, emit, clock)
+    this.doubt = new Doubt(options.rules)
     this.#hold = new StreamHold({ sink, stream: this.name, rules, notes, emit, clock })
     this.#batches = new StreamBatches({
       queue: options.queue,
       encoding: config.compression === 'gzip' ? 'gzip' : 'identity',
       lingerMs: config.linger,
-      limits: () => ({
-        maxRecords: config.maxBatchRecords,
-        maxBytes: Math.min(learned.maxBytes, pace.maxBytes, options.queue.maxBatchBytes),
-      }),
-      wantsEvidence: () => this.#doubt.wantsEvidence,
+      limits: () => this.#sizing.limits,
+      wantsEvidence: () => this.doubt.wantsEvidence,
       clock: options.clock,
       stats: this.stats,
     })
@@ -122,7 +124,7 @@ export class StreamDrain {
 
   /** When this stream wants the sink next, monotonic ms; in the past: now; null: not before something happens. */
   look(nowMs: number): number | null {
-    if (this.#inFlight) return null
+    if (this.#inFlight || this.#asideWanted !== null) return null
     if (this.#isHeld && (this.#hold.reason !== 'dead-letters-full' || !this.#hasRoomAgain())) {
       const waiting = this.#queue.pin !== null || this.#queue.pendingRecords > 0
       if (!waiting && this.#hold.reason !== 'dead-letters-full') return null
@@ -187,53 +189,22 @@ export class StreamDrain {
       batch,
       malformedBefore: this.#malformed,
       timeoutsBefore: this.#timeouts,
-      othersGotThrough: othersGotThrough || this.#doubt.isFoundedBy(beganAtMs),
+      othersGotThrough: othersGotThrough || this.doubt.isFoundedBy(beganAtMs),
     }
     const decided = decide(answer, attempt, this.#o.rules)
     this.#timeouts = answer.transfer?.timedOut === true ? this.#timeouts + 1 : 0
     const unsent = 'unsent' in answer && (answer.unsent ?? false)
-    const { decision, vary } = this.#doubtOf(decided, recordCount, unsent, beganAtMs)
+    const { decision, vary } = doubted(this.doubt, decided, { recordCount, unsent, beganAtMs })
     return { decision, judgement: this.#judge(decision, loaded.pin), unsent, vary }
-  }
-
-  /** Of a try that came to nothing: is it the record? Then it is parked as if it had been refused. */
-  #doubtOf(
-    decision: Decision,
-    recordCount: number,
-    unsent: boolean,
-    beganAtMs: number,
-  ): Pick<Outcome, 'decision' | 'vary'> {
-    if (decision.kind !== 'retry' && decision.kind !== 'hold') return { decision, vary: false }
-    const nowMs = this.#o.clock.monotonicMs()
-    const doubted = this.#doubt.failed({ decision, recordCount, unsent, beganAtMs, nowMs })
-    if (doubted !== 'park') return { decision, vary: doubted === 'vary' }
-    const { status } = decision
-    const detail = `${decision.detail}, again and again, while records around it were taken`
-    return { decision: { kind: 'park', why: 'refused', status, detail }, vary: false }
   }
 
   /** The sink took records of another stream. One that is in doubt alone is tried at once: that tells whose fault it is. */
   othersTaken(nowMs: number): void {
-    this.#doubt.taken(nowMs)
-    const { retryAfterMs } = this.#doubt
+    this.doubt.taken(nowMs)
+    const { retryAfterMs } = this.doubt
     if (retryAfterMs === null || nowMs - this.lastFailedAtMs < retryAfterMs) return
     this.#notBeforeMs = Number.NEGATIVE_INFINITY
     if (this.#hold.reason === 'answer' || this.#hold.reason === 'malformed') this.#hold.probeNow()
-  }
-
-  /** Another stream came to nothing. */
-  othersFailed(): void {
-    this.#doubt.othersFailed()
-  }
-
-  /** Its failures are its own: they say nothing about others. */
-  get isDoubted(): boolean {
-    return this.#doubt.isFounded
-  }
-
-  /** One record of it is in doubt, and others were just taken: it goes next. */
-  isDue(nowMs: number): boolean {
-    return this.#doubt.isDue(nowMs)
   }
 
   #judge(decision: Decision, { spoolId, lastSeq }: Pin): Judgement | null {
@@ -266,7 +237,7 @@ export class StreamDrain {
         const { verdict, resend } = decision
         if (verdict.acked > 0) {
           this.#noteAck(nowMs)
-          this.#doubt.advanced(nowMs)
+          this.doubt.advanced(nowMs)
         }
         this.#goesOn()
         if (verdict.resendFrom !== null && resend === 'after-backoff') {
@@ -274,26 +245,26 @@ export class StreamDrain {
           this.#wait(backoffMs(1, this.#o.random, this.#o.rules))
         }
         const complete = verdict.resendFrom === null && verdict.refused === 0
-        if (complete) this.#o.learned.accepted(loaded.rawBytes, nowMs)
-        this.#inferSize(loaded, decision.verdict.refused > 0, nowMs)
+        if (complete) this.#sizing.accepted(loaded.rawBytes, nowMs)
+        this.#sizing.refusedWhole(this.#batches.judged(loaded, verdict.refused > 0), nowMs)
         if (judgement !== null) this.#settle(judgement, lines, complete, false)
         return
       }
       case 'park':
         this.#goesOn()
-        this.#inferSize(loaded, true, nowMs)
+        this.#batches.judged(loaded, true)
         if (judgement !== null) this.#settle(judgement, lines, false, decision.why === 'too-large')
         return
       case 'split':
         this.#goesOn()
         this.stats.splits++
-        if (decision.why === 'too-large') this.#learn(loaded.rawBytes, nowMs)
+        if (decision.why === 'too-large') this.#sizing.tooLarge(loaded.rawBytes, nowMs)
         this.#batches.split(decision.why === 'refused')
         return
       case 'retry':
-        this.#fails(decision, nowMs)
+        this.#fails(decision)
         if (outcome.vary) {
-          if (this.#timeouts > 0) this.#paceIsLess(loaded)
+          if (this.#timeouts > 0) this.#sizing.timedOut(loaded.rawBytes)
           this.stats.splits++
           this.#batches.vary()
         }
@@ -310,6 +281,36 @@ export class StreamDrain {
     this.#inFlight = false
     this.#batches.rests()
     if (this.#roundWanted) this.#beginRound()
+    this.#asideWanted?.()
+  }
+
+  /** `sluice streams park`: not while a request is in progress. @throws SetAsideError */
+  async setAside(seq: number): Promise<void> {
+    if (this.#asideWanted !== null) throw new SetAsideError('another record is being set aside')
+    if (this.#inFlight) {
+      await new Promise<void>((resolve) => {
+        this.#asideWanted = resolve
+      })
+      this.#asideWanted = null
+    }
+    this.#inFlight = true
+    try {
+      await setAside(this.#queue, seq, this.#o.config.compression === 'gzip' ? 'gzip' : 'identity')
+      this.#goesOn()
+      this.stats.parkedRecords++
+      const { spoolId, status, reason } = this.#queue.parked.at(-1) ?? {
+        spoolId: '',
+        status: null,
+        reason: '',
+      }
+      this.#emit({ type: 'drain.parked', ...this.#who(), spoolId, seq, status, reason, tooLarge: false })
+    } finally {
+      this.#batches.forget()
+      this.doubt.clear()
+      this.#inFlight = false
+      this.retryNow(false)
+      this.#o.wake()
+    }
   }
 
   /** An operator, a reload or a changed secret asks for a try now. `round`: of a stream held for refusals, a full one. */
@@ -323,28 +324,34 @@ export class StreamDrain {
 
   /** Since when its tries fail, by the monotonic clock; null: they do not. */
   get failingSinceMs(): number | null {
-    return this.#trouble?.beganMs ?? null
+    return this.#trouble.now?.beganMs ?? null
   }
 
   /** `otherwiseAtMs`: when the sink lets its streams go on. */
   state(otherwiseAtMs: number | null): StreamState {
     const { clock } = this.#o
+    const trouble = this.#trouble.now
     const isHeld = this.#hold.reason !== null
     const isFull = this.#isHeld && this.#hold.reason === 'dead-letters-full'
     const lookMs = isFull ? this.#hold.nextProbeAtMs : this.look(clock.monotonicMs())
     const atMs = this.#inFlight ? null : lookMs
     const nextMs = atMs === null ? null : Math.max(atMs, otherwiseAtMs ?? atMs)
-    const waits = nextMs !== null && (isHeld || this.#trouble !== null)
+    const waits = nextMs !== null && (isHeld || trouble !== null)
     return {
       stream: this.name,
-      state: isHeld ? 'held' : this.#trouble === null ? 'ok' : 'retrying',
-      sinceMs: this.#hold.sinceMs ?? this.#trouble?.sinceMs ?? null,
+      state: isHeld ? 'held' : trouble === null ? 'ok' : 'retrying',
+      sinceMs: this.#hold.sinceMs ?? trouble?.sinceMs ?? null,
       reason: this.#hold.reason,
-      detail: this.#hold.detail ?? this.#trouble?.detail ?? null,
+      detail: this.#hold.detail ?? trouble?.detail ?? null,
       nextTryAtMs: waits ? clock.wallMs() + Math.max(0, nextMs - clock.monotonicMs()) : null,
       lastSuccessAtMs: this.#lastSuccessAtMs,
       inFlight: this.#inFlight,
     }
+  }
+
+  /** A record that comes to nothing alone, and nothing tells whose fault it is; null: there is none. */
+  get stuckSeq(): number | null {
+    return this.doubt.isStuck ? (this.#queue.pin?.firstSeq ?? null) : null
   }
 
   /** Settles what was judged, makes dead letters of what is ripe, pins the rest; holds the stream if that is it. */
@@ -377,53 +384,19 @@ export class StreamDrain {
       this.#beginHold('dead-letters-full', null, noRoomFor(letters.left))
     }
     if (!rest) this.#endRound()
-    if (!this.#batches.isSuspect(spoolId)) this.#doubt.clear()
+    if (!this.#batches.isSuspect(spoolId)) this.doubt.clear()
   }
 
-  #learn(rawBytes: number, nowMs: number): void {
-    this.#o.learned.shrink(rawBytes, nowMs)
-    this.#tellLimit('too-large', this.#o.learned.maxBytes)
-  }
-
-  /** Some sinks answer 400 to what is too large. */
-  #inferSize(loaded: LoadedBatch, refused: boolean, nowMs: number): void {
-    const takenBytes = this.#batches.judged(loaded.pin.lastSeq, refused, loaded.rawBytes)
-    if (takenBytes === null) return
-    this.#o.learned.passes(takenBytes, nowMs)
-    this.#tellLimit('refused', this.#o.learned.maxBytes)
-  }
-
-  #tellLimit(why: 'too-large' | 'refused' | 'timed-out', bytes: number): void {
-    this.#emit({ type: 'drain.batch-limit-learned', ...this.#who(), why, bytes })
-  }
-
-  /** It did not get through in time, again and again. */
-  #paceIsLess(loaded: LoadedBatch): void {
-    this.#o.pace.timedOut(loaded.rawBytes)
-    this.#tellLimit('timed-out', this.#o.pace.maxBytes)
-  }
-
-  #fails(decision: Extract<Decision, { kind: 'retry' }>, nowMs: number): void {
-    const { scope, status, detail, retryAfterMs } = decision
+  #fails(decision: Extract<Decision, { kind: 'retry' }>): void {
     this.#failures++
-    if (this.#trouble === null) {
-      // The sink tells of its own outages.
-      const announced = scope === 'stream'
-      this.#trouble = { sinceMs: this.#o.clock.wallMs(), beganMs: nowMs, announced, detail }
-      if (announced) this.#emit({ type: 'drain.retrying', ...this.#who(), status, detail, retryAfterMs })
-    }
-    this.#trouble.detail = detail
-    if (scope === 'stream') this.#wait(backoffMs(this.#failures, this.#o.random, this.#o.rules))
+    this.#trouble.failed(decision)
+    if (decision.scope === 'stream') this.#wait(backoffMs(this.#failures, this.#o.random, this.#o.rules))
   }
 
   #goesOn(): void {
     this.#failures = 0
     this.#notBeforeMs = Number.NEGATIVE_INFINITY
-    if (this.#trouble === null) return
-    const { beganMs, announced } = this.#trouble
-    this.#trouble = null
-    if (!announced) return
-    this.#emit({ type: 'drain.recovered', ...this.#who(), outageMs: this.#o.clock.monotonicMs() - beganMs })
+    this.#trouble.ended()
   }
 
   #noteAck(nowMs: number): void {
@@ -475,7 +448,7 @@ export class StreamDrain {
     this.stats.splits++
     this.#batches.split(decision.why === 'refused')
     if (decision.why === 'refused') return
-    this.#learn(loaded.rawBytes, nowMs)
+    this.#sizing.tooLarge(loaded.rawBytes, nowMs)
     this.#hold.probeNow()
   }
 

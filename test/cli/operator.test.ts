@@ -42,6 +42,10 @@ class FakeActions implements AdminActions {
       this.asked.push({ drain: stream, sink })
       if (sink !== 'cloud') throw new AdminError('ADMIN_BAD_REQUEST', `there is no sink ${sink}`)
     },
+    park: async (stream, seq) => {
+      this.asked.push({ park: stream, seq })
+      if (seq !== 7) throw new AdminError('ADMIN_BAD_REQUEST', `that is 7, not ${seq}`)
+    },
     records: async (_, after) => {
       return after === null
         ? { records: ['{"seq":1}', '{"seq":2}'], unreadable: 0, next: '0:2' }
@@ -225,6 +229,19 @@ describe('a running gateway', () => {
     expect(await run('streams', 'orphans')).toBe(0)
     expect(context.out).not.toContain('telemetry')
     expect(context.out).toContain('none (orphaned)')
+  })
+
+  test('streams park sets a record aside by its number', async () => {
+    await serve()
+    expect(await run('streams', 'park', 'telemetry', '7')).toBe(0)
+    expect(context.out).toContain('record 7 of stream telemetry is parked')
+    expect(await run('streams', 'park', 'telemetry', '8')).toBe(1)
+    expect(context.err).toContain('that is 7, not 8')
+    expect(actions.asked).toEqual([
+      { park: 'telemetry', seq: 7 },
+      { park: 'telemetry', seq: 8 },
+    ])
+    expect(await run('streams', 'park', 'telemetry', 'seven')).toBe(2)
   })
 
   test('streams drain gives an orphan to a sink; streams export goes through all pages and tells what is damaged', async () => {

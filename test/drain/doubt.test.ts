@@ -141,7 +141,6 @@ describe('Doubt', () => {
     recordCount: 1,
     unsent: false,
     beganAtMs: 0,
-    nowMs: 0,
     ...changes,
   })
   const pairs = (doubt: Doubt, count: number, gapMs = 10): string[] =>

@@ -42,6 +42,7 @@ async function start(admin: Partial<AdminConfig> = {}): Promise<void> {
     },
     streams: {
       drainTo: async (stream, sink) => record('drain', { stream, sink }),
+      park: async (stream, seq) => record('park', { stream, seq }),
       records: async (stream, after) => {
         record('records', { stream, after })
         return { records: ['{"seq":1}'], unreadable: 0, next: null }
@@ -178,6 +179,8 @@ describe('on loopback without a token', () => {
     expect((await post('/api/streams/telemetry/drain', { sink: 'cloud' })).status).toBe(202)
     expect((await post('/api/streams/telemetry/drain', { to: 'cloud' })).status).toBe(400)
     expect((await post('/api/streams/nope/drain', { sink: 'cloud' })).status).toBe(404)
+    expect((await post('/api/streams/telemetry/park', { seq: 7 })).status).toBe(200)
+    expect((await post('/api/streams/telemetry/park', { seq: 0 })).status).toBe(400)
     expect(JSON.parse((await ask('/api/streams/telemetry/records?after=0:7')).text)).toMatchObject({
       next: null,
     })
@@ -189,6 +192,7 @@ describe('on loopback without a token', () => {
       { what: 'requeue', with: { stream: 'telemetry', ids: 'all' } },
       { what: 'list', with: { stream: 'telemetry', after: 'refused:17', limit: 5 } },
       { what: 'drain', with: { stream: 'telemetry', sink: 'cloud' } },
+      { what: 'park', with: { stream: 'telemetry', seq: 7 } },
       { what: 'records', with: { stream: 'telemetry', after: '0:7' } },
     ])
     expect(log.join('')).toContain('operator: /api/spool/new-id')

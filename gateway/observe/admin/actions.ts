@@ -18,6 +18,8 @@ export interface StreamAdmin {
    * that is not.
    */
   drainTo(stream: string, sink: string): Promise<void>
+  /** Sets the first record that waits aside, as if its sink had refused it. Refuses any other. */
+  park(stream: string, seq: number): Promise<void>
   /** What is pending, in order, for an export; `after`: `next` of the page before. Nothing is settled. */
   records(stream: string, after: string | null): Promise<RecordPage>
 }

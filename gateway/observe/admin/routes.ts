@@ -41,6 +41,7 @@ const Selection = z.union([
 ])
 
 const Drain = z.strictObject({ sink: z.string() })
+const Park = z.strictObject({ seq: z.int().min(1) })
 
 /** `<origin>:<number>`, as `next` of a page. */
 const CURSOR = /^(ingest|refused):\d{1,16}$/
@@ -104,6 +105,15 @@ export function createRoutes(
       },
     },
     {
+      method: 'POST',
+      path: /^\/api\/streams\/([a-z0-9][a-z0-9-]{0,62})\/park$/,
+      handle: async ({ body }, [name = '']) => {
+        const { seq } = parsePark(body)
+        await actions.streams.park(knownStream(name, views), seq)
+        return json(200, { parked: name, seq })
+      },
+    },
+    {
       method: 'GET',
       path: /^\/api\/streams\/([a-z0-9][a-z0-9-]{0,62})\/records$/,
       handle: async ({ query }, [name = '']) =>
@@ -158,6 +168,12 @@ function parseSelection(body: unknown, views: AdminViews): DeadLetterSelection {
 function parseDrain(body: unknown): { readonly sink: string } {
   const parsed = Drain.safeParse(body)
   if (!parsed.success) throw new AdminError('ADMIN_BAD_REQUEST', 'send {"sink": "<name>"}')
+  return parsed.data
+}
+
+function parsePark(body: unknown): { readonly seq: number } {
+  const parsed = Park.safeParse(body)
+  if (!parsed.success) throw new AdminError('ADMIN_BAD_REQUEST', 'send {"seq": <number of the record>}')
   return parsed.data
 }
 

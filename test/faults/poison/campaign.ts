@@ -6,6 +6,7 @@ import {
   boundedLetters,
   type Happened,
   needle,
+  parkedByHand,
   refusesEverything,
   refusesShare,
   STUMBLES,
@@ -30,6 +31,7 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
     ['share below', () => refusesShare(2)],
     ['letters held', () => boundedLetters('hold')],
     ['letters dropped', () => boundedLetters('drop-oldest')],
+    ['parked by hand', parkedByHand],
     ...Object.keys(STUMBLES).flatMap((how): typeof jobs => [
       [`one record ${how}`, () => stumbles(String(seed), how)],
       [`all ${how}`, () => stumblesAtAll(how)],

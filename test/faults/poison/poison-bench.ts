@@ -229,6 +229,11 @@ export class PoisonBench {
     await this.#act('/api/sinks/cloud/retry', {})
   }
 
+  /** An operator sets a record aside. */
+  async park(seq: number): Promise<void> {
+    await this.#act(`/api/streams/${STREAM}/park`, { seq })
+  }
+
   async #act(path: string, body: object): Promise<unknown> {
     const response = await fetch(`${this.gateway.adminUrl}${path}`, {
       method: 'POST',

@@ -8,6 +8,7 @@ import {
   boundedLetters,
   type Happened,
   needle,
+  parkedByHand,
   refusesEverything,
   refusesShare,
   stumbles,
@@ -65,6 +66,7 @@ describe.concurrent(`poison (SLUICE_SEED=${SEED})`, () => {
     ]),
     ['I8, I9: one record that is answered 500 is set aside alone', () => stumbles(seed, 'answered 500')],
     ['I8, I9: one record that a firewall answers 403', () => stumbles(seed, 'answered 403')],
+    ['I5, I9: the first record of a lone stream, set aside by an operator', parkedByHand],
     ['I8: 403 to everything sets nothing aside', () => stumblesAtAll('answered 403')],
     ['I6, I9: with drop-oldest the oldest dead letters go, counted', () => boundedLetters('drop-oldest')],
   ])(

@@ -317,3 +317,28 @@ export async function stumblesAtAll(how: string): Promise<Happened> {
     { sink: { maxBatchRecords: 20 } },
   )
 }
+
+/** The first record of a lone stream is answered 500: nothing tells whose fault it is, until an operator does. */
+export async function parkedByHand(): Promise<Happened> {
+  return await PoisonBench.run(
+    async (bench) => {
+      let stumbled = 0
+      bench.sink.plan = ({ lines }) => {
+        if (!lines.some((line) => line.includes('"bad":true'))) return { step: null }
+        stumbled += 1
+        return { step: { status: 500 } }
+      }
+      await bench.publish(1, () => ({ bad: true }))
+      await bench.until('it fails', () => stumbled > 0)
+      await bench.publish(20)
+      const [first] = (await bench.gateway.status()).streams
+      assert(first)
+      await bench.park(first.headSeq)
+      await bench.until('it is set aside', ({ counters }) => counters.deadLettered === 1)
+      await bench.killAndRestart()
+      assert.deepEqual((await bench.closeBooks()).map(numberOf), [1], 'I9: it alone is set aside')
+      return { 'records parked by hand': 1, kills: bench.kills }
+    },
+    { sink: { maxBatchRecords: 10 } },
+  )
+}
