@@ -52,6 +52,15 @@ export const MIN_UNREAD_TIMEOUT_MS = 60_000
 /** A connection may always keep so many unread bytes, whatever the others hold: small devices are not starved. */
 export const HOLD_BACK_FLOOR_BYTES = 2 * 1024
 
+/**
+ * So many connections read on to the end of a frame although all together hold their bound: if each held half a frame,
+ * nobody could go on. They may hold a packet each beyond the bound.
+ */
+export const MAX_FINISHING_FRAMES = 4
+
+/** Then another one is given its turn: a peer that trickles must not keep the others. */
+export const FINISHING_TURN_MS = 1_000
+
 /** A connection is a device with a handful of topics; gateways of gateways have hundreds. */
 export const TOPIC_CACHE_ENTRIES = 256
 

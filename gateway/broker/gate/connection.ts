@@ -71,7 +71,7 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
       this.#resolveGone = resolve
     })
     this.#wire = new Wire(inbound.stream, this)
-    this.#reading = new Reading(gate.shared, this.#inlet, this.#wire)
+    this.#reading = new Reading(gate.shared, this.#inlet, this.#wire, () => gate.mayFinish(this))
   }
 
   get clientId(): string {
@@ -284,6 +284,7 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
     if (this.#state === 'closed' || this.#socketGone) return
     if (this.#reading.update(this.#inputEnded)) this.#gate.starved.add(this)
     else this.#gate.starved.delete(this)
+    if (!this.#reading.isFinishing) this.#gate.finishing.delete(this)
   }
 
   /** Others gave bytes back. */

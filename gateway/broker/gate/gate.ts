@@ -9,7 +9,13 @@ import type { StreamIntake } from '../appender.ts'
 import type { AuthenticationRequest } from '../auth/authenticator.ts'
 import type { CloseReason, RefuseReason } from '../events.ts'
 import type { Inbound } from '../listeners.ts'
-import { SWEEP_GAP_MS, SWEEP_INTERVAL_MS, TAKEOVER_GRACE_MS } from '../options.ts'
+import {
+  FINISHING_TURN_MS,
+  MAX_FINISHING_FRAMES,
+  SWEEP_GAP_MS,
+  SWEEP_INTERVAL_MS,
+  TAKEOVER_GRACE_MS,
+} from '../options.ts'
 import type { EndedSession } from '../sessions/session-table.ts'
 import { within } from '../within.ts'
 import type { AedesSide } from './aedes-side.ts'
@@ -41,6 +47,8 @@ export class Gate {
   readonly waiting = new Set<Connection>()
   readonly blocked = new Set<Connection>()
   readonly starved = new Set<Connection>()
+  /** Of the starved: who reads on to the end of a frame, since when. */
+  readonly finishing = new Map<Connection, number>()
   /** CONNACK waits for a commit. */
   readonly opening = new Set<Connection>()
   /** Subscribers with much before them at QoS 1 or 2. */
@@ -140,7 +148,15 @@ export class Gate {
     this.shared.stats.connections -= 1
     const sets = [this.owing, this.waiting, this.blocked, this.starved, this.opening]
     for (const set of sets) set.delete(connection)
+    this.finishing.delete(connection)
     this.shared.delivery.resume()
+  }
+
+  mayFinish(connection: Connection): boolean {
+    if (this.finishing.has(connection)) return true
+    if (this.finishing.size >= MAX_FINISHING_FRAMES) return false
+    this.finishing.set(connection, this.shared.monotonicMs())
+    return true
   }
 
   /** Before the numbers are read. */
@@ -276,6 +292,12 @@ export class Gate {
     this.#sweptAtMs = now
     const shiftMs = gap > SWEEP_GAP_MS ? gap : 0
     for (const connection of this.#connections) connection.sweep(now, shiftMs)
+    for (const [connection, sinceMs] of this.finishing) {
+      if (now - sinceMs <= FINISHING_TURN_MS) continue
+      this.finishing.delete(connection)
+      // To the end of those that wait for a turn.
+      if (this.starved.delete(connection)) this.starved.add(connection)
+    }
     // Connections that ended gave back their share of the totals.
     if (this.blocked.size + this.starved.size > 0) this.#unblock()
     if (now - this.#sessionsSweptAtMs < SESSION_SWEEP_MS) return

@@ -1,7 +1,7 @@
 /**
  * Whether a connection is read from (I6), and since when its peer is silent. It is not read from while its hold-back
- * is full, while all hold-backs together are over their bound and it has its share, while its peer does not read what
- * we sent, and when the gateway stops. Time in which we do not read is not held against the peer.
+ * is full, while all hold-backs together are over their bound and it has its share (but for a few that finish a frame),
+ * while its peer does not read what we sent, and when the gateway stops. Time in which we do not read is not held against the peer.
  */
 import { HOLD_BACK_FLOOR_BYTES, MAX_UNREAD_BYTES } from '../options.ts'
 import type { Inlet } from './inlet.ts'
@@ -12,14 +12,19 @@ export class Reading {
   readonly #shared: GateShared
   readonly #inlet: Inlet
   readonly #wire: Wire
+  readonly #mayFinish: () => boolean
   #isQuiet = false
+  /** It has only a part of a frame, and may read the rest whatever the others hold. */
+  isFinishing = false
   /** When the peer was last heard, monotonic ms. */
   lastByteMs: number
 
-  constructor(shared: GateShared, inlet: Inlet, wire: Wire) {
+  /** `mayFinish`: is it its turn to read on to the end of a frame, while others wait? */
+  constructor(shared: GateShared, inlet: Inlet, wire: Wire, mayFinish: () => boolean) {
     this.#shared = shared
     this.#inlet = inlet
     this.#wire = wire
+    this.#mayFinish = mayFinish
     this.lastByteMs = shared.monotonicMs()
   }
 
@@ -37,9 +42,15 @@ export class Reading {
     const { config, stats } = this.#shared
     const held = this.#inlet.length
     const isStarved = stats.holdBackBytes > config.maxHoldBackBytesTotal && held > HOLD_BACK_FLOOR_BYTES
+    // What it may process and has not is no whole frame.
+    this.isFinishing = isStarved && this.#inlet.mayProcess && !inputEnded && this.#mayFinish()
     const isFull = !this.#inlet.mayProcess && held >= config.maxHoldBackBytes
     const reads =
-      !this.#isQuiet && !isStarved && !isFull && this.#wire.backlog <= MAX_UNREAD_BYTES && !inputEnded
+      !this.#isQuiet &&
+      (!isStarved || this.isFinishing) &&
+      !isFull &&
+      this.#wire.backlog <= MAX_UNREAD_BYTES &&
+      !inputEnded
     if (reads !== this.#wire.isReading) this.#set(reads)
     return isStarved
   }

@@ -235,6 +235,21 @@ test('limit maxHoldBackBytesTotal: over all connections; a small device keeps it
   await big.acks(5)
 })
 
+test('limit maxHoldBackBytesTotal: parts of frames alone use it up, and every frame is finished in its turn', async () => {
+  const rig = await startRig({ maxHoldBackBytesTotal: 20_000 })
+  const message = packet.publish('t/1', 'x'.repeat(20_000), { qos: 1, id: 1 })
+  const clients = await Promise.all(
+    range(1, 12).map((id) => RawMqtt.connect(rig.port, { clientId: `d${id}` })),
+  )
+  for (const client of clients) client.send(message.subarray(0, 12_000))
+  await eventually(() => rig.broker.stats.holdBackBytes > 40_000, 'the total is more than used up')
+  // The first ones never send the rest: their turn ends.
+  const [, , , , , , ...rest] = clients
+  for (const client of rest) client.send(message.subarray(12_000))
+  for (const client of rest) expect(await client.acks(1)).toEqual([1])
+  expect(rig.broker.stats.holdBackBytes).toBeLessThanOrEqual(20_000 + 6 * message.length)
+})
+
 test('I6: with the store stalled for three keepalive intervals nobody is disconnected', async () => {
   const rig = await startRig({ maxUnackedMessages: 5, maxHoldBackBytes: 1024 })
   const idle = await RawMqtt.connect(rig.port, { clientId: 'pings', keepAlive: 1 })
