@@ -3,6 +3,7 @@
  * at a time; what is missing is looked for in the files kept aside, else counted as lost. Then the links may go.
  */
 import type { EmitSpoolEvent } from './events.ts'
+import { judgeDiskError } from './files/disk-errors.ts'
 import type { OpenedFolder } from './opened-folder.ts'
 import type { SpoolSource } from './spool-source.ts'
 import { blockKey } from './store/keys.ts'
@@ -59,12 +60,12 @@ export class Verifier {
     try {
       await this.#folder.verified(missing === 0)
     } catch (error) {
-      // They cost room, not records: the next opening finds them as links of an earlier one.
-      this.#emit({
-        type: 'spool.damage',
-        what: `links kept aside could not be put away: ${String(error)}`,
-        kept: null,
-      })
+      // They cost room, not records: the next opening finds them as links of an earlier one. What the disk could not do is
+      // no damage.
+      if (judgeDiskError(error) === null) {
+        const what = `links kept aside could not be put away: ${String(error)}`
+        this.#emit({ type: 'spool.damage', what, kept: null })
+      }
     }
     this.#emit({ type: 'spool.verified', blocks, missing, durationMs: performance.now() - began })
   }

@@ -52,7 +52,7 @@ export const takeOwnership: TakeOwnership = async (dataDir) => {
   try {
     // A gateway of version 0.1 holds the database itself and nothing else.
     const dbDir = join(dataDir, 'spool')
-    if ((await unlessGone(lstat(join(dbDir, 'CURRENT')), null)) !== null) {
+    if (await hasDatabase(dbDir)) {
       await probeLock(dbDir).catch((error: unknown) => refuseIfLocked(dataDir, error))
     }
     const token = randomUUID()
@@ -70,6 +70,12 @@ export const takeOwnership: TakeOwnership = async (dataDir) => {
     await lock.release()
     throw error
   }
+}
+
+/** A file in the folder's place is moved away later; nobody has it open as a database. */
+async function hasDatabase(dbDir: string): Promise<boolean> {
+  const stats = await unlessGone(lstat(dbDir), null)
+  return stats?.isDirectory() === true && (await unlessGone(lstat(join(dbDir, 'CURRENT')), null)) !== null
 }
 
 /** Who owns the folder now, of those that this process can see; null: nobody, or somebody whom it cannot see. */

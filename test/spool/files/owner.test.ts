@@ -101,6 +101,7 @@ describe('takeOwnership', () => {
     await (await takeOwnership(folder)).release()
     const other = await tempFolder()
     await writeFile(join(other, 'owner'), 'a file')
+    await writeFile(join(other, 'spool'), 'a file')
     await (await takeOwnership(other)).release()
     const third = await tempFolder()
     await mkdir(join(third, 'owner', 'LOCK'), { recursive: true })
