@@ -106,6 +106,7 @@ export async function startGateway(configured: Config, options: StartOptions = {
           drain.retryNow(name)
           return true
         },
+        backup: () => spool.backup(),
         newSpoolId: async () => {
           const spoolId = await startNewIdentity(spool)
           // A stream that was held for it need not wait for its next probe.

@@ -57,6 +57,7 @@ export async function openOffline(config: Config): Promise<OfflineSpool> {
     deadLetters: deadLetterAdmin(spool.deadLetters),
     streams: streamAdmin(spool, null),
     newSpoolId: () => startNewIdentity(spool),
+    backup: () => spool.backup(),
     verify: async () => ({ ...(await spool.verifier.verifyAll()), damage: spool.damage }),
     leftAside: () => spool.leftAside(),
     restoreLeftAside: (name) => spool.restoreLeftAside(name),

@@ -9,7 +9,7 @@ import type {
 } from '../observe/admin/actions.ts'
 import type { Status } from '../observe/status.ts'
 import { CliError, EXIT } from './exit.ts'
-import { type JsonAnswer, requestJson } from './json-request.ts'
+import { type JsonAnswer, openStream, requestJson } from './json-request.ts'
 
 /** A requeue or purge of many is one commit, but a slow disk may take its time. */
 const TIMEOUT_MS = 30_000
@@ -81,6 +81,19 @@ export class AdminClient {
   async newSpoolId(): Promise<string> {
     const { spoolId } = (await this.#ask('POST', '/api/spool/new-id', {})) as { spoolId: string }
     return spoolId
+  }
+
+  async *backup(): AsyncGenerator<Uint8Array> {
+    const headers = this.#token === null ? {} : { authorization: `Bearer ${this.#token}` }
+    const url = new URL('/api/spool/backup', this.#url)
+    const incoming = await openStream({ url, headers, socketPath: this.#socketPath }).catch(
+      (error: unknown) => {
+        throw connectionError(this.#url, error)
+      },
+    )
+    if (incoming.statusCode !== 200)
+      throw new CliError(EXIT.failed, `${this.#url} answers ${incoming.statusCode} to a backup`)
+    yield* incoming as AsyncIterable<Uint8Array>
   }
 
   /** Many ids go in several requests; each is durable by itself. */

@@ -6,6 +6,7 @@ import { relative } from 'node:path'
 import type { Config } from '../config/config.ts'
 import type { DeadLetterAdmin, StreamAdmin } from '../observe/admin/actions.ts'
 import type { Status } from '../observe/status.ts'
+import type { BackupHead, Restored } from '../spool/backup.ts'
 import { type Output, StandardError, standardOutput } from './output.ts'
 import { listenToSignals, type SignalListener } from './signals.ts'
 
@@ -25,6 +26,8 @@ export interface OfflineSpool {
   readonly deadLetters: DeadLetterAdmin
   readonly streams: StreamAdmin
   newSpoolId(): Promise<string>
+  /** The bytes of a backup file. */
+  backup(): AsyncIterable<Uint8Array>
   /** Reads every pending block and checks it. */
   verify(): Promise<VerifyReport>
   /** Stores that were moved aside, by name. */
@@ -63,6 +66,9 @@ export interface CliContext {
   /** Takes the addresses for a moment and asks each sink: what was found, and what is wrong. */
   tryOut(config: Config): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }>
   openOffline(config: Config): Promise<OfflineSpool>
+  /** Reads a backup to its end. @throws if it is not whole */
+  checkBackup(path: string): Promise<{ readonly head: BackupHead; readonly entries: number }>
+  restoreBackup(path: string, dataDir: string, replace: boolean): Promise<Restored>
   setPassword(path: string, user: string, password: string): Promise<'added' | 'changed'>
   removeUser(path: string, user: string): Promise<boolean>
   /** Until the returned function is called. */
@@ -98,6 +104,14 @@ export function processContext(): CliContext {
     openOffline: async (config) => {
       const { openOffline } = await import('../offline.ts')
       return openOffline(config)
+    },
+    checkBackup: async (path) => {
+      const { readBackup } = await import('../spool/backup.ts')
+      return readBackup(path, () => undefined)
+    },
+    restoreBackup: async (path, dataDir, replace) => {
+      const { restoreBackup } = await import('../spool/backup.ts')
+      return restoreBackup(path, dataDir, replace)
     },
     setPassword: async (path, user, password) => {
       const file = await import('../broker/auth/password-file.ts')

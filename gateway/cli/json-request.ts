@@ -2,7 +2,7 @@
  * One HTTP exchange with an admin server. Not `fetch`: that refuses a list of ports (6000, 6667, 10080, …) that were dangerous
  * for browsers, and an operator may have chosen one.
  */
-import { request as httpRequest } from 'node:http'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 
 /** A page of dead letters with the largest records that a stream may have. */
@@ -73,4 +73,18 @@ function parse(text: string): unknown {
   } catch {
     return undefined
   }
+}
+
+/** An answer that is read as it comes, however long it takes. */
+export async function openStream({
+  url,
+  headers,
+  socketPath,
+}: Pick<JsonRequest, 'url' | 'headers' | 'socketPath'>): Promise<IncomingMessage> {
+  const send = url.protocol === 'https:' ? httpsRequest : httpRequest
+  return await new Promise((resolve, reject) => {
+    const outgoing = send(url, { headers, agent: false, ...(socketPath ? { socketPath } : {}) }, resolve)
+    outgoing.once('error', reject)
+    outgoing.end()
+  })
 }

@@ -39,6 +39,8 @@ export interface Operator {
   readonly deadLetters: DeadLetterAdmin
   readonly streams: StreamAdmin
   newSpoolId(): Promise<string>
+  /** The bytes of a backup file. */
+  backup(): AsyncIterable<Uint8Array>
 }
 
 export type Found =

@@ -1,5 +1,6 @@
 /** `sluice spool`: what an operator does about the spool folder. */
 import { Command } from 'commander'
+import { backupCommands } from './backup.ts'
 import type { CliContext, LeftAsideReport } from './context.ts'
 import { EXIT } from './exit.ts'
 import { type OperatorFlags, withGateway, withOperator, withStoppedGateway } from './operator.ts'
@@ -20,6 +21,7 @@ export function spoolCommand(context: CliContext, done: Done): Command {
         done(EXIT.ok)
       }),
   )
+  for (const command of backupCommands(context, done)) spool.addCommand(command)
   spool.addCommand(
     withConfig(new Command('verify'))
       .description('check every pending block of a stopped gateway; exit code 1 if something is missing')

@@ -31,6 +31,7 @@
  */
 import type { HttpSinkConfig, SpoolConfig, StreamConfig } from '../config/config.ts'
 import type { NoteStore } from '../drain/queue.ts'
+import { backupBytes } from './backup.ts'
 import { Deflater } from './codec/block.ts'
 import { Committer } from './committer.ts'
 import { DeadLetters } from './dead-letters.ts'
@@ -39,6 +40,7 @@ import type { EmitSpoolEvent } from './events.ts'
 import { folderError } from './files/folder-errors.ts'
 import type { TakeOwnership } from './files/owner.ts'
 import { openFolder } from './folder-opening.ts'
+import { SPOOL_FORMAT } from './format.ts'
 import { applyLease, chooseIdentity, mintSpoolId } from './identity.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
 import { type LeftAside, listLeftAside, restoreLeftAside } from './left-aside.ts'
@@ -52,6 +54,7 @@ import { type BootClock, bootClock, MARK_INTERVAL_MS, SpoolTime } from './spool-
 import { createSpoolStats, type SpoolStats } from './stats.ts'
 import { type OpenStore, openStore } from './store/store.ts'
 import { BlockIndex } from './stream/block-index.ts'
+import { pendingByCounters } from './stream/counters.ts'
 import { BLOCK_TARGET_BYTES, type BlockLimits } from './stream/open-blocks.ts'
 import { balance } from './stream/rebuild.ts'
 import type { RecoveredState } from './stream/recovery.ts'
@@ -383,6 +386,15 @@ export class Spool {
         await this.newId('records that had been left aside were put back')
       },
     })
+  }
+
+  /** The bytes of a backup, see backup.ts. Damaged values are left out, as everywhere. */
+  backup(): AsyncIterable<Buffer> {
+    const streams = [...this.streams.values()].map(({ name, view }) => {
+      return { name, received: view.counters.received, pending: pendingByCounters(view.counters) }
+    })
+    const head = { format: SPOOL_FORMAT, gateway: this.gateway, spoolId: this.#spoolId, streams }
+    return backupBytes(this.committer.store, { ...head, at: new Date().toISOString() })
   }
 
   /** What waits in the stream under earlier ids goes on as new records under the newest; returns how many they are. */

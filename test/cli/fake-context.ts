@@ -39,6 +39,14 @@ export class FakeContext implements CliContext {
     return this.offline(config)
   }
 
+  async checkBackup(): Promise<never> {
+    throw new Error('not here')
+  }
+
+  async restoreBackup(): Promise<never> {
+    throw new Error('not here')
+  }
+
   async setPassword(): Promise<'added' | 'changed'> {
     throw new Error('not here')
   }

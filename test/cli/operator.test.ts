@@ -33,6 +33,10 @@ class FakeActions implements AdminActions {
     return name === 'cloud'
   }
 
+  async *backup(): AsyncGenerator<Uint8Array> {
+    yield Buffer.from('backup')
+  }
+
   async newSpoolId(): Promise<string> {
     return 'freshspoolid1'
   }
@@ -298,6 +302,7 @@ describe('a stopped gateway', () => {
         status: async () => ({ ...STATUS, uptimeSeconds: null, accepting: false, sinks: [], broker: null }),
         deadLetters: actions.deadLetters,
         streams: actions.streams,
+        backup: () => actions.backup(),
         newSpoolId: async () => 'offlineid',
         verify: async () => ({ blocks: 12, missing: 0, damage: [] }),
         leftAside: async () => [],

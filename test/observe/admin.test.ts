@@ -36,6 +36,9 @@ async function start(admin: Partial<AdminConfig> = {}): Promise<void> {
       record('retry', name)
       return name === 'cloud'
     },
+    backup: async function* () {
+      yield Buffer.from('backup')
+    },
     newSpoolId: async () => {
       record('new-id', null)
       return 'fresh'

@@ -8,6 +8,8 @@ export interface AdminActions {
   retrySink(name: string): Promise<boolean>
   /** New records are numbered under a fresh spool id, which is returned; older ones drain first under theirs. */
   newSpoolId(): Promise<string>
+  /** The bytes of a backup of the spool, as it is when they are asked for. */
+  backup(): AsyncIterable<Uint8Array>
   readonly deadLetters: DeadLetterAdmin
   readonly streams: StreamAdmin
 }

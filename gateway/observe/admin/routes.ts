@@ -28,7 +28,7 @@ export interface AdminRequest {
 export interface AdminAnswer {
   readonly status: number
   readonly contentType: string
-  readonly body: string
+  readonly body: string | AsyncIterable<Uint8Array>
   /** Content-Security-Policy. @default nothing at all */
   readonly policy?: string
 }
@@ -118,6 +118,11 @@ export function createRoutes(
       path: /^\/api\/streams\/([a-z0-9][a-z0-9-]{0,62})\/records$/,
       handle: async ({ query }, [name = '']) =>
         json(200, await actions.streams.records(knownStream(name, views), query.get('after'))),
+    },
+    {
+      method: 'GET',
+      path: /^\/api\/spool\/backup$/,
+      handle: async () => ({ status: 200, contentType: 'application/octet-stream', body: actions.backup() }),
     },
     {
       method: 'POST',

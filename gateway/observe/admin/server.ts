@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, isIPv6 } from 'node:net'
+import { pipeline, Readable } from 'node:stream'
 import type { AdminConfig } from '../../config/config.ts'
 import { AdminError } from './actions.ts'
 import { guard } from './guard.ts'
@@ -214,12 +215,14 @@ function send(
   if (response.destroyed || response.headersSent) return
   response.writeHead(status, {
     'Content-Type': contentType,
-    'Content-Length': Buffer.byteLength(body),
+    ...(typeof body === 'string' ? { 'Content-Length': Buffer.byteLength(body) } : {}),
     'Cache-Control': 'no-store',
     'X-Content-Type-Options': 'nosniff',
     'Content-Security-Policy': policy,
   })
-  response.end(method === 'HEAD' ? undefined : body)
+  if (method === 'HEAD' || typeof body === 'string') response.end(method === 'HEAD' ? undefined : body)
+  // One that fails half way loses its connection: whoever reads it knows that it is not whole.
+  else pipeline(Readable.from(body), response, () => undefined)
 }
 
 function sendError(response: ServerResponse, error: Error, method: string): void {
