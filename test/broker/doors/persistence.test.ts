@@ -392,6 +392,18 @@ describe('copies for sessions that are away', () => {
     expect(persistence.stats).toMatchObject({ queuedMessages: 0, queuedBytes: 0, queuedDropped: 0 })
   })
 
+  test('a copy that is not to be sent goes before it has a packet id, and no other in its place', async () => {
+    const { persistence } = await queues()
+    await away(persistence, 'd')
+    const [first, withheld] = [packet('first'), packet('withheld')]
+    await publish(persistence, first)
+    await publish(persistence, withheld)
+    await persistence.outgoingClearMessageId({ id: 'd' }, withheld)
+    expect(await texts(persistence.outgoingStream({ id: 'd' }))).toEqual(['first'])
+    expect(persistence.stats.queuedMessages).toBe(1)
+    expect(await persistence.outgoingClearMessageId({ id: 'd' }, withheld)).toBeUndefined()
+  })
+
   test('a PUBREC for a copy that is not queued (retained, or dropped) is answered, and its PUBREL kept', async () => {
     const { persistence } = await queues()
     await persistence.outgoingUpdate({ id: 'd' }, packet('not queued'))
