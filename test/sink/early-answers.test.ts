@@ -81,6 +81,17 @@ describe.each([
     if (got.kind === 'retry') expect(got.retryAfterMs).toBe(7000)
   })
 
+  test('413 counts, though the sink cuts the connection over the bytes that it did not read', async () => {
+    const raw = await start((socket) => {
+      socket.once('data', () => {
+        socket.write('HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n', () => socket.destroy())
+      })
+    }, isTls)
+    const sink = raw.sink(trust)
+    for (let n = 0; n < 5; n += 1)
+      expect((await sink.send(bigBatch(8 * 1024 * 1024), never())).kind).toBe('too-large')
+  })
+
   test('and the next batch takes a new connection, because the rest of the old one never left', async () => {
     const raw = await start((socket, index) => {
       if (index === 0) answersTheHead(OK)(socket)

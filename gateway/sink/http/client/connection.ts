@@ -24,8 +24,11 @@ const SMALL_PIECE_BYTES = 16 * 1024
 /** Bodies up to here leave in one piece: the copy costs less than a write for each chunk. */
 const MAX_JOINED_BYTES = 64 * 1024
 
-/** Smaller bodies are gone with the first flight of packets (RFC 6928: ten segments): nothing to look up. */
+/** Smaller bodies are gone with the first flight of packets (RFC 6928: ten segments); nearby that is all. */
 const SMALL_BODY_BYTES = 14 * 1024
+
+/** A round trip from which on a link may be thin, so that even a small body takes its time, ms. */
+const FAR_MS = 5
 
 /** An answer's word on the kernel's buffer is looked up this often at most, ms: the look costs milliseconds. */
 const LOOK_EVERY_MS = 1000
@@ -126,7 +129,8 @@ export class Connection {
 
   /** Is the answer quick enough, or the body large enough, to doubt that the other side had all of it? */
   #shallLook(request: ClientRequest, sinceSentMs: number): boolean {
-    if (request.bodyBytes <= SMALL_BODY_BYTES && sinceSentMs >= this.#connectMs) return false
+    const isSmall = request.bodyBytes <= SMALL_BODY_BYTES && this.#connectMs < FAR_MS
+    if (isSmall && sinceSentMs >= this.#connectMs) return false
     const now = performance.now()
     if (now - this.#lookedAt < LOOK_EVERY_MS) return false
     this.#lookedAt = now
