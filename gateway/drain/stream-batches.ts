@@ -180,8 +180,9 @@ export class StreamBatches {
 
   /** Are records in doubt, or known to hold a refused one? */
   isSuspect(spoolId: string): boolean {
+    if (this.#suspectLastSeq === null) return false
     const first = this.#queue.ahead(1)[0]
-    if (this.#suspectLastSeq === null || first === undefined) return false
+    if (first === undefined) return false
     return first.spoolId === spoolId && first.firstSeq <= this.#suspectLastSeq
   }
 
