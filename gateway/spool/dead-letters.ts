@@ -42,6 +42,9 @@ interface Found extends StoredDeadLetter {
   readonly bytes: number
 }
 
+/** No box lives to see so many: a key that says so was damaged. */
+const MAX_DEAD_LETTER = 2 ** 48
+
 export class DeadLetters {
   readonly #streams: ReadonlyMap<string, SpoolStream>
   readonly #store: () => Store
@@ -168,7 +171,7 @@ export class DeadLetters {
 
   /**
    * After damage: the letters that are there are those that count (I5, second line). What is gone or unreadable was removed,
-   * `corrupt`; what LevelDB's repair brought back is kept once more.
+   * `corrupt`; what LevelDB's repair brought back is kept once more. At an opening, before new ones can come.
    */
   async reconcile(): Promise<void> {
     const mine = this.#last.then(async () => {
@@ -185,14 +188,15 @@ export class DeadLetters {
       let count = 0
       let bytes = 0
       let damaged = 0
-      // Letters that come while this runs are not looked at, and counted by those who bring them.
-      const end = deadLetterKey(state.id, origin, quota.next)
       const before = { ...quota }
+      // Also those behind the next number: a state that is older than they are would deal their numbers again.
       for await (const [key, value] of this.#store().entries({
         gte: deadLetterKey(state.id, origin, 0),
-        lt: end,
+        lt: deadLetterKey(state.id, origin, Number.MAX_SAFE_INTEGER),
       })) {
-        if (unpackDeadLetter(value)) {
+        const n = deadLetterNumber(key)
+        if (n <= MAX_DEAD_LETTER && unpackDeadLetter(value)) {
+          quota.next = Math.max(quota.next, n + 1)
           count++
           bytes += value.length
         } else {
@@ -201,7 +205,7 @@ export class DeadLetters {
         }
       }
       const missing = before.count - count
-      if (missing === 0 && damaged === 0) continue
+      if (missing === 0 && damaged === 0 && quota.next === before.next) continue
       quota.count += count - before.count
       quota.bytes += bytes - before.bytes
       if (missing > 0) {

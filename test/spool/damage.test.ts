@@ -18,6 +18,7 @@ import {
   openSpool,
   pinNext,
   queueOf,
+  STREAM,
   settleAll,
   temporaryFolder,
 } from '../support/spool-fixture.ts'
@@ -259,4 +260,26 @@ describe('I7: a damaged spool starts and delivers what is undamaged', () => {
     expect(opened.events.some((e) => e.type === 'spool.identity-changed')).toBe(true)
     await spool.stop()
   })
+})
+
+it('I4, I5: a dead letter that is newer than the state counts, and its number is not dealt again', async () => {
+  const own = await temporaryFolder()
+  try {
+    const streams = { telemetry: { ...STREAM, maxRecordBytes: 100 } }
+    const { spool } = await openSpool(own.path, { streams, ballastBytes: 4096 })
+    const to = lanes(spool, 'd', 't')
+    await durable(spool, spool.appender.append(to, message(JSON.stringify({ x: 'x'.repeat(500) }))))
+    const { state } = spool.streams.get('telemetry') as NonNullable<ReturnType<typeof spool.streams.get>>
+    const after = structuredClone({ letters: state.deadLetters, counters: state.counters })
+    expect(after.letters.ingest).toMatchObject({ count: 1, next: 2 })
+    Object.assign(state.deadLetters.ingest, { next: 1, count: 0, bytes: 0 })
+    state.counters.deadLettered--
+    state.counters.received--
+    await spool.deadLetters.reconcile()
+    expect(state.deadLetters).toEqual(after.letters)
+    expect(state.counters).toEqual(after.counters)
+    await spool.stop()
+  } finally {
+    await own.remove()
+  }
 })
