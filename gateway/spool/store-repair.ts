@@ -3,14 +3,18 @@
  * repaired is moved away.
  */
 import { rename } from 'node:fs/promises'
+import { listDatabaseFiles, unnamedTables } from './files/database-files.ts'
 import { describeError, isDamage } from './files/disk-errors.ts'
 import { makeRepairable } from './files/repairable.ts'
 import { type OpenStore, repairStore, type Store } from './store/store.ts'
-import { type Opening, openWhole } from './whole-opening.ts'
+import { leftOut, type Opening, openWhole } from './whole-opening.ts'
 
 export async function repairFolder(dbDir: string): Promise<void> {
   await makeRepairable(dbDir)
+  const tables = (await listDatabaseFiles(dbDir)).filter(({ kind }) => kind === 'table')
   await repairStore(dbDir)
+  // All of them are whole: one that it did not take was not in its list of files, or could not be read then.
+  if ((await unnamedTables(dbDir, tables)).length > 0) leftOut(dbDir)
 }
 
 /** The store is damaged: repair it; if that fails too, move it away and begin an empty one. The gateway starts. */

@@ -33,6 +33,11 @@ export class LeftOutError extends Error {
   }
 }
 
+/** @throws LeftOutError unless LevelDB has left something out so often and so long that it may be right */
+export function leftOut(dbDir: string): void {
+  if (!patience.isOver(dbDir)) throw new LeftOutError(dbDir)
+}
+
 export interface Opening {
   readonly dbDir: string
   /** All files as they were before; null: there is no such folder. */
@@ -46,7 +51,7 @@ export interface Opening {
 export async function openWhole({ dbDir, aside, unnamed, apply, open }: Opening): Promise<Store> {
   for (let tries = 1; ; tries++) {
     const store = await open().catch(async (error: unknown) => {
-      if ((await isListCutShort(error)) && !patience.isOver(dbDir)) throw new LeftOutError(dbDir)
+      if (await isListCutShort(error)) leftOut(dbDir)
       throw error
     })
     if (aside === null) return store

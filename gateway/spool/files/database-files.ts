@@ -134,6 +134,13 @@ function beforeLastChange(
   return before && hasTables(before.manifest) && !logIsMissing(files, before.manifest) ? before : null
 }
 
+/** Tables that the MANIFEST does not name, of those in the list. */
+export async function unnamedTables(dbDir: string, tables: readonly DatabaseFile[]): Promise<string[]> {
+  const read = await readManifest(dbDir, await listDatabaseFiles(dbDir))
+  if (typeof read === 'string') return tables.map(({ name }) => name)
+  return tables.filter(({ number }) => !read.manifest.tables.has(number)).map(({ name }) => name)
+}
+
 /** The MANIFEST that CURRENT names, or what is wrong. */
 async function readManifest(
   dbDir: string,

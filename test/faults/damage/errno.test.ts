@@ -25,6 +25,7 @@ const KNOWN: readonly ErrnoFault[] = [
   LOCK_FAULT,
   { phase: 'open', call: 'stat', error: 'EMFILE', nth: 2, stays: false },
   { phase: 'salvage', call: 'mmap', error: 'EIO', nth: 4, stays: true },
+  { phase: 'salvage', call: 'readdir', error: 'EIO', nth: 44, stays: false },
   { phase: 'read', call: 'open', error: 'EMFILE', nth: 1, stays: true },
   { phase: 'reopen', call: 'open', error: 'EMFILE', nth: 5, stays: false },
 ]
