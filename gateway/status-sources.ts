@@ -94,7 +94,8 @@ function streamSnapshot(
     backlogBytes: stream.pendingRawBytes,
     storedBytes: stream.storedBytes,
     maxBytes: config?.maxBytes ?? 0,
-    oldestReceivedAtMs: first?.receivedAtMs ?? state.parked[0]?.receivedAtMs ?? head?.oldestMs ?? null,
+    // A parked record waits for the sink's next word about others, not for its turn.
+    oldestReceivedAtMs: first?.receivedAtMs ?? head?.oldestMs ?? null,
     headSpoolId: state.identities[identity]?.spoolId ?? '',
     headSeq: first?.seq ?? (head ? head.firstSeq + state.head.index : view.nextSeq),
     nextSeq: view.nextSeq,

@@ -4,7 +4,7 @@
  * A record on disk is its line (payload and envelope), compressed with its neighbours of the same commit. Measured on
  * realistic readings: 0.25 in large blocks, 0.48 in blocks of five; a record alone is hardly compressed at all.
  */
-import type { Config, StreamConfig } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
 
 export const RATES_PER_SECOND = [1, 10, 100] as const
 export const MESSAGE_BYTES = 300
@@ -28,21 +28,27 @@ export interface StreamCapacity {
   readonly hours: readonly number[]
   /** True: `maxAge` ends it before `maxBytes` does, at some rate. */
   readonly limitedByAge: boolean
+  /** True: the disk is full before `maxBytes` is reached. */
+  readonly limitedByDisk: boolean
 }
 
-export function outageCapacity({ streams, spool }: Config): StreamCapacity[] {
+/** `free`: bytes of the disk that are; null: not known. */
+export function outageCapacity({ streams, spool }: Config, free: number | null = null): StreamCapacity[] {
+  const room = free === null ? Number.POSITIVE_INFINITY : Math.max(0, free - spool.minFreeBytes)
   return Object.entries(streams).map(([stream, config]) => {
-    const bySize = RATES_PER_SECOND.map((rate) => hoursBySize(config, rate, spool.commitInterval))
+    const maxBytes = Math.min(config.maxBytes, room)
+    const bySize = RATES_PER_SECOND.map((rate) => hoursBySize(maxBytes, rate, spool.commitInterval))
     const byAge = config.maxAge === null ? Number.POSITIVE_INFINITY : config.maxAge / 3_600_000
     return {
       stream,
       hours: bySize.map((hours) => Math.min(hours, byAge)),
       limitedByAge: bySize.some((hours) => byAge < hours),
+      limitedByDisk: maxBytes < config.maxBytes,
     }
   })
 }
 
-function hoursBySize({ maxBytes }: StreamConfig, rate: number, commitIntervalMs: number): number {
+function hoursBySize(maxBytes: number, rate: number, commitIntervalMs: number): number {
   return maxBytes / storedBytesPerMessage(rate, commitIntervalMs) / rate / 3_600
 }
 

@@ -37,8 +37,8 @@ async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> 
   const { config } = await loadFlagged(flags, context)
   const { effectiveYaml } = await import('../config/print.ts')
   if (flags.config === undefined) context.stdout.write(`${comment(configLine(flags, context))}\n`)
-  context.stdout.write(`${effectiveYaml(config)}\n${comment(capacityText(config))}\n`)
   const free = await freeBytes(config.gateway.dataDir)
+  context.stdout.write(`${effectiveYaml(config)}\n${comment(capacityText(config, free))}\n`)
   if (free !== null) context.stdout.write(`${comment(diskText(config, free))}\n`)
   const host = readHostLimits()
   const warnings = [
@@ -56,9 +56,10 @@ async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> 
   return faults.length === 0 ? EXIT.ok : EXIT.failed
 }
 
-function capacityText(config: Config): string {
+function capacityText(config: Config, free: number | null): string {
+  const capacity = outageCapacity(config, free)
   const header = ['stream', ...RATES_PER_SECOND.map((rate) => `${rate} msg/s`)]
-  const rows = outageCapacity(config).map((row) => [row.stream, ...row.hours.map(hours)])
+  const rows = capacity.map((row) => [row.stream, ...row.hours.map(hours)])
   return [
     `An outage of the sink that each stream holds, at messages of ${MESSAGE_BYTES} bytes:`,
     '',
@@ -66,14 +67,17 @@ function capacityText(config: Config): string {
     '',
     `Assumed: ${ENVELOPE_BYTES} bytes of envelope; blocks of five records and more compress to half (measured 0.25 to`,
     '0.48), smaller ones not at all. Several streams at once share the disk.',
-    ...outageCapacity(config)
-      .filter(({ limitedByAge }) => limitedByAge)
-      .map(ageText),
+    ...capacity.filter(({ limitedByAge }) => limitedByAge).map(ageText),
+    ...capacity.filter(({ limitedByDisk }) => limitedByDisk).map(diskLimitText),
   ].join('\n')
 }
 
 function ageText({ stream }: StreamCapacity): string {
   return `${stream}: maxAge drops records before maxBytes is reached.`
+}
+
+function diskLimitText({ stream }: StreamCapacity): string {
+  return `${stream}: the disk that is free, less spool.minFreeBytes, ends it before maxBytes is reached.`
 }
 
 function diskText(config: Config, free: number): string {

@@ -34,9 +34,11 @@ function streamsText(status: Status): string {
     'STORED',
     'OF',
     'RECEIVED',
+    'REQUEUED',
     'DELIVERED',
-    'DEAD',
     'DROPPED',
+    'DEAD',
+    'KEPT',
     'DELIVERY',
   ]
   const rows = status.streams.map((stream) => [
@@ -46,9 +48,12 @@ function streamsText(status: Status): string {
     bytes(stream.storedBytes),
     percent(stream.storedBytes, stream.maxBytes),
     count(stream.counters.received),
+    count(stream.counters.requeued),
     count(stream.counters.delivered),
-    count(stream.deadLetters.kept),
     count(sum(stream.counters.dropped)),
+    // Received and requeued are delivered, dropped, dead or in the backlog (I5); of the dead, so many are still kept.
+    count(stream.counters.deadLettered),
+    count(stream.deadLetters.kept),
     stream.orphaned ? 'orphaned' : status.uptimeSeconds === null ? '-' : stream.delivery.state,
   ])
   return table([header, ...rows])
@@ -59,7 +64,7 @@ function sinksText({ sinks }: Status): string {
   const rows = sinks.map((sink) => [
     sink.name,
     sink.state,
-    sink.lastSuccessAt ?? 'never',
+    sink.lastSuccessAt ?? 'not since the start',
     bytes(sink.sentBytes),
     plainLine(sink.url),
   ])

@@ -52,8 +52,9 @@ export function span(seconds: number): string {
     .join(' ')
 }
 
-/** Hours as `497 h`, `9.9 h`; rounded down. */
+/** Hours as `9.9 h`, `47 h`, `14 d`; rounded down. */
 export function hours(value: number): string {
+  if (value >= 48) return `${count(Math.floor(value / 24))} d`
   return value >= 10 ? `${count(Math.floor(value))} h` : `${(Math.floor(value * 10) / 10).toFixed(1)} h`
 }
 

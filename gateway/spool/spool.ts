@@ -221,13 +221,16 @@ export class Spool {
     if (!folder.placed && folder.place.moved === null) await folder.settleIn()
     await committer.durable()
     void folder.settleIn()
-    const pendingRecords = [...streams.values()].reduce((n, s) => n + s.pendingRecords, 0)
+    const pendingRecords = [...streams.values()].reduce(
+      (n, s) => n + s.pendingRecords + s.state.parked.length,
+      0,
+    )
     options.emit({
       type: 'spool.opened',
       spoolId: identity.spoolId,
       clean: folder.clean,
       pendingRecords,
-      durationMs: performance.now() - began,
+      durationMs: Math.round(performance.now() - began),
     })
     spool.verifier.start()
     return spool

@@ -67,7 +67,7 @@ export class Verifier {
         this.#emit({ type: 'spool.damage', what, kept: null })
       }
     }
-    this.#emit({ type: 'spool.verified', blocks, missing, durationMs: performance.now() - began })
+    this.#emit({ type: 'spool.verified', blocks, missing, durationMs: Math.round(performance.now() - began) })
   }
 
   /** A store that is being reopened (a full disk, an I/O error) cannot be read for a while: begins again then. */

@@ -31,6 +31,16 @@ describe('how long an outage the limits hold', () => {
     expect(capacity?.limitedByAge).toBe(true)
   })
 
+  test('ends with the disk where that is less than maxBytes', () => {
+    const gib = 1024 ** 3
+    const [free] = outageCapacity(configOf({}), 20 * gib)
+    expect(free?.limitedByDisk).toBe(false)
+    const [little] = outageCapacity(configOf({}), 300 * 1024 ** 2)
+    expect(little?.limitedByDisk).toBe(true)
+    expect(little?.hours[0]).toBeCloseTo((44 * 1024 ** 2) / 600 / 3_600)
+    expect(outageCapacity(configOf({}), 0)[0]?.hours).toEqual([0, 0, 0])
+  })
+
   test('reserves room for every stream and for both kinds of its dead letters', () => {
     const config = configOf({ SLUICE__STREAMS__B: '{ maxBytes: 1MiB, deadLetters: { maxBytes: 2MiB } }' })
     const mib = 1024 ** 2

@@ -29,7 +29,9 @@ describe('words for people', () => {
 
   test('hours are rounded down: no estimate promises more than it says', () => {
     expect(hours(9.99)).toBe('9.9 h')
-    expect(hours(1_234.9)).toBe('1,234 h')
+    expect(hours(47.9)).toBe('47 h')
+    expect(hours(336)).toBe('14 d')
+    expect(hours(1_234.9)).toBe('51 d')
   })
 
   test('words from elsewhere cannot drive a terminal or turn the reading direction', () => {

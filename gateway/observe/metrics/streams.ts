@@ -106,7 +106,7 @@ export const STREAM_METRICS: readonly MetricDefinition[] = [
   perStream(
     'gauge',
     'sluice_spool_oldest_age_seconds',
-    'Age of the oldest pending record, by the wall clock; 0 without one.',
+    'Age of the oldest pending record that is not parked, by the wall clock; 0 without one.',
     (stream, nowMs) => ageSeconds(stream.oldestReceivedAtMs, nowMs) ?? 0,
   ),
   perStream('gauge', 'sluice_spool_head_seq', 'Lowest seq not settled.', (stream) => stream.headSeq),
