@@ -47,7 +47,7 @@ describe('sluice check', () => {
     expect(stderr).toBe('')
     const again = loadConfig({ file: file('again.yaml', stdout), env: {}, cwd: folder }).config
     expect(again).toEqual(loadConfig({ file: config, env: {}, cwd: folder }).config)
-    expect(stdout).toMatch(/^# telemetry +994 h +99 h +22 h$/m)
+    expect(stdout).toMatch(/^# telemetry +41 d +4 d +22 h$/m)
     expect(stdout).toMatch(/^# alarms +4\.8 h +0\.4 h +0\.1 h$/m)
     expect(stdout).toContain('# An outage of the sink that each stream holds, at messages of 300 bytes:')
     expect(stdout).toContain('# Assumed: 200 bytes of envelope')
