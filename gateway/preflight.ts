@@ -3,11 +3,12 @@
  * `sluice check` says the same with the same readers. A sink's secret that cannot be read is no reason not to start
  * (I7, I8: what devices send is kept), but nothing would leave: `check` counts it as a fault.
  */
-import { accessSync, constants, existsSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { doorFaults, portFaults } from './broker/preflight.ts'
 import type { Config, Secret } from './config/config.ts'
+import { AdminError } from './observe/admin/actions.ts'
 import { adminAddressFault } from './observe/admin/server.ts'
 import { errorCode } from './shared/errors.ts'
 import { probeSink } from './sink/http/probe.ts'
@@ -24,6 +25,20 @@ export class StartRefusedError extends Error {
     this.faults = faults
   }
 }
+
+/** What keeps a sink from getting anything; no reason not to start. */
+class SinkFault extends Error {
+  override readonly name = 'SinkFault'
+  readonly code: 'SINK_FILE_UNREADABLE' | 'SINK_NOT_READY'
+
+  constructor(code: SinkFault['code'], message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** Magic numbers of what the kernel makes up (proc, sysfs, control groups): rights there say nothing, no folder can be made. */
+const MADE_UP_FILE_SYSTEMS = new Set([0x9fa0, 0x6265_6572, 0x27_e0eb, 0x6367_7270])
 
 /** @throws StartRefusedError, or the one fault that there is */
 export async function refuseEarly(config: Config): Promise<void> {
@@ -68,9 +83,9 @@ export async function tryOut(
   const probes = Object.entries(config.sinks).map(([name, sink]) => probeSink({ name, config: sink }))
   for (const { sink, target, steps } of await Promise.all(probes)) {
     for (const { step, verdict, detail } of steps) {
-      if (verdict === 'problem') faults.push(new Error(`sink ${sink} (${target}), ${step}: ${detail}`))
-      else
-        lines.push(`sink ${sink} (${target}), ${step}: ${verdict === 'warning' ? 'warning: ' : ''}${detail}`)
+      const line = `sink ${sink} (${target}), ${step}: `
+      if (verdict === 'problem') faults.push(new SinkFault('SINK_NOT_READY', `${line}${detail}`))
+      else lines.push(`${line}${verdict === 'warning' ? 'warning: ' : ''}${detail}`)
     }
   }
   return { lines, faults }
@@ -94,9 +109,10 @@ function folderFaults(dataDir: string): Error[] {
       const isFolder = statSync(path).isDirectory()
       if (!isFolder) throw Object.assign(new Error(`ENOTDIR: ${path}`), { code: 'ENOTDIR', path })
       accessSync(path, constants.W_OK | constants.X_OK)
-      return []
+      if (!MADE_UP_FILE_SYSTEMS.has(statfsSync(path).type)) return []
+      throw Object.assign(new Error(`ENOENT: ${dataDir}`), { code: 'ENOENT', path: dataDir })
     } catch (error) {
-      if (errorCode(error) === 'ENOENT' && dirname(path) !== path) continue
+      if (!existsSync(path) && errorCode(error) === 'ENOENT' && dirname(path) !== path) continue
       return [new FolderUnusableError(dataDir, error)]
     }
   }
@@ -120,10 +136,11 @@ function secretFaults(config: Config): Error[] {
       accessSync(path, constants.R_OK)
       return []
     } catch (error) {
+      const text = `${key}: ${path} cannot be read (${errorCode(error) ?? 'unknown'}); put it there, readable for the gateway`
       return [
-        new Error(
-          `${key}: ${path} cannot be read (${errorCode(error) ?? 'unknown'}); put it there, readable for the gateway`,
-        ),
+        key === 'admin.token'
+          ? new AdminError('ADMIN_TOKEN_UNREADABLE', text)
+          : new SinkFault('SINK_FILE_UNREADABLE', text),
       ]
     }
   })

@@ -13,7 +13,7 @@ export function streamAdmin(spool: Spool, drain: Drain | null): StreamAdmin {
         const queue = await spool.orphans.drainTo(stream, sink)
         drain?.join(queue, sink)
       } catch (error) {
-        if (error instanceof OrphanError) throw new AdminError('ADMIN_BAD_REQUEST', error.message)
+        if (error instanceof OrphanError) throw new AdminError(error.code, error.message)
         throw error
       }
     },
@@ -24,7 +24,7 @@ export function streamAdmin(spool: Spool, drain: Drain | null): StreamAdmin {
         const isDrained = (await drain?.setAside(stream, seq)) ?? false
         if (!isDrained) await setAside(queue, seq, 'gzip')
       } catch (error) {
-        if (error instanceof SetAsideError) throw new AdminError('ADMIN_BAD_REQUEST', error.message)
+        if (error instanceof SetAsideError) throw new AdminError(error.code, error.message)
         throw error
       }
     },

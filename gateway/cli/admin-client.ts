@@ -70,6 +70,10 @@ export class AdminClient {
     return this.#url
   }
 
+  get #who(): string {
+    return this.#socketPath === null ? this.#url : 'the gateway'
+  }
+
   async status(): Promise<Status> {
     return (await this.#ask('GET', '/api/status')) as Status
   }
@@ -88,11 +92,11 @@ export class AdminClient {
     const url = new URL('/api/spool/backup', this.#url)
     const incoming = await openStream({ url, headers, socketPath: this.#socketPath }).catch(
       (error: unknown) => {
-        throw connectionError(this.#url, error)
+        throw connectionError(this.#who, error)
       },
     )
     if (incoming.statusCode !== 200)
-      throw new CliError(EXIT.failed, `${this.#url} answers ${incoming.statusCode} to a backup`)
+      throw new CliError(EXIT.failed, `${this.#who} answers ${incoming.statusCode} to a backup`)
     yield* incoming as AsyncIterable<Uint8Array>
   }
 
@@ -128,29 +132,33 @@ export class AdminClient {
         socketPath: this.#socketPath,
       })
     } catch (error) {
-      throw connectionError(this.#url, error)
+      throw connectionError(this.#who, error)
     }
     if (answer.status >= 200 && answer.status < 300 && answer.body !== undefined) return answer.body
-    throw new CliError(EXIT.failed, `${this.#url} says: ${answerText(answer)}`)
+    const { text: said, code } = errorOf(answer)
+    const cause = code === null ? undefined : Object.assign(new Error(said), { code })
+    throw new CliError(EXIT.failed, `${this.#who} says: ${said}`, cause)
   }
 }
 
-function connectionError(url: string, error: unknown): Error {
+function connectionError(who: string, error: unknown): Error {
   // localhost has several addresses, and Node tries them all.
   const [first] = error instanceof AggregateError ? (error.errors as unknown[]) : [error]
   const code = first instanceof Error && 'code' in first ? first.code : null
-  if (code === 'ECONNREFUSED' || code === 'ENOENT') return new NotRunningError(`nothing listens on ${url}`)
+  if (code === 'ECONNREFUSED' || code === 'ENOENT') return new NotRunningError(`nothing listens on ${who}`)
   const why = first instanceof Error ? first.message : String(first)
-  return new CliError(EXIT.failed, `cannot talk to ${url}: ${why}`, error)
+  return new CliError(EXIT.failed, `cannot talk to ${who}: ${why}`, error)
 }
 
-function answerText({ status, body }: JsonAnswer): string {
+/** What the server says is wrong, and the code that it gives. */
+function errorOf({ status, body }: JsonAnswer): { readonly text: string; readonly code: string | null } {
   const error = typeof body === 'object' && body !== null && 'error' in body ? body.error : null
   if (typeof error !== 'object' || error === null || !('message' in error))
-    return `status ${status}; is that a Sluice gateway?`
+    return { text: `status ${status}; is that a Sluice gateway?`, code: null }
   const hint =
     status === 401
       ? ' (the configuration that this command reads has admin.token; name it with --config)'
       : ''
-  return `${String(error.message)}${hint}`
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : null
+  return { text: `${String(error.message)}${hint}`, code }
 }

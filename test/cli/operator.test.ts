@@ -48,7 +48,7 @@ class FakeActions implements AdminActions {
     },
     park: async (stream, seq) => {
       this.asked.push({ park: stream, seq })
-      if (seq !== 7) throw new AdminError('ADMIN_BAD_REQUEST', `that is 7, not ${seq}`)
+      if (seq !== 7) throw new AdminError('SLUICE_NOT_NEXT', `that is 7, not ${seq}`)
     },
     records: async (_, after) => {
       return after === null
@@ -240,7 +240,7 @@ describe('a running gateway', () => {
     expect(await run('streams', 'park', 'telemetry', '7')).toBe(0)
     expect(context.out).toContain('record 7 of stream telemetry is parked')
     expect(await run('streams', 'park', 'telemetry', '8')).toBe(1)
-    expect(context.err).toContain('that is 7, not 8')
+    expect(context.err).toContain(': that is 7, not 8 [SLUICE_NOT_NEXT]')
     expect(actions.asked).toEqual([
       { park: 'telemetry', seq: 7 },
       { park: 'telemetry', seq: 8 },

@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import type { AuthConfig } from '../../config/config.ts'
-import { errorMessage } from '../../shared/errors.ts'
+import { errorCode, errorMessage } from '../../shared/errors.ts'
 import type { EmitDoorEvent } from '../door-events.ts'
 import { FileWatch } from '../file-watch.ts'
 import { type Access, type AccessRules, FULL_ACCESS, NO_ACCESS, parseAccessRules } from './access-rules.ts'
@@ -168,7 +168,7 @@ async function read(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
-    const reason = errorMessage(error)
+    const reason = `cannot be read (${errorCode(error) ?? errorMessage(error)}); check the path and that the gateway may read it`
     throw new AuthFileError('AUTH_FILE_UNREADABLE', path, null, reason, error)
   }
 }

@@ -99,6 +99,8 @@ export type AdminErrorCode =
   | 'ADMIN_BAD_REQUEST'
   | 'ADMIN_INTERNAL'
   | 'ADMIN_LISTEN'
+  | 'SLUICE_NOT_NEXT'
+  | 'SLUICE_NOT_ORPHANED'
 
 const STATUS: Readonly<Record<AdminErrorCode, number>> = {
   ADMIN_BAD_HOST: 421,
@@ -113,6 +115,8 @@ const STATUS: Readonly<Record<AdminErrorCode, number>> = {
   ADMIN_BAD_REQUEST: 400,
   ADMIN_INTERNAL: 500,
   ADMIN_LISTEN: 500,
+  SLUICE_NOT_NEXT: 409,
+  SLUICE_NOT_ORPHANED: 409,
 }
 
 /** A request that cannot be fulfilled, with what to do about it. Its message is shown to the caller. */
