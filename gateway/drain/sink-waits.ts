@@ -52,6 +52,8 @@ export class SinkWaits {
   #waitNoted = false
   #failures = 0
   #failedAtMs = Number.NEGATIVE_INFINITY
+  /** When somebody asked last for a try at once. */
+  #askedAtMs = Number.NEGATIVE_INFINITY
   #trouble: { readonly sinceMs: number; readonly beganMs: number; detail: string } | null = null
   #hold: Hold | null = null
   #lastSuccessAtMs: number | null = null
@@ -128,7 +130,7 @@ export class SinkWaits {
       // A request from before the hold says nothing about its end.
       if (!one.probe) return
       if (!answered) {
-        this.#hold.nextProbeAtMs = nowMs + this.#o.rules.probeMs
+        this.#hold.nextProbeAtMs = this.#nextProbeAtMs(one, nowMs)
         this.#hold.probes++
         this.#hold.detail = decision.detail
         return
@@ -141,8 +143,19 @@ export class SinkWaits {
 
   /** Ends backoff and makes a probe due; only a wait that the sink asked for is kept. */
   tryNow(): void {
+    const nowMs = this.#o.clock.monotonicMs()
+    this.#askedAtMs = nowMs
     this.#notBeforeMs = this.#retryAfterUntilMs
-    if (this.#hold !== null) this.#hold.nextProbeAtMs = this.#o.clock.monotonicMs()
+    if (this.#hold !== null) this.#hold.nextProbeAtMs = nowMs
+  }
+
+  /** A try that was on its way when somebody asked for one knows nothing of what was mended: the next one follows it. */
+  #wasAskedSince(one: Answered): boolean {
+    return one.beganAtMs < this.#askedAtMs
+  }
+
+  #nextProbeAtMs(one: Answered, nowMs: number): number {
+    return this.#wasAskedSince(one) ? nowMs : nowMs + this.#o.rules.probeMs
   }
 
   standing(inFlight: number): DeliveryStanding {
@@ -171,6 +184,7 @@ export class SinkWaits {
     // Requests that were in flight side by side fail together: that is one failure.
     if (one.beganAtMs >= this.#failedAtMs || this.#failures === 0) this.#failures++
     this.#failedAtMs = nowMs
+    if (this.#wasAskedSince(one)) return
     this.#notBeforeMs = Math.max(this.#notBeforeMs, nowMs + backoffMs(this.#failures, random, rules))
   }
 
@@ -203,8 +217,8 @@ export class SinkWaits {
   }
 
   #beginHold(one: Answered, status: number | null, detail: string, nowMs: number): void {
-    const { clock, emit, notes, rules, sink } = this.#o
-    const nextProbeAtMs = nowMs + rules.probeMs
+    const { clock, emit, notes, sink } = this.#o
+    const nextProbeAtMs = this.#nextProbeAtMs(one, nowMs)
     if (this.#hold !== null) {
       this.#hold.status = status
       this.#hold.detail = detail

@@ -366,6 +366,21 @@ describe('holds of a sink', () => {
     for (const { name } of streams) expect(bench.store.queue(name).pendingRecords).toBe(0)
   })
 
+  it('probes again at once when it is asked to while a probe is on its way', async () => {
+    const bench = new Bench()
+    bench.append(1)
+    await bench.start()
+    await bench.answer(UNAUTHORIZED)
+    await bench.pass(60_000)
+    expect(bench.sink.open).toHaveLength(1)
+    await bench.pass(10)
+    bench.drain.retryNow('cloud')
+    await bench.answer(UNAUTHORIZED)
+    expect(bench.sink.open).toHaveLength(1)
+    await bench.answer(UNAUTHORIZED)
+    expect(bench.sink.open).toHaveLength(0)
+  })
+
   it('probes at once after a changed secret, an operator, and a restart', async () => {
     const bench = new Bench()
     bench.append(1)
