@@ -10,13 +10,15 @@ import { verifyCommand } from './cli/verify.ts'
 /** Wrong flags, unreadable files: not the same as a promise that was broken. */
 const USAGE_EXIT_CODE = 2
 
-// Whoever read along has gone, as `head` does.
-for (const output of [process.stdout, process.stderr]) {
-  output.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error
-    process.exit()
-  })
-}
+// Whoever read along may have gone, as `head` does; anything else, a full disk for instance, is a failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit()
+  process.stderr.write(`sluice-sim: standard output cannot be written: ${error.message}\n`)
+  process.exit(1)
+})
+process.stderr.on('error', (error: NodeJS.ErrnoException) =>
+  process.exit(error.code === 'EPIPE' ? undefined : 1),
+)
 
 const program = new Command('sluice-sim')
   .version(readVersion(), '--version', 'print the version')

@@ -179,6 +179,6 @@ function stateLine(state: DemoState): string {
     account === null
       ? 'gateway away'
       : `backlog ${count(account.pending)}  delivered ${count(account.delivered)}`,
-    `drops ${count(state.drops)}`,
+    `links cut ${count(state.drops)}`,
   ].join('  ')
 }

@@ -114,7 +114,7 @@ export function fleetRows(report: FleetReport): Row[] {
       `${count(connections.failures)} failed, ${count(connections.refusals)} refused, ${count(connections.disconnects)} ended by the gateway`,
     ],
     ['sessions lost', connections.sessionsLost, 'the gateway had forgotten a QoS 2 session'],
-    ['drops', faults.drops, cuts.join(', ')],
+    ['links cut', faults.drops, cuts.join(', ')],
     ['half-open links', faults.halfOpens],
     ['reconnect storms', faults.storms],
     ['sent twice on purpose', faults.duplicates],
@@ -138,7 +138,7 @@ export function progressLine(fleet: Fleet, ledger: Ledger, seconds: number): str
     `acked ${count(acked)}`,
     `held ${count(fleet.held)}`,
     `p99 ${milliseconds(stats.ackMs.quantile(0.99))}`,
-    `drops ${count(stats.drops)}`,
+    `links cut ${count(stats.drops)}`,
     // While nobody can connect, why.
     ...(stats.connected === 0 && stats.lastError !== null ? [`no connection: ${stats.lastError}`] : []),
   ].join('  ')

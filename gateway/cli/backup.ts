@@ -21,7 +21,7 @@ export function backupCommands(context: CliContext, done: Done): readonly Comman
       const { entries, head } = await context.checkBackup(path)
       const waiting = head.streams.reduce((n, { pending }) => n + pending, 0)
       context.stdout.write(
-        `${path}: ${counted(waiting, 'record')} that wait, ${counted(entries, 'value')}; checked\n`,
+        `${path}: ${counted(waiting, 'pending record')}, ${counted(entries, 'value')}; checked\n`,
       )
       done(EXIT.ok)
     })
@@ -38,8 +38,8 @@ export function backupCommands(context: CliContext, done: Done): readonly Comman
       )
       const { stdout } = context
       const waiting = head.streams.reduce((n, { pending }) => n + pending, 0)
-      stdout.write(`the spool is as it was at ${head.at}: ${counted(waiting, 'record')} wait\n`)
-      stdout.write('  they keep their ids, and a sink that knows some of them stores them once\n')
+      stdout.write(`the spool is as it was at ${head.at}: ${counted(waiting, 'pending record')}\n`)
+      stdout.write('  pending records keep their ids, and a sink that knows some of them stores them once\n')
       stdout.write(`  what was acknowledged after ${head.at} is not in it, delivered or not\n`)
       if (movedTo !== null) stdout.write(`  the spool that was there is in ${movedTo}, complete\n`)
       stdout.write('new records are numbered under a fresh spool id from the next start on\n')

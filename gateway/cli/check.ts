@@ -18,7 +18,7 @@ import {
 } from './capacity.ts'
 import type { CliContext } from './context.ts'
 import { EXIT, type ExitCode } from './exit.ts'
-import { type ConfigFlag, configLine, loadFlagged, withConfig } from './options.ts'
+import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from './options.ts'
 import type { Done } from './program.ts'
 import { bytes, hours, plain, table, withCode } from './words.ts'
 
@@ -34,7 +34,7 @@ interface CheckFlags extends ConfigFlag {
 }
 
 async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> {
-  const { config } = await loadFlagged(flags, context)
+  const { config } = await loadWithWarnings(flags, context)
   const { effectiveYaml } = await import('../config/print.ts')
   if (flags.config === undefined) context.stdout.write(`${comment(configLine(flags, context))}\n`)
   const free = await freeBytes(config.gateway.dataDir)

@@ -7,8 +7,14 @@ import type { RunningGateway } from './context.ts'
 const DEVICE = 'press-7'
 const PAYLOAD = `'{"celsius":21.4}'`
 
-/** How to publish, where it goes, where to look; ends with a line feed. `statusCommand` is shown as it is. */
-export function firstSteps(config: Config, gateway: RunningGateway, statusCommand: string): string {
+/** The commands that it shows, as this person has to type them. */
+export interface Commands {
+  readonly status: string
+  readonly cloud: string
+}
+
+/** How to publish, where it goes, where to look; ends with a line feed. */
+export function firstSteps(config: Config, gateway: RunningGateway, commands: Commands): string {
   const listeners = config.mqtt.listeners.map((listener, index) => ({
     listener,
     port: gateway.addresses[index]?.port ?? listener.port,
@@ -26,12 +32,12 @@ export function firstSteps(config: Config, gateway: RunningGateway, statusComman
   if (Object.values(config.sinks).some(({ url }) => url === 'http://127.0.0.1:9000/ingest'))
     lines.push(
       'Start the reference cloud beside it (until then readings wait in the spool):',
-      '  npm run cloud',
+      `  ${commands.cloud}`,
       '',
     )
   lines.push(
     'Look at it:',
-    `  ${statusCommand}`,
+    `  ${commands.status}`,
     `  ${gateway.adminUrl}/  in a browser`,
     `  ${gateway.adminUrl}/metrics  for Prometheus`,
     '',

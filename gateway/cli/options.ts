@@ -15,11 +15,16 @@ export function withConfig(command: Command): Command {
   )
 }
 
-/** Loads what --config names, or what is at a default place; warnings go to standard error. @throws ConfigError */
+/** Loads what --config names, or what is at a default place. @throws ConfigError */
 export async function loadFlagged(flags: ConfigFlag, context: CliContext): Promise<LoadedConfig> {
   const { loadConfig } = await import('../config/load.ts')
   const { file } = findConfig(flags.config, context.env, context.cwd)
-  const loaded = loadConfig({ file, env: context.env, cwd: context.cwd })
+  return loadConfig({ file, env: context.env, cwd: context.cwd })
+}
+
+/** For who starts or checks the gateway: whoever only asks it something has read its warnings then. */
+export async function loadWithWarnings(flags: ConfigFlag, context: CliContext): Promise<LoadedConfig> {
+  const loaded = await loadFlagged(flags, context)
   for (const warning of loaded.warnings) context.stderr.write(`warning: ${warning}\n`)
   return loaded
 }

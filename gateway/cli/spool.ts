@@ -45,7 +45,7 @@ export function spoolCommand(context: CliContext, done: Done): Command {
           else {
             const records = await stopped.restoreLeftAside(name)
             context.stdout.write(
-              `${count(records)} records of ${name} were put back; they keep their ids, and are delivered behind what waits now\n`,
+              `put back from ${name}: ${counted(records, 'record')}, with their old ids, to be delivered behind what waits now\n`,
             )
           }
         })

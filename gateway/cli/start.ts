@@ -8,8 +8,8 @@ import type { Config } from '../config/config.ts'
 import { errorMessage } from '../shared/errors.ts'
 import type { CliContext, RunningGateway } from './context.ts'
 import { EXIT, type ExitCode } from './exit.ts'
-import { firstSteps, shellWord } from './first-steps.ts'
-import { type ConfigFlag, configLine, loadFlagged, withConfig } from './options.ts'
+import { type Commands, firstSteps, shellWord } from './first-steps.ts'
+import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from './options.ts'
 import type { Done } from './program.ts'
 
 /** fsync, deflate, compaction and password hashing share libuv's pool. */
@@ -30,7 +30,7 @@ export function startCommand(context: CliContext, done: Done): Command {
 }
 
 async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> {
-  const { config } = await loadFlagged(flags, context)
+  const { config } = await loadWithWarnings(flags, context)
   context.stderr.neverWait?.()
   if (flags.config === undefined) context.stderr.write(`sluice: ${configLine(flags, context)}\n`)
   const advice = poolAdvice(context.env)
@@ -40,7 +40,7 @@ async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> 
     const gateway = await context.startGateway(config)
     signals.onReread(() => gateway.reread())
     if (flags.hint && !signals.stopping)
-      context.stderr.write(firstSteps(config, gateway, statusCommand(flags, context)))
+      context.stderr.write(firstSteps(config, gateway, commandsOf(flags, context)))
     await signals.first
     await stop(gateway, config, context)
     return EXIT.ok
@@ -59,8 +59,12 @@ async function stop(
   await gateway.stop(Math.max(0, stopTimeout - Math.min(1_000, stopTimeout / 4)))
 }
 
-function statusCommand({ config }: StartFlags, { command }: CliContext): string {
-  return `${command} status${config === undefined ? '' : ` --config ${shellWord(config)}`}`
+/** Only a checkout has npm's scripts; beside an installed `sluice` there is an installed `sluice-sim`. */
+function commandsOf({ config }: StartFlags, { command }: CliContext): Commands {
+  return {
+    status: `${command} status${config === undefined ? '' : ` --config ${shellWord(config)}`}`,
+    cloud: command === 'sluice' ? 'sluice-sim cloud' : 'npm run cloud',
+  }
 }
 
 interface Signals {

@@ -153,7 +153,9 @@ function troubleOfStream(stream: StreamStatus): string[] {
       `stream ${name} is full: ${counted(stream.waitingMessages, 'message')} ${wait(stream.waitingMessages)} for room`,
     )
   if (stream.parked > 0)
-    lines.push(`stream ${name}: the sink refused ${counted(stream.parked, 'record')}, kept aside (parked)`)
+    lines.push(
+      `stream ${name}: ${counted(stream.parked, 'record')} kept aside (parked), refused by the sink or an operator`,
+    )
   if (stream.deadLetters.kept > 0)
     lines.push(
       `stream ${name}: ${counted(stream.deadLetters.kept, 'dead letter')} (sluice dead-letters list --stream ${name})`,

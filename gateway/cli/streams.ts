@@ -120,7 +120,7 @@ async function exportStream(
     }
     const where = path === null ? '' : ` to ${path}`
     context.stderr.write(
-      `exported ${counted(records, 'record')} of stream ${name}${where}; they are still in the spool\n`,
+      `exported ${counted(records, 'record')} of stream ${name}${where}; nothing was removed from the spool\n`,
     )
     if (unreadable === 0) return EXIT.ok
     context.stderr.write(`${count(unreadable)} more are damaged and cannot be read\n`)

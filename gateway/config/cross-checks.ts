@@ -297,7 +297,7 @@ function checkAdmin(
   if (admin.token === null)
     warn(
       path,
-      `on ${admin.host} without a token only /metrics, /livez and /readyz are served; set admin.token for the rest`,
+      `on ${admin.host} without a token only /, /metrics, /livez and /readyz are served; set admin.token for the rest`,
     )
   else warn(path, `the token crosses the network unencrypted on ${admin.host}; put a TLS proxy before it`)
 }

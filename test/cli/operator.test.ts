@@ -325,7 +325,7 @@ describe('a stopped gateway', () => {
       'spool.damaged-1: 1,200 pending in telemetry; 1 of its files cannot be read',
     )
     expect(await run('spool', 'restore-aside', 'spool.damaged-1')).toBe(0)
-    expect(context.out).toContain('1,200 records of spool.damaged-1 were put back')
+    expect(context.out).toContain('put back from spool.damaged-1: 1,200 records, ')
     expect(seen.closed).toBe(2)
   })
 

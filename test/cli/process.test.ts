@@ -311,10 +311,21 @@ describe('the command line', () => {
   })
 
   test('standard output that cannot be written is said in one line', async () => {
-    const command = `${process.execPath} ${builtProgram('gateway')} check >/dev/full`
-    const { exit, stderr } = await runToEnd('/bin/sh', ['-c', command], { cwd: folder })
-    expect(exit.code).toBe(1)
-    expect(stderr).toMatch(/^sluice: standard output cannot be written: ENOSPC[^\n]*\n$/)
+    for (const command of [`${builtProgram('gateway')} check`, `${builtProgram('device-sim')} --help`]) {
+      const full = `${process.execPath} ${command} >/dev/full`
+      const { exit, stderr } = await runToEnd('/bin/sh', ['-c', full], { cwd: folder })
+      expect(exit.code).toBe(1)
+      expect(stderr).toMatch(/^sluice(-sim)?: standard output cannot be written: ENOSPC[^\n]*\n$/)
+    }
+  })
+
+  test('warnings of the configuration are for check and start; status does not repeat them', async () => {
+    const env = { SLUICE__ADMIN__HOST: '0.0.0.0', SLUICE__ADMIN__PORT: '0' }
+    const [check, status] = await Promise.all(
+      ['check', 'status'].map((command) => runProgram('gateway', [command], { cwd: folder, env })),
+    )
+    expect(check?.stderr).toContain('warning: admin.host: on 0.0.0.0 without a token only /, /metrics')
+    expect(status?.stderr).not.toContain('warning')
   })
 
   test('a reader that has seen enough is no failure', async () => {

@@ -62,6 +62,8 @@ describe('sluice start', () => {
     expect(configs).toEqual([defaultConfig(folder)])
     expect(context.err).toContain('mqtt://127.0.0.1:40001')
     expect(context.err).toContain('http://127.0.0.1:40002/  in a browser')
+    // An installed command has no scripts of npm beside it.
+    expect(context.err).toMatch(/^ {2}sluice-sim cloud$/m)
     expect(context.out).toBe('')
     context.signal('SIGTERM')
     release()
@@ -193,7 +195,10 @@ describe('first steps', () => {
   }
 
   test('name both publishers, the reference cloud, status and metrics', () => {
-    const text = firstSteps(defaultConfig('/box'), gateway, 'sluice status')
+    const text = firstSteps(defaultConfig('/box'), gateway, {
+      status: 'sluice status',
+      cloud: 'npm run cloud',
+    })
     for (const part of [
       `mosquitto_pub -h 127.0.0.1 -p 1883 -i press-7 -q 1 -t plant/press-7/temp -m '{"celsius":21.4}'`,
       `npx mqtt pub -h 127.0.0.1 -p 1883 -i press-7 -q 1 -t plant/press-7/temp -m '{"celsius":21.4}'`,
@@ -216,7 +221,7 @@ describe('first steps', () => {
         SLUICE__SINKS__CLOUD__URL: 'https://example.org/in?key=secret',
       },
     })
-    const text = firstSteps(config, gateway, 'sluice status')
+    const text = firstSteps(config, gateway, { status: 'sluice status', cloud: 'npm run cloud' })
     expect(text).toContain(`-h 127.0.0.1 -p 1883 -i press-7 -q 1 -u USER -P PASSWORD -t 'it is/press-7/temp'`)
     expect(text).toContain('-l mqtts --ca CA.pem')
     expect(text).not.toContain('npm run cloud')

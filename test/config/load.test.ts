@@ -143,7 +143,7 @@ describe('warnings', () => {
     ['sinks: { cloud: {}, spare: {} }', 'sinks.spare: no stream uses it'],
     ['streams: { a: { maxRecordBytes: 2MiB } }', 'streams.a.maxRecordBytes: 2MiB is never reached'],
     ['sinks: { cloud: { maxBatchBytes: 100KiB } }', 'is sent alone, in a larger request'],
-    ['admin: { host: 0.0.0.0 }', 'only /metrics, /livez and /readyz are served'],
+    ['admin: { host: 0.0.0.0 }', 'only /, /metrics, /livez and /readyz are served'],
     ['admin: { host: 0.0.0.0, token: abc }', 'the token crosses the network unencrypted'],
     [
       'mqtt: { listeners: [{ host: 0.0.0.0 }], auth: { passwordFile: u } }',

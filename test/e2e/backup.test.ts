@@ -46,7 +46,7 @@ it('I4: what was backed up beside a running gateway comes back, under a fresh sp
   const file = join(folder, 'spool.backup')
   await publish(gateway, 1, 40)
   const made = await sluice(gateway, 'backup', file)
-  expect(made).toMatchObject({ code: 0, text: expect.stringContaining('40 records that wait') as string })
+  expect(made).toMatchObject({ code: 0, text: expect.stringContaining('40 pending records') as string })
   expect((await sluice(gateway, 'backup', file)).text).toContain('exists already')
   await publish(gateway, 41, 50)
   const before = await gateway.status()
@@ -57,7 +57,7 @@ it('I4: what was backed up beside a running gateway comes back, under a fresh sp
   expect(refused.code).not.toBe(0)
   expect(refused.text).toContain('holds a spool already')
   const restored = await sluice(gateway, 'restore', file, '--replace')
-  expect(restored).toMatchObject({ code: 0, text: expect.stringContaining('40 records wait') as string })
+  expect(restored).toMatchObject({ code: 0, text: expect.stringContaining('40 pending records') as string })
   expect(restored.text).toContain('before-restore-')
 
   sink.script = [{}]

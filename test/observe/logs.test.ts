@@ -247,6 +247,16 @@ describe('events', () => {
     ])
   })
 
+  test('one of a thing is told as one, and times have no fifteen digits', () => {
+    const { logs, lines } = memoryLog()
+    logs.emit({ type: 'spool.opened', spoolId: 'k3f9', clean: true, pendingRecords: 1, durationMs: 3 })
+    logs.emit({ type: 'drain.recovered', sink: 'cloud', stream: null, outageMs: 10_840.59761099983 })
+    expect(lines.map(({ msg, outageMs }) => [msg, outageMs])).toEqual([
+      ['spool k3f9 opened in 3 ms; 1 record waits', undefined],
+      ['sink cloud takes batches again after 11 s', 10_840.598],
+    ])
+  })
+
   test('are damped where they repeat, per stream, and all are counted by type', () => {
     const { logs, lines } = memoryLog()
     for (const stream of ['a', 'a', 'b', 'a'])

@@ -53,6 +53,19 @@ test('holds the built programs, what a box needs, and nothing of the tests', () 
   expect(stray).toEqual([])
 })
 
+test('says of each install script of a dependency whether it runs, so that npm ci asks nobody', () => {
+  const read = (name: string): unknown => JSON.parse(readFileSync(join(root, name), 'utf8'))
+  const { packages } = read('package-lock.json') as {
+    packages: Record<string, { hasInstallScript?: boolean }>
+  }
+  const withScript = Object.keys(packages)
+    .filter((path) => packages[path]?.hasInstallScript === true)
+    .map((path) => path.replace(/^.*node_modules\//, ''))
+  const { allowScripts } = read('package.json') as { allowScripts: Record<string, boolean> }
+  expect(withScript).toContain('classic-level')
+  expect(Object.keys(allowScripts).sort()).toEqual(withScript.sort())
+})
+
 test('runs from an empty prefix, by the links that npm makes', async () => {
   const prefix = join(folder, 'prefix')
   const home = join(prefix, 'lib/node_modules/sluice')

@@ -1,6 +1,6 @@
 /** What the broker's events say in the log. Those with `suppressed` are damped by the broker, per client or address. */
 import type { BrokerEvent } from '../../broker/events.ts'
-import { bytes, type EventLogs } from './event-log.ts'
+import { bytes, counted, type EventLogs } from './event-log.ts'
 
 const RETAINED_LIMITS = {
   'too-many': 'maxRetainedMessages',
@@ -16,7 +16,7 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
   'broker.stopped': {
     level: 'info',
     message: ({ connections, unacked }) =>
-      `the broker stopped; ${connections} connections were open, ${unacked} messages not acknowledged`,
+      `the broker stopped; ${counted(connections, 'connection')} open, ${counted(unacked, 'message')} not acknowledged`,
   },
   'broker.listening': {
     level: 'debug',
@@ -108,12 +108,12 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
   'broker.sessions-recovered': {
     level: 'info',
     message: ({ sessions, packetIds }) =>
-      `${sessions} sessions recovered, with ${packetIds} open QoS 2 packet ids (I3)`,
+      `${counted(sessions, 'session')} recovered, with ${counted(packetIds, 'open QoS 2 packet id')} (I3)`,
   },
   'broker.session-ended': {
     level: ({ openPacketIds }) => (openPacketIds > 0 ? 'warn' : 'info'),
     message: ({ clientId, why, openPacketIds }) =>
-      `the session of ${clientId} ${why}, with ${openPacketIds} open QoS 2 packet ids`,
+      `the session of ${clientId} ${why}, with ${counted(openPacketIds, 'open QoS 2 packet id')}`,
     dampBy: ({ why }) => why,
   },
   'broker.sessions-damaged': {
@@ -144,11 +144,11 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
   },
   'broker.credentials-loaded': {
     level: 'info',
-    message: ({ file, users }) => `${users} users read from ${file}`,
+    message: ({ file, users }) => `${counted(users, 'user')} read from ${file}`,
   },
   'broker.access-rules-loaded': {
     level: 'info',
-    message: ({ file, rules }) => `${rules} access rules read from ${file}`,
+    message: ({ file, rules }) => `${counted(rules, 'access rule')} read from ${file}`,
   },
   'broker.auth-file-refused': {
     level: 'error',

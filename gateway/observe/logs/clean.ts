@@ -22,10 +22,12 @@ export function cleanText(text: string): string {
     .replace(UNSAFE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** The same for plain data of any form: strings cleaned, members with a secret's name hidden, depth and length bounded. */
+/** The same for plain data of any form: strings cleaned, numbers cut to thousandths, members with a secret's name hidden, depth and length bounded. */
 export function cleanValue(value: unknown, depth = 0): unknown {
   if (typeof value === 'string') return cleanText(value)
   if (typeof value === 'bigint') return value.toString()
+  // What a monotonic clock measured has fifteen digits.
+  if (typeof value === 'number') return Math.round(value * 1_000) / 1_000
   if (typeof value !== 'object' || value === null) return value
   if (value instanceof Error) return cleanText(value.message)
   if (ArrayBuffer.isView(value)) return `${value.byteLength} bytes`

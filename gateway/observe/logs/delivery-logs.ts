@@ -1,7 +1,7 @@
 /** What the events of drain and sink say in the log. */
 import type { DrainEvent } from '../../drain/events.ts'
 import type { SinkEvent } from '../../sink/events.ts'
-import { bytes, duration, type EventLogs, whose } from './event-log.ts'
+import { bytes, counted, duration, type EventLogs, whose } from './event-log.ts'
 
 const LIMIT_REASONS = {
   'too-large': '413',
@@ -40,13 +40,13 @@ export const DRAIN_LOGS: EventLogs<DrainEvent> = {
   'drain.dead-lettered': {
     level: 'error',
     message: ({ stream, records, firstSeq, lastSeq }) =>
-      `${records} records of stream ${stream} (seq ${firstSeq} to ${lastSeq}) became dead letters: refused for good, kept whole (I9)`,
+      `refused for good, kept whole as dead letters (I9): ${counted(records, 'record')} of stream ${stream} (seq ${firstSeq} to ${lastSeq})`,
     dampBy: ({ stream }) => stream,
   },
   'drain.parked-returned': {
     level: 'info',
     message: ({ stream, records }) =>
-      `${records} refused records of stream ${stream} went back to their place`,
+      `${counted(records, 'refused record')} of stream ${stream} went back to their place`,
     dampBy: ({ stream }) => stream,
   },
   'drain.batch-limit-learned': {

@@ -23,6 +23,11 @@ export function whose({ sink, stream }: { readonly sink: string; readonly stream
   return stream === null ? `sink ${sink}` : `stream ${stream} of sink ${sink}`
 }
 
+/** `1 record`, `7 records`. */
+export function counted(value: number, noun: string): string {
+  return `${value} ${noun}${value === 1 ? '' : 's'}`
+}
+
 /** `90 s`, `2.5 h`: for people, two digits are enough. */
 export function duration(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`

@@ -1,12 +1,12 @@
 /** What the spool's events say in the log. */
 import type { SpoolEvent } from '../../spool/events.ts'
-import { bytes, duration, type EventLogs } from './event-log.ts'
+import { bytes, counted, duration, type EventLogs } from './event-log.ts'
 
 export const SPOOL_LOGS: EventLogs<SpoolEvent> = {
   'spool.opened': {
     level: 'info',
     message: ({ spoolId, clean, pendingRecords, durationMs }) =>
-      `spool ${spoolId} opened in ${duration(durationMs)}${clean ? '' : ', after an unclean end'}; ${pendingRecords} records wait`,
+      `spool ${spoolId} opened in ${duration(durationMs)}${clean ? '' : ', after an unclean end'}; ${counted(pendingRecords, 'record')} ${pendingRecords === 1 ? 'waits' : 'wait'}`,
   },
   'spool.identity-changed': {
     level: 'warn',
@@ -20,7 +20,7 @@ export const SPOOL_LOGS: EventLogs<SpoolEvent> = {
   'spool.records-lost': {
     level: 'error',
     message: ({ stream, records, firstSeq, lastSeq }) =>
-      `${records} records of stream ${stream} (seq ${firstSeq} to ${lastSeq}) are lost to damage; reported as a gap (I7)`,
+      `lost to damage: ${counted(records, 'record')} of stream ${stream} (seq ${firstSeq} to ${lastSeq}); reported as a gap (I7)`,
   },
   'spool.write-failed': {
     level: 'error',
@@ -37,7 +37,7 @@ export const SPOOL_LOGS: EventLogs<SpoolEvent> = {
   'spool.recovered': {
     level: 'warn',
     message: ({ outageMs, renumberedRecords }) =>
-      `the spool writes again after ${duration(outageMs)}; ${renumberedRecords} records were numbered anew`,
+      `the spool writes again after ${duration(outageMs)}; numbered anew: ${counted(renumberedRecords, 'record')}`,
   },
   'spool.disk-low': {
     level: 'error',
@@ -65,7 +65,7 @@ export const SPOOL_LOGS: EventLogs<SpoolEvent> = {
   'spool.retention': {
     level: 'warn',
     message: ({ stream, reason, records }) =>
-      `${records} records of stream ${stream} dropped: ${reason} (I9)`,
+      `${counted(records, 'record')} of stream ${stream} dropped: ${reason} (I9)`,
     dampBy: ({ stream, reason }) => `${stream} ${reason}`,
   },
   'spool.ingest-dead-letter': {
@@ -82,11 +82,11 @@ export const SPOOL_LOGS: EventLogs<SpoolEvent> = {
   'spool.orphaned-stream': {
     level: 'warn',
     message: ({ stream, pendingRecords }) =>
-      `the spool holds ${pendingRecords} records of stream ${stream}, which the configuration does not name: kept, not delivered`,
+      `the spool holds ${counted(pendingRecords, 'record')} of stream ${stream}, which the configuration does not name: kept, not delivered`,
   },
   'spool.verified': {
     level: ({ missing }) => (missing > 0 ? 'error' : 'info'),
     message: ({ blocks, missing, durationMs }) =>
-      `${blocks} blocks verified in ${duration(durationMs)}, ${missing === 0 ? 'none is missing' : `${missing} are missing (I7)`}`,
+      `${counted(blocks, 'block')} verified in ${duration(durationMs)}, ${missing === 0 ? 'none is missing' : `${missing} are missing (I7)`}`,
   },
 }
