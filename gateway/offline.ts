@@ -11,6 +11,7 @@ import { deadLetterAdmin } from './dead-letter-admin.ts'
 import { startNewIdentity } from './new-identity.ts'
 import { buildStatus } from './observe/status.ts'
 import { folderBytes } from './spool/files/folder.ts'
+import { takeBriefly } from './spool/files/owner.ts'
 import { Spool } from './spool/spool.ts'
 import { statusSources } from './status-sources.ts'
 import { streamAdmin } from './stream-admin.ts'
@@ -36,6 +37,7 @@ export async function openOffline(config: Config): Promise<OfflineSpool> {
     sinks: config.sinks,
     config: config.spool,
     emit: () => undefined,
+    takeOwnership: takeBriefly,
   })
   const size = await folderBytes(dataDir)
   const sources = statusSources(() => ({

@@ -44,8 +44,8 @@ const MADE_UP_FILE_SYSTEMS = new Set([0x9fa0, 0x6265_6572, 0x27_e0eb, 0x6367_727
 export async function refuseEarly(config: Config): Promise<void> {
   const faults = await doorFaults(config.mqtt)
   // Who owns the folder says more than who has its port: the gateway that runs already.
-  if ((await currentOwner(config.gateway.dataDir).catch(() => null)) === null)
-    faults.push(...(await addressFaults(config)))
+  const owner = await currentOwner(config.gateway.dataDir).catch(() => null)
+  if (owner === null || owner.brief) faults.push(...(await addressFaults(config)))
   const [first] = faults
   if (first !== undefined && faults.length === 1) throw first
   if (faults.length > 0) throw new StartRefusedError(faults)

@@ -123,7 +123,8 @@ async function withOffline<T>(
 
 /** Who only wants to look, or to change something, must not be told to end what runs. */
 function inUse(error: unknown, tried: string): string {
-  const who = errorMessage(error).split(/: stop (?:that one|it there) first/)[0] ?? ''
+  const [who = '', ...gateway] = errorMessage(error).split(/: stop (?:that one|it there) first/)
+  if (gateway.length === 0) return `${tried}${who}`
   return `${tried}${who}: a gateway runs there. Name its admin server with --url, or its configuration with --config; what needs a stopped gateway wants it stopped first`
 }
 

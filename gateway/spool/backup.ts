@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { syncFolder } from '../shared/files.ts'
 import { makeDurableFolder } from './files/folder.ts'
-import { takeOwnership } from './files/owner.ts'
+import { takeBriefly } from './files/owner.ts'
 import { checkFormat } from './format.ts'
 import { type Op, openStore, type Store } from './store/store.ts'
 
@@ -165,7 +165,7 @@ const SPOOL_NAMES = ['spool', 'seq-lease', 'place', 'clean-stop', 'aside']
 export async function restoreBackup(path: string, dataDir: string, replace: boolean): Promise<Restored> {
   await readBackup(path, () => undefined)
   await makeDurableFolder(dataDir)
-  const owner = await takeOwnership(dataDir)
+  const owner = await takeBriefly(dataDir)
   try {
     const present = (await readdir(dataDir)).filter((name) => SPOOL_NAMES.includes(name))
     if (present.includes('spool') && !replace) {

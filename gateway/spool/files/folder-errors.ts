@@ -8,6 +8,7 @@ export interface NamedOwner {
   readonly pid: number
   readonly since: string
   readonly host: string | null
+  readonly brief: boolean
 }
 
 /** Another process owns the folder, whether this one can see it or not. */
@@ -16,17 +17,23 @@ export class FolderInUseError extends Error {
   readonly retryable = false
   /** null: it runs where this process cannot see it. */
   readonly pid: number | null
+  /** A command that ends by itself has it, or somebody who has not said yet who it is. */
+  readonly isBrief: boolean
 
   /** `seen`: the named process runs where this one can see it. */
   constructor(dataDir: string, named: NamedOwner | null, seen: boolean) {
     super(`the data folder ${dataDir} is in use by ${whoHolds(named, seen)}`)
     this.name = 'FolderInUseError'
     this.pid = seen ? (named?.pid ?? null) : null
+    this.isBrief = named === null || (seen && named.brief)
   }
 }
 
 function whoHolds(named: NamedOwner | null, seen: boolean): string {
   const own = 'or give this gateway a gateway.dataDir of its own'
+  if (named !== null && seen && named.brief) {
+    return `process ${named.pid} (since ${named.since}), a command of sluice: let it end, and try again`
+  }
   if (named !== null && seen) {
     return `process ${named.pid} (since ${named.since}): stop that one first (kill ${named.pid}), ${own}`
   }

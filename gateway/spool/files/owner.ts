@@ -5,11 +5,15 @@
  *
  * `owner.json` is no lock. It names the owner, so that who is refused can be told whom to stop. A file that is wrong or
  * old therefore never stops a start (I7).
+ *
+ * A command that looks into the folder of a stopped gateway has it for a moment. Who meets it waits for it: `sluice status`
+ * must not keep a gateway from starting.
  */
 import { randomUUID } from 'node:crypto'
 import { lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { lockFolder, probeLock } from '../store/lock.ts'
 import { isFull, judgeDiskError } from './disk-errors.ts'
 import { bootId, unlessGone } from './folder.ts'
@@ -22,6 +26,12 @@ const LOCK_FILE = 'LOCK'
 /** Version 0.1 took turns with such files. */
 const OLD_TURN_FILE = /^owner-\d{1,15}\.turn$/
 
+/** So long a command is waited for; one that takes longer (a check of every block) is named. */
+const BRIEF_WAIT_MS = 5_000
+/** For somebody who has the lock and has not written its name yet. */
+const UNNAMED_WAIT_MS = 500
+const BRIEF_POLL_MS = 50
+
 export interface Owner {
   readonly pid: number
   /** Clock ticks from boot to the start of the process: field 22 of /proc/<pid>/stat, proc(5). null: not known. */
@@ -31,6 +41,8 @@ export interface Owner {
   readonly since: string
   /** Of a container: usually its id. */
   readonly host: string | null
+  /** A command, which ends by itself. */
+  readonly brief: boolean
   /** Unlike every other claim. */
   readonly token: string
 }
@@ -47,7 +59,25 @@ export type TakeOwnership = (dataDir: string) => Promise<Ownership>
  * @throws FolderInUseError (`SLUICE_FOLDER_IN_USE`) while another process, or this one, owns it
  * @throws NoLocksError (`SLUICE_NO_LOCKS`) where the file system gives no locks
  */
-export const takeOwnership: TakeOwnership = async (dataDir) => {
+export const takeOwnership: TakeOwnership = (dataDir) => take(dataDir, false)
+
+/** The same for a command. */
+export const takeBriefly: TakeOwnership = (dataDir) => take(dataDir, true)
+
+async function take(dataDir: string, brief: boolean): Promise<Ownership> {
+  const began = performance.now()
+  for (;;) {
+    try {
+      return await claim(dataDir, brief)
+    } catch (error) {
+      if (!(error instanceof FolderInUseError) || !error.isBrief) throw error
+      if (performance.now() - began > (error.pid === null ? UNNAMED_WAIT_MS : BRIEF_WAIT_MS)) throw error
+      await sleep(BRIEF_POLL_MS)
+    }
+  }
+}
+
+async function claim(dataDir: string, brief: boolean): Promise<Ownership> {
   const lock = await hold(dataDir)
   try {
     // A gateway of version 0.1 holds the database itself and nothing else.
@@ -56,7 +86,7 @@ export const takeOwnership: TakeOwnership = async (dataDir) => {
       await probeLock(dbDir).catch((error: unknown) => refuseIfLocked(dataDir, error))
     }
     const token = randomUUID()
-    await nameOwner(dataDir, token)
+    await nameOwner(dataDir, token, brief)
     for (const name of await readdir(dataDir)) {
       if (OLD_TURN_FILE.test(name)) await rm(join(dataDir, name), { recursive: true, force: true })
     }
@@ -128,14 +158,14 @@ async function clearLockFolder(folder: string): Promise<void> {
 }
 
 /** On a full disk there is no file; the lock is held all the same. */
-async function nameOwner(dataDir: string, token: string): Promise<void> {
+async function nameOwner(dataDir: string, token: string, brief: boolean): Promise<void> {
   const path = join(dataDir, OWNER_FILE)
   const unfinished = `${path}.new`
   try {
     // For everybody to read: it is there to be told whom to stop. No fsync: after a power cut it is old whatever it says.
     const file = await open(unfinished, 'w', 0o644)
     try {
-      await file.writeFile(`${JSON.stringify(await describeSelf(token))}\n`)
+      await file.writeFile(`${JSON.stringify(await describeSelf(token, brief))}\n`)
     } finally {
       await file.close()
     }
@@ -147,13 +177,14 @@ async function nameOwner(dataDir: string, token: string): Promise<void> {
   }
 }
 
-async function describeSelf(token: string): Promise<Owner> {
+async function describeSelf(token: string, brief: boolean): Promise<Owner> {
   return {
     pid: process.pid,
     startTicks: (await processState(process.pid))?.startTicks ?? null,
     bootId: bootId(),
     since: new Date().toISOString(),
     host: hostname(),
+    brief,
     token,
   }
 }
@@ -176,7 +207,9 @@ function parseOwner(text: string): Owner | null {
     return null
   }
   if (typeof value !== 'object' || value === null) return null
-  const { pid, startTicks, bootId, since, host, token } = value as Partial<Record<keyof Owner, unknown>>
+  const { pid, startTicks, bootId, since, host, brief, token } = value as Partial<
+    Record<keyof Owner, unknown>
+  >
   if (typeof pid !== 'number' || !Number.isSafeInteger(pid) || pid < 1) return null
   return {
     pid,
@@ -184,6 +217,7 @@ function parseOwner(text: string): Owner | null {
     bootId: typeof bootId === 'string' ? bootId : null,
     since: typeof since === 'string' ? since : 'unknown',
     host: typeof host === 'string' ? host : null,
+    brief: brief === true,
     token: typeof token === 'string' ? token : '',
   }
 }

@@ -2,9 +2,16 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import { FolderInUseError } from '../../../gateway/spool/files/folder-errors.ts'
-import { currentOwner, OWNER_FILE, type Owner, takeOwnership } from '../../../gateway/spool/files/owner.ts'
+import {
+  currentOwner,
+  OWNER_FILE,
+  type Owner,
+  takeBriefly,
+  takeOwnership,
+} from '../../../gateway/spool/files/owner.ts'
 import { openStore } from '../../../gateway/spool/store/store.ts'
 import { sourcePath } from '../../support/source-path.ts'
 import { findTool } from '../../support/tools.ts'
@@ -115,6 +122,22 @@ describe('takeOwnership', () => {
     await refusal(folder)
     await store.close()
     await (await takeOwnership(folder)).release()
+  })
+
+  it('waits for a command that has it for a moment, and names one that does not let go', async () => {
+    const folder = await tempFolder()
+    const command = await takeBriefly(folder)
+    const gateway = takeOwnership(folder)
+    const early = await Promise.race([gateway, sleep(300, 'it waits')])
+    expect(early).toBe('it waits')
+    await command.release()
+    await (await gateway).release()
+
+    const long = await takeBriefly(folder)
+    const error = await refusal(folder)
+    expect(error.message).toContain(`process ${process.pid} (since `)
+    expect(error.message).toContain('a command of sluice: let it end')
+    await long.release()
   })
 
   it('does not remove the file of an owner who came later', async () => {
