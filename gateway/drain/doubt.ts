@@ -5,7 +5,8 @@
  *
  * I8: evidence against a record is one thing alone: its batch failed, the sink then took other records that it had not
  * seen, of this stream or another, and at once afterwards the batch failed again. Trouble of anybody else wipes it out.
- * A repeat of what was taken before is no evidence: a sink whose disk is full takes those. Pure.
+ * A repeat of what was taken before is no evidence: a sink whose disk is full takes those. Of streams that fail side by
+ * side one is examined at a time, or each would wipe out what tells against another's record. Pure.
  */
 import type { Decision } from './retry-policy.ts'
 import type { DrainRules } from './rules.ts'
@@ -16,7 +17,6 @@ export interface FailedTry {
   readonly recordCount: number
   /** Not a byte of it can have left. */
   readonly unsent: boolean
-  readonly beganAtMs: number
 }
 
 /** `vary`: part of it is tried next. `park`: it is the record. */
@@ -32,8 +32,10 @@ export class Doubt {
   #sinceTaken = 0
   #evidence = 0
   #isVarying = false
-  /** When others were taken, for the next try; null: that counts no more. */
+  /** When others were taken, for the next try; null: that counts no more. Monotonic, ms. */
   #takenAtMs: number | null = null
+  /** The try in progress began right behind that. What is taken while it goes on says nothing of it. */
+  #followsTaken = false
 
   constructor(rules: DrainRules) {
     this.#rules = rules
@@ -49,9 +51,19 @@ export class Doubt {
     return this.#evidence > 0 && this.#sinceTaken < this.#rules.unfoundedTries
   }
 
-  /** The same, if a try that began then fails. */
-  isFoundedBy(beganAtMs: number): boolean {
-    return this.isFounded || (this.#tries > 0 && this.#isFresh(beganAtMs))
+  /** The same, if the try in progress fails. */
+  get isAboutToBeFounded(): boolean {
+    return this.isFounded || (this.#tries > 0 && this.#followsTaken)
+  }
+
+  /** It is in doubt. */
+  get isOpen(): boolean {
+    return this.#tries > 0
+  }
+
+  /** The next tries may tell by themselves: it is being taken apart, or what was taken speaks against one record. */
+  get isUnderway(): boolean {
+    return this.isFounded || (this.#isVarying && this.#alone === 0)
   }
 
   /** It is one record: when it may be tried once others were taken, ms after it failed; null: nothing is to be told. */
@@ -66,15 +78,18 @@ export class Doubt {
     return this.#alone >= this.#rules.unfoundedTries
   }
 
-  /** It is one record, and a try now would tell: others were just taken. */
+  /** A try now would tell: others were just taken. */
   isDue(nowMs: number): boolean {
-    return this.#alone > 0 && this.#isFresh(nowMs)
+    return this.#tries > 0 && this.#isFresh(nowMs)
   }
 
-  /** A try that begins then follows others that were taken. */
-  #isFresh(beganAtMs: number): boolean {
-    const agoMs = this.#takenAtMs === null ? Number.NaN : beganAtMs - this.#takenAtMs
-    return agoMs >= 0 && agoMs <= this.#rules.freshMs
+  begins(nowMs: number): void {
+    this.#followsTaken = this.#isFresh(nowMs)
+  }
+
+  /** A try that begins now follows others that were taken. */
+  #isFresh(nowMs: number): boolean {
+    return this.#takenAtMs !== null && nowMs - this.#takenAtMs <= this.#rules.freshMs
   }
 
   /** Records that the sink had not seen were taken: of another stream, or of the same one before this batch. */
@@ -98,12 +113,14 @@ export class Doubt {
     this.#evidence = 0
     this.#isVarying = false
     this.#takenAtMs = null
+    this.#followsTaken = false
   }
 
   /** Another stream has trouble of its own: the sink may be the cause. */
   othersFailed(): void {
     this.#evidence = 0
     this.#takenAtMs = null
+    this.#followsTaken = false
   }
 
   failed(one: FailedTry): Doubted {
@@ -112,7 +129,7 @@ export class Doubt {
       return 'again'
     }
     const rules = this.#rules
-    this.#weigh(one.beganAtMs)
+    this.#weigh()
     this.#tries++
     this.#sinceTaken++
     if (one.recordCount === 1) {
@@ -129,10 +146,11 @@ export class Doubt {
   }
 
   /** Counts what the sink took right before this try as evidence, once. */
-  #weigh(beganAtMs: number): void {
+  #weigh(): void {
     // Only between tries: the first failure after a success is how an outage begins.
-    if (this.#tries > 0 && this.#isFresh(beganAtMs)) this.#evidence++
+    if (this.#tries > 0 && this.#followsTaken) this.#evidence++
     this.#takenAtMs = null
+    this.#followsTaken = false
   }
 }
 
@@ -147,7 +165,7 @@ function speaksOfContent({ decision, unsent }: FailedTry): boolean {
 export function doubted(
   doubt: Doubt,
   decision: Decision,
-  one: Pick<FailedTry, 'recordCount' | 'unsent' | 'beganAtMs'>,
+  one: Pick<FailedTry, 'recordCount' | 'unsent'>,
 ): { readonly decision: Decision; readonly vary: boolean } {
   if (decision.kind !== 'retry' && decision.kind !== 'hold') return { decision, vary: false }
   const next = doubt.failed({ ...one, decision })

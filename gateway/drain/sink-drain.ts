@@ -183,7 +183,10 @@ export class SinkDrain {
     const openMs = Math.max(this.#waits.openAtMs, this.#pacer.readyAtMs)
     const ready: StreamDrain[] = []
     let nextMs = Number.POSITIVE_INFINITY
+    // Probes of a hold take turns.
+    const examined = this.#waits.isHeld ? undefined : this.streams.find((stream) => stream.isExamined(nowMs))
     for (const stream of this.streams) {
+      if (examined !== undefined && stream !== examined && mustWait(stream, nowMs)) continue
       const atMs = stream.look(nowMs)
       if (atMs === null) continue
       nextMs = Math.min(nextMs, Math.max(atMs, openMs))
@@ -249,7 +252,7 @@ export class SinkDrain {
     const answer = await this.#send(one, loaded)
     // Cut off by a stop: what became of the batch is unknown, it stays pinned.
     if (one.abort.signal.aborted && answer.kind === 'retry') return null
-    const outcome = one.on.consider(loaded, answer, this.#othersGotThrough(one.on), one.beganAtMs)
+    const outcome = one.on.consider(loaded, answer, this.#othersGotThrough(one.on))
     if (outcome === null) return null
     const seqs = outcome.judgement?.refused.map(({ seq }) => seq) ?? []
     const lines = seqs.length === 0 ? [] : await readLines(loaded, seqs)
@@ -395,6 +398,11 @@ export class SinkDrain {
     this.#pending.add(promise)
     void promise.finally(() => this.#pending.delete(promise))
   }
+}
+
+/** Another stream is examined: one that is in doubt, too, would fail without telling anything. */
+function mustWait({ doubt }: StreamDrain, nowMs: number): boolean {
+  return doubt.isOpen && !doubt.isDue(nowMs)
 }
 
 function leastOf(a: number | null, b: number | null): number | null {

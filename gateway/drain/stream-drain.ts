@@ -139,6 +139,7 @@ export class StreamDrain {
     const begun = this.#batches.begin()
     if (begun === null) return null
     this.#inFlight = true
+    this.doubt.begins(this.#o.clock.monotonicMs())
     const { spoolId, firstSeq, lastSeq } = begun.pin
     return begun.ready.then(
       (loaded) => {
@@ -175,12 +176,7 @@ export class StreamDrain {
   }
 
   /** What an answer means. null: its batch is no longer the one in flight (the spool fell back); it is sent again. */
-  consider(
-    loaded: LoadedBatch,
-    answer: SinkAnswer,
-    othersGotThrough: boolean,
-    beganAtMs: number,
-  ): Outcome | null {
+  consider(loaded: LoadedBatch, answer: SinkAnswer, othersGotThrough: boolean): Outcome | null {
     if (!this.#batches.isCurrent(loaded)) return null
     const { firstSeq, lastSeq, recordCount, spoolId } = loaded.pin
     const highestSentSeq = this.#queue.highestSentSeq(spoolId)
@@ -189,12 +185,12 @@ export class StreamDrain {
       batch,
       malformedBefore: this.#malformed,
       timeoutsBefore: this.#timeouts,
-      othersGotThrough: othersGotThrough || this.doubt.isFoundedBy(beganAtMs),
+      othersGotThrough: othersGotThrough || this.doubt.isAboutToBeFounded,
     }
     const decided = decide(answer, attempt, this.#o.rules)
     this.#timeouts = answer.transfer?.timedOut === true ? this.#timeouts + 1 : 0
     const unsent = 'unsent' in answer && (answer.unsent ?? false)
-    const { decision, vary } = doubted(this.doubt, decided, { recordCount, unsent, beganAtMs })
+    const { decision, vary } = doubted(this.doubt, decided, { recordCount, unsent })
     return { decision, judgement: this.#judge(decision, loaded.pin), unsent, vary }
   }
 
@@ -205,6 +201,11 @@ export class StreamDrain {
     if (retryAfterMs === null || nowMs - this.lastFailedAtMs < retryAfterMs) return
     this.#notBeforeMs = Number.NEGATIVE_INFINITY
     if (this.#hold.reason === 'answer' || this.#hold.reason === 'malformed') this.#hold.probeNow()
+  }
+
+  /** It is in doubt, and its next tries may tell. Another one that is in doubt waits for that. */
+  isExamined(nowMs: number): boolean {
+    return this.doubt.isUnderway && (this.#inFlight || this.look(nowMs) !== null)
   }
 
   #judge(decision: Decision, { spoolId, lastSeq }: Pin): Judgement | null {

@@ -67,6 +67,32 @@ describe('one record that the sink stumbles over', () => {
     },
   )
 
+  it.each([1, 3])(
+    'I8 I9: one in each stream, that costs a time-out a try: each is found, with %i requests at a time',
+    async (maxInFlight) => {
+      const three = ['a', 'b', 'c'].map((name) => ({ name, sink: 'cloud' }))
+      const bench = new Bench({ streams: three, config: { maxInFlight, maxBatchRecords: 50 } })
+      for (const { name } of three) bench.append(50, name)
+      // That of b has nothing before it: it can only be told once others are taken.
+      const bad: Readonly<Record<string, number>> = { a: 23, b: 1, c: 40 }
+      bench.sink.auto = ({ stream }, request) => {
+        const isBad = request.seqs.includes(bad[stream] ?? 0)
+        bench.clock.setTimer(isBad ? 30_000 : 10, () => request.answer(isBad ? TIMED_OUT : ACKED))
+        return null
+      }
+      await bench.start()
+      await goOn(bench, 3000, [], 1_000)
+      for (const { name } of three) {
+        const { state } = bench.store.queue(name)
+        expect([name, state.delivered, state.deadLetters.map(({ record }) => record.seq)]).toEqual([
+          name,
+          49,
+          [bad[name]],
+        ])
+      }
+    },
+  )
+
   it('I8: too many of them hold the stream, with everything back in its place', async () => {
     const bench = new Bench({ streams, rules: { parkedLimit: 5 }, config: { maxRefusedShare: 1 } })
     bench.append(30, 'a')
@@ -140,13 +166,14 @@ describe('Doubt', () => {
     },
     recordCount: 1,
     unsent: false,
-    beganAtMs: 0,
     ...changes,
   })
   const pairs = (doubt: Doubt, count: number, gapMs = 10): string[] =>
     Array.from({ length: count }, (_, i) => {
+      if (gapMs < 0) doubt.begins(i * 1000 + gapMs)
       doubt.taken(i * 1000)
-      return doubt.failed(failing({ beganAtMs: i * 1000 + gapMs }))
+      if (gapMs >= 0) doubt.begins(i * 1000 + gapMs)
+      return doubt.failed(failing())
     })
 
   it('parks after three times that others were taken and it failed at once, never for the first failure', () => {
