@@ -41,8 +41,8 @@ export function pageHtml(stats: CloudStats, readings: readonly LatestReading[], 
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="refresh" content="${REFRESH_SECONDS}"><style>${STYLE}</style></head><body>
 <h1>Reference cloud</h1>
-<p class="numbers"><b>${count(stats.records)}</b> readings stored, ${count(stats.stored)} of them since the start
-in ${count(stats.batches)} batches; ${count(stats.repeats)} repeats removed, ${count(stats.gaps)} gaps reported.</p>
+<p class="numbers">Readings stored: <b>${count(stats.records)}</b>; since the start ${count(stats.stored)}, in batches: ${count(stats.batches)},
+repeats removed: ${count(stats.repeats)}, gaps reported: ${count(stats.gaps)}.</p>
 ${wrong.map((text) => `<p class="bad">${html(text)}</p>`).join('\n')}
 <h2>Latest readings, one of each device</h2>
 <ul>

@@ -32,13 +32,14 @@ export const PAGE_POLICY = [
 export function pageHtml(status: Status, ready: Health): string {
   const { gateway, version, streams, sinks, broker } = status
   const state = ready.ok ? 'takes messages' : `takes no messages: ${ready.reasons.join('; ')}`
-  const connected = broker === null ? '' : `, ${number(broker.connections)} devices connected`
+  const connected = broker === null ? '' : `, devices connected: ${number(broker.connections)}`
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Sluice ${html(gateway)}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="refresh" content="${REFRESH_SECONDS}"><style>${STYLE}</style></head><body>
 <h1>Sluice gateway ${html(gateway)} <small>${html(version)}</small></h1>
 <p class="state${ready.ok ? '' : ' bad'}">It ${html(state)}${connected}.</p>
+${unroutedText(broker)}
 ${table(
   ['Stream', 'Waiting', 'Delivered', 'Dead', 'Delivery'],
   streams.map((stream) => [
@@ -70,6 +71,13 @@ ${table(
 <p><small>Taken at ${html(status.at)}, anew every ${REFRESH_SECONDS} s. README tells the rest.</small></p>
 </body></html>
 `
+}
+
+/** I9: what was acknowledged and lies nowhere. Not where it was published: a topic is for who has the token. */
+function unroutedText(broker: Status['broker']): string {
+  const accepted = broker?.unrouted.accepted ?? 0
+  if (accepted === 0) return ''
+  return `<p class="state bad">Acknowledged and kept nowhere, because no stream takes their topics: ${number(accepted)} since the start. <code>sluice status</code> names the last one.</p>`
 }
 
 const NOT_WELL: ReadonlySet<string> = new Set(['retrying', 'held', 'orphaned'])

@@ -138,7 +138,7 @@ export const BROKER_METRICS: readonly MetricDefinition[] = [
   single(
     'counter',
     'sluice_broker_duplicates_total',
-    'QoS 2 repeats that were recognised and not stored again (I3).',
+    'QoS 2 repeats that were recognized and not stored again (I3).',
     (look) => look.broker.duplicates,
   ),
   single(

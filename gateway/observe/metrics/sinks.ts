@@ -90,7 +90,7 @@ export const OBSERVE_METRICS: readonly MetricDefinition[] = [
   single(
     'counter',
     'sluice_observe_dropped_lines_total',
-    'Log lines lost because whoever reads the log did not keep up.',
+    'Log lines lost because standard output took none for long: a full disk, a reader that is gone or slow.',
     (look) => look.observe.droppedLines,
   ),
   byKey(

@@ -307,7 +307,7 @@ describe('what it shows', () => {
     const payload = (seq: number): string => `{"n":${seq},"text":"<script>alert(1)</script>"}`
     await post(cloud.url, range(1, 3), { payload })
     const { text, policy } = await page()
-    expect(text).toContain('<b>3</b> readings stored')
+    expect(text).toContain('Readings stored: <b>3</b>')
     // The last one of the device, once.
     expect(text.match(/<b>press-7<\/b>/g)).toHaveLength(1)
     expect(text).toContain('{&quot;n&quot;:3,&quot;text&quot;:&quot;&lt;script&gt;')
