@@ -3,10 +3,10 @@
  * memory for matching, and in the spool's keyed values for the next start. Changes ride in the next commit; SUBACK,
  * UNSUBACK and the CONNACK of a client with a will wait for it, so what a client was told is on disk.
  *
- * Copies for sessions that are away are in memory and bounded (`local-queues.ts`, I6, I9). It stands in for
- * aedes-persistence's in-memory class, whose queues have no bound, and differs where that harms a subscriber:
- * overlapping subscriptions queue one copy [MQTT-3.3.5-1], at no more than the subscribed QoS; a copy sent again has
- * DUP set [MQTT-3.3.1-1]; an unknown packet id does not end the connection; a discarded session loses its queue.
+ * Copies for persistent sessions are bounded (I6, I9) and survive a kill: `session-copies.ts` has them. It stands in for
+ * aedes-persistence's in-memory class, whose queues have no bound, and differs where that harms a subscriber: overlapping
+ * subscriptions queue one copy [MQTT-3.3.5-1], at no more than the subscribed QoS; a copy sent again has DUP set
+ * [MQTT-3.3.1-1]; an unknown packet id does not end the connection; a discarded session loses its queue.
  *
  * It does not know the QoS 2 state of inbound messages: the gate owns that. Nothing inbound at QoS 2 enters aedes.
  */
@@ -16,32 +16,24 @@ import type { Appender, KeyedStore, Ticket } from './appender.ts'
 import { DeliveryOrder } from './delivery-order.ts'
 import { type EmitDoorEvent, noDoorEvents } from './door-events.ts'
 import { DurableTickets } from './durable-tickets.ts'
-import { EventDamper } from './event-damper.ts'
 import type { StoredSubscriptions } from './local-mq.ts'
-import { type DropReason, LocalQueues, type QueuedPacket, type QueueLimits } from './local-queues.ts'
+import type { QueuedPacket, QueueLimits } from './local-queues.ts'
+import type { ReplayedConnection } from './replay.ts'
 import { DEFAULT_RETAINED_LIMITS, type RetainedLimits, RetainedMessages } from './retained-messages.ts'
+import { DEFAULT_QUEUE_LIMITS, SessionCopies } from './session-copies.ts'
 import {
   DEFAULT_MAX_SUBSCRIPTIONS,
   type Subscribed,
   type Subscribing,
   SubscriptionTable,
 } from './stored-subscriptions.ts'
-import {
-  decodeCopies,
-  decodeSubscriptions,
-  decodeWill,
-  encodeCopies,
-  encodeWill,
-  type Qos,
-  type StoredWill,
-} from './stored-values.ts'
-import { within } from './within.ts'
+import { decodeSubscriptions, decodeWill, encodeWill, type Qos, type StoredWill } from './stored-values.ts'
 
 export interface PersistenceStore {
   readonly retained: KeyedStore
   readonly subscriptions: KeyedStore
   readonly wills: KeyedStore
-  /** Queues of sessions, from an orderly stop to the next start. */
+  /** What waits for persistent sessions; absent: it is in memory alone. */
   readonly copies?: KeyedStore
 }
 
@@ -63,17 +55,8 @@ export interface PersistenceOptions {
   readonly emit?: EmitDoorEvent
 }
 
-const DEFAULT_QUEUE_LIMITS: QueueLimits = {
-  maxSubscriberMessages: 1_000,
-  maxSubscriberBytes: 1024 * 1024,
-  maxSubscriberBytesTotal: 64 * 1024 * 1024,
-}
-
 /** The broker id that wills of an earlier run carry: never the id of a live one. */
 const EARLIER_RUN = 'earlier-run'
-
-/** A start waits so long until stored queues are removed from the store. */
-const FORGET_COPIES_MS = 1_000
 
 interface ClientRef {
   readonly id: string
@@ -111,21 +94,18 @@ export class AedesPersistence implements StoredSubscriptions {
   readonly #store: PersistenceStore
   readonly #options: PersistenceOptions
   readonly #emit: EmitDoorEvent
-  readonly #damper = new EventDamper()
   readonly #retained: RetainedMessages
   readonly #order: DeliveryOrder
   /** False: aedes finds none; whoever embeds it sends them. */
   sendsRetained = true
-  readonly #queues: LocalQueues
   readonly #subscriptions: SubscriptionTable
   readonly #durable: DurableTickets
   readonly #wills = new Map<string, WillPacket>()
   readonly #recoveredWills: RecoveredWill[] = []
   readonly #inbound = new Map<string, Map<number, unknown>>()
   #broker: BrokerRef | null = null
-  #earlierCopies = 0
-  /** The packet id that a session's next copy gets, of sessions that are away. */
-  readonly #nextIds = new Map<string, number>()
+  /** What is kept for persistent sessions. */
+  readonly copies: SessionCopies
 
   /** Use {@link createPersistence}. */
   constructor(store: PersistenceStore, options: PersistenceOptions) {
@@ -138,16 +118,19 @@ export class AedesPersistence implements StoredSubscriptions {
       options.retained ?? DEFAULT_RETAINED_LIMITS,
       this.#emit,
     )
-    this.#queues = new LocalQueues(options.limits ?? DEFAULT_QUEUE_LIMITS, (clientId, reason) =>
-      this.#reportDrop(clientId, reason),
-    )
     options.durability?.onDurable((ticket) => this.#retained.durable(ticket))
     this.#durable = new DurableTickets(options.durability ?? null)
     this.#subscriptions = new SubscriptionTable(
       store.subscriptions,
       this.#durable,
-      this.#order,
       options.maxSubscriptions ?? DEFAULT_MAX_SUBSCRIPTIONS,
+    )
+    this.copies = new SessionCopies(
+      store.copies ?? null,
+      options.limits ?? DEFAULT_QUEUE_LIMITS,
+      this.#subscriptions,
+      this.#durable,
+      this.#emit,
     )
   }
 
@@ -163,47 +146,7 @@ export class AedesPersistence implements StoredSubscriptions {
       this.#recoveredWills.push({ clientId, ...will })
       this.#wills.set(clientId, { ...will, brokerId: EARLIER_RUN, clientId })
     }
-    await this.#takeUpCopies()
-  }
-
-  /**
-   * The queues that the earlier run left at its stop. They are gone from the store before anybody connects: after a kill a
-   * copy that was acknowledged since must not come again.
-   */
-  async #takeUpCopies(): Promise<void> {
-    const { copies } = this.#store
-    let ticket: Ticket | null = null
-    for (const [clientId, bytes] of (await copies?.entries()) ?? []) {
-      const stored = this.#decode('copies', clientId, () => decodeCopies(bytes))
-      if (stored === null) continue
-      for (const { messageId, cmd, qos, ...copy } of stored) {
-        this.#earlierCopies += 1
-        const origin = { brokerId: EARLIER_RUN, brokerCounter: this.#earlierCopies, dup: false }
-        const id = messageId === 0 ? undefined : messageId
-        if (cmd === 'pubrel') this.#queues.enqueue(clientId, { cmd, messageId })
-        else this.#queues.enqueue(clientId, { cmd, qos, ...copy, ...origin, messageId: id })
-      }
-      ticket = copies?.delete(clientId) ?? null
-    }
-    // A disk that fails does not keep the gateway from starting (I7).
-    await within(this.#durable.until(ticket), FORGET_COPIES_MS)
-  }
-
-  /** At an orderly stop, when nothing is queued any more: what waits for sessions goes into the commit that is open. */
-  storeCopies(): void {
-    const { copies } = this.#store
-    if (copies === undefined) return
-    for (const clientId of this.#queues.clientIds) {
-      const stored = this.#queues.packets(clientId).map((packet) => ({
-        cmd: packet.cmd === 'publish' ? ('publish' as const) : ('pubrel' as const),
-        topic: packet.topic ?? '',
-        payload: bytesOf(packet.payload ?? ''),
-        qos: qosOf(packet.qos),
-        retain: packet.retain === true,
-        messageId: packet.messageId ?? 0,
-      }))
-      copies.put(clientId, encodeCopies(stored))
-    }
+    await this.copies.load((key, error) => this.#reportUnreadable('copies', key, error))
   }
 
   // What the gate and the local mq ask.
@@ -216,16 +159,6 @@ export class AedesPersistence implements StoredSubscriptions {
   /** Is there a persistent session, connected or away, with a subscription at QoS 1 or 2 that takes the topic? */
   takes(topic: string): boolean {
     return this.#subscriptions.takes(topic)
-  }
-
-  /** The connection of a persistent session ended; its next copy gets this packet id. */
-  noteNextId(clientId: string, nextId: number): void {
-    this.#nextIds.set(clientId, nextId)
-  }
-
-  /** Persistent sessions with a subscription at QoS 1 or 2 that takes the topic. */
-  subscribers(topic: string): Subscribed[] {
-    return this.#subscriptions.taking(topic)
   }
 
   /**
@@ -258,9 +191,9 @@ export class AedesPersistence implements StoredSubscriptions {
       retainedMessages: this.#retained.count,
       retainedBytes: this.#retained.bytes,
       retainedRefused: this.#retained.refused,
-      queuedMessages: this.#queues.messages,
-      queuedBytes: this.#queues.bytes,
-      queuedDropped: this.#queues.dropped,
+      queuedMessages: this.copies.messages,
+      queuedBytes: this.copies.bytes,
+      queuedDropped: this.copies.dropped,
       storedSubscriptions: this.#subscriptions.size,
     }
   }
@@ -309,24 +242,13 @@ export class AedesPersistence implements StoredSubscriptions {
     return Promise.resolve({ subsCount: size, clientsCount: clientIds.length })
   }
 
-  async subscriptionsByTopic(topic: string): Promise<Omit<Subscribed, 'since'>[]> {
-    const taking = this.#subscriptions.taking(topic)
-    return Promise.resolve(
-      taking.map(({ clientId, topic: filter, qos, rh, rap, nl }) => ({
-        clientId,
-        topic: filter,
-        qos,
-        rh,
-        rap,
-        nl,
-      })),
-    )
+  async subscriptionsByTopic(topic: string): Promise<Subscribed[]> {
+    return Promise.resolve(this.#subscriptions.taking(topic))
   }
 
   /** The session is discarded [MQTT-3.1.2-6]: its subscriptions and what waits for it. */
   async cleanSubscriptions(client: ClientRef): Promise<void> {
-    this.#queues.discard(client.id)
-    this.#nextIds.delete(client.id)
+    this.copies.discard(client.id)
     await this.#subscriptions.clear(client.id)
   }
 
@@ -342,35 +264,24 @@ export class AedesPersistence implements StoredSubscriptions {
     for (const { clientId, qos = 2 } of subscribers) {
       granted.set(clientId, Math.max(granted.get(clientId) ?? 0, qos))
     }
-    for (const [clientId, qos] of granted) this.#queues.enqueue(clientId, copyOf(packet, qos))
+    for (const [clientId, qos] of granted) this.copies.enqueue(clientId, copyOf(packet, qos))
     return Promise.resolve()
   }
 
   async outgoingUpdate(client: ClientRef, packet: QueuedPacket): Promise<void> {
-    this.#queues.update(client.id, packet)
-    return Promise.resolve()
+    await this.copies.sending(client.id, packet)
   }
 
   async outgoingClearMessageId(
     client: ClientRef,
     packet: Pick<QueuedPacket, 'messageId' | 'brokerId' | 'brokerCounter'>,
   ): Promise<QueuedPacket | undefined> {
-    return Promise.resolve(this.#queues.acknowledge(client.id, packet))
+    return Promise.resolve(this.copies.acknowledge(client.id, packet))
   }
 
   /** What a session that comes back is sent, oldest first; what it was sent before goes out as a duplicate. */
-  outgoingStream(client: ClientRef & { _nextId?: number }): Readable {
-    const packets = this.#queues.packets(client.id)
-    if (client._nextId === undefined) return Readable.from(packets)
-    // A connection of aedes. Behind the last id that was used it cannot meet one that waits for its ack; in a session of an
-    // earlier run of which nothing is queued that is not known, and aedes' random start is as good as any.
-    const lastSent = packets.findLast(({ messageId }) => messageId != null)?.messageId
-    const next = this.#nextIds.get(client.id) ?? (lastSent == null ? null : (lastSent % 65_535) + 1)
-    if (next !== null) client._nextId = next
-    for (const packet of packets) {
-      if (packet.cmd === 'publish' && packet.messageId != null) packet.dup = true
-    }
-    return Readable.from(packets)
+  outgoingStream(client: ClientRef & { conn?: ReplayedConnection }): Readable {
+    return this.copies.stream(client.id, client.conn ?? null)
   }
 
   async incomingStorePacket(client: ClientRef, packet: QueuedPacket & { messageId: number }): Promise<void> {
@@ -439,20 +350,17 @@ export class AedesPersistence implements StoredSubscriptions {
 
   // Inside.
 
-  #reportDrop(clientId: string, reason: DropReason): void {
-    const suppressed = this.#damper.pass(`${reason} ${clientId}`)
-    if (suppressed === null) return
-    this.#emit({ type: 'broker.queued-copies-dropped', clientId, reason, suppressed })
-  }
-
-  #decode<T>(space: 'subscriptions' | 'wills' | 'copies', key: string, decode: () => T): T | null {
+  #decode<T>(space: 'subscriptions' | 'wills', key: string, decode: () => T): T | null {
     try {
       return decode()
     } catch (error) {
-      const message = errorMessage(error)
-      this.#emit({ type: 'broker.stored-state-unreadable', space, key, message })
+      this.#reportUnreadable(space, key, error)
       return null
     }
+  }
+
+  #reportUnreadable(space: 'subscriptions' | 'wills' | 'copies', key: string, error: unknown): void {
+    this.#emit({ type: 'broker.stored-state-unreadable', space, key, message: errorMessage(error) })
   }
 }
 

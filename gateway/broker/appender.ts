@@ -71,11 +71,12 @@ export interface RecoveredJournal {
   readonly changes: readonly Uint8Array[]
 }
 
-/** Small keyed values in a name space of their own: retained messages, subscriptions, wills. */
+/** Small keyed values in a name space of their own: retained messages, subscriptions, wills, copies. */
 export interface KeyedStore {
   entries(): Promise<ReadonlyArray<readonly [key: string, value: Uint8Array]>>
   put(key: string, value: Uint8Array): Ticket
-  delete(key: string): Ticket
+  /** `lazily`: it rides with the next commit, and brings none about for a while. */
+  delete(key: string, lazily?: boolean): Ticket
 }
 
 export interface Appender {

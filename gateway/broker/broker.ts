@@ -11,7 +11,6 @@
  * of aedes.
  */
 import { randomBytes } from 'node:crypto'
-import { setImmediate as turn } from 'node:timers/promises'
 import type { MqttConfig } from '../config/config.ts'
 import { listenerUrl } from '../shared/hosts.ts'
 import { AedesServer } from './aedes/aedes-server.ts'
@@ -109,6 +108,7 @@ export class Broker {
         stats,
         {
           deliver: (message) => aedes.deliver(message),
+          onDropped: (copies) => persistence.copies.unstage(copies),
           isPressed: () => retained.isSending || (gate?.isPressed ?? false),
           isHeldBack: () => retained.isSending,
           onHandedOver: () => gate?.onHandedOver(),
@@ -131,6 +131,8 @@ export class Broker {
         router: new Router(appender.streams),
         local,
         stageRetained: (topic, payload, qos) => persistence.stageRetained(topic, payload, qos),
+        stageCopies: (topic, payload, qos, retain, from) =>
+          persistence.copies.stage(topic, payload, qos, retain, from),
         delivery,
         sessions,
         stats,
@@ -158,7 +160,7 @@ export class Broker {
         hasSubscriber: (topic) => local.hasListener(topic),
         retain: (topic, payload) => persistence.retained.show(topic, payload),
         send: (topic, payload) => {
-          delivery.offer(topic, payload, 0, false, '', appender.durableTicket)
+          delivery.offer(topic, payload, 0, false, '', appender.durableTicket, null)
         },
         onFault: (error) => started.onFault('$SYS', error),
       })
@@ -173,6 +175,7 @@ export class Broker {
       started.start(aedes)
       if (config.sysInterval !== null) sys.start(config.sysInterval)
       adoptSubscribers(sessions, persistence)
+      persistence.copies.discardExcept((clientId) => sessions.find(clientId) !== undefined)
       const broker = new Broker({ options, gate: started, aedes, persistence, authenticator, sys })
       broker.#publishRecoveredWills()
       await broker.#listen()
@@ -252,12 +255,8 @@ export class Broker {
       await this.#gate.drain(beganMs + durationMs * ACKS_SHARE_OF_STOP)
       const unacked = this.#stats.unackedMessages
       await this.#gate.closeAll(this.#config.willsOnStop === 'publish', beganMs + durationMs)
-      await this.#untilDurable(this.#appender.touch(), beganMs + durationMs)
       this.#sys.stop()
-      // What is durable goes into the queues of sessions, and they into the last commit.
-      while (delivery.hasDue && monotonicMs() < beganMs + durationMs) await turn()
       delivery.stop()
-      this.#persistence.storeCopies()
       await this.#untilDurable(this.#appender.touch(), beganMs + durationMs)
       await this.#listeners?.close()
       await this.#aedes.close()

@@ -97,6 +97,16 @@ export class LocalMq {
     this.#inherited.set(next, this.#since.get(former) ?? 0)
   }
 
+  /** It will listen for a session that goes on, and gets what was published before and not handed over. */
+  restore(listener: LocalListener): void {
+    this.#inherited.set(listener, 0)
+  }
+
+  /** Has a session, connected or away, a subscription at QoS 1 or 2 that takes it? */
+  isQueued(topic: string): boolean {
+    return topic.charCodeAt(0) !== DOLLAR && this.#stored?.takes(topic) === true
+  }
+
   /** As {@link emit}, for a message with its number (DeliveryOrder): only to those who were there when it was published. */
   handOver(message: LocalMessage, order: number): void {
     this.#handedOver = order

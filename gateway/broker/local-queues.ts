@@ -1,23 +1,27 @@
 /**
  * Copies that wait for persistent local sessions at QoS 1 and 2: those of sessions that are away, and those that
- * were sent and not acknowledged. In memory and bounded (I6): per session in messages and bytes, and in bytes over
+ * were sent and not acknowledged. Bounded (I6): per session in messages and bytes, and in bytes over
  * all sessions. What has to go is the session's oldest QoS 0 copy, else its oldest; when all queues together are too
- * large, the session whose queue has waited longest pays first. Everything dropped is counted (I9). An orderly
- * stop keeps them in the store for the next start; after a kill they are gone, which is in the list of what is not promised.
+ * large, the session whose queue has waited longest pays first. Everything dropped is counted (I9). Whoever keeps copies in
+ * the store as well is told of each that leaves.
  */
 
 /** A packet as aedes queues it: a PUBLISH, or the PUBREL that took its place. */
 export interface QueuedPacket {
   readonly cmd: string
-  readonly brokerId?: string | undefined
-  readonly brokerCounter?: number | undefined
+  brokerId?: string | undefined
+  brokerCounter?: number | undefined
   readonly topic?: string | undefined
   readonly payload?: Uint8Array | string | undefined
   qos?: number
   retain?: boolean
   dup?: boolean
-  /** Set once the copy was sent. */
+  /** A copy that is stored has it from the beginning, another one once it was sent. */
   messageId?: number | null | undefined
+  /** Its key in the store; absent: it is not there. */
+  storedAs?: string | undefined
+  /** Of a PUBREL: the commit that has it in the store. */
+  notedBy?: number | undefined
 }
 
 export interface QueueLimits {
@@ -31,9 +35,16 @@ export type DropReason = 'session-full' | 'all-full'
 /** What a queued packet costs beside its topic and payload: the object, its entry, the buffer's header. */
 const ENTRY_OVERHEAD_BYTES = 200
 
+/** Each has a packet id, of which there are 65,535; some are left for retained messages. */
+const MAX_COPIES_OF_A_SESSION = 60_000
+
 interface Entry {
   packet: QueuedPacket
   readonly bytes: number
+  /** It was sent, or may have been. */
+  wasSent: boolean
+  /** Rises along a queue. */
+  readonly serial: number
 }
 
 interface Queue {
@@ -45,15 +56,24 @@ interface Queue {
 export class LocalQueues {
   readonly #limits: QueueLimits
   readonly #onDrop: (clientId: string, reason: DropReason) => void
+  readonly #onRemoved: (clientId: string, packet: QueuedPacket) => void
   /** In order of creation: a queue is deleted when it is empty, so the first has waited longest. */
   readonly #queues = new Map<string, Queue>()
   #bytes = 0
   #messages = 0
   #dropped = 0
+  #serial = 0
 
-  constructor(limits: QueueLimits, onDrop: (clientId: string, reason: DropReason) => void) {
-    this.#limits = limits
+  /** `onRemoved`: for whatever reason; also for a packet that was not taken. */
+  constructor(
+    limits: QueueLimits,
+    onDrop: (clientId: string, reason: DropReason) => void,
+    onRemoved: (clientId: string, packet: QueuedPacket) => void,
+  ) {
+    const maxSubscriberMessages = Math.min(limits.maxSubscriberMessages, MAX_COPIES_OF_A_SESSION)
+    this.#limits = { ...limits, maxSubscriberMessages }
     this.#onDrop = onDrop
+    this.#onRemoved = onRemoved
   }
 
   get bytes(): number {
@@ -69,17 +89,19 @@ export class LocalQueues {
     return this.#dropped
   }
 
-  enqueue(clientId: string, packet: QueuedPacket): void {
+  /** False: it is too large for every queue. `wasSent`: it may have been, by an earlier run. */
+  enqueue(clientId: string, packet: QueuedPacket, wasSent = false): boolean {
     // A PUBREL of an earlier run: the subscriber waits for it, whatever the bounds are now.
     if (packet.cmd !== 'publish') {
-      this.#append(clientId, { packet, bytes: ENTRY_OVERHEAD_BYTES })
-      return
+      this.#append(clientId, { packet, bytes: ENTRY_OVERHEAD_BYTES, wasSent: true })
+      return true
     }
     const { maxSubscriberMessages, maxSubscriberBytes, maxSubscriberBytesTotal } = this.#limits
-    const bytes = sizeOf(packet)
+    const bytes = copyBytes(packet)
     if (bytes > maxSubscriberBytes || bytes > maxSubscriberBytesTotal || maxSubscriberMessages < 1) {
+      this.#onRemoved(clientId, packet)
       this.#count(clientId, 'session-full')
-      return
+      return false
     }
     let queue = this.#queues.get(clientId)
     while (
@@ -94,34 +116,38 @@ export class LocalQueues {
       if (victim === undefined) break
       this.#evict(victim[0], victim[1], 'all-full')
     }
-    this.#append(clientId, { packet, bytes })
+    this.#append(clientId, { packet, bytes, wasSent })
+    return true
   }
 
   /**
    * Notes that a copy is sent (its packet id), or that a PUBREL took its place. A PUBLISH that is not queued (it was
    * dropped, or published just before its subscription) is let through unqueued; a PUBREL is always kept, as the
-   * subscriber waits for it. Never fails: aedes would disconnect the subscriber.
+   * subscriber waits for it. Never fails: aedes would disconnect the subscriber. Returns what the PUBREL replaced.
    */
-  update(clientId: string, packet: QueuedPacket): void {
+  update(clientId: string, packet: QueuedPacket): QueuedPacket | null {
     const entries = this.#queues.get(clientId)?.entries ?? []
     if (packet.cmd === 'publish') {
       // From the end: what is sent now was queued last.
       for (let i = entries.length - 1; i >= 0; i -= 1) {
-        const queued = entries[i]?.packet
-        if (queued === undefined || queued.brokerId !== packet.brokerId) continue
-        if (queued.brokerCounter !== packet.brokerCounter) continue
+        const entry = entries[i]!
+        const queued = entry.packet
+        if (queued.brokerId !== packet.brokerId || queued.brokerCounter !== packet.brokerCounter) continue
         queued.messageId = packet.messageId
-        return
+        entry.wasSent = true
+        return null
       }
-      return
+      return null
     }
     for (const entry of entries) {
       if (entry.packet.messageId !== packet.messageId) continue
-      if (entry.packet.qos === 0) this.#queues.get(clientId)!.qos0 -= 1
+      const former = entry.packet
+      if (former.qos === 0) this.#queues.get(clientId)!.qos0 -= 1
       entry.packet = packet
-      return
+      return former
     }
-    this.#append(clientId, { packet, bytes: ENTRY_OVERHEAD_BYTES })
+    this.#append(clientId, { packet, bytes: ENTRY_OVERHEAD_BYTES, wasSent: true })
+    return null
   }
 
   /** The subscriber has it, or is not to get it: removes and returns the copy with this packet id, or without one yet. */
@@ -144,6 +170,21 @@ export class LocalQueues {
     return (this.#queues.get(clientId)?.entries ?? []).map(({ packet }) => packet)
   }
 
+  /** The first packet behind that serial, with its own, to be sent; a repeat has DUP set [MQTT-3.3.1-1]. null: there is none. */
+  nextBehind(clientId: string, serial: number): { packet: QueuedPacket; serial: number } | null {
+    const entries = this.#queues.get(clientId)?.entries ?? []
+    let [from, to] = [0, entries.length]
+    while (from < to) {
+      const middle = (from + to) >> 1
+      if (entries[middle]!.serial <= serial) from = middle + 1
+      else to = middle
+    }
+    const entry = entries[from]
+    if (entry === undefined) return null
+    if (entry.packet.cmd === 'publish' && entry.wasSent) entry.packet.dup = true
+    return entry
+  }
+
   get clientIds(): readonly string[] {
     return [...this.#queues.keys()]
   }
@@ -155,9 +196,12 @@ export class LocalQueues {
     this.#bytes -= queue.bytes
     this.#messages -= queue.entries.length
     this.#queues.delete(clientId)
+    for (const { packet } of queue.entries) this.#onRemoved(clientId, packet)
   }
 
-  #append(clientId: string, entry: Entry): void {
+  #append(clientId: string, added: Omit<Entry, 'serial'>): void {
+    this.#serial += 1
+    const entry = { ...added, serial: this.#serial }
     let queue = this.#queues.get(clientId)
     if (queue === undefined) {
       queue = { entries: [], bytes: 0, qos0: 0 }
@@ -178,6 +222,7 @@ export class LocalQueues {
     this.#bytes -= entry.bytes
     this.#messages -= 1
     if (queue.entries.length === 0) this.#queues.delete(clientId)
+    this.#onRemoved(clientId, entry.packet)
     return entry
   }
 
@@ -198,7 +243,7 @@ export class LocalQueues {
  */
 function victimOf(queue: Queue): number {
   if (queue.qos0 > 0) return queue.entries.findIndex(({ packet }) => isQos0(packet))
-  const index = queue.entries.findIndex(({ packet }) => !isOpenExchange(packet))
+  const index = queue.entries.findIndex((entry) => !isOpenExchange(entry))
   return Math.max(index, 0)
 }
 
@@ -206,10 +251,11 @@ function isQos0(packet: QueuedPacket): boolean {
   return packet.cmd === 'publish' && packet.qos === 0
 }
 
-function isOpenExchange(packet: QueuedPacket): boolean {
-  return packet.cmd !== 'publish' || (packet.qos === 2 && packet.messageId != null)
+function isOpenExchange({ packet, wasSent }: Entry): boolean {
+  return packet.cmd !== 'publish' || (packet.qos === 2 && wasSent)
 }
 
-function sizeOf(packet: QueuedPacket): number {
+/** What a copy counts for. */
+export function copyBytes(packet: QueuedPacket): number {
   return ENTRY_OVERHEAD_BYTES + (packet.topic?.length ?? 0) + (packet.payload?.length ?? 0)
 }

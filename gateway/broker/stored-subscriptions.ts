@@ -6,7 +6,6 @@
  * Bounded (I6) per session; sessions are bounded by the session table.
  */
 import type { KeyedStore, Ticket } from './appender.ts'
-import type { DeliveryOrder } from './delivery-order.ts'
 import type { DurableTickets } from './durable-tickets.ts'
 import { encodeSubscriptions, type StoredSubscription } from './stored-values.ts'
 import { TopicTrie } from './topic-trie.ts'
@@ -21,15 +20,12 @@ export interface Subscribing extends StoredSubscription {
 
 export interface Subscribed extends Subscribing {
   readonly clientId: string
-  /** When it began (DeliveryOrder): it takes what was published later. */
-  readonly since: number
 }
 
 export class SubscriptionTable {
   readonly #store: KeyedStore
   readonly #durable: DurableTickets
   readonly #maxSubscriptions: number
-  readonly #order: Pick<DeliveryOrder, 'last'>
   readonly #byClient = new Map<string, Map<string, StoredSubscription>>()
   /** Those at QoS 1 and 2, by filter. */
   readonly #index = new TopicTrie<Subscribed>()
@@ -38,15 +34,9 @@ export class SubscriptionTable {
   readonly #lastTicket = new Map<string, Ticket>()
   #version = 0
 
-  constructor(
-    store: KeyedStore,
-    durable: DurableTickets,
-    order: Pick<DeliveryOrder, 'last'>,
-    maxSubscriptions: number,
-  ) {
+  constructor(store: KeyedStore, durable: DurableTickets, maxSubscriptions: number) {
     this.#maxSubscriptions = maxSubscriptions
     this.#store = store
-    this.#order = order
     this.#durable = durable
   }
 
@@ -54,7 +44,7 @@ export class SubscriptionTable {
   restore(clientId: string, subscriptions: Map<string, StoredSubscription>): void {
     this.#byClient.set(clientId, subscriptions)
     for (const [topic, subscription] of subscriptions) {
-      this.#indexOne(clientId, { ...subscription, topic }, 0)
+      this.#indexOne(clientId, { ...subscription, topic })
     }
   }
 
@@ -121,7 +111,7 @@ export class SubscriptionTable {
     // there until the client comes again.
     for (const { topic } of added) {
       const subscription = this.#byClient.get(clientId)?.get(topic)
-      if (subscription !== undefined) this.#indexOne(clientId, { ...subscription, topic }, this.#order.last)
+      if (subscription !== undefined) this.#indexOne(clientId, { ...subscription, topic })
     }
   }
 
@@ -155,13 +145,11 @@ export class SubscriptionTable {
     if (this.#lastTicket.get(clientId) === ticket) this.#lastTicket.delete(clientId)
   }
 
-  #indexOne(clientId: string, subscription: Subscribing, now: number): void {
+  #indexOne(clientId: string, subscription: Subscribing): void {
     const { qos, rh, rap, nl, topic } = subscription
-    // One that is made again goes on: the flow of messages is not interrupted [MQTT-3.8.4-3].
-    const since = this.#indexed.get(clientId)?.get(topic)?.since ?? now
     this.#unindexOne(clientId, topic)
     if (qos === 0) return
-    const entry = { clientId, topic, qos, rh, rap, nl, since }
+    const entry = { clientId, topic, qos, rh, rap, nl }
     this.#index.add(topic, entry)
     const filters = this.#indexed.get(clientId)
     if (filters === undefined) this.#indexed.set(clientId, new Map([[topic, entry]]))

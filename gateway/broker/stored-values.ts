@@ -1,5 +1,5 @@
 /**
- * How retained messages, subscriptions and wills look as values in the store. Each begins with a format byte, so that
+ * How retained messages, subscriptions, wills and copies look as values in the store. Each begins with a format byte, so that
  * a later version can read what this one wrote; what cannot be read is an error here and an event in the caller, never
  * a failed start (I7).
  */
@@ -8,6 +8,9 @@ import { checkTopicFilter, checkTopicName, PROTOCOL_TOPIC_LIMITS } from '../shar
 const FORMAT = 1
 const RETAIN_FLAG = 0x04
 const QOS_MASK = 0x03
+const RELEASE_FLAG = 0x08
+/** Of a copy: what stands before its topic. */
+const COPY_HEAD_BYTES = 6
 
 export type Qos = 0 | 1 | 2
 
@@ -90,47 +93,47 @@ export function decodeSubscriptions(bytes: Uint8Array): Map<string, StoredSubscr
 
 /** A copy of a session's queue, or the PUBREL that took its place. */
 export interface StoredCopy {
-  readonly cmd: 'publish' | 'pubrel'
+  readonly isRelease: boolean
   readonly topic: string
   readonly payload: Buffer
   readonly qos: Qos
   readonly retain: boolean
-  /** 0: it was not sent yet. */
   readonly messageId: number
 }
 
-/** format, then JSON: `[[cmd, topic, payload in base64, QoS, retain, packet id], …]`, oldest first. */
-export function encodeCopies(copies: readonly StoredCopy[]): Buffer {
-  const list = copies.map(({ cmd, topic, payload, qos, retain, messageId }) => [
-    cmd,
-    topic,
-    payload.toString('base64'),
-    qos,
-    retain,
-    messageId,
-  ])
-  return Buffer.concat([Buffer.of(FORMAT), Buffer.from(JSON.stringify(list))])
+/** format, flags (QoS, retain, PUBREL), packet id (16 bits), length of the topic (16 bits), topic, payload. */
+export function encodeCopy({ isRelease, topic, payload, qos, retain, messageId }: StoredCopy): Buffer {
+  const topicBytes = Buffer.byteLength(topic)
+  const value = Buffer.allocUnsafe(COPY_HEAD_BYTES + topicBytes + payload.length)
+  value[0] = FORMAT
+  value[1] = qos | (retain ? RETAIN_FLAG : 0) | (isRelease ? RELEASE_FLAG : 0)
+  value.writeUInt16BE(messageId, 2)
+  value.writeUInt16BE(topicBytes, 4)
+  value.write(topic, COPY_HEAD_BYTES)
+  value.set(payload, COPY_HEAD_BYTES + topicBytes)
+  return value
 }
 
-export function decodeCopies(bytes: Uint8Array): StoredCopy[] {
-  const parsed: unknown = JSON.parse(open(bytes).toString('utf8', 1))
-  if (!Array.isArray(parsed)) throw new Error('not a list')
-  return (parsed as readonly unknown[]).map((item) => {
-    const [cmd, topic, payload, qos, retain, messageId] = Array.isArray(item) ? (item as unknown[]) : []
-    if (cmd !== 'publish' && cmd !== 'pubrel') throw new Error('not a copy')
-    if (typeof topic !== 'string' || typeof payload !== 'string') throw new Error('not a copy')
-    const isPacketId = Number.isInteger(messageId) && Number(messageId) >= 0 && Number(messageId) <= 65_535
-    if (!isPacketId || (cmd === 'pubrel' && messageId === 0)) throw new Error('not a packet identifier')
-    const bytesOfPayload = Buffer.from(payload, 'base64')
-    return {
-      cmd,
-      topic,
-      payload: bytesOfPayload,
-      qos: qosOf(qos),
-      retain: retain === true,
-      messageId: Number(messageId),
-    }
-  })
+export function decodeCopy(bytes: Uint8Array): StoredCopy {
+  const value = open(bytes)
+  const flags = value.readUInt8(1)
+  const isRelease = (flags & RELEASE_FLAG) !== 0
+  const messageId = value.readUInt16BE(2)
+  if (messageId === 0) throw new Error('not a packet identifier')
+  const end = COPY_HEAD_BYTES + value.readUInt16BE(4)
+  if (end > value.length) throw new Error('the topic is cut off')
+  const topic = value.toString('utf8', COPY_HEAD_BYTES, end)
+  const fault = isRelease ? null : checkTopicName(topic, PROTOCOL_TOPIC_LIMITS)
+  if (fault !== null) throw new Error(fault)
+  const payload = Buffer.from(value.subarray(end))
+  return {
+    isRelease,
+    topic,
+    payload,
+    qos: qosOf(flags & QOS_MASK),
+    retain: (flags & RETAIN_FLAG) !== 0,
+    messageId,
+  }
 }
 
 function open(bytes: Uint8Array): Buffer {

@@ -116,9 +116,9 @@ export class SpoolAppender implements Appender {
         committer.add({ type: 'put', key: keyedKey(space, key), value: withCrc(value) })
         return committer.touch()
       },
-      delete: (key) => {
+      delete: (key, lazily) => {
         committer.add({ type: 'del', key: keyedKey(space, key) })
-        return committer.touch()
+        return committer.touch(lazily)
       },
     }
   }

@@ -16,6 +16,7 @@ import { Aedes } from 'aedes'
 import type { AedesPersistence } from '../aedes-persistence.ts'
 import type { DeliveryOrder } from '../delivery-order.ts'
 import type { LocalListener, LocalMq } from '../local-mq.ts'
+import type { SessionCopies } from '../session-copies.ts'
 import { Forwarding, type Published, type Receiver } from './forwarding.ts'
 import type { GateDuplex } from './gate-duplex.ts'
 import { GrantedFilters, type GrantHost, type ServedClient } from './granted-filters.ts'
@@ -100,6 +101,7 @@ export class AedesServer {
     this.#grantHost = {
       now: () => order.last,
       onReplaced: (former, next) => mq.replace(former as LocalListener, next as LocalListener),
+      onRestored: (listener) => mq.restore(listener as LocalListener),
     }
   }
 
@@ -155,8 +157,8 @@ export class AedesServer {
     )
     const unregister = aedes.unregisterClient.bind(aedes)
     aedes.unregisterClient = (client) => {
+      persistence.copies.endReplay(client.id, client.conn)
       if (aedes.clients[client.id] !== client) return
-      if (!client.clean) persistence.noteNextId(client.id, client._nextId)
       unregister(client)
     }
     return new AedesServer(aedes, mq, persistence, granted, forwarding, order)
@@ -167,38 +169,40 @@ export class AedesServer {
     const client = this.#aedes.handle(duplex) as unknown as AedesClient
     const granted = new GrantedFilters(this.#grantHost)
     granted.serve(client)
-    // aedes begins anywhere. That suits a session which continues: the client may still know the last ids of before.
-    if (!duplex.isResumed) client._nextId = 1
+    const { sessionId, isResumed } = duplex
+    if (sessionId === null) client._nextId = 1
+    else numberWith(this.#persistence.copies, sessionId, isResumed, client)
     this.#granted.set(client, granted)
   }
 
   /** Hands one message to every local subscriber, and queues it for persistent sessions that are away. In order. */
-  async deliver(message: Published): Promise<void> {
-    const { topic, payload, qos } = message
+  deliver(message: Published): void {
+    const { topic, payload, qos, copies } = message
     const { id } = this.#aedes
     this.#aedes.counter += 1
     const brokerCounter = this.#aedes.counter
     // Retain is 0 towards subscriptions that are established [MQTT-3.3.1-9].
     const flags = { qos, retain: false, dup: false }
     const packet = { cmd: 'publish', brokerId: id, brokerCounter, topic, payload, ...flags }
-    if (qos > 0) {
-      const all = this.#persistence.subscribers(topic)
-      const subscribers = all.filter(
-        ({ nl, clientId, since }) => since < message.order && (nl !== true || clientId !== message.from),
-      )
-      const asPublished = message.retain ? subscribers.filter(({ rap }) => rap === true) : []
-      const others = asPublished.length === 0 ? subscribers : subscribers.filter(({ rap }) => rap !== true)
-      if (others.length > 0) await this.#persistence.outgoingEnqueueCombi(others, packet)
-      if (asPublished.length > 0) {
-        await this.#persistence.outgoingEnqueueCombi(asPublished, { ...packet, retain: true })
-      }
-    }
+    if (copies !== null) this.#persistence.copies.release(copies, id, brokerCounter)
     this.#forwarding.during(message, () => this.#mq.handOver(packet, message.order))
   }
 
   async close(): Promise<void> {
     await new Promise<void>((resolve) => this.#aedes.close(() => resolve()))
   }
+}
+
+/**
+ * Copies of a session have their packet ids before aedes sees them. aedes takes its own (for retained messages) from the
+ * same count, which goes on over connections: a client that continues its session may still know the last ids.
+ */
+function numberWith(copies: SessionCopies, sessionId: string, isResumed: boolean, client: AedesClient): void {
+  if (!isResumed) copies.setNextId(sessionId, 1)
+  Object.defineProperty(client, '_nextId', {
+    get: () => copies.nextId(sessionId),
+    set: (next: number) => copies.setNextId(sessionId, next),
+  })
 }
 
 function allows(hooks: AedesHooks, duplex: GateDuplex, filter: string): boolean {

@@ -10,6 +10,7 @@
  * between the two; and it gets RETAIN as it was published, so that what is retained here is retained there.
  */
 import { isSysTopic } from '../../shared/topics.ts'
+import type { StagedCopies } from '../session-copies.ts'
 import type { GateDuplex } from './gate-duplex.ts'
 import type { GrantedFilters } from './granted-filters.ts'
 
@@ -23,6 +24,8 @@ export interface Published {
   readonly from: string
   /** Its number (DeliveryOrder). */
   readonly order: number
+  /** Its copies for persistent sessions; null: there are none. */
+  readonly copies: StagedCopies | null
 }
 
 /** Of a packet of aedes, what is looked at. */
@@ -64,15 +67,23 @@ export class Forwarding {
     const copy = atGrantedQos(filters, packet)
     const live = this.#live
     // Otherwise a retained message of a SUBSCRIBE, or a queued copy: they carry their flag.
-    if (live === null || !client.conn.isBridge) return copy
-    if (live.from === client.id) return null
-    if (!live.retain) return copy
-    if (copy.qos === 0) return { ...copy, retain: true }
-    const messageId = client._nextId
-    client._nextId = messageId >= 65_535 ? 1 : messageId + 1
+    if (live === null) return copy
+    const { isBridge } = client.conn
+    if (isBridge && live.from === client.id) return null
+    const asRetained = isBridge && live.retain
+    if (copy.qos === 0) return asRetained ? { ...copy, retain: true } : copy
+    const stored = client.clean ? undefined : live.copies?.byClient.get(client.id)?.messageId
+    if (!asRetained) return stored == null ? copy : { ...copy, messageId: stored }
+    const messageId = stored ?? takeId(client)
     client.conn.retain(messageId)
     return { ...copy, messageId }
   }
+}
+
+function takeId(client: Receiver): number {
+  const messageId = client._nextId
+  client._nextId = messageId >= 65_535 ? 1 : messageId + 1
+  return messageId
 }
 
 /** What aedes tells itself under `$SYS`; the tree of the gateway is under `$SYS/broker/`. */

@@ -40,6 +40,12 @@ export class GateDuplex extends Duplex {
   readonly isBridge: boolean
   /** The client continues a session, and may know packet ids of it. */
   readonly isResumed: boolean
+  /** Client id of a session that outlives the connection; null: it ends with it. */
+  readonly sessionId: string | null
+  /** The subscriptions of its session are in place. */
+  isRestored = false
+  /** What was queued for its session is sent: what is handed over from here on comes directly. */
+  isReplayed = false
   readonly #host: DuplexHost
   readonly #joiner: FrameJoiner
   #wantsMore = true
@@ -49,11 +55,12 @@ export class GateDuplex extends Duplex {
   /** Copies that leave with RETAIN set: aedes would not note that a copy with RETAIN was sent, and send it again. */
   readonly #retained = new Set<number>()
 
-  constructor(host: DuplexHost, isBridge: boolean, isResumed: boolean) {
+  constructor(host: DuplexHost, isBridge: boolean, isResumed: boolean, sessionId: string | null) {
     super({ allowHalfOpen: true, autoDestroy: true })
     this.#host = host
     this.isBridge = isBridge
     this.isResumed = isResumed
+    this.sessionId = sessionId
     this.#joiner = new FrameJoiner((frame) => host.onAedesFrame(frame))
   }
 

@@ -8,6 +8,7 @@
  * object that stands in for it here notes what aedes sets and deletes in the same moment, and answers so that aedes
  * never lowers a copy by name. {@link GrantedFilters.serve} puts it in place.
  */
+import type { ReplayedConnection } from '../replay.ts'
 import { TopicTrie } from '../topic-trie.ts'
 
 /** What aedes keeps per filter, as far as it is used here. */
@@ -22,7 +23,9 @@ export interface AedesSubscription {
 export interface ServedClient {
   subscriptions: Record<string, AedesSubscription>
   deliver0: Deliver
-  readonly deliverQoS: Deliver
+  deliverQoS: Deliver
+  readonly clean: boolean
+  readonly conn: ReplayedConnection
 }
 
 export interface GrantHost {
@@ -30,6 +33,8 @@ export interface GrantHost {
   now(): number
   /** A filter is granted again: another function of aedes gets its messages. */
   onReplaced(former: unknown, next: unknown): void
+  /** A filter of a session that goes on: what was published before, and is on its way, is for it too. */
+  onRestored(listener: unknown): void
 }
 
 type Deliver = (packet: { readonly topic: string; readonly qos: number }, done: () => void) => void
@@ -70,6 +75,7 @@ export class GrantedFilters {
   readonly #grants: Record<string, Grant> = Object.create(null) as Record<string, Grant>
   readonly #record: Record<string, AedesSubscription>
   readonly #host: GrantHost
+  #isRestoring = (): boolean => false
 
   constructor(host: GrantHost) {
     this.#host = host
@@ -88,7 +94,15 @@ export class GrantedFilters {
   /** Before the client has subscribed to anything. */
   serve(client: ServedClient): void {
     client.subscriptions = this.#record
-    const { deliver0, deliverQoS } = client
+    this.#isRestoring = () => !client.clean && !client.conn.isRestored
+    const { deliver0 } = client
+    const sendQoS = client.deliverQoS
+    const deliverQoS: Deliver = (packet, done) => {
+      // It is queued, and will be replayed: sent now, too, it would come twice.
+      if (packet.qos > 0 && !client.clean && !client.conn.isReplayed) done()
+      else sendQoS(packet, done)
+    }
+    client.deliverQoS = deliverQoS
     // A filter at QoS 0 may be the first of several to be served; the others' copies are dropped as duplicates then.
     client.deliver0 = (packet, done) => {
       if (packet.qos > 0 && this.qosOf(packet.topic) > 0) deliverQoS(packet, done)
@@ -113,6 +127,7 @@ export class GrantedFilters {
   #set(grants: Record<string, Grant>, filter: string, subscription: AedesSubscription): void {
     const former = grants[filter]
     if (former !== undefined) this.#host.onReplaced(former.func, subscription.func)
+    else if (this.#isRestoring()) this.#host.onRestored(subscription.func)
     this.#delete(grants, filter)
     const grant = new Grant(filter, subscription, this, this.#host.now())
     grants[filter] = grant

@@ -10,12 +10,15 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Ticket } from '../appender.ts'
 import type { DeliveryOrder } from '../delivery-order.ts'
 import { COPIES_PER_TURN } from '../options.ts'
+import type { StagedCopies } from '../session-copies.ts'
 import type { BrokerStats } from '../stats.ts'
 import type { Published } from './forwarding.ts'
 import type { SubscriberLimits } from './outbound-queue.ts'
 
 export interface DeliveryHost {
-  deliver(message: Published): Promise<void>
+  deliver(message: Published): void
+  /** A message that has copies for persistent sessions is not handed over. */
+  onDropped(copies: StagedCopies): void
   /** A subscriber has enough for now; `resume` is called when it has not. */
   isPressed(): boolean
   /** Retained messages are on their way to a subscriber: none for now. */
@@ -72,7 +75,7 @@ export class LocalDelivery {
 
   /**
    * A message that somebody local takes; `payload` is copied. `from`: the client that published it. `ticket`: the commit
-   * that it waits for. Returns the copy's number.
+   * that it waits for. `copies`: for persistent sessions. Returns the copy's number.
    */
   offer(
     topic: string,
@@ -81,10 +84,12 @@ export class LocalDelivery {
     retain: boolean,
     from: string,
     ticket: Ticket,
+    copies: StagedCopies | null,
   ): number {
     const bytes = payload.length + topic.length + COPY_OVERHEAD_BYTES
     const order = this.#order.next()
-    this.#copies.push({ topic, payload: Buffer.from(payload), qos, retain, from, order, ticket, bytes })
+    const own = copies?.payload ?? Buffer.from(payload)
+    this.#copies.push({ topic, payload: own, qos, retain, from, order, ticket, bytes, copies })
     this.#stats.subscriberBytes += bytes
     if (qos === 0) this.#qos0 += 1
     if (ticket <= this.#durable) this.resume()
@@ -106,11 +111,6 @@ export class LocalDelivery {
     const { order, ticket: former } = this.#barrier ?? { order: this.#order.last, ticket: 0 }
     this.#barrier = ticket === null ? null : { order, ticket: Math.max(ticket, former) }
     if (ticket === null) this.resume()
-  }
-
-  /** There are copies that may be handed over. */
-  get hasDue(): boolean {
-    return this.#hasDue()
   }
 
   /** Is a copy with this number, or one before it, not handed over yet? */
@@ -136,13 +136,13 @@ export class LocalDelivery {
     while (this.#hasDue() && !this.#host.isPressed() && !this.#isStopped) {
       // Subscribers' sockets are written to in the turns between; and no device's message waits for a hand-over.
       await turn()
-      await this.#handOver()
+      this.#handOver()
       this.#host.onHandedOver()
     }
     this.#isPumping = false
   }
 
-  async #handOver(): Promise<void> {
+  #handOver(): void {
     // A subscriber that was not pressed has room for half of its bounds; a turn uses half of that.
     const { maxSubscriberMessages, maxSubscriberBytes } = this.#limits
     const most = Math.max(1, Math.min(COPIES_PER_TURN, maxSubscriberMessages >> 2))
@@ -158,7 +158,7 @@ export class LocalDelivery {
       this.#stats.subscriberBytes -= copy.bytes
       bytes += copy.bytes
       try {
-        await this.#host.deliver(copy)
+        this.#host.deliver(copy)
       } catch (error) {
         this.#host.onFault('local delivery', error)
       }
@@ -199,6 +199,7 @@ export class LocalDelivery {
       this.#head += 1
       if (copy === null) continue
       this.#stats.subscriberBytes -= copy.bytes
+      if (copy.copies !== null) this.#host.onDropped(copy.copies)
       dropped += 1
     }
     if (this.#head >= 4096) this.#compact()

@@ -64,9 +64,9 @@ export class AedesSide implements DuplexHost, OutboundHost {
     return this.#outbound.stalledMs(now)
   }
 
-  /** Makes aedes' client; `connect` is the CONNECT that it reads. */
-  connect(connect: Buffer, isBridge: boolean, isResumed: boolean): void {
-    const duplex = new GateDuplex(this, isBridge, isResumed)
+  /** Makes aedes' client; `connect` is the CONNECT that it reads, `isStored`: the session outlives the connection. */
+  connect(connect: Buffer, isBridge: boolean, isResumed: boolean, isStored: boolean): void {
+    const duplex = new GateDuplex(this, isBridge, isResumed, isStored ? this.#host.clientId : null)
     this.#duplex = duplex
     this.#host.connectToAedes(duplex)
     duplex.feed(connect)

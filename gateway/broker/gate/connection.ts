@@ -214,7 +214,7 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
 
   begin(access: AccessRules, session: Session, connect: Buffer): void {
     this.#path = new PublishPath(this.#gate.shared, this, access, session)
-    this.#aedes.connect(connect, this.#opening.isBridge, this.#opening.isResumed)
+    this.#aedes.connect(connect, this.#opening.isBridge, this.#opening.isResumed, session.number > 0)
   }
 
   connectToAedes(duplex: GateDuplex): void {

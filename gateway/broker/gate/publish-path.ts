@@ -341,14 +341,18 @@ export class PublishPath {
     return appender.append(entry.lanes, message)
   }
 
-  /** Retained value and local copies; returns the ticket that covers both. */
+  /** Retained value and local copies; returns the ticket that covers both, and what is stored for persistent sessions. */
   #share(entry: TopicEntry, payload: Uint8Array, qos: 0 | 1 | 2, retain: boolean, appended: Ticket): Ticket {
     let ticket = appended
     if (retain && entry.isShared)
       ticket = Math.max(ticket, this.#shared.stageRetained(entry.topic, payload, qos) ?? 0)
     if (entry.isLocal) {
-      const { delivery } = this.#shared
-      this.#lastOffered = delivery.offer(entry.topic, payload, qos, retain, this.#host.clientId, ticket)
+      const { delivery, stageCopies } = this.#shared
+      const { clientId } = this.#host
+      const copies =
+        qos > 0 && entry.isQueued ? stageCopies(entry.topic, payload, qos as 1 | 2, retain, clientId) : null
+      if (copies !== null) ticket = Math.max(ticket, copies.ticket)
+      this.#lastOffered = delivery.offer(entry.topic, payload, qos, retain, clientId, ticket, copies)
     }
     return ticket
   }

@@ -5,6 +5,7 @@ import type { Appender, Message, StreamIntake, Ticket } from '../appender.ts'
 import type { AuthenticationRequest, RefusedLogin } from '../auth/authenticator.ts'
 import type { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
+import type { StagedCopies } from '../session-copies.ts'
 import type { MessageHash } from '../sessions/message-hash.ts'
 import type { SessionTable } from '../sessions/session-table.ts'
 import type { BrokerStats } from '../stats.ts'
@@ -35,10 +36,21 @@ export interface TopicRouter {
 export interface LocalIndex {
   readonly version: number
   matches(topic: string): boolean
+  /** Are messages at QoS 1 and 2 kept for persistent sessions? */
+  isQueued(topic: string): boolean
 }
 
 /** Puts a retained message into the commit that is open now; null: nothing changes. Copies the payload. */
 export type StageRetained = (topic: string, payload: Uint8Array, qos: 0 | 1 | 2) => Ticket | null
+
+/** Puts a message's copies for persistent sessions into the commit that is open now; null: there are none. */
+export type StageCopies = (
+  topic: string,
+  payload: Uint8Array,
+  qos: 1 | 2,
+  retain: boolean,
+  from: string,
+) => StagedCopies | null
 
 export interface GateShared {
   readonly config: MqttConfig
@@ -46,6 +58,7 @@ export interface GateShared {
   readonly router: TopicRouter
   readonly local: LocalIndex
   readonly stageRetained: StageRetained
+  readonly stageCopies: StageCopies
   readonly delivery: LocalDelivery
   readonly sessions: SessionTable
   readonly stats: BrokerStats

@@ -22,6 +22,8 @@ export interface TopicEntry {
   readonly isShared: boolean
   /** Is there a local subscriber? */
   isLocal: boolean
+  /** Are its messages at QoS 1 and 2 kept for persistent sessions? */
+  isQueued: boolean
   accessVersion: number
   localVersion: number
 }

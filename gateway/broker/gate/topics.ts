@@ -56,6 +56,7 @@ export class Topics {
       refusal: refusalOf(unwanted, config),
       isShared: unwanted === null && !isDollarTopic(topic),
       isLocal: false,
+      isQueued: false,
       accessVersion: -1,
       localVersion: -1,
     }
@@ -75,5 +76,6 @@ export class Topics {
   #checkLocal(entry: TopicEntry): void {
     entry.localVersion = this.#shared.local.version
     entry.isLocal = entry.isShared && this.#shared.local.matches(entry.topic)
+    entry.isQueued = entry.isLocal && this.#shared.local.isQueued(entry.topic)
   }
 }

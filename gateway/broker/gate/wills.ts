@@ -69,7 +69,7 @@ export class Wills {
   }
 
   #append({ clientId, will, lanes, unwanted, receivedAtMs, arrivedMs, done }: DueWill): boolean {
-    const { appender, config, delivery, local, message, stageRetained, stats } = this.#shared
+    const { appender, config, delivery, local, message, stageCopies, stageRetained, stats } = this.#shared
     const { topic, payload, qos, retain } = will
     let ticket = appender.durableTicket
     if (lanes.length > 0) {
@@ -92,7 +92,11 @@ export class Wills {
       countUnwanted(this.#shared, unwanted, clientId, topic, lanes)
     } else if (!isDollarTopic(topic)) {
       if (retain) ticket = Math.max(ticket, stageRetained(topic, payload, qos) ?? 0)
-      if (local.matches(topic)) delivery.offer(topic, payload, qos, retain, clientId, ticket)
+      if (local.matches(topic)) {
+        const copies = qos > 0 ? stageCopies(topic, payload, qos as 1 | 2, retain, clientId) : null
+        if (copies !== null) ticket = Math.max(ticket, copies.ticket)
+        delivery.offer(topic, payload, qos, retain, clientId, ticket, copies)
+      }
     }
     stats.willsPublished += 1
     done()

@@ -14,8 +14,10 @@ function served(): { client: ServedClient; granted: GrantedFilters; delivered: s
     subscriptions: {},
     deliver0: ({ topic }) => delivered.push(`0 ${topic}`),
     deliverQoS: ({ topic }) => delivered.push(`qos ${topic}`),
+    clean: true,
+    conn: { isRestored: false, isReplayed: false },
   }
-  const granted = new GrantedFilters({ now: () => 0, onReplaced: () => {} })
+  const granted = new GrantedFilters({ now: () => 0, onReplaced: () => {}, onRestored: () => {} })
   granted.serve(client)
   return { client, granted, delivered }
 }
