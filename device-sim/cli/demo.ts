@@ -127,7 +127,8 @@ async function keep(running: Demo, folder: string, out: NodeJS.WriteStream): Pro
       `  MQTT      ${running.gateway.mqttUrl}`,
       `  gateway   ${running.gateway.adminUrl}/  (also /api/status, /metrics)`,
       `  cloud     ${running.cloud.adminUrl}/  (also /stats, /records, /metrics, /faults)`,
-      `  publish   npx mqtt pub -p ${new URL(running.gateway.mqttUrl).port} -q 1 -t plant/press-7/temp -m '{"celsius":21.4}'`,
+      `  publish   npx mqtt pub -p ${new URL(running.gateway.mqttUrl).port} -q 1 -i press-7 -t plant/press-7/temp -m '{"celsius":21.4}'`,
+      `  see it    curl '${running.cloud.adminUrl}/records?device=press-7'`,
       `  folder    ${folder}`,
     ].join('\n')}\n`,
   )

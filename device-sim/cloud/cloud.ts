@@ -5,7 +5,7 @@
  * | endpoint | what |
  * |---|---|
  * | `POST /ingest` (any path that is not below) | a batch |
- * | `GET /records?stream=…` | stored lines as NDJSON; `after` (seq), `limit` (1000), `gateway`, `spool` narrow it |
+ * | `GET /records?stream=…` | stored lines as NDJSON; `after` (seq), `limit` (1000), `device`, `gateway`, `spool` narrow it |
  * | `GET /stats` | {@link CloudStats} as JSON |
  * | `GET /metrics` | the same for Prometheus |
  * | `GET`, `POST`, `DELETE /faults` | see faults.ts |
@@ -243,6 +243,7 @@ export class Cloud {
     if (!Number.isSafeInteger(after) || !Number.isSafeInteger(limit))
       throw new Error('after and limit are whole numbers')
     const wanted = (key: string, value: string): boolean => (query.get(key) ?? value) === value
+    const device = query.get('device')
     response.writeHead(200, { 'Content-Type': 'application/x-ndjson' })
     let left = limit
     for (const { name } of this.#store.queues) {
@@ -251,6 +252,7 @@ export class Cloud {
       if (left <= 0) break
       for await (const line of readLines(this.#store.dir, name, after)) {
         if (left <= 0 || response.destroyed) break
+        if (device !== null && !isOf(device, line)) continue
         left -= 1
         if (!response.write(Buffer.concat([line, Buffer.from('\n')]))) {
           await new Promise<void>((resolve) => {
@@ -326,4 +328,8 @@ async function readText(request: IncomingMessage): Promise<string> {
 /** An address as it stands in a URL. */
 function urlHost(host: string): string {
   return host.includes(':') ? `[${host}]` : host
+}
+
+function isOf(device: string, line: Buffer): boolean {
+  return (JSON.parse(line.toString()) as { device?: unknown }).device === device
 }

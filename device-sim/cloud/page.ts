@@ -51,7 +51,7 @@ ${readings.length === 0 ? `<li>None has come since the start. Gateways post to <
 <h2>Where to look</h2>
 <ul>
 <li><a href="/stats">/stats</a> counts, per stream too; <a href="/metrics">/metrics</a> for Prometheus</li>
-<li><a href="/records?limit=100">/records?limit=100</a> stored records as NDJSON; <code>after</code>, <code>stream</code> narrow it</li>
+<li><a href="/records?limit=100">/records?limit=100</a> stored records as NDJSON; <code>after</code>, <code>stream</code>, <code>device</code> narrow it</li>
 <li><a href="/faults">/faults</a> what goes wrong on request; <code>sluice-sim cloud --help</code> says how</li>
 </ul>
 <p><small>Anew every ${REFRESH_SECONDS} s.</small></p>

@@ -3,7 +3,7 @@ import { open, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { Command } from 'commander'
 import type { CliContext } from './context.ts'
-import { CliError, EXIT } from './exit.ts'
+import { CliError, EXIT, unwritten } from './exit.ts'
 import { type OperatorFlags, withGateway, withOperator } from './operator.ts'
 import { type ConfigFlag, loadFlagged, withConfig } from './options.ts'
 import type { Done } from './program.ts'
@@ -58,9 +58,12 @@ async function writeNew(path: string, bytes: AsyncIterable<Uint8Array>): Promise
     )
   })
   try {
-    for await (const chunk of bytes) await file.writeFile(chunk)
-    await file.sync()
-    await file.close()
+    const orSay = (error: unknown): never => {
+      throw unwritten(path, error)
+    }
+    for await (const chunk of bytes) await file.writeFile(chunk).catch(orSay)
+    await file.sync().catch(orSay)
+    await file.close().catch(orSay)
   } catch (error) {
     await file.close().catch(() => undefined)
     await rm(path, { force: true })

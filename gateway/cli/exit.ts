@@ -1,4 +1,5 @@
 /** How commands end. */
+import { errorMessage } from '../shared/errors.ts'
 
 /**
  * 0: done. 1: it failed, or was cut short. 2: wrong usage or configuration; running it again without a change gives the
@@ -17,4 +18,13 @@ export class CliError extends Error {
     super(message, { cause })
     this.exitCode = exitCode
   }
+}
+
+/** A file that a command writes: nothing half written is left of it. */
+export function unwritten(path: string, error: unknown): CliError {
+  return new CliError(
+    EXIT.failed,
+    `${path} cannot be written whole, and was removed: ${errorMessage(error)}`,
+    error,
+  )
 }

@@ -5,7 +5,7 @@ import { Command } from 'commander'
 import type { StreamStatus } from '../observe/status.ts'
 import { asCaller } from './as-caller.ts'
 import type { CliContext } from './context.ts'
-import { CliError, EXIT, type ExitCode } from './exit.ts'
+import { CliError, EXIT, type ExitCode, unwritten } from './exit.ts'
 import { type OperatorFlags, withGateway, withOperator } from './operator.ts'
 import type { Done } from './program.ts'
 import { bytes, count, counted, span, table } from './words.ts'
@@ -104,14 +104,14 @@ async function exportStream(
     try {
       for (;;) {
         const text = page.records.map((line) => `${line}\n`).join('')
-        if (file !== null) writeFileSync(file, text)
-        else context.stdout.write(text)
+        if (file === null || path === null) context.stdout.write(text)
+        else writeOrSay(path, () => writeFileSync(file, text))
         records += page.records.length
         unreadable += page.unreadable
         if (page.next === null) break
         page = await operator.streams.records(name, page.next)
       }
-      if (file !== null) fsyncSync(file)
+      if (file !== null && path !== null) writeOrSay(path, () => fsyncSync(file))
       isWhole = true
     } finally {
       if (file !== null) closeSync(file)
@@ -126,6 +126,14 @@ async function exportStream(
     context.stderr.write(`${count(unreadable)} more are damaged and cannot be read\n`)
     return EXIT.failed
   })
+}
+
+function writeOrSay(path: string, write: () => void): void {
+  try {
+    write()
+  } catch (error) {
+    throw unwritten(path, error)
+  }
 }
 
 /** Records may be confidential: for this user alone. */

@@ -125,7 +125,7 @@ async function withLeftAside<T>(
   const files = LEFT.test(name) ? await listDatabaseFiles(folder) : []
   if (files.length === 0) {
     throw new LeftAsideError(
-      `nothing was left aside under the name ${name}; without a name what there is is listed`,
+      `nothing was left aside under the name ${name}; without a name the command lists what there is`,
     )
   }
   const unreadable: string[] = []

@@ -1,5 +1,5 @@
 /** A backup beside a running gateway, and its restore: real processes, real files, the reference cloud. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -40,6 +40,22 @@ async function sluice(
   ])
   return { code: exit.code, text: stdout + stderr }
 }
+
+it('a copy that the disk does not take whole is named, and nothing half written is left', async () => {
+  const gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url })
+  await publish(gateway, 1, 40)
+  const file = join(folder, 'copy')
+  const [stream] = (await gateway.status()).streams
+  for (const words of [`spool backup ${file}`, `streams export ${stream?.name} --out ${file}`]) {
+    // A file has at most 1 KiB here.
+    const command = `ulimit -f 1; exec ${process.execPath} ${builtProgram('gateway')} ${words} --config ${gateway.configPath}`
+    const { exit, stderr } = await runToEnd('/bin/bash', ['-c', command])
+    expect(exit.code).toBe(1)
+    expect(stderr).toMatch(new RegExp(`^sluice: ${file} cannot be written whole, and was removed: EFBIG`))
+    expect(existsSync(file)).toBe(false)
+  }
+  await gateway.stop()
+})
 
 it('I4: what was backed up beside a running gateway comes back, under a fresh spool id, and nothing is overwritten', async () => {
   const gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url })

@@ -274,6 +274,8 @@ describe('what it shows', () => {
     expect(await get('stream=telemetry&after=35')).toEqual([36, 37, 38, 39, 40])
     expect(await get('stream=telemetry&after=7&limit=3')).toEqual([8, 9, 10])
     expect(await get('stream=alarms')).toEqual([1, 2])
+    expect(await get('stream=alarms&device=press-7')).toEqual([1, 2])
+    expect(await get('device=press-8')).toEqual([])
     expect(await get('spool=none')).toEqual([])
     expect((await fetch(`${cloud.adminUrl}/records?after=x`)).status).toBe(400)
   })
