@@ -50,6 +50,9 @@ export class SessionCopies {
   /** Copies whose message is not handed over yet, by session. */
   readonly #staged = new Map<string, Set<QueuedPacket>>()
   #stagedBytes = 0
+  /** Of copies that are stored behind their message, in commits up to this one. */
+  #lateBytes = 0
+  #lateTicket: Ticket = 0
   /** Of sessions that are connected. */
   readonly #replays = new Map<string, Replay>()
 
@@ -159,9 +162,21 @@ export class SessionCopies {
         }
       }
       if (this.#queues.enqueue(clientId, packet) && packet.storedAs === undefined) {
-        this.#stored.add(clientId, packet)
+        this.#storeLate(clientId, packet)
       }
     }
+  }
+
+  /**
+   * Copies of messages at once that were over the bound when they were staged: as many of them as the bound has, a commit. The
+   * others are in memory alone (I6).
+   */
+  #storeLate(clientId: string, packet: QueuedPacket): void {
+    if (this.#durable.has(this.#lateTicket)) this.#lateBytes = 0
+    const size = copyBytes(packet)
+    if (this.#lateBytes + size > this.#limits.maxSubscriberBytesTotal) return
+    this.#lateBytes += size
+    this.#lateTicket = this.#stored.add(clientId, packet) ?? this.#lateTicket
   }
 
   /** The message will not be handed over. */

@@ -43,6 +43,8 @@ export interface Contents {
   readonly retained: Content
   readonly subscriptions: Content
   readonly wills: Content
+  /** Absent: copies are in memory alone. */
+  readonly copies?: Content
 }
 
 export function emptyContents(): Contents {
@@ -55,6 +57,7 @@ export function storeOn(contents: Contents, commits: ManualCommits | null = null
     retained: keyed(contents.retained, commits),
     subscriptions: keyed(contents.subscriptions, commits),
     wills: keyed(contents.wills, commits),
+    ...(contents.copies === undefined ? {} : { copies: keyed(contents.copies, commits) }),
   }
 }
 
