@@ -149,7 +149,7 @@ export function buildStatus(
     statusVersion: 1,
     version: identity.version,
     gateway: identity.gateway,
-    uptimeSeconds,
+    uptimeSeconds: Math.round(uptimeSeconds * 1_000) / 1_000,
     at: new Date(nowMs).toISOString(),
     accepting: broker.accepting && spool.state === 'ok',
     clockSet: identity.clockSet,

@@ -21,7 +21,15 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'sluice-package-'))
   const checkout = join(folder, 'checkout')
   mkdirSync(checkout)
-  const names = ['package.json', 'package-lock.json', '.npmrc', 'tsconfig.json', 'README.md', 'LICENSE']
+  const names = [
+    'package.json',
+    'package-lock.json',
+    '.npmrc',
+    'tsconfig.json',
+    'README.md',
+    'CHANGELOG.md',
+    'LICENSE',
+  ]
   for (const name of [...names, 'gateway', 'device-sim', 'dashboards', 'test'])
     if (existsSync(join(root, name))) cpSync(join(root, name), join(checkout, name), { recursive: true })
   symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
@@ -42,6 +50,7 @@ test('holds the built programs, what a box needs, and nothing of the tests', () 
   for (const wanted of [
     'package.json',
     'README.md',
+    'CHANGELOG.md',
     'dist/gateway/sluice.cjs',
     'dist/gateway/main.js',
     'dist/device-sim/main.js',
