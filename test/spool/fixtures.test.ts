@@ -10,6 +10,7 @@ import { assertBalanced, GatewayProcess } from '../support/gateway-process.ts'
 import { reapProcesses } from '../support/process.ts'
 import { packet, RawMqtt, TYPE } from '../support/raw-mqtt.ts'
 import { type ScriptedRequest, ScriptedSink } from '../support/scripted-sink.ts'
+import { sourcePath } from '../support/source-path.ts'
 
 const FOLDER = new URL('../fixtures/spools/', import.meta.url).pathname
 const names = readdirSync(FOLDER).flatMap((name) => /^(.+)\.tar\.gz$/.exec(name)?.[1] ?? [])
@@ -29,8 +30,11 @@ function readingsOf(requests: readonly ScriptedRequest[], stream: string): numbe
     .flatMap(({ lines }) => lines.map((line) => (JSON.parse(line) as { payload: { n: number } }).payload.n))
 }
 
-it('there are fixtures of version 0.1.0', () => {
-  expect(names).toEqual(expect.arrayContaining(['0.1.0-killed', '0.1.0-stopped']))
+it('there are fixtures of every version that is out', () => {
+  const changelog = readFileSync(sourcePath('CHANGELOG.md'), 'utf8')
+  const versions = [...changelog.matchAll(/^## (\d+\.\d+\.\d+)/gm)].map(([, version]) => version)
+  expect(versions.length).toBeGreaterThan(1)
+  expect(names).toEqual(versions.flatMap((version) => [`${version}-killed`, `${version}-stopped`]).toSorted())
 })
 
 describe.each(names)('the spool folder %s', (name) => {
