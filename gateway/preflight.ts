@@ -13,7 +13,7 @@ import { adminAddressFault } from './observe/admin/server.ts'
 import { errorCode } from './shared/errors.ts'
 import { probeSink } from './sink/http/probe.ts'
 import { FolderUnusableError } from './spool/files/folder-errors.ts'
-import { currentOwner } from './spool/files/owner.ts'
+import { currentOwner, type Owner } from './spool/files/owner.ts'
 
 /** Several faults at once; each says what to do. */
 export class StartRefusedError extends Error {
@@ -44,11 +44,16 @@ const MADE_UP_FILE_SYSTEMS = new Set([0x9fa0, 0x6265_6572, 0x27_e0eb, 0x6367_727
 export async function refuseEarly(config: Config): Promise<void> {
   const faults = await doorFaults(config.mqtt)
   // Who owns the folder says more than who has its port: the gateway that runs already.
-  const owner = await currentOwner(config.gateway.dataDir).catch(() => null)
-  if (owner === null || owner.brief) faults.push(...(await addressFaults(config)))
+  if ((await runningOwner(config.gateway.dataDir)) === null) faults.push(...(await addressFaults(config)))
   const [first] = faults
   if (first !== undefined && faults.length === 1) throw first
   if (faults.length > 0) throw new StartRefusedError(faults)
+}
+
+/** The gateway that has the folder, as far as this process can see it; a command has it for a moment only. */
+async function runningOwner(dataDir: string): Promise<Owner | null> {
+  const owner = await currentOwner(dataDir).catch(() => null)
+  return owner === null || owner.brief ? null : owner
 }
 
 /** For `sluice check`: all of it but the ports, which another gateway may rightly have at the moment. */
@@ -70,8 +75,12 @@ export async function tryOut(
   config: Config,
 ): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }> {
   const { dataDir } = config.gateway
-  const faults = await addressFaults(config)
-  const lines = faults.length === 0 ? ['addresses: all of them are free'] : []
+  const owner = await runningOwner(dataDir)
+  const faults = owner === null ? await addressFaults(config) : []
+  const lines: string[] = []
+  if (owner !== null)
+    lines.push(`addresses: not tried, process ${owner.pid} owns the data folder and may listen there`)
+  else if (faults.length === 0) lines.push('addresses: all of them are free')
   if (existsSync(dataDir)) {
     try {
       await writeAndRemove(join(dataDir, `try-${process.pid}.tmp`))

@@ -65,6 +65,9 @@ test('the hint works as printed: the reading is in the spool, status shows it ru
   const running = await status('--url', adminUrl)
   expect(running.streams[0]?.counters).toMatchObject({ received: 1, pending: 1 })
   expect(running.accepting).toBe(true)
+  // Its own addresses are no fault.
+  const tried = await runProgram('gateway', ['check', '--try'], { cwd: folder, env: ENV })
+  expect(tried.stdout).toMatch(/^# addresses: not tried, process \d+ owns the data folder/m)
   const advice = gateway.lines.map(({ text }) => text.trim()).find((text) => text.endsWith(' status'))
   expect(advice).toBe(`node ${builtProgram('gateway').replace('main.js', 'sluice.cjs')} status`)
   gateway.kill('SIGTERM')
