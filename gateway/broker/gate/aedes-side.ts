@@ -23,6 +23,8 @@ export interface AedesSideHost {
   readonly clientId: string
   /** Bytes that the socket has not taken yet. */
   readonly backlog: number
+  /** The client is gone: no copy reaches it any more. */
+  readonly isGone: boolean
   send(bytes: Uint8Array): void
   /** There may be room: the frame at the head is tried again. */
   unblock(): void
@@ -128,8 +130,9 @@ export class AedesSide implements DuplexHost, OutboundHost {
     const packet = readSubscribe(bytes, body, end, isSubscribe, limits)
     if (typeof packet === 'string') return this.#host.malformed(packet)
     if (this.#isChanging || !this.#wantsMore) return HOLD
-    // What the client published before is still delivered to it.
-    this.#awaitsCopies = !isSubscribe && delivery.isPending(path.lastOffered)
+    // What the client published before is still delivered to it; once it is gone that is no reason to stay, for as long as
+    // slow subscribers hold the copies up.
+    this.#awaitsCopies = !isSubscribe && !this.#host.isGone && delivery.isPending(path.lastOffered)
     if (this.#awaitsCopies) return HOLD
     const whole = bytes.subarray(at, end)
     const held = this.#duplex?.client?.subscriptions ?? NO_SUBSCRIPTIONS

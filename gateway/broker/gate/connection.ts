@@ -250,6 +250,10 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
     return this.#wire.backlog
   }
 
+  get isGone(): boolean {
+    return this.#socketGone
+  }
+
   send(bytes: Uint8Array): void {
     this.#wire.send(bytes)
   }

@@ -118,6 +118,18 @@ describe('packets of one connection take effect in the order in which they came,
     ])
   })
 
+  test('an UNSUBSCRIBE that waits for copies does not keep a client that is gone', async () => {
+    const rig = await startRig()
+    const client = await RawMqtt.connect(rig.port, held)
+    client.send(packet.subscribe(1, [['t/x', 0]]))
+    await client.next(TYPE.SUBACK)
+    rig.appender.hold()
+    client.send(packet.publish('t/x', 'held', { qos: 1, id: 1 }), packet.unsubscribe(2, ['t/x']))
+    await eventually(() => rig.broker.stats.unackedMessages === 1, 'the message waits for its commit')
+    client.cut()
+    await eventually(() => rig.broker.stats.connections === 0, 'the connection is gone before the commit')
+  })
+
   test('a subscription that is made again goes on: what was on its way still comes, once', async () => {
     const rig = await startRig()
     const client = await RawMqtt.connect(rig.port, held)
