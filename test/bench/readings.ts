@@ -55,16 +55,16 @@ function source(
     return createModel(kind, seed, { device: clientId })
   }
   const random = new Random(seed, `channels/${clientId}`)
-  const walks = Array.from({ length: CHANNELS }, (_, i) => {
-    const range = 10 ** (1 + (i % 3))
-    return new Walk(random, { low: -range, high: range, step: range / 20 })
-  })
+  const walks = Array.from(
+    { length: CHANNELS },
+    () => new Walk(random, { low: -1000, high: 1000, step: 200 }),
+  )
   let n = 0
   return {
     kind: 'channels',
     next: () => {
       const values = walks.map((walk, i) => `"ch${i}":${walk.next().toFixed(3)}`)
-      return Buffer.from(`{"device":"${clientId}","n":${++n},${values.join(',')}}`)
+      return Buffer.from(`{"n":${++n},${values.join(',')}}`)
     },
   }
 }

@@ -126,6 +126,26 @@ describe('a sink that stops', () => {
   })
 })
 
+test('an answer that trickles holds a large batch no longer than a small one', async () => {
+  const batch = bigBatch(2 * 1024 * 1024)
+  const raw = await start((socket) => {
+    let got = 0
+    let timer: NodeJS.Timeout | undefined
+    socket.on('data', (chunk: Buffer) => {
+      got += chunk.length
+      if (got < batch.bodyBytes || timer !== undefined) return
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n')
+      timer = setInterval(() => socket.write(' '), 10)
+    })
+    socket.once('close', () => clearInterval(timer))
+  })
+  const answer = await raw.sink({ timeout: 200 }).send(batch, never())
+  expect(answer).toMatchObject({
+    kind: 'retry',
+    detail: expect.stringMatching(/the rest of the answer was not there \d+ ms after its head/) as string,
+  })
+}, 10_000)
+
 test('what moves, but slower than minBytesPerSecond on the whole, is given up', async () => {
   const batch = bigBatch(48 * 1024 * 1024)
   const raw = await start((socket) =>

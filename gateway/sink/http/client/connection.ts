@@ -157,6 +157,7 @@ class Exchange {
   #pending = 0
   #allTakenAt: number | null = null
   #headAt: number | null = null
+  #answerBytes = 0
   #progressAt = this.#startedAt
   /** What the kernel held at the last look; null: not looked since something was written. */
   #unacknowledged: number | null = null
@@ -224,6 +225,7 @@ class Exchange {
       return
     }
     this.#progressAt = performance.now()
+    this.#answerBytes += chunk.length
     try {
       this.#parser.push(chunk)
     } catch (error) {
@@ -294,6 +296,15 @@ class Exchange {
     const longestMs = 2 * timeoutMs + (bodyBytes / minBytesPerSecond) * 1000
     if (performance.now() - this.#startedAt >= longestMs) {
       this.#giveUp('TOO_SLOW', `not done within ${Math.round(longestMs)} ms`)
+      return
+    }
+    // An answer that trickles is progress, but must not hold a batch for as long as its body may take.
+    const answerMs = 2 * timeoutMs + (this.#answerBytes / minBytesPerSecond) * 1000
+    if (this.#headAt !== null && performance.now() - this.#headAt >= answerMs) {
+      this.#giveUp(
+        'TOO_SLOW',
+        `the rest of the answer was not there ${Math.round(answerMs)} ms after its head`,
+      )
       return
     }
     if (performance.now() - this.#progressAt < timeoutMs / 2) return
