@@ -1,8 +1,7 @@
 /**
- * What the drain remembers across restarts, as small durable notes: what is left of a Retry-After, holds, and batch
- * limits, learned and configured. Encodes, decodes, and survives notes that it does not understand. Serves I8.
+ * What the drain remembers across restarts, as small durable notes: what is left of a Retry-After, holds, and the
+ * learned batch limits. Encodes, decodes, and survives notes that it does not understand. Serves I8.
  */
-import type { BatchLimits } from './batcher.ts'
 import type { Clock } from './clock.ts'
 import type { Acceptance } from './parking.ts'
 import type { NoteStore } from './queue.ts'
@@ -92,16 +91,6 @@ export class DrainNotes {
   batchBytes(kind: LimitKind, sink: string): number | null {
     const bytes = this.#get(`drain/${kind}/${sink}`)?.['bytes']
     return isTime(bytes) ? bytes : null
-  }
-
-  /** Batch limits of the configuration that pins were made under. */
-  setLimits(sink: string, limits: BatchLimits): void {
-    this.#set(`drain/limits/${sink}`, limits)
-  }
-
-  limits(sink: string): BatchLimits | null {
-    const { maxRecords, maxBytes } = this.#get(`drain/limits/${sink}`) ?? {}
-    return isTime(maxRecords) && isTime(maxBytes) ? { maxRecords, maxBytes } : null
   }
 
   #stamp(): { readonly bootId: string | null; readonly monotonicMs: number } {

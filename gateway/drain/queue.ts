@@ -31,6 +31,14 @@ export interface Pin extends Bounds {
   /** Value of `Sluice-Gap`, fixed per batch, or null. */
   readonly gaps: string | null
   readonly encoding: 'gzip' | 'identity'
+  /** Batch limits of the configuration that it was made under; absent: not known (0.1.0, an operator's record). */
+  readonly limits?: PinLimits
+}
+
+export interface PinLimits {
+  readonly maxRecords: number
+  /** Uncompressed. */
+  readonly maxBytes: number
 }
 
 /** A pinned batch as read from disk. */
@@ -107,6 +115,7 @@ export interface StreamQueue {
   pinBatch(
     bounds: Bounds,
     encoding: 'gzip' | 'identity',
+    limits?: PinLimits,
   ): { readonly pin: Pin; readonly durable: Promise<void> }
   /** Replaces the pin by its first part, or by itself (notes it once more); the outer range stays pinned. */
   split(first: Bounds): { readonly pin: Pin; readonly durable: Promise<void> }

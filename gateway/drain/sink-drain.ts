@@ -131,7 +131,7 @@ export class SinkDrain {
     this.#streams.push(stream)
     this.#scheduler.add(stream)
     if (this.#state === 'running') {
-      stream.start(false)
+      stream.start()
       queue.onReady(() => this.#turnSoon())
       this.turn()
     }
@@ -141,13 +141,7 @@ export class SinkDrain {
   start(): void {
     this.#state = 'running'
     this.#waits.start()
-    const { maxBatchRecords: maxRecords, maxBatchBytes: maxBytes } = this.#o.config
-    const before = this.#notes.limits(this.name)
-    const shrank = before !== null && (maxRecords < before.maxRecords || maxBytes < before.maxBytes)
-    for (const stream of this.streams) stream.start(shrank)
-    if (before?.maxRecords !== maxRecords || before.maxBytes !== maxBytes) {
-      this.#notes.setLimits(this.name, { maxRecords, maxBytes })
-    }
+    for (const stream of this.streams) stream.start()
     for (const queue of this.#o.queues) queue.onReady(() => this.#turnSoon())
     this.#o.sink.onChange(() => this.#tryNow(false))
     this.turn()

@@ -25,6 +25,8 @@ export interface StreamBatchesOptions {
   readonly encoding: 'gzip' | 'identity'
   readonly lingerMs: number
   readonly limits: () => BatchLimits
+  /** Of the configuration. */
+  readonly configured: BatchLimits
   /** Of a batch in doubt, single records are wanted that the sink takes right before the rest is tried again. */
   readonly wantsEvidence: () => boolean
   readonly clock: Clock
@@ -143,7 +145,9 @@ export class StreamBatches {
     this.#lingering = null
     this.#doubtful = false
     this.#options.stats.batches++
-    this.#durable = this.#watch(this.#queue.pinBatch(bounds, this.#options.encoding).durable)
+    this.#durable = this.#watch(
+      this.#queue.pinBatch(bounds, this.#options.encoding, this.#options.configured).durable,
+    )
   }
 
   /** Pins what is next, if anything is, so that what was sent once stays protected until it is settled. */
@@ -213,7 +217,9 @@ export class StreamBatches {
   /** A batch in flight that is over the limits of today is cut to them, as a split: the whole of it stays pinned. */
   fitPin(): void {
     const { pin } = this.#queue
-    if (pin === null) return
+    const { maxRecords, maxBytes } = this.#options.configured
+    if (pin?.limits === undefined) return
+    if (maxRecords >= pin.limits.maxRecords && maxBytes >= pin.limits.maxBytes) return
     const fit = planBatch(this.#runsThrough(pin), this.#options.limits())
     if (fit === null || fit.bounds.recordCount >= pin.recordCount) return
     this.#durable = this.#watch(this.#queue.split(fit.bounds).durable)

@@ -103,18 +103,19 @@ export class StreamDrain {
       encoding: config.compression === 'gzip' ? 'gzip' : 'identity',
       lingerMs: config.linger,
       limits: () => this.#sizing.limits,
+      configured: { maxRecords: config.maxBatchRecords, maxBytes: config.maxBatchBytes },
       wantsEvidence: () => this.doubt.wantsEvidence,
       clock: options.clock,
       stats: this.stats,
     })
   }
 
-  /** Takes up what the last run left: a hold, a batch in flight. `limitsShrank`: that one may be over the new ones. */
-  start(limitsShrank: boolean): void {
+  /** Takes up what the last run left: a hold, a batch in flight. */
+  start(): void {
     this.#accepted = this.#hold.start()
     // A round was cut off, or the commit of the hold: the order of the queue comes first.
     if (this.#hold.reason === 'refusals' && this.#queue.parked.length > 0) this.#returnParked()
-    if (limitsShrank) this.#batches.fitPin()
+    this.#batches.fitPin()
     const { pin } = this.#queue
     if (pin !== null) {
       const { spoolId, firstSeq, lastSeq } = pin

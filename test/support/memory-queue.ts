@@ -11,6 +11,7 @@ import type {
   NoteStore,
   ParkedRecord,
   Pin,
+  PinLimits,
   Refusal,
   Run,
   Settlement,
@@ -320,13 +321,15 @@ export class MemoryQueue implements StreamQueue {
   pinBatch(
     bounds: Bounds,
     encoding: 'gzip' | 'identity',
+    limits?: PinLimits,
   ): { readonly pin: Pin; readonly durable: Promise<void> } {
     assert.equal(this.state.pin, null, `${this.stream}: a batch is in flight already`)
     const { header, count } = this.#gapHeader(bounds.spoolId)
     this.state.pinnedGaps = count
     const outerLastSeq = Math.max(bounds.lastSeq, this.#keepOuterLastSeq ?? 0)
     this.#keepOuterLastSeq = null
-    return this.#setPin({ ...bounds, outerLastSeq, gaps: header, encoding })
+    const pin = { ...bounds, outerLastSeq, gaps: header, encoding }
+    return this.#setPin(limits === undefined ? pin : { ...pin, limits })
   }
 
   split(first: Bounds): { readonly pin: Pin; readonly durable: Promise<void> } {

@@ -458,7 +458,7 @@ class RealModelSpool implements ModelSpool {
       },
       gatewayOf: (spoolId) => queue.gatewayOf(ledger.real(spoolId)),
       highestSentSeq: (spoolId) => queue.highestSentSeq(ledger.real(spoolId)),
-      pinBatch: (bounds, encoding) => pinned(queue.pinBatch(unseen(bounds), encoding)),
+      pinBatch: (bounds, encoding, limits) => pinned(queue.pinBatch(unseen(bounds), encoding, limits)),
       split: (first) => pinned(queue.split(unseen(first))),
       load: () => generation.alive(generation.count(load())),
       settle: (settlement) => {

@@ -7,6 +7,7 @@ import type {
   LoadedBatch,
   ParkedRecord,
   Pin,
+  PinLimits,
   Refusal,
   Run,
   Settlement,
@@ -144,6 +145,7 @@ export class SpoolQueue implements StreamQueue {
   pinBatch(
     bounds: Bounds,
     encoding: 'gzip' | 'identity',
+    limits?: PinLimits,
   ): { readonly pin: Pin; readonly durable: Promise<void> } {
     const { state } = this.spool
     if (state.pin) throw new Error(`stream ${this.stream} has a batch in flight already`)
@@ -152,7 +154,8 @@ export class SpoolQueue implements StreamQueue {
     state.pinnedGaps = count
     const outerLastSeq = Math.max(bounds.lastSeq, this.#keepOuterLastSeq ?? 0)
     this.#keepOuterLastSeq = null
-    return this.#setPin({ ...bounds, identity, outerLastSeq, gaps: header, encoding })
+    const pin = { ...bounds, identity, outerLastSeq, gaps: header, encoding }
+    return this.#setPin(limits === undefined ? pin : { ...pin, limits })
   }
 
   split(first: Bounds): { readonly pin: Pin; readonly durable: Promise<void> } {
