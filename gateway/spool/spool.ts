@@ -220,7 +220,7 @@ export class Spool {
     // The first time before the commit, so that it says that there is one.
     if (!folder.placed && folder.place.moved === null) await folder.settleIn()
     await committer.durable()
-    void folder.settleIn()
+    await folder.settleIn()
     const pendingRecords = [...streams.values()].reduce(
       (n, s) => n + s.pendingRecords + s.state.parked.length,
       0,

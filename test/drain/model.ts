@@ -103,6 +103,9 @@ export async function runModel(run: ModelRun): Promise<ModelCounts> {
   for (let step = 0; step < (run.steps ?? 120); step++) await world.step()
   await world.calm()
   world.check()
+  world.requeueAll()
+  await world.calm()
+  world.check()
   return world.counts
 }
 
@@ -415,6 +418,11 @@ class World implements Sink {
 
   #requeue(): void {
     if (this.#spool.requeue(this.#stream())) this.counts.requeued++
+  }
+
+  /** The operator found the receiver's fault: what was refused is sent again. */
+  requeueAll(): void {
+    for (const stream of STREAMS) while (this.#spool.requeue(stream)) this.counts.requeued++
   }
 
   #drop(): void {
