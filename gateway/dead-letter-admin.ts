@@ -1,6 +1,6 @@
 /** The operator's view of dead letters (admin server, command line) on top of the spool's. */
-import { AdminError, type DeadLetterAdmin } from './observe/admin/actions.ts'
-import { type DeadLetters, UnknownStreamError } from './spool/dead-letters.ts'
+import { AdminError, type DeadLetterAdmin } from './admin/actions.ts'
+import { type DeadLetters, UnknownStreamError } from './spool/operations/dead-letters.ts'
 
 export function deadLetterAdmin(letters: DeadLetters): DeadLetterAdmin {
   return {

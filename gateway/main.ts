@@ -4,7 +4,7 @@
  */
 import { processContext } from './cli/context.ts'
 import { runCli } from './cli/program.ts'
-import { leaveGoneTerminals } from './shared/terminal.ts'
+import { leaveGoneTerminals } from './shared/output/terminal.ts'
 
 process.on('exit', leaveGoneTerminals)
 

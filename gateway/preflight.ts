@@ -6,14 +6,14 @@
 import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { AdminError } from './admin/actions.ts'
+import { adminAddressFault } from './admin/server.ts'
 import { doorFaults, portFaults } from './broker/preflight.ts'
 import type { Config, Secret } from './config/config.ts'
-import { AdminError } from './observe/admin/actions.ts'
-import { adminAddressFault } from './observe/admin/server.ts'
 import { errorCode } from './shared/errors.ts'
 import { probeSink } from './sink/http/probe.ts'
-import { FolderUnusableError } from './spool/files/folder-errors.ts'
-import { currentOwner, type Owner } from './spool/files/owner.ts'
+import { FolderUnusableError } from './spool/disk/folder-errors.ts'
+import { currentOwner, type Owner } from './spool/disk/owner.ts'
 
 /** Several faults at once; each says what to do. */
 export class StartRefusedError extends Error {

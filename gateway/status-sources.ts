@@ -18,8 +18,8 @@ import { nearestFilter } from './shared/nearest.ts'
 import type { HttpSink } from './sink/http/http-sink.ts'
 import type { Spool } from './spool/spool.ts'
 import { pendingByCounters } from './spool/stream/counters.ts'
-import type { SpoolStream } from './spool/stream/spool-stream.ts'
-import { unskipped } from './spool/stream/stream-state.ts'
+import { unskipped } from './spool/stream/state.ts'
+import type { SpoolStream } from './spool/stream/stream.ts'
 
 export interface RunningStages {
   readonly config: Config

@@ -1,8 +1,9 @@
 /** The operator's view of streams (admin server, command line) on top of the spool's: orphans that are drained or exported. */
+
+import { AdminError, type StreamAdmin } from './admin/actions.ts'
 import type { Drain } from './drain/drain.ts'
-import { SetAsideError, setAside } from './drain/set-aside.ts'
-import { AdminError, type StreamAdmin } from './observe/admin/actions.ts'
-import { OrphanError } from './spool/orphans.ts'
+import { SetAsideError, setAside } from './drain/stream/set-aside.ts'
+import { OrphanError } from './spool/operations/orphans.ts'
 import type { Spool } from './spool/spool.ts'
 
 /** `drain`: null while the gateway does not run; it joins them at its start. */

@@ -1,6 +1,6 @@
 /** What an operator may not do to a stream is refused with the code that README explains. */
 import { expect, test } from 'vitest'
-import { OrphanError } from '../gateway/spool/orphans.ts'
+import { OrphanError } from '../gateway/spool/operations/orphans.ts'
 import type { Spool } from '../gateway/spool/spool.ts'
 import { streamAdmin } from '../gateway/stream-admin.ts'
 

@@ -16,14 +16,14 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerOptions as TlsOptions } from 'node:https'
-import { FaultControl, type FaultSpec, faultProblem } from './faults.ts'
+import { FaultControl, type FaultSpec, faultProblem } from './faults/faults.ts'
 import { type IngestOptions, ingest } from './ingest.ts'
 import { LatestReadings } from './latest.ts'
 import { Listener } from './listener.ts'
 import { PAGE_POLICY, pageHtml } from './page.ts'
-import { readLines } from './segments.ts'
 import { type CloudStats, createCloudCounts, metricsText } from './stats.ts'
-import { Store } from './store.ts'
+import { readLines } from './store/segments.ts'
+import { Store } from './store/store.ts'
 
 export interface CloudOptions {
   /** The folder of the store; created if need be. */

@@ -3,7 +3,7 @@
  * allow. Pure. Written from the ingest contract alone: this is the far side, it shares nothing with the gateway.
  */
 import type { IncomingHttpHeaders } from 'node:http'
-import type { BatchClaim, SeqRange } from './lines.ts'
+import type { BatchClaim, SeqRange } from './store/lines.ts'
 
 const NAME = /^[a-z0-9][a-z0-9-]{0,62}$/
 const KEY = /^"([^"]+):(\d+)-(\d+):([0-9a-f]{8})"$/

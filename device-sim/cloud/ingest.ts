@@ -7,11 +7,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { crc32, gunzip } from 'node:zlib'
-import type { Decision, FaultControl, FaultPart } from './faults.ts'
+import type { Decision, FaultControl, FaultPart } from './faults/faults.ts'
 import { type BatchHead, readHead } from './head.ts'
-import type { Taken } from './queue.ts'
 import type { CloudCounts } from './stats.ts'
-import type { Store } from './store.ts'
+import type { Taken } from './store/queue.ts'
+import type { Store } from './store/store.ts'
 
 const gunzipAsync = promisify(gunzip)
 

@@ -1,6 +1,6 @@
 /** What the reference sink has done, as plain data: for `GET /stats`, `GET /metrics` and tests. Not durable by itself. */
-import type { FaultKind } from './faults.ts'
-import type { QueueStats } from './queue.ts'
+import type { FaultKind } from './faults/faults.ts'
+import type { QueueStats } from './store/queue.ts'
 
 /** Counts since the start of the process; `records` and `queues` are what is in the store. */
 export interface CloudStats {

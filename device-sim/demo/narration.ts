@@ -2,7 +2,7 @@
  * What the demo says while it runs: each kind of thing that goes wrong when it first happens, with what the gateway does
  * about it, and a reading now and then, so that it is never silent for long. Looks at counts alone. Pure but for them.
  */
-import type { FaultKind } from '../cloud/faults.ts'
+import type { FaultKind } from '../cloud/faults/faults.ts'
 import type { LatestReading } from '../cloud/latest.ts'
 import { count } from '../table.ts'
 

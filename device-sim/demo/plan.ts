@@ -2,7 +2,7 @@
  * What goes wrong in the demo, and when: drawn from the seed, every fault at least once, while readings still come.
  * Pure. Times are ms since the fleet started.
  */
-import type { FaultKind, FaultSpec } from '../cloud/faults.ts'
+import type { FaultKind, FaultSpec } from '../cloud/faults/faults.ts'
 import type { FaultRates } from '../fleet/options.ts'
 import { Random } from '../random.ts'
 

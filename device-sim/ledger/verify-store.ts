@@ -1,5 +1,5 @@
 /** Holds a ledger against a cloud's folder on disk: the thin, reading side of verify.ts. */
-import { readStore } from '../cloud/store.ts'
+import { readStore } from '../cloud/store/store.ts'
 import type { LedgerEntry } from './ledger.ts'
 import { parseStoredLine } from './stored-line.ts'
 import { type Verdict, Verifier } from './verify.ts'

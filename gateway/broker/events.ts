@@ -1,5 +1,5 @@
 /** What the broker stage tells the world. `type` is `<stage>.<what>`; every event carries plain data only. */
-import type { DoorEvent } from './door-events.ts'
+import type { DoorEvent } from './listeners/events.ts'
 
 /**
  * Why the gateway closed or refused a connection, or how it ended by itself (`client-disconnect`: DISCONNECT came;

@@ -3,7 +3,7 @@
  * it is. Limits that an operator may set are in `MqttLimits`.
  */
 import type { MqttConfig } from '../config/config.ts'
-import type { Appender } from './appender.ts'
+import type { Appender } from '../ports/appender.ts'
 import type { EmitBrokerEvent } from './events.ts'
 import type { Authenticate } from './gate/shared.ts'
 

@@ -6,8 +6,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { MqttConfig } from '../config/config.ts'
 import { readAuthFiles } from './auth/realm.ts'
-import { admittedAddress, authOf, listenFault, nameOf } from './listener-policy.ts'
-import { readCertificates } from './listener-tls.ts'
+import { admittedAddress, authOf, listenFault, nameOf } from './listeners/listener-policy.ts'
+import { readCertificates } from './listeners/listener-tls.ts'
 
 /** Every fault, one for each listener and file; empty: the doors would open. */
 export async function doorFaults(config: MqttConfig): Promise<Error[]> {

@@ -1,4 +1,4 @@
-/** The admin server's API as commands use it (observe/admin/routes.ts). Never prints the token. */
+/** The admin server's API as commands use it (admin/routes.ts). Never prints the token. */
 import type {
   DeadLetterAdmin,
   DeadLetterChange,
@@ -6,7 +6,7 @@ import type {
   DeadLetterSelection,
   RecordPage,
   StreamAdmin,
-} from '../observe/admin/actions.ts'
+} from '../admin/actions.ts'
 import type { Status } from '../observe/status.ts'
 import { CliError, EXIT } from './exit.ts'
 import { type JsonAnswer, openStream, requestJson } from './json-request.ts'

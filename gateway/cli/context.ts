@@ -3,12 +3,12 @@
  * when it is used, so that `sluice --help` is quick and a command line for a stopped box does not load the broker.
  */
 import { relative } from 'node:path'
+import type { DeadLetterAdmin, StreamAdmin } from '../admin/actions.ts'
 import type { Config } from '../config/config.ts'
-import type { DeadLetterAdmin, StreamAdmin } from '../observe/admin/actions.ts'
 import type { Status } from '../observe/status.ts'
-import type { BackupHead, Restored } from '../spool/backup.ts'
-import { type Output, StandardError, standardOutput } from './output.ts'
+import type { BackupHead, Restored } from '../spool/operations/backup.ts'
 import { listenToSignals, type SignalListener } from './signals.ts'
+import { type Output, StandardError, standardOutput } from './text/output.ts'
 
 export interface RunningGateway {
   /** Where devices connect, as bound. */
@@ -106,11 +106,11 @@ export function processContext(): CliContext {
       return openOffline(config)
     },
     checkBackup: async (path) => {
-      const { readBackup } = await import('../spool/backup.ts')
+      const { readBackup } = await import('../spool/operations/backup.ts')
       return readBackup(path, () => undefined)
     },
     restoreBackup: async (path, dataDir, replace) => {
-      const { restoreBackup } = await import('../spool/backup.ts')
+      const { restoreBackup } = await import('../spool/operations/backup.ts')
       return restoreBackup(path, dataDir, replace)
     },
     setPassword: async (path, user, password) => {

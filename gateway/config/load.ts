@@ -11,7 +11,7 @@ import { ConfigError, type Origin, type Problem } from './problems.ts'
 import { configSchema, rootNode } from './schema.ts'
 import { fillEmptySections, schemaProblems } from './validate.ts'
 import { keyPath, mapLeaves, type Path } from './walk.ts'
-import { readYaml, type YamlSource } from './yaml-source.ts'
+import { readYaml, type YamlSource } from './yaml.ts'
 
 /** A configuration that is larger was not written by hand, and not for us. */
 const MAX_FILE_BYTES = 1024 * 1024

@@ -2,7 +2,7 @@
  * The drain stage: brings what is durable in the spool to the sinks, at its own pace, until they acked it (I2, I4, I8,
  * I9). Reads from queues, sends through sinks, notes what must survive a restart; owns no data of its own.
  *
- *   queue.ts        what it needs of the spool        ../sink/sink.ts  what it needs of a sink
+ *   ../ports/stream-queue.ts  what it needs of the spool   ../ports/sink.ts  what it needs of a sink
  *   sink-drain.ts   all streams of one sink: turns, waits, holds      scheduler.ts, pacer.ts, learned-limit.ts
  *   stream-drain.ts one stream: what an answer does                   retry-policy.ts, verdicts.ts, parking.ts
  *   set-aside.ts    the operator's word about a record
@@ -11,11 +11,11 @@
  * Not here: HTTP and its answers (sink/), commits, retention and counters (spool/), logs and metrics (observe/).
  */
 import type { HttpSinkConfig } from '../config/config.ts'
-import type { Sink } from '../sink/sink.ts'
+import type { Sink } from '../ports/sink.ts'
+import type { NoteStore, StreamQueue } from '../ports/stream-queue.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { EmitDrainEvent } from './events.ts'
-import type { NoteStore, StreamQueue } from './queue.ts'
-import { CONTRACT_RULES, type DrainRules } from './rules.ts'
+import { CONTRACT_RULES, type DrainRules } from './policy/rules.ts'
 import { SinkDrain } from './sink-drain.ts'
 import type { SinkState } from './states.ts'
 import type { DrainStats } from './stats.ts'

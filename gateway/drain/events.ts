@@ -2,7 +2,7 @@
  * What the drain stage tells the world: changes of state, never a line per batch (`DrainStats` counts those).
  * `type` is `<stage>.<what>`; every event carries plain data only. `stream` null: the whole sink.
  */
-import type { HoldReason } from './retry-policy.ts'
+import type { HoldReason } from './policy/retry-policy.ts'
 
 export type DrainEvent =
   /** Delivery stopped working for now; tries go on by themselves. Once per outage. */

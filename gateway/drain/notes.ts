@@ -2,10 +2,11 @@
  * What the drain remembers across restarts, as small durable notes: what is left of a Retry-After, holds, and the
  * learned batch limits. Encodes, decodes, and survives notes that it does not understand. Serves I8.
  */
+
+import type { NoteStore } from '../ports/stream-queue.ts'
 import type { Clock } from './clock.ts'
-import type { Acceptance } from './parking.ts'
-import type { NoteStore } from './queue.ts'
-import type { HoldReason } from './retry-policy.ts'
+import type { Acceptance } from './policy/parking.ts'
+import type { HoldReason } from './policy/retry-policy.ts'
 
 /** Learned from 413, and from the time that tries take. */
 export type LimitKind = 'batch-bytes' | 'pace-bytes'

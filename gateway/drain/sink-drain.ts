@@ -6,21 +6,21 @@
  * stream is stream-drain.ts's; what it means for the whole sink is sink-waits.ts's.
  */
 import type { HttpSinkConfig } from '../config/config.ts'
-import type { Sink, SinkAnswer, Transfer } from '../sink/sink.ts'
+import type { Sink, SinkAnswer, Transfer } from '../ports/sink.ts'
+import type { LoadedBatch, NoteStore, StreamQueue } from '../ports/stream-queue.ts'
 import type { Clock } from './clock.ts'
 import type { EmitDrainEvent } from './events.ts'
-import { LearnedLimit } from './learned-limit.ts'
 import { DrainNotes, type LimitKind } from './notes.ts'
-import { PaceLimit } from './pace-limit.ts'
-import { Pacer } from './pacer.ts'
-import type { LoadedBatch, NoteStore, StreamQueue } from './queue.ts'
-import type { Decision } from './retry-policy.ts'
-import type { DrainRules } from './rules.ts'
-import { Scheduler } from './scheduler.ts'
+import { LearnedLimit } from './policy/learned-limit.ts'
+import { PaceLimit } from './policy/pace-limit.ts'
+import { Pacer } from './policy/pacer.ts'
+import type { Decision } from './policy/retry-policy.ts'
+import type { DrainRules } from './policy/rules.ts'
+import { Scheduler } from './policy/scheduler.ts'
 import { type Answered, SinkWaits } from './sink-waits.ts'
 import { type Failing, type SinkState, sinkStanding, throughSink, withHint } from './states.ts'
 import { type AnswerCounts, newSinkStats, type SinkDrainStats } from './stats.ts'
-import { type Outcome, StreamDrain } from './stream-drain.ts'
+import { type Outcome, StreamDrain } from './stream/stream-drain.ts'
 
 export interface SinkDrainOptions {
   readonly sink: Sink

@@ -7,9 +7,9 @@ import type { HttpSinkConfig } from '../config/config.ts'
 import type { Clock } from './clock.ts'
 import type { EmitDrainEvent } from './events.ts'
 import type { DrainNotes } from './notes.ts'
-import { recoveryDelayMs } from './pacer.ts'
-import { backoffMs, type Decision } from './retry-policy.ts'
-import type { DrainRules } from './rules.ts'
+import { recoveryDelayMs } from './policy/pacer.ts'
+import { backoffMs, type Decision } from './policy/retry-policy.ts'
+import type { DrainRules } from './policy/rules.ts'
 import type { DeliveryStanding } from './states.ts'
 
 export interface SinkWaitsOptions {

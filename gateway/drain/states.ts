@@ -1,5 +1,5 @@
 /** How delivery stands, for status and metrics: plain data, times in ms since the epoch. */
-import type { HoldReason } from './retry-policy.ts'
+import type { HoldReason } from './policy/retry-policy.ts'
 
 export interface DeliveryStanding {
   /** `held`: an alarm; nothing moves until a probe succeeds, nothing is lost (I8). */

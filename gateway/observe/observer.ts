@@ -5,12 +5,12 @@
  * Owns the log and the admin server. Knows other stages through their events and {@link StatusSources} alone.
  */
 import { isatty } from 'node:tty'
+import { type AdminActions, AdminError } from '../admin/actions.ts'
+import { createRoutes } from '../admin/routes.ts'
+import { type AdminRequestFacts, AdminServer } from '../admin/server.ts'
 import type { AdminConfig, LogConfig } from '../config/config.ts'
 import { errorMessage } from '../shared/errors.ts'
-import { hasColor } from '../shared/terminal.ts'
-import { type AdminActions, AdminError } from './admin/actions.ts'
-import { createRoutes } from './admin/routes.ts'
-import { type AdminRequestFacts, AdminServer } from './admin/server.ts'
+import { hasColor } from '../shared/output/terminal.ts'
 import type { GatewayEvent } from './events.ts'
 import { liveness, readiness } from './health.ts'
 import { type LogDestination, openDestination } from './logs/destination.ts'

@@ -2,8 +2,9 @@
  * What a sink has done since the start, as plain numbers that the hot path adds to and observe reads at scrape.
  * Not here: metric names, rates, anything durable (the conservation counters of I5 are the spool's).
  */
+
+import type { Batch, SinkAnswer } from '../ports/sink.ts'
 import { LatencyHistogram } from '../shared/latency-histogram.ts'
-import type { Batch, SinkAnswer } from './sink.ts'
 
 /** How a request ended; `acked` and `partial` are answers of kind `verdicts`, with all records taken or not. */
 export type SinkOutcome = 'acked' | 'partial' | 'retry' | 'too-large' | 'refused' | 'malformed' | 'hold'

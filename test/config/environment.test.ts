@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
-import { describeKeys } from '../../gateway/config/describe-keys.ts'
+import { describeKeys } from '../../gateway/config/describe.ts'
 import { variableName } from '../../gateway/config/environment.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { ConfigFolder } from './folder.ts'

@@ -5,17 +5,17 @@
 import { expect, it } from 'vitest'
 import { Broker } from '../../gateway/broker/broker.ts'
 import { Device } from '../bench/device.ts'
-import { DEFAULTS } from '../broker/gate/harness.ts'
+import { DEFAULTS } from '../broker/harness.ts'
 import { allocationsOf } from '../support/allocations.ts'
 import { openSpool, temporaryFolder } from '../support/spool-fixture.ts'
 
 /** What runs for each reading, and for nothing else of note. */
 const PER_READING = [
-  'gateway/broker/gate/publish-path.ts',
+  'gateway/broker/publish/publish-path.ts',
   'gateway/broker/gate/connection.ts',
   'gateway/broker/mqtt/',
-  'gateway/broker/routing.ts',
-  'gateway/spool/spool-appender.ts',
+  'gateway/broker/publish/router.ts',
+  'gateway/spool/appender.ts',
   'gateway/spool/stream/intake.ts',
   'gateway/spool/codec/record.ts',
   'gateway/spool/codec/bytes.ts',

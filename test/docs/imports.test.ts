@@ -20,7 +20,7 @@ const PACKAGE_PLACES: Readonly<Record<string, readonly string[]>> = {
   pino: ['gateway/observe/'],
   'pino-pretty': ['gateway/observe/'],
   mqtt: ['device-sim/'],
-  zod: ['gateway/config/', 'gateway/observe/admin/', 'device-sim/'],
+  zod: ['gateway/config/', 'gateway/admin/', 'device-sim/'],
   yaml: ['gateway/config/', 'gateway/cli/', 'device-sim/'],
   commander: ['gateway/main.ts', 'gateway/cli/', 'device-sim/'],
 }
@@ -30,8 +30,8 @@ const INTERFACES: Readonly<Record<Stage, readonly string[]>> = {
   config: [],
   broker: ['gateway/config/config.ts'],
   // The spool implements what broker and drain ask for.
-  spool: ['gateway/config/config.ts', 'gateway/broker/appender.ts', 'gateway/drain/queue.ts'],
-  drain: ['gateway/config/config.ts', 'gateway/sink/sink.ts'],
+  spool: ['gateway/config/config.ts', 'gateway/ports/appender.ts', 'gateway/ports/stream-queue.ts'],
+  drain: ['gateway/config/config.ts', 'gateway/ports/sink.ts'],
   sink: ['gateway/config/config.ts'],
   observe: [
     'gateway/config/config.ts',

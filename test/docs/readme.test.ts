@@ -6,7 +6,7 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { describeKeys } from '../../gateway/config/describe-keys.ts'
+import { describeKeys } from '../../gateway/config/describe.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
 import { filesBelow, ROOT, readText, sources } from './source-tree.ts'
 import { TABLES, tablesIn, withTables } from './tables.ts'
@@ -173,7 +173,7 @@ describe('what README points to exists', () => {
   })
 
   test('paths of the admin server', () => {
-    const served = readText('gateway/observe/admin/routes.ts')
+    const served = readText('gateway/admin/routes.ts')
     const pattern = /path: \/\^(.+)\$\/,/g
     const routes = [...served.matchAll(pattern)].map(
       (match) => new RegExp(`^${(match[1] ?? '').replaceAll('\\/', '/')}$`),

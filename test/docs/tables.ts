@@ -1,5 +1,5 @@
 /** README's generated tables: between `<!-- table: name -->` and `<!-- end -->`. */
-import { describeKeys } from '../../gateway/config/describe-keys.ts'
+import { describeKeys } from '../../gateway/config/describe.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
 
 export const TABLES: Readonly<Record<string, () => string>> = {

@@ -2,8 +2,15 @@
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../gateway/drain/clock.ts'
 import { Drain } from '../../gateway/drain/drain.ts'
-import type { Bounds, LoadedBatch, Pin, Run, Settlement, StreamQueue } from '../../gateway/drain/queue.ts'
-import type { Sink } from '../../gateway/sink/sink.ts'
+import type { Sink } from '../../gateway/ports/sink.ts'
+import type {
+  Bounds,
+  LoadedBatch,
+  Pin,
+  Run,
+  Settlement,
+  StreamQueue,
+} from '../../gateway/ports/stream-queue.ts'
 import { ACKED, sinkConfig } from './harness.ts'
 
 /** A backlog of equal blocks that costs nothing to keep. Whoever asks for single records fails. */

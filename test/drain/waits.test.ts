@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { LearnedLimit } from '../../gateway/drain/learned-limit.ts'
 import { DrainNotes, type HoldNote } from '../../gateway/drain/notes.ts'
-import { Pacer, recoveryDelayMs } from '../../gateway/drain/pacer.ts'
-import type { NoteStore } from '../../gateway/drain/queue.ts'
+import { LearnedLimit } from '../../gateway/drain/policy/learned-limit.ts'
+import { Pacer, recoveryDelayMs } from '../../gateway/drain/policy/pacer.ts'
+import type { NoteStore } from '../../gateway/ports/stream-queue.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
 class MapNotes implements NoteStore {

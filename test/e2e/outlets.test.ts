@@ -138,7 +138,7 @@ test('I9: lines that a full disk cost are counted, and said once it takes lines 
   const log = join(folder, 'log')
   const script = `
     import { openSync, truncateSync, statSync } from 'node:fs'
-    import { LineWriter, MAX_BUFFERED_BYTES } from ${JSON.stringify(builtFile('gateway/shared/line-writer.js'))}
+    import { LineWriter, MAX_BUFFERED_BYTES } from ${JSON.stringify(builtFile('gateway/shared/output/line-writer.js'))}
     const lines = new LineWriter(openSync(${JSON.stringify(log)}, 'a'), { retryMs: 10 })
     const said = []
     lines.onLost = (count, why) => said.push({ count, why })

@@ -1,7 +1,7 @@
 /** A record that is refused, goes back to its place when the sink is held, and is refused again. */
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import type { LoadedBatch } from '../../gateway/drain/queue.ts'
-import type { SpoolQueue } from '../../gateway/spool/stream/spool-queue.ts'
+import type { LoadedBatch } from '../../gateway/ports/stream-queue.ts'
+import type { SpoolQueue } from '../../gateway/spool/queue/queue.ts'
 import {
   durable,
   lanes,

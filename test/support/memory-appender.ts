@@ -13,7 +13,7 @@ import {
   type RecoveredJournal,
   type StreamIntake,
   type Ticket,
-} from '../../gateway/broker/appender.ts'
+} from '../../gateway/ports/appender.ts'
 
 export interface StoredRecord {
   readonly stream: string

@@ -16,7 +16,7 @@ import type {
   Run,
   Settlement,
   StreamQueue,
-} from '../../gateway/drain/queue.ts'
+} from '../../gateway/ports/stream-queue.ts'
 
 export interface MemoryRecord {
   readonly spoolId: string

@@ -7,18 +7,24 @@
  */
 import assert from 'node:assert/strict'
 import { Random } from '../../device-sim/random.ts'
-import type { Message } from '../../gateway/broker/appender.ts'
 import type { StreamConfig } from '../../gateway/config/config.ts'
-import type { LoadedBatch, NoteStore, Pin, Settlement, StreamQueue } from '../../gateway/drain/queue.ts'
+import type { Message } from '../../gateway/ports/appender.ts'
+import type {
+  LoadedBatch,
+  NoteStore,
+  Pin,
+  Settlement,
+  StreamQueue,
+} from '../../gateway/ports/stream-queue.ts'
 import { readBlock } from '../../gateway/spool/codec/block.ts'
+import { unpackDeadLetter } from '../../gateway/spool/codec/dead-letter.ts'
+import type { SpoolQueue } from '../../gateway/spool/queue/queue.ts'
 import { Spool } from '../../gateway/spool/spool.ts'
 import { NAMESPACE, parseCommitKey } from '../../gateway/spool/store/keys.ts'
 import { type Op, openStore, type Store } from '../../gateway/spool/store/store.ts'
-import { unpackDeadLetter } from '../../gateway/spool/stream/dead-letter-codec.ts'
 import { doomedBlocks, pinnedBlocks } from '../../gateway/spool/stream/retention.ts'
-import type { SpoolQueue } from '../../gateway/spool/stream/spool-queue.ts'
-import type { OpenCommit } from '../../gateway/spool/stream/spool-stream.ts'
-import { unskipped } from '../../gateway/spool/stream/stream-state.ts'
+import { unskipped } from '../../gateway/spool/stream/state.ts'
+import type { OpenCommit } from '../../gateway/spool/stream/stream.ts'
 import type { ModelSpool, ModelView } from '../drain/model.ts'
 import { lanes, message, SINK, STREAM, temporaryFolder, unowned } from './spool-fixture.ts'
 import type { VirtualClock } from './virtual-clock.ts'

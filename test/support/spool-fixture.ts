@@ -3,13 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import type { Lane, Message } from '../../gateway/broker/appender.ts'
 import type { HttpSinkConfig, StreamConfig } from '../../gateway/config/config.ts'
-import type { LoadedBatch } from '../../gateway/drain/queue.ts'
+import type { Lane, Message } from '../../gateway/ports/appender.ts'
+import type { LoadedBatch } from '../../gateway/ports/stream-queue.ts'
+import type { TakeOwnership } from '../../gateway/spool/disk/owner.ts'
 import type { SpoolEvent } from '../../gateway/spool/events.ts'
-import type { TakeOwnership } from '../../gateway/spool/files/owner.ts'
+import type { SpoolQueue } from '../../gateway/spool/queue/queue.ts'
 import { Spool, type SpoolOptions } from '../../gateway/spool/spool.ts'
-import type { SpoolQueue } from '../../gateway/spool/stream/spool-queue.ts'
 
 export const STREAM: StreamConfig = {
   topics: ['#'],

@@ -13,13 +13,13 @@
  * - Every hook is wrapped: one that throws would end the process.
  */
 import { Aedes } from 'aedes'
-import type { AedesPersistence } from '../aedes-persistence.ts'
-import type { DeliveryOrder } from '../delivery-order.ts'
-import type { LocalListener, LocalMq } from '../local-mq.ts'
-import type { SessionCopies } from '../session-copies.ts'
+import type { DeliveryOrder } from '../consumers/delivery-order.ts'
+import type { SessionCopies } from '../consumers/session-copies.ts'
 import { Forwarding, type Published, type Receiver } from './forwarding.ts'
 import type { GateDuplex } from './gate-duplex.ts'
 import { GrantedFilters, type GrantHost, type ServedClient } from './granted-filters.ts'
+import type { LocalListener, LocalMq } from './local-mq.ts'
+import type { AedesPersistence } from './persistence.ts'
 import type { RetainedSubscriber } from './retained-delivery.ts'
 
 export interface WillMessage {

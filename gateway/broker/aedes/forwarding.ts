@@ -9,8 +9,8 @@
  * A client that is another broker (a bridge) gets nothing back of what it published itself, or every message would go round
  * between the two; and it gets RETAIN as it was published, so that what is retained here is retained there.
  */
-import { isSysTopic } from '../../shared/topics.ts'
-import type { StagedCopies } from '../session-copies.ts'
+import { isSysTopic } from '../../shared/topics/topics.ts'
+import type { StagedCopies } from '../consumers/session-copies.ts'
 import type { GateDuplex } from './gate-duplex.ts'
 import type { GrantedFilters } from './granted-filters.ts'
 

@@ -8,8 +8,9 @@
  * object that stands in for it here notes what aedes sets and deletes in the same moment, and answers so that aedes
  * never lowers a copy by name. {@link GrantedFilters.serve} puts it in place.
  */
-import type { ReplayedConnection } from '../replay.ts'
-import { TopicTrie } from '../topic-trie.ts'
+
+import { TopicTrie } from '../../shared/topics/topic-trie.ts'
+import type { ReplayedConnection } from './replay.ts'
 
 /** What aedes keeps per filter, as far as it is used here. */
 export interface AedesSubscription {

@@ -7,9 +7,9 @@
  * RETAINED_WAIT_MS, the value that is durable is sent instead. A subscriber with many retained messages before it counts as
  * pressed: live copies do not overtake them.
  */
-import type { Ticket } from '../appender.ts'
+import type { Ticket } from '../../ports/appender.ts'
+import type { RetainedMessages, RetainedPacket, Staged } from '../consumers/retained-messages.ts'
 import { COPIES_PER_TURN, RETAINED_WAIT_MS } from '../options.ts'
-import type { RetainedMessages, RetainedPacket, Staged } from '../retained-messages.ts'
 
 /** A client of aedes, as a subscriber. */
 export interface RetainedSubscriber {

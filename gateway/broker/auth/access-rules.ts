@@ -19,7 +19,7 @@
  * its value is empty, holds `+`, `#` or `/`, or would begin a topic with `$`, then an allowing rule is void and a
  * denying rule denies everything from that level on.
  */
-import { checkTopicFilter, filterMatches, PROTOCOL_TOPIC_LIMITS } from '../../shared/topics.ts'
+import { checkTopicFilter, filterMatches, PROTOCOL_TOPIC_LIMITS } from '../../shared/topics/topics.ts'
 import { covers, overlaps } from './filter-relations.ts'
 import { AuthFileError, linesOf } from './password-file.ts'
 

@@ -12,9 +12,9 @@
  * any return code for final, and their devices would not come back.
  */
 import type { AuthConfig, ListenerConfig, MqttConfig } from '../../config/config.ts'
-import { type EmitDoorEvent, noDoorEvents } from '../door-events.ts'
-import { FILE_POLL_INTERVAL_MS } from '../file-watch.ts'
-import { authOf } from '../listener-policy.ts'
+import { FILE_POLL_INTERVAL_MS } from '../../shared/file-watch.ts'
+import { type EmitDoorEvent, noDoorEvents } from '../listeners/events.ts'
+import { authOf } from '../listeners/listener-policy.ts'
 import { type Access, FULL_ACCESS } from './access-rules.ts'
 import { type PasswordCheckOptions, PasswordChecks, type Verdict } from './password-checks.ts'
 import { Realm } from './realm.ts'

@@ -5,8 +5,8 @@
 import { readFile } from 'node:fs/promises'
 import type { AuthConfig } from '../../config/config.ts'
 import { errorCode, errorMessage } from '../../shared/errors.ts'
-import type { EmitDoorEvent } from '../door-events.ts'
-import { FileWatch } from '../file-watch.ts'
+import { FileWatch } from '../../shared/file-watch.ts'
+import type { EmitDoorEvent } from '../listeners/events.ts'
 import { type Access, type AccessRules, FULL_ACCESS, NO_ACCESS, parseAccessRules } from './access-rules.ts'
 import { CredentialCache } from './credential-cache.ts'
 import {

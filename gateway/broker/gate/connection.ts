@@ -9,10 +9,12 @@
  * Not here: frames and hold-back (inlet), CONNECT to CONNACK (opening), acks and bounds of messages (publish-path),
  * local consumers (aedes-side), time-outs (deadlines), what connections share (gate).
  */
+
+import type { StreamIntake } from '../../ports/appender.ts'
+import { AedesSide, type AedesSideHost } from '../aedes/aedes-side.ts'
 import type { GateDuplex } from '../aedes/gate-duplex.ts'
-import type { StreamIntake } from '../appender.ts'
 import type { CloseReason, RefuseReason } from '../events.ts'
-import type { Inbound } from '../listeners.ts'
+import type { Inbound } from '../listeners/listeners.ts'
 import {
   bodyOffset,
   connack,
@@ -28,14 +30,13 @@ import {
   SUBSCRIBE,
   UNSUBSCRIBE,
 } from '../mqtt/packets.ts'
+import { CLOSED, HOLD, type PublishHost, PublishPath, TAKEN, type Verdict } from '../publish/publish-path.ts'
 import type { Session } from '../sessions/session-table.ts'
-import { AedesSide, type AedesSideHost } from './aedes-side.ts'
 import { type ConnectionState, dueReason } from './deadlines.ts'
 import type { Gate } from './gate.ts'
 import { Inlet, type InletHost } from './inlet.ts'
 import { Opening, type OpeningHost } from './opening.ts'
-import { CLOSED, HOLD, type PublishHost, PublishPath, TAKEN, type Verdict } from './publish-path.ts'
-import { Reading } from './reading.ts'
+import { Reading } from './read-control.ts'
 import type { AccessRules } from './shared.ts'
 import { Wire, type WireHost } from './wire.ts'
 

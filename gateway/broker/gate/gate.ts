@@ -3,12 +3,14 @@
  * of each commit, when acks become legal (I1). Connections add themselves to the sets below and are called back.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { StreamIntake } from '../../ports/appender.ts'
+import { within } from '../../shared/within.ts'
 import type { AedesServer, WillMessage } from '../aedes/aedes-server.ts'
+import type { AedesSide } from '../aedes/aedes-side.ts'
 import type { GateDuplex } from '../aedes/gate-duplex.ts'
-import type { StreamIntake } from '../appender.ts'
 import type { AuthenticationRequest } from '../auth/authenticator.ts'
 import type { CloseReason, RefuseReason } from '../events.ts'
-import type { Inbound } from '../listeners.ts'
+import type { Inbound } from '../listeners/listeners.ts'
 import {
   FINISHING_TURN_MS,
   MAX_FINISHING_FRAMES,
@@ -16,14 +18,12 @@ import {
   SWEEP_INTERVAL_MS,
   TAKEOVER_GRACE_MS,
 } from '../options.ts'
+import { Wills } from '../publish/wills.ts'
 import type { EndedSession } from '../sessions/session-table.ts'
-import { within } from '../within.ts'
-import type { AedesSide } from './aedes-side.ts'
 import { ConnectAdmission } from './connect-admission.ts'
 import { Connection } from './connection.ts'
 import type { Authenticate, AuthenticationAnswer, GateShared } from './shared.ts'
 import { TakeoverWatch } from './takeover-watch.ts'
-import { Wills } from './wills.ts'
 
 /** How often idle sessions are looked at. */
 const SESSION_SWEEP_MS = 30_000

@@ -7,6 +7,7 @@
  */
 import type { MqttLimits } from '../../config/config.ts'
 import type { CloseReason } from '../events.ts'
+import { notMqtt, TLS_HANDSHAKE } from '../listeners/wrong-protocol.ts'
 import {
   BAD_LENGTH,
   bodyOffset,
@@ -16,10 +17,9 @@ import {
   NEED_MORE,
   PINGREQ,
 } from '../mqtt/packets.ts'
+import { CLOSED, HOLD, type Verdict } from '../publish/publish-path.ts'
 import type { BrokerStats } from '../stats.ts'
-import { notMqtt, TLS_HANDSHAKE } from '../wrong-protocol.ts'
 import { InboundBuffer } from './inbound-buffer.ts'
-import { CLOSED, HOLD, type Verdict } from './publish-path.ts'
 
 export interface InletHost {
   /** Which frames it takes now. */

@@ -7,17 +7,17 @@
  * asynchronous, and the connection may be closed at each step: nothing goes on then.
  */
 
-import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics.ts'
-import type { Ticket } from '../appender.ts'
+import type { Ticket } from '../../ports/appender.ts'
+import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/topics.ts'
 import type { RefusedLogin } from '../auth/authenticator.ts'
 import type { RefuseReason } from '../events.ts'
-import type { Inbound } from '../listeners.ts'
+import type { Inbound } from '../listeners/listeners.ts'
 import { type Connect, connectForAedes, readConnect } from '../mqtt/connect.ts'
 import { connack } from '../mqtt/packets.ts'
+import { TAKEN, type Verdict } from '../publish/publish-path.ts'
 import type { Session } from '../sessions/session-table.ts'
 import type { ConnectionState } from './deadlines.ts'
 import type { Gate } from './gate.ts'
-import { TAKEN, type Verdict } from './publish-path.ts'
 import type { AccessRules } from './shared.ts'
 
 export interface OpeningHost {

@@ -8,8 +8,9 @@
  * else among those with subscriptions (a device that lives comes before a subscriber that is gone); never one with open
  * packet ids (I3) or a connection. If there is none, a new client has no room. It does not know connections, acks or aedes.
  */
+
+import type { Journal, RecoveredJournal, Ticket } from '../../ports/appender.ts'
 import { errorMessage } from '../../shared/errors.ts'
-import type { Journal, RecoveredJournal, Ticket } from '../appender.ts'
 import { ByteWriter } from './byte-writer.ts'
 import { NO_TICKET, PacketIds } from './packet-ids.ts'
 import { replaySessionLog, type SessionLogTarget, sessionLog } from './session-log.ts'

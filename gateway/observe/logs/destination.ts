@@ -4,7 +4,7 @@
  * (shared/line-writer.ts).
  */
 import type { LogConfig } from '../../config/config.ts'
-import { LineWriter } from '../../shared/line-writer.ts'
+import { LineWriter } from '../../shared/output/line-writer.ts'
 
 /** The end of the process does not wait longer for who reads the log. */
 const FLUSH_MS = 1_000

@@ -8,10 +8,10 @@
  */
 import type { SecureContext } from 'node:tls'
 import type { HttpSinkConfig } from '../../config/config.ts'
+import type { Batch, Sink, SinkAnswer } from '../../ports/sink.ts'
 import { hiddenParts } from '../../shared/hide-url.ts'
 import { Poller } from '../../shared/poller.ts'
 import type { EmitSinkEvent } from '../events.ts'
-import type { Batch, Sink, SinkAnswer } from '../sink.ts'
 import { acksSomething, createSinkStats, outcomeOf, type SinkStats } from '../stats.ts'
 import { MAX_ANSWER_BYTES, mayAck, readAnswer } from './answer.ts'
 import type { Lookup } from './client/addresses.ts'

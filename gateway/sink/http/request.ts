@@ -3,7 +3,7 @@
  * I4: everything that the contract sets depends on the batch alone, so a repeat is the same request; configured
  * headers can add to it, never replace it. Not here: the body (it goes out as it is), secrets' files, sending.
  */
-import type { Batch } from '../sink.ts'
+import type { Batch } from '../../ports/sink.ts'
 
 /** Version of the contract that is spoken. */
 const CONTRACT_VERSION = '1'

@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { isDamage, isReadFailure } from '../files/disk-errors.ts'
+import { isDamage, isReadFailure } from '../disk/disk-errors.ts'
 import type { Store } from './store.ts'
 
 /** A bad sector fails the same read again and again: after so many failures over so long it is damage. */

@@ -7,7 +7,7 @@ import { statSync } from 'node:fs'
 import type { ClassicLevel } from 'classic-level'
 import { Level } from 'level'
 import { syncFolder } from '../../shared/files.ts'
-import { isDamage } from '../files/disk-errors.ts'
+import { isDamage } from '../disk/disk-errors.ts'
 
 export type Op =
   | { readonly type: 'put'; readonly key: Buffer; readonly value: Uint8Array }

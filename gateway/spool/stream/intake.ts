@@ -3,14 +3,14 @@
  * promise per record. All verdicts of one message land in the commit that is open.
  */
 import { createHash } from 'node:crypto'
-import type { Envelope, Message, StreamIntake } from '../../broker/appender.ts'
+import type { Envelope, Message, StreamIntake } from '../../ports/appender.ts'
+import { encodeDeadLetter } from '../codec/dead-letter.ts'
 import { isJson } from '../codec/json-scan.ts'
 import { textBytes } from '../codec/json-text.ts'
 import { envelopeBytes, type RecordFields } from '../codec/record.ts'
 import { deadLetterKey } from '../store/keys.ts'
-import { clockMembers } from '../wall-clock.ts'
-import { encodeDeadLetter } from './dead-letter-codec.ts'
-import type { OpenCommit, SpoolStream } from './spool-stream.ts'
+import { clockMembers } from '../time/wall-clock.ts'
+import type { OpenCommit, SpoolStream } from './stream.ts'
 
 /** Of a message above `maxRecordBytes` whose dead letter has no room for all of it, this much, and length and hash of all. */
 export const TRUNCATED_BYTES = 1024

@@ -3,7 +3,7 @@
  * where the head is, and which numbers will never come. Plain rules over state and blocks; no IO.
  */
 import type { BlockMeta } from './block-index.ts'
-import { addGap, type Gap, type StreamState } from './stream-state.ts'
+import { addGap, type Gap, type StreamState } from './state.ts'
 
 export interface FoundBlock {
   readonly meta: Omit<BlockMeta, 'identity'>

@@ -5,11 +5,11 @@
  */
 import { readBlock } from '../codec/block.ts'
 import { lineOffsets, requeueLine } from '../codec/record.ts'
+import { blockName, isBlock } from '../queue/block-check.ts'
+import type { BlockReader } from '../queue/queue.ts'
 import { blockKey } from '../store/keys.ts'
-import { blockName, isBlock } from './block-check.ts'
-import type { BlockReader } from './spool-queue.ts'
-import type { OpenCommit, SpoolStream } from './spool-stream.ts'
-import { unskipped } from './stream-state.ts'
+import { unskipped } from './state.ts'
+import type { OpenCommit, SpoolStream } from './stream.ts'
 
 /** Returns how many records were numbered anew; durable when it resolves. `raise` leases so many seqs. */
 export async function renumberPending(

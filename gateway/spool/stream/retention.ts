@@ -7,7 +7,7 @@
  * version) the stream has room for that share beside it.
  */
 import type { BlockIndex, BlockMeta } from './block-index.ts'
-import { type StreamState, unskipped } from './stream-state.ts'
+import { type StreamState, unskipped } from './state.ts'
 
 export interface Doomed {
   readonly ordinal: number

@@ -4,9 +4,9 @@
  * last checkpoint is the whole state; nothing of it lies under a fixed key (see store/keys.ts).
  */
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib'
-import type { SpoolTimeMark } from '../spool-time.ts'
+import type { SpoolTimeMark } from '../time/spool-time.ts'
 import type { PackedMeta, PackedSegment } from './block-index.ts'
-import type { StreamState } from './stream-state.ts'
+import type { StreamState } from './state.ts'
 
 export interface StreamEntry {
   readonly state: StreamState

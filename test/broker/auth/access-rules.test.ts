@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { parseAccessRules } from '../../../gateway/broker/auth/access-rules.ts'
 import { covers, overlaps } from '../../../gateway/broker/auth/filter-relations.ts'
-import { allNames, matchesByDefinition, topicFilters, topicNames } from '../doors/topics.ts'
+import { allNames, matchesByDefinition, topicFilters, topicNames } from '../aedes/topics.ts'
 
 const NAMES = allNames(5)
 

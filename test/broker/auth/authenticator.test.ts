@@ -8,9 +8,15 @@ import {
   type AuthenticatorOptions,
 } from '../../../gateway/broker/auth/authenticator.ts'
 import { AuthFileError, hashPassword, type PasswordHash } from '../../../gateway/broker/auth/password-file.ts'
-import type { DoorEvent } from '../../../gateway/broker/door-events.ts'
+import type { DoorEvent } from '../../../gateway/broker/listeners/events.ts'
 import type { AuthConfig, ListenerConfig, MqttConfig } from '../../../gateway/config/config.ts'
-import { FAST_POLL_MS, LOOPBACK, mqttConfig, replaceFile, temporaryFolder } from '../doors/door-support.ts'
+import {
+  FAST_POLL_MS,
+  LOOPBACK,
+  mqttConfig,
+  replaceFile,
+  temporaryFolder,
+} from '../listeners/listener-fixture.ts'
 import { quickHash } from './quick-hash.ts'
 
 interface Login {

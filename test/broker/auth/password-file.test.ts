@@ -10,7 +10,7 @@ import {
   setPassword,
   verifyPassword,
 } from '../../../gateway/broker/auth/password-file.ts'
-import { temporaryFolder } from '../doors/door-support.ts'
+import { temporaryFolder } from '../listeners/listener-fixture.ts'
 import { quickHash } from './quick-hash.ts'
 
 async function verified(path: string, user: string, password: string): Promise<boolean | null> {

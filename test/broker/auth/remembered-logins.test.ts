@@ -11,8 +11,14 @@ import {
   verifyPassword,
 } from '../../../gateway/broker/auth/password-file.ts'
 import { RememberedLogins } from '../../../gateway/broker/auth/remembered-logins.ts'
-import { FAST_POLL_MS, LOOPBACK, mqttConfig, replaceFile, temporaryFolder } from '../doors/door-support.ts'
-import { startRig, stopRigs } from '../gate/harness.ts'
+import { startRig, stopRigs } from '../harness.ts'
+import {
+  FAST_POLL_MS,
+  LOOPBACK,
+  mqttConfig,
+  replaceFile,
+  temporaryFolder,
+} from '../listeners/listener-fixture.ts'
 import { quickHash } from './quick-hash.ts'
 
 afterEach(stopRigs)

@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from 'vitest'
 import type { Authenticate } from '../../../gateway/broker/gate/shared.ts'
 import { packet, type RawFrame, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
-import { eventually, startRig, stopRigs } from './harness.ts'
+import { eventually, startRig, stopRigs } from '../harness.ts'
 
 afterEach(stopRigs)
 

@@ -1,8 +1,8 @@
 /** I6 at the gate: full streams, bounds of what is unacknowledged, hold-back, keepalive under a stalled store. */
 import { afterEach, expect, test, vi } from 'vitest'
-import { MUST_WAIT } from '../../../gateway/broker/appender.ts'
+import { MUST_WAIT } from '../../../gateway/ports/appender.ts'
 import { packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
-import { eventually, startRig, stopRigs } from './harness.ts'
+import { eventually, startRig, stopRigs } from '../harness.ts'
 
 afterEach(stopRigs)
 

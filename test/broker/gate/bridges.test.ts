@@ -1,7 +1,7 @@
 /** A connection whose protocol level carries the bridge mark: another broker, which takes and gives messages for others. */
 import { afterEach, describe, expect, test } from 'vitest'
 import { packet, type RawFrame, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
-import { eventually, type Rig, startRig, stopRigs } from './harness.ts'
+import { eventually, type Rig, startRig, stopRigs } from '../harness.ts'
 
 afterEach(stopRigs)
 

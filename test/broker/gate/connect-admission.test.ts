@@ -3,7 +3,7 @@ import { afterEach, expect, test } from 'vitest'
 import { CONNECTS_PER_TURN, ConnectAdmission } from '../../../gateway/broker/gate/connect-admission.ts'
 import { LinkEnd } from '../../support/memory-link.ts'
 import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
-import { DEFAULTS, eventually, startRig, stopRigs } from './harness.ts'
+import { DEFAULTS, eventually, startRig, stopRigs } from '../harness.ts'
 
 afterEach(stopRigs)
 

@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from 'vitest'
 import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
 import { SEED } from '../../support/seed.ts'
-import { eventually, startRig, stopRigs } from './harness.ts'
+import { eventually, startRig, stopRigs } from '../harness.ts'
 
 afterEach(stopRigs)
 

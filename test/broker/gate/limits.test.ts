@@ -1,7 +1,7 @@
 /** Limits of packets, topics, connections, time and sessions: at the limit, and one above. */
 import { afterEach, expect, test } from 'vitest'
 import { packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
-import { eventually, startRig, stopRigs } from './harness.ts'
+import { eventually, startRig, stopRigs } from '../harness.ts'
 
 afterEach(stopRigs)
 

@@ -1,7 +1,7 @@
 /** What an outsider may send: it costs the connection, is counted and told once per client and minute. */
 import { afterEach, expect, test } from 'vitest'
 import { encodeFrame, packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
-import { eventually, startRig, stopRigs } from './harness.ts'
+import { eventually, startRig, stopRigs } from '../harness.ts'
 
 afterEach(stopRigs)
 

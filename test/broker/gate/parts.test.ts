@@ -1,9 +1,9 @@
 /** Small parts of the gate, shown by themselves: frame lengths, joined frames, ack rings, hashes. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { AckQueue } from '../../../gateway/broker/gate/ack-queue.ts'
 import { FrameJoiner } from '../../../gateway/broker/mqtt/frame-joiner.ts'
 import { BAD_LENGTH, bodyOffset, frame, frameBytes, NEED_MORE } from '../../../gateway/broker/mqtt/packets.ts'
+import { AckQueue } from '../../../gateway/broker/publish/ack-queue.ts'
 import { MessageHash } from '../../../gateway/broker/sessions/message-hash.ts'
 import { NO_TICKET } from '../../../gateway/broker/sessions/packet-ids.ts'
 import { LatencyHistogram } from '../../../gateway/shared/latency-histogram.ts'

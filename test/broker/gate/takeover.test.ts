@@ -1,7 +1,7 @@
 /** Who holds a client id, wills, and the end of connections. */
 import { afterEach, expect, test } from 'vitest'
 import { packet, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
-import { eventually, startRig, stopRigs } from './harness.ts'
+import { eventually, startRig, stopRigs } from '../harness.ts'
 
 afterEach(stopRigs)
 

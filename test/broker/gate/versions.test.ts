@@ -1,7 +1,7 @@
 /** What MQTT 3.1 allows and 3.1.1 does not, and how other versions are refused. */
 import { afterEach, expect, test } from 'vitest'
 import { encodeFrame, packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
-import { startRig, stopRigs } from './harness.ts'
+import { startRig, stopRigs } from '../harness.ts'
 
 afterEach(stopRigs)
 

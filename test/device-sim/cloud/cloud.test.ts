@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Cloud, type CloudOptions } from '../../../device-sim/cloud/cloud.ts'
-import { readStore, readStoreNotes } from '../../../device-sim/cloud/store.ts'
+import { readStore, readStoreNotes } from '../../../device-sim/cloud/store/store.ts'
 import { reapProcesses, startProcess } from '../../support/process.ts'
 import { line, post, postIsCut, QUEUE, range } from './client.ts'
 

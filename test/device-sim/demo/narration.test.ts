@@ -1,6 +1,6 @@
 /** What the demo says: each thing once, the cloud's return, and never nothing for long. */
 import { expect, test } from 'vitest'
-import { FAULT_KINDS, type FaultKind } from '../../../device-sim/cloud/faults.ts'
+import { FAULT_KINDS, type FaultKind } from '../../../device-sim/cloud/faults/faults.ts'
 import { Narration, type Scene, SILENCE_SECONDS } from '../../../device-sim/demo/narration.ts'
 
 const NONE = Object.fromEntries(FAULT_KINDS.map((kind) => [kind, 0])) as Record<FaultKind, number>

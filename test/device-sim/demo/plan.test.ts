@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { FAULT_KINDS, type FaultKind } from '../../../device-sim/cloud/faults.ts'
+import { FAULT_KINDS, type FaultKind } from '../../../device-sim/cloud/faults/faults.ts'
 import { demoPlan, faultsStillDue } from '../../../device-sim/demo/plan.ts'
 
 describe('demo plan', () => {

@@ -4,12 +4,12 @@
  */
 import assert from 'node:assert/strict'
 import { Random } from '../../../device-sim/random.ts'
-import { lingerLeftMs } from '../../../gateway/drain/batcher.ts'
 import { DrainNotes } from '../../../gateway/drain/notes.ts'
-import { SpoolTime, type SpoolTimeMark } from '../../../gateway/spool/spool-time.ts'
+import { lingerLeftMs } from '../../../gateway/drain/policy/batcher.ts'
 import { BlockIndex } from '../../../gateway/spool/stream/block-index.ts'
 import { doomedBlocks } from '../../../gateway/spool/stream/retention.ts'
-import { newStreamState } from '../../../gateway/spool/stream/stream-state.ts'
+import { newStreamState } from '../../../gateway/spool/stream/state.ts'
+import { SpoolTime, type SpoolTimeMark } from '../../../gateway/spool/time/spool-time.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
 /** Times in marks and blocks are whole ms; each mark that a restart goes on from may round once. */

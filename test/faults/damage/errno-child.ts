@@ -5,12 +5,12 @@
  */
 import { rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isPassing } from '../../../gateway/spool/files/disk-errors.ts'
+import { isPassing } from '../../../gateway/spool/disk/disk-errors.ts'
 import {
   FolderInUseError,
   FolderUnusableError,
   NoLocksError,
-} from '../../../gateway/spool/files/folder-errors.ts'
+} from '../../../gateway/spool/disk/folder-errors.ts'
 import type { Spool } from '../../../gateway/spool/spool.ts'
 import type { OpenStore } from '../../../gateway/spool/store/store.ts'
 import {

@@ -6,7 +6,7 @@ import { copyFile, cp, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Random } from '../../../device-sim/random.ts'
 import { errorCode } from '../../../gateway/shared/errors.ts'
-import { OWNER_FILE, takeOwnership } from '../../../gateway/spool/files/owner.ts'
+import { OWNER_FILE, takeOwnership } from '../../../gateway/spool/disk/owner.ts'
 import type { Spool } from '../../../gateway/spool/spool.ts'
 import { type OpenStore, openStoreWith, type Store } from '../../../gateway/spool/store/store.ts'
 import {

@@ -3,12 +3,12 @@
  * that only a fault brings to light. Loaded by the preload alone.
  */
 import { sessionLog } from '../../../gateway/broker/sessions/session-log.ts'
-import type { Pin } from '../../../gateway/drain/queue.ts'
-import { Committer } from '../../../gateway/spool/committer.ts'
-import { SpoolAppender } from '../../../gateway/spool/spool-appender.ts'
+import type { Pin } from '../../../gateway/ports/stream-queue.ts'
+import { SpoolAppender } from '../../../gateway/spool/appender.ts'
+import { Committer } from '../../../gateway/spool/commit/committer.ts'
+import { SpoolQueue } from '../../../gateway/spool/queue/queue.ts'
 import { copyCounters, type StreamCounters } from '../../../gateway/spool/stream/counters.ts'
-import { SpoolQueue } from '../../../gateway/spool/stream/spool-queue.ts'
-import { type ClosedStream, SpoolStream } from '../../../gateway/spool/stream/spool-stream.ts'
+import { type ClosedStream, SpoolStream } from '../../../gateway/spool/stream/stream.ts'
 import { around } from './patch.ts'
 import type { Defect } from './points.ts'
 

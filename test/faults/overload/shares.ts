@@ -4,7 +4,7 @@
  * whichever is longer.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisedShare } from '../../../gateway/drain/scheduler.ts'
+import { promisedShare } from '../../../gateway/drain/policy/scheduler.ts'
 import { SteadyDevice } from '../network/steady-device.ts'
 import type { LedgerRequest } from '../oracle/ledger.ts'
 import { Oracle } from '../oracle/oracle.ts'

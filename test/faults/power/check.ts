@@ -8,12 +8,13 @@
  * - each device's readings are in their order (I2);
  * - an id means one record for ever: none that the sink has seen comes with other bytes, or is dealt again (I4).
  */
-import type { Lane } from '../../../gateway/broker/appender.ts'
+
 import { SessionTable } from '../../../gateway/broker/sessions/session-table.ts'
-import { describeError } from '../../../gateway/spool/files/disk-errors.ts'
+import type { Lane } from '../../../gateway/ports/appender.ts'
+import { describeError } from '../../../gateway/spool/disk/disk-errors.ts'
+import type { SpoolQueue } from '../../../gateway/spool/queue/queue.ts'
 import type { Spool } from '../../../gateway/spool/spool.ts'
 import { pendingByCounters } from '../../../gateway/spool/stream/counters.ts'
-import type { SpoolQueue } from '../../../gateway/spool/stream/spool-queue.ts'
 import {
   durable,
   lanes,

@@ -11,7 +11,7 @@ import {
   Pace,
   type PaceOptions,
   STALL_MS,
-} from '../../../gateway/spool/pace.ts'
+} from '../../../gateway/spool/commit/pace.ts'
 import { DAY_MS, EPSILON_MS, Faults, type Simulated } from './result.ts'
 
 /** What the committer asks. */

@@ -1,6 +1,6 @@
 /** Days of requests to a sink with `maxBytesPerSecond`: no window of time holds more than the rate, and one batch. */
 import type { Random } from '../../../device-sim/random.ts'
-import { Pacer } from '../../../gateway/drain/pacer.ts'
+import { Pacer } from '../../../gateway/drain/policy/pacer.ts'
 import { DAY_MS, EPSILON_MS, Faults, type Simulated } from './result.ts'
 
 /** Every window that begins with one of so many last requests is looked at. */

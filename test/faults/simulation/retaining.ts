@@ -18,7 +18,7 @@ import {
   newStreamState,
   normaliseHead,
   type StreamState,
-} from '../../../gateway/spool/stream/stream-state.ts'
+} from '../../../gateway/spool/stream/state.ts'
 import { DAY_MS, Faults, type Simulated } from './result.ts'
 
 /** What the simulation plays; tests plant wrong ones. */

@@ -4,7 +4,7 @@
  * uneven ones a number of batches says little. What the promise leaves belongs to the first priority.
  */
 import type { Random } from '../../../device-sim/random.ts'
-import { promisedShare, Scheduler } from '../../../gateway/drain/scheduler.ts'
+import { promisedShare, Scheduler } from '../../../gateway/drain/policy/scheduler.ts'
 import { DAY_MS, Faults, type Simulated } from './result.ts'
 
 export type Scheduling = Pick<Scheduler, 'pick' | 'served'>

@@ -4,10 +4,10 @@
  */
 import { describe, expect, it } from 'vitest'
 import { Random } from '../../../device-sim/random.ts'
-import { Pacer } from '../../../gateway/drain/pacer.ts'
-import { Scheduler } from '../../../gateway/drain/scheduler.ts'
+import { Pacer } from '../../../gateway/drain/policy/pacer.ts'
+import { Scheduler } from '../../../gateway/drain/policy/scheduler.ts'
 import { SinkWaits, type SinkWaitsOptions } from '../../../gateway/drain/sink-waits.ts'
-import { Pace, type PaceOptions } from '../../../gateway/spool/pace.ts'
+import { Pace, type PaceOptions } from '../../../gateway/spool/commit/pace.ts'
 import { doomedBlocks } from '../../../gateway/spool/stream/retention.ts'
 import { SEED } from '../../support/seed.ts'
 import { campaign } from './campaign.ts'

@@ -5,10 +5,10 @@
  */
 import type { Random } from '../../../device-sim/random.ts'
 import { DrainNotes } from '../../../gateway/drain/notes.ts'
-import type { NoteStore } from '../../../gateway/drain/queue.ts'
-import type { Decision } from '../../../gateway/drain/retry-policy.ts'
-import { CONTRACT_RULES } from '../../../gateway/drain/rules.ts'
+import type { Decision } from '../../../gateway/drain/policy/retry-policy.ts'
+import { CONTRACT_RULES } from '../../../gateway/drain/policy/rules.ts'
 import { SinkWaits, type SinkWaitsOptions } from '../../../gateway/drain/sink-waits.ts'
+import type { NoteStore } from '../../../gateway/ports/stream-queue.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 import { DAY_MS, EPSILON_MS, Faults, type Simulated } from './result.ts'
 

@@ -5,7 +5,7 @@
  * Not here: what is sent and what its answer means, repeating (the drain's).
  */
 import type { SecureContext } from 'node:tls'
-import type { Transfer } from '../../sink.ts'
+import type { Transfer } from '../../../ports/sink.ts'
 import { Addresses, type Lookup } from './addresses.ts'
 import { type ClientAnswer, type ClientRequest, Connection } from './connection.ts'
 import { type Dialed, dial } from './dial.ts'

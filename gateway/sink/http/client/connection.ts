@@ -9,7 +9,7 @@
  */
 import type { Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Transfer } from '../../sink.ts'
+import type { Transfer } from '../../../ports/sink.ts'
 import type { Address } from './addresses.ts'
 import { LinkError } from './link-error.ts'
 import { type ResponseHead, ResponseParser } from './response-parser.ts'

@@ -1,0 +1,260 @@
+/**
+ * Retained messages: one per topic, in memory for matching and in the store for the next start. A value is staged
+ * when its record is appended, so it rides in the same commit, and becomes visible to new subscribers when that
+ * commit is durable: nobody sees a retained value that a power cut could take back.
+ *
+ * Bounded (I6): number, bytes of one, bytes of all. A message over a limit is delivered like any other and not kept;
+ * a topic whose new value does not fit loses the old one, because a stale reading that looks current is worse than
+ * none. Counted, with a damped event (I9).
+ */
+
+import type { KeyedStore, Ticket } from '../../ports/appender.ts'
+import { errorMessage } from '../../shared/errors.ts'
+import { filterMatches } from '../../shared/topics/topics.ts'
+import { EventDamper } from '../listeners/event-damper.ts'
+import type { EmitDoorEvent } from '../listeners/events.ts'
+import { decodeRetained, encodeRetained, type Qos, type StoredRetained } from './stored-values.ts'
+
+export interface RetainedLimits {
+  /** Topics with a retained message. */
+  readonly maxRetainedMessages: number
+  /** Payload and topic of one, bytes. */
+  readonly maxRetainedMessageBytes: number
+  /** Payloads and topics of all, bytes; they are in memory. */
+  readonly maxRetainedBytes: number
+}
+
+/** As the configuration has them. */
+export const DEFAULT_RETAINED_LIMITS: RetainedLimits = {
+  maxRetainedMessages: 10_000,
+  maxRetainedMessageBytes: 1024 * 1024,
+  maxRetainedBytes: 16 * 1024 * 1024,
+}
+
+/** The shape in which aedes reads retained messages. */
+export interface RetainedPacket {
+  readonly cmd: string
+  readonly topic: string
+  readonly payload: Buffer
+  readonly qos: number
+  readonly retain: boolean
+}
+
+/** A value that rides in a commit. */
+export interface Staged {
+  readonly topic: string
+  readonly ticket: Ticket
+  /** null: the topic's value is removed. */
+  packet: RetainedPacket | null
+  /** When it was staged (DeliveryOrder). */
+  order: number
+  /** Somebody waits for this very value: a later one of the same commit does not take its place. */
+  isAwaited: boolean
+}
+
+interface Visible {
+  readonly packet: RetainedPacket
+  readonly order: number
+}
+
+export class RetainedMessages {
+  readonly #store: KeyedStore
+  readonly #limits: RetainedLimits
+  readonly #emit: EmitDoorEvent
+  readonly #damper = new EventDamper()
+  /** What subscribers see. */
+  readonly #visible = new Map<string, Visible>()
+  /** Staged and not durable yet, in ticket order; the map has each topic's last one. */
+  readonly #staged: Staged[] = []
+  readonly #lastStaged = new Map<string, Staged>()
+  #count = 0
+  #bytes = 0
+  #refused = 0
+
+  constructor(store: KeyedStore, limits: RetainedLimits, emit: EmitDoorEvent) {
+    this.#store = store
+    this.#limits = limits
+    this.#emit = emit
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Messages that a limit kept out since the start. */
+  get refused(): number {
+    return this.#refused
+  }
+
+  /** At the start. What lowered limits have no room for is removed from the store, counted. */
+  async load(): Promise<void> {
+    for (const [topic, bytes] of await this.#store.entries()) {
+      let value: StoredRetained
+      try {
+        value = decodeRetained(bytes)
+      } catch (error) {
+        const message = errorMessage(error)
+        this.#emit({ type: 'broker.stored-state-unreadable', space: 'retained', key: topic, message })
+        continue
+      }
+      const size = sizeOf(topic, value.payload)
+      if (this.#fault(true, size, 0) === null) {
+        this.#count += 1
+        this.#bytes += size
+        this.#visible.set(topic, { packet: packetOf(topic, value), order: 0 })
+      } else {
+        this.#store.delete(topic)
+        this.#refused += 1
+      }
+    }
+  }
+
+  /**
+   * Puts a retained message into the commit that is open now. Empty payload: removes the topic's value
+   * [MQTT-3.3.1-10], [MQTT-3.3.1-11]. Returns the ticket; null when there was nothing to do. `order`: a number of its own.
+   */
+  stage(topic: string, payload: Uint8Array, qos: Qos, order: number): Ticket | null {
+    const former = this.#latest(topic)
+    const formerSize = former === null ? 0 : sizeOf(topic, former.payload)
+    const size = sizeOf(topic, payload)
+    const fault = payload.length === 0 ? null : this.#fault(former === null, size, formerSize)
+    if (fault !== null) this.#refuse(fault, topic)
+    if (payload.length === 0 || fault !== null) {
+      if (former === null) return null
+      this.#count -= 1
+      this.#bytes -= formerSize
+      return this.#note(topic, null, this.#store.delete(topic), order)
+    }
+    if (former !== null && former.qos === qos && former.payload.equals(payload)) return null
+    if (former === null) this.#count += 1
+    this.#bytes += size - formerSize
+    // A copy: the caller's bytes may be a view of a read buffer.
+    const value = { qos, payload: Buffer.from(payload) }
+    return this.#note(topic, packetOf(topic, value), this.#store.put(topic, encodeRetained(value)), order)
+  }
+
+  /** Everything staged under this ticket or an earlier one is fsynced: new subscribers get it from now on. */
+  durable(ticket: Ticket): void {
+    let done = 0
+    for (const staged of this.#staged) {
+      if (staged.ticket > ticket) break
+      done += 1
+      const { topic, packet, order } = staged
+      if (packet === null) this.#visible.delete(topic)
+      else this.#visible.set(topic, { packet, order })
+      if (this.#lastStaged.get(topic) === staged) this.#lastStaged.delete(topic)
+    }
+    if (done > 0) this.#staged.splice(0, done)
+  }
+
+  /** A value of the server's own: subscribers see it like any other, no limit counts it, and the store never has it. */
+  show(topic: string, payload: Buffer): void {
+    this.#visible.set(topic, { packet: packetOf(topic, { qos: 0, payload }), order: 0 })
+  }
+
+  /** The durable messages that any of the filters takes, each once. */
+  *matching(filters: readonly string[]): Generator<RetainedPacket> {
+    for (const topic of this.#topics(filters, [this.#visible])) {
+      const visible = this.#visible.get(topic)
+      if (visible !== undefined) yield visible.packet
+    }
+  }
+
+  /**
+   * What a subscription that began at `since` is to get as retained messages: `ready`: durable; `awaited`: staged, to be
+   * sent when their tickets are durable. What was staged later reaches it as a live copy.
+   */
+  asOf(filters: readonly string[], since: number): { ready: RetainedPacket[]; awaited: Staged[] } {
+    const ready: RetainedPacket[] = []
+    const awaited: Staged[] = []
+    for (const topic of this.#topics(filters, [this.#visible, this.#lastStaged])) {
+      const staged = this.#stagedAsOf(topic, since)
+      if (staged !== null) {
+        staged.isAwaited = true
+        awaited.push(staged)
+        continue
+      }
+      const visible = this.#visible.get(topic)
+      if (visible !== undefined && visible.order <= since) ready.push(visible.packet)
+    }
+    return { ready, awaited }
+  }
+
+  /** The durable messages of these topics, if they are not from after `since`. */
+  durableOf(topics: readonly string[], since: number): RetainedPacket[] {
+    return topics
+      .map((topic) => this.#visible.get(topic))
+      .filter((visible) => visible !== undefined && visible.order <= since)
+      .map((visible) => visible!.packet)
+  }
+
+  #stagedAsOf(topic: string, since: number): Staged | null {
+    const last = this.#lastStaged.get(topic)
+    if (last === undefined || last.order <= since) return last ?? null
+    return this.#staged.findLast((staged) => staged.topic === topic && staged.order <= since) ?? null
+  }
+
+  /** Topics of the maps that any of the filters takes, each once. */
+  *#topics(filters: readonly string[], maps: readonly ReadonlyMap<string, unknown>[]): Generator<string> {
+    const given = new Set<string>()
+    const wild: string[] = []
+    for (const filter of filters) {
+      if (filter.includes('+') || filter.includes('#')) wild.push(filter)
+      else if (!given.has(filter) && maps.some((map) => map.has(filter))) {
+        given.add(filter)
+        yield filter
+      }
+    }
+    if (wild.length === 0) return
+    for (const [index, map] of maps.entries()) {
+      for (const topic of map.keys()) {
+        if (given.has(topic) || maps.slice(0, index).some((earlier) => earlier.has(topic))) continue
+        if (wild.some((filter) => filterMatches(filter, topic))) yield topic
+      }
+    }
+  }
+
+  #latest(topic: string): { readonly qos: number; readonly payload: Buffer } | null {
+    const staged = this.#lastStaged.get(topic)
+    return staged === undefined ? (this.#visible.get(topic)?.packet ?? null) : staged.packet
+  }
+
+  #note(topic: string, packet: RetainedPacket | null, ticket: Ticket, order: number): Ticket {
+    const last = this.#lastStaged.get(topic)
+    if (last !== undefined && last.ticket === ticket && !last.isAwaited) {
+      last.packet = packet
+      last.order = order
+      return ticket
+    }
+    const staged = { topic, ticket, packet, order, isAwaited: false }
+    this.#staged.push(staged)
+    this.#lastStaged.set(topic, staged)
+    return ticket
+  }
+
+  #fault(isNew: boolean, size: number, formerSize: number): RefusalReason | null {
+    if (size > this.#limits.maxRetainedMessageBytes) return 'too-large'
+    if (isNew && this.#count >= this.#limits.maxRetainedMessages) return 'too-many'
+    return this.#bytes - formerSize + size > this.#limits.maxRetainedBytes ? 'store-full' : null
+  }
+
+  #refuse(reason: RefusalReason, topic: string): void {
+    this.#refused += 1
+    const suppressed = this.#damper.pass(reason)
+    if (suppressed !== null) this.#emit({ type: 'broker.retained-refused', reason, topic, suppressed })
+  }
+}
+
+type RefusalReason = 'too-many' | 'too-large' | 'store-full'
+
+function sizeOf(topic: string, payload: Uint8Array): number {
+  return Buffer.byteLength(topic) + payload.length
+}
+
+function packetOf(topic: string, value: StoredRetained): RetainedPacket {
+  return { cmd: 'publish', topic, payload: value.payload, qos: value.qos, retain: true }
+}

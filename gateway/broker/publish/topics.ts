@@ -1,0 +1,81 @@
+/**
+ * The topics of one connection: for each its route with envelopes, whether its user may publish there, and whether
+ * somebody local takes it. What is known is kept, bounded (topic-cache), and checked again when access rules or local
+ * subscriptions have changed. A known topic costs no string.
+ */
+
+import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/topics.ts'
+import type { AccessRules, GateShared } from '../gate/shared.ts'
+import { readString } from '../mqtt/reader.ts'
+import { TopicCache, type TopicEntry } from './topic-cache.ts'
+import { refusalOf, unwantedReason } from './unwanted.ts'
+
+export class Topics {
+  readonly #shared: GateShared
+  readonly #access: AccessRules
+  readonly #clientId: string
+  readonly #cache = new TopicCache()
+
+  constructor(shared: GateShared, access: AccessRules, clientId: string) {
+    this.#shared = shared
+    this.#access = access
+    this.#clientId = clientId
+  }
+
+  /** The entry for the topic name in these bytes, up to date; or why there can be none (`topic-…`, or bad UTF-8). */
+  find(bytes: Buffer, start: number, end: number): TopicEntry | string {
+    const entry = this.#cache.find(bytes, start, end)
+    if (entry === null) return this.#learn(bytes, start, end)
+    this.refresh(entry)
+    return entry
+  }
+
+  /** For an entry that was kept: judges it again if what it was judged by has changed. */
+  refresh(entry: TopicEntry): void {
+    if (entry.accessVersion !== this.#access.version) this.#checkAccess(entry)
+    if (entry.localVersion !== this.#shared.local.version) this.#checkLocal(entry)
+  }
+
+  #learn(bytes: Buffer, start: number, end: number): TopicEntry | string {
+    const { config, router } = this.#shared
+    const topic = readString(bytes, start, end)
+    if (topic === null) return 'the topic is not a valid UTF-8 string'
+    const fault = checkTopicName(topic, config)
+    if (fault !== null && !isOverLimit(fault)) return fault
+    const lanes = router.route(topic).map((stream) => ({
+      stream,
+      envelope: stream.envelope(router.deviceOf(stream, this.#clientId, topic), topic),
+    }))
+    const unwanted = unwantedReason(topic, lanes, config)
+    const entry: TopicEntry = {
+      bytes: Uint8Array.prototype.slice.call(bytes, start, end),
+      topic,
+      lanes,
+      isAllowed: false,
+      unwanted,
+      refusal: refusalOf(unwanted, config),
+      isShared: unwanted === null && !isDollarTopic(topic),
+      isLocal: false,
+      isQueued: false,
+      accessVersion: -1,
+      localVersion: -1,
+    }
+    this.#checkAccess(entry)
+    this.#checkLocal(entry)
+    // One over a limit may have 64 KiB: it is learned anew each time.
+    if (fault === null) this.#cache.add(entry)
+    return entry
+  }
+
+  #checkAccess(entry: TopicEntry): void {
+    entry.accessVersion = this.#access.version
+    // What is dropped anyway needs no right: a bridge with few rights is not shut out over its notices under `$SYS`.
+    entry.isAllowed = entry.unwanted === 'dollar-topic' || this.#access.mayPublish(entry.topic)
+  }
+
+  #checkLocal(entry: TopicEntry): void {
+    entry.localVersion = this.#shared.local.version
+    entry.isLocal = entry.isShared && this.#shared.local.matches(entry.topic)
+    entry.isQueued = entry.isLocal && this.#shared.local.isQueued(entry.topic)
+  }
+}

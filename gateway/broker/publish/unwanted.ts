@@ -1,0 +1,50 @@
+/**
+ * Topics that are well-formed and unwanted: what the gateway does with a message on one instead of closing the connection.
+ * Closing is for what is malformed or not authorized: over anything else it would shut the device out, which sends what
+ * is not acknowledged first again after each reconnect. Judged once per connection and topic, never per message.
+ */
+
+import type { Lane } from '../../ports/appender.ts'
+import { checkTopicName, isDollarTopic, isOverLimit, type TopicLimits } from '../../shared/topics/topics.ts'
+import type { UnwantedReason } from '../events.ts'
+import type { GateShared } from '../gate/shared.ts'
+
+/** null: wanted, or left to `unrouted`. `topic`: well-formed; `lanes`: where the streams' filters send it. */
+export function unwantedReason(
+  topic: string,
+  lanes: readonly Lane[],
+  limits: TopicLimits,
+): UnwantedReason | null {
+  // Filters with a leading wildcard take no topic under `$`: a lane means that a stream names it literally.
+  if (isDollarTopic(topic) && lanes.length === 0) return 'dollar-topic'
+  const fault = checkTopicName(topic, limits)
+  return fault !== null && isOverLimit(fault) ? fault : null
+}
+
+/** What the dead letter of an unwanted message says; null: there is none to be made. */
+export function refusalOf(reason: UnwantedReason | null, limits: TopicLimits): string | null {
+  switch (reason) {
+    case 'topic-too-long':
+      return `the topic is longer than mqtt.maxTopicBytes (${limits.maxTopicBytes})`
+    case 'topic-too-deep':
+      return `the topic has more levels than mqtt.maxTopicLevels (${limits.maxTopicLevels})`
+    default:
+      return null
+  }
+}
+
+/** I9: a PUBLISH or a will on such a topic was taken. */
+export function countUnwanted(
+  { stats, damper, emit }: Pick<GateShared, 'stats' | 'damper' | 'emit'>,
+  reason: UnwantedReason,
+  clientId: string,
+  topic: string,
+  lanes: readonly Lane[],
+): void {
+  stats.unwanted[reason] += 1
+  const suppressed = damper.pass(`${reason} ${clientId}`)
+  if (suppressed === null) return
+  const streams = lanes.map(({ stream }) => stream.name)
+  // A topic may be 64 KiB; its beginning tells which one it is.
+  emit({ type: 'broker.message-unwanted', reason, clientId, topic: topic.slice(0, 256), streams, suppressed })
+}

@@ -1,0 +1,109 @@
+/**
+ * Messages of one connection at QoS 1 and 2 that wait for room in a stream (`whenFull: block`, I6), oldest first, and
+ * the streams that are closed to later messages of the connection until they are through: per stream, arrival order
+ * stays (I2); a message that shares no stream with a waiting one goes on.
+ */
+import type { Lane, StreamIntake } from '../../ports/appender.ts'
+import type { BrokerStats } from '../stats.ts'
+import type { TopicEntry } from './topic-cache.ts'
+
+export interface WaitingMessage {
+  readonly entry: TopicEntry
+  /** A copy: the read buffer is long gone when there is room. */
+  readonly payload: Buffer
+  readonly qos: 1 | 2
+  readonly dup: boolean
+  readonly retain: boolean
+  readonly receivedAtMs: number
+  readonly arrivedMs: number
+  /** Its place in the ack queue. */
+  readonly position: number
+  readonly packetId: number
+  readonly hashHigh: number
+  readonly hashLow: number
+  /** Places of QoS 2 repeats that came meanwhile: their PUBREC waits for the same commit. */
+  readonly repeats: number[]
+}
+
+export class WaitingMessages {
+  readonly #stats: BrokerStats
+  #messages: WaitingMessage[] = []
+  readonly #closed = new Map<StreamIntake, number>()
+
+  constructor(stats: BrokerStats) {
+    this.#stats = stats
+  }
+
+  get size(): number {
+    return this.#messages.length
+  }
+
+  /** Does a waiting message go to one of these streams, too? */
+  blocks(lanes: readonly Lane[]): boolean {
+    if (this.#closed.size === 0) return false
+    for (const { stream } of lanes) if (this.#closed.has(stream)) return true
+    return false
+  }
+
+  add(message: WaitingMessage): void {
+    this.#messages.push(message)
+    this.#count(message, 1)
+    for (const { stream } of message.entry.lanes) {
+      this.#closed.set(stream, (this.#closed.get(stream) ?? 0) + 1)
+    }
+  }
+
+  /** The message under this packet id that came last, if one waits. */
+  findId(packetId: number): WaitingMessage | undefined {
+    return this.#messages.findLast((message) => message.qos === 2 && message.packetId === packetId)
+  }
+
+  /**
+   * Offers every message again, in order, but none whose stream an earlier one still waits for. `full`: streams that
+   * are known to have no room in this round; found ones are added. `append` says whether the message was taken.
+   */
+  retry(full: Set<StreamIntake>, append: (message: WaitingMessage) => boolean): void {
+    const kept: WaitingMessage[] = []
+    const closed = new Set<StreamIntake>()
+    for (const message of this.#messages) {
+      const { lanes } = message.entry
+      const isClosed = lanes.some(({ stream }) => closed.has(stream) || full.has(stream))
+      if (!isClosed && append(message)) {
+        this.#release(message)
+        continue
+      }
+      kept.push(message)
+      // Of several streams it is not known which one is full.
+      if (!isClosed && lanes.length === 1) full.add(lanes[0]!.stream)
+      for (const { stream } of lanes) closed.add(stream)
+    }
+    this.#messages = kept
+  }
+
+  /** The connection ended: they were never acknowledged, and the device keeps them. */
+  discard(onDiscard: (message: WaitingMessage) => void): void {
+    for (const message of this.#messages) {
+      this.#release(message)
+      onDiscard(message)
+    }
+    this.#messages = []
+  }
+
+  #release(message: WaitingMessage): void {
+    this.#count(message, -1)
+    for (const { stream } of message.entry.lanes) {
+      const left = (this.#closed.get(stream) ?? 0) - 1
+      if (left > 0) this.#closed.set(stream, left)
+      else this.#closed.delete(stream)
+    }
+  }
+
+  #count(message: WaitingMessage, by: 1 | -1): void {
+    this.#stats.waitingMessages += by
+    this.#stats.waitingBytes += by * message.payload.length
+    const { waitingByStream } = this.#stats
+    for (const { stream } of message.entry.lanes) {
+      waitingByStream.set(stream.name, (waitingByStream.get(stream.name) ?? 0) + by)
+    }
+  }
+}

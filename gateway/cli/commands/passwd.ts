@@ -1,0 +1,59 @@
+/**
+ * `sluice passwd`: adds a user to the password file, changes a password, removes a user. The password is asked for without
+ * echo, or read from standard input; never from the command line, where every user of the machine could see it.
+ */
+import { resolve } from 'node:path'
+import { Command } from 'commander'
+import type { CliContext } from '../context.ts'
+import { CliError, EXIT } from '../exit.ts'
+import { type ConfigFlag, loadFlagged, withConfig } from '../options.ts'
+import { readPassword } from '../password-input.ts'
+import type { Done } from '../program.ts'
+import { plainLine } from '../text/words.ts'
+
+interface PasswdFlags extends ConfigFlag {
+  readonly file?: string
+  readonly remove?: boolean
+}
+
+export function passwdCommand(context: CliContext, done: Done): Command {
+  return withConfig(new Command('passwd'))
+    .description('add a user, change a password, or remove a user; the password is read from standard input')
+    .argument('<user>', 'name of the user')
+    .option('-f, --file <file>', "the password file (default: the configuration's mqtt.auth.passwordFile)")
+    .option('-r, --remove', 'remove the user')
+    .action(async (user: string, flags: PasswdFlags) => {
+      await passwd(user, flags, context)
+      done(EXIT.ok)
+    })
+}
+
+async function passwd(user: string, flags: PasswdFlags, context: CliContext): Promise<void> {
+  const file = await passwordFile(flags, context)
+  const shown = `${plainLine(user)} in ${file}`
+  if (flags.remove === true) {
+    if (!(await context.removeUser(file, user))) throw new CliError(EXIT.failed, `there is no user ${shown}`)
+    context.stdout.write(`removed ${shown}\n`)
+    return
+  }
+  const password = await readPassword(context)
+  const outcome = await context.setPassword(file, user, password)
+  context.stdout.write(`${outcome} ${shown}\n`)
+}
+
+async function passwordFile(flags: PasswdFlags, context: CliContext): Promise<string> {
+  if (flags.file !== undefined) return resolve(context.cwd, flags.file)
+  const { config } = await loadFlagged(flags, context)
+  const files = [config.mqtt.auth, ...config.mqtt.listeners.map(({ auth }) => auth ?? null)]
+    .map((auth) => auth?.passwordFile ?? null)
+    .filter((path) => path !== null)
+  const [file, ...others] = new Set(files)
+  if (file === undefined)
+    throw new CliError(
+      EXIT.usage,
+      'name the password file: --file FILE, or --config with mqtt.auth.passwordFile',
+    )
+  if (others.length > 0)
+    throw new CliError(EXIT.usage, `the listeners use several password files; name one: --file ${file}`)
+  return file
+}

@@ -1,0 +1,29 @@
+/** `sluice sinks`: what an operator does about sinks. */
+import { Command } from 'commander'
+import { NotRunningError } from '../admin-client.ts'
+import type { CliContext } from '../context.ts'
+import { CliError, EXIT } from '../exit.ts'
+import { type OperatorFlags, runningGateway, withOperator } from '../operator.ts'
+import type { Done } from '../program.ts'
+
+export function sinksCommand(context: CliContext, done: Done): Command {
+  const sinks = new Command('sinks').description('what to do about sinks')
+  sinks.addCommand(
+    withOperator(new Command('retry'))
+      .description('probe a held or retrying sink now, with one full round of halving')
+      .argument('<name>', 'name of the sink')
+      .action(async (name: string, flags: OperatorFlags) => {
+        const gateway = await runningGateway(flags, context)
+        try {
+          await gateway.retrySink(name)
+        } catch (error) {
+          if (!(error instanceof NotRunningError)) throw error
+          const message = `${error.message}; a gateway that is started probes its sinks by itself`
+          throw new CliError(EXIT.failed, message, error)
+        }
+        context.stdout.write(`sink ${name} is being tried; sluice status shows what came of it\n`)
+        done(EXIT.ok)
+      }),
+  )
+  return sinks
+}

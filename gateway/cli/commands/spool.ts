@@ -1,0 +1,68 @@
+/** `sluice spool`: what an operator does about the spool folder. */
+import { Command } from 'commander'
+import type { CliContext, LeftAsideReport } from '../context.ts'
+import { EXIT } from '../exit.ts'
+import { type OperatorFlags, withGateway, withOperator, withStoppedGateway } from '../operator.ts'
+import { type ConfigFlag, withConfig } from '../options.ts'
+import type { Done } from '../program.ts'
+import { count, counted, plainLine } from '../text/words.ts'
+import { backupCommands } from './backup.ts'
+
+export function spoolCommand(context: CliContext, done: Done): Command {
+  const spool = new Command('spool').description('what to do about the spool folder')
+  spool.addCommand(
+    withOperator(new Command('new-id'))
+      .description(
+        'number new records under a fresh spool id: behind a rollback that only the sink could notice',
+      )
+      .action(async (flags: OperatorFlags) => {
+        const id = await withGateway(flags, context, ({ operator }) => operator.newSpoolId())
+        context.stdout.write(`new spool id ${id}; what waits under older ids is delivered first\n`)
+        done(EXIT.ok)
+      }),
+  )
+  for (const command of backupCommands(context, done)) spool.addCommand(command)
+  spool.addCommand(
+    withConfig(new Command('verify'))
+      .description('check every pending block of a stopped gateway; exit code 1 if something is missing')
+      .action(async (flags: ConfigFlag) => {
+        const report = await withStoppedGateway(flags, context, (stopped) => stopped.verify())
+        for (const line of report.damage) context.stdout.write(`damage: ${plainLine(line)}\n`)
+        const verdict = report.missing === 0 ? 'all there' : `${count(report.missing)} missing or damaged`
+        context.stdout.write(`${counted(report.blocks, 'block')} checked: ${verdict}\n`)
+        done(report.missing === 0 ? EXIT.ok : EXIT.failed)
+      }),
+  )
+  spool.addCommand(
+    withConfig(new Command('restore-aside'))
+      .description(
+        'put back the pending records of a store that was moved aside; without a name, list what there is (stopped gateway)',
+      )
+      .argument('[name]', 'spool.damaged-… or spool.unreadable-… in the data folder')
+      .action(async (name: string | undefined, flags: ConfigFlag) => {
+        await withStoppedGateway(flags, context, async (stopped) => {
+          if (name === undefined) context.stdout.write(leftAsideText(await stopped.leftAside()))
+          else {
+            const records = await stopped.restoreLeftAside(name)
+            context.stdout.write(
+              `put back from ${name}: ${counted(records, 'record')}, with their old ids, to be delivered behind what waits now\n`,
+            )
+          }
+        })
+        done(EXIT.ok)
+      }),
+  )
+  return spool
+}
+
+function leftAsideText(stores: readonly LeftAsideReport[]): string {
+  if (stores.length === 0) return 'no store was left aside\n'
+  return stores
+    .map(({ name, streams, unreadable }) => {
+      const records = streams.map(({ name, records }) => `${count(records)} pending in ${name}`).join(', ')
+      const cannot =
+        unreadable.length === 0 ? '' : `; ${count(unreadable.length)} of its files cannot be read`
+      return `${name}: ${records === '' ? 'no records' : records}${cannot}\n`
+    })
+    .join('')
+}

@@ -1,0 +1,139 @@
+/**
+ * `sluice start`: runs the gateway until it is told to stop. The first SIGTERM or SIGINT stops it in order, within
+ * `gateway.stopTimeout`; a second one, or the deadline, ends it at once. Either way nothing acknowledged is lost (I1).
+ * SIGHUP reads the files anew that the configuration names; what else may be signaled does nothing.
+ */
+import { Command } from 'commander'
+import type { Config } from '../../config/config.ts'
+import { errorMessage } from '../../shared/errors.ts'
+import type { CliContext, RunningGateway } from '../context.ts'
+import { EXIT, type ExitCode } from '../exit.ts'
+import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from '../options.ts'
+import type { Done } from '../program.ts'
+import { type Commands, firstSteps, shellWord } from '../text/first-steps.ts'
+
+/** fsync, deflate, compaction and password hashing share libuv's pool. */
+export const MIN_POOL_THREADS = 8
+
+/** Ctrl-C below npm is two SIGINTs: from the terminal, and passed on by npm. Nobody presses it twice so fast. */
+const SAME_CTRL_C_MS = 400
+
+interface StartFlags extends ConfigFlag {
+  readonly hint: boolean
+}
+
+export function startCommand(context: CliContext, done: Done): Command {
+  return withConfig(new Command('start'))
+    .description('run the gateway')
+    .option('--no-hint', 'do not print how to publish a first reading')
+    .action(async (flags: StartFlags) => done(await start(flags, context)))
+}
+
+async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> {
+  const { config } = await loadWithWarnings(flags, context)
+  context.stderr.neverWait?.()
+  if (flags.config === undefined) context.stderr.write(`sluice: ${configLine(flags, context)}\n`)
+  const advice = poolAdvice(context.env)
+  if (advice !== null) context.stderr.write(`warning: ${advice}\n`)
+  const signals = watchSignals(context, config.gateway.stopTimeout)
+  try {
+    const gateway = await context.startGateway(config)
+    signals.onReread(() => gateway.reread())
+    if (flags.hint && !signals.stopping)
+      context.stderr.write(firstSteps(config, gateway, commandsOf(flags, context)))
+    await signals.first
+    await stop(gateway, config, context)
+    return EXIT.ok
+  } finally {
+    signals.forget()
+  }
+}
+
+/** The rest of the deadline is for what the stages do behind their own: closing the spool and the log. */
+async function stop(
+  gateway: RunningGateway,
+  { gateway: { stopTimeout } }: Config,
+  context: CliContext,
+): Promise<void> {
+  context.stderr.write('sluice: stopping; a second signal stops at once\n')
+  await gateway.stop(Math.max(0, stopTimeout - Math.min(1_000, stopTimeout / 4)))
+}
+
+/** Only a checkout has npm's scripts; beside an installed `sluice` there is an installed `sluice-sim`. */
+function commandsOf({ config }: StartFlags, { command }: CliContext): Commands {
+  return {
+    status: `${command} status${config === undefined ? '' : ` --config ${shellWord(config)}`}`,
+    cloud: command === 'sluice' ? 'sluice-sim cloud' : 'npm run cloud',
+  }
+}
+
+interface Signals {
+  /** Resolves at the first signal to stop. */
+  readonly first: Promise<void>
+  readonly stopping: boolean
+  onReread(reread: () => Promise<void>): void
+  forget(): void
+}
+
+function watchSignals(context: CliContext, stopTimeoutMs: number): Signals {
+  const { promise, resolve } = withResolvers()
+  let firstAtMs: number | null = null
+  let deadline: NodeJS.Timeout | null = null
+  let reread = async (): Promise<void> => undefined
+  const say = (text: string): void => void context.stderr.write(`sluice: ${text}\n`)
+  const atOnce = (why: string): void => {
+    say(`stopped at once (${why}); the spool is intact`)
+    context.exit(EXIT.failed)
+  }
+  const off = context.listenToSignals({
+    stop: (signal) => {
+      if (firstAtMs === null) {
+        firstAtMs = performance.now()
+        deadline = setTimeout(() => atOnce('gateway.stopTimeout is over'), stopTimeoutMs)
+        resolve()
+      } else if (signal !== 'SIGINT' || performance.now() - firstAtMs > SAME_CTRL_C_MS) {
+        atOnce('second signal')
+      }
+    },
+    reread: () => {
+      say(
+        'SIGHUP: passwords, access rules, certificates and secrets are read anew; the rest at the next start',
+      )
+      reread().catch((error: unknown) => say(`SIGHUP: ${errorMessage(error)}`))
+    },
+    unused: (signal) => say(`${signal} does nothing here; SIGTERM stops, SIGHUP reads files anew`),
+  })
+  return {
+    first: promise,
+    get stopping() {
+      return firstAtMs !== null
+    },
+    onReread: (doIt) => {
+      reread = doIt
+    },
+    forget: () => {
+      off()
+      if (deadline !== null) clearTimeout(deadline)
+    },
+  }
+}
+
+/** Promise.withResolvers came with Node 22. */
+function withResolvers(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve: () => void = () => undefined
+  const promise = new Promise<void>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}
+
+/**
+ * Node reads UV_THREADPOOL_SIZE when the pool first works, and its ES module loader uses the pool before the first line of
+ * ours runs. So it cannot be set from here; main.ts' first line sets it for `sluice`, the unit and the image do for theirs.
+ */
+export function poolAdvice(env: NodeJS.ProcessEnv): string | null {
+  // As libuv reads it: what is no number counts as 1.
+  const threads = Math.max(1, Number.parseInt(env['UV_THREADPOOL_SIZE'] ?? '4', 10) || 0)
+  if (threads >= MIN_POOL_THREADS) return null
+  return `fsync, compression and password hashing share ${threads} threads; set UV_THREADPOOL_SIZE=${MIN_POOL_THREADS} in the environment`
+}

@@ -1,0 +1,162 @@
+/** `sluice streams`: the queues, those that no configuration names any more, and what to do about these. */
+import { closeSync, fsyncSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { Command } from 'commander'
+import type { StreamStatus } from '../../observe/status.ts'
+import { asCaller } from '../as-caller.ts'
+import type { CliContext } from '../context.ts'
+import { CliError, EXIT, type ExitCode, unwritten } from '../exit.ts'
+import { type OperatorFlags, withGateway, withOperator } from '../operator.ts'
+import type { Done } from '../program.ts'
+import { bytes, count, counted, span, table } from '../text/words.ts'
+
+export function streamsCommand(context: CliContext, done: Done): Command {
+  const streams = new Command('streams').description('the queues in the spool')
+  const list = (name: string, description: string, select: (stream: StreamStatus) => boolean, none: string) =>
+    withOperator(new Command(name))
+      .description(description)
+      .action(async (flags: OperatorFlags) => {
+        const status = await withGateway(flags, context, ({ operator }) => operator.status())
+        const chosen = status.streams.filter(select)
+        context.stdout.write(chosen.length === 0 ? `${none}\n` : `${streamTable(chosen)}\n`)
+        done(EXIT.ok)
+      })
+  streams.addCommand(list('list', 'all of them', () => true, 'there are no streams'))
+  streams.addCommand(
+    list(
+      'orphans',
+      'those that hold records but are not in the configuration; drain or export them, or add them there again',
+      ({ orphaned }) => orphaned,
+      'no stream is orphaned',
+    ),
+  )
+  streams.addCommand(
+    withOperator(new Command('drain'))
+      .description('deliver what an orphaned stream holds through a sink; its records keep their ids')
+      .argument('<name>', 'name of the stream')
+      .requiredOption('-s, --sink <sink>', 'name of a sink in the configuration')
+      .action(async (name: string, flags: DrainFlags) => {
+        const how = await withGateway(flags, context, async ({ kind, operator }) => {
+          await operator.streams.drainTo(name, flags.sink)
+          return kind === 'running' ? 'is being drained' : 'will be drained from the next start on'
+        })
+        context.stdout.write(
+          `stream ${name} ${how}, to sink ${flags.sink}; sluice streams list shows what is left\n`,
+        )
+        done(EXIT.ok)
+      }),
+  )
+  streams.addCommand(
+    withOperator(new Command('park'))
+      .description(
+        'set the first record that waits aside, as if its sink had refused it; the next ones go on',
+      )
+      .argument('<name>', 'name of the stream')
+      .argument('<seq>', "the record's number", parseSeq)
+      .action(async (name: string, seq: number, flags: OperatorFlags) => {
+        await withGateway(flags, context, ({ operator }) => operator.streams.park(name, seq))
+        context.stdout.write(
+          `record ${seq} of stream ${name} is parked; it becomes a dead letter once the sink has taken a later one\n`,
+        )
+        done(EXIT.ok)
+      }),
+  )
+  streams.addCommand(
+    withOperator(new Command('export'))
+      .description('write what a stream holds as NDJSON, in order; nothing is removed')
+      .argument('<name>', 'name of the stream')
+      .option('-o, --out <file>', 'a file that does not exist yet; - or none: standard output')
+      .action(async (name: string, { out, ...flags }: ExportFlags) => {
+        done(await exportStream(name, out ?? null, flags, context))
+      }),
+  )
+  return streams
+}
+
+function parseSeq(input: string): number {
+  const seq = Number(input)
+  if (/^[1-9]\d{0,15}$/.test(input) && Number.isSafeInteger(seq)) return seq
+  throw new CliError(EXIT.usage, `<seq> wants a number from 1, got ${JSON.stringify(input)}`)
+}
+
+interface DrainFlags extends OperatorFlags {
+  readonly sink: string
+}
+
+interface ExportFlags extends OperatorFlags {
+  readonly out?: string
+}
+
+async function exportStream(
+  name: string,
+  out: string | null,
+  flags: OperatorFlags,
+  context: CliContext,
+): Promise<ExitCode> {
+  return withGateway(flags, context, async ({ operator }) => {
+    // The first page before the file: a wrong name leaves none behind.
+    let page = await operator.streams.records(name, null)
+    const path = out === null || out === '-' ? null : resolve(context.cwd, out)
+    const file = path === null ? null : openNew(path)
+    let records = 0
+    let unreadable = 0
+    let isWhole = false
+    try {
+      for (;;) {
+        const text = page.records.map((line) => `${line}\n`).join('')
+        if (file === null || path === null) context.stdout.write(text)
+        else writeOrSay(path, () => writeFileSync(file, text))
+        records += page.records.length
+        unreadable += page.unreadable
+        if (page.next === null) break
+        page = await operator.streams.records(name, page.next)
+      }
+      if (file !== null && path !== null) writeOrSay(path, () => fsyncSync(file))
+      isWhole = true
+    } finally {
+      if (file !== null) closeSync(file)
+      // A torn copy would be taken for a whole one, and stand in the way of the next try.
+      if (path !== null && !isWhole) asCaller(() => rmSync(path, { force: true }))
+    }
+    const where = path === null ? '' : ` to ${path}`
+    context.stderr.write(
+      `exported ${counted(records, 'record')} of stream ${name}${where}; nothing was removed from the spool\n`,
+    )
+    if (unreadable === 0) return EXIT.ok
+    context.stderr.write(`${count(unreadable)} more are damaged and cannot be read\n`)
+    return EXIT.failed
+  })
+}
+
+function writeOrSay(path: string, write: () => void): void {
+  try {
+    write()
+  } catch (error) {
+    throw unwritten(path, error)
+  }
+}
+
+/** Records may be confidential: for this user alone. */
+function openNew(path: string): number {
+  try {
+    return asCaller(() => openSync(path, 'wx', 0o600))
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error'
+    const why = code === 'EEXIST' ? 'it exists already' : code
+    throw new CliError(EXIT.failed, `${path} cannot be written: ${why}`, error)
+  }
+}
+
+function streamTable(streams: readonly StreamStatus[]): string {
+  const header = ['STREAM', 'RECORDS', 'BYTES', 'OLDEST', 'HEAD SEQ', 'NEXT SEQ', 'SINK']
+  const rows = streams.map((stream) => [
+    stream.name,
+    count(stream.backlogRecords),
+    bytes(stream.storedBytes),
+    stream.oldestAgeSeconds === null ? '-' : span(stream.oldestAgeSeconds),
+    String(stream.headSeq),
+    String(stream.nextSeq),
+    stream.orphaned ? `${stream.sink ?? 'none'} (orphaned)` : (stream.sink ?? 'none'),
+  ])
+  return table([header, ...rows])
+}

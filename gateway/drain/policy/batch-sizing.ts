@@ -1,0 +1,58 @@
+/** What batches of one stream may hold: by the configuration, its queue, and what its sink and its link taught; tells of the latter. */
+import type { HttpSinkConfig } from '../../config/config.ts'
+import type { StreamQueue } from '../../ports/stream-queue.ts'
+import type { EmitDrainEvent } from '../events.ts'
+import type { BatchLimits } from './batcher.ts'
+import type { LearnedLimit } from './learned-limit.ts'
+import type { PaceLimit } from './pace-limit.ts'
+
+export interface BatchSizingOptions {
+  readonly sink: string
+  readonly queue: Pick<StreamQueue, 'stream' | 'maxBatchBytes'>
+  readonly config: Pick<HttpSinkConfig, 'maxBatchRecords'>
+  readonly learned: LearnedLimit
+  readonly pace: PaceLimit
+  readonly emit: EmitDrainEvent
+}
+
+export class BatchSizing {
+  readonly #o: BatchSizingOptions
+
+  constructor(options: BatchSizingOptions) {
+    this.#o = options
+  }
+
+  get limits(): BatchLimits {
+    const { config, learned, pace, queue } = this.#o
+    const maxBytes = Math.min(learned.maxBytes, pace.maxBytes, queue.maxBatchBytes)
+    return { maxRecords: config.maxBatchRecords, maxBytes }
+  }
+
+  /** 413. */
+  tooLarge(rawBytes: number, nowMs: number): void {
+    this.#o.learned.shrink(rawBytes, nowMs)
+    this.#tell('too-large', this.#o.learned.maxBytes)
+  }
+
+  /** Some sinks answer 400 to what is too large: it was refused, and all pieces of it were taken. */
+  refusedWhole(largestTakenBytes: number | null, nowMs: number): void {
+    if (largestTakenBytes === null) return
+    this.#o.learned.passes(largestTakenBytes, nowMs)
+    this.#tell('refused', this.#o.learned.maxBytes)
+  }
+
+  /** It did not get through in time, again and again. */
+  timedOut(rawBytes: number): void {
+    this.#o.pace.timedOut(rawBytes)
+    this.#tell('timed-out', this.#o.pace.maxBytes)
+  }
+
+  accepted(rawBytes: number, nowMs: number): void {
+    this.#o.learned.accepted(rawBytes, nowMs)
+  }
+
+  #tell(why: 'too-large' | 'refused' | 'timed-out', bytes: number): void {
+    const { emit, queue, sink } = this.#o
+    emit({ type: 'drain.batch-limit-learned', sink, stream: queue.stream, why, bytes })
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * The broker's side of the spool. One synchronous call per message: every matching stream gives its verdict, or the
+ * whole message waits (I6). Nothing here knows of acks: the broker withholds them until the ticket is durable (I1).
+ */
+import {
+  type Appender,
+  type Journal,
+  type KeyedStore,
+  type Lane,
+  type Message,
+  MUST_WAIT,
+  type RecoveredJournal,
+  type Ticket,
+} from '../ports/appender.ts'
+import { checked, withCrc } from './codec/checked.ts'
+import type { Committer } from './commit/committer.ts'
+import { type KeyedSpace, keyedKey, keyedName, keyedRange } from './store/keys.ts'
+import { Intake } from './stream/intake.ts'
+import type { LeaseKeeper } from './stream/leases.ts'
+import type { OpenCommit, SpoolStream } from './stream/stream.ts'
+
+/** Raw bytes that may wait for durability; beyond, QoS 1 and 2 wait and QoS 0 is dropped, counted. */
+export const MAX_OPEN_BYTES = 64 * 1024 * 1024
+
+export interface AppenderHost {
+  readonly committer: Committer
+  readonly openCommit: OpenCommit
+  readonly leases: LeaseKeeper
+  readonly journals: Map<string, Journal>
+  readonly recoveredJournals: ReadonlyMap<string, RecoveredJournal>
+  /** False below `minFreeBytes`, while the store is failing, and from a stop on. */
+  accepting(): boolean
+  /** Raw bytes that are not durable yet. */
+  openBytes(): number
+  readonly maxOpenBytes: number
+  /** Something that was read is not what was written (I7). */
+  damaged(what: string): void
+}
+
+export class SpoolAppender implements Appender {
+  readonly streams: readonly Intake[]
+  readonly #host: AppenderHost
+  readonly #spaceListeners: Array<() => void> = []
+  #waiting = false
+
+  constructor(host: AppenderHost, streams: readonly SpoolStream[]) {
+    this.#host = host
+    this.streams = streams.map((stream) => new Intake(stream, host.openCommit))
+  }
+
+  append(lanes: readonly Lane[], message: Message): Ticket {
+    const { committer, leases } = this.#host
+    // A message without records waits for nothing: the acks before it are in front of it in the broker's queue.
+    if (lanes.length === 0) return Math.max(1, committer.durableTicket)
+    const closed = !this.#host.accepting() || this.#host.openBytes() >= this.#host.maxOpenBytes
+    if (message.qos > 0) {
+      if (closed) return this.#mustWait()
+      for (const lane of lanes) if ((lane.stream as Intake).mustWait(message)) return this.#mustWait()
+    }
+    for (const lane of lanes) {
+      const intake = lane.stream as Intake
+      intake.take(message, lane.envelope, closed)
+      leases.taken(intake.stream)
+    }
+    committer.filled()
+    return committer.openTicket
+  }
+
+  #mustWait(): Ticket {
+    this.#waiting = true
+    return MUST_WAIT
+  }
+
+  /** There may be room again: a commit deleted something, a lease was raised, the disk has space. */
+  space(): void {
+    if (!this.#waiting || !this.#host.accepting()) return
+    this.#waiting = false
+    for (const listener of this.#spaceListeners) listener()
+  }
+
+  touch(): Ticket {
+    return this.#host.committer.touch()
+  }
+
+  get durableTicket(): Ticket {
+    return this.#host.committer.durableTicket
+  }
+
+  onDurable(listener: (ticket: Ticket) => void): void {
+    this.#host.committer.onDurable(listener)
+  }
+
+  onSpace(listener: () => void): void {
+    this.#spaceListeners.push(listener)
+  }
+
+  attach(journal: Journal): RecoveredJournal {
+    if (this.#host.journals.has(journal.name)) throw new Error(`journal ${journal.name} is attached already`)
+    this.#host.journals.set(journal.name, journal)
+    return this.#host.recoveredJournals.get(journal.name) ?? { checkpoint: null, changes: [] }
+  }
+
+  keyed(space: Exclude<KeyedSpace, 'notes'>): KeyedStore {
+    const { committer } = this.#host
+    return {
+      entries: async () => {
+        const all: Array<readonly [string, Uint8Array]> = []
+        for await (const [key, stored] of committer.store.entries(keyedRange(space))) {
+          const value = checked(stored)
+          if (value) all.push([keyedName(key), value])
+          else this.#host.damaged(`a value under ${space} is damaged`)
+        }
+        return all
+      },
+      put: (key, value) => {
+        committer.add({ type: 'put', key: keyedKey(space, key), value: withCrc(value) })
+        return committer.touch()
+      },
+      delete: (key, lazily) => {
+        committer.add({ type: 'del', key: keyedKey(space, key) })
+        return committer.touch(lazily)
+      },
+    }
+  }
+}

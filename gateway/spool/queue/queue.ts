@@ -1,0 +1,336 @@
+/**
+ * The drain's side of a stream: what is pending, the pin of the batch in flight, and what a sink's answer does to them.
+ * Every mutation changes memory at once and rides in the commit that is open (I4, I5, I8).
+ */
+import type {
+  Bounds,
+  LoadedBatch,
+  ParkedRecord,
+  Pin,
+  PinLimits,
+  Refusal,
+  Run,
+  Settlement,
+  StreamQueue,
+} from '../../ports/stream-queue.ts'
+import { type DeadLetterInfo, packDeadLetter, packedBytes } from '../codec/dead-letter.ts'
+import { idOfLine } from '../codec/record.ts'
+import type { BlockName } from '../opening/raw-scan.ts'
+import { deadLetterKey } from '../store/keys.ts'
+import type { BlockMeta } from '../stream/block-index.ts'
+import { PINNED_SHARE } from '../stream/retention.ts'
+import { type Aside, addGap, byPlace, gapHeader, unskipped } from '../stream/state.ts'
+import type { OpenCommit, SegmentSource, SpoolStream } from '../stream/stream.ts'
+import { loadBatch } from './batch-loader.ts'
+import { copyName, encodeCopy, isBlock, lineOfCopy } from './block-check.ts'
+
+/** Reads many values at once, and answers for one that is missing or damaged. */
+export interface BlockReader extends SegmentSource {
+  /** undefined: missing, or the store cannot read it. Rejects only if it may be read later. */
+  readMany(keys: readonly Buffer[]): Promise<ReadonlyArray<Buffer | undefined>>
+  /** A block is gone for good: it was not salvageable. Its records are counted and reported (I7). */
+  lost(stream: SpoolStream, ordinal: number, meta: BlockMeta): void
+  /** Looks for a block that is missing or damaged in the bytes of the files. */
+  salvage(name: BlockName): Promise<Buffer | null>
+  /** The same for the copy of a record, whose block may still be there: its line. */
+  salvageLine(name: BlockName): Promise<Buffer | null>
+}
+
+export class SpoolQueue implements StreamQueue {
+  readonly spool: SpoolStream
+  readonly stream: string
+  readonly priority: number
+  /** '': none takes it. */
+  sink: string
+  readonly #commit: OpenCommit
+  readonly #reader: BlockReader
+  readonly #nowMs: () => number
+  /** Of a split batch that was settled in part: the pin that follows in the same commit protects the rest. */
+  #keepOuterLastSeq: number | null = null
+
+  constructor(spool: SpoolStream, commit: OpenCommit, reader: BlockReader, nowMs: () => number) {
+    this.spool = spool
+    this.stream = spool.name
+    this.priority = spool.config?.priority ?? 9
+    this.sink = spool.config?.sink ?? ''
+    this.#commit = commit
+    this.#reader = reader
+    this.#nowMs = nowMs
+  }
+
+  get pendingRecords(): number {
+    return this.spool.pendingRecords
+  }
+
+  get pendingBytes(): number {
+    return this.spool.pendingRawBytes
+  }
+
+  get maxBatchBytes(): number {
+    const { config } = this.spool
+    if (config?.whenFull !== 'drop-oldest') return Number.POSITIVE_INFINITY
+    return Math.max(1, Math.floor(config.maxBytes * PINNED_SHARE))
+  }
+
+  get pin(): Pin | null {
+    return this.spool.state.pin
+  }
+
+  get parked(): readonly ParkedRecord[] {
+    const { parked, identities } = this.spool.state
+    return parked.map((aside) => {
+      const { identity, seq, status, reason } = aside
+      const bytes = packedBytes(this.#letterOf(aside), aside.bytes)
+      return { spoolId: identities[identity]?.spoolId ?? '', seq, status, reason, bytes }
+    })
+  }
+
+  #letterOf(refused: Pick<Aside, 'identity' | 'seq' | 'status' | 'reason'>): DeadLetterInfo {
+    const { identity, seq, status, reason } = refused
+    const { gateway, spoolId } = this.spool.state.identities[identity] ?? { gateway: '', spoolId: '' }
+    const id = `${gateway}:${spoolId}:${this.stream}:${seq}`
+    const deadLetteredAt = new Date(this.#nowMs()).toISOString()
+    const spoolTimeMs = this.spool.time.nowMs()
+    return { id, seq, origin: 'refused', status, reason, deadLetteredAt, spoolTimeMs, truncated: null }
+  }
+
+  gatewayOf(spoolId: string): string {
+    const { identities } = this.spool.state
+    return (identities.find((i) => i.spoolId === spoolId) ?? identities.at(-1))?.gateway ?? ''
+  }
+
+  #identityOf(spoolId: string): number {
+    const identity = this.spool.state.identities.findIndex((i) => i.spoolId === spoolId)
+    if (identity < 0) throw new Error(`stream ${this.stream} has no records of spool id ${spoolId}`)
+    return identity
+  }
+
+  ahead(limit: number): readonly Run[] {
+    const { state, index } = this.spool
+    const runs: Run[] = []
+    for (const aside of state.front) {
+      if (runs.length >= limit) return runs
+      runs.push({
+        spoolId: state.identities[aside.identity]?.spoolId ?? '',
+        firstSeq: aside.seq,
+        recordCount: 1,
+        rawBytes: aside.bytes,
+        receivedAtMs: aside.receivedAtMs,
+      })
+    }
+    let ordinal = unskipped(state, state.head.ordinal)
+    for (let skip = state.head.index; runs.length < limit; skip = 0) {
+      const meta = index.at(ordinal)
+      if (!meta) {
+        if (index.missingAt(ordinal)) this.spool.prefetch(this.#commit, ordinal)
+        return runs
+      }
+      const recordCount = meta.count - skip
+      runs.push({
+        spoolId: state.identities[meta.identity]?.spoolId ?? '',
+        firstSeq: meta.firstSeq + skip,
+        recordCount,
+        rawBytes: skip === 0 ? meta.rawBytes : Math.ceil((meta.rawBytes * recordCount) / meta.count),
+        receivedAtMs: meta.oldestMs,
+      })
+      ordinal = unskipped(state, ordinal + 1)
+    }
+    return runs
+  }
+
+  highestSentSeq(spoolId: string): number {
+    return this.spool.state.sent[this.#identityOf(spoolId)] ?? 0
+  }
+
+  pinBatch(
+    bounds: Bounds,
+    encoding: 'gzip' | 'identity',
+    limits?: PinLimits,
+  ): { readonly pin: Pin; readonly durable: Promise<void> } {
+    const { state } = this.spool
+    if (state.pin) throw new Error(`stream ${this.stream} has a batch in flight already`)
+    const identity = this.#identityOf(bounds.spoolId)
+    const { header, count } = gapHeader(state, identity)
+    state.pinnedGaps = count
+    const outerLastSeq = Math.max(bounds.lastSeq, this.#keepOuterLastSeq ?? 0)
+    this.#keepOuterLastSeq = null
+    const pin = { ...bounds, identity, outerLastSeq, gaps: header, encoding }
+    return this.#setPin(limits === undefined ? pin : { ...pin, limits })
+  }
+
+  split(first: Bounds): { readonly pin: Pin; readonly durable: Promise<void> } {
+    const { pin } = this.spool.state
+    if (!pin) throw new Error(`stream ${this.stream} has no batch to split`)
+    return this.#setPin({ ...pin, ...first, outerLastSeq: pin.outerLastSeq })
+  }
+
+  #setPin(pin: Pin & { readonly identity: number }): { readonly pin: Pin; readonly durable: Promise<void> } {
+    const { state } = this.spool
+    state.pin = pin
+    this.spool.isPinGuarded = true
+    state.sent[pin.identity] = Math.max(state.sent[pin.identity] ?? 0, pin.lastSeq)
+    return { pin, durable: this.#commit.durable(this.spool) }
+  }
+
+  guardPin(isGuarded: boolean): void {
+    const { pin } = this.spool.state
+    // Of a split batch the whole range was sent.
+    this.spool.isPinGuarded = isGuarded || (pin !== null && pin.outerLastSeq !== pin.lastSeq)
+  }
+
+  async load(pin: Pin): Promise<LoadedBatch | null> {
+    return await loadBatch(this.spool, this.#identityOf(pin.spoolId), pin, this.#reader, () => {
+      // The pin's batch can never be sent again as it was: its undamaged rest is a new batch.
+      this.spool.dissolvePin()
+      this.#commit.touch(this.spool)
+    })
+  }
+
+  settle(settlement: Settlement): Promise<void> {
+    const { spool } = this
+    const { state } = spool
+    const { pin } = state
+    if (!pin) throw new Error(`stream ${this.stream}: nothing is in flight that could be settled`)
+    const { identity } = pin
+    const { throughSeq } = settlement
+    const refused = new Map(settlement.refused.map((r) => [r.seq, r]))
+    const wasFront = state.front.filter((a) => a.identity === identity && a.seq <= throughSeq)
+    state.front = state.front.filter((a) => !(a.identity === identity && a.seq <= throughSeq))
+    const passed = wasFront.length + spool.passBlocks(identity, throughSeq, this.#commit)
+    for (const aside of wasFront) this.#settleFront(aside, refused)
+    for (const refusal of refused.values()) this.#park(identity, refusal)
+    if (settlement.refused.length > passed) {
+      throw new Error(
+        `stream ${this.stream}: ${settlement.refused.length} refusals of ${passed} settled records`,
+      )
+    }
+    state.counters.delivered += passed - settlement.refused.length
+    for (const seq of settlement.deadLetter) this.#toDeadLetter(identity, seq)
+    for (const earlier of settlement.deadLetterEarlier ?? []) {
+      this.#toDeadLetter(this.#identityOf(earlier.spoolId), earlier.seq)
+    }
+    if (settlement.gapsReported) state.gaps.splice(0, state.pinnedGaps)
+    spool.prefetchGaps(this.#commit)
+    state.pinnedGaps = 0
+    state.pin = null
+    this.#keepOuterLastSeq = settlement.keepOuterLastSeq
+    return this.#commit.durable(spool)
+  }
+
+  /** A returned record keeps its copy while it is refused again; delivered, the copy goes. */
+  #settleFront(aside: Aside, refused: Map<number, Refusal>): void {
+    const { state } = this.spool
+    const refusal = refused.get(aside.seq)
+    if (refusal) {
+      refused.delete(aside.seq)
+      state.parked.push({ ...aside, status: refusal.status, reason: refusal.reason })
+      this.#lines.set(aside.n, refusal.line)
+    } else {
+      this.#dropCopy(aside)
+    }
+  }
+
+  #dropCopy(aside: Aside): void {
+    this.#commit.add({ type: 'del', key: this.spool.asideKey(aside.n) })
+    this.spool.storedBytes -= aside.bytes
+  }
+
+  #park(identity: number, { seq, status, reason, line }: Refusal): void {
+    const { state } = this.spool
+    const n = state.nextAside++
+    const receivedAtMs = receivedAtOf(line) ?? this.#nowMs()
+    state.parked.push({ identity, seq, n, bytes: line.length, status, reason, receivedAtMs })
+    this.spool.storedBytes += line.length
+    const value = encodeCopy(copyName(state, { identity, seq }), line, {
+      receivedAtMs,
+      spoolTimeMs: this.spool.time.nowMs(),
+    })
+    this.#commit.add({ type: 'put', key: this.spool.asideKey(n), value })
+    this.#lines.set(n, line)
+  }
+
+  /** Lines of parked records in memory, so that a dead letter needs no read; refilled by `loadParked` at start. */
+  readonly #lines = new Map<number, Uint8Array>()
+
+  /** Reads the copies of parked records; once, before the drain starts. */
+  async loadParked(): Promise<void> {
+    const { parked } = this.spool.state
+    const values = await this.#reader.readMany(parked.map((a) => this.spool.asideKey(a.n)))
+    for (const [i, aside] of parked.entries()) {
+      const name = copyName(this.spool.state, aside)
+      const stored = values[i]
+      const line = isBlock(stored, name) ? lineOfCopy(stored) : await this.#reader.salvageLine(name)
+      if (line) this.#lines.set(aside.n, line)
+    }
+  }
+
+  #toDeadLetter(identity: number, seq: number): void {
+    const { state } = this.spool
+    const at = state.parked.findIndex((a) => a.identity === identity && a.seq === seq)
+    const aside = state.parked[at]
+    if (!aside) throw new Error(`stream ${this.stream}: seq ${seq} is not parked`)
+    const line = this.#lines.get(aside.n)
+    state.parked.splice(at, 1)
+    this.#dropCopy(aside)
+    this.#lines.delete(aside.n)
+    if (!line) {
+      // Its copy was damaged on disk: nothing is left to keep (I7, I9).
+      state.counters.dropped.corrupt++
+      addGap(state, { identity, first: seq, last: seq, reason: 'corrupt' })
+      return
+    }
+    const value = packDeadLetter({ ...this.#letterOf(aside), id: idOfLine(line) }, line)
+    const quota = state.deadLetters.refused
+    this.#commit.add({ type: 'put', key: deadLetterKey(state.id, 'refused', quota.next++), value })
+    quota.bytes += value.length
+    quota.count++
+    state.counters.deadLettered++
+    addGap(state, { identity, first: seq, last: seq, reason: 'dead-lettered' })
+  }
+
+  returnParked(): Promise<void> {
+    const { state } = this.spool
+    state.front = [...state.front, ...state.parked].sort(byPlace)
+    state.parked = []
+    state.pin = null
+    state.pinnedGaps = 0
+    this.#lines.clear()
+    return this.#commit.durable(this.spool)
+  }
+
+  deadLetterBytes({ seq, status, reason, line }: Refusal): number {
+    const identity = this.spool.state.pin?.identity ?? 0
+    return packedBytes(this.#letterOf({ identity, seq, status, reason }), line.length)
+  }
+
+  hasDeadLetterRoom(bytes: number, letters: number): boolean {
+    const { config, state } = this.spool
+    const limits = config?.deadLetters
+    if (!limits || limits.whenFull !== 'hold') return true
+    const { refused } = state.deadLetters
+    // A limit that takes the largest record may not take what is kept about it besides.
+    if (refused.count === 0 && letters === 1) return true
+    return refused.bytes + bytes <= limits.maxBytes
+  }
+
+  bury(records: readonly { readonly spoolId: string; readonly seq: number }[]): Promise<void> {
+    for (const { spoolId, seq } of records) this.#toDeadLetter(this.#identityOf(spoolId), seq)
+    return this.#commit.durable(this.spool)
+  }
+
+  onReady(listener: () => void): void {
+    this.spool.onReady(listener)
+  }
+}
+
+const RECEIVED_AT = Buffer.from('"receivedAt":"')
+
+/** A record's own time of arrival, ms; null: the line does not say. */
+export function receivedAtOf(line: Uint8Array): number | null {
+  const text = Buffer.from(line.buffer, line.byteOffset, line.byteLength)
+  const at = text.indexOf(RECEIVED_AT)
+  if (at < 0) return null
+  const from = at + RECEIVED_AT.length
+  const ms = Date.parse(text.toString('latin1', from, text.indexOf(0x22, from)))
+  return Number.isNaN(ms) ? null : ms
+}

@@ -1,0 +1,515 @@
+/**
+ * One stream of the spool: its durable state, its block index and what is not durable yet. Owns every change of the
+ * state, made in memory and written with the commit that is open (I5: one commit for data and counters). Does no IO of
+ * its own but reading index segments.
+ */
+import type { StreamConfig } from '../../config/config.ts'
+import type { Deflater } from '../codec/block.ts'
+import { checked, withCrc } from '../codec/checked.ts'
+import { idPrefix } from '../codec/record.ts'
+import type { EmitSpoolEvent } from '../events.ts'
+import { blockKey, gapPageKey, parkedKey, segmentKey } from '../store/keys.ts'
+import type { Op } from '../store/store.ts'
+import type { SpoolTime } from '../time/spool-time.ts'
+import {
+  BlockIndex,
+  type BlockMeta,
+  decodeSegment,
+  type PackedSegment,
+  packMeta,
+  packSegment,
+  SEGMENT_BLOCKS,
+} from './block-index.ts'
+import type { DropReason } from './counters.ts'
+import { type BlockLimits, OpenBlocks, type PendingBlock } from './open-blocks.ts'
+import { reindex } from './reindex.ts'
+import { type Doomed, doomedBlocks, type PinnedBlocks, pinnedBlocks, roomBytes } from './retention.ts'
+import {
+  type Aside,
+  addGap,
+  addSkip,
+  type CommittedView,
+  committedView,
+  type Gap,
+  type GapReason,
+  normaliseHead,
+  putGapPage,
+  type StreamState,
+  takeGapPage,
+  unskipped,
+  wantsGapPage,
+} from './state.ts'
+
+/** The commit that is open, as a stream sees it. */
+export interface OpenCommit {
+  add(op: Op): void
+  /** Makes sure that a commit comes; resolves when it is durable. */
+  durable(stream: SpoolStream): Promise<void>
+  /** Marks the stream as changed; the commit comes soon, or within LAZY_COMMIT_MS when `lazy`. */
+  touch(stream: SpoolStream, lazy?: boolean): number
+  /** Raw bytes were appended. */
+  grew(bytes: number): void
+  /** A block of so many raw bytes was settled. */
+  settled(rawBytes: number): void
+  read(key: Buffer): Promise<Buffer | undefined>
+  /** A segment of its index is damaged: makes the index anew from the blocks (I7). */
+  reindex(stream: SpoolStream): Promise<void>
+}
+
+/** Where index segments are read, and what is done about a damaged one. */
+export type SegmentSource = Pick<OpenCommit, 'read' | 'reindex'>
+
+/** What one closed commit holds of a stream. */
+export interface ClosedStream {
+  readonly stream: SpoolStream
+  readonly blocks: readonly PendingBlock[]
+  /** JSON members of the state record's entry, but for the blocks added: as of that instant. */
+  readonly entry: string
+  readonly view: CommittedView
+}
+
+/** Segments loaded ahead of the head, so that the drain never waits for one. */
+const PREFETCH_BLOCKS = SEGMENT_BLOCKS / 2
+
+export class SpoolStream {
+  readonly state: StreamState
+  #index: BlockIndex
+  readonly open: OpenBlocks
+  readonly config: StreamConfig | null
+  readonly time: SpoolTime
+  readonly emit: EmitSpoolEvent
+  /** Committed values only: what metrics and status show. */
+  view: CommittedView
+  /** Of pending blocks and copies, as stored. */
+  storedBytes = 0
+  /** Uncompressed bytes of durable pending records. */
+  pendingRawBytes = 0
+  /** Durable records that are pending in blocks. */
+  blockRecords = 0
+  /** Raw bytes in the commit in flight. */
+  inFlightRawBytes = 0
+  /** Payloads of a stream with `payload: text` that are no well-formed UTF-8, since the start. */
+  illFormedTexts = 0
+  /** First seq that the lease does not cover. */
+  leaseEnd = 0
+  /** Bytes of blocks deleted since the last compaction. */
+  deletedBytes = 0
+  /**
+   * The pinned batch may have reached the sink, or is on its way: retention leaves it alone (I4). False: it never did, and
+   * a limit may take its records; the drain then makes a new batch of what is left.
+   */
+  isPinGuarded = true
+  /** Of `pinnedBlocks`, for the pin and index that they were counted of. */
+  #pinned: {
+    readonly pin: StreamState['pin']
+    readonly index: BlockIndex
+    readonly blocks: PinnedBlocks
+  } | null = null
+  /** Stored bytes that no limit may drop: the pin's, and copies of parked and returned records. As of the last commit. */
+  #fixedBytes = 0
+  /** Where retention goes on. */
+  #retentionOrdinal = 0
+  #prefix: Buffer
+  /** A segment that was sealed in memory and whose value is not durable yet. */
+  #sealing: PackedSegment | null = null
+  #loading: Promise<void> | null = null
+  #loadingGaps = false
+  readonly #readyListeners: Array<() => void> = []
+
+  constructor(options: {
+    state: StreamState
+    index: BlockIndex
+    config: StreamConfig | null
+    deflater: Deflater
+    limits: BlockLimits
+    time: SpoolTime
+    emit: EmitSpoolEvent
+  }) {
+    this.state = options.state
+    this.#index = options.index
+    this.config = options.config
+    this.time = options.time
+    this.emit = options.emit
+    this.open = new OpenBlocks(options.deflater, options.limits, () => options.time.nowMs())
+    this.view = committedView(options.state)
+    this.#index.releaseSkipped(options.state.skips)
+    this.#prefix = this.#makePrefix()
+  }
+
+  #makePrefix(): Buffer {
+    const { spoolId, gateway } = this.state.identities.at(-1) as { spoolId: string; gateway: string }
+    return Buffer.from(idPrefix(gateway, spoolId, this.state.name))
+  }
+
+  get index(): BlockIndex {
+    return this.#index
+  }
+
+  /** Ordinals are dealt anew, so state and index change in one step; the next commit must be a checkpoint. */
+  replaceIndex(metas: readonly BlockMeta[]): void {
+    this.#index = new BlockIndex([], metas, 0)
+    reindex(this.state, metas)
+    this.recount()
+  }
+
+  get name(): string {
+    return this.state.name
+  }
+
+  /** `{"id":"<gateway>:<spool id>:<stream>:` of new records. */
+  get prefix(): Uint8Array {
+    return this.#prefix
+  }
+
+  get identity(): number {
+    return this.state.identities.length - 1
+  }
+
+  /** New records start under a fresh name, from seq 1; older ones drain first under theirs. */
+  startIdentity(identity: { spoolId: string; gateway: string }): void {
+    this.state.identities.push(identity)
+    this.state.nextSeq = 1
+    this.leaseEnd = 0
+    this.#prefix = this.#makePrefix()
+  }
+
+  get uncommittedRawBytes(): number {
+    return this.inFlightRawBytes + this.open.rawBytes
+  }
+
+  get pendingRecords(): number {
+    return this.blockRecords + this.state.front.length
+  }
+
+  /** Counts what the recovered index and copies hold. */
+  recount(): void {
+    const { state, index } = this
+    let records = 0
+    let raw = 0
+    let stored = 0
+    const add = (meta: BlockMeta, ordinal: number): void => {
+      if (ordinal < state.head.ordinal || state.skips.some(([from, to]) => ordinal >= from && ordinal < to))
+        return
+      records += meta.count - (ordinal === state.head.ordinal ? state.head.index : 0)
+      raw += meta.rawBytes
+      stored += meta.storedBytes
+    }
+    for (const ref of index.sealed) {
+      const touched =
+        ref.firstOrdinal <= state.head.ordinal ||
+        state.skips.some(([from, to]) => from < ref.firstOrdinal + ref.blocks && to > ref.firstOrdinal)
+      if (touched) {
+        for (let i = 0; i < ref.blocks; i++) {
+          const meta = index.at(ref.firstOrdinal + i)
+          if (meta) add(meta, ref.firstOrdinal + i)
+        }
+      } else {
+        records += ref.records
+        raw += ref.rawBytes
+        stored += ref.storedBytes
+      }
+    }
+    index.tail.forEach((meta, i) => {
+      add(meta, index.tailOrdinal + i)
+    })
+    for (const aside of [...state.parked, ...state.front]) stored += aside.bytes
+    this.blockRecords = records
+    this.pendingRawBytes = raw
+    this.storedBytes = stored
+  }
+
+  /**
+   * Closes what is open for the commit. Synchronous, so that state, index and blocks are of one instant: what the
+   * next commit settles must not be missing from this one's checkpoint.
+   */
+  close(commit: OpenCommit, commitNumber: number, checkpoint: boolean): ClosedStream {
+    const { state, index } = this
+    if (!this.#sealing) {
+      const sealed = index.seal(commitNumber)
+      if (sealed) {
+        commit.add({ type: 'put', key: segmentKey(commitNumber, state.id), value: sealed.value })
+        this.#sealing = packSegment(sealed.ref)
+      }
+    }
+    const page = takeGapPage(state)
+    if (page) {
+      const value = withCrc(Buffer.from(JSON.stringify(page.gaps)))
+      commit.add({ type: 'put', key: gapPageKey(state.id, page.page), value })
+    }
+    const members = [
+      `"state":${JSON.stringify(state)}`,
+      `"sealed":${JSON.stringify(checkpoint ? null : this.#sealing)}`,
+    ]
+    if (checkpoint) {
+      const segments = index.sealed.map(packSegment)
+      const { tail, tailOrdinal } = index
+      members.push(`"index":${JSON.stringify({ segments, tail: tail.map(packMeta), tailOrdinal })}`)
+    }
+    const blocks = this.open.take()
+    this.inFlightRawBytes = blocks.reduce((n, b) => n + b.raw.length, 0)
+    return { stream: this, blocks, entry: members.join(','), view: committedView(state) }
+  }
+
+  /** The commit is durable: its blocks are in the store, and the drain may see them. */
+  committed(closed: ClosedStream, metas: readonly BlockMeta[]): void {
+    this.view = closed.view
+    this.inFlightRawBytes = 0
+    this.#sealing = null
+    for (const meta of metas) {
+      this.index.push(meta)
+      this.blockRecords += meta.count
+      this.pendingRawBytes += meta.rawBytes
+      this.storedBytes += meta.storedBytes
+    }
+    this.open.recycle(closed.blocks)
+    // Only now: a segment that is not durable yet could not be read back.
+    this.index.trimLoaded(this.state.head.ordinal, this.#retentionOrdinal)
+    if (metas.length > 0) this.ready()
+  }
+
+  /** The commit failed: its records, and all appended since, get new seqs; the old ones are a gap. */
+  uncommitted(closed: ClosedStream | null): number {
+    this.inFlightRawBytes = 0
+    const old = this.open.putBack(closed?.blocks ?? [], this.identity, this.#prefix, this.state.nextSeq)
+    let records = 0
+    for (const block of old) {
+      const last = block.firstSeq + block.count - 1
+      addGap(this.state, { identity: block.identity, first: block.firstSeq, last, reason: 'commit-failed' })
+      records += block.count
+    }
+    this.state.nextSeq += records
+    return records
+  }
+
+  onReady(listener: () => void): void {
+    this.#readyListeners.push(listener)
+  }
+
+  ready(): void {
+    for (const listener of this.#readyListeners) listener()
+  }
+
+  /** Removes whole blocks by a retention limit; counted, and a gap (I9). */
+  drop(doomed: readonly Doomed[], reason: DropReason & GapReason, commit: OpenCommit): void {
+    for (const { meta, firstSeq, count } of doomed) {
+      addGap(this.state, { identity: meta.identity, first: firstSeq, last: firstSeq + count - 1, reason })
+      this.state.counters.dropped[reason] += count
+    }
+    this.#remove(doomed, commit)
+  }
+
+  /** The records of a block go on as new ones, in the same commit: still pending, and counted as before (I5). */
+  renumber(doomed: Doomed, lines: Uint8Array, firstSeq: number, commit: OpenCommit): void {
+    if (this.state.pin) this.dissolvePin()
+    this.#remove([doomed], commit)
+    this.open.appendLines(this.identity, firstSeq, doomed.count, lines, doomed.meta.oldestMs)
+  }
+
+  #remove(doomed: readonly Doomed[], commit: OpenCommit): void {
+    let records = 0
+    for (const { ordinal, meta, count } of doomed) {
+      commit.add({ type: 'del', key: blockKey(meta.commit, this.state.id, meta.index) })
+      addSkip(this.state, ordinal, ordinal + 1)
+      this.#passSkipped()
+      this.blockRecords -= count
+      this.pendingRawBytes -= meta.rawBytes
+      this.storedBytes -= meta.storedBytes
+      this.deletedBytes += meta.storedBytes
+      records += count
+    }
+    if (records === 0) return
+    commit.touch(this)
+    this.released(commit)
+  }
+
+  /** Retention by age and by size, before a commit is closed. */
+  retain(commit: OpenCommit): void {
+    const { config } = this
+    if (!config) return
+    const { maxAge, maxBytes, whenFull } = config
+    this.#countFixed()
+    if (maxAge !== null) {
+      const nowMs = this.time.nowMs()
+      this.#limit('expired', (meta) => meta.spoolTimeMs + maxAge < nowMs, commit)
+    }
+    if (whenFull === 'drop-oldest') {
+      const over = this.storedBytes + this.uncommittedRawBytes - roomBytes(maxBytes, this.#fixedBytes)
+      if (over > 0) this.#limit('dropped-oldest', (_, freed) => freed < over, commit)
+    }
+  }
+
+  #limit(
+    reason: 'expired' | 'dropped-oldest',
+    wanted: (meta: BlockMeta, freedBytes: number) => boolean,
+    commit: OpenCommit,
+  ): void {
+    const { state, index } = this
+    const from = unskipped(state, this.isPinGuarded ? this.#pinnedBlocks().end : state.head.ordinal)
+    const doomed = doomedBlocks(state, index, from, wanted)
+    const next = unskipped(state, (doomed.at(-1)?.ordinal ?? from - 1) + 1)
+    if (doomed.length > 0) {
+      // Never sent: what is left of its batch is planned anew.
+      if (state.pin && from < this.#pinnedBlocks().end) this.dissolvePin()
+      this.drop(doomed, reason, commit)
+      const records = doomed.reduce((n, d) => n + d.count, 0)
+      this.emit({ type: 'spool.retention', stream: this.name, reason, records })
+    }
+    this.#retentionOrdinal = next
+    // Far behind a pin its segment is not in memory, and nothing else would fetch it.
+    this.prefetch(commit, next)
+  }
+
+  dissolvePin(): void {
+    this.state.pin = null
+    this.state.pinnedGaps = 0
+    this.isPinGuarded = true
+  }
+
+  #pinnedBlocks(): PinnedBlocks {
+    const { state, index } = this
+    if (this.#pinned?.pin !== state.pin || this.#pinned.index !== index || state.pin === null) {
+      this.#pinned = { pin: state.pin, index, blocks: pinnedBlocks(state, index) }
+    }
+    return this.#pinned.blocks
+  }
+
+  #countFixed(): void {
+    const { parked, front } = this.state
+    let bytes = this.isPinGuarded ? this.#pinnedBlocks().bytes : 0
+    for (const aside of parked) bytes += aside.bytes
+    for (const aside of front) bytes += aside.bytes
+    this.#fixedBytes = bytes
+  }
+
+  /**
+   * Must a message of so many bytes wait, in a full stream that drops its oldest? Only for the commit that makes what was
+   * taken before droppable, which comes by itself: never for the sink.
+   */
+  mustWaitForCommit(bytes: number, maxBytes: number): boolean {
+    const { uncommittedRawBytes } = this
+    if (uncommittedRawBytes === 0) return false
+    return this.#fixedBytes + uncommittedRawBytes + bytes > roomBytes(maxBytes, this.#fixedBytes)
+  }
+
+  /** The block at the head is settled up to and including the seq; returns how many records that were. */
+  passBlocks(identity: number, throughSeq: number, commit: OpenCommit): number {
+    const { state, index } = this
+    let passed = 0
+    for (;;) {
+      const meta = index.at(state.head.ordinal)
+      if (!meta || meta.identity !== identity || meta.firstSeq + state.head.index > throughSeq) break
+      const end = Math.min(meta.count, throughSeq - meta.firstSeq + 1)
+      passed += end - state.head.index
+      state.settled = { identity, seq: meta.firstSeq + end - 1 }
+      if (end < meta.count) {
+        state.head = { ordinal: state.head.ordinal, index: end }
+        break
+      }
+      commit.add({ type: 'del', key: blockKey(meta.commit, state.id, meta.index) })
+      commit.settled(meta.rawBytes)
+      this.pendingRawBytes -= meta.rawBytes
+      this.storedBytes -= meta.storedBytes
+      this.deletedBytes += meta.storedBytes
+      state.head = { ordinal: state.head.ordinal + 1, index: 0 }
+      normaliseHead(state)
+      this.#passSkipped()
+    }
+    this.blockRecords -= passed
+    this.released(commit)
+    return passed
+  }
+
+  /** What was dropped before the head is passed as well: a rebuild must not take it for pending when it comes back (I7). */
+  #passSkipped(): void {
+    const { state, index } = this
+    const last = state.head.index === 0 ? index.at(state.head.ordinal - 1) : undefined
+    if (!last) return
+    const seq = last.firstSeq + last.count - 1
+    const { settled } = state
+    const isBehind =
+      last.identity > settled.identity || (last.identity === settled.identity && seq > settled.seq)
+    if (isBehind) state.settled = { identity: last.identity, seq }
+  }
+
+  /** Index segments that the head has passed are deleted, the next one is fetched ahead. */
+  released(commit: OpenCommit): void {
+    const { head, skips } = this.state
+    const passed = [...this.index.release(head.ordinal), ...this.index.releaseSkipped(skips)]
+    for (const ref of passed) commit.add({ type: 'del', key: segmentKey(ref.commit, this.state.id) })
+    this.prefetch(commit)
+  }
+
+  /** Brings the next stored page of gaps up, when those in memory run out. */
+  prefetchGaps(commit: OpenCommit): void {
+    if (this.#loadingGaps || !wantsGapPage(this.state)) return
+    this.#loadingGaps = true
+    const key = gapPageKey(this.state.id, this.state.gapPages.first)
+    commit
+      .read(key)
+      .then(
+        (value) => {
+          const page = checked(value)
+          putGapPage(this.state, page ? (JSON.parse(page.toString('utf8')) as Gap[]) : [])
+          commit.add({ type: 'del', key })
+          commit.touch(this)
+        },
+        () => undefined,
+      )
+      .finally(() => {
+        this.#loadingGaps = false
+      })
+  }
+
+  /** Fetches the index segment of the ordinal, if it is not in memory, and then of the head and what follows it. */
+  prefetch(commit: SegmentSource, ordinal: number = this.state.head.ordinal): void {
+    if (this.#loading) return
+    const ref = this.index.missingAt(ordinal) ?? this.index.missingAt(ordinal + PREFETCH_BLOCKS)
+    if (!ref) return
+    this.#loading = this.loadSegment(commit, ordinal).then(
+      () => {
+        this.#loading = null
+        this.ready()
+        this.prefetch(commit)
+      },
+      () => {
+        this.#loading = null
+      },
+    )
+  }
+
+  /** Loads the segment at the ordinal, or the next one ahead of it. */
+  async loadSegment(commit: SegmentSource, ordinal: number): Promise<void> {
+    const ref = this.index.missingAt(ordinal) ?? this.index.missingAt(ordinal + PREFETCH_BLOCKS)
+    if (!ref) return
+    const value = await commit.read(segmentKey(ref.commit, this.state.id))
+    const metas = decodeSegment(value)
+    if (metas?.length === ref.blocks) this.index.load(ref, metas)
+    else await commit.reindex(this)
+  }
+
+  /** A block that could not be read or salvaged: its pending records are counted and a gap (I7, I9). */
+  lostBlock(ordinal: number, meta: BlockMeta, commit: OpenCommit): void {
+    const settled = ordinal === this.state.head.ordinal ? this.state.head.index : 0
+    const doomed = { ordinal, meta, firstSeq: meta.firstSeq + settled, count: meta.count - settled }
+    this.drop([doomed], 'corrupt', commit)
+    this.#tellLost(meta.identity, doomed.firstSeq, doomed.count)
+  }
+
+  /** The copy of a parked or returned record that could not be read. */
+  lostCopy({ identity, seq, bytes }: Aside): void {
+    this.state.counters.dropped.corrupt++
+    this.storedBytes -= bytes
+    addGap(this.state, { identity, first: seq, last: seq, reason: 'corrupt' })
+    this.#tellLost(identity, seq, 1)
+  }
+
+  #tellLost(identity: number, firstSeq: number, records: number): void {
+    const spoolId = this.state.identities[identity]?.spoolId ?? ''
+    const lastSeq = firstSeq + records - 1
+    this.emit({ type: 'spool.records-lost', stream: this.name, spoolId, firstSeq, lastSeq, records })
+  }
+
+  asideKey(n: number): Buffer {
+    return parkedKey(this.state.id, n)
+  }
+}

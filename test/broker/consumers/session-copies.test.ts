@@ -1,0 +1,84 @@
+/** What persistent sessions are kept costs the store no more than its bounds (I6), however many sessions take a message. */
+import { expect, test } from 'vitest'
+import { createPersistence } from '../../../gateway/broker/aedes/persistence.ts'
+import type { StagedCopies } from '../../../gateway/broker/consumers/session-copies.ts'
+import { emptyContents, ManualCommits, storeOn } from '../aedes/keyed-store.ts'
+
+const LIMITS = { maxSubscriberMessages: 3, maxSubscriberBytes: 10_000, maxSubscriberBytesTotal: 20_000 }
+const SESSIONS = ['a', 'b', 'c', 'd', 'e', 'f']
+
+async function sixSessions() {
+  const contents = { ...emptyContents(), copies: new Map<string, Uint8Array>() }
+  const commits = new ManualCommits()
+  const options = { limits: LIMITS, durability: commits }
+  const persistence = await createPersistence(storeOn(contents, commits), options)
+  for (const id of SESSIONS) {
+    const added = persistence.addSubscriptions({ id }, [{ topic: 'plant/#', qos: 1 }])
+    commits.commit()
+    await added
+  }
+  let counter = 0
+  return {
+    contents,
+    commits,
+    persistence,
+    stage: (bytes: number): StagedCopies =>
+      persistence.copies.stage('plant/a', Buffer.alloc(bytes), 1, false, 'device')!,
+    release: (staged: StagedCopies): void => persistence.copies.release(staged, 'broker', (counter += 1)),
+  }
+}
+
+test('I6: of copies that wait for their commit the bound in total is stored; the others with the hand-over, as far as it goes', async () => {
+  const { contents, commits, persistence, stage, release } = await sixSessions()
+  const staged = [stage(4_500), stage(4_500)]
+  expect(commits.pending, 'four of 4,707 bytes, of twelve').toBe(4)
+  expect(staged.map(({ ticket }) => ticket > 0)).toEqual([true, false])
+  commits.commit()
+  for (const one of staged) release(one)
+  expect(persistence.stats.queuedBytes).toBeLessThanOrEqual(LIMITS.maxSubscriberBytesTotal)
+  commits.commit()
+  // What the bound dropped is not stored, and nothing is that is not kept.
+  expect(contents.copies.size).toBeLessThanOrEqual(persistence.stats.queuedMessages)
+  expect(persistence.stats.queuedMessages).toBe(4)
+  for (const id of SESSIONS) {
+    const ended = persistence.cleanSubscriptions({ id })
+    commits.commit()
+    await ended
+  }
+  expect(contents.copies.size).toBe(0)
+})
+
+test('I6: a copy that no queue takes is not stored', async () => {
+  const { contents, commits, stage, release } = await sixSessions()
+  const staged = stage(10_000)
+  expect([staged.ticket, commits.pending]).toEqual([0, 0])
+  release(staged)
+  commits.commit()
+  expect(contents.copies.size).toBe(0)
+})
+
+test('a session that ends takes the copies with it whose message is not handed over, in the same commit', async () => {
+  const { contents, commits, persistence, stage, release } = await sixSessions()
+  const staged = stage(100)
+  commits.commit()
+  expect(contents.copies.size).toBe(6)
+  const ended = persistence.cleanSubscriptions({ id: 'a' })
+  commits.commit()
+  await ended
+  expect(contents.copies.size).toBe(5)
+  // It comes back, and is owed nothing from before.
+  const added = persistence.addSubscriptions({ id: 'a' }, [{ topic: '#', qos: 1 }])
+  commits.commit()
+  await added
+  release(staged)
+  expect(persistence.stats.queuedMessages).toBe(5)
+})
+
+test('a message that is not handed over leaves nothing behind', async () => {
+  const { contents, commits, persistence, stage } = await sixSessions()
+  const staged = stage(100)
+  commits.commit()
+  persistence.copies.unstage(staged)
+  commits.commit()
+  expect(contents.copies.size).toBe(0)
+})

@@ -1,0 +1,170 @@
+/** What the tests of the doors share: a configuration, started listeners that are closed at the end, waiting. */
+import { once } from 'node:events'
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
+import { onTestFinished } from 'vitest'
+import type { DoorEvent } from '../../../gateway/broker/listeners/events.ts'
+import {
+  type Inbound,
+  type ListenerOptions,
+  type Listeners,
+  startListeners,
+} from '../../../gateway/broker/listeners/listeners.ts'
+import type { ListenerConfig, MqttConfig, ServerTlsConfig } from '../../../gateway/config/config.ts'
+
+export const LOOPBACK: ListenerConfig = { host: '127.0.0.1', port: 0, tls: null, websocket: false }
+
+export function mqttConfig(changes: Partial<MqttConfig> = {}): MqttConfig {
+  return {
+    listeners: [LOOPBACK],
+    auth: null,
+    allowAnonymous: false,
+    unrouted: 'accept',
+    willsOnStop: 'publish',
+    sysInterval: null,
+    maxConnections: 100,
+    maxConnectionsPerAddress: null,
+    maxPacketBytes: 256 * 1024,
+    maxConnectPacketBytes: 8 * 1024,
+    maxTopicBytes: 1_024,
+    maxTopicLevels: 32,
+    maxUnackedMessages: 1_000,
+    maxUnackedBytes: 1024 * 1024,
+    maxUnackedMessagesTotal: 100_000,
+    maxUnackedBytesTotal: 64 * 1024 * 1024,
+    maxHoldBackBytes: 64 * 1024,
+    maxHoldBackBytesTotal: 16 * 1024 * 1024,
+    connectTimeout: 5_000,
+    authTimeout: 5_000,
+    maxSessions: 1_000,
+    sessionExpiry: 3_600_000,
+    maxSubscriberMessages: 1_000,
+    maxSubscriberBytes: 1024 * 1024,
+    maxSubscriberBytesTotal: 64 * 1024 * 1024,
+    maxSubscriptions: 1_000,
+    maxRetainedMessages: 10_000,
+    maxRetainedMessageBytes: 1024 * 1024,
+    maxRetainedBytes: 16 * 1024 * 1024,
+    ...changes,
+  }
+}
+
+export function tlsFile(name: string): string {
+  return new URL(`../../support/tls/${name}`, import.meta.url).pathname
+}
+
+export const SERVER_TLS: ServerTlsConfig = {
+  cert: tlsFile('server.pem'),
+  key: tlsFile('server.key'),
+  ca: null,
+  requireClientCert: false,
+}
+
+export interface OpenDoors {
+  readonly listeners: Listeners
+  readonly events: DoorEvent[]
+  readonly connections: Inbound[]
+  readonly port: number
+  /** The next connection that becomes a stream, in order. */
+  next(): Promise<Inbound>
+  /** Resolves once an event of this type was emitted, the ones before included. */
+  event<T extends DoorEvent['type']>(type: T, count?: number): Promise<Extract<DoorEvent, { type: T }>>
+}
+
+export const FAST_POLL_MS = 20
+
+/** Listeners on free ports; `onStream` gets every stream (default: echoes its bytes). */
+export async function openDoors(
+  config: MqttConfig,
+  onStream: (stream: Duplex) => void = (stream) => void stream.pipe(stream),
+  options: ListenerOptions = {},
+): Promise<OpenDoors> {
+  const events: DoorEvent[] = []
+  const connections: Inbound[] = []
+  let wake: () => void = () => {}
+  let handed = 0
+  const listeners = await startListeners(
+    config,
+    (connection) => {
+      connections.push(connection)
+      onStream(connection.stream)
+      wake()
+    },
+    (event) => {
+      events.push(event)
+      wake()
+    },
+    { filePollMs: FAST_POLL_MS, ...options },
+  )
+  onTestFinished(() => listeners.close())
+  const until = async <T>(look: () => T | undefined): Promise<T> => {
+    for (;;) {
+      const found = look()
+      if (found !== undefined) return found
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
+    }
+  }
+  return {
+    listeners,
+    events,
+    connections,
+    port: listeners.addresses[0]?.port ?? 0,
+    next: async () => {
+      const connection = await until(() => connections[handed])
+      handed += 1
+      return connection
+    },
+    event: async (type, count = 1) =>
+      until(() => events.filter((event) => event.type === type)[count - 1] as never),
+  }
+}
+
+export async function tcp(port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1')
+  socket.on('error', () => {})
+  onTestFinished(() => void socket.destroy())
+  await once(socket, 'connect')
+  return socket
+}
+
+/** Resolves when the other side ended or reset the connection. */
+export async function ended(socket: Duplex): Promise<void> {
+  socket.resume()
+  if (!socket.destroyed) await new Promise((resolve) => socket.once('close', resolve))
+}
+
+/** The next bytes of a stream, at least `count`; the stream is paused afterwards. */
+export async function bytes(stream: Duplex, count: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  await new Promise<void>((resolve) => {
+    const take = (chunk: Buffer): void => {
+      chunks.push(chunk)
+      size += chunk.length
+      if (size < count) return
+      stream.pause()
+      stream.off('data', take)
+      resolve()
+    }
+    stream.on('data', take)
+    stream.resume()
+  })
+  return Buffer.concat(chunks)
+}
+
+export async function temporaryFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-doors-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** Replaces a file in one step: nobody sees it half written. */
+export async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
+  await writeFile(`${path}.new`, content)
+  await rename(`${path}.new`, path)
+}

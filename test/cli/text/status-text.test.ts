@@ -1,0 +1,30 @@
+/** What `sluice status` puts before a person: each trouble has its line, and good order has none. */
+import { expect, test } from 'vitest'
+import { statusText } from '../../../gateway/cli/text/status-text.ts'
+import { buildStatus } from '../../../gateway/observe/status.ts'
+import { broker, type FakeState, fakeSources, NOW_MS } from '../../observe/fake-sources.ts'
+
+/** Lines that want somebody. */
+function marks(state: Partial<FakeState>): string[] {
+  const text = statusText(buildStatus(fakeSources(state).sources, NOW_MS))
+  return text.split('\n').filter((line) => line.startsWith('! '))
+}
+
+function marksOfTopics(more: Parameters<typeof broker>[0]): string[] {
+  return marks({ broker: broker(more) }).filter((line) => line.includes('topics'))
+}
+
+test('I9: messages that no stream takes are marked, with the last topic and the filter that was meant', () => {
+  const unrouted = { accepted: 1_205, refused: 0 }
+  expect(marksOfTopics({ unrouted })).toEqual([
+    '! no stream takes the topics of 1,205 messages: acknowledged and not kept; the last: plnt/press-7/temp of press-7; nearest filter: plant/+/+ of stream telemetry',
+  ])
+  const lastUnrouted = { topic: 'x\u001B[31m', clientId: 'd', nearest: null }
+  expect(marksOfTopics({ unrouted: { accepted: 0, refused: 2 }, lastUnrouted })).toEqual([
+    '! no stream takes the topics of 2 messages: their connections were closed; the last: x\uFFFD[31m of d',
+  ])
+})
+
+test('where every topic has its stream nothing is said of topics', () => {
+  expect(marksOfTopics({ unrouted: { accepted: 0, refused: 0 }, lastUnrouted: null })).toEqual([])
+})

@@ -1,0 +1,69 @@
+/** Batches and configurations for the sink's tests, as the drain and the configuration would hand them over. */
+import { crc32, gzipSync } from 'node:zlib'
+import type { HttpSinkConfig } from '../../../gateway/config/config.ts'
+import type { Batch } from '../../../gateway/ports/sink.ts'
+
+/** One NDJSON line of the contract, LF included. */
+export function recordLine(seq: number, payload = '{"celsius":21.4}'): string {
+  const id = `"id":"edge-01:k3f9x2m7q4w8z:telemetry:${seq}"`
+  const message =
+    '"device":"press-7","topic":"plant/press-7/temp","qos":1,"receivedAt":"2026-11-23T03:05:00.123Z"'
+  return `{${id},"seq":${seq},${message},"payload":${payload}}\n`
+}
+
+/** A batch of the records `first` to `last`. */
+export function batchOf(first: number, last: number, changes: Partial<Batch> = {}): Batch {
+  const lines: string[] = []
+  for (let seq = first; seq <= last; seq += 1) lines.push(recordLine(seq))
+  const raw = Buffer.from(lines.join(''))
+  const encoding = changes.encoding ?? 'gzip'
+  const body = [encoding === 'gzip' ? gzipSync(raw) : raw]
+  return {
+    gateway: 'edge-01',
+    spoolId: 'k3f9x2m7q4w8z',
+    stream: 'telemetry',
+    firstSeq: first,
+    lastSeq: last,
+    recordCount: last - first + 1,
+    gaps: null,
+    crc32: crc32(raw),
+    encoding,
+    body,
+    bodyBytes: body.reduce((sum, chunk) => sum + chunk.length, 0),
+    ...changes,
+  }
+}
+
+/** The defaults of the configuration, to a URL. */
+export function sinkConfig(url: string, changes: Partial<HttpSinkConfig> = {}): HttpSinkConfig {
+  return {
+    type: 'http',
+    url,
+    headers: {},
+    bearerToken: null,
+    tls: null,
+    format: 'ndjson',
+    compression: 'gzip',
+    ack: 'status',
+    ackStatus: [200, 201, 204],
+    answers: {},
+    maxInFlight: 1,
+    maxBatchRecords: 10_000,
+    maxBatchBytes: 4 * 1024 * 1024,
+    linger: 50,
+    connectTimeout: 5000,
+    timeout: 5000,
+    minBytesPerSecond: 256,
+    maxRetryAfter: 3_600_000,
+    recoveryJitter: 0,
+    maxBytesPerSecond: null,
+    maxRefusedShare: 0.5,
+    allowInsecure: false,
+    ...changes,
+  }
+}
+
+/** A signal that never aborts. */
+export function never(): AbortSignal {
+  return new AbortController().signal
+}

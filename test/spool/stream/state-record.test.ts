@@ -1,0 +1,67 @@
+import { crc32 } from 'node:zlib'
+import { expect, it } from 'vitest'
+import { newStreamState } from '../../../gateway/spool/stream/state.ts'
+import {
+  decodeState,
+  encodeState,
+  type StateRecord,
+  stateBytes,
+} from '../../../gateway/spool/stream/state-record.ts'
+
+const identity = { spoolId: 'k3f9x2m7q4w8z', gateway: 'edge-01' }
+
+function record(streams: number): StateRecord {
+  return {
+    version: 1,
+    commit: 7,
+    previous: 6,
+    checkpoint: false,
+    firstState: 2,
+    ...identity,
+    streams: Array.from({ length: streams }, (_, id) => ({
+      state: newStreamState(`stream-${id}`, id, identity),
+      added: [],
+      sealed: null,
+    })),
+  }
+}
+
+const JOURNALS = [
+  ['qos2', Buffer.from('ids')],
+  ['sessions', Buffer.alloc(0)],
+  ['qos2', Buffer.from('more ids')],
+] as const
+
+it('gives back what was encoded, however large, and is much smaller with many streams', () => {
+  for (const streams of [0, 1, 100]) {
+    const json = JSON.stringify(record(streams))
+    const value = encodeState(json, JOURNALS, streams === 1)
+    expect(decodeState(value)).toEqual({ record: record(streams), journals: JOURNALS })
+    if (streams === 100) expect(value.length).toBeLessThan(json.length / 10)
+  }
+})
+
+it('of few streams is written as it is where an ack waits for it', () => {
+  const text = Buffer.from(JSON.stringify(record(1)))
+  const value = Buffer.concat([Buffer.from('SLS1'), Buffer.alloc(8), text])
+  value.writeUInt32BE(text.length, 8)
+  value.writeUInt32BE(crc32(value.subarray(8)), 4)
+  expect(encodeState(text.toString(), [], false)).toEqual(value)
+  expect(decodeState(value)).toEqual({ record: record(1), journals: [] })
+  expect(stateBytes(Buffer.concat([value, Buffer.from('more')]))).toBe(value.length)
+})
+
+it.each([1, 10])(
+  'I7: of %i streams is found in raw bytes with all its journals, and not once a byte has changed',
+  (streams) => {
+    const value = encodeState(JSON.stringify(record(streams)), JOURNALS, false)
+    const behind = Buffer.alloc(100, 0x55)
+    expect(stateBytes(Buffer.concat([value, behind]))).toBe(value.length)
+    for (let at = 0; at < value.length; at++) {
+      const damaged = Buffer.from(value)
+      damaged[at] = (damaged[at] as number) ^ 0x10
+      expect(decodeState(damaged), `byte ${at}`).toBe(null)
+      expect(stateBytes(Buffer.concat([damaged, behind])), `byte ${at}`).toBe(0)
+    }
+  },
+)
