@@ -1,7 +1,7 @@
 /**
- * Ports for servers that other processes are told of before they listen, or that go away and come back. The system gives
- * its own choice (port 0) to the next connection of anybody as soon as nobody listens there: so these lie outside of the
- * range that it chooses from.
+ * Ports for servers that other processes are told of before they listen, or that go away and come
+ * back. The system gives its own choice (port 0) to the next connection of anybody as soon as
+ * nobody listens there: so these lie outside of the range that it chooses from.
  */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -18,7 +18,10 @@ const MAX_TRIES = 100
 /** Handed out by this process already. */
 const given = new Set<number>()
 
-/** The first port of those that the system gives to connections (ip_local_port_range, Linux ip-sysctl). */
+/**
+ * The first port of those that the system gives to connections (ip_local_port_range, Linux
+ * ip-sysctl).
+ */
 function dynamicFrom(): number {
   try {
     const from = Number.parseInt(readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8'), 10)
@@ -41,7 +44,10 @@ async function isFree(port: number): Promise<boolean> {
   return true
 }
 
-/** Ports of 127.0.0.1 that nobody uses just now, each another one, none given before. @throws when there is none */
+/**
+ * Ports of 127.0.0.1 that nobody uses just now, each another one, none given before. @throws when
+ * there is none
+ */
 export async function freePorts(count: number): Promise<number[]> {
   const choice = dynamicFrom() - FIRST_PORT
   const ports: number[] = []

@@ -1,5 +1,8 @@
 #!/usr/bin/env node
-/** The `sluice-sim` command: a fleet of devices, the reference cloud, the books, the demo. One file per command in cli/. */
+/**
+ * The `sluice-sim` command: a fleet of devices, the reference cloud, the books, the demo. One file
+ * per command in cli/.
+ */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { cloudCommand } from './cli/cloud.ts'
@@ -10,7 +13,8 @@ import { verifyCommand } from './cli/verify.ts'
 /** Wrong flags, unreadable files: not the same as a promise that was broken. */
 const USAGE_EXIT_CODE = 2
 
-// Whoever read along may have gone, as `head` does; anything else, a full disk for instance, is a failure.
+// Whoever read along may have gone, as `head` does; anything else, a full disk for instance, is a
+// failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit()
   process.stderr.write(`sluice-sim: standard output cannot be written: ${error.message}\n`)

@@ -1,11 +1,15 @@
 /**
- * Seeded random numbers: one seed reproduces one run. Every decision has a stream of its own, derived from the seed
- * and a label, so that one device's timing never shifts what another device decides. Not for anything secret.
+ * Seeded random numbers: one seed reproduces one run. Every decision has a stream of its own,
+ * derived from the seed and a label, so that one device's timing never shifts what another device
+ * decides. Not for anything secret.
  */
 
 const TWO_32 = 0x1_0000_0000
 
-/** 32-bit hash of a label (FNV-1a, then murmur3's finaliser): turns names into seeds that have nothing in common. */
+/**
+ * 32-bit hash of a label (FNV-1a, then murmur3's finaliser): turns names into seeds that have
+ * nothing in common.
+ */
 function hashLabel(label: string): number {
   let hash = 0x811c9dc5
   for (let index = 0; index < label.length; index++) {

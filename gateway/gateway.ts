@@ -1,7 +1,8 @@
 /**
- * The composition root: the only file that knows all stages. Order of start: spool (recovery), sinks, drain, admin,
- * broker last; so nothing is accepted that could not be made durable. Stop goes the other way: the broker refuses and
- * stops reading, pending commits finish and their acks leave, requests in flight get until the deadline, the spool closes.
+ * The composition root: the only file that knows all stages. Order of start: spool (recovery),
+ * sinks, drain, admin, broker last; so nothing is accepted that could not be made durable. Stop
+ * goes the other way: the broker refuses and stops reading, pending commits finish and their acks
+ * leave, requests in flight get until the deadline, the spool closes.
  */
 import { hostname } from 'node:os'
 import { join } from 'node:path'
@@ -33,9 +34,15 @@ export interface Gateway {
   readonly adminUrl: string
   readonly gatewayId: string
   readonly spoolId: string
-  /** Reads anew what the configuration names: passwords, access rules, certificates, secrets of sinks. */
+  /**
+   * Reads anew what the configuration names: passwords, access rules, certificates, secrets of
+   * sinks.
+   */
   reread(): Promise<void>
-  /** Orderly, within `deadlineMs`; afterwards whatever still waits is cut. Nothing acknowledged is lost either way. */
+  /**
+   * Orderly, within `deadlineMs`; afterwards whatever still waits is cut. Nothing acknowledged is
+   * lost either way.
+   */
   stop(deadlineMs: number): Promise<void>
 }
 
@@ -44,7 +51,10 @@ export interface StartOptions {
 }
 
 /** Rejects with a typed error that says what to do; everything that was opened is closed again. */
-export async function startGateway(configured: Config, options: StartOptions = {}): Promise<Gateway> {
+export async function startGateway(
+  configured: Config,
+  options: StartOptions = {},
+): Promise<Gateway> {
   const host = readHostLimits()
   const { config, caps, maxOpenBytes } = fitToHost(configured, host)
   await refuseEarly(config)
@@ -156,10 +166,11 @@ export async function startGateway(configured: Config, options: StartOptions = {
 }
 
 /**
- * A disk that is full or fails, or a machine that is out of descriptors or memory, may be well again later, and nobody may
- * be there to start the gateway then: it waits (I6), and leaves every byte where it is. Only what the disk cannot read for two
- * minutes is left aside, untouched, and a new store begins beside it: intake goes on. What waiting cannot change
- * (rights, a folder that is in use, a file system without locks) is an error.
+ * A disk that is full or fails, or a machine that is out of descriptors or memory, may be well
+ * again later, and nobody may be there to start the gateway then: it waits (I6), and leaves every
+ * byte where it is. Only what the disk cannot read for two minutes is left aside, untouched, and a
+ * new store begins beside it: intake goes on. What waiting cannot change (rights, a folder that is
+ * in use, a file system without locks) is an error.
  */
 async function openWhenPossible(emit: Observer['emit'], options: SpoolOptions): Promise<Spool> {
   const patience = new Patience()
@@ -170,7 +181,11 @@ async function openWhenPossible(emit: Observer['emit'], options: SpoolOptions): 
     } catch (error) {
       if (!isPassing(error)) throw error
       besideUnreadable = isReadFailure(error) && patience.isOver('store')
-      emit({ type: 'spool.storage-failed', detail: describeError(error), retryMs: REOPEN_INTERVAL_MS })
+      emit({
+        type: 'spool.storage-failed',
+        detail: describeError(error),
+        retryMs: REOPEN_INTERVAL_MS,
+      })
       await sleep(REOPEN_INTERVAL_MS)
     }
   }

@@ -1,10 +1,12 @@
 /**
- * What this process may have of its machine: descriptors and memory. The configuration is written for the box that its
- * author had in mind; the kernel ends a process that holds more than the box has (I6). So where a limit of the
- * configuration is above what the host gives, the host's is in effect, and says so.
+ * What this process may have of its machine: descriptors and memory. The configuration is written
+ * for the box that its author had in mind; the kernel ends a process that holds more than the box
+ * has (I6). So where a limit of the configuration is above what the host gives, the host's is in
+ * effect, and says so.
  *
- * Descriptors: devices get what is left when the store, the sinks, the admin server and the log have theirs.
- * Memory: the smallest of what the machine has and what any control group around this process allows.
+ * Descriptors: devices get what is left when the store, the sinks, the admin server and the log
+ * have theirs. Memory: the smallest of what the machine has and what any control group around this
+ * process allows.
  */
 import { readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
@@ -15,21 +17,31 @@ const KIB = 1024
 const MIB = 1024 * KIB
 
 /**
- * Not for devices: LevelDB's tables (74) and its log, the lock, 64 connections of the admin server, listeners, secrets and
- * certificates that are read, what Node itself has open, and as much again for repairs at run time.
+ * Not for devices: LevelDB's tables (74) and its log, the lock, 64 connections of the admin server,
+ * listeners, secrets and certificates that are read, what Node itself has open, and as much again
+ * for repairs at run time.
  */
 export const RESERVED_DESCRIPTORS = 256
 
-/** A sink's request in progress may have a connection in use, one that is going down and one to another address. */
+/**
+ * A sink's request in progress may have a connection in use, one that is going down and one to
+ * another address.
+ */
 const DESCRIPTORS_A_REQUEST = 3
 
-/** Program, heap and database without any data: measured 57 MB (RssAnon) after minutes of small readings. */
+/**
+ * Program, heap and database without any data: measured 57 MB (RssAnon) after minutes of small
+ * readings.
+ */
 export const BASE_MEMORY_BYTES = 64 * MIB
 
 /** Below it the gateway starts, and may be ended by the kernel under load. */
 export const MIN_MEMORY_BYTES = 128 * MIB
 
-/** Measured 30 KiB with a stored session, and a little for what all of them send at once when they come back. */
+/**
+ * Measured 30 KiB with a stored session, and a little for what all of them send at once when they
+ * come back.
+ */
 const CONNECTION_BYTES = 40 * KIB
 
 /** Raw bytes that wait for their commit, whatever the memory. */
@@ -100,11 +112,18 @@ export function hostWarnings({ caps }: Fitted, { memoryBytes }: HostLimits): str
   return warnings
 }
 
-/** At least half of what there is, and one: with a handful of descriptors some devices are better than none. */
+/**
+ * At least half of what there is, and one: with a handful of descriptors some devices are better
+ * than none.
+ */
 function forDevices(config: Config, descriptors: number | null): number {
   if (descriptors === null) return Number.POSITIVE_INFINITY
-  const requests = Object.values(config.sinks).reduce((sum, { maxInFlight }) => sum + maxInFlight, 0)
-  const reserved = RESERVED_DESCRIPTORS + config.mqtt.listeners.length + DESCRIPTORS_A_REQUEST * requests
+  const requests = Object.values(config.sinks).reduce(
+    (sum, { maxInFlight }) => sum + maxInFlight,
+    0,
+  )
+  const reserved =
+    RESERVED_DESCRIPTORS + config.mqtt.listeners.length + DESCRIPTORS_A_REQUEST * requests
   return Math.max(1, Math.floor(descriptors / 2) - 64, descriptors - reserved)
 }
 
@@ -129,8 +148,9 @@ function openFiles(limits: string): number | null {
 }
 
 /**
- * The smallest limit of the control groups that this process is in, in version 2 (`memory.max`) and 1
- * (`memory.limit_in_bytes`), those around its own included; null: none is set. See cgroups(7), proc(5).
+ * The smallest limit of the control groups that this process is in, in version 2 (`memory.max`) and
+ * 1 (`memory.limit_in_bytes`), those around its own included; null: none is set. See cgroups(7),
+ * proc(5).
  */
 export function cgroupMemory(read: (path: string) => string | null): number | null {
   const limits: number[] = []
@@ -166,7 +186,9 @@ function mountOf(mountinfo: string, hierarchy: string): { root: string; folder: 
     const [, , , root = '', folder = ''] = front.split(' ')
     const [type = '', , options = ''] = back.split(' ')
     const isIt =
-      hierarchy === '' ? type === 'cgroup2' : type === 'cgroup' && options.split(',').includes(hierarchy)
+      hierarchy === ''
+        ? type === 'cgroup2'
+        : type === 'cgroup' && options.split(',').includes(hierarchy)
     if (isIt) return { root: root === '/' ? '' : root, folder }
   }
   return null

@@ -1,6 +1,6 @@
 /**
- * The `sluice` command behind its first statement (sluice.cts). Started by itself it has as many threads in libuv's pool
- * as its environment says, and `start` says so if they are too few.
+ * The `sluice` command behind its first statement (sluice.cts). Started by itself it has as many
+ * threads in libuv's pool as its environment says, and `start` says so if they are too few.
  */
 import { processContext } from './cli/context.ts'
 import { runCli } from './cli/program.ts'

@@ -8,7 +8,8 @@ import type { Spool } from './spool/spool.ts'
 
 export async function startNewIdentity(spool: Spool): Promise<string> {
   const notes = new DrainNotes(spool.notes, systemClock(), () => undefined)
-  const isCloned = (sink: string, stream: string): boolean => notes.hold(sink, stream)?.reason === 'clone'
+  const isCloned = (sink: string, stream: string): boolean =>
+    notes.hold(sink, stream)?.reason === 'clone'
   const cloned = spool.queues.filter(({ sink, stream }) => isCloned(sink, stream))
   const spoolId = await spool.newId('it was asked for')
   for (const { stream } of cloned) await spool.renumber(stream)

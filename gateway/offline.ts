@@ -1,6 +1,7 @@
 /**
- * The spool of a gateway that is not running, for commands: status, dead letters, a new spool id, a check. Opening takes the
- * folder's lock before anything is touched: what another process holds, seen or not, is refused.
+ * The spool of a gateway that is not running, for commands: status, dead letters, a new spool id, a
+ * check. Opening takes the folder's lock before anything is touched: what another process holds,
+ * seen or not, is refused.
  */
 import { statSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -68,8 +69,9 @@ export async function openOffline(config: Config): Promise<OfflineSpool> {
 }
 
 /**
- * Opening a store makes files. Those that root made would lock out the gateway, which runs as another user: so the
- * command goes on as the user to whom the store belongs. The process ends with the command.
+ * Opening a store makes files. Those that root made would lock out the gateway, which runs as
+ * another user: so the command goes on as the user to whom the store belongs. The process ends with
+ * the command.
  */
 function actAsOwnerOf(store: string, dataDir: string): void {
   const stats = statSync(store, { throwIfNoEntry: false })

@@ -1,5 +1,6 @@
 /**
- * What a start would refuse, found before anything is opened: nothing is written for a gateway that cannot come up, and
+ * What a start would refuse, found before anything is opened: nothing is written for a gateway that
+ * cannot come up, and
  * `sluice check` says the same with the same readers. A sink's secret that cannot be read is no reason not to start
  * (I7, I8: what devices send is kept), but nothing would leave: `check` counts it as a fault.
  */
@@ -37,26 +38,36 @@ class SinkFault extends Error {
   }
 }
 
-/** Magic numbers of what the kernel makes up (proc, sysfs, control groups): rights there say nothing, no folder can be made. */
+/**
+ * Magic numbers of what the kernel makes up (proc, sysfs, control groups): rights there say
+ * nothing, no folder can be made.
+ */
 const MADE_UP_FILE_SYSTEMS = new Set([0x9fa0, 0x6265_6572, 0x27_e0eb, 0x6367_7270])
 
 /** @throws StartRefusedError, or the one fault that there is */
 export async function refuseEarly(config: Config): Promise<void> {
   const faults = await doorFaults(config.mqtt)
   // Who owns the folder says more than who has its port: the gateway that runs already.
-  if ((await runningOwner(config.gateway.dataDir)) === null) faults.push(...(await addressFaults(config)))
+  if ((await runningOwner(config.gateway.dataDir)) === null)
+    faults.push(...(await addressFaults(config)))
   const [first] = faults
   if (first !== undefined && faults.length === 1) throw first
   if (faults.length > 0) throw new StartRefusedError(faults)
 }
 
-/** The gateway that has the folder, as far as this process can see it; a command has it for a moment only. */
+/**
+ * The gateway that has the folder, as far as this process can see it; a command has it for a moment
+ * only.
+ */
 async function runningOwner(dataDir: string): Promise<Owner | null> {
   const owner = await currentOwner(dataDir).catch(() => null)
   return owner === null || owner.brief ? null : owner
 }
 
-/** For `sluice check`: all of it but the ports, which another gateway may rightly have at the moment. */
+/**
+ * For `sluice check`: all of it but the ports, which another gateway may rightly have at the
+ * moment.
+ */
 export async function findFaults(config: Config): Promise<Error[]> {
   return [
     ...(await doorFaults(config.mqtt)),
@@ -70,7 +81,10 @@ export async function addressFaults(config: Config): Promise<Error[]> {
   return [...(await portFaults(config.mqtt)), ...(admin === null ? [] : [admin])]
 }
 
-/** For `sluice check --try`: addresses are taken and given back, a file is written and removed, each sink is asked. */
+/**
+ * For `sluice check --try`: addresses are taken and given back, a file is written and removed, each
+ * sink is asked.
+ */
 export async function tryOut(
   config: Config,
 ): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }> {
@@ -79,7 +93,9 @@ export async function tryOut(
   const faults = owner === null ? await addressFaults(config) : []
   const lines: string[] = []
   if (owner !== null)
-    lines.push(`addresses: not tried, process ${owner.pid} owns the data folder and may listen there`)
+    lines.push(
+      `addresses: not tried, process ${owner.pid} owns the data folder and may listen there`,
+    )
   else if (faults.length === 0) lines.push('addresses: all of them are free')
   if (existsSync(dataDir)) {
     try {
@@ -89,7 +105,9 @@ export async function tryOut(
       faults.push(new FolderUnusableError(dataDir, error))
     }
   }
-  const probes = Object.entries(config.sinks).map(([name, sink]) => probeSink({ name, config: sink }))
+  const probes = Object.entries(config.sinks).map(([name, sink]) =>
+    probeSink({ name, config: sink }),
+  )
   for (const { sink, target, steps } of await Promise.all(probes)) {
     for (const { step, verdict, detail } of steps) {
       const line = `sink ${sink} (${target}), ${step}: `
@@ -111,7 +129,10 @@ async function writeAndRemove(path: string): Promise<void> {
   }
 }
 
-/** The data folder, or the nearest one above it that is there: a folder in which this user may write. */
+/**
+ * The data folder, or the nearest one above it that is there: a folder in which this user may
+ * write.
+ */
 function folderFaults(dataDir: string): Error[] {
   for (let path = dataDir; ; path = dirname(path)) {
     try {

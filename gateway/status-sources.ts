@@ -1,4 +1,7 @@
-/** What observe reads of the running stages: the composition root's translation of their state into plain data. */
+/**
+ * What observe reads of the running stages: the composition root's translation of their state into
+ * plain data.
+ */
 import type { Broker } from './broker/broker.ts'
 import { createBrokerStats } from './broker/stats.ts'
 import type { Config } from './config/config.ts'
@@ -112,7 +115,11 @@ function deliveryOf(standing: DeliveryStanding | undefined): DeliverySnapshot {
   return { state, sinceMs, why: detail, nextTryAtMs }
 }
 
-function sinkSnapshots({ config, sinks, drain }: RunningStages): ReturnType<StatusSources['sinks']> {
+function sinkSnapshots({
+  config,
+  sinks,
+  drain,
+}: RunningStages): ReturnType<StatusSources['sinks']> {
   const states = new Map(drain?.sinkStates().map((s) => [s.sink, s]))
   return [...sinks].map(([name, { stats }]) => {
     const state = states.get(name)
@@ -121,7 +128,9 @@ function sinkSnapshots({ config, sinks, drain }: RunningStages): ReturnType<Stat
       url: hideUrl(config.sinks[name]?.url ?? ''),
       delivery: deliveryOf(state),
       lastSuccessAtMs: state?.lastSuccessAtMs ?? null,
-      streams: Object.keys(config.streams).filter((stream) => config.streams[stream]?.sink === name),
+      streams: Object.keys(config.streams).filter(
+        (stream) => config.streams[stream]?.sink === name,
+      ),
       requests: stats.requests,
       sentBytes: stats.sentBytes,
       inFlight: stats.inFlight,
@@ -196,7 +205,9 @@ function lastUnrouted(
     topic,
     Object.values(streams).flatMap((stream) => stream.topics),
   )
-  const owner = Object.entries(streams).find(([, { topics }]) => filter !== null && topics.includes(filter))
+  const owner = Object.entries(streams).find(
+    ([, { topics }]) => filter !== null && topics.includes(filter),
+  )
   return {
     topic,
     clientId,

@@ -1,4 +1,7 @@
-/** The operator's view of streams (admin server, command line) on top of the spool's: orphans that are drained or exported. */
+/**
+ * The operator's view of streams (admin server, command line) on top of the spool's: orphans that
+ * are drained or exported.
+ */
 
 import { AdminError, type StreamAdmin } from './admin/actions.ts'
 import type { Drain } from './drain/drain.ts'

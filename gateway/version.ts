@@ -5,10 +5,9 @@ function readVersion(): string {
   // Run from sources it lies one folder up, from dist two.
   for (const path of ['../package.json', '../../package.json']) {
     try {
-      const { name, version } = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as Record<
-        string,
-        string
-      >
+      const { name, version } = JSON.parse(
+        readFileSync(new URL(path, import.meta.url), 'utf8'),
+      ) as Record<string, string>
       if (name === 'sluice' && version) return version
     } catch {
       // Not there: the other one.

@@ -1,4 +1,6 @@
-/** What a host gives, read from what kernels write, and what of the configuration is then in effect. */
+/**
+ * What a host gives, read from what kernels write, and what of the configuration is then in effect.
+ */
 import { describe, expect, test } from 'vitest'
 import { defaultConfig } from '../gateway/config/load.ts'
 import {
@@ -24,7 +26,12 @@ describe('the configuration on a host', () => {
     const reserved = RESERVED_DESCRIPTORS + 1 + 3 * (config.sinks['cloud']?.maxInFlight ?? 0)
     expect(fitted.mqtt.maxConnections).toBe(1_024 - reserved)
     expect(caps).toEqual([
-      { key: 'maxConnections', configured: 10_000, effective: 1_024 - reserved, because: 'descriptors' },
+      {
+        key: 'maxConnections',
+        configured: 10_000,
+        effective: 1_024 - reserved,
+        because: 'descriptors',
+      },
     ])
     expect(fitToHost(config, { ...large, descriptors: 256 }).config.mqtt.maxConnections).toBe(64)
     expect(fitToHost(config, { ...large, descriptors: 20 }).config.mqtt.maxConnections).toBe(1)
@@ -33,9 +40,13 @@ describe('the configuration on a host', () => {
   test.each([64, 96, 128, 256, 512, 1024])(
     'I6: with %i MiB of memory all that may wait takes less than half of what the program leaves',
     (memory) => {
-      const { config: fitted, maxOpenBytes } = fitToHost(config, { ...large, memoryBytes: memory * MIB })
+      const { config: fitted, maxOpenBytes } = fitToHost(config, {
+        ...large,
+        memoryBytes: memory * MIB,
+      })
       const { mqtt } = fitted
-      const waiting = mqtt.maxUnackedBytesTotal + mqtt.maxHoldBackBytesTotal + mqtt.maxSubscriberBytesTotal
+      const waiting =
+        mqtt.maxUnackedBytesTotal + mqtt.maxHoldBackBytesTotal + mqtt.maxSubscriberBytesTotal
       const left = memory * MIB - BASE_MEMORY_BYTES
       expect(waiting + maxOpenBytes).toBeLessThanOrEqual(Math.max(left / 2, 4 * MIB))
       // What the configuration demands of itself holds for what is in effect, too.
@@ -47,7 +58,10 @@ describe('the configuration on a host', () => {
   )
 
   test('never raises what the operator set lower', () => {
-    const low = { ...config, mqtt: { ...config.mqtt, maxConnections: 5, maxUnackedBytesTotal: 1 * MIB } }
+    const low = {
+      ...config,
+      mqtt: { ...config.mqtt, maxConnections: 5, maxUnackedBytesTotal: 1 * MIB },
+    }
     const { mqtt } = fitToHost(low, { descriptors: 1_024, memoryBytes: 512 * MIB }).config
     expect(mqtt).toMatchObject({ maxConnections: 5, maxUnackedBytesTotal: 1 * MIB })
   })

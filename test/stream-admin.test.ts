@@ -6,7 +6,10 @@ import { streamAdmin } from '../gateway/stream-admin.ts'
 
 const spool = {
   queues: [
-    { stream: 'telemetry', ahead: () => [{ spoolId: 'k3f9', firstSeq: 7, lastSeq: 9, recordCount: 3 }] },
+    {
+      stream: 'telemetry',
+      ahead: () => [{ spoolId: 'k3f9', firstSeq: 7, lastSeq: 9, recordCount: 3 }],
+    },
   ],
   orphans: {
     drainTo: async () => {
@@ -17,8 +20,14 @@ const spool = {
 
 test('a record that is not the first one that waits, a stream that is no orphan, one that is not there', async () => {
   const streams = streamAdmin(spool, null)
-  await expect(streams.park('telemetry', 8)).rejects.toMatchObject({ code: 'SLUICE_NOT_NEXT', status: 409 })
-  await expect(streams.park('nope', 7)).rejects.toMatchObject({ code: 'ADMIN_NOT_FOUND', status: 404 })
+  await expect(streams.park('telemetry', 8)).rejects.toMatchObject({
+    code: 'SLUICE_NOT_NEXT',
+    status: 409,
+  })
+  await expect(streams.park('nope', 7)).rejects.toMatchObject({
+    code: 'ADMIN_NOT_FOUND',
+    status: 404,
+  })
   await expect(streams.drainTo('telemetry', 'cloud')).rejects.toMatchObject({
     code: 'SLUICE_NOT_ORPHANED',
     status: 409,

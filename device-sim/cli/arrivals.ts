@@ -1,6 +1,7 @@
 /**
- * Readings as they arrive, as lines for a person: the first at once, then at most so many a second, one of each device,
- * with the number of those that are not shown. Text that devices chose cannot steer the terminal.
+ * Readings as they arrive, as lines for a person: the first at once, then at most so many a second,
+ * one of each device, with the number of those that are not shown. Text that devices chose cannot
+ * steer the terminal.
  */
 import type { LatestReading, LatestReadings } from '../cloud/latest.ts'
 import { count } from '../table.ts'
@@ -53,8 +54,14 @@ export function showArrivals(
   }
 }
 
-export function arrivalLine({ storedAtMs, device, topic, payload }: LatestReading, width: number): string {
+export function arrivalLine(
+  { storedAtMs, device, topic, payload }: LatestReading,
+  width: number,
+): string {
   const time = new Date(storedAtMs).toTimeString().slice(0, 8)
-  const text = `${time}  ${device}  ${topic}  ${payload}`.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\uFFFD')
+  const text = `${time}  ${device}  ${topic}  ${payload}`.replaceAll(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    '\uFFFD',
+  )
   return text.length > width ? `${text.slice(0, width - 1)}…` : text
 }

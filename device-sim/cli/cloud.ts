@@ -1,4 +1,6 @@
-/** `sluice-sim cloud`: the reference sink of the ingest contract on its own. Flags to options, a line while it runs. */
+/**
+ * `sluice-sim cloud`: the reference sink of the ingest contract on its own. Flags to options, a line while it runs.
+ */
 import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { z } from 'zod'
@@ -53,7 +55,9 @@ Examples:
 
 export function cloudCommand(): Command {
   return new Command('cloud')
-    .description('run the reference cloud: a sink of the ingest contract that stores every record once')
+    .description(
+      'run the reference cloud: a sink of the ingest contract that stores every record once',
+    )
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--port <n>', 'port to listen on; 0: any that is free', wholeNumber(0, 65_535), 9000)
     .option('--admin-port <n>', 'second port for everything but ingest', wholeNumber(0, 65_535))
@@ -104,7 +108,9 @@ function cloudOptions(flags: Flags): CloudOptions {
     throw new Error('--cert and --key go together')
   }
   const badDay =
-    flags.badDay === undefined ? [] : faultSchedule({ seed: flags.seed, durationMs: flags.badDay * 1000 })
+    flags.badDay === undefined
+      ? []
+      : faultSchedule({ seed: flags.seed, durationMs: flags.badDay * 1000 })
   return {
     dir: flags.store,
     host: flags.host,
@@ -114,7 +120,9 @@ function cloudOptions(flags: Flags): CloudOptions {
       ? {}
       : { tls: { cert: readFileSync(flags.cert), key: readFileSync(flags.key) } }),
     bearerToken:
-      flags.tokenFile === undefined ? null : readFileSync(flags.tokenFile, 'utf8').replace(/\r?\n$/, ''),
+      flags.tokenFile === undefined
+        ? null
+        : readFileSync(flags.tokenFile, 'utf8').replace(/\r?\n$/, ''),
     maxBodyBytes: Math.floor(flags.maxBody * MIB),
     sync: flags.sync,
     seed: flags.seed,

@@ -1,4 +1,6 @@
-/** `sluice-sim demo`: flags, the live display, the balance, PASS or FAIL. The scenario is demo/demo.ts. */
+/**
+ * `sluice-sim demo`: flags, the live display, the balance, PASS or FAIL. The scenario is demo/demo.ts.
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -32,7 +34,9 @@ This demo again, left running to look around: npm run demo -- --keep
 
 export function demoCommand(): Command {
   return new Command('demo')
-    .description('gateway, cloud and fleet on this machine, with everything going wrong; PASS or FAIL')
+    .description(
+      'gateway, cloud and fleet on this machine, with everything going wrong; PASS or FAIL',
+    )
     .option('--devices <n>', 'number of devices, QoS 1 and 2 mixed', wholeNumber(2, 10_000), 200)
     .option('--seconds <n>', 'how long the fleet measures; at least 5', positiveNumber, 45)
     .option('--seed <text>', 'decides readings and faults (default: another one each time)')
@@ -93,7 +97,8 @@ async function demo(flags: Flags): Promise<void> {
     progress = null
     clearTimeout(deadline)
     report(result, started, seed, out)
-    if (flags.json === true) process.stdout.write(`${JSON.stringify({ seed, ...result }, null, 2)}\n`)
+    if (flags.json === true)
+      process.stdout.write(`${JSON.stringify({ seed, ...result }, null, 2)}\n`)
     if (!result.passed) out.write(`What there is: ${folder}\n`)
     else if (flags.keep !== true) out.write(NEXT)
     process.exitCode = result.passed ? 0 : 1
@@ -152,7 +157,11 @@ function report(result: DemoResult, running: Demo, seed: string, out: NodeJS.Wri
       ['dead-lettered', account?.deadLettered ?? '?'],
       ['dropped', account?.dropped ?? '?'],
       ['pending', account?.pending ?? '?'],
-      ['repeats removed', result.repeatsRemoved, 'sent again by the gateway, removed by the cloud by seq'],
+      [
+        'repeats removed',
+        result.repeatsRemoved,
+        'sent again by the gateway, removed by the cloud by seq',
+      ],
       [
         'connections dropped',
         stats.drops,
@@ -163,7 +172,8 @@ function report(result: DemoResult, running: Demo, seed: string, out: NodeJS.Wri
     ])}\n`,
   )
   out.write('\nChecks\n')
-  for (const { ok, what, got } of result.checks) out.write(`  ${ok ? 'ok  ' : 'FAIL'}  ${what}: ${got}\n`)
+  for (const { ok, what, got } of result.checks)
+    out.write(`  ${ok ? 'ok  ' : 'FAIL'}  ${what}: ${got}\n`)
   for (const example of verdict.examples) out.write(`  ! ${example}\n`)
   for (const exit of running.gateway.unexpectedExits) out.write(`  ! the gateway ended: ${exit}\n`)
   if (!result.passed) out.write(`\nThe gateway's last lines\n${running.gateway.logTail(15)}\n`)

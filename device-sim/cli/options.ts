@@ -1,8 +1,14 @@
-/** Parsers of command line values, shared by the commands. Each refuses with what it got and what it wants. */
+/**
+ * Parsers of command line values, shared by the commands. Each refuses with what it got and what it
+ * wants.
+ */
 import { InvalidArgumentError } from 'commander'
 import { isModelKind, MODEL_KINDS, type ModelKind } from '../models/model.ts'
 
-export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
+export function wholeNumber(
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+): (text: string) => number {
   return (text) => {
     const value = Number(text)
     if (!/^\d+$/.test(text) || value < least || value > most) {
@@ -86,7 +92,9 @@ export function models(text: string): readonly ModelKind[] {
 export function brokerUrl(text: string): string {
   const scheme = URL.canParse(text) ? new URL(text).protocol : ''
   if (!['mqtt:', 'mqtts:', 'ws:', 'wss:'].includes(scheme)) {
-    throw new InvalidArgumentError(`Want mqtt://host:port, mqtts://, ws:// or wss://, got "${text}".`)
+    throw new InvalidArgumentError(
+      `Want mqtt://host:port, mqtts://, ws:// or wss://, got "${text}".`,
+    )
   }
   return text
 }

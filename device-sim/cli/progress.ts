@@ -1,4 +1,7 @@
-/** Progress of something that runs: one live line on a terminal, elsewhere a line every few seconds that tells news. On stderr. */
+/**
+ * Progress of something that runs: one live line on a terminal, elsewhere a line every few seconds
+ * that tells news. On stderr.
+ */
 
 const LIVE_MS = 200
 const PLAIN_MS = 3000
@@ -14,7 +17,10 @@ export interface Progress {
 }
 
 /** @param line what to show now; called at each turn */
-export function showProgress(line: () => string, output: NodeJS.WriteStream = process.stderr): Progress {
+export function showProgress(
+  line: () => string,
+  output: NodeJS.WriteStream = process.stderr,
+): Progress {
   const live = output.isTTY
   let last = ''
   const show = (): void => {

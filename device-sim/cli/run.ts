@@ -1,4 +1,6 @@
-/** `sluice-sim run`: a fleet against a gateway. Flags to options, progress, the table at the end. */
+/**
+ * `sluice-sim run`: a fleet against a gateway. Flags to options, progress, the table at the end.
+ */
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command, Option } from 'commander'
@@ -82,7 +84,12 @@ export function runCommand(): Command {
   const { faults } = FLEET_DEFAULTS
   return new Command('run')
     .description('run a fleet of devices against a gateway')
-    .option('--url <url>', 'gateway: mqtt://, mqtts://, ws:// or wss://', brokerUrl, FLEET_DEFAULTS.url)
+    .option(
+      '--url <url>',
+      'gateway: mqtt://, mqtts://, ws:// or wss://',
+      brokerUrl,
+      FLEET_DEFAULTS.url,
+    )
     .option('--devices <n>', 'number of devices', wholeNumber(1, 100_000), FLEET_DEFAULTS.devices)
     .option(
       '--rate <n>',
@@ -140,20 +147,35 @@ export function runCommand(): Command {
       FLEET_DEFAULTS.keepaliveSeconds,
     )
     .option('--drops <rate>', 'cut connections, per device and minute', rate, faults.dropsPerMinute)
-    .option('--half-opens <rate>', 'half-open links, per device and minute', rate, faults.halfOpensPerMinute)
+    .option(
+      '--half-opens <rate>',
+      'half-open links, per device and minute',
+      rate,
+      faults.halfOpensPerMinute,
+    )
     .option('--storms <rate>', 'reconnect storms, per minute', rate, faults.stormsPerMinute)
     .option('--storm-share <share>', 'share of the devices in a storm', share, faults.stormShare)
-    .option('--duplicates <share>', 'readings whose PUBLISH is sent twice', share, faults.duplicateShare)
+    .option(
+      '--duplicates <share>',
+      'readings whose PUBLISH is sent twice',
+      share,
+      faults.duplicateShare,
+    )
     .option('--late <share>', 'readings that are sent behind later ones', share, faults.lateShare)
     .option('--malformed <share>', 'readings that are not JSON', share, faults.malformedShare)
     .option('--username <text>', 'user name; {device} is replaced')
-    .addOption(new Option('--password <text>', 'password; {device} is replaced').conflicts('passwordFile'))
+    .addOption(
+      new Option('--password <text>', 'password; {device} is replaced').conflicts('passwordFile'),
+    )
     .option('--password-file <file>', 'file with the password')
     .option('--ca <file>', 'PEM file of the authority that signed the gateway’s certificate')
     .option('--cert <file>', 'PEM file of a client certificate')
     .option('--key <file>', 'PEM file of its key')
     .option('--insecure', 'take any certificate of the gateway')
-    .option('--ledger <file>', 'write every reading and its acknowledgement to this file, for `verify`')
+    .option(
+      '--ledger <file>',
+      'write every reading and its acknowledgement to this file, for `verify`',
+    )
     .option('--ack-timeout <seconds>', 'wait so long for acknowledgements at the end', rate, 30)
     .option('--keep-sessions', 'leave the sessions of QoS 2 devices at the gateway')
     .option('--seed <text>', 'decides readings and faults', FLEET_DEFAULTS.seed)
@@ -181,7 +203,9 @@ async function runFleet(options: FleetOptions, flags: Flags): Promise<FleetRepor
   process.on('SIGINT', interrupt)
   process.on('SIGTERM', interrupt)
   const startMs = performance.now()
-  const progress = showProgress(() => progressLine(fleet, ledger, (performance.now() - startMs) / 1000))
+  const progress = showProgress(() =>
+    progressLine(fleet, ledger, (performance.now() - startMs) / 1000),
+  )
   fleet.start()
   const measureMs = flags.seconds === undefined ? 2 ** 31 - 1 : flags.seconds * 1000
   await sleep(measureMs, undefined, { signal: over.signal }).catch(() => undefined)
@@ -199,7 +223,9 @@ async function runFleet(options: FleetOptions, flags: Flags): Promise<FleetRepor
   await fleet.close()
   const left = flags.keepSessions === true ? 0 : await fleet.forgetSessions(FORGET_TIMEOUT_MS)
   if (left > 0)
-    process.stderr.write(`sluice-sim: ${left} sessions are left at the gateway: it did not answer\n`)
+    process.stderr.write(
+      `sluice-sim: ${left} sessions are left at the gateway: it did not answer\n`,
+    )
   await ledger.close()
   process.off('SIGINT', interrupt)
   process.off('SIGTERM', interrupt)
@@ -207,7 +233,8 @@ async function runFleet(options: FleetOptions, flags: Flags): Promise<FleetRepor
 }
 
 function fleetOptions(flags: Flags): FleetOptions {
-  const pem = (path: string | undefined): Buffer | null => (path === undefined ? null : readFileSync(path))
+  const pem = (path: string | undefined): Buffer | null =>
+    path === undefined ? null : readFileSync(path)
   const password =
     flags.passwordFile === undefined
       ? (flags.password ?? '')
@@ -228,7 +255,12 @@ function fleetOptions(flags: Flags): FleetOptions {
     maxBacklog: flags.backlog,
     keepaliveSeconds: flags.keepalive,
     login: flags.username === undefined ? null : { username: flags.username, password },
-    tls: { ca: pem(flags.ca), cert: pem(flags.cert), key: pem(flags.key), verify: flags.insecure !== true },
+    tls: {
+      ca: pem(flags.ca),
+      cert: pem(flags.cert),
+      key: pem(flags.key),
+      verify: flags.insecure !== true,
+    },
     faults: {
       dropsPerMinute: flags.drops,
       halfOpensPerMinute: flags.halfOpens,

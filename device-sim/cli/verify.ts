@@ -29,7 +29,9 @@ Exit code: 0 when every promise was kept, 1 when one was broken, 2 when a file c
     )
     .action(async (flags: Flags) => {
       if (statSync(flags.store, { throwIfNoEntry: false })?.isDirectory() !== true) {
-        throw new Error(`--store: ${flags.store} is no folder; it is the one that \`cloud --store\` names`)
+        throw new Error(
+          `--store: ${flags.store} is no folder; it is the one that \`cloud --store\` names`,
+        )
       }
       const verdict = await verifyStore(await readLedger(flags.ledger), flags.store)
       if (flags.json === true) process.stdout.write(`${JSON.stringify(verdict, null, 2)}\n`)

@@ -1,6 +1,7 @@
 /**
- * The reference cloud: a sink of the ingest contract that is usable on its own, and the judge of the demo. Stores
- * exactly once by one number per queue, survives kill -9, goes wrong on request, shows what it did.
+ * The reference cloud: a sink of the ingest contract that is usable on its own, and the judge of
+ * the demo. Stores exactly once by one number per queue, survives kill -9, goes wrong on request,
+ * shows what it did.
  *
  * | endpoint | what |
  * |---|---|
@@ -12,7 +13,8 @@
  * | `GET /livez` | 200 while it runs |
  * | `GET /` | a page for a browser: the latest readings, and where to look |
  *
- * All but ingest are on the admin port, too, if there is one: it stays up during an outage. One process owns a folder.
+ * All but ingest are on the admin port, too, if there is one: it stays up during an outage. One
+ * process owns a folder.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerOptions as TlsOptions } from 'node:https'
@@ -32,7 +34,10 @@ export interface CloudOptions {
   readonly host?: string
   /** @default 0: any free port */
   readonly port?: number
-  /** A second listener, on the same host, that has no outages and no ingest. @default undefined: none */
+  /**
+   * A second listener, on the same host, that has no outages and no ingest. @default undefined:
+   * none
+   */
   readonly adminPort?: number
   /** Serve ingest over TLS. */
   readonly tls?: TlsOptions
@@ -108,7 +113,10 @@ export class Cloud {
           })
   }
 
-  /** Opens the store (cutting torn appends) and listens. @throws when the folder or a port cannot be had */
+  /**
+   * Opens the store (cutting torn appends) and listens. @throws when the folder or a port cannot be
+   * had
+   */
   static async start(options: CloudOptions): Promise<Cloud> {
     const store = await Store.open(options.dir, {
       segmentBytes: options.segmentBytes ?? DEFAULT_SEGMENT_BYTES,
@@ -231,7 +239,9 @@ export class Cloud {
       (one) => one.kind === 'outage' && one.mode !== '503' && one.forMs === undefined,
     )
     if (this.#admin === null && isEndless) {
-      throw new Error('an outage without forMs would take this endpoint with it: start with an admin port')
+      throw new Error(
+        'an outage without forMs would take this endpoint with it: start with an admin port',
+      )
     }
     if (replace) this.faults.clear()
     return this.faults.add(...faults)
@@ -247,7 +257,11 @@ export class Cloud {
     response.writeHead(200, { 'Content-Type': 'application/x-ndjson' })
     let left = limit
     for (const { name } of this.#store.queues) {
-      if (!wanted('stream', name.stream) || !wanted('gateway', name.gateway) || !wanted('spool', name.spool))
+      if (
+        !wanted('stream', name.stream) ||
+        !wanted('gateway', name.gateway) ||
+        !wanted('spool', name.spool)
+      )
         continue
       if (left <= 0) break
       for await (const line of readLines(this.#store.dir, name, after)) {
@@ -265,12 +279,17 @@ export class Cloud {
     response.end()
   }
 
-  /** Resets a connection and counts it, or neither: the window may be over before its timer says so. */
+  /**
+   * Resets a connection and counts it, or neither: the window may be over before its timer says so.
+   */
   #resets(): boolean {
     return this.#outage === 'reset' && this.faults.fireOutage('reset')
   }
 
-  /** Closes and opens the listener as the rules say, and looks again when the next one begins or ends. */
+  /**
+   * Closes and opens the listener as the rules say, and looks again when the next one begins or
+   * ends.
+   */
   #followOutages(): void {
     if (this.#closing.signal.aborted) return
     if (this.#outageTimer !== null) clearTimeout(this.#outageTimer)

@@ -1,6 +1,7 @@
 /**
- * The head of an ingest request: what the batch says of itself, and the answer to a head that the contract does not
- * allow. Pure. Written from the ingest contract alone: this is the far side, it shares nothing with the gateway.
+ * The head of an ingest request: what the batch says of itself, and the answer to a head that the
+ * contract does not allow. Pure. Written from the ingest contract alone: this is the far side, it
+ * shares nothing with the gateway.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { BatchClaim, SeqRange } from './store/lines.ts'
@@ -41,7 +42,10 @@ export interface BadHead {
   readonly detail: string
 }
 
-/** Reads the head of a POST. What is not the contract's gets the status that makes a gateway hold, not drop. */
+/**
+ * Reads the head of a POST. What is not the contract's gets the status that makes a gateway hold,
+ * not drop.
+ */
 export function readHead(headers: IncomingHttpHeaders): BatchHead | BadHead {
   const text = (name: string): string => {
     const value = headers[name]
@@ -51,21 +55,35 @@ export function readHead(headers: IncomingHttpHeaders): BatchHead | BadHead {
   const type = text('content-type').split(';')[0]?.trim()
   if (type !== 'application/x-ndjson') return bad(415, `Content-Type is not application/x-ndjson`)
   const encoding = text('content-encoding') === '' ? 'identity' : text('content-encoding')
-  if (encoding !== 'gzip' && encoding !== 'identity') return bad(415, `Content-Encoding is not gzip`)
+  if (encoding !== 'gzip' && encoding !== 'identity')
+    return bad(415, `Content-Encoding is not gzip`)
   if (!/^\d+$/.test(text('content-length'))) return bad(411, 'there is no Content-Length')
-  const [gateway, spool, stream] = [text('sluice-gateway'), text('sluice-spool'), text('sluice-stream')]
+  const [gateway, spool, stream] = [
+    text('sluice-gateway'),
+    text('sluice-spool'),
+    text('sluice-stream'),
+  ]
   for (const name of [gateway, spool, stream]) {
-    if (!NAME.test(name)) return bad(400, 'Sluice-Gateway, Sluice-Spool or Sluice-Stream is no name')
+    if (!NAME.test(name))
+      return bad(400, 'Sluice-Gateway, Sluice-Spool or Sluice-Stream is no name')
   }
   const [firstSeq, lastSeq] = [count(text('sluice-first-seq')), count(text('sluice-last-seq'))]
   const recordCount = count(text('sluice-record-count'))
-  if (firstSeq === null || lastSeq === null || recordCount === null || recordCount > lastSeq - firstSeq + 1) {
+  if (
+    firstSeq === null ||
+    lastSeq === null ||
+    recordCount === null ||
+    recordCount > lastSeq - firstSeq + 1
+  ) {
     return bad(400, 'Sluice-First-Seq, Sluice-Last-Seq and Sluice-Record-Count do not fit together')
   }
   const key = KEY.exec(text('idempotency-key'))
   const keyFits =
-    key?.[1] === `${gateway}:${spool}:${stream}` && Number(key[2]) === firstSeq && Number(key[3]) === lastSeq
-  if (key === null || !keyFits) return bad(400, 'Idempotency-Key does not name this queue and these seqs')
+    key?.[1] === `${gateway}:${spool}:${stream}` &&
+    Number(key[2]) === firstSeq &&
+    Number(key[3]) === lastSeq
+  if (key === null || !keyFits)
+    return bad(400, 'Idempotency-Key does not name this queue and these seqs')
   const gaps = readGaps(text('sluice-gap'), spool)
   if (typeof gaps === 'string') return bad(400, gaps)
   return {
@@ -82,10 +100,13 @@ export function readHead(headers: IncomingHttpHeaders): BatchHead | BadHead {
   }
 }
 
-/** `Sluice-Gap`: `<first>-<last>;reason=<reason>[;spool=<id>]`, comma-separated. A string says what is wrong. */
+/**
+ * `Sluice-Gap`: `<first>-<last>;reason=<reason>[;spool=<id>]`, comma-separated. A string says what is wrong.
+ */
 export function readGaps(header: string, spool: string): readonly Gap[] | string {
   if (header === '') return []
-  if (Buffer.byteLength(header) > MAX_GAP_BYTES) return `Sluice-Gap is longer than ${MAX_GAP_BYTES} bytes`
+  if (Buffer.byteLength(header) > MAX_GAP_BYTES)
+    return `Sluice-Gap is longer than ${MAX_GAP_BYTES} bytes`
   const gaps: Gap[] = []
   for (const part of header.split(',')) {
     const [bounds = '', ...parameters] = part

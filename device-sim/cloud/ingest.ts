@@ -1,7 +1,8 @@
 /**
- * One ingest request from its head to its answer: the reference implementation of the far side of the ingest
- * contract, with the faults that were asked for. Never says 2xx before the commit: the gateway deletes on it.
- * Not here: the rule itself (queue.ts, lines.ts), other endpoints, listeners.
+ * One ingest request from its head to its answer: the reference implementation of the far side of
+ * the ingest contract, with the faults that were asked for. Never says 2xx before the commit: the
+ * gateway deletes on it. Not here: the rule itself (queue.ts, lines.ts), other endpoints,
+ * listeners.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -27,7 +28,10 @@ export interface IngestOptions {
   readonly maxBodyBytes: number
   /** null: anybody may store. */
   readonly bearerToken: string | null
-  /** Told once a batch of which something was new, when that is durable: `lines` is the run of new ones. */
+  /**
+   * Told once a batch of which something was new, when that is durable: `lines` is the run of new
+   * ones.
+   */
   readonly onStored: (stream: string, lines: Buffer, count: number) => void
   /** Ends waits of slow answers. */
   readonly closing: AbortSignal
@@ -51,7 +55,10 @@ export async function ingest(
   let decision: Decision | null = null
   try {
     const head = readHead(request.headers)
-    if (options.bearerToken !== null && request.headers.authorization !== `Bearer ${options.bearerToken}`) {
+    if (
+      options.bearerToken !== null &&
+      request.headers.authorization !== `Bearer ${options.bearerToken}`
+    ) {
       request.resume()
       say(response, { status: 401, body: 'the bearer token is missing or wrong' }, counts)
       return
@@ -133,7 +140,9 @@ async function store(
     const queue = await options.store.queue({ gateway, spool: owner, stream })
     counts.gaps += await queue.report(head.gaps.filter((gap) => gap.spool === owner))
   }
-  const whole = decision.parts.find((part) => part.rule.kind === 'refuse' && part.rule.as === 'status')
+  const whole = decision.parts.find(
+    (part) => part.rule.kind === 'refuse' && part.rule.as === 'status',
+  )
   const queue = await options.store.queue({ gateway, spool, stream })
   const taken = await queue.take(head, raw, {
     judgeFor: (newRecords) => faults.judge(decision, newRecords),
@@ -244,7 +253,11 @@ async function inflate(
 }
 
 function tooLarge(options: IngestOptions): Answer {
-  return { status: 413, headers: { Connection: 'close' }, body: `more than ${options.maxBodyBytes} bytes` }
+  return {
+    status: 413,
+    headers: { Connection: 'close' },
+    body: `more than ${options.maxBodyBytes} bytes`,
+  }
 }
 
 function violation(counts: CloudCounts, status: number, detail: string): Answer {

@@ -1,6 +1,7 @@
 /**
- * The readings that came last, for people who want to see them arrive: the end of each stored batch, copied as bytes and
- * read only when somebody looks. Bounded, whatever comes. Counts nothing that is judged; the store is the truth.
+ * The readings that came last, for people who want to see them arrive: the end of each stored
+ * batch, copied as bytes and read only when somebody looks. Bounded, whatever comes. Counts nothing
+ * that is judged; the store is the truth.
  */
 
 /** What a person wants to know of a stored line. */
@@ -54,7 +55,9 @@ export class LatestReadings {
     if (this.#kept.length > 2 * LINES_KEPT) this.#kept = this.#kept.slice(-LINES_KEPT)
   }
 
-  /** The last reading of each device among the lines after `number`, newest first, at most `limit`. */
+  /**
+   * The last reading of each device among the lines after `number`, newest first, at most `limit`.
+   */
   perDevice(limit: number, after = 0): LatestReading[] {
     const devices = new Map<string, LatestReading>()
     for (let index = this.#kept.length - 1; index >= 0 && devices.size < limit; index -= 1) {

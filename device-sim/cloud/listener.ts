@@ -1,6 +1,7 @@
 /**
- * A listening HTTP server that can go away and come back on the same port, as an outage does it: the listener closes,
- * so connections are refused by the kernel, and those that are open are cut; or it stays and resets who comes.
+ * A listening HTTP server that can go away and come back on the same port, as an outage does it:
+ * the listener closes, so connections are refused by the kernel, and those that are open are cut;
+ * or it stays and resets who comes.
  */
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer, type ServerOptions as TlsOptions } from 'node:https'

@@ -1,6 +1,7 @@
 /**
- * The page at `/` of the reference cloud: what has arrived and where to look further, for a browser. No script, nothing
- * from elsewhere; it asks for itself again. What devices chose (names, topics, payloads) is escaped. Pure.
+ * The page at `/` of the reference cloud: what has arrived and where to look further, for a
+ * browser. No script, nothing from elsewhere; it asks for itself again. What devices chose (names,
+ * topics, payloads) is escaped. Pure.
  */
 import { createHash } from 'node:crypto'
 import { count } from '../table.ts'
@@ -27,13 +28,19 @@ export const PAGE_POLICY = [
 ].join('; ')
 
 /** @param ingestUrl where gateways post */
-export function pageHtml(stats: CloudStats, readings: readonly LatestReading[], ingestUrl: string): string {
+export function pageHtml(
+  stats: CloudStats,
+  readings: readonly LatestReading[],
+  ingestUrl: string,
+): string {
   const wrong = [
     ...(stats.missingSeqs > 0
       ? [`${count(stats.missingSeqs)} records are missing without a reported gap`]
       : []),
     ...(stats.violations > 0
-      ? [`${count(stats.violations)} requests broke the ingest contract: ${stats.violationExamples[0] ?? ''}`]
+      ? [
+          `${count(stats.violations)} requests broke the ingest contract: ${stats.violationExamples[0] ?? ''}`,
+        ]
       : []),
   ]
   return `<!doctype html>

@@ -1,4 +1,7 @@
-/** What the reference sink has done, as plain data: for `GET /stats`, `GET /metrics` and tests. Not durable by itself. */
+/**
+ * What the reference sink has done, as plain data: for `GET /stats`, `GET /metrics` and tests. Not
+ * durable by itself.
+ */
 import type { FaultKind } from './faults/faults.ts'
 import type { QueueStats } from './store/queue.ts'
 
@@ -24,7 +27,10 @@ export interface CloudStats {
   readonly rawBytes: number
   /** Gaps that were new when they were reported. */
   readonly gaps: number
-  /** Missing seqs without a gap although a later gap-free batch was acked: data lost in silence. Zero, or an alarm. */
+  /**
+   * Missing seqs without a gap although a later gap-free batch was acked: data lost in silence.
+   * Zero, or an alarm.
+   */
   readonly missingSeqs: number
   /** Requests that broke the contract. Zero, or the gateway has a defect. */
   readonly violations: number
@@ -85,17 +91,34 @@ export function metricsText(stats: CloudStats): string {
   }
   const one = (value: number): Array<readonly [Record<string, string>, number]> => [[{}, value]]
   family('cloud_requests_total', 'counter', 'Ingest requests.', one(stats.requests))
-  const answers = Object.entries(stats.answers).map(([status, value]) => [{ status }, value] as const)
+  const answers = Object.entries(stats.answers).map(
+    ([status, value]) => [{ status }, value] as const,
+  )
   family('cloud_answers_total', 'counter', 'Answers by status.', answers)
-  family('cloud_records_stored_total', 'counter', 'Records stored since the start.', one(stats.stored))
+  family(
+    'cloud_records_stored_total',
+    'counter',
+    'Records stored since the start.',
+    one(stats.stored),
+  )
   family(
     'cloud_records_repeated_total',
     'counter',
     'Records skipped because their seq was known.',
     one(stats.repeats),
   )
-  family('cloud_records_refused_total', 'counter', 'Records that a fault refused.', one(stats.refused))
-  family('cloud_received_bytes_total', 'counter', 'Request bodies as they came.', one(stats.receivedBytes))
+  family(
+    'cloud_records_refused_total',
+    'counter',
+    'Records that a fault refused.',
+    one(stats.refused),
+  )
+  family(
+    'cloud_received_bytes_total',
+    'counter',
+    'Request bodies as they came.',
+    one(stats.receivedBytes),
+  )
   family('cloud_raw_bytes_total', 'counter', 'Request bodies, uncompressed.', one(stats.rawBytes))
   family('cloud_gaps_total', 'counter', 'Gaps reported.', one(stats.gaps))
   family(
@@ -106,7 +129,9 @@ export function metricsText(stats: CloudStats): string {
   )
   const faults = Object.entries(stats.faults).map(([kind, value]) => [{ kind }, value] as const)
   family('cloud_faults_total', 'counter', 'Faults that took effect, by kind.', faults)
-  const queue = (pick: (stats: QueueStats) => number): Array<readonly [Record<string, string>, number]> =>
+  const queue = (
+    pick: (stats: QueueStats) => number,
+  ): Array<readonly [Record<string, string>, number]> =>
     stats.queues.map((entry) => {
       const { gateway, spool, stream } = entry
       return [{ gateway, spool, stream }, pick(entry)] as const
@@ -136,6 +161,11 @@ export function metricsText(stats: CloudStats): string {
     queue((entry) => entry.gapSeqs),
   )
   const missing = queue((entry) => entry.missingSeqs)
-  family('cloud_queue_missing_seqs', 'gauge', 'Missing seqs without a gap: worth an alarm.', missing)
+  family(
+    'cloud_queue_missing_seqs',
+    'gauge',
+    'Missing seqs without a gap: worth an alarm.',
+    missing,
+  )
   return `${lines.join('\n')}\n`
 }

@@ -1,6 +1,6 @@
 /**
- * The demo's judgement: what was counted, held against what was promised (I1 to I5, I9). Pure; every check can fail,
- * and a fault that never happened is a failed check, too.
+ * The demo's judgement: what was counted, held against what was promised (I1 to I5, I9). Pure;
+ * every check can fail, and a fault that never happened is a failed check, too.
  */
 import type { Verdict } from '../ledger/verify.ts'
 import type { Account } from './status.ts'
@@ -11,7 +11,10 @@ export interface DemoCounts {
   readonly verdict: Verdict
   /** Readings that were not acknowledged within the time for it. */
   readonly unacknowledged: number
-  /** From the fleet's stop until everything was acknowledged, and until nothing was pending; null: not in time. */
+  /**
+   * From the fleet's stop until everything was acknowledged, and until nothing was pending; null:
+   * not in time.
+   */
   readonly ackSeconds: number | null
   readonly drainSeconds: number | null
   readonly kills: number
@@ -44,7 +47,11 @@ export const DRAIN_SECONDS = 60
 /** All checks, in the order in which a person wants to read them. */
 export function judge(counts: DemoCounts): Check[] {
   const { account, verdict, cloud } = counts
-  const none = (what: string, value: number): Check => ({ ok: value === 0, what, got: String(value) })
+  const none = (what: string, value: number): Check => ({
+    ok: value === 0,
+    what,
+    got: String(value),
+  })
   const some = (what: string, value: number): Check => ({ ok: value > 0, what, got: String(value) })
   const within = (what: string, seconds: number | null, limit: number): Check => ({
     ok: seconds !== null && seconds <= limit,

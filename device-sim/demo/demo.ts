@@ -1,7 +1,8 @@
 /**
- * The demo: a gateway in a process of its own, the reference cloud and a fleet on loopback; the fleet drops
- * connections, the cloud goes down, says 503, loses answers, the gateway is killed. Ends with a balance and PASS or
- * FAIL. Every step has a deadline; a deadline passed is a failed check, never a hang.
+ * The demo: a gateway in a process of its own, the reference cloud and a fleet on loopback; the
+ * fleet drops connections, the cloud goes down, says 503, loses answers, the gateway is killed.
+ * Ends with a balance and PASS or FAIL. Every step has a deadline; a deadline passed is a failed
+ * check, never a hang.
  */
 
 import { join } from 'node:path'
@@ -153,7 +154,9 @@ export class Demo {
     const due = faultsStillDue(plan.cloudFaults, cloud.stats.faults)
     cloud.faults.clear()
     cloud.faults.add(...due)
-    this.#note('the fleet stops measuring; what it still holds is acknowledged, what waits is delivered')
+    this.#note(
+      'the fleet stops measuring; what it still holds is acknowledged, what waits is delivered',
+    )
     const stoppedMs = performance.now()
     const acked = await fleet.acknowledged(ACK_SECONDS * 1000)
     const ackSeconds = acked ? (performance.now() - stoppedMs) / 1000 : null

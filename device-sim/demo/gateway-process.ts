@@ -1,6 +1,7 @@
 /**
- * The gateway of the demo as a real child process on ports that were free, with its spool and its log in one folder.
- * Killed hard and started again on the same ports and the same folder. Never outlives this process.
+ * The gateway of the demo as a real child process on ports that were free, with its spool and its
+ * log in one folder. Killed hard and started again on the same ports and the same folder. Never
+ * outlives this process.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -39,7 +40,8 @@ export class GatewayProcess {
   }
 
   private constructor(options: GatewayOptions, mqttPort: number, adminPort: number) {
-    this.#program = options.program ?? fileURLToPath(new URL('../../gateway/main.js', import.meta.url))
+    this.#program =
+      options.program ?? fileURLToPath(new URL('../../gateway/main.js', import.meta.url))
     this.mqttUrl = `mqtt://127.0.0.1:${mqttPort}`
     this.adminUrl = `http://127.0.0.1:${adminPort}`
     this.logPath = join(options.folder, 'gateway.log')
@@ -124,7 +126,11 @@ export class GatewayProcess {
   }
 }
 
-function gatewayConfig(sinkUrl: string, mqttPort: number, adminPort: number): Record<string, unknown> {
+function gatewayConfig(
+  sinkUrl: string,
+  mqttPort: number,
+  adminPort: number,
+): Record<string, unknown> {
   return {
     gateway: { id: 'demo', dataDir: './spool' },
     mqtt: { listeners: [{ host: '127.0.0.1', port: mqttPort }] },
@@ -139,6 +145,7 @@ function gatewayConfig(sinkUrl: string, mqttPort: number, adminPort: number): Re
 /** The environment without what would change the configuration from outside. */
 function ownEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('SLUICE__'))
-  // fsync, compression and password hashing share libuv's threads; a running process cannot add any.
+  // fsync, compression and password hashing share libuv's threads; a running process cannot add
+  // any.
   return { UV_THREADPOOL_SIZE: '8', ...Object.fromEntries(kept) }
 }

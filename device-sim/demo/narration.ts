@@ -1,6 +1,7 @@
 /**
- * What the demo says while it runs: each kind of thing that goes wrong when it first happens, with what the gateway does
- * about it, and a reading now and then, so that it is never silent for long. Looks at counts alone. Pure but for them.
+ * What the demo says while it runs: each kind of thing that goes wrong when it first happens, with
+ * what the gateway does about it, and a reading now and then, so that it is never silent for long.
+ * Looks at counts alone. Pure but for them.
  */
 import type { FaultKind } from '../cloud/faults/faults.ts'
 import type { LatestReading } from '../cloud/latest.ts'
@@ -50,7 +51,11 @@ export class Narration {
   /** What is to be said now, without the time. */
   look(scene: Scene): string[] {
     const lines = [...this.#first(scene), ...this.#cloud(scene)]
-    if (lines.length === 0 && scene.seconds - this.#lastSeconds >= SILENCE_SECONDS && scene.latest !== null)
+    if (
+      lines.length === 0 &&
+      scene.seconds - this.#lastSeconds >= SILENCE_SECONDS &&
+      scene.latest !== null
+    )
       lines.push(scene.cloudDown ? waitingLine(scene) : `just stored: ${readingText(scene.latest)}`)
     if (lines.length > 0) this.#lastSeconds = scene.seconds
     return lines
@@ -93,7 +98,9 @@ export class Narration {
     if (this.#wasDown && !cloudDown) {
       this.#wasDown = false
       this.#backSeconds = seconds
-      return [`the cloud is back${pending === null ? '' : `: ${count(pending)} records wait for it`}`]
+      return [
+        `the cloud is back${pending === null ? '' : `: ${count(pending)} records wait for it`}`,
+      ]
     }
     this.#wasDown = cloudDown
     if (this.#backSeconds === null || pending === null || pending > CAUGHT_UP_RECORDS) return []
@@ -110,7 +117,10 @@ function waitingLine({ pending }: Scene): string {
 }
 
 function readingText({ device, topic, payload }: LatestReading): string {
-  const text = `${device} on ${topic}  ${payload}`.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\uFFFD')
+  const text = `${device} on ${topic}  ${payload}`.replaceAll(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    '\uFFFD',
+  )
   const longest = device.length + topic.length + PAYLOAD_CHARACTERS
   return text.length > longest ? `${text.slice(0, longest)}…` : text
 }

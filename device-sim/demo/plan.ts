@@ -1,6 +1,6 @@
 /**
- * What goes wrong in the demo, and when: drawn from the seed, every fault at least once, while readings still come.
- * Pure. Times are ms since the fleet started.
+ * What goes wrong in the demo, and when: drawn from the seed, every fault at least once, while
+ * readings still come. Pure. Times are ms since the fleet started.
  */
 import type { FaultKind, FaultSpec } from '../cloud/faults/faults.ts'
 import type { FaultRates } from '../fleet/options.ts'
@@ -18,7 +18,10 @@ export interface Plan {
 /** What the cloud must have done wrong before the demo may end. */
 const REQUIRED: readonly FaultKind[] = ['outage', 'busy', 'lost-answer']
 
-/** The faults that still have to come when the fleet stops: those of a kind that never took effect. Once, and at once. */
+/**
+ * The faults that still have to come when the fleet stops: those of a kind that never took effect.
+ * Once, and at once.
+ */
 export function faultsStillDue(
   faults: readonly FaultSpec[],
   fired: Readonly<Record<FaultKind, number>>,
@@ -32,7 +35,10 @@ export function faultsStillDue(
 const LEAST_OUTAGE_MS = 2000
 
 const DROPS_PER_MINUTE = 4
-/** Expected of the whole fleet: so many that none at all does not happen (e^-20), however small the fleet. */
+/**
+ * Expected of the whole fleet: so many that none at all does not happen (e^-20), however small the
+ * fleet.
+ */
 const LEAST_DROPS = 20
 const DROPS_BETWEEN = { from: 0.1, until: 0.95 } as const
 const MS_PER_MINUTE = 60_000
@@ -40,7 +46,8 @@ const MS_PER_MINUTE = 60_000
 /** @param durationMs how long the fleet measures */
 export function demoPlan(seed: string, devices: number, durationMs: number): Plan {
   const random = new Random(seed, 'demo')
-  const at = (low: number, high: number): number => Math.floor(random.between(low, high) * durationMs)
+  const at = (low: number, high: number): number =>
+    Math.floor(random.between(low, high) * durationMs)
   const fromMs = at(0.35, 0.42)
   const outageMs = Math.max(LEAST_OUTAGE_MS, Math.floor(random.between(0.14, 0.2) * durationMs))
   // In the outage: what is acknowledged is on this box alone when the gateway is killed.
@@ -67,7 +74,10 @@ export function demoPlan(seed: string, devices: number, durationMs: number): Pla
       duplicateShare: 0.01,
       lateShare: 0.01,
       malformedShare: 0.01,
-      between: { fromMs: DROPS_BETWEEN.from * durationMs, untilMs: DROPS_BETWEEN.until * durationMs },
+      between: {
+        fromMs: DROPS_BETWEEN.from * durationMs,
+        untilMs: DROPS_BETWEEN.until * durationMs,
+      },
     },
     outage: { fromMs, untilMs: fromMs + outageMs },
     killAtMs,

@@ -1,4 +1,7 @@
-/** The gateway's own account, as far as the demo needs it: GET /api/status, and its sums over all streams. */
+/**
+ * The gateway's own account, as far as the demo needs it: GET /api/status, and its sums over all
+ * streams.
+ */
 
 /** Counters of I5, summed over streams, reasons summed too. */
 export interface Account {
@@ -32,7 +35,9 @@ const TIMEOUT_MS = 5000
 
 /** Asks a running gateway. @throws when it does not answer, or answers something else */
 export async function fetchAccount(adminUrl: string): Promise<Account> {
-  const response = await fetch(`${adminUrl}/api/status`, { signal: AbortSignal.timeout(TIMEOUT_MS) })
+  const response = await fetch(`${adminUrl}/api/status`, {
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  })
   if (!response.ok) throw new Error(`${adminUrl}/api/status answers ${response.status}`)
   return accountOf((await response.json()) as StatusDocument)
 }

@@ -1,8 +1,9 @@
 /**
- * One store-and-retry device. It keeps every reading until PUBACK or PUBCOMP, sends in order with a bounded window,
- * and after a reconnect sends again what is unacknowledged, in the old order, with the old packet ids: PUBLISH with
- * DUP, or PUBREL where PUBREC had come [MQTT-4.3.3, 4.4, 4.6]. A QoS 2 device keeps its session (clean false).
- * Its connections are cut, frozen and stormed here; when, the fleet decides.
+ * One store-and-retry device. It keeps every reading until PUBACK or PUBCOMP, sends in order with a
+ * bounded window, and after a reconnect sends again what is unacknowledged, in the old order, with
+ * the old packet ids: PUBLISH with DUP, or PUBREL where PUBREC had come [MQTT-4.3.3, 4.4, 4.6]. A
+ * QoS 2 device keeps its session (clean false). Its connections are cut, frozen and stormed here;
+ * when, the fleet decides.
  */
 import type { Ledger, Qos } from '../ledger/ledger.ts'
 import { Random } from '../random.ts'
@@ -35,7 +36,10 @@ interface InFlight extends Waiting {
 const MAX_PACKET_ID = 0xffff
 /** A cut waits this long for the packet at which it is to happen; then it happens anyway. */
 const CUT_PATIENCE_MS = 2000
-/** How long a device takes to notice that its link is dead, and how long the dead socket then stays open. */
+/**
+ * How long a device takes to notice that its link is dead, and how long the dead socket then stays
+ * open.
+ */
 const FROZEN_MS = { low: 500, high: 4000 } as const
 const BURIAL_MS = { low: 1000, high: 15_000 } as const
 
@@ -119,7 +123,10 @@ export class Device {
     this.#pump()
   }
 
-  /** Cuts the connection at the next random point of an exchange, or a little later if there is none. */
+  /**
+   * Cuts the connection at the next random point of an exchange, or a little later if there is
+   * none.
+   */
   cutSoon(): void {
     const points = CUT_POINTS[this.qos]
     this.#cutAt = points[this.#cuts.below(points.length)] ?? 'idle'
@@ -134,7 +141,9 @@ export class Device {
     this.#cut('idle', this.#cuts.between(0, 50))
   }
 
-  /** The link goes half-open; the device notices late, and connects again beside the dead socket. */
+  /**
+   * The link goes half-open; the device notices late, and connects again beside the dead socket.
+   */
   freeze(): void {
     const link = this.#link
     if (link === null || !link.isUp) return
@@ -167,7 +176,8 @@ export class Device {
   }
 
   /**
-   * The gateway is to keep no session of this device: a clean one takes its place and ends [MQTT-3.1.2-6]. Only after
+   * The gateway is to keep no session of this device: a clean one takes its place and ends
+   * [MQTT-3.1.2-6]. Only after
    * `close`, and where everything was acknowledged; never rejects. False: the gateway could not be asked.
    */
   async forget(timeoutMs: number): Promise<boolean> {

@@ -1,6 +1,7 @@
 /**
- * The fleet: its devices, when each measures, and when their connections suffer. One seed decides all of it, in
- * streams of its own per device; only what the network does in between differs from run to run.
+ * The fleet: its devices, when each measures, and when their connections suffer. One seed decides
+ * all of it, in streams of its own per device; only what the network does in between differs from
+ * run to run.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Ledger, Qos } from '../ledger/ledger.ts'
@@ -32,7 +33,9 @@ export class Fleet {
     this.#options = options
     this.#ledger = ledger
     const context: DeviceContext = { options, schedule: this.#schedule, ledger, stats: this.stats }
-    this.devices = Array.from({ length: options.devices }, (_, index) => this.#device(index, context))
+    this.devices = Array.from({ length: options.devices }, (_, index) =>
+      this.#device(index, context),
+    )
   }
 
   /** Readings that devices still hold, sent or not. */
@@ -92,8 +95,9 @@ export class Fleet {
   }
 
   /**
-   * After `close`: the gateway keeps no session of a device whose readings are all acknowledged, so that a fleet of
-   * another size leaves nothing behind. The number of sessions that stayed because it could not be asked.
+   * After `close`: the gateway keeps no session of a device whose readings are all acknowledged, so
+   * that a fleet of another size leaves nothing behind. The number of sessions that stayed because
+   * it could not be asked.
    */
   async forgetSessions(timeoutMs: number): Promise<number> {
     const endMs = performance.now() + timeoutMs
@@ -130,11 +134,23 @@ export class Fleet {
     return new Device(id, qosOf(index, options.qosShares), source, context)
   }
 
-  #measureAt(atMs: number, device: Device, clock: Random, intervalMs: number, period: number): void {
+  #measureAt(
+    atMs: number,
+    device: Device,
+    clock: Random,
+    intervalMs: number,
+    period: number,
+  ): void {
     this.#schedule.at(atMs, () => {
       if (period !== this.#period) return
       device.measure()
-      this.#measureAt(atMs + intervalMs * clock.between(0.8, 1.2), device, clock, intervalMs, period)
+      this.#measureAt(
+        atMs + intervalMs * clock.between(0.8, 1.2),
+        device,
+        clock,
+        intervalMs,
+        period,
+      )
     })
   }
 

@@ -1,12 +1,14 @@
 /**
- * One connection of one device: an mqtt.js client that lives exactly as long as its socket. Packet ids and what is to
- * be sent again are the device's business (device.ts); here is only how mqtt.js is made to do it.
+ * One connection of one device: an mqtt.js client that lives exactly as long as its socket. Packet
+ * ids and what is to be sent again are the device's business (device.ts); here is only how mqtt.js
+ * is made to do it.
  *
- * mqtt.js (5.16, read in its source) can reconnect and resend by itself, but not as a device must: it repeats one
- * packet at a time, each waiting for its ack; it repeats a PUBLISH without DUP [MQTT-3.3.1-1]; a PUBREL that it could
- * not send waits in another queue than its PUBLISH, and both go out after the reconnect, so a QoS 2 message can be
- * given twice. Hence a new client per connection, with `reconnectPeriod: 0`, a store that keeps nothing and a
- * provider that hands out the id the device chose.
+ * mqtt.js (5.16, read in its source) can reconnect and resend by itself, but not as a device must:
+ * it repeats one packet at a time, each waiting for its ack; it repeats a PUBLISH without DUP
+ * [MQTT-3.3.1-1]; a PUBREL that it could not send waits in another queue than its PUBLISH, and both
+ * go out after the reconnect, so a QoS 2 message can be given twice. Hence a new client per
+ * connection, with `reconnectPeriod: 0`, a store that keeps nothing and a provider that hands out
+ * the id the device chose.
  */
 import type { Duplex } from 'node:stream'
 import { connect, type IClientOptions, type MqttClient, Store } from 'mqtt'
@@ -25,10 +27,17 @@ export type PacketName =
 export interface LinkEvents {
   onUp(sessionPresent: boolean): void
   /** Once; nothing comes after it. `refused`: CONNACK said no. */
-  onDown(reason: { readonly error: string | null; readonly wasUp: boolean; readonly refused: boolean }): void
+  onDown(reason: {
+    readonly error: string | null
+    readonly wasUp: boolean
+    readonly refused: boolean
+  }): void
   /** PUBACK or PUBCOMP. */
   onAck(id: number): void
-  /** PUBREC came, and the PUBREL is about to be written: from here on the PUBLISH must not be repeated. */
+  /**
+   * PUBREC came, and the PUBREL is about to be written: from here on the PUBLISH must not be
+   * repeated.
+   */
   onRelease(id: number): void
   /** A packet is about to be written, or was read and is about to be handled. */
   onPacket(direction: 'in' | 'out', name: PacketName): void
@@ -130,13 +139,18 @@ export class Link {
     this.#stream.write(Buffer.from([0x62, 2, id >> 8, id & 0xff]))
   }
 
-  /** Cuts the connection as a pulled cable with a reset does. The device hears nothing of it, nor of acks on their way. */
+  /**
+   * Cuts the connection as a pulled cable with a reset does. The device hears nothing of it, nor of
+   * acks on their way.
+   */
   cut(): void {
     this.#deaf = true
     this.#stream.destroy()
   }
 
-  /** Half-open from now on: nothing is read or written any more, nothing is closed. Ends with `cut`. */
+  /**
+   * Half-open from now on: nothing is read or written any more, nothing is closed. Ends with `cut`.
+   */
   freeze(): void {
     this.#deaf = true
     this.#client.keepaliveManager?.destroy()

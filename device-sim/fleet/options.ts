@@ -1,4 +1,7 @@
-/** What a fleet is told: how many devices, what they send, how they suffer. Plain data; the flags are in cli/run.ts. */
+/**
+ * What a fleet is told: how many devices, what they send, how they suffer. Plain data; the flags
+ * are in cli/run.ts.
+ */
 import type { ModelKind } from '../models/model.ts'
 
 export interface FleetOptions {
@@ -7,10 +10,15 @@ export interface FleetOptions {
   readonly devices: number
   /** Readings per second of all devices together. */
   readonly ratePerSecond: number
-  /** Shares of devices that publish at QoS 0, 1 and 2; a device keeps its QoS. Any positive weights. */
+  /**
+   * Shares of devices that publish at QoS 0, 1 and 2; a device keeps its QoS. Any positive weights.
+   */
   readonly qosShares: readonly [number, number, number]
   readonly payloadBytes: number
-  /** Readings carry the time at which they were measured; false: a simulated one, so that the seed decides every byte. */
+  /**
+   * Readings carry the time at which they were measured; false: a simulated one, so that the seed
+   * decides every byte.
+   */
   readonly realTime: boolean
   /** Given to the devices in turn. */
   readonly models: readonly ModelKind[]
@@ -46,7 +54,10 @@ export interface TlsOptions {
 export interface FaultRates {
   /** Cut connections per device and minute, at a random point of an exchange. */
   readonly dropsPerMinute: number
-  /** Per device and minute: reading and writing stop, nothing is closed; the device notices late and connects anew. */
+  /**
+   * Per device and minute: reading and writing stop, nothing is closed; the device notices late and
+   * connects anew.
+   */
   readonly halfOpensPerMinute: number
   /** Per fleet and minute: `stormShare` of all devices are cut at once and return at once. */
   readonly stormsPerMinute: number
@@ -57,7 +68,9 @@ export interface FaultRates {
   readonly lateShare: number
   /** Share of readings that are not JSON (cut off, binary, ill-formed UTF-8). */
   readonly malformedShare: number
-  /** Cuts, half-open links and storms happen from and until then, ms since the start; null: always. */
+  /**
+   * Cuts, half-open links and storms happen from and until then, ms since the start; null: always.
+   */
   readonly between: { readonly fromMs: number; readonly untilMs: number } | null
 }
 

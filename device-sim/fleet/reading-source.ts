@@ -1,6 +1,7 @@
 /**
- * What one device measures, in the order it will send it: its model's readings, some of them late, malformed or to
- * be sent twice. Depends on the seed alone (and on the time, where that is given), never on the network. Not here: sending (device.ts).
+ * What one device measures, in the order it will send it: its model's readings, some of them late,
+ * malformed or to be sent twice. Depends on the seed alone (and on the time, where that is given),
+ * never on the network. Not here: sending (device.ts).
  */
 import { createModel, type Model, type ModelKind } from '../models/model.ts'
 import { Random } from '../random.ts'
@@ -51,10 +52,14 @@ export class ReadingSource {
     this.#random = new Random(options.seed, `readings/${options.device}`)
   }
 
-  /** Measures once, at `atMs` or a simulated time; gives what is to be sent now: none (it is held back), one, or several. */
+  /**
+   * Measures once, at `atMs` or a simulated time; gives what is to be sent now: none (it is held
+   * back), one, or several.
+   */
   measure(atMs?: number): Reading[] {
     const { faults } = this.#options
-    // The same numbers are drawn whatever is decided: a rate that changes does not change everything behind it.
+    // The same numbers are drawn whatever is decided: a rate that changes does not change
+    // everything behind it.
     const late = this.#random.chance(faults.lateShare)
     const malformed = this.#random.chance(faults.malformedShare)
     const twice = this.#random.chance(faults.duplicateShare)

@@ -1,4 +1,7 @@
-/** What a fleet did, as data and as text: the live line, the table, `--json`. Pure but for looking at the fleet. */
+/**
+ * What a fleet did, as data and as text: the live line, the table, `--json`. Pure but for looking
+ * at the fleet.
+ */
 
 import type { Ledger } from '../ledger/ledger.ts'
 import { count, milliseconds, type Row } from '../table.ts'
@@ -17,8 +20,17 @@ export interface FleetReport {
   readonly acked: readonly [number, number, number]
   readonly unacknowledged: number
   readonly ackedPerSecond: number
-  readonly ackMs: { readonly p50: number; readonly p90: number; readonly p99: number; readonly max: number }
-  readonly packets: { readonly sent: number; readonly resent: number; readonly releasesResent: number }
+  readonly ackMs: {
+    readonly p50: number
+    readonly p90: number
+    readonly p99: number
+    readonly max: number
+  }
+  readonly packets: {
+    readonly sent: number
+    readonly resent: number
+    readonly releasesResent: number
+  }
   readonly connections: {
     readonly connects: number
     readonly failures: number
@@ -87,7 +99,8 @@ export function fleetReport(
 
 export function fleetRows(report: FleetReport): Row[] {
   const { connections, faults, packets, ackMs } = report
-  const total = (counts: readonly [number, number, number]): number => counts[0] + counts[1] + counts[2]
+  const total = (counts: readonly [number, number, number]): number =>
+    counts[0] + counts[1] + counts[2]
   const byQos = (counts: readonly [number, number, number]): string =>
     `QoS 0 ${count(counts[0])}, QoS 1 ${count(counts[1])}, QoS 2 ${count(counts[2])}`
   const cuts = Object.entries(faults.dropsAt)
@@ -140,7 +153,9 @@ export function progressLine(fleet: Fleet, ledger: Ledger, seconds: number): str
     `p99 ${milliseconds(stats.ackMs.quantile(0.99))}`,
     `links cut ${count(stats.drops)}`,
     // While nobody can connect, why.
-    ...(stats.connected === 0 && stats.lastError !== null ? [`no connection: ${stats.lastError}`] : []),
+    ...(stats.connected === 0 && stats.lastError !== null
+      ? [`no connection: ${stats.lastError}`]
+      : []),
   ].join('  ')
 }
 

@@ -1,4 +1,7 @@
-/** One timer for a whole fleet: a heap of what is due when. Thousands of devices cost one setTimeout. */
+/**
+ * One timer for a whole fleet: a heap of what is due when. Thousands of devices cost one
+ * setTimeout.
+ */
 
 interface Entry {
   readonly atMs: number
@@ -24,7 +27,10 @@ export class Schedule {
     return this.#now()
   }
 
-  /** Runs once when the clock reaches `atMs`; never for Infinity. There is no cancelling: `run` looks for itself. */
+  /**
+   * Runs once when the clock reaches `atMs`; never for Infinity. There is no cancelling: `run`
+   * looks for itself.
+   */
   at(atMs: number, run: () => void): void {
     if (this.#stopped || atMs === Number.POSITIVE_INFINITY) return
     const heap = this.#heap

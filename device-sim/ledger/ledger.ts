@@ -1,7 +1,8 @@
 /**
- * The fleet's own books: every reading that a device took on, in the order it was to be sent, and when it was
- * acknowledged. In memory, and with a path also appended to a file that outlives a crash of the fleet (NDJSON: a
- * header, then ["p", …] for published and ["a", …] for acknowledged). Says nothing about what the cloud has: verify.ts.
+ * The fleet's own books: every reading that a device took on, in the order it was to be sent, and
+ * when it was acknowledged. In memory, and with a path also appended to a file that outlives a
+ * crash of the fleet (NDJSON: a header, then ["p", …] for published and ["a", …] for acknowledged).
+ * Says nothing about what the cloud has: verify.ts.
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -36,7 +37,9 @@ export interface LedgerHeader {
   readonly startedAt: string
 }
 
-/** 64 bits of SHA-1 in hex: enough to tell a fleet's readings apart, half the memory of the whole. */
+/**
+ * 64 bits of SHA-1 in hex: enough to tell a fleet's readings apart, half the memory of the whole.
+ */
 export function payloadHash(payload: Uint8Array): string {
   return createHash('sha1').update(payload).digest('hex').slice(0, 16)
 }
@@ -138,7 +141,10 @@ export async function readLedger(path: string): Promise<LedgerEntry[]> {
   const places = new Map<string, OpenEntry[]>()
   let number = 0
   let torn: number | null = null
-  for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
+  for await (const line of createInterface({
+    input: createReadStream(path),
+    crlfDelay: Infinity,
+  })) {
     number++
     if (torn !== null) throw new Error(`${path}: line ${torn} is not JSON`)
     let value: unknown
@@ -149,10 +155,12 @@ export async function readLedger(path: string): Promise<LedgerEntry[]> {
       continue
     }
     if (number === 1) {
-      if (!isHeader(value)) throw new Error(`${path} is no ledger: its first line is not {"ledger":1,…}`)
+      if (!isHeader(value))
+        throw new Error(`${path} is no ledger: its first line is not {"ledger":1,…}`)
       continue
     }
-    if (!takeLine(value, entries, places)) throw new Error(`${path}: line ${number} makes no sense: ${line}`)
+    if (!takeLine(value, entries, places))
+      throw new Error(`${path}: line ${number} makes no sense: ${line}`)
   }
   if (number === 0) throw new Error(`${path} is no ledger: it is empty`)
   return entries

@@ -19,7 +19,11 @@ export function verdictRows(verdict: Verdict): Row[] {
     ['unreadable', verdict.unreadable, 'stored lines that break the contract'],
     ['QoS 1 repeats', verdict.qos1Repeats, 'allowed: the devices sent them again'],
     ['QoS 0 missing', verdict.qos0Missing, 'allowed'],
-    ['not acknowledged', verdict.pending, 'neither acknowledged nor stored: the devices still have them'],
+    [
+      'not acknowledged',
+      verdict.pending,
+      'neither acknowledged nor stored: the devices still have them',
+    ],
     ['foreign', verdict.foreign, 'of devices that the ledger does not know'],
   ]
 }

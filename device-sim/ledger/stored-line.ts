@@ -1,5 +1,6 @@
 /**
- * Reads one stored NDJSON line of the ingest contract, with the payload's bytes exactly as they stand in the line:
+ * Reads one stored NDJSON line of the ingest contract, with the payload's bytes exactly as they
+ * stand in the line:
  * `JSON.parse` would lose digits. Pure. What the line's place in the store means is the cloud's business.
  */
 
@@ -31,13 +32,17 @@ export function parseStoredLine(line: Uint8Array): StoredReading {
     throw new Error('member seq is not a number')
   }
   const inLine = 'payload' in record
-  if (inLine === 'payloadBase64' in record) throw new Error('there must be one of payload and payloadBase64')
+  if (inLine === 'payloadBase64' in record)
+    throw new Error('there must be one of payload and payloadBase64')
   if (inLine) return { device, seq, payload: rawMember(bytes, 'payload') }
   if (typeof payloadBase64 !== 'string') throw new Error('member payloadBase64 is not a string')
   return { device, seq, payload: Buffer.from(payloadBase64, 'base64') }
 }
 
-/** The bytes of a top-level member's value in a line that is known to be valid JSON without raw line breaks. */
+/**
+ * The bytes of a top-level member's value in a line that is known to be valid JSON without raw line
+ * breaks.
+ */
 function rawMember(bytes: Buffer, name: string): Buffer {
   const wanted = JSON.stringify(name)
   let index = bytes.indexOf(OPEN_BRACE) + 1

@@ -1,7 +1,8 @@
 /**
- * Holds the fleet's books against what the cloud stored. Shows I1 to I4 from outside: nothing acknowledged is
- * missing, nothing of QoS 2 is there twice, first occurrences are in the order of sending, payloads are the
- * published bytes. Pure: the caller brings both sides. A reading is recognised by its device and its payload's hash.
+ * Holds the fleet's books against what the cloud stored. Shows I1 to I4 from outside: nothing
+ * acknowledged is missing, nothing of QoS 2 is there twice, first occurrences are in the order of
+ * sending, payloads are the published bytes. Pure: the caller brings both sides. A reading is
+ * recognised by its device and its payload's hash.
  */
 import { type LedgerEntry, payloadHash } from './ledger.ts'
 import type { StoredReading } from './stored-line.ts'
@@ -20,11 +21,16 @@ export interface Verdict {
   readonly pending: number
   /** QoS 0 readings that are not stored: allowed. */
   readonly qos0Missing: number
-  /** Further copies of QoS 2 (and QoS 0, which is sent once) readings in one stream: broken promise. */
+  /**
+   * Further copies of QoS 2 (and QoS 0, which is sent once) readings in one stream: broken promise.
+   */
   readonly duplicated: number
   /** Further copies of QoS 1 readings in one stream: allowed, the device itself sent them again. */
   readonly qos1Repeats: number
-  /** First occurrences that came behind a later reading of the same stream, device and QoS: broken promise. */
+  /**
+   * First occurrences that came behind a later reading of the same stream, device and QoS: broken
+   * promise.
+   */
   readonly reordered: number
   /** Stored lines of a known device whose payload it never published: broken promise. */
   readonly differing: number
@@ -128,7 +134,9 @@ export class Verifier {
         else if (entry.ackedAtMs === null) pending++
         else {
           lost++
-          this.#example(`${entry.device}: reading ${entry.n} (QoS ${entry.qos}) was acknowledged and is lost`)
+          this.#example(
+            `${entry.device}: reading ${entry.n} (QoS ${entry.qos}) was acknowledged and is lost`,
+          )
         }
       }
     }

@@ -1,4 +1,7 @@
-/** A door: open or closed, how often, how long, and whose badge opened it. Strings where the others have numbers. */
+/**
+ * A door: open or closed, how often, how long, and whose badge opened it. Strings where the others
+ * have numbers.
+ */
 import type { Random } from '../random.ts'
 import type { Values } from './values.ts'
 

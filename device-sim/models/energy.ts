@@ -1,4 +1,7 @@
-/** A three-phase meter: a counter that only rises, and the power, voltages and currents that make it rise. */
+/**
+ * A three-phase meter: a counter that only rises, and the power, voltages and currents that make it
+ * rise.
+ */
 import type { Random } from '../random.ts'
 import type { Values } from './values.ts'
 import { Walk } from './walk.ts'
@@ -7,7 +10,9 @@ const MS_PER_HOUR = 3_600_000
 
 export function energyValues(random: Random): Values {
   const watts = new Walk(random, { low: 200, high: 18_000, step: 120, pull: 0.004 })
-  const volts = [0, 1, 2].map(() => new Walk(random, { low: 222, high: 238, step: 0.15, pull: 0.01 }))
+  const volts = [0, 1, 2].map(
+    () => new Walk(random, { low: 222, high: 238, step: 0.15, pull: 0.01 }),
+  )
   let wattHours = Math.floor(random.between(1e6, 9e7))
   let lastMs: number | null = null
   return (atMs) => {

@@ -1,4 +1,7 @@
-/** A vehicle: a heading and a speed that wander, and the position that follows from them inside its own area. */
+/**
+ * A vehicle: a heading and a speed that wander, and the position that follows from them inside its
+ * own area.
+ */
 import type { Random } from '../random.ts'
 import type { Values } from './values.ts'
 import { Walk } from './walk.ts'

@@ -1,7 +1,8 @@
 /**
- * What devices measure. A model gives readings as JSON bytes of about a chosen size; every reading carries its
- * device, its number n (from 1, without holes) and the time of measuring, simulated unless it is given. Same kind, seed
- * and options: same bytes, always; nothing here reads a clock. Not here: when a reading is sent, and how.
+ * What devices measure. A model gives readings as JSON bytes of about a chosen size; every reading
+ * carries its device, its number n (from 1, without holes) and the time of measuring, simulated
+ * unless it is given. Same kind, seed and options: same bytes, always; nothing here reads a clock.
+ * Not here: when a reading is sent, and how.
  */
 import { Random } from '../random.ts'
 import { doorValues } from './door.ts'
@@ -18,7 +19,10 @@ export type ModelKind = (typeof MODEL_KINDS)[number]
 export interface ModelOptions {
   /** Member `device` of every reading. @default 'sim' */
   readonly device?: string
-  /** Bytes of a reading, met within a few: filled with raw samples, or without its last values. @default 200 */
+  /**
+   * Bytes of a reading, met within a few: filled with raw samples, or without its last values.
+   * @default 200
+   */
   readonly payloadBytes?: number
   /** Simulated time between two readings, ms. @default 1000 */
   readonly intervalMs?: number
@@ -28,7 +32,9 @@ export interface Model {
   readonly kind: ModelKind
   /** Number of the reading that `next` gave last; 0 before the first. */
   readonly n: number
-  /** @param atMs when it was measured, ms since the epoch @default simulated: from 2026 on, one interval each */
+  /**
+   * @param atMs when it was measured, ms since the epoch @default simulated: from 2026 on, one interval each
+   */
   next(atMs?: number): Buffer
 }
 
@@ -53,7 +59,11 @@ export function isModelKind(name: string): name is ModelKind {
 }
 
 /** @param seed the same seed gives the same readings */
-export function createModel(kind: ModelKind, seed: number | string, options: ModelOptions = {}): Model {
+export function createModel(
+  kind: ModelKind,
+  seed: number | string,
+  options: ModelOptions = {},
+): Model {
   const device = options.device ?? 'sim'
   const payloadBytes = options.payloadBytes ?? 200
   const intervalMs = options.intervalMs ?? 1000
@@ -75,7 +85,10 @@ export function createModel(kind: ModelKind, seed: number | string, options: Mod
   }
 }
 
-/** Closes the object, with raw samples (a slow walk of a 12-bit converter) up to the size that is wanted. */
+/**
+ * Closes the object, with raw samples (a slow walk of a 12-bit converter) up to the size that is
+ * wanted.
+ */
 function fill(text: string, payloadBytes: number, filler: Walk): string {
   const opening = ',"raw":['
   let room = payloadBytes - text.length - opening.length - 2
@@ -91,7 +104,10 @@ function fill(text: string, payloadBytes: number, filler: Walk): string {
   return `${text}${opening}${samples}]}`
 }
 
-/** Without its last members, if it is longer than wanted by more than a few bytes; device, number and time stay. */
+/**
+ * Without its last members, if it is longer than wanted by more than a few bytes; device, number
+ * and time stay.
+ */
 function fewerValues(text: string, payloadBytes: number): string {
   const room = payloadBytes + TOLERANCE_BYTES - 1
   if (text.length <= room) return text

@@ -1,4 +1,7 @@
-/** A machine's temperatures: a slow walk with the day's swing, humidity against it, a battery that runs down. */
+/**
+ * A machine's temperatures: a slow walk with the day's swing, humidity against it, a battery that
+ * runs down.
+ */
 import type { Random } from '../random.ts'
 import type { Values } from './values.ts'
 import { Walk } from './walk.ts'

@@ -1,4 +1,7 @@
-/** A bearing: velocity and acceleration per axis around a speed that wanders, with bursts when something knocks. */
+/**
+ * A bearing: velocity and acceleration per axis around a speed that wanders, with bursts when
+ * something knocks.
+ */
 import type { Random } from '../random.ts'
 import type { Values } from './values.ts'
 import { Walk } from './walk.ts'

@@ -1,4 +1,7 @@
-/** A bounded random walk: what a slow physical value looks like when it is sampled, and what it costs deflate. */
+/**
+ * A bounded random walk: what a slow physical value looks like when it is sampled, and what it
+ * costs deflate.
+ */
 import type { Random } from '../random.ts'
 
 export interface WalkOptions {

@@ -1,12 +1,19 @@
 /**
- * What an operator can do through the admin server, as the narrow interfaces that the composition root fills in.
- * Every action is durable when its promise resolves. Refusals that the operator can mend are {@link AdminError}s.
+ * What an operator can do through the admin server, as the narrow interfaces that the composition
+ * root fills in. Every action is durable when its promise resolves. Refusals that the operator can
+ * mend are {@link AdminError}s.
  */
 
 export interface AdminActions {
-  /** Probes a held or retrying sink now, with one full round of halving. False: there is no sink of that name. */
+  /**
+   * Probes a held or retrying sink now, with one full round of halving. False: there is no sink of
+   * that name.
+   */
   retrySink(name: string): Promise<boolean>
-  /** New records are numbered under a fresh spool id, which is returned; older ones drain first under theirs. */
+  /**
+   * New records are numbered under a fresh spool id, which is returned; older ones drain first
+   * under theirs.
+   */
   newSpoolId(): Promise<string>
   /** The bytes of a backup of the spool, as it is when they are asked for. */
   backup(): AsyncIterable<Uint8Array>
@@ -16,13 +23,16 @@ export interface AdminActions {
 
 export interface StreamAdmin {
   /**
-   * Gives an orphaned stream to a sink, until it is empty; noted durably. Refuses a stream that is configured, and a sink
-   * that is not.
+   * Gives an orphaned stream to a sink, until it is empty; noted durably. Refuses a stream that is
+   * configured, and a sink that is not.
    */
   drainTo(stream: string, sink: string): Promise<void>
   /** Sets the first record that waits aside, as if its sink had refused it. Refuses any other. */
   park(stream: string, seq: number): Promise<void>
-  /** What is pending, in order, for an export; `after`: `next` of the page before. Nothing is settled. */
+  /**
+   * What is pending, in order, for an export; `after`: `next` of the page before. Nothing is
+   * settled.
+   */
   records(stream: string, after: string | null): Promise<RecordPage>
 }
 
@@ -36,7 +46,10 @@ export interface RecordPage {
 }
 
 export interface DeadLetterAdmin {
-  /** Oldest first, those refused at ingest before those that the sink refused. The stream is known to exist. */
+  /**
+   * Oldest first, those refused at ingest before those that the sink refused. The stream is known
+   * to exist.
+   */
   list(query: DeadLetterQuery): Promise<DeadLetterPage>
   /** Puts them back as new records of their stream. I5: in one commit with the removal. */
   requeue(selection: DeadLetterSelection): Promise<DeadLetterChange>
@@ -119,7 +132,9 @@ const STATUS: Readonly<Record<AdminErrorCode, number>> = {
   SLUICE_NOT_ORPHANED: 409,
 }
 
-/** A request that cannot be fulfilled, with what to do about it. Its message is shown to the caller. */
+/**
+ * A request that cannot be fulfilled, with what to do about it. Its message is shown to the caller.
+ */
 export class AdminError extends Error {
   override readonly name = 'AdminError'
   readonly code: AdminErrorCode

@@ -3,16 +3,26 @@
  *
  * - Another address than loopback without a token serves the open paths and nothing else.
  * - With a token, everything under /api needs it, on loopback too.
- * - Loopback alone is no protection from a browser on the same machine: a page can point a name of its own at 127.0.0.1
- *   (DNS rebinding) or post a form across sites. So on loopback the Host must be a loopback name, cross-site requests
- *   are refused, there are no CORS headers, and a POST must be JSON, which a form cannot send.
+ * - Loopback alone is no protection from a browser on the same machine: a page can point a name of
+ *   its own at 127.0.0.1 (DNS rebinding) or post a form across sites. So on loopback the Host must
+ *   be a loopback name, cross-site requests are refused, there are no CORS headers, and a POST must
+ *   be JSON, which a form cannot send.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { isLoopback } from '../shared/hosts.ts'
 import { AdminError } from './actions.ts'
 
-/** Served without a token on every address: they say nothing that a device or reading could be known by. */
-export const OPEN_PATHS: ReadonlySet<string> = new Set(['/', '/favicon.ico', '/metrics', '/livez', '/readyz'])
+/**
+ * Served without a token on every address: they say nothing that a device or reading could be known
+ * by.
+ */
+export const OPEN_PATHS: ReadonlySet<string> = new Set([
+  '/',
+  '/favicon.ico',
+  '/metrics',
+  '/livez',
+  '/readyz',
+])
 
 export interface GuardPolicy {
   /** `admin.host`. */
@@ -64,7 +74,8 @@ function checkSite(request: RequestHead): void {
   const origin = header(request, 'origin')
   const sameSite = site === undefined || site === 'same-origin' || site === 'none'
   const host = header(request, 'host')
-  const sameOrigin = origin === undefined || origin === `http://${host}` || origin === `https://${host}`
+  const sameOrigin =
+    origin === undefined || origin === `http://${host}` || origin === `https://${host}`
   if (sameSite && sameOrigin) return
   throw new AdminError('ADMIN_CROSS_SITE', 'requests from other web sites are not served')
 }

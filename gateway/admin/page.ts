@@ -1,7 +1,7 @@
 /**
- * The page at `/` of the admin server, for who opens its address in a browser: how the gateway stands in a few lines, and
- * where to look further. Shows nothing that /metrics does not, since it needs no token either. No script, nothing from
- * elsewhere; it asks for itself again. Pure.
+ * The page at `/` of the admin server, for who opens its address in a browser: how the gateway
+ * stands in a few lines, and where to look further. Shows nothing that /metrics does not, since it
+ * needs no token either. No script, nothing from elsewhere; it asks for itself again. Pure.
  */
 import { createHash } from 'node:crypto'
 import type { Health } from '../observe/health.ts'
@@ -63,7 +63,10 @@ ${table(
       '<a href="/api/status">/api/status</a>',
       'the same as JSON; with admin.token, or beyond loopback, it wants the token',
     ],
-    ['<a href="/metrics">/metrics</a>', 'for Prometheus; a dashboard and alert rules are in dashboards/'],
+    [
+      '<a href="/metrics">/metrics</a>',
+      'for Prometheus; a dashboard and alert rules are in dashboards/',
+    ],
     ['<a href="/readyz">/readyz</a>, <a href="/livez">/livez</a>', 'probes'],
   ],
   (cell) => cell,
@@ -73,7 +76,10 @@ ${table(
 `
 }
 
-/** I9: what was acknowledged and lies nowhere. Not where it was published: a topic is for who has the token. */
+/**
+ * I9: what was acknowledged and lies nowhere. Not where it was published: a topic is for who has
+ * the token.
+ */
 function unroutedText(broker: Status['broker']): string {
   const accepted = broker?.unrouted.accepted ?? 0
   if (accepted === 0) return ''
@@ -87,9 +93,12 @@ function table(
   rows: readonly (readonly string[])[],
   cell: (text: string) => string = html,
 ): string {
-  const isNumber = (text: string | undefined): string => (/^[\d,]+$/.test(text ?? '') ? ' class="n"' : '')
+  const isNumber = (text: string | undefined): string =>
+    /^[\d,]+$/.test(text ?? '') ? ' class="n"' : ''
   const isNot = (text: string): string => (NOT_WELL.has(text) ? ' class="not"' : isNumber(text))
-  const headings = head.map((text, index) => `<th${isNumber(rows[0]?.[index])}>${html(text)}</th>`).join('')
+  const headings = head
+    .map((text, index) => `<th${isNumber(rows[0]?.[index])}>${html(text)}</th>`)
+    .join('')
   const body = rows.map(
     (row) => `<tr>${row.map((text) => `<td${isNot(text)}>${cell(text)}</td>`).join('')}</tr>`,
   )

@@ -1,11 +1,16 @@
 /**
- * The admin server's paths: what each takes and answers. Requests were guarded before they get here (guard.ts);
- * bodies are parsed JSON of bounded size.
+ * The admin server's paths: what each takes and answers. Requests were guarded before they get here
+ * (guard.ts); bodies are parsed JSON of bounded size.
  */
 import { z } from 'zod'
 import type { Health } from '../observe/health.ts'
 import type { Status } from '../observe/status.ts'
-import { type AdminActions, AdminError, type DeadLetterQuery, type DeadLetterSelection } from './actions.ts'
+import {
+  type AdminActions,
+  AdminError,
+  type DeadLetterQuery,
+  type DeadLetterSelection,
+} from './actions.ts'
 
 /** What the routes show. */
 export interface AdminViews {
@@ -67,7 +72,11 @@ export function createRoutes(
       path: /^\/favicon\.ico$/,
       handle: async () => ({ status: 200, contentType: 'image/x-icon', body: '' }),
     },
-    { method: 'GET', path: /^\/metrics$/, handle: async () => metricsAnswer(await views.metrics()) },
+    {
+      method: 'GET',
+      path: /^\/metrics$/,
+      handle: async () => metricsAnswer(await views.metrics()),
+    },
     { method: 'GET', path: /^\/livez$/, handle: async () => healthAnswer(views.live()) },
     { method: 'GET', path: /^\/readyz$/, handle: async () => healthAnswer(views.ready()) },
     { method: 'GET', path: /^\/api\/status$/, handle: async () => json(200, views.status()) },
@@ -83,17 +92,20 @@ export function createRoutes(
     {
       method: 'GET',
       path: /^\/api\/dead-letters$/,
-      handle: async ({ query }) => json(200, await actions.deadLetters.list(listQuery(query, views))),
+      handle: async ({ query }) =>
+        json(200, await actions.deadLetters.list(listQuery(query, views))),
     },
     {
       method: 'POST',
       path: /^\/api\/dead-letters\/requeue$/,
-      handle: async ({ body }) => json(200, await actions.deadLetters.requeue(parseSelection(body, views))),
+      handle: async ({ body }) =>
+        json(200, await actions.deadLetters.requeue(parseSelection(body, views))),
     },
     {
       method: 'POST',
       path: /^\/api\/dead-letters\/purge$/,
-      handle: async ({ body }) => json(200, await actions.deadLetters.purge(parseSelection(body, views))),
+      handle: async ({ body }) =>
+        json(200, await actions.deadLetters.purge(parseSelection(body, views))),
     },
     {
       method: 'POST',
@@ -122,7 +134,11 @@ export function createRoutes(
     {
       method: 'GET',
       path: /^\/api\/spool\/backup$/,
-      handle: async () => ({ status: 200, contentType: 'application/octet-stream', body: actions.backup() }),
+      handle: async () => ({
+        status: 200,
+        contentType: 'application/octet-stream',
+        body: actions.backup(),
+      }),
     },
     {
       method: 'POST',
@@ -154,7 +170,10 @@ function listQuery(query: URLSearchParams, views: AdminViews): DeadLetterQuery {
     throw new AdminError('ADMIN_BAD_REQUEST', `limit is a number from 1 to ${MAX_IDS}`)
   const after = query.get('after')
   if (after !== null && !CURSOR.test(after))
-    throw new AdminError('ADMIN_BAD_REQUEST', 'after is the "next" of the page before, such as refused:17')
+    throw new AdminError(
+      'ADMIN_BAD_REQUEST',
+      'after is the "next" of the page before, such as refused:17',
+    )
   return { stream: knownStream(stream, views), after, limit }
 }
 
@@ -178,14 +197,18 @@ function parseDrain(body: unknown): { readonly sink: string } {
 
 function parsePark(body: unknown): { readonly seq: number } {
   const parsed = Park.safeParse(body)
-  if (!parsed.success) throw new AdminError('ADMIN_BAD_REQUEST', 'send {"seq": <number of the record>}')
+  if (!parsed.success)
+    throw new AdminError('ADMIN_BAD_REQUEST', 'send {"seq": <number of the record>}')
   return parsed.data
 }
 
 function knownStream(stream: string, views: AdminViews): string {
   const names = views.streams()
   if (names.includes(stream)) return stream
-  throw new AdminError('ADMIN_NOT_FOUND', `there is no such stream; streams are: ${names.join(', ')}`)
+  throw new AdminError(
+    'ADMIN_NOT_FOUND',
+    `there is no such stream; streams are: ${names.join(', ')}`,
+  )
 }
 
 function metricsAnswer({ contentType, text }: { contentType: string; text: string }): AdminAnswer {

@@ -1,6 +1,7 @@
 /**
- * The admin server: node:http around guard.ts and routes.ts. Owns the bounds of what a request may be (I6) and the form
- * of errors. Whatever a caller sends or does, it gets an answer or loses its connection; nothing reaches the process.
+ * The admin server: node:http around guard.ts and routes.ts. Owns the bounds of what a request may
+ * be (I6) and the form of errors. Whatever a caller sends or does, it gets an answer or loses its
+ * connection; nothing reaches the process.
  */
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
@@ -63,7 +64,9 @@ export class AdminServer {
     server.on('request', (request, response) => void admin.#serve(request, response, false))
     const { host, port } = options.config
     await new Promise<void>((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(options.config, error)))
+      server.once('error', (error: NodeJS.ErrnoException) =>
+        reject(listenError(options.config, error)),
+      )
       server.listen(port, host, resolve)
     })
     server.removeAllListeners('error')
@@ -74,7 +77,8 @@ export class AdminServer {
   }
 
   /**
-   * Serves on the socket, too; what is there already is of an earlier process, since the data folder has one owner.
+   * Serves on the socket, too; what is there already is of an earlier process, since the data
+   * folder has one owner.
    * @throws the error of the operating system: a file system without sockets, a path that is too long (108 bytes)
    */
   async listenLocally(path: string): Promise<void> {
@@ -100,10 +104,17 @@ export class AdminServer {
 
   /** Lets requests in progress end, for a moment. */
   async stop(): Promise<void> {
-    await Promise.all([stopServer(this.#server), this.#local === null ? null : stopServer(this.#local)])
+    await Promise.all([
+      stopServer(this.#server),
+      this.#local === null ? null : stopServer(this.#local),
+    ])
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse, isLocal: boolean): Promise<void> {
+  async #serve(
+    request: IncomingMessage,
+    response: ServerResponse,
+    isLocal: boolean,
+  ): Promise<void> {
     request.on('error', () => {})
     response.on('error', () => {})
     const method = request.method ?? ''
@@ -112,18 +123,32 @@ export class AdminServer {
     try {
       guard({ method, path, headers: request.headers }, isLocal ? LOCAL : await this.#policy(path))
       const body = method === 'POST' ? await readJson(request) : null
-      const answer = await this.#options.answer({ method, path, query: new URLSearchParams(search), body })
+      const answer = await this.#options.answer({
+        method,
+        path,
+        query: new URLSearchParams(search),
+        body,
+      })
       this.#options.onRequest({ method, path, remote, outcome: 'ok', error: null })
       send(response, answer, method)
     } catch (caught) {
       const error = caught instanceof Error ? caught : new Error(String(caught))
       const known = error instanceof AdminError && error.status < 500
-      this.#options.onRequest({ method, path, remote, outcome: known ? 'refused' : 'failed', error })
+      this.#options.onRequest({
+        method,
+        path,
+        remote,
+        outcome: known ? 'refused' : 'failed',
+        error,
+      })
       sendError(response, error, method)
     }
   }
 
-  /** The token is not read for paths that need none: a broken secret file must not take the probes down. */
+  /**
+   * The token is not read for paths that need none: a broken secret file must not take the probes
+   * down.
+   */
   async #policy(path: string): Promise<{ host: string; token: string | null }> {
     const { host, token } = this.#options.config
     return { host, token: path.startsWith('/api/') ? await readToken(token) : null }
@@ -220,13 +245,15 @@ function send(
     'X-Content-Type-Options': 'nosniff',
     'Content-Security-Policy': policy,
   })
-  if (method === 'HEAD' || typeof body === 'string') response.end(method === 'HEAD' ? undefined : body)
+  if (method === 'HEAD' || typeof body === 'string')
+    response.end(method === 'HEAD' ? undefined : body)
   // One that fails half way loses its connection: whoever reads it knows that it is not whole.
   else pipeline(Readable.from(body), response, () => undefined)
 }
 
 function sendError(response: ServerResponse, error: Error, method: string): void {
-  // Unread rest of a body that was too large, or one that never ends: not worth keeping the connection.
+  // Unread rest of a body that was too large, or one that never ends: not worth keeping the
+  // connection.
   response.shouldKeepAlive = false
   if (error instanceof AdminError && error.code === 'ADMIN_UNAUTHORIZED')
     response.setHeader('WWW-Authenticate', 'Bearer realm="sluice"')

@@ -1,4 +1,7 @@
-/** The admin token as it is now: a secret file is read at every use, so a changed one counts at once. */
+/**
+ * The admin token as it is now: a secret file is read at every use, so a changed one counts at
+ * once.
+ */
 import { readFile } from 'node:fs/promises'
 import type { Secret } from '../config/config.ts'
 import { AdminError } from './actions.ts'

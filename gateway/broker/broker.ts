@@ -1,14 +1,15 @@
 /**
- * The broker: a publish gate in front of aedes. This file puts the stage together, starts it and stops it.
+ * The broker: a publish gate in front of aedes. This file puts the stage together, starts it and
+ * stops it.
  *
  *   socket -> listeners -> Connection (frames, CONNECT, hold-back) -> PublishPath -> Appender -> commit -> acks
  *                               |                                         |
  *                               +-- SUBSCRIBE, acks of copies -> aedes    +-- LocalDelivery, after the commit -> aedes
  *
- * It gives I1 (ack after fsync), I2 (order of acks and of appends), I3 (QoS 2 exactly once, together with the spool's
- * journal), I6 (bounds, with `whenFull: block` as held acks) and I9 (nothing that is refused goes uncounted). It knows
- * of the spool only the Appender. The architecture's "The broker" is the design; aedes-server.ts says what is changed
- * of aedes.
+ * It gives I1 (ack after fsync), I2 (order of acks and of appends), I3 (QoS 2 exactly once,
+ * together with the spool's journal), I6 (bounds, with `whenFull: block` as held acks) and I9
+ * (nothing that is refused goes uncounted). It knows of the spool only the Appender. The
+ * architecture's "The broker" is the design; aedes-server.ts says what is changed of aedes.
  */
 import { randomBytes } from 'node:crypto'
 import type { MqttConfig } from '../config/config.ts'
@@ -17,7 +18,11 @@ import { listenerUrl } from '../shared/hosts.ts'
 import { within } from '../shared/within.ts'
 import { AedesServer } from './aedes/aedes-server.ts'
 import { LocalMq } from './aedes/local-mq.ts'
-import { type AedesPersistence, createPersistence, type PersistenceStats } from './aedes/persistence.ts'
+import {
+  type AedesPersistence,
+  createPersistence,
+  type PersistenceStats,
+} from './aedes/persistence.ts'
 import { RetainedDelivery } from './aedes/retained-delivery.ts'
 import { type AuthenticationStats, Authenticator } from './auth/authenticator.ts'
 import { DeliveryOrder } from './consumers/delivery-order.ts'
@@ -27,7 +32,12 @@ import type { EmitBrokerEvent } from './events.ts'
 import { Gate } from './gate/gate.ts'
 import type { GateShared } from './gate/shared.ts'
 import { EventDamper } from './listeners/event-damper.ts'
-import { type Inbound, type ListenerStats, type Listeners, startListeners } from './listeners/listeners.ts'
+import {
+  type Inbound,
+  type ListenerStats,
+  type Listeners,
+  startListeners,
+} from './listeners/listeners.ts'
 import type { BrokerOptions } from './options.ts'
 import { DurableTickets } from './publish/durable-tickets.ts'
 import { Router } from './publish/router.ts'
@@ -35,7 +45,10 @@ import { MessageHash } from './sessions/message-hash.ts'
 import { SessionTable } from './sessions/session-table.ts'
 import { type BrokerStats, createBrokerStats } from './stats.ts'
 
-/** Of a stop's time, how much the acks may take: the rest is for wills, their commit and the sockets. */
+/**
+ * Of a stop's time, how much the acks may take: the rest is for wills, their commit and the
+ * sockets.
+ */
 const ACKS_SHARE_OF_STOP = 0.7
 
 export class Broker {
@@ -72,9 +85,9 @@ export class Broker {
   }
 
   /**
-   * Takes up the stored sessions, publishes wills that an earlier run left behind, then listens. Attaches its journal:
-   * call before anything else appends. Rejects if a listener cannot start or a password file cannot be read; nothing
-   * listens then.
+   * Takes up the stored sessions, publishes wills that an earlier run left behind, then listens.
+   * Attaches its journal: call before anything else appends. Rejects if a listener cannot start or
+   * a password file cannot be read; nothing listens then.
    */
   static async start(options: BrokerOptions): Promise<Broker> {
     const { config, appender, emit } = options
@@ -123,7 +136,8 @@ export class Broker {
         bar: (ticket) => delivery.bar(ticket),
         resume: () => delivery.resume(),
       })
-      // Behind the persistence, which makes the values of a commit visible, and before the gate, which releases live copies.
+      // Behind the persistence, which makes the values of a commit visible, and before the gate,
+      // which releases live copies.
       appender.onDurable((ticket) => retained.durable(ticket))
       const shared: GateShared = {
         config,
@@ -166,7 +180,8 @@ export class Broker {
       })
       gate = started
       const aedes = await AedesServer.create(local, persistence, order, {
-        onSubscribed: (subscriber, filters, since) => retained.subscribed(subscriber, filters, since),
+        onSubscribed: (subscriber, filters, since) =>
+          retained.subscribed(subscriber, filters, since),
         maySubscribe: (duplex, filter) => started.maySubscribe(duplex, filter),
         mayReceive: (duplex, topic) => started.mayReceive(duplex, topic),
         onWill: (duplex, will, done) => started.onWill(duplex, will, done),
@@ -189,7 +204,8 @@ export class Broker {
   /** Numbers of the hot path, and gauges; read them whenever. */
   get stats(): BrokerStats {
     this.#gate.updateGauges()
-    this.#stats.connectionsRefused['too-many-connections'] = this.#listeners?.stats.refusedAtLimit ?? 0
+    this.#stats.connectionsRefused['too-many-connections'] =
+      this.#listeners?.stats.refusedAtLimit ?? 0
     this.#stats.retainedMessages = this.#persistence.stats.retainedMessages
     return this.#stats
   }
@@ -212,12 +228,18 @@ export class Broker {
     return this.#listeners?.addresses ?? []
   }
 
-  /** Takes a connection that came through another door than the listeners; `maxConnections` is the door's to keep. */
+  /**
+   * Takes a connection that came through another door than the listeners; `maxConnections` is the
+   * door's to keep.
+   */
   accept(inbound: Inbound): void {
     this.#gate.accept(inbound)
   }
 
-  /** Password files, access rules and certificates, whether they changed or not; what cannot be used changes nothing. */
+  /**
+   * Password files, access rules and certificates, whether they changed or not; what cannot be used
+   * changes nothing.
+   */
   async reread(): Promise<void> {
     await this.#authenticator.reread()
     await this.#listeners?.reread()
@@ -229,9 +251,10 @@ export class Broker {
   }
 
   /**
-   * Refuses new connections, reads no more, lets the acks of what was taken leave after their commits, publishes or
-   * suppresses wills (`willsOnStop`) before the last commit, closes. Takes at most `deadlineMs` (a duration) and never
-   * rejects; what could not be finished by then is as after a kill: nothing acknowledged is lost.
+   * Refuses new connections, reads no more, lets the acks of what was taken leave after their
+   * commits, publishes or suppresses wills (`willsOnStop`) before the last commit, closes. Takes at
+   * most `deadlineMs` (a duration) and never rejects; what could not be finished by then is as
+   * after a kill: nothing acknowledged is lost.
    */
   async stop(deadlineMs: number): Promise<void> {
     this.#stopping ??= this.#stop(deadlineMs)
@@ -239,7 +262,11 @@ export class Broker {
   }
 
   async #listen(): Promise<void> {
-    this.#listeners = await startListeners(this.#config, (inbound) => this.#gate.accept(inbound), this.#emit)
+    this.#listeners = await startListeners(
+      this.#config,
+      (inbound) => this.#gate.accept(inbound),
+      this.#emit,
+    )
     this.#stats.accepting = true
     const listeners = this.#listeners.addresses.map(listenerUrl)
     this.#emit({ type: 'broker.started', listeners })
@@ -278,7 +305,9 @@ export class Broker {
   #publishRecoveredWills(): void {
     for (const { clientId, topic, payload, qos, retain } of this.#persistence.recoveredWills) {
       this.#gate.wills.publish(clientId, { topic, payload, qos, retain }, null, () => {
-        this.#persistence.delWill({ id: clientId }).catch((error) => this.#gate.onFault('will', error))
+        this.#persistence
+          .delWill({ id: clientId })
+          .catch((error) => this.#gate.onFault('will', error))
       })
     }
   }
@@ -293,7 +322,10 @@ function recoverSessions(options: BrokerOptions, monotonicMs: () => number): Ses
   return sessions
 }
 
-/** Every stored subscription belongs to a session; one whose session was lost gets it back, so that it can expire. */
+/**
+ * Every stored subscription belongs to a session; one whose session was lost gets it back, so that
+ * it can expire.
+ */
 function adoptSubscribers(sessions: SessionTable, persistence: AedesPersistence): void {
   for (const clientId of persistence.subscribedClientIds) {
     if (sessions.find(clientId) !== undefined) continue

@@ -1,8 +1,12 @@
-/** What the broker stage tells the world. `type` is `<stage>.<what>`; every event carries plain data only. */
+/**
+ * What the broker stage tells the world. `type` is `<stage>.<what>`; every event carries plain data
+ * only.
+ */
 import type { DoorEvent } from './listeners/events.ts'
 
 /**
- * Why the gateway closed or refused a connection, or how it ended by itself (`client-disconnect`: DISCONNECT came;
+ * Why the gateway closed or refused a connection, or how it ended by itself (`client-disconnect`:
+ * DISCONNECT came;
  * `connection-lost`: it did not). Names are label values of metrics: they are not renamed.
  */
 export const CLOSE_REASONS = [
@@ -45,15 +49,18 @@ export const REFUSE_REASONS = [
 export type RefuseReason = (typeof REFUSE_REASONS)[number]
 
 /**
- * Why a message that is well-formed was taken and not made a record (3.1.1 has no negative ack, and a device whose
- * connection is closed over a message sends it first again, for ever). `dollar-topic`: under `$`, and no stream names it
- * literally. Over a limit of topics: a dead letter of each stream that takes it. Label values of a metric.
+ * Why a message that is well-formed was taken and not made a record (3.1.1 has no negative ack, and
+ * a device whose connection is closed over a message sends it first again, for ever).
+ * `dollar-topic`: under `$`, and no stream names it literally. Over a limit of topics: a dead
+ * letter of each stream that takes it. Label values of a metric.
  */
 export const UNWANTED_REASONS = ['dollar-topic', 'topic-too-long', 'topic-too-deep'] as const
 
 export type UnwantedReason = (typeof UNWANTED_REASONS)[number]
 
-/** `suppressed`: how many of the same kind were not told since the last one told (damped per client and minute). */
+/**
+ * `suppressed`: how many of the same kind were not told since the last one told (damped per client and minute).
+ */
 export type BrokerEvent = DoorEvent | GateEvent
 
 export type GateEvent =
@@ -96,7 +103,10 @@ export type GateEvent =
       readonly nearest: string | null
       readonly suppressed: number
     }
-  /** I9: acknowledged and not a record, see {@link UNWANTED_REASONS}. `streams`: those that keep it as a dead letter. */
+  /**
+   * I9: acknowledged and not a record, see {@link UNWANTED_REASONS}. `streams`: those that keep it
+   * as a dead letter.
+   */
   | {
       readonly type: 'broker.message-unwanted'
       readonly reason: UnwantedReason
@@ -106,14 +116,22 @@ export type GateEvent =
       readonly suppressed: number
     }
   /** Copies for a local subscriber that is too slow; the records themselves are not touched. */
-  | { readonly type: 'broker.copies-dropped'; readonly clientId: string | null; readonly suppressed: number }
+  | {
+      readonly type: 'broker.copies-dropped'
+      readonly clientId: string | null
+      readonly suppressed: number
+    }
   | {
       readonly type: 'broker.will-dropped'
       readonly clientId: string
       readonly topic: string
       readonly why: 'forbidden' | 'no-room'
     }
-  | { readonly type: 'broker.sessions-recovered'; readonly sessions: number; readonly packetIds: number }
+  | {
+      readonly type: 'broker.sessions-recovered'
+      readonly sessions: number
+      readonly packetIds: number
+    }
   | {
       readonly type: 'broker.session-ended'
       readonly clientId: string

@@ -1,6 +1,6 @@
 /**
- * What would keep the doors from opening, found without opening one: hosts, certificates, password and access files, by
- * the readers that the doors use themselves. Changes nothing.
+ * What would keep the doors from opening, found without opening one: hosts, certificates, password
+ * and access files, by the readers that the doors use themselves. Changes nothing.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:net'
@@ -26,14 +26,20 @@ export async function doorFaults(config: MqttConfig): Promise<Error[]> {
       if (file === null || seen.has(file)) continue
       seen.add(file)
       await attempt(() =>
-        readAuthFiles(file === auth.passwordFile ? file : null, auth.aclFile === file ? file : null),
+        readAuthFiles(
+          file === auth.passwordFile ? file : null,
+          auth.aclFile === file ? file : null,
+        ),
       )
     }
   }
   return faults
 }
 
-/** Listens and stops at once, on each address: what the operating system says to it. A port of 0 is always free. */
+/**
+ * Listens and stops at once, on each address: what the operating system says to it. A port of 0 is
+ * always free.
+ */
 export async function portFaults(config: MqttConfig): Promise<Error[]> {
   const faults: Error[] = []
   for (const [index, listener] of config.listeners.entries()) {

@@ -1,6 +1,7 @@
 /**
- * Hot-path counts of the broker: plain numbers, read at scrape. Counters are since this start. The gauges among them
- * are also what the gate checks its totals against, so that no number is kept twice.
+ * Hot-path counts of the broker: plain numbers, read at scrape. Counters are since this start. The
+ * gauges among them are also what the gate checks its totals against, so that no number is kept
+ * twice.
  */
 import { LatencyHistogram } from '../shared/latency-histogram.ts'
 import {
@@ -12,8 +13,13 @@ import {
   type UnwantedReason,
 } from './events.ts'
 
-/** Upper bounds of the ack latency histogram, seconds: one fsync on flash at the low end, a stalled store at the high. */
-const ACK_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+/**
+ * Upper bounds of the ack latency histogram, seconds: one fsync on flash at the low end, a stalled
+ * store at the high.
+ */
+const ACK_BUCKETS_SECONDS = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+]
 
 export interface BrokerStats {
   /** Listeners are bound and new connections are taken. */
@@ -35,7 +41,10 @@ export interface BrokerStats {
   messageBytes: number
   /** QoS 2 repeats that were recognised and not stored again (I3). */
   duplicates: number
-  /** QoS 0 messages that the spool could not take at all; those of a full stream are in its own counters. */
+  /**
+   * QoS 0 messages that the spool could not take at all; those of a full stream are in its own
+   * counters.
+   */
   qos0Refused: number
   /** I9: messages that no stream and no local subscription took. */
   readonly unrouted: { accepted: number; refused: number }
@@ -43,7 +52,10 @@ export interface BrokerStats {
   readonly unwanted: Record<UnwantedReason, number>
   /** The last of those; empty: none yet. */
   readonly lastUnrouted: { topic: string; clientId: string }
-  /** Messages that wait for room in a stream (I6), their bytes, and how many of them per stream name. */
+  /**
+   * Messages that wait for room in a stream (I6), their bytes, and how many of them per stream
+   * name.
+   */
   waitingMessages: number
   waitingBytes: number
   readonly waitingByStream: Map<string, number>

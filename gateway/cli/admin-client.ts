@@ -102,7 +102,8 @@ export class AdminClient {
 
   /** Many ids go in several requests; each is durable by itself. */
   async #change(path: string, { stream, ids }: DeadLetterSelection): Promise<DeadLetterChange> {
-    if (ids === 'all') return (await this.#ask('POST', path, { stream, all: true })) as DeadLetterChange
+    if (ids === 'all')
+      return (await this.#ask('POST', path, { stream, all: true })) as DeadLetterChange
     let total: DeadLetterChange = { changed: 0, skipped: [] }
     for (let from = 0; from < ids.length; from += MAX_IDS) {
       const part = { stream, ids: ids.slice(from, from + MAX_IDS) }
@@ -145,13 +146,17 @@ function connectionError(who: string, error: unknown): Error {
   // localhost has several addresses, and Node tries them all.
   const [first] = error instanceof AggregateError ? (error.errors as unknown[]) : [error]
   const code = first instanceof Error && 'code' in first ? first.code : null
-  if (code === 'ECONNREFUSED' || code === 'ENOENT') return new NotRunningError(`nothing listens on ${who}`)
+  if (code === 'ECONNREFUSED' || code === 'ENOENT')
+    return new NotRunningError(`nothing listens on ${who}`)
   const why = first instanceof Error ? first.message : String(first)
   return new CliError(EXIT.failed, `cannot talk to ${who}: ${why}`, error)
 }
 
 /** What the server says is wrong, and the code that it gives. */
-function errorOf({ status, body }: JsonAnswer): { readonly text: string; readonly code: string | null } {
+function errorOf({ status, body }: JsonAnswer): {
+  readonly text: string
+  readonly code: string | null
+} {
   const error = typeof body === 'object' && body !== null && 'error' in body ? body.error : null
   if (typeof error !== 'object' || error === null || !('message' in error))
     return { text: `status ${status}; is that a Sluice gateway?`, code: null }

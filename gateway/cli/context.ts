@@ -1,6 +1,7 @@
 /**
- * What commands need of the outside, and the one place where they are wired to the gateway. Everything heavy is imported
- * when it is used, so that `sluice --help` is quick and a command line for a stopped box does not load the broker.
+ * What commands need of the outside, and the one place where they are wired to the gateway.
+ * Everything heavy is imported when it is used, so that `sluice --help` is quick and a command line
+ * for a stopped box does not load the broker.
  */
 import { relative } from 'node:path'
 import type { DeadLetterAdmin, StreamAdmin } from '../admin/actions.ts'
@@ -15,12 +16,18 @@ export interface RunningGateway {
   readonly addresses: ReadonlyArray<{ readonly host: string; readonly port: number }>
   readonly adminUrl: string
   readonly gatewayId: string
-  /** Reads anew what the configuration names: passwords, access rules, certificates, secrets of sinks. */
+  /**
+   * Reads anew what the configuration names: passwords, access rules, certificates, secrets of
+   * sinks.
+   */
   reread(): Promise<void>
   stop(deadlineMs: number): Promise<void>
 }
 
-/** The spool of a gateway that is not running. Opening it takes the folder's lock; {@link close} gives it back. */
+/**
+ * The spool of a gateway that is not running. Opening it takes the folder's lock; {@link close}
+ * gives it back.
+ */
 export interface OfflineSpool {
   status(): Promise<Status>
   readonly deadLetters: DeadLetterAdmin
@@ -64,7 +71,9 @@ export interface CliContext {
   /** What a start would refuse, and what would keep it from delivering. Changes nothing. */
   findFaults(config: Config): Promise<Error[]>
   /** Takes the addresses for a moment and asks each sink: what was found, and what is wrong. */
-  tryOut(config: Config): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }>
+  tryOut(
+    config: Config,
+  ): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }>
   openOffline(config: Config): Promise<OfflineSpool>
   /** Reads a backup to its end. @throws if it is not whole */
   checkBackup(path: string): Promise<{ readonly head: BackupHead; readonly entries: number }>

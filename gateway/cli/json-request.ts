@@ -1,6 +1,6 @@
 /**
- * One HTTP exchange with an admin server. Not `fetch`: that refuses a list of ports (6000, 6667, 10080, …) that were dangerous
- * for browsers, and an operator may have chosen one.
+ * One HTTP exchange with an admin server. Not `fetch`: that refuses a list of ports (6000, 6667,
+ * 10080, …) that were dangerous for browsers, and an operator may have chosen one.
  */
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
@@ -83,7 +83,11 @@ export async function openStream({
 }: Pick<JsonRequest, 'url' | 'headers' | 'socketPath'>): Promise<IncomingMessage> {
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest
   return await new Promise((resolve, reject) => {
-    const outgoing = send(url, { headers, agent: false, ...(socketPath ? { socketPath } : {}) }, resolve)
+    const outgoing = send(
+      url,
+      { headers, agent: false, ...(socketPath ? { socketPath } : {}) },
+      resolve,
+    )
     outgoing.once('error', reject)
     outgoing.end()
   })

@@ -1,5 +1,6 @@
 /**
- * Where a command finds the gateway: the running one through its admin server, or the folder of one that is stopped.
+ * Where a command finds the gateway: the running one through its admin server, or the folder of one
+ * that is stopped.
  */
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -71,7 +72,10 @@ export async function withGateway<T>(
 }
 
 /** The running gateway, for what only that can do. */
-export async function runningGateway(flags: OperatorFlags, context: CliContext): Promise<AdminClient> {
+export async function runningGateway(
+  flags: OperatorFlags,
+  context: CliContext,
+): Promise<AdminClient> {
   const { config } = await loadFlagged(flags, context)
   const local = await localClient(flags, config)
   if (local !== null) return local
@@ -129,10 +133,13 @@ function inUse(error: unknown, tried: string): string {
 }
 
 /**
- * The socket in the data folder: it needs no address and no token, only the rights of the gateway's user. null: nobody
- * listens there, or this user may not.
+ * The socket in the data folder: it needs no address and no token, only the rights of the gateway's
+ * user. null: nobody listens there, or this user may not.
  */
-async function localClient({ url }: OperatorFlags, { gateway }: Config): Promise<AdminClient | null> {
+async function localClient(
+  { url }: OperatorFlags,
+  { gateway }: Config,
+): Promise<AdminClient | null> {
   const path = join(gateway.dataDir, ADMIN_SOCKET)
   if (url !== undefined || !existsSync(path)) return null
   const client = new AdminClient('http://localhost', null, path)

@@ -22,8 +22,13 @@ export async function loadFlagged(flags: ConfigFlag, context: CliContext): Promi
   return loadConfig({ file, env: context.env, cwd: context.cwd })
 }
 
-/** For who starts or checks the gateway: whoever only asks it something has read its warnings then. */
-export async function loadWithWarnings(flags: ConfigFlag, context: CliContext): Promise<LoadedConfig> {
+/**
+ * For who starts or checks the gateway: whoever only asks it something has read its warnings then.
+ */
+export async function loadWithWarnings(
+  flags: ConfigFlag,
+  context: CliContext,
+): Promise<LoadedConfig> {
   const loaded = await loadFlagged(flags, context)
   for (const warning of loaded.warnings) context.stderr.write(`warning: ${warning}\n`)
   return loaded

@@ -2,7 +2,9 @@
 import type { CliContext } from './context.ts'
 import { CliError, EXIT } from './exit.ts'
 
-/** No device sends a longer one: an MQTT password has at most 65,535 bytes (3.1.1, section 3.1.3.5). */
+/**
+ * No device sends a longer one: an MQTT password has at most 65,535 bytes (3.1.1, section 3.1.3.5).
+ */
 const MAX_BYTES = 65_535
 
 export async function readPassword(context: CliContext): Promise<string> {
@@ -21,7 +23,8 @@ async function readAll(stdin: NodeJS.ReadStream): Promise<Buffer> {
     const bytes = Buffer.from(chunk)
     length += bytes.length
     // One more for the line feed.
-    if (length > MAX_BYTES + 2) throw new CliError(EXIT.usage, `a password has at most ${MAX_BYTES} bytes`)
+    if (length > MAX_BYTES + 2)
+      throw new CliError(EXIT.usage, `a password has at most ${MAX_BYTES} bytes`)
     chunks.push(bytes)
   }
   return Buffer.concat(chunks)
@@ -32,12 +35,16 @@ function oneLine(bytes: Buffer): string {
   const text = bytes.toString('utf8').replace(/\r?\n$/, '')
   if (!Buffer.from(text, 'utf8').equals(bytes.subarray(0, Buffer.byteLength(text))))
     throw new CliError(EXIT.usage, 'the password is not UTF-8')
-  if (text === '') throw new CliError(EXIT.usage, 'the password is empty; write it to standard input')
+  if (text === '')
+    throw new CliError(EXIT.usage, 'the password is empty; write it to standard input')
   if (text.includes('\n')) throw new CliError(EXIT.usage, 'the password has more than one line')
   return text
 }
 
-/** In raw mode the terminal shows nothing; so this has to do what it does otherwise: Enter, backspace, Ctrl-C, Ctrl-U. */
+/**
+ * In raw mode the terminal shows nothing; so this has to do what it does otherwise: Enter,
+ * backspace, Ctrl-C, Ctrl-U.
+ */
 async function askHidden({ stdin, stderr }: CliContext, question: string): Promise<string> {
   // Before the question: whoever answers fast must not see it either.
   stdin.setRawMode(true)

@@ -1,6 +1,6 @@
 /**
- * The command line: joins the commands, turns errors into a message and an exit code. Every command's work is imported
- * when it is called.
+ * The command line: joins the commands, turns errors into a message and an exit code. Every
+ * command's work is imported when it is called.
  */
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../config/problems.ts'
@@ -23,7 +23,10 @@ Without --config the configuration is the file that SLUICE_CONFIG names, ./sluic
 that is there; else the defaults are in effect. Variables SLUICE__… change single keys.
 Exit codes: 0 done; 1 failed, or stopped the hard way; 2 wrong usage or configuration.`
 
-/** Runs one command line. `args`: without node and script. Resolves with the exit code; never rejects. */
+/**
+ * Runs one command line. `args`: without node and script. Resolves with the exit code; never
+ * rejects.
+ */
 export async function runCli(args: readonly string[], context: CliContext): Promise<ExitCode> {
   let code: ExitCode = EXIT.ok
   const program = new Command('sluice')
@@ -56,7 +59,10 @@ const COMMANDS: ReadonlyArray<(context: CliContext, done: Done) => Command> = [
   streamsCommand,
 ]
 
-/** Commander ends the process and writes to it; here it throws and writes to the context, in every subcommand. */
+/**
+ * Commander ends the process and writes to it; here it throws and writes to the context, in every
+ * subcommand.
+ */
 function confine(command: Command, context: CliContext): void {
   command.exitOverride().configureOutput({
     writeOut: (text) => void context.stdout.write(text),
@@ -79,5 +85,7 @@ function report(error: unknown, { stderr }: CliContext): ExitCode {
 
 /** Several of a start that was refused; else the error itself. */
 function faultsOf(error: unknown): readonly unknown[] {
-  return error instanceof Error && 'faults' in error && Array.isArray(error.faults) ? error.faults : [error]
+  return error instanceof Error && 'faults' in error && Array.isArray(error.faults)
+    ? error.faults
+    : [error]
 }

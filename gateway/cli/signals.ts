@@ -1,6 +1,7 @@
 /**
- * What signals mean to a gateway that runs: stop, re-read, or nothing. One that means nothing must do nothing: without a
- * listener SIGUSR1 opens Node's debugger port, and the others end the process.
+ * What signals mean to a gateway that runs: stop, re-read, or nothing. One that means nothing must
+ * do nothing: without a listener SIGUSR1 opens Node's debugger port, and the others end the
+ * process.
  */
 
 export interface SignalListener {
@@ -13,7 +14,10 @@ export interface SignalListener {
 
 const STOP = ['SIGTERM', 'SIGINT', 'SIGPWR'] as const
 const REREAD = ['SIGHUP'] as const
-/** SIGPIPE and SIGXFSZ Node itself ignores. SIGQUIT still ends the process at once: the way out that always works. */
+/**
+ * SIGPIPE and SIGXFSZ Node itself ignores. SIGQUIT still ends the process at once: the way out that
+ * always works.
+ */
 const UNUSED = ['SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO'] as const
 
 /** Until the returned function is called. */

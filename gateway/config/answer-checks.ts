@@ -1,6 +1,7 @@
 /**
- * Which statuses `answers` of a sink may give another meaning (I8): a status that a portal, a proxy or a login page gives
- * on its own must never delete anything, and one that speaks of the service must never make dead letters. Pure.
+ * Which statuses `answers` of a sink may give another meaning (I8): a status that a portal, a proxy
+ * or a login page gives on its own must never delete anything, and one that speaks of the service
+ * must never make dead letters. Pure.
  */
 import type { AnswerMeaning, HttpSinkConfig } from './config.ts'
 import type { Complain } from './cross-checks.ts'
@@ -25,7 +26,8 @@ function faultOf(key: string, meaning: AnswerMeaning): { wanted: string; fix: st
     return { wanted: 'a status from 300 to 599', fix: 'write the status of an answer, such as 409' }
   }
   if (status < 300) {
-    const fix = meaning === 'acked' ? `list ${status} in ackStatus` : `leave ${status} out of ackStatus`
+    const fix =
+      meaning === 'acked' ? `list ${status} in ackStatus` : `leave ${status} out of ackStatus`
     return { wanted: 'a status from 300 to 599: ackStatus says which of 2xx ack', fix }
   }
   if (meaning === 'acked' && !MAY_ACK.includes(status)) {

@@ -1,9 +1,13 @@
 /**
- * The effective configuration, after defaults, environment and units were applied: what every stage is given.
- * Names are those of the YAML file. Durations are milliseconds, sizes are bytes; YAML carries the unit.
+ * The effective configuration, after defaults, environment and units were applied: what every stage
+ * is given. Names are those of the YAML file. Durations are milliseconds, sizes are bytes; YAML
+ * carries the unit.
  */
 
-/** A secret as configured: a literal, or a file that is read again when it changes (trailing newline cut). */
+/**
+ * A secret as configured: a literal, or a file that is read again when it changes (trailing newline
+ * cut).
+ */
 export type Secret = { readonly value: string } | { readonly file: string }
 
 export interface Config {
@@ -49,7 +53,10 @@ export interface ListenerConfig {
   readonly auth?: AuthConfig | null
 }
 
-/** Every limit of the broker: name, unit, default in the schema; the policy is in README's table of limits. */
+/**
+ * Every limit of the broker: name, unit, default in the schema; the policy is in README's table of
+ * limits.
+ */
 export interface MqttLimits {
   readonly maxConnections: number
   /** null: as many as `maxConnections`. */
@@ -132,9 +139,14 @@ export interface HttpSinkConfig {
   readonly compression: 'gzip' | 'none'
   readonly ack: 'status' | 'body'
   readonly ackStatus: readonly number[]
-  /** What a status outside of 2xx means at this sink, where that differs from the contract's table. By status. */
+  /**
+   * What a status outside of 2xx means at this sink, where that differs from the contract's table.
+   * By status.
+   */
   readonly answers: Readonly<Record<string, AnswerMeaning>>
-  /** How many streams of this sink may have a request in progress; never more than one per stream. */
+  /**
+   * How many streams of this sink may have a request in progress; never more than one per stream.
+   */
   readonly maxInFlight: number
   readonly maxBatchRecords: number
   readonly maxBatchBytes: number

@@ -1,6 +1,6 @@
 /**
- * What one key's schema cannot see: names, references, limits that contradict each other, and who could read or write
- * what. Pure. Errors stop the start; warnings are shown and logged.
+ * What one key's schema cannot see: names, references, limits that contradict each other, and who
+ * could read or write what. Pure. Errors stop the start; warnings are shown and logged.
  */
 import { isLoopback } from '../shared/hosts.ts'
 import { nearest } from '../shared/nearest.ts'
@@ -26,8 +26,17 @@ export function nameProblems(data: unknown, originOf: OriginOf): Problem[] {
       .filter((name) => !NAME_PATTERN.test(name))
       .map((name): Problem => {
         const path = [section, name]
-        const facts = { code: 'CONFIG_BAD_VALUE', origin: originOf(path), key: keyPath(path) } as const
-        return { ...facts, got: `the name ${showValue(name)}`, wanted: NAME_WORDS, fix: nameFix(name) }
+        const facts = {
+          code: 'CONFIG_BAD_VALUE',
+          origin: originOf(path),
+          key: keyPath(path),
+        } as const
+        return {
+          ...facts,
+          got: `the name ${showValue(name)}`,
+          wanted: NAME_WORDS,
+          fix: nameFix(name),
+        }
       })
   })
 }
@@ -39,12 +48,18 @@ export function crossCheck(
   const problems: Problem[] = []
   const warnings: string[] = []
   const complain: Complain = (path, complaint) =>
-    problems.push({ code: 'CONFIG_CONFLICT', origin: originOf(path), key: keyPath(path), ...complaint })
+    problems.push({
+      code: 'CONFIG_CONFLICT',
+      origin: originOf(path),
+      key: keyPath(path),
+      ...complaint,
+    })
   const warn = (path: Path, text: string) => warnings.push(`${keyPath(path)}: ${text}`)
   checkListeners(config, complain, warn)
   checkLimits(config, complain)
   checkStreams(config, complain, warn)
-  for (const [name, sink] of Object.entries(config.sinks)) checkSink(['sinks', name], sink, complain, warn)
+  for (const [name, sink] of Object.entries(config.sinks))
+    checkSink(['sinks', name], sink, complain, warn)
   checkAdmin(config, complain, warn)
   return { problems, warnings }
 }
@@ -136,7 +151,11 @@ function checkLimits({ mqtt }: Config, complain: Complain): void {
   }
 }
 
-function checkStreams(config: Config, complain: Complain, warn: (path: Path, text: string) => void): void {
+function checkStreams(
+  config: Config,
+  complain: Complain,
+  warn: (path: Path, text: string) => void,
+): void {
   const names = Object.entries(config.streams)
   if (names.length === 0) {
     const fix = 'add a stream, or remove the key streams for the default one'
@@ -158,14 +177,23 @@ function checkStreams(config: Config, complain: Complain, warn: (path: Path, tex
   }
 }
 
-function checkStreamSink(path: Path, { sink }: StreamConfig, { sinks }: Config, complain: Complain): void {
+function checkStreamSink(
+  path: Path,
+  { sink }: StreamConfig,
+  { sinks }: Config,
+  complain: Complain,
+): void {
   if (Object.hasOwn(sinks, sink)) return
   const known = Object.keys(sinks)
   const near = nearest(sink, known) ?? (known.length === 1 ? known[0] : undefined)
   complain([...path, 'sink'], {
     got: showValue(sink),
-    wanted: known.length === 0 ? 'a sink; there is none' : `the name of a sink: ${known.join(', ')}`,
-    fix: near === undefined ? `add sinks.${sink}, or name another` : `write ${near}, or add sinks.${sink}`,
+    wanted:
+      known.length === 0 ? 'a sink; there is none' : `the name of a sink: ${known.join(', ')}`,
+    fix:
+      near === undefined
+        ? `add sinks.${sink}, or name another`
+        : `write ${near}, or add sinks.${sink}`,
   })
 }
 
@@ -220,7 +248,11 @@ function checkSink(
   if (url.protocol === 'http:') {
     if (sink.tls !== null) {
       const fix = 'write https:// in url, or remove tls'
-      complain([...path, 'tls'], { got: 'TLS files for a plain http URL', wanted: 'an https URL', fix })
+      complain([...path, 'tls'], {
+        got: 'TLS files for a plain http URL',
+        wanted: 'an https URL',
+        fix,
+      })
     }
     const what = secretsOf(sink, url)
     if (what !== null && !isLoopback(url.hostname) && !sink.allowInsecure) {
@@ -247,7 +279,11 @@ function checkSink(
     )
 }
 
-function checkHeaders(path: Path, { headers, bearerToken }: HttpSinkConfig, complain: Complain): void {
+function checkHeaders(
+  path: Path,
+  { headers, bearerToken }: HttpSinkConfig,
+  complain: Complain,
+): void {
   const seen = new Set<string>()
   for (const header of Object.keys(headers)) {
     const here = [...path, 'headers', header]
@@ -265,13 +301,20 @@ function checkHeaders(path: Path, { headers, bearerToken }: HttpSinkConfig, comp
       const fix = 'remove the header or bearerToken'
       complain(here, { got: `${got} beside bearerToken`, wanted: 'one of the two', fix })
     } else if (seen.has(lower)) {
-      complain(here, { got: `${got} twice`, wanted: 'each header once', fix: 'remove one of the two' })
+      complain(here, {
+        got: `${got} twice`,
+        wanted: 'each header once',
+        fix: 'remove one of the two',
+      })
     }
     seen.add(lower)
   }
 }
 
-/** What of a request is a secret, in words: everything that is hidden when the configuration is printed. */
+/**
+ * What of a request is a secret, in words: everything that is hidden when the configuration is
+ * printed.
+ */
 function secretsOf(sink: HttpSinkConfig, url: URL): string | null {
   if (sink.bearerToken !== null) return 'a bearerToken'
   if (Object.keys(sink.headers).length > 0) return 'headers'
@@ -283,7 +326,9 @@ function checkAdmin(
   complain: Complain,
   warn: (path: Path, text: string) => void,
 ): void {
-  const same = mqtt.listeners.findIndex(({ host, port }) => host === admin.host && port === admin.port)
+  const same = mqtt.listeners.findIndex(
+    ({ host, port }) => host === admin.host && port === admin.port,
+  )
   if (same >= 0 && admin.port !== 0) {
     const fix = 'change one of the two ports'
     complain(['admin', 'port'], {
@@ -299,5 +344,9 @@ function checkAdmin(
       path,
       `on ${admin.host} without a token only /, /metrics, /livez and /readyz are served; set admin.token for the rest`,
     )
-  else warn(path, `the token crosses the network unencrypted on ${admin.host}; put a TLS proxy before it`)
+  else
+    warn(
+      path,
+      `the token crosses the network unencrypted on ${admin.host}; put a TLS proxy before it`,
+    )
 }

@@ -5,14 +5,23 @@ import { rootNode } from './schema.ts'
 import { type Node, nodeOf } from './walk.ts'
 
 /** What the keys of a map are, where they are no names. */
-const MAP_KEYS: Readonly<Record<string, string>> = { '.headers': '<header>', '.answers': '<status>' }
+const MAP_KEYS: Readonly<Record<string, string>> = {
+  '.headers': '<header>',
+  '.answers': '<status>',
+}
 
 export interface KeyDescription {
-  /** Dotted; `<name>` stands for the name of a stream or sink, `<header>` for a header's, `<status>` for an HTTP status, `<n>` for an index from 0. */
+  /**
+   * Dotted; `<name>` stands for the name of a stream or sink, `<header>` for a header's, `<status>`
+   * for an HTTP status, `<n>` for an index from 0.
+   */
   readonly path: string
   /** `size`, `duration`, `list of text`, `section`, … */
   readonly type: string
-  /** As it would be written in YAML; `required` if there is none, `absent` for a key that may be left out without one. */
+  /**
+   * As it would be written in YAML; `required` if there is none, `absent` for a key that may be
+   * left out without one.
+   */
   readonly default: string
   /** `bytes` or `ms` in the loaded configuration; null: no unit. */
   readonly unit: 'bytes' | 'ms' | null
@@ -32,7 +41,13 @@ function visit(node: Node, path: string, rows: KeyDescription[]): void {
   if (node.type === 'leaf') {
     const { kind, wanted, text } = node.meta
     const unit = kind === 'size' ? 'bytes' : kind === 'duration' ? 'ms' : null
-    rows.push({ path, type: kind, default: showDefault(node), unit, text: `${text} Wants ${wanted}.` })
+    rows.push({
+      path,
+      type: kind,
+      default: showDefault(node),
+      unit,
+      text: `${text} Wants ${wanted}.`,
+    })
   } else if (node.type === 'section') {
     if (node.nullable || node.fallback === null) {
       rows.push({ path, type: 'section', default: showDefault(node), unit: null, text: node.text })
@@ -45,7 +60,13 @@ function visit(node: Node, path: string, rows: KeyDescription[]): void {
     if (item === undefined) visit(nodeOf(node.item), below('<n>'), rows)
     else {
       const text = `${node.text} Each wants ${item.wanted}.`
-      rows.push({ path, type: `list of ${item.kind}`, default: showDefault(node), unit: null, text })
+      rows.push({
+        path,
+        type: `list of ${item.kind}`,
+        default: showDefault(node),
+        unit: null,
+        text,
+      })
     }
   }
 }
@@ -53,5 +74,9 @@ function visit(node: Node, path: string, rows: KeyDescription[]): void {
 function showDefault({ fallback, optional }: Node): string {
   if (optional) return 'absent'
   if (fallback === undefined) return 'required'
-  return stringify(fallback, { lineWidth: 0, collectionStyle: 'flow', flowCollectionPadding: false }).trim()
+  return stringify(fallback, {
+    lineWidth: 0,
+    collectionStyle: 'flow',
+    flowCollectionPadding: false,
+  }).trim()
 }

@@ -1,6 +1,7 @@
 /**
- * The environment overlay: `SLUICE__` + the key's path joined by `__`, camelCase as UPPER_SNAKE, `-` as `_`, list items by
- * index, values parsed as YAML. It changes the configuration as it would be without it, defaults included, so
+ * The environment overlay: `SLUICE__` + the key's path joined by `__`, camelCase as UPPER_SNAKE,
+ * `-` as `_`, list items by index, values parsed as YAML. It changes the configuration as it would
+ * be without it, defaults included, so
  * `SLUICE__MQTT__LISTENERS__0__HOST` changes the default listener. A name that means no key, or two, is refused (I9 in
  * spirit: a setting that does nothing must not pass unseen).
  *
@@ -21,7 +22,10 @@ export interface Overlay {
   readonly problems: readonly Problem[]
 }
 
-/** The variable that sets a key: `['streams', 'a-b', 'maxBytes']` is `SLUICE__STREAMS__A_B__MAX_BYTES`. */
+/**
+ * The variable that sets a key: `['streams', 'a-b', 'maxBytes']` is
+ * `SLUICE__STREAMS__A_B__MAX_BYTES`.
+ */
 export function variableName(path: Path): string {
   return ENVIRONMENT_PREFIX + path.map(encodeKey).join('__')
 }
@@ -52,7 +56,8 @@ export function overlayEnvironment(
       if ('problem' in parsed) problems.push(parsed.problem)
       else {
         const outcome = setAt(nodeOf(schema), tree, path, parsed.value)
-        if (typeof outcome === 'string') problems.push(environmentProblem(name, keyPath(path), outcome))
+        if (typeof outcome === 'string')
+          problems.push(environmentProblem(name, keyPath(path), outcome))
         else {
           tree = outcome.value
           variables.set(JSON.stringify(path), name)
@@ -63,7 +68,9 @@ export function overlayEnvironment(
   return { data: tree, problems, variableOf: (path) => longest(variables, path) }
 }
 
-/** Parts of the tree that the same variable name would mean; refused even when no variable is set. */
+/**
+ * Parts of the tree that the same variable name would mean; refused even when no variable is set.
+ */
 export function clashingNames(
   schema: z.core.$ZodType,
   data: unknown,
@@ -126,7 +133,13 @@ function resolve(node: Node, value: unknown, rest: string, path: Path): Path[] {
   return fresh === null ? [] : resolveKey(node, here, fresh, rest, path)
 }
 
-function resolveKey(node: Node, here: unknown, key: string | number, rest: string, path: Path): Path[] {
+function resolveKey(
+  node: Node,
+  here: unknown,
+  key: string | number,
+  rest: string,
+  path: Path,
+): Path[] {
   const encoded = encodeKey(key)
   const inner = [...path, key]
   if (rest === encoded) return [inner]
@@ -158,7 +171,12 @@ function read(container: unknown, key: string | number): unknown {
 }
 
 /** A copy of `current` with the value at `path`, or what the path wants instead. */
-function setAt(node: Node, current: unknown, path: Path, value: unknown): { value: unknown } | string {
+function setAt(
+  node: Node,
+  current: unknown,
+  path: Path,
+  value: unknown,
+): { value: unknown } | string {
   const [key, ...rest] = path
   if (key === undefined) return { value }
   if (node.type === 'leaf') return { value: { [key]: value } }
@@ -174,18 +192,24 @@ function setAt(node: Node, current: unknown, path: Path, value: unknown): { valu
   }
   const items: unknown[] = Array.isArray(here) ? [...here] : []
   if (here !== undefined && here !== null && !Array.isArray(here)) return 'a list above this index'
-  if (Number(key) > items.length) return `an index without a hole before it, at most ${items.length}`
+  if (Number(key) > items.length)
+    return `an index without a hole before it, at most ${items.length}`
   items[Number(key)] = inner.value
   return { value: items }
 }
 
-function parseValue(name: string, path: Path, text: string): { value: unknown } | { problem: Problem } {
+function parseValue(
+  name: string,
+  path: Path,
+  text: string,
+): { value: unknown } | { problem: Problem } {
   const quote = `put the value in quotation marks inside the variable: ${name}='"…"'`
   const document = parseDocument(text, { prettyErrors: false })
   const refuse = (got: string) => ({
     problem: { ...environmentProblem(name, keyPath(path), 'a YAML value'), got, fix: quote },
   })
-  if (document.errors.length > 0 || document.warnings.length > 0) return refuse('text that is not YAML')
+  if (document.errors.length > 0 || document.warnings.length > 0)
+    return refuse('text that is not YAML')
   if (document.comment !== null || document.commentBefore !== null || hasComment(document.contents))
     return refuse('a text that YAML cuts at its #')
   try {
@@ -197,7 +221,10 @@ function parseValue(name: string, path: Path, text: string): { value: unknown } 
 
 function hasComment(contents: unknown): boolean {
   return (
-    typeof contents === 'object' && contents !== null && 'comment' in contents && Boolean(contents.comment)
+    typeof contents === 'object' &&
+    contents !== null &&
+    'comment' in contents &&
+    Boolean(contents.comment)
   )
 }
 

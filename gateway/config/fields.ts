@@ -1,15 +1,19 @@
 /**
- * The kinds of value that a configuration key can have, as zod schemas that know how to say what they want.
+ * The kinds of value that a configuration key can have, as zod schemas that know how to say what
+ * they want.
  *
- * Every leaf carries {@link LeafMeta} in a registry: the type and unit that README's table shows, the text, whether it is
- * a secret or a path. The loader reads it to resolve paths, the printer to write units and to hide secrets.
+ * Every leaf carries {@link LeafMeta} in a registry: the type and unit that README's table shows,
+ * the text, whether it is a secret or a path. The loader reads it to resolve paths, the printer to
+ * write units and to hide secrets.
  */
 import { z } from 'zod'
 import { nearest } from '../shared/nearest.ts'
 import type { Secret } from './config.ts'
 import { formatDuration, formatSize, type Parsed, parseDuration, parseSize } from './units.ts'
 
-/** One name for queues, sinks and gateways; part of ids and of HTTP header values (ingest contract). */
+/**
+ * One name for queues, sinks and gateways; part of ids and of HTTP header values (ingest contract).
+ */
 export const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/
 
 /** setTimeout takes at most 2^31-1 ms; a longer wait would end at once. */
@@ -61,7 +65,9 @@ export function leaf<T>(spec: LeafSpec<T>): z.ZodType<T> {
 
 /** The same, or null. */
 export function nullable<T>(spec: LeafSpec<T>): z.ZodType<T | null> {
-  return build<T | null>(spec, true, (input) => (input === null ? { value: null } : spec.parse(input)))
+  return build<T | null>(spec, true, (input) =>
+    input === null ? { value: null } : spec.parse(input),
+  )
 }
 
 function build<T>(
@@ -85,7 +91,11 @@ interface Range {
   readonly max?: number
 }
 
-function inRange(parsed: Parsed, { min, max }: Range, format: (value: number) => string): LeafResult<number> {
+function inRange(
+  parsed: Parsed,
+  { min, max }: Range,
+  format: (value: number) => string,
+): LeafResult<number> {
   if ('fix' in parsed) return parsed
   if (parsed.value < min) return { fix: `write at least ${format(min)}` }
   if (max !== undefined && parsed.value > max) return { fix: `write at most ${format(max)}` }
@@ -125,7 +135,8 @@ export function integer(text: string, range: Range): LeafSpec<number> {
     parse: (input) => {
       if (typeof input === 'string' && /^\d+$/.test(input))
         return { fix: `write ${input} without quotation marks` }
-      if (typeof input !== 'number' || !Number.isSafeInteger(input)) return { fix: 'write a whole number' }
+      if (typeof input !== 'number' || !Number.isSafeInteger(input))
+        return { fix: 'write a whole number' }
       return inRange({ value: input }, range, String)
     },
   }
@@ -187,7 +198,10 @@ interface TextRule {
   readonly check?: (input: string) => string | null
 }
 
-export function text(description: string, { kind = 'text', wanted, check }: TextRule): LeafSpec<string> {
+export function text(
+  description: string,
+  { kind = 'text', wanted, check }: TextRule,
+): LeafSpec<string> {
   return {
     kind,
     wanted,
@@ -232,7 +246,10 @@ export function path(description: string): LeafSpec<string> {
  * A literal, or `{ file: path }`. Nothing of the value is ever repeated in an error.
  * @param check says what is wrong with a literal, without repeating it
  */
-export function secret(description: string, check: (value: string) => string | null): LeafSpec<Secret> {
+export function secret(
+  description: string,
+  check: (value: string) => string | null,
+): LeafSpec<Secret> {
   const wanted = 'a text, or { file: path }'
   return {
     kind: 'secret',
@@ -256,7 +273,10 @@ export function secret(description: string, check: (value: string) => string | n
   }
 }
 
-/** A section: the keys in `shape` and no others; each has a default, so the section may be left out or empty. */
+/**
+ * A section: the keys in `shape` and no others; each has a default, so the section may be left out
+ * or empty.
+ */
 export function section<Shape extends z.ZodRawShape>(text: string, shape: Shape) {
   const schema = z.strictObject(shape)
   sections.add(schema, { text })

@@ -1,6 +1,7 @@
 /**
- * The configuration as the gateway gets it: one YAML file, the environment over it, defaults below it, checked as a whole.
- * Reads the file and nothing else; files that the configuration names are read by those who use them.
+ * The configuration as the gateway gets it: one YAML file, the environment over it, defaults below
+ * it, checked as a whole. Reads the file and nothing else; files that the configuration names are
+ * read by those who use them.
  */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -52,11 +53,17 @@ export function loadConfig({ file, env, cwd }: ConfigSource): LoadedConfig {
   const early = [...overlay.problems, ...nameProblems(data, originOf), ...clashes]
   const parsed = configSchema.safeParse(data)
   if (!parsed.success)
-    throw new ConfigError([...early, ...schemaProblems(rootNode, data, parsed.error.issues, originOf)])
+    throw new ConfigError([
+      ...early,
+      ...schemaProblems(rootNode, data, parsed.error.issues, originOf),
+    ])
   const { problems, warnings } = crossCheck(parsed.data, originOf)
   if (early.length + problems.length > 0) throw new ConfigError([...early, ...problems])
   const base = file === null ? cwd : dirname(resolve(cwd, file))
-  return { config: resolvePaths(parsed.data, base), warnings: [...warnings, ...misspelledPrefixes(env)] }
+  return {
+    config: resolvePaths(parsed.data, base),
+    warnings: [...warnings, ...misspelledPrefixes(env)],
+  }
 }
 
 /** The configuration of a gateway that was told nothing. `cwd`: where its data folder is. */
@@ -84,11 +91,20 @@ function readSource(shown: string, file: string): YamlSource {
     bytes = readFileSync(file)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? String(error)
-    const fix = code === 'ENOENT' ? `create ${file}, or name another with --config` : 'make it readable'
-    throw unreadable(code === 'ENOENT' ? 'no file of this name' : `the error ${code}`, 'a readable file', fix)
+    const fix =
+      code === 'ENOENT' ? `create ${file}, or name another with --config` : 'make it readable'
+    throw unreadable(
+      code === 'ENOENT' ? 'no file of this name' : `the error ${code}`,
+      'a readable file',
+      fix,
+    )
   }
   if (bytes.length > MAX_FILE_BYTES)
-    throw unreadable(`${bytes.length} bytes`, `at most ${MAX_FILE_BYTES}`, 'name the configuration file')
+    throw unreadable(
+      `${bytes.length} bytes`,
+      `at most ${MAX_FILE_BYTES}`,
+      'name the configuration file',
+    )
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
@@ -103,7 +119,8 @@ function readSource(shown: string, file: string): YamlSource {
 function resolvePaths(config: Config, base: string): Config {
   const resolved = mapLeaves(rootNode, config, (value, { kind }) => {
     if (kind === 'path') return typeof value === 'string' ? resolve(base, value) : value
-    if (kind !== 'secret' || typeof value !== 'object' || value === null || !('file' in value)) return value
+    if (kind !== 'secret' || typeof value !== 'object' || value === null || !('file' in value))
+      return value
     return { file: resolve(base, String(value.file)) }
   })
   return resolved as Config

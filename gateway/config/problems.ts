@@ -1,6 +1,6 @@
 /**
- * What is wrong with a configuration, said so that it can be mended: where, which key, what it got, what it wants, and
- * the fix. Never repeats a secret.
+ * What is wrong with a configuration, said so that it can be mended: where, which key, what it got,
+ * what it wants, and the fix. Never repeats a secret.
  */
 
 export type ConfigErrorCode =
@@ -28,7 +28,10 @@ export interface Problem {
   readonly fix: string
 }
 
-/** Refused configuration. Not retryable: somebody has to mend it. Its message has one line per problem. */
+/**
+ * Refused configuration. Not retryable: somebody has to mend it. Its message has one line per
+ * problem.
+ */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   /** Of the first problem. */
@@ -43,7 +46,9 @@ export class ConfigError extends Error {
   }
 }
 
-/** `sluice.yaml:12: streams.telemetry.maxBytes: got "1GB", wants a size …. Fix: write 1GiB. [CONFIG_BAD_VALUE]` */
+/**
+ * `sluice.yaml:12: streams.telemetry.maxBytes: got "1GB", wants a size …. Fix: write 1GiB. [CONFIG_BAD_VALUE]`
+ */
 export function describeProblem({ code, origin, key, got, wanted, fix }: Problem): string {
   const place = describeOrigin(origin)
   return `${place === '' ? '' : `${place}: `}${key === '' ? '' : `${key}: `}got ${got}, wants ${wanted}. Fix: ${fix}. [${code}]`
@@ -60,9 +65,11 @@ const MAX_SHOWN = 80
 export function showValue(value: unknown): string {
   if (value === undefined) return 'nothing'
   if (value === null) return 'null'
-  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : `a list of ${value.length}`
+  if (Array.isArray(value))
+    return value.length === 0 ? 'an empty list' : `a list of ${value.length}`
   if (typeof value === 'object') return Object.keys(value).length === 0 ? 'an empty map' : 'a map'
-  if (typeof value !== 'string') return typeof value === 'bigint' ? value.toString() : JSON.stringify(value)
+  if (typeof value !== 'string')
+    return typeof value === 'bigint' ? value.toString() : JSON.stringify(value)
   const shown = JSON.stringify(value)
   return shown.length > MAX_SHOWN ? `${shown.slice(0, MAX_SHOWN)}…"` : shown
 }

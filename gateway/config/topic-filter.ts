@@ -1,4 +1,7 @@
-/** What to write instead of a topic filter that a stream cannot have. Pure; the rules are in shared/topics.ts. */
+/**
+ * What to write instead of a topic filter that a stream cannot have. Pure; the rules are in
+ * shared/topics.ts.
+ */
 import { checkTopicFilter, PROTOCOL_TOPIC_LIMITS } from '../shared/topics/topics.ts'
 
 const LENGTH_FIX = `write well-formed UTF-8 of at most ${PROTOCOL_TOPIC_LIMITS.maxTopicBytes} bytes`

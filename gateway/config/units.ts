@@ -1,9 +1,9 @@
 /**
  * Sizes and durations as people write them, and back. Pure.
  *
- * A size is a whole number of bytes, or a number with KiB, MiB or GiB (powers of 1024). KB and MB are refused: half of
- * the world reads them as 1000, the other half as 1024. A duration always carries its unit: a bare number would be
- * milliseconds to some and seconds to others.
+ * A size is a whole number of bytes, or a number with KiB, MiB or GiB (powers of 1024). KB and MB
+ * are refused: half of the world reads them as 1000, the other half as 1024. A duration always
+ * carries its unit: a bare number would be milliseconds to some and seconds to others.
  */
 
 export type Parsed = { readonly value: number } | { readonly fix: string }
@@ -61,7 +61,8 @@ export function parseSize(input: unknown): Parsed {
   const [, digits = '', unit = ''] = match
   if (unit === '' || unit === 'B') return wholeNumber(Number(digits), fix)
   const factor = SIZE_UNITS[unit]
-  if (factor !== undefined) return wholeNumber(Number(digits) * factor, 'write a whole number of bytes')
+  if (factor !== undefined)
+    return wholeNumber(Number(digits) * factor, 'write a whole number of bytes')
   const meant = SIZE_MISTAKES[unit.toLowerCase()]
   return { fix: meant === undefined ? fix : `write ${digits}${meant}` }
 }

@@ -10,7 +10,9 @@ const MAX_LISTED_KEYS = 12
 
 export type OriginOf = (path: Path) => Origin
 
-/** `telemetry:` with nothing below it means a section with its defaults, as long as null is no value of its own. */
+/**
+ * `telemetry:` with nothing below it means a section with its defaults, as long as null is no value of its own.
+ */
 export function fillEmptySections(schema: z.core.$ZodType, data: unknown): unknown {
   const node = nodeOf(schema)
   if (data === null) return node.type === 'section' && !node.nullable ? {} : null
@@ -66,9 +68,11 @@ function valueProblem(
         : [`at most ${issue.maximum} items`, 'remove some']
     return { ...facts, wanted, fix }
   }
-  const wanted = node?.type === 'list' ? 'a list' : node?.type === 'map' ? 'a map of names' : 'a map of keys'
+  const wanted =
+    node?.type === 'list' ? 'a list' : node?.type === 'map' ? 'a map of names' : 'a map of keys'
   const orNull = node?.nullable === true ? `${wanted}, or null` : wanted
-  const example = node?.type === 'list' ? 'write its items as [a, b] or one a line behind "- "' : null
+  const example =
+    node?.type === 'list' ? 'write its items as [a, b] or one a line behind "- "' : null
   return {
     ...facts,
     wanted: orNull,

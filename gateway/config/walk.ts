@@ -1,6 +1,6 @@
 /**
- * The schema as a tree that can be walked: by the environment overlay, by the printer, by README's table.
- * The only file that looks inside zod's schemas.
+ * The schema as a tree that can be walked: by the environment overlay, by the printer, by README's
+ * table. The only file that looks inside zod's schemas.
  */
 import { z } from 'zod'
 import { type LeafMeta, leaves, sections } from './fields.ts'
@@ -51,7 +51,11 @@ export function nodeOf(schema: z.core.$ZodType): Node {
   const text = sections.get(inner as z.ZodType)?.text ?? ''
   const wrapping = { nullable, optional, fallback, text }
   if (inner instanceof z.ZodObject)
-    return { type: 'section', shape: new Map(Object.entries<z.core.$ZodType>(inner.shape)), ...wrapping }
+    return {
+      type: 'section',
+      shape: new Map(Object.entries<z.core.$ZodType>(inner.shape)),
+      ...wrapping,
+    }
   if (inner instanceof z.ZodRecord) return { type: 'map', value: inner.valueType, ...wrapping }
   if (inner instanceof z.ZodArray) return { type: 'list', item: inner.element, ...wrapping }
   throw new Error(`the configuration schema has a node of unknown kind: ${inner._zod.def.type}`)
@@ -82,8 +86,8 @@ export function isMap(value: unknown): value is Record<string, unknown> {
 }
 
 /**
- * A copy of `value` with every leaf that the schema knows replaced by what `replace` gives. Keys that the schema does
- * not know stay as they are.
+ * A copy of `value` with every leaf that the schema knows replaced by what `replace` gives. Keys
+ * that the schema does not know stay as they are.
  */
 export function mapLeaves(
   schema: z.core.$ZodType,
@@ -110,7 +114,8 @@ export function keyPath(path: Path): string {
   let text = ''
   for (const key of path) {
     if (typeof key === 'number') text += `[${key}]`
-    else text += `${text === '' ? '' : '.'}${/^[A-Za-z0-9_-]+$/.test(key) ? key : JSON.stringify(key)}`
+    else
+      text += `${text === '' ? '' : '.'}${/^[A-Za-z0-9_-]+$/.test(key) ? key : JSON.stringify(key)}`
   }
   return text === '' ? '(the whole file)' : text
 }

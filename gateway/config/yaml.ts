@@ -1,4 +1,7 @@
-/** A YAML text as plain data, with the place where each key was written. Reads no file and checks no key. */
+/**
+ * A YAML text as plain data, with the place where each key was written. Reads no file and checks no
+ * key.
+ */
 import { type Document, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
 import { errorMessage } from '../shared/errors.ts'
 import type { Origin, Problem } from './problems.ts'
@@ -47,7 +50,10 @@ export function readYaml(file: string, text: string): YamlResult {
   }
 }
 
-/** Aliases are bounded by the parser (no "billion laughs"); what is over the bound is an error, not an end. */
+/**
+ * Aliases are bounded by the parser (no "billion laughs"); what is over the bound is an error, not
+ * an end.
+ */
 function toData(document: Document): { readonly value: unknown } | { readonly fault: string } {
   try {
     return { value: document.toJS({ maxAliasCount: 100 }) }
@@ -68,7 +74,8 @@ function collect(node: unknown, path: Path, places: Map<string, number>): void {
     for (const [index, item] of node.items.entries()) {
       const inner = [...path, index]
       const range = typeof item === 'object' && item !== null && 'range' in item ? item.range : null
-      if (Array.isArray(range) && typeof range[0] === 'number') places.set(JSON.stringify(inner), range[0])
+      if (Array.isArray(range) && typeof range[0] === 'number')
+        places.set(JSON.stringify(inner), range[0])
       collect(item, inner, places)
     }
   }

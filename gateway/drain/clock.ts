@@ -1,6 +1,6 @@
 /**
- * Time as the drain needs it, injected so that one seed reproduces one run.
- * Waits are measured on the monotonic clock: the wall clock of an edge box jumps when it finds a time server.
+ * Time as the drain needs it, injected so that one seed reproduces one run. Waits are measured on
+ * the monotonic clock: the wall clock of an edge box jumps when it finds a time server.
  */
 import { readFileSync } from 'node:fs'
 
@@ -11,7 +11,10 @@ export interface Clock {
   monotonicMs(): number
   /** Differs after a reboot; null: this system does not tell. */
   readonly bootId: string | null
-  /** Calls `fire` once, not before `delayMs` passed on most systems: look at the clock again. Returns the cancel. */
+  /**
+   * Calls `fire` once, not before `delayMs` passed on most systems: look at the clock again.
+   * Returns the cancel.
+   */
   setTimer(delayMs: number, fire: () => void): () => void
 }
 

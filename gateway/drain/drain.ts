@@ -1,6 +1,7 @@
 /**
- * The drain stage: brings what is durable in the spool to the sinks, at its own pace, until they acked it (I2, I4, I8,
- * I9). Reads from queues, sends through sinks, notes what must survive a restart; owns no data of its own.
+ * The drain stage: brings what is durable in the spool to the sinks, at its own pace, until they
+ * acked it (I2, I4, I8, I9). Reads from queues, sends through sinks, notes what must survive a
+ * restart; owns no data of its own.
  *
  *   ../ports/stream-queue.ts  what it needs of the spool   ../ports/sink.ts  what it needs of a sink
  *   sink-drain.ts   all streams of one sink: turns, waits, holds      scheduler.ts, pacer.ts, learned-limit.ts
@@ -8,7 +9,8 @@
  *   set-aside.ts    the operator's word about a record
  *   stream-batches.ts  its batches and pins                           batcher.ts, refusals.ts
  *
- * Not here: HTTP and its answers (sink/), commits, retention and counters (spool/), logs and metrics (observe/).
+ * Not here: HTTP and its answers (sink/), commits, retention and counters (spool/), logs and
+ * metrics (observe/).
  */
 import type { HttpSinkConfig } from '../config/config.ts'
 import type { Sink } from '../ports/sink.ts'
@@ -25,7 +27,9 @@ export interface DrainOptions {
   /** Streams whose sink is not among `sinks` (orphaned ones) are left alone. */
   readonly queues: readonly StreamQueue[]
   readonly notes: NoteStore
-  /** Id of this gateway, for people; a batch carries the one that its records were written under. */
+  /**
+   * Id of this gateway, for people; a batch carries the one that its records were written under.
+   */
   readonly gateway: string
   readonly emit: EmitDrainEvent
   readonly clock?: Clock
@@ -60,7 +64,10 @@ export class Drain {
     for (const sink of this.#sinks) sink.start()
   }
 
-  /** An orphaned stream that an operator gave to a sink. Throws a RangeError for a sink that does not exist. */
+  /**
+   * An orphaned stream that an operator gave to a sink. Throws a RangeError for a sink that does
+   * not exist.
+   */
   join(queue: StreamQueue, sink: string): void {
     const found = this.#sinks.find(({ name }) => name === sink)
     if (!found) throw new RangeError(`there is no sink ${sink}`)
@@ -92,8 +99,9 @@ export class Drain {
   }
 
   /**
-   * Begins nothing new; requests in progress have `deadlineMs` from now before they are cut off. What is not settled
-   * by then stays pinned and is sent again at the next start (I4). Resolves when all is quiet.
+   * Begins nothing new; requests in progress have `deadlineMs` from now before they are cut off.
+   * What is not settled by then stays pinned and is sent again at the next start (I4). Resolves
+   * when all is quiet.
    */
   async stop(deadlineMs: number): Promise<void> {
     await Promise.all(this.#sinks.map((sink) => sink.stop(deadlineMs)))

@@ -1,5 +1,6 @@
 /**
- * What the drain stage tells the world: changes of state, never a line per batch (`DrainStats` counts those).
+ * What the drain stage tells the world: changes of state, never a line per batch (`DrainStats`
+ * counts those).
  * `type` is `<stage>.<what>`; every event carries plain data only. `stream` null: the whole sink.
  */
 import type { HoldReason } from './policy/retry-policy.ts'
@@ -37,7 +38,10 @@ export type DrainEvent =
       readonly reason: HoldReason
       readonly heldMs: number
     }
-  /** The sink refused a record, which is kept aside until it accepts a later one. `tooLarge`: 413 for a single record. */
+  /**
+   * The sink refused a record, which is kept aside until it accepts a later one. `tooLarge`: 413
+   * for a single record.
+   */
   | {
       readonly type: 'drain.parked'
       readonly sink: string
@@ -65,8 +69,8 @@ export type DrainEvent =
       readonly records: number
     }
   /**
-   * Batches for this sink hold at most so many uncompressed bytes from now on. `too-large`: 413; `refused`: a batch was,
-   * and none of its pieces; `timed-out`: again and again.
+   * Batches for this sink hold at most so many uncompressed bytes from now on. `too-large`: 413;
+   * `refused`: a batch was, and none of its pieces; `timed-out`: again and again.
    */
   | {
       readonly type: 'drain.batch-limit-learned'
@@ -84,7 +88,10 @@ export type DrainEvent =
       readonly firstSeq: number
       readonly lastSeq: number
     }
-  /** A pinned block was damaged: its batch is made anew from what is left; the spool reports the gap. */
+  /**
+   * A pinned block was damaged: its batch is made anew from what is left; the spool reports the
+   * gap.
+   */
   | {
       readonly type: 'drain.batch-dissolved'
       readonly sink: string

@@ -1,6 +1,7 @@
 /**
- * What the drain remembers across restarts, as small durable notes: what is left of a Retry-After, holds, and the
- * learned batch limits. Encodes, decodes, and survives notes that it does not understand. Serves I8.
+ * What the drain remembers across restarts, as small durable notes: what is left of a Retry-After,
+ * holds, and the learned batch limits. Encodes, decodes, and survives notes that it does not
+ * understand. Serves I8.
  */
 
 import type { NoteStore } from '../ports/stream-queue.ts'
@@ -31,7 +32,13 @@ interface WaitNote {
   readonly wallMs: number
 }
 
-const HOLD_REASONS: readonly string[] = ['answer', 'malformed', 'clone', 'refusals', 'dead-letters-full']
+const HOLD_REASONS: readonly string[] = [
+  'answer',
+  'malformed',
+  'clone',
+  'refusals',
+  'dead-letters-full',
+]
 
 export class DrainNotes {
   readonly #store: NoteStore
@@ -52,8 +59,9 @@ export class DrainNotes {
   }
 
   /**
-   * What is left of the wait, ms, at most `maxMs`; 0: none. After a reboot, and where the system does not tell boots
-   * apart, it is the full wait again: the monotonic clock started anew and the wall clock may be wrong.
+   * What is left of the wait, ms, at most `maxMs`; 0: none. After a reboot, and where the system
+   * does not tell boots apart, it is the full wait again: the monotonic clock started anew and the
+   * wall clock may be wrong.
    */
   waitLeftMs(sink: string, maxMs: number): number {
     const note = this.#get(`drain/wait/${sink}`)
@@ -98,7 +106,10 @@ export class DrainNotes {
     return { bootId: this.#clock.bootId, monotonicMs: this.#clock.monotonicMs() }
   }
 
-  /** Since the note was made, ms; null: not known, there was a reboot, or boots cannot be told apart. */
+  /**
+   * Since the note was made, ms; null: not known, there was a reboot, or boots cannot be told
+   * apart.
+   */
   #passedMs(note: Readonly<Record<string, unknown>> | null): number | null {
     const { bootId, monotonicMs } = note ?? {}
     const passedMs = isTime(monotonicMs) ? this.#clock.monotonicMs() - monotonicMs : -1

@@ -1,9 +1,10 @@
 /**
  * All streams of one sink: who goes next. I2: one request per stream, `maxInFlight` side by side.
  *
- * Runs in turns. A turn is synchronous and happens after each answer, when the spool has something new, and when a wait
- * is over; so the settle of an answer and the pin of the next batch ride in one commit. What an answer does to its
- * stream is stream-drain.ts's; what it means for the whole sink is sink-waits.ts's.
+ * Runs in turns. A turn is synchronous and happens after each answer, when the spool has something
+ * new, and when a wait is over; so the settle of an answer and the pin of the next batch ride in
+ * one commit. What an answer does to its stream is stream-drain.ts's; what it means for the whole
+ * sink is sink-waits.ts's.
  */
 import type { HttpSinkConfig } from '../config/config.ts'
 import type { Sink, SinkAnswer, Transfer } from '../ports/sink.ts'
@@ -178,7 +179,9 @@ export class SinkDrain {
     const ready: StreamDrain[] = []
     let nextMs = Number.POSITIVE_INFINITY
     // Probes of a hold take turns.
-    const examined = this.#waits.isHeld ? undefined : this.streams.find((stream) => stream.isExamined(nowMs))
+    const examined = this.#waits.isHeld
+      ? undefined
+      : this.streams.find((stream) => stream.isExamined(nowMs))
     for (const stream of this.streams) {
       if (examined !== undefined && stream !== examined && mustWait(stream, nowMs)) continue
       const atMs = stream.look(nowMs)
@@ -201,9 +204,12 @@ export class SinkDrain {
     const due = ready.find((stream) => stream.doubt.isDue(nowMs))
     if (due) return due
     if (this.#waits.oneAtATime) {
-      // The one whose last try is longest ago: a batch that only times out must not be the probe for ever.
+      // The one whose last try is longest ago: a batch that only times out must not be the probe
+      // for ever.
       return (
-        ready.toSorted((a, b) => (this.#triedTurn.get(a) ?? 0) - (this.#triedTurn.get(b) ?? 0))[0] ?? null
+        ready.toSorted(
+          (a, b) => (this.#triedTurn.get(a) ?? 0) - (this.#triedTurn.get(b) ?? 0),
+        )[0] ?? null
       )
     }
     const name = this.#scheduler.pick(ready.map((stream) => stream.name))
@@ -215,9 +221,19 @@ export class SinkDrain {
     const loading = on.begin()
     if (loading === null) return false
     this.#waits.begins()
-    const backlogged = [...[...this.#tries].map(({ stream }) => stream), ...ready.map(({ name }) => name)]
+    const backlogged = [
+      ...[...this.#tries].map(({ stream }) => stream),
+      ...ready.map(({ name }) => name),
+    ]
     const abort = new AbortController()
-    const one: Try = { on, stream: on.name, probe: this.#waits.isHeld, beganAtMs: nowMs, backlogged, abort }
+    const one: Try = {
+      on,
+      stream: on.name,
+      probe: this.#waits.isHeld,
+      beganAtMs: nowMs,
+      backlogged,
+      abort,
+    }
     this.#tries.add(one)
     this.stats.inFlight = this.#tries.size
     this.#keep(this.#run(one, loading))
@@ -227,10 +243,12 @@ export class SinkDrain {
   async #run(one: Try, loading: Promise<LoadedBatch | null>): Promise<void> {
     try {
       const heard = await this.#hear(one, loading)
-      // From here to the end of the next turn everything is synchronous: settle and pin ride in one commit.
+      // From here to the end of the next turn everything is synchronous: settle and pin ride in one
+      // commit.
       if (heard !== null) this.#heed(one, heard)
     } catch (error) {
-      // The queue contradicted itself. Nothing was acked that was not settled; try again rather than end the process.
+      // The queue contradicted itself. Nothing was acked that was not settled; try again rather
+      // than end the process.
       one.on.readFailed(error)
     }
     one.on.done()
@@ -239,7 +257,10 @@ export class SinkDrain {
     this.turn()
   }
 
-  /** Sends the batch and weighs the answer. null: it was not sent, or there is nothing to be done about it. */
+  /**
+   * Sends the batch and weighs the answer. null: it was not sent, or there is nothing to be done
+   * about it.
+   */
   async #hear(one: Try, loading: Promise<LoadedBatch | null>): Promise<Heard | null> {
     const loaded = await loading
     if (loaded === null || !this.#mayGo(one)) return null
@@ -263,7 +284,10 @@ export class SinkDrain {
     this.#noteBytes('pace-bytes', this.#pace.learnedBytes)
   }
 
-  /** While the batch was read, another stream's answer may have begun a wait or a hold, or a stop has. */
+  /**
+   * While the batch was read, another stream's answer may have begun a wait or a hold, or a stop
+   * has.
+   */
   #mayGo(one: Try): boolean {
     if (this.#state !== 'running' || !this.#waits.mayGo(one.probe)) return false
     return this.#pacer.readyAtMs <= this.#o.clock.monotonicMs()
@@ -283,7 +307,9 @@ export class SinkDrain {
     }
   }
 
-  /** What a sink takes and does not take beside a record is what tells whose fault it is (doubt.ts). */
+  /**
+   * What a sink takes and does not take beside a record is what tells whose fault it is (doubt.ts).
+   */
   #tellOthers(stream: StreamDrain, decision: Decision): void {
     const nowMs = this.#o.clock.monotonicMs()
     const isTaken = decision.kind === 'acked' && decision.verdict.acked > 0
@@ -297,22 +323,31 @@ export class SinkDrain {
   }
 
   #othersGotThrough(stream: StreamDrain): boolean {
-    return this.streams.some((other) => other !== stream && other.lastAckedAtMs > stream.lastFailedAtMs)
+    return this.streams.some(
+      (other) => other !== stream && other.lastAckedAtMs > stream.lastFailedAtMs,
+    )
   }
 
   #count(answer: SinkAnswer, decision: Decision): void {
     const { answers } = this.stats
-    if (answer.sinkDateMs !== null) this.stats.clockSkewMs = answer.sinkDateMs - this.#o.clock.wallMs()
+    if (answer.sinkDateMs !== null)
+      this.stats.clockSkewMs = answer.sinkDateMs - this.#o.clock.wallMs()
     answers[countedAs(answer, decision)]++
   }
 
-  /** Bytes went out compressed; limits are those of the lines. A try that was given up teaches by its time-out alone. */
+  /**
+   * Bytes went out compressed; limits are those of the lines. A try that was given up teaches by
+   * its time-out alone.
+   */
   #paceOf(loaded: LoadedBatch, { bytes, ms, timedOut }: Transfer): void {
     if (timedOut || bytes < loaded.bodyBytes) return
     this.#pace.answered(loaded.rawBytes, ms)
   }
 
-  /** A learned limit is remembered when it was halved or has doubled since, and when it came or is gone. */
+  /**
+   * A learned limit is remembered when it was halved or has doubled since, and when it came or is
+   * gone.
+   */
   #noteBytes(kind: LimitKind, bytes: number | null): void {
     const noted = this.#notedBytes[kind]
     if (bytes === noted) return
@@ -333,8 +368,9 @@ export class SinkDrain {
   }
 
   /**
-   * Begins no request any more; those in progress may end until `deadlineMs` from now and are cut off then. Whatever is
-   * not settled stays pinned. Resolves when nothing is in progress, at the latest a second after the deadline.
+   * Begins no request any more; those in progress may end until `deadlineMs` from now and are cut
+   * off then. Whatever is not settled stays pinned. Resolves when nothing is in progress, at the
+   * latest a second after the deadline.
    */
   async stop(deadlineMs: number): Promise<void> {
     this.#state = 'stopping'
@@ -414,7 +450,9 @@ async function readLines(loaded: LoadedBatch, seqs: readonly number[]): Promise<
 function countedAs(answer: SinkAnswer, decision: Decision): keyof AnswerCounts {
   if (answer.kind !== 'verdicts') return answer.kind
   if (decision.kind === 'acked') {
-    return decision.verdict.resendFrom === null && decision.verdict.refused === 0 ? 'acked' : 'partial'
+    return decision.verdict.resendFrom === null && decision.verdict.refused === 0
+      ? 'acked'
+      : 'partial'
   }
   if (decision.kind === 'hold') return 'hold'
   return decision.kind === 'retry' && decision.malformed ? 'malformed' : 'retry'

@@ -1,7 +1,8 @@
 /**
- * What keeps a whole sink waiting: backoff after faults of the connection or the service, a Retry-After, a hold. Says
- * when the next request may begin. I8: a hold keeps everything; one probe goes out, not one per stream. What survives
- * a restart is noted (notes.ts). Knows no streams but their names.
+ * What keeps a whole sink waiting: backoff after faults of the connection or the service, a
+ * Retry-After, a hold. Says when the next request may begin. I8: a hold keeps everything; one probe
+ * goes out, not one per stream. What survives a restart is noted (notes.ts). Knows no streams but
+ * their names.
  */
 import type { HttpSinkConfig } from '../config/config.ts'
 import type { Clock } from './clock.ts'
@@ -62,7 +63,10 @@ export class SinkWaits {
     this.#o = options
   }
 
-  /** Takes up what the last run noted. A hold is probed at once: whoever restarts may have mended it. */
+  /**
+   * Takes up what the last run noted. A hold is probed at once: whoever restarts may have mended
+   * it.
+   */
   start(): void {
     const { clock, config, notes, random, sink } = this.#o
     const nowMs = clock.monotonicMs()
@@ -89,8 +93,8 @@ export class SinkWaits {
   }
 
   /**
-   * Name of the stream whose batch is the probe of the hold; null: any. Every second one is another's, if there is one:
-   * it may be this batch alone that is answered so.
+   * Name of the stream whose batch is the probe of the hold; null: any. Every second one is
+   * another's, if there is one: it may be this batch alone that is answered so.
    */
   get probeStream(): string | null {
     return this.#hold === null || this.#hold.probes % 2 === 1 ? null : this.#hold.stream
@@ -149,7 +153,10 @@ export class SinkWaits {
     if (this.#hold !== null) this.#hold.nextProbeAtMs = nowMs
   }
 
-  /** A try that was on its way when somebody asked for one knows nothing of what was mended: the next one follows it. */
+  /**
+   * A try that was on its way when somebody asked for one knows nothing of what was mended: the
+   * next one follows it.
+   */
   #wasAskedSince(one: Answered): boolean {
     return one.beganAtMs < this.#askedAtMs
   }
@@ -185,10 +192,16 @@ export class SinkWaits {
     if (one.beganAtMs >= this.#failedAtMs || this.#failures === 0) this.#failures++
     this.#failedAtMs = nowMs
     if (this.#wasAskedSince(one)) return
-    this.#notBeforeMs = Math.max(this.#notBeforeMs, nowMs + backoffMs(this.#failures, random, rules))
+    this.#notBeforeMs = Math.max(
+      this.#notBeforeMs,
+      nowMs + backoffMs(this.#failures, random, rules),
+    )
   }
 
-  /** Never sooner than the sink asked, across a restart too. Many gateways may have been told the same moment. */
+  /**
+   * Never sooner than the sink asked, across a restart too. Many gateways may have been told the
+   * same moment.
+   */
   #waitAsAsked(retryAfterMs: number, nowMs: number): void {
     if (retryAfterMs <= 0) return
     const { config, notes, random, sink } = this.#o

@@ -16,7 +16,9 @@ export interface DeliveryStanding {
   readonly lastSuccessAtMs: number | null
 }
 
-/** `retrying` of a sink: it cannot be reached or asks to wait, or every try fails. Of a stream: its own tries, or its sink's. */
+/**
+ * `retrying` of a sink: it cannot be reached or asks to wait, or every try fails. Of a stream: its own tries, or its sink's.
+ */
 export interface StreamState extends DeliveryStanding {
   readonly stream: string
   readonly inFlight: boolean
@@ -25,7 +27,10 @@ export interface StreamState extends DeliveryStanding {
 export interface SinkState extends DeliveryStanding {
   readonly sink: string
   readonly inFlight: number
-  /** Batch limit learned from 413 or from the pace of the link, uncompressed bytes; null: the configured one holds. */
+  /**
+   * Batch limit learned from 413 or from the pace of the link, uncompressed bytes; null: the
+   * configured one holds.
+   */
   readonly learnedBatchBytes: number | null
   readonly streams: readonly StreamState[]
 }
@@ -37,9 +42,9 @@ export interface Failing {
 }
 
 /**
- * A sink whose every try fails is failing, whatever it answers: streams are in trouble, and nothing was acked since the
- * first of them got into it. While others get through, the trouble is the stream's own. `lastAckedAtMs`: of all its
- * streams, monotonic. Pure.
+ * A sink whose every try fails is failing, whatever it answers: streams are in trouble, and nothing
+ * was acked since the first of them got into it. While others get through, the trouble is the
+ * stream's own. `lastAckedAtMs`: of all its streams, monotonic. Pure.
  */
 export function sinkStanding(
   own: DeliveryStanding,
@@ -59,7 +64,8 @@ export function sinkStanding(
 export function throughSink(stream: StreamState, sink: DeliveryStanding): StreamState {
   if (sink.state === 'ok' || (sink.state === 'retrying' && stream.state === 'held')) return stream
   const { state, sinceMs, reason, nextTryAtMs } = sink
-  const besides = stream.state === 'held' && stream.detail !== null ? `; besides: ${stream.detail}` : ''
+  const besides =
+    stream.state === 'held' && stream.detail !== null ? `; besides: ${stream.detail}` : ''
   const detail = sink.detail === null ? null : `${sink.detail}${besides}`
   return { ...stream, state, sinceMs, reason, detail, nextTryAtMs }
 }

@@ -1,6 +1,12 @@
-/** Hot-path counts of the drain as plain numbers, since this start; observe reads them at each scrape. */
+/**
+ * Hot-path counts of the drain as plain numbers, since this start; observe reads them at each
+ * scrape.
+ */
 
-/** Requests by what their answer said, as the contract's table groups them. `partial`: some records, not all. */
+/**
+ * Requests by what their answer said, as the contract's table groups them. `partial`: some records,
+ * not all.
+ */
 export interface AnswerCounts {
   acked: number
   partial: number
@@ -43,7 +49,15 @@ export interface DrainStats {
 }
 
 export function newSinkStats(): SinkDrainStats {
-  const answers = { acked: 0, partial: 0, retry: 0, 'too-large': 0, refused: 0, malformed: 0, hold: 0 }
+  const answers = {
+    acked: 0,
+    partial: 0,
+    retry: 0,
+    'too-large': 0,
+    refused: 0,
+    malformed: 0,
+    hold: 0,
+  }
   return { answers, sentBytes: 0, inFlight: 0, clockSkewMs: null }
 }
 

@@ -1,8 +1,10 @@
 /**
- * /livez and /readyz as decisions over snapshots. Neither looks at sinks: the gateway is there to live through their
- * outages, and an orchestrator that restarts it or takes it out of service then would only add to one.
+ * /livez and /readyz as decisions over snapshots. Neither looks at sinks: the gateway is there to
+ * live through their outages, and an orchestrator that restarts it or takes it out of service then
+ * would only add to one.
  *
- * That the event loop turns is shown by the answer itself: a probe's time-out is the other half of /livez.
+ * That the event loop turns is shown by the answer itself: a probe's time-out is the other half of
+ * /livez.
  */
 import type { BrokerSnapshot, SpoolSnapshot } from './sources.ts'
 
@@ -12,12 +14,15 @@ export interface Health {
   readonly reasons: readonly string[]
 }
 
-/** A commit takes milliseconds, on a worn-out card with a full queue some seconds. After this long it will not end. */
+/**
+ * A commit takes milliseconds, on a worn-out card with a full queue some seconds. After this long
+ * it will not end.
+ */
 export const WEDGED_AFTER_SECONDS = 120
 
 /**
- * Would a restart help? Only if a commit hangs. `storage-failed` is not such a case: the spool tries to reopen every
- * 5 s by itself, and a restart would only lose what it holds in memory.
+ * Would a restart help? Only if a commit hangs. `storage-failed` is not such a case: the spool
+ * tries to reopen every 5 s by itself, and a restart would only lose what it holds in memory.
  */
 export function liveness(spool: SpoolSnapshot): Health {
   const running = spool.commitRunningSeconds
@@ -31,7 +36,8 @@ export function liveness(spool: SpoolSnapshot): Health {
 /** Are new messages taken, and acknowledged once they are durable? */
 export function readiness(broker: BrokerSnapshot, spool: SpoolSnapshot): Health {
   const reasons: string[] = []
-  if (!broker.accepting) reasons.push('the broker does not accept messages: it is starting or stopping')
+  if (!broker.accepting)
+    reasons.push('the broker does not accept messages: it is starting or stopping')
   if (spool.state !== 'ok')
     reasons.push(`the spool is ${spool.state}${spool.why === null ? '' : `: ${spool.why}`}`)
   return { ok: reasons.length === 0, reasons }

@@ -1,8 +1,10 @@
 /**
- * The observe stage: what the composition root holds of it. Takes the events of all stages from the first moment (the
- * spool has things to say while it opens), and serves metrics, health and status once there is something to serve.
+ * The observe stage: what the composition root holds of it. Takes the events of all stages from the
+ * first moment (the spool has things to say while it opens), and serves metrics, health and status
+ * once there is something to serve.
  *
- * Owns the log and the admin server. Knows other stages through their events and {@link StatusSources} alone.
+ * Owns the log and the admin server. Knows other stages through their events and {@link
+ * StatusSources} alone.
  */
 import { isatty } from 'node:tty'
 import { type AdminActions, AdminError } from '../admin/actions.ts'
@@ -36,14 +38,20 @@ export interface ServeOptions {
   readonly admin: AdminConfig
   readonly sources: StatusSources
   readonly actions: AdminActions
-  /** Where the admin server also listens for the commands of this machine's own user; null: nowhere. */
+  /**
+   * Where the admin server also listens for the commands of this machine's own user; null: nowhere.
+   */
   readonly adminSocket?: string | null
 }
 
 export class Observer {
   readonly #logs: Logs
   readonly #nowMs: () => number
-  readonly #adminRequests: Record<AdminRequestFacts['outcome'], number> = { ok: 0, refused: 0, failed: 0 }
+  readonly #adminRequests: Record<AdminRequestFacts['outcome'], number> = {
+    ok: 0,
+    refused: 0,
+    failed: 0,
+  }
   readonly #certificateEndsAtMs: Record<string, number> = {}
   #server: AdminServer | null = null
 
@@ -57,7 +65,10 @@ export class Observer {
     const isTty = isatty(STDOUT)
     const terminal = { isTty, hasColor: hasColor(isTty, process.env) }
     const { destination, log } = options
-    return new Observer(options, destination ?? (await openDestination(log.format, STDOUT, terminal)))
+    return new Observer(
+      options,
+      destination ?? (await openDestination(log.format, STDOUT, terminal)),
+    )
   }
 
   /** {@link Observer.open} and {@link Observer.serve} in one. */
@@ -85,7 +96,8 @@ export class Observer {
    * @throws AdminError ADMIN_LISTEN: its address is taken or not ours.
    */
   async serve({ admin, sources, actions, adminSocket }: ServeOptions): Promise<void> {
-    // With the first scrape: a start loads nothing that no device waits for, and who does not scrape never does.
+    // With the first scrape: a start loads nothing that no device waits for, and who does not
+    // scrape never does.
     let loading: Promise<Metrics> | null = null
     const load = async (): Promise<Metrics> => {
       const { Metrics } = await import('./metrics/metrics.ts')
@@ -95,7 +107,10 @@ export class Observer {
       {
         metrics: async () => {
           const metrics = await (loading ??= load())
-          return { contentType: metrics.contentType, text: await metrics.render(this.#look(sources)) }
+          return {
+            contentType: metrics.contentType,
+            text: await metrics.render(this.#look(sources)),
+          }
         },
         live: () => liveness(sources.spool()),
         ready: () => readiness(sources.broker(), sources.spool()),
@@ -145,7 +160,8 @@ export class Observer {
     this.#adminRequests[outcome]++
     if (error === null) {
       // What an operator changed belongs in the log; who looked does not.
-      if (method === 'POST') this.#logs.note('info', `done|${path}`, `operator: ${path}`, { remote })
+      if (method === 'POST')
+        this.#logs.note('info', `done|${path}`, `operator: ${path}`, { remote })
       return
     }
     const code = error instanceof AdminError ? error.code : 'ADMIN_INTERNAL'

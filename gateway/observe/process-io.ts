@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs'
 
 /**
- * Bytes that this process caused to be sent to the storage layer since it began (`write_bytes`, proc(5)); null where
- * the system does not tell. Reads a file of the kernel's, not of a disk: it does not block.
+ * Bytes that this process caused to be sent to the storage layer since it began (`write_bytes`,
+ * proc(5)); null where the system does not tell. Reads a file of the kernel's, not of a disk: it
+ * does not block.
  */
 export function readWrittenBytes(path = '/proc/self/io'): number | null {
   try {

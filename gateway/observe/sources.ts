@@ -1,10 +1,12 @@
 /**
- * What observe reads of the other stages, and all that it knows of them: functions that return plain data.
- * The composition root implements {@link StatusSources} from the stages' own counts; observe calls it at each scrape
- * and each GET /api/status, so nothing here is on the hot path and nothing is counted twice.
+ * What observe reads of the other stages, and all that it knows of them: functions that return
+ * plain data. The composition root implements {@link StatusSources} from the stages' own counts;
+ * observe calls it at each scrape and each GET /api/status, so nothing here is on the hot path and
+ * nothing is counted twice.
  *
- * Counters are committed values (I5): they are what a restart would find. Times are ms since the epoch, sizes bytes.
- * Not here: the JSON that operators see (status.ts), metric names (metric-table.ts).
+ * Counters are committed values (I5): they are what a restart would find. Times are ms since the
+ * epoch, sizes bytes. Not here: the JSON that operators see (status.ts), metric names
+ * (metric-table.ts).
  */
 
 /** What the stages hand over at each look. No function may throw or wait. */
@@ -27,7 +29,10 @@ export interface IdentitySnapshot {
   readonly clockSet: boolean
 }
 
-/** The left and right side of I5 for one stream: `received + requeued = delivered + deadLettered + sum(dropped) + pending`. */
+/**
+ * The left and right side of I5 for one stream: `received + requeued = delivered + deadLettered +
+ * sum(dropped) + pending`.
+ */
 export interface ConservationCounters {
   readonly received: number
   /** Dead letters that came back into this stream as new records. */
@@ -36,11 +41,16 @@ export interface ConservationCounters {
   readonly deadLettered: number
   /** By reason: see {@link DROP_REASONS}. A reason that never occurred may be missing. */
   readonly dropped: Readonly<Record<string, number>>
-  /** Records that are in the spool and not settled; parked ones included. The only one that falls. */
+  /**
+   * Records that are in the spool and not settled; parked ones included. The only one that falls.
+   */
   readonly pending: number
 }
 
-/** Reasons of {@link ConservationCounters.dropped}; those with a seq also become a gap of the same name (I9). */
+/**
+ * Reasons of {@link ConservationCounters.dropped}; those with a seq also become a gap of the same
+ * name (I9).
+ */
 export const DROP_REASONS = [
   'expired',
   'dropped-oldest',
@@ -62,7 +72,10 @@ export interface DeadLetterCounters {
 
 export const DEAD_LETTER_REMOVALS = ['expired', 'quota', 'purged', 'corrupt'] as const
 
-/** How delivery of a stream or a sink stands. `held`: an alarm; nothing is lost, nothing moves until a probe succeeds (I8). */
+/**
+ * How delivery of a stream or a sink stands. `held`: an alarm; nothing is lost, nothing moves until
+ * a probe succeeds (I8).
+ */
 export type DeliveryState = 'ok' | 'retrying' | 'held'
 
 export interface DeliverySnapshot {
@@ -161,7 +174,10 @@ export interface BrokerSnapshot {
     /** Client certificates taken without regard to their dates, because the clock is not set. */
     readonly undatedCertificates: number
   }
-  /** Verdicts of authentication by outcome: see {@link LOGIN_OUTCOMES}. Without `auth` every CONNECT is accepted. */
+  /**
+   * Verdicts of authentication by outcome: see {@link LOGIN_OUTCOMES}. Without `auth` every CONNECT
+   * is accepted.
+   */
   readonly logins: Readonly<Record<string, number>>
   /** Of the accepted ones, those whose credentials were known: they cost no hash. */
   readonly loginsFromCache: number
@@ -171,14 +187,22 @@ export interface BrokerSnapshot {
   readonly connectionsOpened: number
   /** By reason: authentication, limits, protocol. */
   readonly connectionsRefused: Readonly<Record<string, number>>
-  /** Connections that the gateway closed, by reason (malformed, packet-too-large, forbidden-topic, keepalive, …). */
+  /**
+   * Connections that the gateway closed, by reason (malformed, packet-too-large, forbidden-topic,
+   * keepalive, …).
+   */
   readonly connectionsClosed: Readonly<Record<string, number>>
-  /** PUBLISH packets of devices, by QoS, repeats included; gateway-wide, whatever became of them. */
+  /**
+   * PUBLISH packets of devices, by QoS, repeats included; gateway-wide, whatever became of them.
+   */
   readonly messages: { readonly qos0: number; readonly qos1: number; readonly qos2: number }
   readonly messageBytes: number
   /** QoS 2 repeats that were recognised and not stored again (I3). */
   readonly duplicates: number
-  /** QoS 0 messages that the spool could take into no stream; those of a full stream are in its `full-qos0` (I9). */
+  /**
+   * QoS 0 messages that the spool could take into no stream; those of a full stream are in its
+   * `full-qos0` (I9).
+   */
   readonly qos0Refused: number
   readonly willsPublished: number
   /** Messages that no stream and no local subscription took (I9). */
@@ -196,8 +220,14 @@ export interface BrokerSnapshot {
   readonly localCopies: Readonly<Record<string, number>>
   /** Bytes of copies that wait: for their commit, for their turn, for a slow subscriber (I6). */
   readonly subscriberBytes: number
-  /** Copies kept for persistent sessions until they acknowledge them; `dropped` by a bound (I6, I9). */
-  readonly queuedCopies: { readonly messages: number; readonly bytes: number; readonly dropped: number }
+  /**
+   * Copies kept for persistent sessions until they acknowledge them; `dropped` by a bound (I6, I9).
+   */
+  readonly queuedCopies: {
+    readonly messages: number
+    readonly bytes: number
+    readonly dropped: number
+  }
   readonly retainedMessages: number
   readonly retainedBytes: number
   /** Messages that a limit kept from being retained; they were delivered like any other. */
@@ -213,13 +243,15 @@ export interface UnroutedMessage {
   readonly nearest: { readonly filter: string; readonly stream: string } | null
 }
 
-/** `credentials`: wrong, or none where some are needed; `busy`, `damped`: not judged, to be tried again later. */
+/**
+ * `credentials`: wrong, or none where some are needed; `busy`, `damped`: not judged, to be tried again later.
+ */
 export const LOGIN_OUTCOMES = ['accepted', 'credentials', 'busy', 'damped'] as const
 
 /**
  * `read-only`: below `minFreeBytes`; ingest is closed, delivery and deletion go on (I6). `storage-failed`: nothing can
- * be written; acks are withheld. After a rejected write a reopening is tried every 5 s; a commit that runs for more than
- * 5 s is waited for. `recovering`: it is being opened or reopened.
+ * be written; acks are withheld. After a rejected write a reopening is tried every 5 s; a commit
+ * that runs for more than 5 s is waited for. `recovering`: it is being opened or reopened.
  */
 export type SpoolState = 'ok' | 'read-only' | 'storage-failed' | 'recovering' | 'closed'
 
@@ -244,23 +276,26 @@ export interface SpoolSnapshot {
   /** When the last commit was fsynced; null: none since this start. */
   readonly lastCommitAtMs: number | null
   /**
-   * How long the commit in flight has been running, by a monotonic clock; null: none is. One that does not end is a
-   * wedged spool (/livez).
+   * How long the commit in flight has been running, by a monotonic clock; null: none is. One that
+   * does not end is a wedged spool (/livez).
    */
   readonly commitRunningSeconds: number | null
   /** Did the background check find every block between heads and next seqs? null: it still runs. */
   readonly verified: boolean | null
   /** What was damaged and where the damaged files were kept, one sentence each (I7). */
   readonly damage: readonly string[]
-  /** A data folder that was restored or copied is noticed at its start: the file system tells its files apart. */
+  /**
+   * A data folder that was restored or copied is noticed at its start: the file system tells its
+   * files apart.
+   */
   readonly noticesRestore: boolean
   /** From handing a batch to the store to its fsync. */
   readonly commitSeconds: HistogramSnapshot
 }
 
 /**
- * A latency histogram as plain numbers. `counts[i]` observations were at most `bucketsSeconds[i]` and more than the
- * bound before it (not cumulative); one count more than bounds, for the rest.
+ * A latency histogram as plain numbers. `counts[i]` observations were at most `bucketsSeconds[i]`
+ * and more than the bound before it (not cumulative); one count more than bounds, for the rest.
  */
 export interface HistogramSnapshot {
   readonly bucketsSeconds: readonly number[]

@@ -1,9 +1,11 @@
 /**
- * The answer of GET /api/status, and the type that `sluice status` prints: how the gateway stands, for a person or a
- * script. Shows I5 (conservation counters per stream), I6 (limits and what is left of them), I8 (holds and why).
+ * The answer of GET /api/status, and the type that `sluice status` prints: how the gateway stands,
+ * for a person or a script. Shows I5 (conservation counters per stream), I6 (limits and what is
+ * left of them), I8 (holds and why).
  *
- * Units are in the names; `…At` is RFC 3339 UTC with milliseconds. Members may be added, none changes its meaning.
- * Pure: the caller brings the data and the clock. Not here: HTTP (admin/), metric names (metric-table.ts).
+ * Units are in the names; `…At` is RFC 3339 UTC with milliseconds. Members may be added, none
+ * changes its meaning. Pure: the caller brings the data and the clock. Not here: HTTP (admin/),
+ * metric names (metric-table.ts).
  */
 import type {
   BrokerSnapshot,
@@ -58,7 +60,9 @@ export interface SpoolStatus {
   readonly commits: number
   readonly commitFailures: number
   readonly lastCommitAt: string | null
-  /** Did the background check after opening find every block? null: it still runs, or was not run. */
+  /**
+   * Did the background check after opening find every block? null: it still runs, or was not run.
+   */
   readonly verified: boolean | null
   /** What was damaged and where it was kept, one sentence each (I7). */
   readonly damage: readonly string[]
@@ -125,12 +129,15 @@ export interface SinkStatus {
 /** The broker's counts since the start, without its histograms. */
 export type BrokerStatus = Omit<BrokerSnapshot, 'ackSeconds'>
 
-/** A pace is shown only after this long: the first minutes (recovery, verification) say little about a day. */
+/**
+ * A pace is shown only after this long: the first minutes (recovery, verification) say little about
+ * a day.
+ */
 const PACE_AFTER_SECONDS = 600
 
 /**
- * Takes one look at all sources. `nowMs`: wall clock, ms since the epoch; `writtenBytes`: what this process wrote to
- * disk since its start (process-io.ts), null if the system does not tell.
+ * Takes one look at all sources. `nowMs`: wall clock, ms since the epoch; `writtenBytes`: what this
+ * process wrote to disk since its start (process-io.ts), null if the system does not tell.
  */
 export function buildStatus(
   sources: StatusSources,
@@ -212,7 +219,10 @@ function deliveryStatus(delivery: DeliverySnapshot): DeliveryStatus {
   }
 }
 
-/** Age of something that happened at `sinceMs`, never negative: clocks are set back. null stays null. */
+/**
+ * Age of something that happened at `sinceMs`, never negative: clocks are set back. null stays
+ * null.
+ */
 export function ageSeconds(sinceMs: number | null, nowMs: number): number | null {
   return sinceMs === null ? null : Math.max(0, (nowMs - sinceMs) / 1000)
 }

@@ -1,19 +1,27 @@
 /**
  * What the broker needs of the spool, and all that it knows of it.
  *
- * Everything handed over lands in the commit that is open now; its number is the ticket. When the spool says that
- * a ticket is durable, all that was handed over under it or an earlier one is fsynced, and only then may an
- * acknowledgement leave (I1). A commit that fails is the spool's business: the ticket stays open until a later
- * commit covers it.
+ * Everything handed over lands in the commit that is open now; its number is the ticket. When the
+ * spool says that a ticket is durable, all that was handed over under it or an earlier one is
+ * fsynced, and only then may an acknowledgement leave (I1). A commit that fails is the spool's
+ * business: the ticket stays open until a later commit covers it.
  */
 
-/** Number of the commit that will carry what was handed over. Rises by one a commit; starts at 1. */
+/**
+ * Number of the commit that will carry what was handed over. Rises by one a commit; starts at 1.
+ */
 export type Ticket = number
 
-/** Answer of {@link Appender.append}: nothing was taken, in any stream; offer it again after `onSpace`. */
+/**
+ * Answer of {@link Appender.append}: nothing was taken, in any stream; offer it again after
+ * `onSpace`.
+ */
 export const MUST_WAIT = 0
 
-/** Constant bytes of a record from `"device"` to `"topic"`, made once per connection and topic. Opaque. */
+/**
+ * Constant bytes of a record from `"device"` to `"topic"`, made once per connection and topic.
+ * Opaque.
+ */
 export interface Envelope {
   readonly bytes: Uint8Array
 }
@@ -33,7 +41,8 @@ export interface Lane {
 }
 
 /**
- * One message. The caller owns and reuses the object: the spool copies what it needs before `append` returns.
+ * One message. The caller owns and reuses the object: the spool copies what it needs before
+ * `append` returns.
  * `payload.subarray(start, end)` are the message's bytes.
  */
 export interface Message {
@@ -44,23 +53,33 @@ export interface Message {
   dup: boolean
   retain: boolean
   will: boolean
-  /** Not null: it becomes a dead letter of every lane, for this reason; no record, and it waits for no room. */
+  /**
+   * Not null: it becomes a dead letter of every lane, for this reason; no record, and it waits for
+   * no room.
+   */
   refusal: string | null
   /** Wall clock, ms since the epoch, taken on arrival. */
   receivedAtMs: number
-  /** The same instant by `performance.now`: a message may wait for room, and its wall clock be set meanwhile. */
+  /**
+   * The same instant by `performance.now`: a message may wait for room, and its wall clock be set
+   * meanwhile.
+   */
   arrivedMs: number
 }
 
 /**
- * Named state that rides in commits: a list of changes per commit, bounded by checkpoints that the spool asks for.
- * This is how QoS 2 packet ids are stored in the same commit as their records (I3) without a key each.
+ * Named state that rides in commits: a list of changes per commit, bounded by checkpoints that the
+ * spool asks for. This is how QoS 2 packet ids are stored in the same commit as their records (I3)
+ * without a key each.
  */
 export interface Journal {
   readonly name: string
   /** Changes since the last call, or null. Called once at the start of each commit. */
   collect(): Uint8Array | null
-  /** The whole state, pending changes included. Called instead of `collect` when a commit is a checkpoint. */
+  /**
+   * The whole state, pending changes included. Called instead of `collect` when a commit is a
+   * checkpoint.
+   */
   checkpoint(): Uint8Array
 }
 
@@ -71,7 +90,9 @@ export interface RecoveredJournal {
   readonly changes: readonly Uint8Array[]
 }
 
-/** Small keyed values in a name space of their own: retained messages, subscriptions, wills, copies. */
+/**
+ * Small keyed values in a name space of their own: retained messages, subscriptions, wills, copies.
+ */
 export interface KeyedStore {
   entries(): Promise<ReadonlyArray<readonly [key: string, value: Uint8Array]>>
   put(key: string, value: Uint8Array): Ticket
@@ -91,11 +112,16 @@ export interface Appender {
   touch(): Ticket
   /** Highest durable ticket. */
   readonly durableTicket: Ticket
-  /** Called after each commit that was fsynced, in ticket order, with the ticket that is now durable. */
+  /**
+   * Called after each commit that was fsynced, in ticket order, with the ticket that is now
+   * durable.
+   */
   onDurable(listener: (ticket: Ticket) => void): void
   /** Called when a stream that answered MUST_WAIT may have room, or when ingest resumes. */
   onSpace(listener: () => void): void
-  /** Joins a journal; its recovered content is handed over at once. Before the first append only. */
+  /**
+   * Joins a journal; its recovered content is handed over at once. Before the first append only.
+   */
   attach(journal: Journal): RecoveredJournal
   keyed(space: 'retained' | 'subscriptions' | 'wills' | 'copies'): KeyedStore
 }

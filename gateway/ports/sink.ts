@@ -1,6 +1,7 @@
 /**
- * A sink takes one immutable batch at a time per stream and says what became of it. It never decides what to do
- * next: that is the drain's retry policy. It never throws for anything that the far side or the network does.
+ * A sink takes one immutable batch at a time per stream and says what became of it. It never
+ * decides what to do next: that is the drain's retry policy. It never throws for anything that the
+ * far side or the network does.
  */
 
 /** One batch, ready to be sent; every try gets the same bytes (I4). */
@@ -32,9 +33,14 @@ export interface Listed {
 export interface Transfer {
   /** Bytes of the body that the other side took, as far as this side can know. */
   readonly bytes: number
-  /** From the first of them to the answer, or to giving up, ms: `bytes` / `ms` is at most the link's pace. */
+  /**
+   * From the first of them to the answer, or to giving up, ms: `bytes` / `ms` is at most the link's
+   * pace.
+   */
   readonly ms: number
-  /** Given up because nothing moved for `timeout`, or too little in all (a smaller batch may pass). */
+  /**
+   * Given up because nothing moved for `timeout`, or too little in all (a smaller batch may pass).
+   */
   readonly timedOut: boolean
 }
 
@@ -48,14 +54,19 @@ export type SinkAnswer = {
   | {
       readonly kind: 'verdicts'
       readonly ackedThrough: number | null
-      /** In order of seq, each once, all within the batch's bounds; a seq in one of its holes is the drain's to find. */
+      /**
+       * In order of seq, each once, all within the batch's bounds; a seq in one of its holes is the
+       * drain's to find.
+       */
       readonly listed: readonly Listed[]
-      /** `Retry-After` beside verdicts: not sooner, if something is to be sent again. Absent or null: none. */
+      /**
+       * `Retry-After` beside verdicts: not sooner, if something is to be sent again. Absent or null: none.
+       */
       readonly retryAfterMs?: number | null
     }
   /**
-   * Same bytes again, not before `retryAfterMs` (already cut at maxRetryAfter; null: backoff alone). `unsent`: not one
-   * byte of the request can have left; absent: nobody knows.
+   * Same bytes again, not before `retryAfterMs` (already cut at maxRetryAfter; null: backoff
+   * alone). `unsent`: not one byte of the request can have left; absent: nobody knows.
    */
   | {
       readonly kind: 'retry'
@@ -69,7 +80,10 @@ export type SinkAnswer = {
   | { readonly kind: 'refused'; readonly detail: string }
   /** Nothing was acked and the answer makes no sense; hold after five in a row. */
   | { readonly kind: 'malformed'; readonly detail: string }
-  /** Keep everything, alarm, probe. `scope`: whose fault it is (authentication, URL: sink; data: stream). */
+  /**
+   * Keep everything, alarm, probe. `scope`: whose fault it is (authentication, URL: sink; data:
+   * stream).
+   */
   | {
       readonly kind: 'hold'
       readonly scope: 'sink' | 'stream'
@@ -82,7 +96,9 @@ export type SinkAnswer = {
 
 export interface Sink {
   readonly name: string
-  /** Resolves when the answer is complete, the time-out passed, or `signal` aborted (kind `retry`). */
+  /**
+   * Resolves when the answer is complete, the time-out passed, or `signal` aborted (kind `retry`).
+   */
   send(batch: Batch, signal: AbortSignal): Promise<SinkAnswer>
   /** Called when something changed that may end a hold (a secret file, for instance). */
   onChange(listener: () => void): void

@@ -1,11 +1,16 @@
 /**
- * What the drain needs of the spool: one durable queue per stream, and all that the drain knows of it.
+ * What the drain needs of the spool: one durable queue per stream, and all that the drain knows of
+ * it.
  *
- * Mutations (`pin`, `settle`, `split`, `returnParked`) change the queue's state at once, in memory, and resolve when
- * the commit that carries them is fsynced. Mutations made in one synchronous run ride in one commit.
+ * Mutations (`pin`, `settle`, `split`, `returnParked`) change the queue's state at once, in memory,
+ * and resolve when the commit that carries them is fsynced. Mutations made in one synchronous run
+ * ride in one commit.
  */
 
-/** A run of consecutive seqs that is stored together: a block, or one record that was returned to its place. */
+/**
+ * A run of consecutive seqs that is stored together: a block, or one record that was returned to
+ * its place.
+ */
 export interface Run {
   readonly spoolId: string
   readonly firstSeq: number
@@ -16,7 +21,10 @@ export interface Run {
   readonly receivedAtMs: number
 }
 
-/** The records of one identity from `firstSeq` to `lastSeq` that are still pending; not every seq need exist. */
+/**
+ * The records of one identity from `firstSeq` to `lastSeq` that are still pending; not every seq
+ * need exist.
+ */
 export interface Bounds {
   readonly spoolId: string
   readonly firstSeq: number
@@ -31,7 +39,10 @@ export interface Pin extends Bounds {
   /** Value of `Sluice-Gap`, fixed per batch, or null. */
   readonly gaps: string | null
   readonly encoding: 'gzip' | 'identity'
-  /** Batch limits of the configuration that it was made under; absent: not known (0.1.0, an operator's record). */
+  /**
+   * Batch limits of the configuration that it was made under; absent: not known (0.1.0, an
+   * operator's record).
+   */
   readonly limits?: PinLimits
 }
 
@@ -66,11 +77,13 @@ export interface Refusal {
 export interface Settlement {
   /** The pinned batch is settled up to here; below its firstSeq: not at all. Clears the pin. */
   readonly throughSeq: number
-  /** Those at or below `throughSeq` that the sink refused: parked. All others there are delivered. */
+  /**
+   * Those at or below `throughSeq` that the sink refused: parked. All others there are delivered.
+   */
   readonly refused: readonly Refusal[]
   /**
-   * Parked records that become dead letters in this commit, by seq of the batch's identity. May name one of `refused`:
-   * those are parked first.
+   * Parked records that become dead letters in this commit, by seq of the batch's identity. May
+   * name one of `refused`: those are parked first.
    */
   readonly deadLetter: readonly number[]
   /** The same for parked records of earlier identities; absent: none. */
@@ -78,8 +91,8 @@ export interface Settlement {
   /** The request that carried the pin's gaps was fully acked: they are not reported again. */
   readonly gapsReported: boolean
   /**
-   * The undivided range stays protected while a split batch is settled piece by piece: the next pin continues it.
-   * Equal to the old pin's `outerLastSeq` then, else null.
+   * The undivided range stays protected while a split batch is settled piece by piece: the next pin
+   * continues it. Equal to the old pin's `outerLastSeq` then, else null.
    */
   readonly keepOuterLastSeq: number | null
 }
@@ -98,16 +111,25 @@ export interface StreamQueue {
   readonly priority: number
   /** Name of this stream's sink. */
   readonly sink: string
-  /** Durable runs that are not settled and not parked, in order, from the first, pinned ones included; at most `limit`. */
+  /**
+   * Durable runs that are not settled and not parked, in order, from the first, pinned ones
+   * included; at most `limit`.
+   */
   ahead(limit: number): readonly Run[]
   /** Records that `ahead` would give, all in all, and their uncompressed bytes. */
   readonly pendingRecords: number
   readonly pendingBytes: number
-  /** No batch may cover more uncompressed bytes, but one record alone: retention needs room behind a pin. */
+  /**
+   * No batch may cover more uncompressed bytes, but one record alone: retention needs room behind a
+   * pin.
+   */
   readonly maxBatchBytes: number
   readonly pin: Pin | null
   readonly parked: readonly ParkedRecord[]
-  /** The gateway id under which records of this spool id were written: batches of an older identity keep it. */
+  /**
+   * The gateway id under which records of this spool id were written: batches of an older identity
+   * keep it.
+   */
   gatewayOf(spoolId: string): string
   /** Highest seq that was ever in a batch of this identity. */
   highestSentSeq(spoolId: string): number
@@ -117,21 +139,31 @@ export interface StreamQueue {
     encoding: 'gzip' | 'identity',
     limits?: PinLimits,
   ): { readonly pin: Pin; readonly durable: Promise<void> }
-  /** Replaces the pin by its first part, or by itself (notes it once more); the outer range stays pinned. */
+  /**
+   * Replaces the pin by its first part, or by itself (notes it once more); the outer range stays
+   * pinned.
+   */
   split(first: Bounds): { readonly pin: Pin; readonly durable: Promise<void> }
   /**
-   * May the pinned batch have reached the sink, or is it about to? True from `pinBatch` on, and after a start. While it is
-   * false a retention limit may take the batch's records and dissolve the pin. Of a split batch it stays true.
+   * May the pinned batch have reached the sink, or is it about to? True from `pinBatch` on, and
+   * after a start. While it is false a retention limit may take the batch's records and dissolve
+   * the pin. Of a split batch it stays true.
    */
   guardPin(isGuarded: boolean): void
-  /** Reads the pinned batch. null: a block was damaged; the spool dissolved the pin and counted the gap; plan anew. */
+  /**
+   * Reads the pinned batch. null: a block was damaged; the spool dissolved the pin and counted the
+   * gap; plan anew.
+   */
   load(pin: Pin): Promise<LoadedBatch | null>
   settle(settlement: Settlement): Promise<void>
   /** Parked records go back to their place in order (a hold began). Clears the pin. */
   returnParked(): Promise<void>
   /** What a refused record of the pinned batch would take as a dead letter. */
   deadLetterBytes(refusal: Refusal): number
-  /** May so many dead letters with so many bytes be added (`deadLetters.whenFull: hold`)? One alone always may. */
+  /**
+   * May so many dead letters with so many bytes be added (`deadLetters.whenFull: hold`)? One alone
+   * always may.
+   */
   hasDeadLetterRoom(bytes: number, letters: number): boolean
   /** Parked records become dead letters, whatever is in flight. */
   bury(records: readonly { readonly spoolId: string; readonly seq: number }[]): Promise<void>

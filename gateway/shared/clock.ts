@@ -1,4 +1,7 @@
-/** Is the wall clock known to be unset? Boxes without a battery start in 1970 and jump when the network is there. */
+/**
+ * Is the wall clock known to be unset? Boxes without a battery start in 1970 and jump when the
+ * network is there.
+ */
 
 /** No release of this program is older: a clock that shows less was never set. */
 export const CLOCK_FLOOR_MS = Date.UTC(2026, 0, 1)

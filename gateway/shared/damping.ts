@@ -1,7 +1,8 @@
 /**
- * Damping of what repeats itself, events where they are emitted and lines of the log: the same key passes once a minute,
- * then with the number of those held back. The sweep tells what is left when a key falls quiet (I9). Pure but for its
- * memory, which is bounded: keys may hold client ids, addresses and topics, and outsiders choose those.
+ * Damping of what repeats itself, events where they are emitted and lines of the log: the same key
+ * passes once a minute, then with the number of those held back. The sweep tells what is left when
+ * a key falls quiet (I9). Pure but for its memory, which is bounded: keys may hold client ids,
+ * addresses and topics, and outsiders choose those.
  */
 
 export const DAMPING_WINDOW_MS = 60_000
@@ -36,10 +37,14 @@ export class Damping<T> {
     return this.#entries.size < MAX_KEYS || this.#entries.has(key)
   }
 
-  /** May this one pass now? `nowMs` is monotonic; `overflowKey` stands in when there are too many keys. */
+  /**
+   * May this one pass now? `nowMs` is monotonic; `overflowKey` stands in when there are too many
+   * keys.
+   */
   admit(key: string, overflowKey: string, one: T, nowMs: number): Verdict {
     let entry = this.#entries.get(key)
-    if (entry === undefined && this.#entries.size >= MAX_KEYS) entry = this.#entries.get(overflowKey)
+    if (entry === undefined && this.#entries.size >= MAX_KEYS)
+      entry = this.#entries.get(overflowKey)
     if (entry === undefined) {
       const full = this.#entries.size >= MAX_KEYS
       this.#entries.set(full ? overflowKey : key, {

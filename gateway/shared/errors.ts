@@ -2,7 +2,9 @@
 
 /** `code` of a system error, or null. */
 export function errorCode(error: unknown): string | null {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null
+  return error instanceof Error && 'code' in error && typeof error.code === 'string'
+    ? error.code
+    : null
 }
 
 export function errorMessage(error: unknown): string {

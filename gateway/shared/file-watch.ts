@@ -1,9 +1,10 @@
 /**
- * Notices that files changed, by asking for their state: `fs.watch` misses changes on network and overlay file
- * systems and on files that are replaced by renaming, which is how certificates are renewed.
+ * Notices that files changed, by asking for their state: `fs.watch` misses changes on network and
+ * overlay file systems and on files that are replaced by renaming, which is how certificates are
+ * renewed.
  *
- * A change is reported once the state was the same at two looks in a row, so that a file being written, or a
- * certificate whose key comes a moment later, is read when it is complete.
+ * A change is reported once the state was the same at two looks in a row, so that a file being
+ * written, or a certificate whose key comes a moment later, is read when it is complete.
  */
 import { stat } from 'node:fs/promises'
 import { errorCode } from './errors.ts'
@@ -21,7 +22,12 @@ export class FileWatch {
   #changed = false
   #isClosed = false
 
-  private constructor(paths: readonly string[], seen: string, onChange: () => Promise<void>, pollMs: number) {
+  private constructor(
+    paths: readonly string[],
+    seen: string,
+    onChange: () => Promise<void>,
+    pollMs: number,
+  ) {
     this.#paths = paths
     this.#seen = seen
     this.#onChange = onChange
@@ -29,7 +35,8 @@ export class FileWatch {
   }
 
   /**
-   * Notes the present state, then watches. Open it before reading the files: a change in between is reported.
+   * Notes the present state, then watches. Open it before reading the files: a change in between is
+   * reported.
    * `onChange` must not reject; no look happens while it runs.
    */
   static async open(

@@ -1,16 +1,23 @@
-/** What several stages ask of files in the same way: is it another one by now, and are a folder's entries on disk. */
+/**
+ * What several stages ask of files in the same way: is it another one by now, and are a folder's
+ * entries on disk.
+ */
 import type { BigIntStats } from 'node:fs'
 import { open } from 'node:fs/promises'
 
 /**
- * Differs when the file was written or replaced. With times in ns and the inode: one that was replaced or rewritten within
- * a second, or with its former time and size, differs, too (ctime cannot be set).
+ * Differs when the file was written or replaced. With times in ns and the inode: one that was
+ * replaced or rewritten within a second, or with its former time and size, differs, too (ctime
+ * cannot be set).
  */
 export function fileStamp({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
   return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`
 }
 
-/** I1: makes the folder's entries durable (fsync of the directory); one that is not on disk takes its file with it. Windows cannot, and does not need it. */
+/**
+ * I1: makes the folder's entries durable (fsync of the directory); one that is not on disk takes
+ * its file with it. Windows cannot, and does not need it.
+ */
 export async function syncFolder(path: string): Promise<void> {
   if (process.platform === 'win32') return
   const folder = await open(path, 'r')

@@ -1,7 +1,8 @@
 /**
- * A URL as logs, status, errors and pages may show it: without what could be a secret in it. Many services put the
- * token into the path, so a part of the path that looks like one is hidden, too; a word of a person's is not.
- * Works on texts that are no URLs: a mistake in the configuration must not show what it holds.
+ * A URL as logs, status, errors and pages may show it: without what could be a secret in it. Many
+ * services put the token into the path, so a part of the path that looks like one is hidden, too; a
+ * word of a person's is not. Works on texts that are no URLs: a mistake in the configuration must
+ * not show what it holds.
  */
 const HIDDEN = '(hidden)'
 

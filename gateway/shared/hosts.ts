@@ -1,4 +1,7 @@
-/** Names and addresses of machines as configuration, listeners and the admin server judge and write them. */
+/**
+ * Names and addresses of machines as configuration, listeners and the admin server judge and write
+ * them.
+ */
 import { BlockList, isIP } from 'node:net'
 
 const LOOPBACK = new BlockList()
@@ -6,8 +9,8 @@ LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4')
 LOOPBACK.addAddress('::1', 'ipv6')
 
 /**
- * Can only this machine reach it? An IP address (also in brackets, also IPv4 in IPv6), or one of the names that are
- * loopback wherever they are resolved (RFC 6761, section 6.3).
+ * Can only this machine reach it? An IP address (also in brackets, also IPv4 in IPv6), or one of
+ * the names that are loopback wherever they are resolved (RFC 6761, section 6.3).
  */
 export function isLoopback(host: string): boolean {
   const name = host.toLowerCase().replace(/^\[(.*)\]$/, '$1')

@@ -1,11 +1,14 @@
 /**
- * How long things took, counted in buckets: plain numbers that a hot path adds to and observe reads at scrape. Nothing
- * is allocated or looked up by an observation.
+ * How long things took, counted in buckets: plain numbers that a hot path adds to and observe reads
+ * at scrape. Nothing is allocated or looked up by an observation.
  */
 export class LatencyHistogram {
   /** Upper bounds, rising, seconds. */
   readonly bucketsSeconds: readonly number[]
-  /** Not cumulative: `counts[i]` took at most `bucketsSeconds[i]` and more than the bound before; the last is the rest. */
+  /**
+   * Not cumulative: `counts[i]` took at most `bucketsSeconds[i]` and more than the bound before;
+   * the last is the rest.
+   */
   readonly counts: number[]
   sumSeconds = 0
   count = 0

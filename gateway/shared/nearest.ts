@@ -18,7 +18,9 @@ export function nearest(input: string, candidates: readonly string[]): string | 
 /** What one level that is missing or too many weighs, in characters. */
 const LEVEL_WEIGHT = 2
 
-/** The filter that a topic misses by least, or null if none is close. No filter may match the topic. */
+/**
+ * The filter that a topic misses by least, or null if none is close. No filter may match the topic.
+ */
 export function nearestFilter(topic: string, filters: readonly string[]): string | null {
   const levels = topic.toLowerCase().split('/')
   let best: string | null = null
@@ -71,7 +73,8 @@ function editDistance(a: string, b: string): number {
         (current[column - 1] ?? 0) + 1,
         (old[column - 1] ?? 0) + cost,
       )
-      const swapped = row > 1 && column > 1 && a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1]
+      const swapped =
+        row > 1 && column > 1 && a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1]
       if (swapped) distance = Math.min(distance, (older[column - 2] ?? 0) + 1)
       current.push(distance)
     }

@@ -5,7 +5,9 @@ export class Poller {
   #timer: NodeJS.Timeout | null = null
   #isClosed = false
 
-  /** `look` must not reject. It is called `intervalMs` after the start, then so long after its last call was done. */
+  /**
+   * `look` must not reject. It is called `intervalMs` after the start, then so long after its last call was done.
+   */
   constructor(intervalMs: number, look: () => Promise<void>) {
     this.#look = look
     this.#intervalMs = intervalMs

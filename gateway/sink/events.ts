@@ -1,7 +1,13 @@
-/** What the sink stage tells the world. `type` is `sink.<what>`; every event carries plain data only, never a secret. */
+/**
+ * What the sink stage tells the world. `type` is `sink.<what>`; every event carries plain data
+ * only, never a secret.
+ */
 
 export type SinkEvent =
-  /** A request ended without a word on its records. `what`: see SinkAnswer.kind; `status` null: no HTTP answer at all. */
+  /**
+   * A request ended without a word on its records. `what`: see SinkAnswer.kind; `status` null: no
+   * HTTP answer at all.
+   */
   | {
       readonly type: 'sink.not-acked'
       readonly sink: string
@@ -10,14 +16,19 @@ export type SinkEvent =
       readonly status: number | null
       readonly detail: string
     }
-  /** A secret or certificate file has new content; new requests use it. `what` names the setting. */
+  /**
+   * A secret or certificate file has new content; new requests use it. `what` names the setting.
+   */
   | {
       readonly type: 'sink.file-changed'
       readonly sink: string
       readonly what: string
       readonly file: string
     }
-  /** It cannot be used: `kept` says that the content read before stays in use; without it the sink holds (I8). */
+  /**
+   * It cannot be used: `kept` says that the content read before stays in use; without it the sink
+   * holds (I8).
+   */
   | {
       readonly type: 'sink.file-unusable'
       readonly sink: string

@@ -1,16 +1,29 @@
 /**
- * What a sink has done since the start, as plain numbers that the hot path adds to and observe reads at scrape.
- * Not here: metric names, rates, anything durable (the conservation counters of I5 are the spool's).
+ * What a sink has done since the start, as plain numbers that the hot path adds to and observe
+ * reads at scrape. Not here: metric names, rates, anything durable (the conservation counters of I5
+ * are the spool's).
  */
 
 import type { Batch, SinkAnswer } from '../ports/sink.ts'
 import { LatencyHistogram } from '../shared/latency-histogram.ts'
 
-/** How a request ended; `acked` and `partial` are answers of kind `verdicts`, with all records taken or not. */
-export type SinkOutcome = 'acked' | 'partial' | 'retry' | 'too-large' | 'refused' | 'malformed' | 'hold'
+/**
+ * How a request ended; `acked` and `partial` are answers of kind `verdicts`, with all records taken
+ * or not.
+ */
+export type SinkOutcome =
+  | 'acked'
+  | 'partial'
+  | 'retry'
+  | 'too-large'
+  | 'refused'
+  | 'malformed'
+  | 'hold'
 
 export interface SinkStats {
-  /** Ended requests. A request that was never sent (no secret, aborted in the queue) counts, too. */
+  /**
+   * Ended requests. A request that was never sent (no secret, aborted in the queue) counts, too.
+   */
   readonly requests: Record<SinkOutcome, number>
   /** Of `requests.retry`: no answer because of the network, TLS or DNS. */
   networkErrors: number
@@ -23,7 +36,10 @@ export interface SinkStats {
   sentRecords: number
   /** From send() to the complete answer, time-outs and errors included. */
   readonly requestSeconds: LatencyHistogram
-  /** The sink's `Date` minus our wall clock at its last dated answer, s; its resolution is 1 s. null: none yet. */
+  /**
+   * The sink's `Date` minus our wall clock at its last dated answer, s; its resolution is 1 s.
+   * null: none yet.
+   */
   clockSkewSeconds: number | null
   /** Wall clock, ms since the epoch, of the last answer that acked something; null: none yet. */
   lastAckAtMs: number | null
@@ -34,7 +50,9 @@ export interface SinkStats {
 }
 
 /** From a LAN round trip to the default time-out and beyond. */
-const REQUEST_BUCKETS_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] as const
+const REQUEST_BUCKETS_SECONDS = [
+  0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+] as const
 
 /** All zero. */
 export function createSinkStats(): SinkStats {

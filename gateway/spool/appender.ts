@@ -1,6 +1,7 @@
 /**
- * The broker's side of the spool. One synchronous call per message: every matching stream gives its verdict, or the
- * whole message waits (I6). Nothing here knows of acks: the broker withholds them until the ticket is durable (I1).
+ * The broker's side of the spool. One synchronous call per message: every matching stream gives its
+ * verdict, or the whole message waits (I6). Nothing here knows of acks: the broker withholds them
+ * until the ticket is durable (I1).
  */
 import {
   type Appender,
@@ -19,7 +20,9 @@ import { Intake } from './stream/intake.ts'
 import type { LeaseKeeper } from './stream/leases.ts'
 import type { OpenCommit, SpoolStream } from './stream/stream.ts'
 
-/** Raw bytes that may wait for durability; beyond, QoS 1 and 2 wait and QoS 0 is dropped, counted. */
+/**
+ * Raw bytes that may wait for durability; beyond, QoS 1 and 2 wait and QoS 0 is dropped, counted.
+ */
 export const MAX_OPEN_BYTES = 64 * 1024 * 1024
 
 export interface AppenderHost {
@@ -50,12 +53,14 @@ export class SpoolAppender implements Appender {
 
   append(lanes: readonly Lane[], message: Message): Ticket {
     const { committer, leases } = this.#host
-    // A message without records waits for nothing: the acks before it are in front of it in the broker's queue.
+    // A message without records waits for nothing: the acks before it are in front of it in the
+    // broker's queue.
     if (lanes.length === 0) return Math.max(1, committer.durableTicket)
     const closed = !this.#host.accepting() || this.#host.openBytes() >= this.#host.maxOpenBytes
     if (message.qos > 0) {
       if (closed) return this.#mustWait()
-      for (const lane of lanes) if ((lane.stream as Intake).mustWait(message)) return this.#mustWait()
+      for (const lane of lanes)
+        if ((lane.stream as Intake).mustWait(message)) return this.#mustWait()
     }
     for (const lane of lanes) {
       const intake = lane.stream as Intake
@@ -71,7 +76,9 @@ export class SpoolAppender implements Appender {
     return MUST_WAIT
   }
 
-  /** There may be room again: a commit deleted something, a lease was raised, the disk has space. */
+  /**
+   * There may be room again: a commit deleted something, a lease was raised, the disk has space.
+   */
   space(): void {
     if (!this.#waiting || !this.#host.accepting()) return
     this.#waiting = false
@@ -95,7 +102,8 @@ export class SpoolAppender implements Appender {
   }
 
   attach(journal: Journal): RecoveredJournal {
-    if (this.#host.journals.has(journal.name)) throw new Error(`journal ${journal.name} is attached already`)
+    if (this.#host.journals.has(journal.name))
+      throw new Error(`journal ${journal.name} is attached already`)
     this.#host.journals.set(journal.name, journal)
     return this.#host.recoveredJournals.get(journal.name) ?? { checkpoint: null, changes: [] }
   }

@@ -1,4 +1,6 @@
-/** What the spool tells the world. `type` is `<stage>.<what>`; every event carries plain data only. */
+/**
+ * What the spool tells the world. `type` is `<stage>.<what>`; every event carries plain data only.
+ */
 export type SpoolEvent =
   | {
       readonly type: 'spool.opened'
@@ -20,7 +22,11 @@ export type SpoolEvent =
     }
   | { readonly type: 'spool.write-failed'; readonly code: string; readonly detail: string }
   | { readonly type: 'spool.storage-failed'; readonly detail: string; readonly retryMs: number }
-  | { readonly type: 'spool.recovered'; readonly outageMs: number; readonly renumberedRecords: number }
+  | {
+      readonly type: 'spool.recovered'
+      readonly outageMs: number
+      readonly renumberedRecords: number
+    }
   | { readonly type: 'spool.disk-low'; readonly freeBytes: number; readonly minFreeBytes: number }
   | { readonly type: 'spool.disk-ok'; readonly freeBytes: number }
   | {
@@ -49,7 +55,11 @@ export type SpoolEvent =
       readonly reason: 'quota' | 'expired' | 'purged' | 'corrupt'
       readonly count: number
     }
-  | { readonly type: 'spool.orphaned-stream'; readonly stream: string; readonly pendingRecords: number }
+  | {
+      readonly type: 'spool.orphaned-stream'
+      readonly stream: string
+      readonly pendingRecords: number
+    }
   | {
       readonly type: 'spool.verified'
       readonly blocks: number

@@ -1,11 +1,11 @@
 /**
- * The format of the spool folder, as a number that only rises. It stands in the file `place` and in every state record; what
- * has none was written by version 0.1.0.
+ * The format of the spool folder, as a number that only rises. It stands in the file `place` and in
+ * every state record; what has none was written by version 0.1.0.
  *
  *   1: version 0.1.0   2: version 0.2.0 (the file `place`; records of `payload: text`)
  *
- * A newer format than this one is refused, because it would be taken for damage. A downgrade from 2 to 0.1.0 works: that
- * version passes over what it does not know, and notices no restored folder.
+ * A newer format than this one is refused, because it would be taken for damage. A downgrade from 2
+ * to 0.1.0 works: that version passes over what it does not know, and notices no restored folder.
  */
 export const SPOOL_FORMAT = 2
 /** What says no number. */

@@ -1,33 +1,40 @@
 /**
  * The spool: durable store-and-forward queues in one LevelDB.
  *
- * Constraints. Nothing is acknowledged before it is fsynced (I1). Spool order is arrival order per stream (I2). An
- * acknowledged record is delivered or its absence is reported (I5, I7, I9). Memory does not grow with the backlog (I6).
+ * Constraints. Nothing is acknowledged before it is fsynced (I1). Spool order is arrival order per
+ * stream (I2). An acknowledged record is delivered or its absence is reported (I5, I7, I9). Memory
+ * does not grow with the backlog (I6).
  *
- * Write path. Messages are appended to the open block of each matching stream; seqs are taken there. A full block is
- * deflated off the main thread while the commit before is synced. A commit is ONE atomic `sync: true` batch: new blocks,
- * the state record (streams that changed, journals such as the broker's QoS 2 ids), settles, retention, counters. One is
- * in flight at a time; committer.ts owns it, and with it the only line where an ack becomes legal.
+ * Write path. Messages are appended to the open block of each matching stream; seqs are taken
+ * there. A full block is deflated off the main thread while the commit before is synced. A commit
+ * is ONE atomic `sync: true` batch: new blocks, the state record (streams that changed, journals
+ * such as the broker's QoS 2 ids), settles, retention, counters. One is in flight at a time;
+ * committer.ts owns it, and with it the only line where an ack becomes legal.
  *
- * Layout (store/keys.ts). Blocks, index segments and state records lead with the commit number, so that flushed tables
- * do not overlap. The state is the chain of records since the last checkpoint; nothing lies under a key that is
- * rewritten. Where a stream's blocks lie is its index (stream/block-index.ts): ends in memory, the rest sealed.
+ * Layout (store/keys.ts). Blocks, index segments and state records lead with the commit number, so
+ * that flushed tables do not overlap. The state is the chain of records since the last checkpoint;
+ * nothing lies under a key that is rewritten. Where a stream's blocks lie is its index
+ * (stream/block-index.ts): ends in memory, the rest sealed.
  *
- * Read path. The drain pins a batch, durably, before its first send; the same pin gives the same bytes. Retention leaves a
- * pin alone whose batch may have been sent, and takes back one that never left (stream/retention.ts). Whole deflated
- * blocks are stitched into one gzip member without inflating them. A settle moves the head and deletes passed blocks.
+ * Read path. The drain pins a batch, durably, before its first send; the same pin gives the same
+ * bytes. Retention leaves a pin alone whose batch may have been sent, and takes back one that never
+ * left (stream/retention.ts). Whole deflated blocks are stitched into one gzip member without
+ * inflating them. A settle moves the head and deletes passed blocks.
  *
- * Recovery. Tables and logs are hard-linked aside before an unclean opening; no CURRENT means repair, not open. State is
- * read from the chain; a broken chain is rebuilt from the blocks. Numbering begins at the lease's end: numbers that are
- * not known to hold a record are a gap. What is missing or damaged is looked for in the files kept aside, else it is
- * counted as corrupt, reported as a gap, and the rest goes on.
+ * Recovery. Tables and logs are hard-linked aside before an unclean opening; no CURRENT means
+ * repair, not open. State is read from the chain; a broken chain is rebuilt from the blocks.
+ * Numbering begins at the lease's end: numbers that are not known to hold a record are a gap. What
+ * is missing or damaged is looked for in the files kept aside, else it is counted as corrupt,
+ * reported as a gap, and the rest goes on.
  *
- * A rejected write ends the handle: close, reopen, and what was not stored is appended again under new seqs.
+ * A rejected write ends the handle: close, reopen, and what was not stored is appended again under
+ * new seqs.
  *
- * A folder that is not where it was written (files/place.ts) goes on under a fresh spool id by itself.
+ * A folder that is not where it was written (files/place.ts) goes on under a fresh spool id by
+ * itself.
  *
- * Not promised: order between devices, survival of disks that lie about fsync, a rollback below the file system without a
- * new spool id.
+ * Not promised: order between devices, survival of disks that lie about fsync, a rollback below the
+ * file system without a new spool id.
  */
 import type { HttpSinkConfig, SpoolConfig, StreamConfig } from '../config/config.ts'
 import type { NoteStore } from '../ports/stream-queue.ts'
@@ -65,15 +72,24 @@ import { type Identity, newStreamState } from './stream/state.ts'
 import { SpoolStream } from './stream/stream.ts'
 import { type BootClock, bootClock, MARK_INTERVAL_MS, SpoolTime } from './time/spool-time.ts'
 
-/** Deflate level of new blocks: 1 gives 0.25 on real readings, 6 gives 0.20 for three times the time. */
+/**
+ * Deflate level of new blocks: 1 gives 0.25 on real readings, 6 gives 0.20 for three times the
+ * time.
+ */
 const DEFLATE_LEVEL = 1
 /** Blocks deflated side by side; the pool also serves fsync. */
 const DEFLATE_CONCURRENCY = 2
-/** Settled bytes after which their space is given back to the file system, and the share of live bytes likewise. */
+/**
+ * Settled bytes after which their space is given back to the file system, and the share of live
+ * bytes likewise.
+ */
 const COMPACT_MIN_BYTES = 64 * 1024 * 1024
 const COMPACT_SHARE = 0.25
 const TIDY_INTERVAL_MS = 1_000
-/** A commit that runs for so long is no slow disk any more: an operator wants to know before devices complain. */
+/**
+ * A commit that runs for so long is no slow disk any more: an operator wants to know before devices
+ * complain.
+ */
 const STALLED_AFTER_MS = 5_000
 
 export interface SpoolOptions {
@@ -96,7 +112,10 @@ export interface SpoolOptions {
   readonly takeOwnership?: TakeOwnership
   /** Room kept for a full disk; tests that open many spools want less. */
   readonly ballastBytes?: number
-  /** How far seqs are leased ahead; what a kill leaves of it becomes a gap. Tests that look at every seq want less. */
+  /**
+   * How far seqs are leased ahead; what a kill leaves of it becomes a gap. Tests that look at every
+   * seq want less.
+   */
   readonly leaseAhead?: number
   /** Wall clock, ms since the epoch: for what people read. */
   readonly nowMs?: () => number
@@ -129,8 +148,9 @@ export class Spool {
   #stopping = false
 
   /**
-   * Opens whatever is in the folder (I7). Rejects with a typed error if the folder cannot be used (not writable, owned, no
-   * locks); with the disk's own error if it cannot be used now. Then every byte is where it was.
+   * Opens whatever is in the folder (I7). Rejects with a typed error if the folder cannot be used
+   * (not writable, owned, no locks); with the disk's own error if it cannot be used now. Then every
+   * byte is where it was.
    */
   static async open(options: SpoolOptions): Promise<Spool> {
     try {
@@ -184,7 +204,10 @@ export class Spool {
     const committer = new Committer({
       source,
       store: folder.store,
-      pace: { commitIntervalMs: options.config.commitInterval, commitBurst: options.config.commitBurst },
+      pace: {
+        commitIntervalMs: options.config.commitInterval,
+        commitBurst: options.config.commitBurst,
+      },
       emit: options.emit,
       stats,
     })
@@ -192,7 +215,13 @@ export class Spool {
     for (const op of folder.garbage) committer.add(op)
     const leases = new LeaseKeeper(folder.lease, () => streams.values(), options.leaseAhead)
     source.leases = leases
-    applyLease(streams.values(), leases, folder.leaseEnds, recovered !== null, folder.damage.length > 0)
+    applyLease(
+      streams.values(),
+      leases,
+      folder.leaseEnds,
+      recovered !== null,
+      folder.damage.length > 0,
+    )
     await leases.raise(1)
     for (const stream of streams.values()) await prepare(stream, source, options.emit)
     const notes = await openNotes(committer)
@@ -286,7 +315,9 @@ export class Spool {
     leases.onRaised(() => this.appender.space())
     folder.disk = this.disk
     folder.guard()
-    this.queues = [...source.streams.values()].map((stream) => new SpoolQueue(stream, source, source, nowMs))
+    this.queues = [...source.streams.values()].map(
+      (stream) => new SpoolQueue(stream, source, source, nowMs),
+    )
     this.orphans = new Orphans(this.queues, parts.notes, Object.keys(options.sinks))
     this.deadLetters = new DeadLetters({
       streams: source.streams,
@@ -297,7 +328,12 @@ export class Spool {
       time,
       reserveSeqs: (records) => leases.raise(records),
     })
-    this.verifier = new Verifier({ streams: source.streams, reader: source, folder, emit: options.emit })
+    this.verifier = new Verifier({
+      streams: source.streams,
+      reader: source,
+      folder,
+      emit: options.emit,
+    })
     committer.onDurable(() => this.appender.space())
     this.#timer = setInterval(() => this.#tidy(), TIDY_INTERVAL_MS)
     this.#timer.unref()
@@ -343,7 +379,10 @@ export class Spool {
   #currentState(): Spool['state'] {
     if (this.#stopping) return { state: 'closed', why: 'it is being stopped' }
     if (this.committer.failing) {
-      return { state: 'storage-failed', why: 'a write failed; acks are withheld and reopening is tried' }
+      return {
+        state: 'storage-failed',
+        why: 'a write failed; acks are withheld and reopening is tried',
+      }
     }
     const runningMs = this.committer.runningMs ?? 0
     if (runningMs >= STALLED_AFTER_MS) {
@@ -362,7 +401,8 @@ export class Spool {
   /** New records start under a fresh spool id; older ones drain first under theirs. */
   async newId(why: string): Promise<string> {
     const spoolId = mintSpoolId()
-    for (const stream of this.streams.values()) stream.startIdentity({ spoolId, gateway: this.gateway })
+    for (const stream of this.streams.values())
+      stream.startIdentity({ spoolId, gateway: this.gateway })
     this.#source.identity = { spoolId, gateway: this.gateway }
     this.#spoolId = spoolId
     await this.#leases.raise(1)
@@ -377,14 +417,20 @@ export class Spool {
     return listLeftAside(this.#folder.dataDir)
   }
 
-  /** Their pending records wait behind those that wait now, under their own ids; new ones get a fresh id. Nothing may be appended meanwhile. */
+  /**
+   * Their pending records wait behind those that wait now, under their own ids; new ones get a
+   * fresh id. Nothing may be appended meanwhile.
+   */
   restoreLeftAside(name: string): Promise<number> {
     const streams = [...this.streams.values()]
     return restoreLeftAside(this.#folder.dataDir, name, {
-      spoolIds: new Set(streams.flatMap(({ state }) => state.identities.map(({ spoolId }) => spoolId))),
+      spoolIds: new Set(
+        streams.flatMap(({ state }) => state.identities.map(({ spoolId }) => spoolId)),
+      ),
       streams: new Map(streams.map(({ name, state }) => [name, state.id])),
       spoolTimeMs: this.#time.nowMs(),
-      store: (stream, blocks) => this.#source.storeBack(this.streams.get(stream) as SpoolStream, blocks),
+      store: (stream, blocks) =>
+        this.#source.storeBack(this.streams.get(stream) as SpoolStream, blocks),
       commit: async () => {
         await this.newId('records that had been left aside were put back')
       },
@@ -400,7 +446,10 @@ export class Spool {
     return backupBytes(this.committer.store, { ...head, at: new Date().toISOString() })
   }
 
-  /** What waits in the stream under earlier ids goes on as new records under the newest; returns how many they are. */
+  /**
+   * What waits in the stream under earlier ids goes on as new records under the newest; returns how
+   * many they are.
+   */
   async renumber(name: string): Promise<number> {
     const stream = this.streams.get(name)
     if (!stream) return 0
@@ -427,7 +476,10 @@ export class Spool {
     }
   }
 
-  /** Deleting gives no space back by itself: LevelDB keeps settled blocks until their tables are compacted. */
+  /**
+   * Deleting gives no space back by itself: LevelDB keeps settled blocks until their tables are
+   * compacted.
+   */
   async #compact(): Promise<void> {
     if (this.#compacting) return
     const streams = [...this.streams.values()]
@@ -450,7 +502,10 @@ export class Spool {
     this.disk.stop()
   }
 
-  /** Commits what was taken, lowers the lease and marks the folder clean. Nothing may be appended after. */
+  /**
+   * Commits what was taken, lowers the lease and marks the folder clean. Nothing may be appended
+   * after.
+   */
   async stop(): Promise<void> {
     this.#endTimers()
     await this.verifier.stop()
@@ -500,14 +555,26 @@ function makeStreams(
     const state = known?.state ?? newStreamState(name, nextId++, identity)
     const index = known?.index ?? new BlockIndex()
     const limits = blockLimits(config, options.sinks)
-    const stream = new SpoolStream({ state, index, config, deflater, limits, time, emit: options.emit })
+    const stream = new SpoolStream({
+      state,
+      index,
+      config,
+      deflater,
+      limits,
+      time,
+      emit: options.emit,
+    })
     if (state.identities.at(-1)?.spoolId !== identity.spoolId) stream.startIdentity(identity)
     streams.set(name, stream)
   }
   return streams
 }
 
-async function prepare(stream: SpoolStream, reader: SpoolSource, emit: EmitSpoolEvent): Promise<void> {
+async function prepare(
+  stream: SpoolStream,
+  reader: SpoolSource,
+  emit: EmitSpoolEvent,
+): Promise<void> {
   stream.prefetchGaps(reader)
   await stream.loadSegment(reader, stream.state.head.ordinal)
   // What is skipped inside a segment can only be counted with its blocks.
@@ -525,6 +592,10 @@ async function prepare(stream: SpoolStream, reader: SpoolSource, emit: EmitSpool
     reader.touch(stream)
   }
   if (stream.config === null && stream.pendingRecords > 0) {
-    emit({ type: 'spool.orphaned-stream', stream: stream.name, pendingRecords: stream.pendingRecords })
+    emit({
+      type: 'spool.orphaned-stream',
+      stream: stream.name,
+      pendingRecords: stream.pendingRecords,
+    })
   }
 }

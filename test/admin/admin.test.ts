@@ -116,7 +116,11 @@ function ask(
   })
 }
 
-function post(path: string, body: unknown = {}, headers: Record<string, string> = {}): Promise<Answer> {
+function post(
+  path: string,
+  body: unknown = {},
+  headers: Record<string, string> = {},
+): Promise<Answer> {
   const json = { 'Content-Type': 'application/json', ...headers }
   return ask(path, { method: 'POST', headers: json, body: JSON.stringify(body) })
 }
@@ -138,14 +142,19 @@ describe('on loopback without a token', () => {
     expect(metrics.headers['content-type']).toContain('text/plain; version=0.0.4')
     expect(metrics.text).toContain('sluice_spool_received_records_total{stream="telemetry"} 100')
     const status = await ask('/api/status')
-    expect(JSON.parse(status.text)).toMatchObject({ gateway: 'edge-01', streams: [{ name: 'telemetry' }] })
+    expect(JSON.parse(status.text)).toMatchObject({
+      gateway: 'edge-01',
+      streams: [{ name: 'telemetry' }],
+    })
     expect((await ask('/livez')).status).toBe(200)
     expect((await ask('/readyz')).status).toBe(200)
     expect((await ask('/readyz', { method: 'HEAD' })).text).toBe('')
   })
 
   test('I8: a sink that is held changes neither /livez nor /readyz', async () => {
-    state.sinks = [sink({ delivery: { state: 'held', sinceMs: 1, why: 'HTTP 401', nextTryAtMs: null } })]
+    state.sinks = [
+      sink({ delivery: { state: 'held', sinceMs: 1, why: 'HTTP 401', nextTryAtMs: null } }),
+    ]
     expect((await ask('/livez')).status).toBe(200)
     expect((await ask('/readyz')).status).toBe(200)
   })
@@ -222,10 +231,13 @@ describe('on loopback without a token', () => {
     expect(calls).toEqual([])
   })
 
-  test.each(['0', '1001', '1.5', 'x', ''])('a page of %j dead letters is refused', async (limit) => {
-    const answer = await ask(`/api/dead-letters?stream=telemetry&limit=${limit}`)
-    expect(answer.status).toBe(400)
-  })
+  test.each(['0', '1001', '1.5', 'x', ''])(
+    'a page of %j dead letters is refused',
+    async (limit) => {
+      const answer = await ask(`/api/dead-letters?stream=telemetry&limit=${limit}`)
+      expect(answer.status).toBe(400)
+    },
+  )
 
   test('a stream that does not exist is told so, and a cursor that is none refused, before anything is touched', async () => {
     expect((await post('/api/dead-letters/purge', { stream: 'nope', all: true })).status).toBe(404)
@@ -236,7 +248,14 @@ describe('on loopback without a token', () => {
   })
 
   test('unknown paths and methods are told so', async () => {
-    for (const path of ['/api', '/api/', '/api/status/', '/..%2f', '//metrics', '/api/sinks/%00/retry'])
+    for (const path of [
+      '/api',
+      '/api/',
+      '/api/status/',
+      '/..%2f',
+      '//metrics',
+      '/api/sinks/%00/retry',
+    ])
       expect((await ask(path)).status).toBe(404)
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']) {
       const answer = await ask('/metrics', { method })
@@ -267,7 +286,9 @@ describe('a browser on the same machine', () => {
 
   test('sees there why messages are not taken, and nothing that a token protects', async () => {
     state.broker = broker({ accepting: false })
-    state.sinks = [sink({ delivery: { state: 'held', sinceMs: 1, why: 'HTTP 401 <b>', nextTryAtMs: null } })]
+    state.sinks = [
+      sink({ delivery: { state: 'held', sinceMs: 1, why: 'HTTP 401 <b>', nextTryAtMs: null } }),
+    ]
     const { text } = await ask('/')
     expect(text).toContain(
       'It takes no messages: the broker does not accept messages: it is starting or stopping',
@@ -333,7 +354,9 @@ describe('a browser on the same machine', () => {
     for (const headers of tries) {
       const answer = await ask(path, { method: 'POST', headers, body: '{}' })
       expect([403, 415]).toContain(answer.status)
-      expect(Object.keys(answer.headers).filter((name) => name.startsWith('access-control'))).toEqual([])
+      expect(
+        Object.keys(answer.headers).filter((name) => name.startsWith('access-control')),
+      ).toEqual([])
     }
     expect(calls).toEqual([])
     const { host } = new URL(observer.adminUrl)
@@ -384,7 +407,8 @@ describe('with a token', () => {
       const file = join(folder, 'token')
       writeFileSync(file, 'first\n')
       await start({ token: { file } })
-      const as = (text: string) => ask('/api/status', { headers: { Authorization: `Bearer ${text}` } })
+      const as = (text: string) =>
+        ask('/api/status', { headers: { Authorization: `Bearer ${text}` } })
       expect((await as('first')).status).toBe(200)
       writeFileSync(file, 'second\n')
       expect((await as('first')).status).toBe(401)
@@ -428,7 +452,9 @@ describe('I6: bounds', () => {
     const path = '/api/spool/new-id'
     const headers = { 'Content-Type': 'application/json' }
     const body = (bytes: number) => `"${'x'.repeat(bytes - 2)}"`
-    expect((await ask(path, { method: 'POST', headers, body: body(MAX_BODY_BYTES) })).status).toBe(200)
+    expect((await ask(path, { method: 'POST', headers, body: body(MAX_BODY_BYTES) })).status).toBe(
+      200,
+    )
     const over = await ask(path, { method: 'POST', headers, body: body(MAX_BODY_BYTES + 1) })
     expect([over.status, code(over)]).toEqual([413, 'ADMIN_BODY_TOO_LARGE'])
   })
@@ -514,7 +540,9 @@ describe('its address', () => {
       }),
     ).rejects.toMatchObject({
       code: 'ADMIN_LISTEN',
-      message: expect.stringContaining(`cannot listen on 127.0.0.1:${taken} (EADDRINUSE): another program`),
+      message: expect.stringContaining(
+        `cannot listen on 127.0.0.1:${taken} (EADDRINUSE): another program`,
+      ),
     })
     await second.stop()
   })

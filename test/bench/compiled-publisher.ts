@@ -1,6 +1,6 @@
 /**
- * publisher.c, built where a C compiler is at hand, and the file of frames that it takes: made by the same code and the same
- * seed as those of publisher.ts, so that both send the same bytes.
+ * publisher.c, built where a C compiler is at hand, and the file of frames that it takes: made by
+ * the same code and the same seed as those of publisher.ts, so that both send the same bytes.
  */
 import { execFileSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
@@ -41,11 +41,23 @@ function ownFolder(): string {
 /** As publisher.c wants them, in its order. */
 export function compiledArguments(options: PublisherOptions, framesPath: string): string[] {
   const { port, qos, window, warmupMs, measureMs, messagesPerSecond, seed, subscriber } = options
-  const numbers = [port, qos, window, warmupMs, measureMs, messagesPerSecond ?? -1, seed, subscriber ? 1 : 0]
+  const numbers = [
+    port,
+    qos,
+    window,
+    warmupMs,
+    measureMs,
+    messagesPerSecond ?? -1,
+    seed,
+    subscriber ? 1 : 0,
+  ]
   return [framesPath, ...numbers.map(String)]
 }
 
-/** A file of its own for each run, which the caller removes. `payloadBytes`: the mean over all devices. */
+/**
+ * A file of its own for each run, which the caller removes. `payloadBytes`: the mean over all
+ * devices.
+ */
 export function writeFrames(options: PublisherOptions): { path: string; payloadBytes: number } {
   const path = join(ownFolder(), `frames-${++files}`)
   const frames = framesPerDevice(options)
@@ -57,7 +69,9 @@ export function writeFrames(options: PublisherOptions): { path: string; payloadB
       const device = deviceFrames(options.firstDevice + i, { ...options, frames })
       const connect = connectFrame(device.clientId, true)
       const parts = [u32(connect.length), connect, u32(frames)]
-      device.frames.forEach((frame, n) => parts.push(u32(frame.length), u32(device.idAt[n] ?? 0), frame))
+      device.frames.forEach((frame, n) =>
+        parts.push(u32(frame.length), u32(device.idAt[n] ?? 0), frame),
+      )
       writeSync(file, Buffer.concat(parts))
       means.push(device.payloadBytes)
     }

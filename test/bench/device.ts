@@ -1,6 +1,7 @@
 /**
- * A device of the lean load: a raw socket, prebuilt frames, a fixed window in flight. Counts completed messages (PUBACK, or
- * PUBCOMP at QoS 2), with latencies from the write of a PUBLISH to its last ack.
+ * A device of the lean load: a raw socket, prebuilt frames, a fixed window in flight. Counts
+ * completed messages (PUBACK, or PUBCOMP at QoS 2), with latencies from the write of a PUBLISH to
+ * its last ack.
  */
 import { connect, type Socket } from 'node:net'
 import { connectFrame, deviceFrames, type FramesOptions } from './readings.ts'

@@ -5,7 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 const SECTOR_BYTES = 512
 
-/** What was written to the block device below a folder, by everybody; null: it has no statistics of its own. */
+/**
+ * What was written to the block device below a folder, by everybody; null: it has no statistics of
+ * its own.
+ */
 export function deviceWrittenBytes(folder: string): number | null {
   const { dev } = statSync(folder, { bigint: true })
   const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn)
@@ -18,8 +21,14 @@ export function deviceWrittenBytes(folder: string): number | null {
   }
 }
 
-/** Times of so many appends of 4 KiB with an fsync each, ms, one every `everyMs` (0: back to back). */
-export async function fsyncTimesMs(folder: string, count: number, everyMs: number): Promise<number[]> {
+/**
+ * Times of so many appends of 4 KiB with an fsync each, ms, one every `everyMs` (0: back to back).
+ */
+export async function fsyncTimesMs(
+  folder: string,
+  count: number,
+  everyMs: number,
+): Promise<number[]> {
   const file = join(folder, 'fsync-probe')
   const descriptor = openSync(file, 'a')
   const page = Buffer.alloc(4096, 0xa5)

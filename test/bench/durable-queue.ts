@@ -1,7 +1,7 @@
 /**
- * Makes a peer store what it acknowledges: a persistent session with a subscription at QoS 1 that then goes away. In RabbitMQ
- * this is a durable queue bound to amq.topic; in NATS it gives the stream of messages its interest. Without it both
- * acknowledge and keep nothing.
+ * Makes a peer store what it acknowledges: a persistent session with a subscription at QoS 1 that
+ * then goes away. In RabbitMQ this is a durable queue bound to amq.topic; in NATS it gives the
+ * stream of messages its interest. Without it both acknowledge and keep nothing.
  */
 import { connect } from 'node:net'
 import { connectFrame, encodeLength, utf8 } from './readings.ts'

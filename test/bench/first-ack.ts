@@ -1,4 +1,7 @@
-/** From the start of a gateway to its first PUBACK, as a device sees it that tries to connect all the time. */
+/**
+ * From the start of a gateway to its first PUBACK, as a device sees it that tries to connect all
+ * the time.
+ */
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectFrame, deviceFrames } from './readings.ts'
@@ -39,7 +42,9 @@ async function firstAck(port: number, beganMs: number): Promise<number> {
   return performance.now() - beganMs
 }
 
-export async function startToFirstAck(options: SluiceOptions): Promise<{ system: System; ms: number }> {
+export async function startToFirstAck(
+  options: SluiceOptions,
+): Promise<{ system: System; ms: number }> {
   let ms = Number.NaN
   const onLaunch = async (port: number): Promise<void> => {
     ms = await firstAck(port, performance.now())

@@ -11,7 +11,9 @@ export interface Goal {
   readonly values: readonly number[]
 }
 
-/** `limit` may be one number, or one for each round where it hangs on something that was measured in that round. */
+/**
+ * `limit` may be one number, or one for each round where it hangs on something that was measured in that round.
+ */
 export interface Wanted {
   readonly measure: string
   readonly atMost?: number | readonly number[]
@@ -52,7 +54,9 @@ export function goalTable(goals: readonly Goal[]): string {
       g.note,
     ]),
   ]
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+  const widths = [0, 1, 2, 3].map((column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
+  )
   return rows
     .map((row) =>
       row

@@ -1,4 +1,7 @@
-/** What a group of measures gets and gives. Each is one file in groups/, starts what it needs and ends it. */
+/**
+ * What a group of measures gets and gives. Each is one file in groups/, starts what it needs and
+ * ends it.
+ */
 import type { Goal } from './goals.ts'
 import { type SluiceOptions, type System, startSluice } from './systems.ts'
 
@@ -21,7 +24,10 @@ export interface Group {
 }
 
 /** A gateway for the time of `use`, ended whatever happens. */
-export async function withSluice<T>(options: SluiceOptions, use: (system: System) => Promise<T>): Promise<T> {
+export async function withSluice<T>(
+  options: SluiceOptions,
+  use: (system: System) => Promise<T>,
+): Promise<T> {
   return withSystem(() => startSluice(options), use)
 }
 

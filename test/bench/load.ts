@@ -1,4 +1,6 @@
-/** One load on one system, with everything that can be read meanwhile: the measure below all groups. */
+/**
+ * One load on one system, with everything that can be read meanwhile: the measure below all groups.
+ */
 import { deviceWrittenBytes } from './disk.ts'
 import { cpuSeconds, type MeasureHooks, memoryMb, runPublisher, writeBytes } from './processes.ts'
 import type { PublisherOptions } from './publisher.ts'
@@ -25,7 +27,10 @@ export interface LoadOptions {
   readonly warmupMs?: number
   /** @default where there is a compiler */
   readonly compiledPublisher?: boolean
-  /** Waits until nothing is pending and counts disk writes until then. @default false: those of the measured time */
+  /**
+   * Waits until nothing is pending and counts disk writes until then. @default false: those of the
+   * measured time
+   */
   readonly drain?: boolean
 }
 
@@ -135,12 +140,19 @@ export async function measureLoad(system: System, load: LoadOptions): Promise<Lo
     cpuMicrosPerMessage: ((ended.cpu - began.cpu) * 1e6) / result.completed,
     diskBytesPerPayloadByte: (ended.disk - began.disk) / payloadBytes,
     deviceBytesPerPayloadByte:
-      ended.device === null || began.device === null ? null : (ended.device - began.device) / payloadBytes,
+      ended.device === null || began.device === null
+        ? null
+        : (ended.device - began.device) / payloadBytes,
     commitsPerSecond:
-      committed[0] == null || committed[1] == null ? null : (committed[1] - committed[0]) / result.seconds,
-    deliveredPerSecond: counts && load.drain ? records / ((performance.now() - startedMs) / 1000) : null,
+      committed[0] == null || committed[1] == null
+        ? null
+        : (committed[1] - committed[0]) / result.seconds,
+    deliveredPerSecond:
+      counts && load.drain ? records / ((performance.now() - startedMs) / 1000) : null,
     networkBytesPerPayloadByte:
-      counts && load.drain ? (counts.wireBytes - wireBefore) / (records * result.payloadBytes) : null,
+      counts && load.drain
+        ? (counts.wireBytes - wireBefore) / (records * result.payloadBytes)
+        : null,
     messages: result.total,
     payloadBytes: result.payloadBytes,
   }
@@ -158,8 +170,9 @@ export async function drained(system: System): Promise<void> {
 }
 
 /**
- * Small commits until the budget for them is spent. It shows: as many commits as the budget were made, and now there are
- * no more of them than one per interval, which is what refills it. Latency would not tell: a busy machine has that, too.
+ * Small commits until the budget for them is spent. It shows: as many commits as the budget were
+ * made, and now there are no more of them than one per interval, which is what refills it. Latency
+ * would not tell: a busy machine has that, too.
  */
 export async function spendBurst(system: System, seed: number): Promise<void> {
   const endsMs = performance.now() + SPEND_TIMEOUT_MS
@@ -168,11 +181,16 @@ export async function spendBurst(system: System, seed: number): Promise<void> {
   let made: number
   do {
     if (performance.now() > endsMs) {
-      throw new Error('the budget of small commits is not spent: the disk makes too few of them a second')
+      throw new Error(
+        'the budget of small commits is not spent: the disk makes too few of them a second',
+      )
     }
     last = await measureLoad(system, { seconds: 1, warmupMs: 500, seed, messagesPerSecond: 2000 })
     made = ((await system.status())?.spool.commits ?? 0) - before
-  } while (made < COMMIT_BURST || (last.commitsPerSecond ?? 0) > (SPENT_FACTOR * 1000) / COMMIT_INTERVAL_MS)
+  } while (
+    made < COMMIT_BURST ||
+    (last.commitsPerSecond ?? 0) > (SPENT_FACTOR * 1000) / COMMIT_INTERVAL_MS
+  )
 }
 
 /** True: the publisher was so busy that the rate says as much of it as of the system. */

@@ -1,6 +1,7 @@
 /**
  * `npm run bench`: every goal of speed and of thrift, measured on this machine, Sluice beside the peers that are installed.
- * A machine is shared and noisy, so ratios within a run are the result; absolute numbers are a footnote to them.
+ * A machine is shared and noisy, so ratios within a run are the result; absolute numbers are a
+ * footnote to them.
  */
 import { cpus, totalmem } from 'node:os'
 import { Command, InvalidArgumentError } from 'commander'

@@ -1,4 +1,7 @@
-/** A backlog as the bench and the campaign of overload measure it: filled while the sink is down, then opened again. */
+/**
+ * A backlog as the bench and the campaign of overload measure it: filled while the sink is down,
+ * then opened again.
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -32,7 +35,8 @@ export async function fillBacklog(system: System, atLeast: number, seed: number)
   return {
     records,
     diskBytesPerPayloadByte: (writeBytes(pid) - before.disk) / payload,
-    deviceBytesPerPayloadByte: ((deviceWrittenBytes(system.folder) ?? Number.NaN) - before.device) / payload,
+    deviceBytesPerPayloadByte:
+      ((deviceWrittenBytes(system.folder) ?? Number.NaN) - before.device) / payload,
   }
 }
 
@@ -46,7 +50,10 @@ export interface BacklogFigures {
   readonly emptyRssAnonMb: number
   readonly fullRssAnonMb: number
   readonly diskBytesPerPayloadByte: number
-  /** From the start of the process to a PUBACK on an empty and on a full spool, the median of {@link STARTS}. */
+  /**
+   * From the start of the process to a PUBACK on an empty and on a full spool, the median of {@link
+   * STARTS}.
+   */
   readonly emptyStartMs: number
   readonly fullStartMs: number
 }
@@ -54,8 +61,15 @@ export interface BacklogFigures {
 /** A single one says more of what else the machine does just then. */
 const STARTS = 3
 
-/** Fills a spool while the sink is down, then opens it again. `restMs`: from the first ack to the look at its memory. */
-export async function measureBacklog(records: number, seed: number, restMs = 5000): Promise<BacklogFigures> {
+/**
+ * Fills a spool while the sink is down, then opens it again. `restMs`: from the first ack to the
+ * look at its memory.
+ */
+export async function measureBacklog(
+  records: number,
+  seed: number,
+  restMs = 5000,
+): Promise<BacklogFigures> {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-'))
   const running: System[] = []
   const open = async (): Promise<{ ms: number; rssAnonMb: number; system: System }> => {

@@ -1,4 +1,7 @@
-/** The peers: Mosquitto, NATS JetStream and RabbitMQ as installed, each on loopback with a temporary folder of its own. */
+/**
+ * The peers: Mosquitto, NATS JetStream and RabbitMQ as installed, each on loopback with a temporary
+ * folder of its own.
+ */
 
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -72,7 +75,10 @@ export function findPeers(): { mosquitto: Peer; nats: Peer; rabbitmq: Peer } {
       promise: 'MQTT plugin, a durable queue bound to amq.topic; confirms after the disk',
       setups: [
         setup('defaults', startRabbitMq, []),
-        setup('tuned', startRabbitMq, ['classic_queue.default_version = 2', 'mqtt.prefetch = 1000']),
+        setup('tuned', startRabbitMq, [
+          'classic_queue.default_version = 2',
+          'mqtt.prefetch = 1000',
+        ]),
       ],
     },
   }
@@ -86,7 +92,11 @@ function setup(
 ): Setup {
   const variables = Object.entries(env).map(([variable, value]) => `${variable}=${value}`)
   const settings = [...lines, ...variables].join(', ')
-  return { name, settings: settings === '' ? 'as installed' : settings, start: () => start(lines, env) }
+  return {
+    name,
+    settings: settings === '' ? 'as installed' : settings,
+    start: () => start(lines, env),
+  }
 }
 
 /** Bytes of all files below a folder: proof that a peer stored what it acknowledged. */
@@ -159,7 +169,11 @@ async function startRabbitMq(lines: readonly string[]): Promise<System> {
   mkdirSync(join(folder, 'log'))
   const port = await freePort()
   const epmdPort = await freePort()
-  const config = [`mqtt.listeners.tcp.1 = 127.0.0.1:${port}`, 'mqtt.allow_anonymous = true', ...lines]
+  const config = [
+    `mqtt.listeners.tcp.1 = 127.0.0.1:${port}`,
+    'mqtt.allow_anonymous = true',
+    ...lines,
+  ]
   writeFileSync(join(folder, 'rabbitmq.conf'), `${config.join('\n')}\n`)
   writeFileSync(join(folder, 'enabled_plugins'), '[rabbitmq_mqtt].\n')
   const epmd = start('epmd', ['-address', '127.0.0.1', '-port', String(epmdPort)])
@@ -177,7 +191,8 @@ async function startRabbitMq(lines: readonly string[]): Promise<System> {
     RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
     RABBITMQ_NODE_PORT: String(await freePort()),
     RABBITMQ_DIST_PORT: String(await freePort()),
-    // With this the script becomes the Erlang process instead of waiting for it, so the pid is the server's.
+    // With this the script becomes the Erlang process instead of waiting for it, so the pid is the
+    // server's.
     RABBITMQ_ALLOW_INPUT: '1',
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-noinput -kernel inet_dist_use_interface {127,0,0,1}',
   })

@@ -1,4 +1,7 @@
-/** The processes that a benchmark measures and drives: started on loopback, always ended, read through /proc. */
+/**
+ * The processes that a benchmark measures and drives: started on loopback, always ended, read
+ * through /proc.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -10,7 +13,12 @@ import {
   compiledPublisher,
   writeFrames,
 } from './compiled-publisher.ts'
-import { MEASURE_BEGAN, MEASURE_ENDED, type PublisherOptions, type PublisherResult } from './publisher.ts'
+import {
+  MEASURE_BEGAN,
+  MEASURE_ENDED,
+  type PublisherOptions,
+  type PublisherResult,
+} from './publisher.ts'
 
 const running = new Set<ChildProcess>()
 process.on('exit', () => {
@@ -28,8 +36,15 @@ export interface Running {
   stop(signal?: NodeJS.Signals): Promise<void>
 }
 
-export function start(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+export function start(
+  command: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Running {
+  const child = spawn(command, args, {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   running.add(child)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {
@@ -56,7 +71,11 @@ export function start(command: string, args: readonly string[], env: NodeJS.Proc
   }
 }
 
-export function startNode(script: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
+export function startNode(
+  script: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Running {
   return start(process.execPath, [builtFile(script), ...args], { UV_THREADPOOL_SIZE: '8', ...env })
 }
 
@@ -66,7 +85,10 @@ export interface MeasureHooks {
   readonly ended?: () => void
 }
 
-/** Runs the publisher to its end: the compiled one, unless there is no compiler or the other is asked for. */
+/**
+ * Runs the publisher to its end: the compiled one, unless there is no compiler or the other is
+ * asked for.
+ */
 export async function runPublisher(
   options: PublisherOptions,
   hooks: MeasureHooks = {},
@@ -78,7 +100,11 @@ export async function runPublisher(
   }
   const frames = writeFrames(options)
   try {
-    const result = await runToEnd(compiledPublisher(), compiledArguments(options, frames.path), hooks)
+    const result = await runToEnd(
+      compiledPublisher(),
+      compiledArguments(options, frames.path),
+      hooks,
+    )
     return {
       ...result,
       p50Ms: result.p50Ms ?? Number.NaN,
@@ -147,7 +173,8 @@ export async function listening(port: number, of: Running, timeoutMs = 20_000): 
       socket.on('error', () => resolve(false))
     })
     if (ok) return
-    if (performance.now() > endsMs) throw new Error(`nothing listens on port ${port}:\n${of.output()}`)
+    if (performance.now() > endsMs)
+      throw new Error(`nothing listens on port ${port}:\n${of.output()}`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }

@@ -1,8 +1,10 @@
 /**
- * A lean load of many devices (device.ts), as fast as their windows allow or at a pace. Runs as a process of its own; takes
- * its options as JSON in argv, prints a line when the measured time begins, one when it ends, and one of JSON. Counts what is
- * completed inside the measured time only. Where a C compiler is at hand publisher.c, which does the same, takes its place
- * (compiled-publisher.ts): this one takes more processor than some of the systems that it is to measure.
+ * A lean load of many devices (device.ts), as fast as their windows allow or at a pace. Runs as a
+ * process of its own; takes its options as JSON in argv, prints a line when the measured time
+ * begins, one when it ends, and one of JSON. Counts what is completed inside the measured time
+ * only. Where a C compiler is at hand publisher.c, which does the same, takes its place
+ * (compiled-publisher.ts): this one takes more processor than some of the systems that it is to
+ * measure.
  */
 import { Random } from '../../device-sim/random.ts'
 import { Device } from './device.ts'
@@ -20,11 +22,15 @@ export interface PublisherOptions {
   readonly seed: number
   /** @default models */
   readonly shape?: Shape
-  /** One more connection subscribes to `#` at QoS 0 and counts its copies. Only publisher.c can. @default false */
+  /**
+   * One more connection subscribes to `#` at QoS 0 and counts its copies. Only publisher.c can.
+   * @default false
+   */
   readonly subscriber?: boolean
   /**
-   * All devices together, each message at a random moment of its turn: at even distances it would keep step with what
-   * the system does at even distances. null: as fast as acks allow; 0: connections that send nothing.
+   * All devices together, each message at a random moment of its turn: at even distances it would
+   * keep step with what the system does at even distances. null: as fast as acks allow; 0:
+   * connections that send nothing.
    */
   readonly messagesPerSecond: number | null
 }
@@ -35,7 +41,10 @@ export interface PublisherResult {
   readonly payloadBytes: number
   readonly p50Ms: number
   readonly p99Ms: number
-  /** Share of a core that the publisher itself took; of its event loop, if it is not the compiled one. */
+  /**
+   * Share of a core that the publisher itself took; of its event loop, if it is not the compiled
+   * one.
+   */
   readonly busyShare: number
   readonly total: number
   /** What the subscriber was sent in the measured time; null: there was none. */
@@ -46,7 +55,10 @@ export interface PublisherResult {
 export const MEASURE_BEGAN = 'began'
 export const MEASURE_ENDED = 'ended'
 
-/** Prebuilt frames: many for a device, or deflate sees repeats; not so many that a large fleet fills the memory. */
+/**
+ * Prebuilt frames: many for a device, or deflate sees repeats; not so many that a large fleet fills
+ * the memory.
+ */
 const MAX_FRAMES_PER_DEVICE = 1000
 const MAX_FRAMES = 100_000
 
@@ -125,7 +137,8 @@ export async function publish(options: PublisherOptions): Promise<PublisherResul
   if (pacer) clearInterval(pacer)
   for (const device of devices) device.end()
   latencies.sort((a, b) => a - b)
-  const at = (share: number): number => latencies[Math.floor(latencies.length * share)] ?? Number.NaN
+  const at = (share: number): number =>
+    latencies[Math.floor(latencies.length * share)] ?? Number.NaN
   return {
     completed,
     seconds,

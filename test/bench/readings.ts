@@ -4,8 +4,9 @@ import { Walk } from '../../device-sim/models/walk.ts'
 import { Random } from '../../device-sim/random.ts'
 
 /**
- * What a reading looks like. `models`: those of the fleet, which deflate makes 0.28 of. `channels`: eight measured values of
- * three decimals, most of whose digits are noise, as from a converter with more bits than the signal: 0.45 to 0.5.
+ * What a reading looks like. `models`: those of the fleet, which deflate makes 0.28 of. `channels`:
+ * eight measured values of three decimals, most of whose digits are noise, as from a converter with
+ * more bits than the signal: 0.45 to 0.5.
  */
 export type Shape = 'models' | 'channels'
 
@@ -39,7 +40,11 @@ export function utf8(text: string): Buffer {
 }
 
 export function connectFrame(clientId: string, clean: boolean): Buffer {
-  const variable = Buffer.concat([utf8('MQTT'), Buffer.from([4, clean ? 2 : 0, 0, 0]), utf8(clientId)])
+  const variable = Buffer.concat([
+    utf8('MQTT'),
+    Buffer.from([4, clean ? 2 : 0, 0, 0]),
+    utf8(clientId),
+  ])
   return Buffer.concat([Buffer.from([0x10]), encodeLength(variable.length), variable])
 }
 
@@ -90,7 +95,9 @@ export function deviceFrames(device: number, options: FramesOptions): DeviceFram
     payloadBytes += payload.length
     const topic = utf8(`plant/${clientId}/${readings.kind}`)
     const length = encodeLength(topic.length + 2 + payload.length)
-    frames.push(Buffer.concat([Buffer.from([0x30 | (qos << 1)]), length, topic, Buffer.alloc(2), payload]))
+    frames.push(
+      Buffer.concat([Buffer.from([0x30 | (qos << 1)]), length, topic, Buffer.alloc(2), payload]),
+    )
     idAt.push(1 + length.length + topic.length)
   }
   return { clientId, frames, idAt, payloadBytes: payloadBytes / count }

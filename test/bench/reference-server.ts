@@ -1,8 +1,9 @@
 /**
- * What reading and acknowledging cost by themselves: a bare TCP server that cuts the same bytes into frames, keeps nothing,
- * and acknowledges at an interval, in one write per connection. argv: port, interval in ms. With a file instead of the
- * interval it appends what it read and acknowledges behind the fdatasync, in Node's thread pool: the least that an ack
- * from disk can take here.
+ * What reading and acknowledging cost by themselves: a bare TCP server that cuts the same bytes
+ * into frames, keeps nothing, and acknowledges at an interval, in one write per connection. argv:
+ * port, interval in ms. With a file instead of the interval it appends what it read and
+ * acknowledges behind the fdatasync, in Node's thread pool: the least that an ack from disk can
+ * take here.
  */
 import { fdatasync, openSync, write } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
@@ -19,7 +20,9 @@ interface Connection {
 
 const connections = new Set<Connection>()
 
-/** Takes whole frames off the front; packet ids of PUBLISHes at QoS 1 wait for the next interval. */
+/**
+ * Takes whole frames off the front; packet ids of PUBLISHes at QoS 1 wait for the next interval.
+ */
 function read(connection: Connection, chunk: Buffer): void {
   const bytes = connection.rest.length === 0 ? chunk : Buffer.concat([connection.rest, chunk])
   let at = 0
@@ -36,7 +39,8 @@ function read(connection: Connection, chunk: Buffer): void {
     if ((byte & 0x80) !== 0 || body + length > bytes.length) break
     const type = (bytes[at] as number) >> 4
     if (type === 1) connection.socket.write(Buffer.from([0x20, 2, 0, 0]))
-    else if (type === 3) connection.ids.push(bytes.readUInt16BE(body + 2 + bytes.readUInt16BE(body)))
+    else if (type === 3)
+      connection.ids.push(bytes.readUInt16BE(body + 2 + bytes.readUInt16BE(body)))
     at = body + length
   }
   connection.rest = bytes.subarray(at)
@@ -63,7 +67,8 @@ createServer({ noDelay: true }, (socket) => {
   connections.add(connection)
   socket.on('data', (chunk) => {
     read(connection, chunk)
-    if (log !== null && connection.ids.length > 0) write(log, chunk, () => fdatasync(log, acknowledge))
+    if (log !== null && connection.ids.length > 0)
+      write(log, chunk, () => fdatasync(log, acknowledge))
   })
   socket.on('error', () => undefined)
   socket.on('close', () => connections.delete(connection))

@@ -8,7 +8,10 @@ import { COMMIT_INTERVAL_MS, type System } from './systems.ts'
 /** Acknowledges at an interval, ms, or behind each fsync of a file. */
 export async function startReference(intervalOrFile: number | string): Promise<System> {
   const port = await freePort()
-  const process = startNode('test/bench/reference-server.js', [String(port), String(intervalOrFile)])
+  const process = startNode('test/bench/reference-server.js', [
+    String(port),
+    String(intervalOrFile),
+  ])
   await listening(port, process)
   return {
     name: 'bare server',

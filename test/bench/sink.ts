@@ -1,4 +1,7 @@
-/** The sink of the benchmarks: inflates and counts what arrives, answers 204. Prints its counts as a line per second. */
+/**
+ * The sink of the benchmarks: inflates and counts what arrives, answers 204. Prints its counts as a
+ * line per second.
+ */
 import { createServer } from 'node:http'
 import { createGunzip } from 'node:zlib'
 

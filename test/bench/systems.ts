@@ -1,4 +1,6 @@
-/** What a system under measurement is, and the first of them: Sluice on its default configuration. */
+/**
+ * What a system under measurement is, and the first of them: Sluice on its default configuration.
+ */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -69,7 +71,9 @@ export async function startSluice(options: SluiceOptions = {}): Promise<System> 
     `gateway: { id: bench, dataDir: ./data }`,
     `mqtt: { listeners: [{ host: 127.0.0.1, port: ${port} }] }`,
     `streams: { ${streams.join(', ')} }`,
-    ...(options.commitBurst === undefined ? [] : [`spool: { commitBurst: ${options.commitBurst} }`]),
+    ...(options.commitBurst === undefined
+      ? []
+      : [`spool: { commitBurst: ${options.commitBurst} }`]),
     `sinks: { cloud: { type: http, url: "http://127.0.0.1:${sinkPort}/ingest" } }`,
     `admin: { host: 127.0.0.1, port: ${adminPort} }`,
     `log: { level: warn, format: json }`,
@@ -86,7 +90,8 @@ export async function startSluice(options: SluiceOptions = {}): Promise<System> 
     port,
     process: gateway,
     folder,
-    delivered: async () => (sink ? await json<SinkCounts>(`http://127.0.0.1:${sinkPort}/counts`) : null),
+    delivered: async () =>
+      sink ? await json<SinkCounts>(`http://127.0.0.1:${sinkPort}/counts`) : null,
     status,
     stop: async () => {
       await gateway.stop()

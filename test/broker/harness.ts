@@ -72,7 +72,10 @@ export async function startRig(
     events,
     port: broker.addresses[0]!.port,
     eventsOf: <T extends BrokerEvent['type']>(type: T) =>
-      events.filter((event) => event.type === type) as unknown as Extract<BrokerEvent, { type: T }>[],
+      events.filter((event) => event.type === type) as unknown as Extract<
+        BrokerEvent,
+        { type: T }
+      >[],
     stop: async () => {
       running.delete(rig)
       appender.release()
@@ -97,7 +100,11 @@ export async function stopRigs(): Promise<void> {
 }
 
 /** Waits for a condition by turns of the event loop. */
-export async function eventually(condition: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
+export async function eventually(
+  condition: () => boolean,
+  what: string,
+  timeoutMs = 10_000,
+): Promise<void> {
   const endMs = performance.now() + timeoutMs
   while (!condition()) {
     if (performance.now() > endMs) throw new Error(`did not happen in ${timeoutMs} ms: ${what}`)

@@ -1,4 +1,7 @@
-/** A command line without a process: output is kept, signals are sent by hand, the gateway is whatever the test says. */
+/**
+ * A command line without a process: output is kept, signals are sent by hand, the gateway is
+ * whatever the test says.
+ */
 import { PassThrough } from 'node:stream'
 import type { CliContext, OfflineSpool, RunningGateway } from '../../gateway/cli/context.ts'
 import type { SignalListener } from '../../gateway/cli/signals.ts'
@@ -13,8 +16,10 @@ export class FakeContext implements CliContext {
   err = ''
   readonly exits: number[] = []
   readonly listeners = new Set<SignalListener>()
-  gateway: (config: Config) => Promise<RunningGateway> = () => Promise.reject(new Error('no gateway here'))
-  offline: (config: Config) => Promise<OfflineSpool> = () => Promise.reject(new Error('no folder here'))
+  gateway: (config: Config) => Promise<RunningGateway> = () =>
+    Promise.reject(new Error('no gateway here'))
+  offline: (config: Config) => Promise<OfflineSpool> = () =>
+    Promise.reject(new Error('no folder here'))
 
   constructor(cwd: string) {
     this.cwd = cwd
@@ -31,7 +36,10 @@ export class FakeContext implements CliContext {
     return []
   }
 
-  async tryOut(): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }> {
+  async tryOut(): Promise<{
+    readonly lines: readonly string[]
+    readonly faults: readonly Error[]
+  }> {
     return { lines: [], faults: [] }
   }
 

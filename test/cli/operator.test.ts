@@ -71,7 +71,10 @@ class FakeActions implements AdminActions {
       const skipped = this.letters
         .filter(({ id, truncated }) => truncated && ids !== 'all' && ids.includes(id))
         .map(({ id }) => ({ id, why: 'only its first KiB was kept' }))
-      return { changed: (ids === 'all' ? this.letters.length : ids.length) - skipped.length, skipped }
+      return {
+        changed: (ids === 'all' ? this.letters.length : ids.length) - skipped.length,
+        skipped,
+      }
     },
     purge: async ({ stream, ids }) => {
       this.asked.push({ purge: stream, ids })
@@ -125,7 +128,9 @@ describe('a running gateway', () => {
   test('sluice status prints it for a person, and as the JSON that it gave', async () => {
     await serve()
     expect(await run('status')).toBe(0)
-    expect(context.out).toContain('gateway edge-01 (sluice 0.1.0): up 1 h 2 min, NOT accepting messages')
+    expect(context.out).toContain(
+      'gateway edge-01 (sluice 0.1.0): up 1 h 2 min, NOT accepting messages',
+    )
     expect(await run('status', '--json')).toBe(0)
     expect(JSON.parse(context.out)).toEqual(STATUS)
   })
@@ -299,7 +304,13 @@ describe('a stopped gateway', () => {
     context.offline = async (config) => {
       expect(config.gateway.dataDir).toBe(join(folder, 'data'))
       return {
-        status: async () => ({ ...STATUS, uptimeSeconds: null, accepting: false, sinks: [], broker: null }),
+        status: async () => ({
+          ...STATUS,
+          uptimeSeconds: null,
+          accepting: false,
+          sinks: [],
+          broker: null,
+        }),
         deadLetters: actions.deadLetters,
         streams: actions.streams,
         backup: () => actions.backup(),
@@ -361,7 +372,9 @@ describe('a stopped gateway', () => {
     expect(await run('spool', 'verify')).toBe(0)
     expect(context.out).toBe('12 blocks checked: all there\n')
     rmSync(join(folder, 'data'), { recursive: true })
-    const seen = offline({ verify: async () => ({ blocks: 12, missing: 2, damage: ['a.ldb is short'] }) })
+    const seen = offline({
+      verify: async () => ({ blocks: 12, missing: 2, damage: ['a.ldb is short'] }),
+    })
     expect(await run('spool', 'verify')).toBe(1)
     expect(context.out).toBe('damage: a.ldb is short\n12 blocks checked: 2 missing or damaged\n')
     expect(seen.closed).toBe(1)
@@ -377,7 +390,9 @@ describe('a stopped gateway', () => {
   test('a folder that is not there is not created, and both places that were tried are named', async () => {
     context.env['SLUICE__ADMIN__PORT'] = '1'
     expect(await run('status')).toBe(1)
-    expect(context.err).toContain('nothing listens on http://127.0.0.1:1, and there is no data folder')
+    expect(context.err).toContain(
+      'nothing listens on http://127.0.0.1:1, and there is no data folder',
+    )
   })
 
   test('a folder that is owned by a process says so', async () => {

@@ -1,6 +1,7 @@
 /**
- * Who may use the data folder: commands that root runs on a stopped gateway's folder leave nothing that locks out the
- * gateway's user, and files that it may not read are refused in words (I7, I8). Needs root, for other users.
+ * Who may use the data folder: commands that root runs on a stopped gateway's folder leave nothing
+ * that locks out the gateway's user, and files that it may not read are refused in words (I7, I8).
+ * Needs root, for other users.
  */
 import {
   chmodSync,
@@ -51,7 +52,8 @@ afterEach(async () => {
 async function fill(): Promise<void> {
   const { spool } = await openSpool(dataDir, { ballastBytes: 4096 })
   const to = lanes(spool, 'd', 't')
-  for (let n = 1; n <= 3; n++) await durable(spool, spool.appender.append(to, message(`{"n":${n}}`)))
+  for (let n = 1; n <= 3; n++)
+    await durable(spool, spool.appender.append(to, message(`{"n":${n}}`)))
   await spool.stop()
 }
 
@@ -107,15 +109,22 @@ describe.runIf(canBeOthers)('the data folder and its user', () => {
     chownSync(path, 0, 0)
     chmodSync(path, 0o600)
     const before = all()
-    const asUser = ['--reuid', String(USER), '--regid', String(USER), '--clear-groups', process.execPath]
+    const asUser = [
+      '--reuid',
+      String(USER),
+      '--regid',
+      String(USER),
+      '--clear-groups',
+      process.execPath,
+    ]
     const { exit, stderr } = await runToEnd('setpriv', [...asUser, ...command('start')])
     expect(exit.code).toBe(1)
     expect(stderr).toContain(`user ${USER} may not use ${path} (EACCES), which belongs to user 0`)
     expect(stderr).toContain(`chown -R ${USER} ${dataDir}`)
     expect(all().filter((name) => /damaged|stray|aside-/.test(name))).toEqual([])
-    expect(before.filter((name) => /ldb$|log$|MANIFEST|CURRENT/.test(name) && !all().includes(name))).toEqual(
-      [],
-    )
+    expect(
+      before.filter((name) => /ldb$|log$|MANIFEST|CURRENT/.test(name) && !all().includes(name)),
+    ).toEqual([])
 
     chownSync(path, USER, USER)
     const gateway = startProcess('setpriv', [...asUser, ...command('start')])

@@ -49,7 +49,9 @@ describe('sluice check', () => {
     expect(again).toEqual(loadConfig({ file: config, env: {}, cwd: folder }).config)
     expect(stdout).toMatch(/^# telemetry +41 d +4 d +22 h$/m)
     expect(stdout).toMatch(/^# alarms +4\.8 h +0\.4 h +0\.1 h$/m)
-    expect(stdout).toContain('# An outage of the sink that each stream holds, at messages of 300 bytes:')
+    expect(stdout).toContain(
+      '# An outage of the sink that each stream holds, at messages of 300 bytes:',
+    )
     expect(stdout).toContain('# Assumed: 200 bytes of envelope')
   })
 
@@ -103,7 +105,9 @@ describe('sluice check', () => {
     )
     file('sluice.yaml', 'gateway: { id: here }\n')
     expect(await check()).toBe('# configuration: ./sluice.yaml (found there)')
-    expect(await check({ SLUICE_CONFIG: 'other.yaml' })).toBe('# configuration: other.yaml (SLUICE_CONFIG)')
+    expect(await check({ SLUICE_CONFIG: 'other.yaml' })).toBe(
+      '# configuration: other.yaml (SLUICE_CONFIG)',
+    )
   })
 
   test('finds all that a start would refuse, with its code; the start says the same and writes nothing', async () => {
@@ -147,7 +151,10 @@ admin: { port: 0 }
     for (const other of others) await once(other.listen(0, '127.0.0.1'), 'listening')
     const [first, second] = others.map((other) => `${(other.address() as AddressInfo).port}`)
     try {
-      const env = { SLUICE__MQTT__LISTENERS__0__PORT: first ?? '', SLUICE__ADMIN__PORT: second ?? '' }
+      const env = {
+        SLUICE__MQTT__LISTENERS__0__PORT: first ?? '',
+        SLUICE__ADMIN__PORT: second ?? '',
+      }
       for (const args of [['start'], ['check', '--try']]) {
         const taken = await runProgram('gateway', args, { cwd: folder, env })
         expect(taken.exit.code).toBe(1)
@@ -182,7 +189,9 @@ admin: { port: 0 }
       env: { ...env, SLUICE__SINKS__CLOUD__URL: url },
     })
     expect(gone.exit.code).toBe(1)
-    expect(gone.stderr).toMatch(/^fault: sink cloud \(127\.0\.0\.1:\d+\), connection: .*\[SINK_NOT_READY\]$/m)
+    expect(gone.stderr).toMatch(
+      /^fault: sink cloud \(127\.0\.0\.1:\d+\), connection: .*\[SINK_NOT_READY\]$/m,
+    )
   })
 
   test('refuses a wrong configuration with exit code 2, every mistake with file, line, key and fix', async () => {
@@ -204,11 +213,19 @@ describe('sluice passwd', () => {
 
   test('reads the password from standard input, writes a salted hash, changes and removes', async () => {
     const path = join(folder, 'users')
-    const added = await runProgram('gateway', ['passwd', '--file', path, 'press-7'], { input: 'hunter2\n' })
-    expect(added).toMatchObject({ exit: { code: 0 }, stdout: `added press-7 in ${path}\n`, stderr: '' })
+    const added = await runProgram('gateway', ['passwd', '--file', path, 'press-7'], {
+      input: 'hunter2\n',
+    })
+    expect(added).toMatchObject({
+      exit: { code: 0 },
+      stdout: `added press-7 in ${path}\n`,
+      stderr: '',
+    })
     expect(await matches(path, 'press-7', 'hunter2')).toBe(true)
     expect(statSync(path).mode & 0o777).toBe(0o600)
-    const changed = await runProgram('gateway', ['passwd', '-f', path, 'press-7'], { input: 'übung 3' })
+    const changed = await runProgram('gateway', ['passwd', '-f', path, 'press-7'], {
+      input: 'übung 3',
+    })
     expect(changed.stdout).toBe(`changed press-7 in ${path}\n`)
     expect(await matches(path, 'press-7', 'hunter2')).toBe(false)
     expect(await matches(path, 'press-7', 'übung 3')).toBe(true)
@@ -221,14 +238,19 @@ describe('sluice passwd', () => {
 
   test('finds the file in the configuration', async () => {
     const config = file('sluice.yaml', 'mqtt: { auth: { passwordFile: users } }\n')
-    const { exit } = await runProgram('gateway', ['passwd', '--config', config, 'a'], { input: 'b\n' })
+    const { exit } = await runProgram('gateway', ['passwd', '--config', config, 'a'], {
+      input: 'b\n',
+    })
     expect(exit.code).toBe(0)
     expect(await matches(join(folder, 'users'), 'a', 'b')).toBe(true)
     const found = await runProgram('gateway', ['passwd', 'a'], { input: 'c\n', cwd: folder })
     expect(found.exit.code).toBe(0)
     expect(await matches(join(folder, 'users'), 'a', 'c')).toBe(true)
     rmSync(config)
-    const { exit: none, stderr } = await runProgram('gateway', ['passwd', 'a'], { input: 'b\n', cwd: folder })
+    const { exit: none, stderr } = await runProgram('gateway', ['passwd', 'a'], {
+      input: 'b\n',
+      cwd: folder,
+    })
     expect(none.code).toBe(2)
     expect(stderr).toContain('name the password file')
   })
@@ -247,12 +269,15 @@ describe('sluice passwd', () => {
     expect(() => statSync(path)).toThrow()
   })
 
-  testWithTool('script', 'asks twice on a terminal and shows nothing of what is typed', async () => {
-    const path = join(folder, 'users')
-    const ask = async (first: string, second: string) => {
-      const command = `${process.execPath} ${builtProgram('gateway')} passwd -f ${path} a`
-      // Typed when asked: what comes earlier the terminal itself would echo.
-      const typist = `
+  testWithTool(
+    'script',
+    'asks twice on a terminal and shows nothing of what is typed',
+    async () => {
+      const path = join(folder, 'users')
+      const ask = async (first: string, second: string) => {
+        const command = `${process.execPath} ${builtProgram('gateway')} passwd -f ${path} a`
+        // Typed when asked: what comes earlier the terminal itself would echo.
+        const typist = `
         const { spawn } = require('node:child_process')
         const child = spawn('script', ['-qec', process.argv[1], '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] })
         let seen = ''
@@ -263,28 +288,38 @@ describe('sluice passwd', () => {
           if (answers.length > 0 && seen.includes(answers[0][0])) child.stdin.write(answers.shift()[1])
         })
         child.on('exit', (code) => process.exit(code))`
-      return runToEnd(process.execPath, ['-e', typist, command, first, second])
-    }
-    const typed = await ask('hunter3\r', 'hunter2\r')
-    expect(typed.exit.code).toBe(1)
-    expect(typed.stdout).toContain('the two are not the same; nothing was changed')
-    const good = await ask('wrong\u0015hunterx\u007F2\r', 'hunter2\r')
-    expect(good.stdout).toContain(`added a in ${path}`)
-    expect(good.exit.code).toBe(0)
-    expect(good.stdout).not.toContain('hunter')
-    expect(good.stdout).not.toContain('wrong')
-    expect(await matches(path, 'a', 'hunter2')).toBe(true)
-    const cancelled = await ask('\u0003', '')
-    expect(cancelled.stdout).toContain('cancelled; nothing was changed')
-    expect(cancelled.exit.code).toBe(1)
-  })
+        return runToEnd(process.execPath, ['-e', typist, command, first, second])
+      }
+      const typed = await ask('hunter3\r', 'hunter2\r')
+      expect(typed.exit.code).toBe(1)
+      expect(typed.stdout).toContain('the two are not the same; nothing was changed')
+      const good = await ask('wrong\u0015hunterx\u007F2\r', 'hunter2\r')
+      expect(good.stdout).toContain(`added a in ${path}`)
+      expect(good.exit.code).toBe(0)
+      expect(good.stdout).not.toContain('hunter')
+      expect(good.stdout).not.toContain('wrong')
+      expect(await matches(path, 'a', 'hunter2')).toBe(true)
+      const cancelled = await ask('\u0003', '')
+      expect(cancelled.stdout).toContain('cancelled; nothing was changed')
+      expect(cancelled.exit.code).toBe(1)
+    },
+  )
 })
 
 describe('the command line', () => {
   test('help lists every command and the exit codes', async () => {
     const { exit, stdout } = await runProgram('gateway', ['--help'])
     expect(exit.code).toBe(0)
-    for (const command of ['start', 'check', 'status', 'passwd', 'sinks', 'dead-letters', 'spool', 'streams'])
+    for (const command of [
+      'start',
+      'check',
+      'status',
+      'passwd',
+      'sinks',
+      'dead-letters',
+      'spool',
+      'streams',
+    ])
       expect(stdout).toMatch(new RegExp(`^  ${command}`, 'm'))
     expect(stdout).toContain('Exit codes: 0 done; 1 failed')
   })
@@ -311,7 +346,10 @@ describe('the command line', () => {
   })
 
   test('standard output that cannot be written is said in one line', async () => {
-    for (const command of [`${builtProgram('gateway')} check`, `${builtProgram('device-sim')} --help`]) {
+    for (const command of [
+      `${builtProgram('gateway')} check`,
+      `${builtProgram('device-sim')} --help`,
+    ]) {
       const full = `${process.execPath} ${command} >/dev/full`
       const { exit, stderr } = await runToEnd('/bin/sh', ['-c', full], { cwd: folder })
       expect(exit.code).toBe(1)
@@ -324,7 +362,9 @@ describe('the command line', () => {
     const [check, status] = await Promise.all(
       ['check', 'status'].map((command) => runProgram('gateway', [command], { cwd: folder, env })),
     )
-    expect(check?.stderr).toContain('warning: admin.host: on 0.0.0.0 without a token only /, /metrics')
+    expect(check?.stderr).toContain(
+      'warning: admin.host: on 0.0.0.0 without a token only /, /metrics',
+    )
     expect(status?.stderr).not.toContain('warning')
   })
 
@@ -341,14 +381,17 @@ describe('the command line', () => {
   })
 
   test('version is that of package.json', async () => {
-    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+    const { version } = JSON.parse(
+      readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+    )
     expect((await runProgram('gateway', ['--version'])).stdout).toBe(`${version}\n`)
   })
 })
 
 describe('threads of the pool', () => {
   /**
-   * Blocks four threads with FIFOs that nobody opens for writing, then asks for a stat: answered only by a fifth.
+   * Blocks four threads with FIFOs that nobody opens for writing, then asks for a stat: answered
+   * only by a fifth.
    * `set`: how the script tries to have more.
    */
   async function fifthThread(

@@ -1,4 +1,6 @@
-/** `sluice start` as a real process: a gateway that a person can follow from the first line to the last. */
+/**
+ * `sluice start` as a real process: a gateway that a person can follow from the first line to the last.
+ */
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -53,9 +55,12 @@ async function status(...args: string[]): Promise<Status> {
 
 /** Runs a command of the hint as a person would. */
 async function follow(gateway: RunningProcess, program: RegExp): Promise<void> {
-  const command = gateway.lines.map(({ text }) => text.trim()).find((text) => program.test(text)) ?? 'false'
+  const command =
+    gateway.lines.map(({ text }) => text.trim()).find((text) => program.test(text)) ?? 'false'
   const PATH = `${modules}${delimiter}${process.env['PATH'] ?? ''}`
-  const { exit, stderr } = await runToEnd('/bin/sh', ['-c', command.replace(/^npx /, '')], { env: { PATH } })
+  const { exit, stderr } = await runToEnd('/bin/sh', ['-c', command.replace(/^npx /, '')], {
+    env: { PATH },
+  })
   expect(exit.code, `${command}\n${stderr}`).toBe(0)
 }
 
@@ -68,7 +73,9 @@ test('the hint works as printed: the reading is in the spool, status shows it ru
   // Its own addresses are no fault.
   const tried = await runProgram('gateway', ['check', '--try'], { cwd: folder, env: ENV })
   expect(tried.stdout).toMatch(/^# addresses: not tried, process \d+ owns the data folder/m)
-  const advice = gateway.lines.map(({ text }) => text.trim()).find((text) => text.endsWith(' status'))
+  const advice = gateway.lines
+    .map(({ text }) => text.trim())
+    .find((text) => text.endsWith(' status'))
   expect(advice).toBe(`node ${builtProgram('gateway').replace('main.js', 'sluice.cjs')} status`)
   gateway.kill('SIGTERM')
   expect(await gateway.waitForExit(25_000)).toEqual({ code: 0, signal: null })
@@ -103,7 +110,8 @@ test('a command beside it needs neither address nor token: the socket in its dat
   await gateway.waitForLine('Ctrl-C stops it.', 20_000)
   const socket = join(folder, 'data/admin.sock')
   expect(statSync(socket).mode & 0o777).toBe(0o600)
-  // As in a container: the configuration says 0.0.0.0 without a token, which over the network serves metrics alone.
+  // As in a container: the configuration says 0.0.0.0 without a token, which over the network
+  // serves metrics alone.
   expect((await status()).accepting).toBe(true)
   await gateway.reap()
   expect(existsSync(socket)).toBe(true)

@@ -124,7 +124,9 @@ describe('sluice start', () => {
     await started()
     context.signal('SIGHUP')
     context.signal('SIGUSR2')
-    expect(context.err).toContain('SIGHUP: passwords, access rules, certificates and secrets are read anew')
+    expect(context.err).toContain(
+      'SIGHUP: passwords, access rules, certificates and secrets are read anew',
+    )
     expect(context.err).toContain('SIGUSR2 does nothing here')
     expect(rereads.count).toBe(1)
     expect(deadlines).toEqual([])
@@ -222,7 +224,9 @@ describe('first steps', () => {
       },
     })
     const text = firstSteps(config, gateway, { status: 'sluice status', cloud: 'npm run cloud' })
-    expect(text).toContain(`-h 127.0.0.1 -p 1883 -i press-7 -q 1 -u USER -P PASSWORD -t 'it is/press-7/temp'`)
+    expect(text).toContain(
+      `-h 127.0.0.1 -p 1883 -i press-7 -q 1 -u USER -P PASSWORD -t 'it is/press-7/temp'`,
+    )
     expect(text).toContain('-l mqtts --ca CA.pem')
     expect(text).not.toContain('npm run cloud')
     expect(text).not.toContain('secret')

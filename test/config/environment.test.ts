@@ -19,7 +19,10 @@ function fromEnvironment(env: Record<string, string>) {
 describe('names', () => {
   test.each([
     [['streams', 'telemetry', 'maxBytes'], 'SLUICE__STREAMS__TELEMETRY__MAX_BYTES'],
-    [['streams', 'a-b2', 'deadLetters', 'whenFull'], 'SLUICE__STREAMS__A_B2__DEAD_LETTERS__WHEN_FULL'],
+    [
+      ['streams', 'a-b2', 'deadLetters', 'whenFull'],
+      'SLUICE__STREAMS__A_B2__DEAD_LETTERS__WHEN_FULL',
+    ],
     [
       ['mqtt', 'listeners', 0, 'tls', 'requireClientCert'],
       'SLUICE__MQTT__LISTENERS__0__TLS__REQUIRE_CLIENT_CERT',
@@ -43,7 +46,9 @@ describe('names', () => {
   })
 
   test('a stream with two dashes in its name is met, too', () => {
-    const { config } = folder.load('streams: { a--b: {} }', { SLUICE__STREAMS__A__B__PRIORITY: '4' })
+    const { config } = folder.load('streams: { a--b: {} }', {
+      SLUICE__STREAMS__A__B__PRIORITY: '4',
+    })
     expect(config.streams['a--b']?.priority).toBe(4)
   })
 
@@ -59,14 +64,19 @@ describe('names', () => {
   ])('%s means no key and is refused', (name, fix) => {
     const problems = folder.problems('', { [name]: '1' })
     expect(problems).toHaveLength(1)
-    expect(problems[0]).toMatchObject({ code: 'CONFIG_ENVIRONMENT', origin: { kind: 'environment', name } })
+    expect(problems[0]).toMatchObject({
+      code: 'CONFIG_ENVIRONMENT',
+      origin: { kind: 'environment', name },
+    })
     expect(problems[0]?.fix).toContain(fix)
   })
 
   test('two keys that give one name are refused, with or without a variable', () => {
     const text = 'sinks: { cloud: { headers: { X-Site: a, x_site: b } } }'
     for (const env of [{}, { SLUICE__SINKS__CLOUD__HEADERS__X_SITE: 'c' }]) {
-      const [problem] = folder.problems(text, env).filter(({ key }) => key === 'sinks.cloud.headers.x_site')
+      const [problem] = folder
+        .problems(text, env)
+        .filter(({ key }) => key === 'sinks.cloud.headers.x_site')
       expect(problem).toMatchObject({
         code: 'CONFIG_CONFLICT',
         got: 'a key that SLUICE__SINKS__CLOUD__HEADERS__X_SITE means, as it means sinks.cloud.headers.X-Site',
@@ -85,8 +95,13 @@ describe('names', () => {
   })
 
   test('a name with one underscore too few is not ours to refuse, but gets a warning', () => {
-    const { warnings } = folder.load('', { SLUICE_LOG__LEVEL: 'debug', SLUICE_SERVICE_HOST: '10.0.0.1' })
-    expect(warnings).toEqual(['SLUICE_LOG__LEVEL: is not read; names begin with SLUICE__ (two underscores)'])
+    const { warnings } = folder.load('', {
+      SLUICE_LOG__LEVEL: 'debug',
+      SLUICE_SERVICE_HOST: '10.0.0.1',
+    })
+    expect(warnings).toEqual([
+      'SLUICE_LOG__LEVEL: is not read; names begin with SLUICE__ (two underscores)',
+    ])
   })
 })
 
@@ -123,9 +138,13 @@ describe('values', () => {
         Array.from({ length: 11 }, (_, n) => [`SLUICE__STREAMS__TELEMETRY__TOPICS__${n}`, `t${n}`]),
       ),
     })
-    expect(config.mqtt.listeners).toEqual([{ host: '127.0.0.1', port: 0, tls: null, websocket: false }])
+    expect(config.mqtt.listeners).toEqual([
+      { host: '127.0.0.1', port: 0, tls: null, websocket: false },
+    ])
     expect(config.sinks['cloud']?.ackStatus).toEqual([200, 201, 204, 205])
-    expect(config.streams['telemetry']?.topics).toEqual(Array.from({ length: 11 }, (_, n) => `t${n}`))
+    expect(config.streams['telemetry']?.topics).toEqual(
+      Array.from({ length: 11 }, (_, n) => `t${n}`),
+    )
   })
 
   test('an index that leaves a hole is refused', () => {
@@ -147,7 +166,9 @@ describe('values', () => {
 
   test('give a secret as text or by file; a file replaces the text', () => {
     const file = { SLUICE__SINKS__CLOUD__BEARER_TOKEN__FILE: '/run/secrets/token' }
-    expect(fromEnvironment(file).sinks['cloud']?.bearerToken).toEqual({ file: '/run/secrets/token' })
+    expect(fromEnvironment(file).sinks['cloud']?.bearerToken).toEqual({
+      file: '/run/secrets/token',
+    })
     const { config } = folder.load('sinks: { cloud: { bearerToken: x } }', file)
     expect(config.sinks['cloud']?.bearerToken).toEqual({ file: '/run/secrets/token' })
     expect(fromEnvironment({ SLUICE__ADMIN__TOKEN: 'abc' }).admin.token).toEqual({ value: 'abc' })
@@ -240,7 +261,10 @@ describe('every key of the table', () => {
           const base = stringify(surroundings)
           const byFile = folder.load(stringify(withValue(surroundings, path, written))).config
           const byVariable = folder.load(base, {
-            [variableName(path)]: stringify(written, { collectionStyle: 'flow', lineWidth: 0 }).trim(),
+            [variableName(path)]: stringify(written, {
+              collectionStyle: 'flow',
+              lineWidth: 0,
+            }).trim(),
           }).config
           expect(byVariable).toEqual(byFile)
           const loaded = read(byVariable, path)
@@ -271,7 +295,11 @@ describe('every key of the table', () => {
     }
     if (pattern.endsWith('.maxUnackedBytes')) rest['mqtt'] = { maxUnackedBytesTotal: '64MiB' }
     if (/maxPacketBytes$|maxConnectPacketBytes$/.test(pattern))
-      rest['mqtt'] = { maxPacketBytes: '64MiB', maxUnackedBytes: '64MiB', maxUnackedBytesTotal: '64MiB' }
+      rest['mqtt'] = {
+        maxPacketBytes: '64MiB',
+        maxUnackedBytes: '64MiB',
+        maxUnackedBytesTotal: '64MiB',
+      }
     if (pattern.endsWith('.maxHoldBackBytes')) rest['mqtt'] = { maxHoldBackBytesTotal: '64MiB' }
     if (pattern.endsWith('.maxSubscriberBytes')) rest['mqtt'] = { maxSubscriberBytesTotal: '64MiB' }
     if (pattern.endsWith('.maxRetainedMessageBytes')) rest['mqtt'] = { maxRetainedBytes: '64MiB' }
@@ -292,5 +320,8 @@ function withValue(tree: unknown, path: ReadonlyArray<string | number>, value: u
 }
 
 function read(tree: unknown, path: ReadonlyArray<string | number>): unknown {
-  return path.reduce<unknown>((value, key) => (value as Record<string | number, unknown>)?.[key], tree)
+  return path.reduce<unknown>(
+    (value, key) => (value as Record<string | number, unknown>)?.[key],
+    tree,
+  )
 }

@@ -12,14 +12,22 @@ beforeEach(() => {
 })
 afterEach(() => folder.remove())
 
-/** One mistake a row: the text, the key, what it got, a part of what it wants, a part of the fix. */
+/**
+ * One mistake a row: the text, the key, what it got, a part of what it wants, a part of the fix.
+ */
 type Row = readonly [text: string, key: string, got: string, wanted: string, fix: string]
 const MISTAKES: readonly Row[] = [
   ['streams: { a: { maxBytes: 1GB } }', 'streams.a.maxBytes', '"1GB"', 'a size', 'write 1GiB'],
   ['streams: { a: { maxBytes: 12 } }', 'streams.a.maxBytes', '12', 'a size', 'write at least 1KiB'],
   ['streams: { a: { maxBytes: null } }', 'streams.a.maxBytes', 'null', 'a size', 'write bytes or'],
   ['sinks: { cloud: { timeout: 30 } }', 'sinks.cloud.timeout', '30', 'a duration', '30s or 30ms'],
-  ['sinks: { cloud: { timeout: 40d } }', 'sinks.cloud.timeout', '"40d"', 'a duration', 'at most 24d'],
+  [
+    'sinks: { cloud: { timeout: 40d } }',
+    'sinks.cloud.timeout',
+    '"40d"',
+    'a duration',
+    'at most 24d',
+  ],
   ['streams: { a: { priority: 10 } }', 'streams.a.priority', '10', 'from 0 to 9', 'at most 9'],
   [
     'streams: { a: { priority: "1" } }',
@@ -50,11 +58,35 @@ const MISTAKES: readonly Row[] = [
     'write drop-oldest',
   ],
   ['streams: { a: { device: topic } }', 'streams.a.device', '"topic"', 'topic:<level>', 'topic:1'],
-  ['streams: { a: { device: "topic:-1" } }', 'streams.a.device', '"topic:-1"', 'topic:<level>', 'topic:1'],
-  ['streams: { a: { topics: [] } }', 'streams.a.topics', 'an empty list', 'at least 1', 'add an item'],
+  [
+    'streams: { a: { device: "topic:-1" } }',
+    'streams.a.device',
+    '"topic:-1"',
+    'topic:<level>',
+    'topic:1',
+  ],
+  [
+    'streams: { a: { topics: [] } }',
+    'streams.a.topics',
+    'an empty list',
+    'at least 1',
+    'add an item',
+  ],
   ['streams: { a: { topics: "x/#" } }', 'streams.a.topics', '"x/#"', 'a list', '[a, b]'],
-  ['streams: { a: { topics: ["x/#/y"] } }', 'streams.a.topics[0]', '"x/#/y"', 'topic filter', 'put # last'],
-  ['streams: { a: { topics: ["x+/y"] } }', 'streams.a.topics[0]', '"x+/y"', 'topic filter', 'stand alone'],
+  [
+    'streams: { a: { topics: ["x/#/y"] } }',
+    'streams.a.topics[0]',
+    '"x/#/y"',
+    'topic filter',
+    'put # last',
+  ],
+  [
+    'streams: { a: { topics: ["x+/y"] } }',
+    'streams.a.topics[0]',
+    '"x+/y"',
+    'topic filter',
+    'stand alone',
+  ],
   [
     'streams: { a: { topics: ["$SYS/#"] } }',
     'streams.a.topics[0]',
@@ -70,8 +102,20 @@ const MISTAKES: readonly Row[] = [
     'write an MQTT topic filter',
   ],
   ['streams: { a_b: {} }', 'streams.a_b', 'the name "a_b"', 'a name of a-z', 'write a-b'],
-  ['streams: { Übung 1: {} }', 'streams."Übung 1"', 'the name "Übung 1"', 'a name of a-z', 'write bung-1'],
-  ['streams: { __proto__: {} }', 'streams.__proto__', 'the name "__proto__"', 'a name of a-z', 'write proto'],
+  [
+    'streams: { Übung 1: {} }',
+    'streams."Übung 1"',
+    'the name "Übung 1"',
+    'a name of a-z',
+    'write bung-1',
+  ],
+  [
+    'streams: { __proto__: {} }',
+    'streams.__proto__',
+    'the name "__proto__"',
+    'a name of a-z',
+    'write proto',
+  ],
   ['streams: {}', 'streams', 'no stream', 'at least one', 'add a stream'],
   ['streams:', 'streams', 'null', 'a map of names', 'remove it for the default'],
   [
@@ -81,7 +125,13 @@ const MISTAKES: readonly Row[] = [
     'the name of a sink: cloud',
     'write cloud',
   ],
-  ['streams: { a: { sink: x } }\nsinks: {}', 'streams.a.sink', '"x"', 'there is none', 'add sinks.x'],
+  [
+    'streams: { a: { sink: x } }\nsinks: {}',
+    'streams.a.sink',
+    '"x"',
+    'there is none',
+    'add sinks.x',
+  ],
   [
     'streams: { a: { maxBytes: 100KiB } }',
     'streams.a.maxBytes',
@@ -124,7 +174,13 @@ const MISTAKES: readonly Row[] = [
     'a host',
     'port',
   ],
-  ['mqtt: { listeners: [{ host: "[::1]" }] }', 'mqtt.listeners[0].host', '"[::1]"', 'a host', 'write ::1'],
+  [
+    'mqtt: { listeners: [{ host: "[::1]" }] }',
+    'mqtt.listeners[0].host',
+    '"[::1]"',
+    'a host',
+    'write ::1',
+  ],
   [
     'mqtt: { listeners: [{}, {}] }',
     'mqtt.listeners[1]',
@@ -238,7 +294,13 @@ const MISTAKES: readonly Row[] = [
     'an http',
     'write the host',
   ],
-  ['sinks: { cloud: { url: "https://x/#y" } }', 'sinks.cloud.url', '"https://x/#y"', 'an http', 'from #'],
+  [
+    'sinks: { cloud: { url: "https://x/#y" } }',
+    'sinks.cloud.url',
+    '"https://x/#y"',
+    'an http',
+    'from #',
+  ],
   [
     'sinks: { cloud: { ackStatus: [200, 404] } }',
     'sinks.cloud.ackStatus[1]',
@@ -246,7 +308,13 @@ const MISTAKES: readonly Row[] = [
     'from 200 to 299',
     'only a 2xx',
   ],
-  ['sinks: { cloud: { ackStatus: [207] } }', 'sinks.cloud.ackStatus[0]', '207', 'without 207', 'remove it'],
+  [
+    'sinks: { cloud: { ackStatus: [207] } }',
+    'sinks.cloud.ackStatus[0]',
+    '207',
+    'without 207',
+    'remove it',
+  ],
   ...(
     [
       ['200', 'hold', 'ackStatus says which of 2xx', 'leave 200 out of ackStatus'],
@@ -268,7 +336,13 @@ const MISTAKES: readonly Row[] = [
       fix,
     ],
   ),
-  ['sinks: { cloud: { answers: { 409: ok } } }', 'sinks.cloud.answers.409', '"ok"', 'one of acked', 'acked'],
+  [
+    'sinks: { cloud: { answers: { 409: ok } } }',
+    'sinks.cloud.answers.409',
+    '"ok"',
+    'one of acked',
+    'acked',
+  ],
   [
     'sinks: { cloud: { maxRefusedShare: 0 } }',
     'sinks.cloud.maxRefusedShare',
@@ -276,7 +350,13 @@ const MISTAKES: readonly Row[] = [
     'above 0, at most 1',
     '0.5',
   ],
-  ['sinks: { cloud: { maxRefusedShare: 1.01 } }', 'sinks.cloud.maxRefusedShare', '1.01', 'at most 1', '0.5'],
+  [
+    'sinks: { cloud: { maxRefusedShare: 1.01 } }',
+    'sinks.cloud.maxRefusedShare',
+    '1.01',
+    'at most 1',
+    '0.5',
+  ],
   [
     'sinks: { cloud: { maxRefusedShare: 50% } }',
     'sinks.cloud.maxRefusedShare',
@@ -392,7 +472,13 @@ const MISTAKES: readonly Row[] = [
   ['sinks: { Cloud: {} }', 'sinks.Cloud', 'the name "Cloud"', 'a name', 'write cloud'],
   ['sinks: { cloud: { type: kafka } }', 'sinks.cloud.type', '"kafka"', 'http', 'write http'],
   ['spool: { minFreeBytes: 0 }', 'spool.minFreeBytes', '0', 'a size', 'at least 1MiB'],
-  ['admin: { port: 1883 }', 'admin.port', 'the port of mqtt.listeners[0]', 'a port of its own', 'change'],
+  [
+    'admin: { port: 1883 }',
+    'admin.port',
+    'the port of mqtt.listeners[0]',
+    'a port of its own',
+    'change',
+  ],
   ['admin: { token: "" }', 'admin.token', 'an empty text', 'a text', 'write the secret'],
   ['log: { level: warning }', 'log.level', '"warning"', 'one of trace, debug', 'write warn'],
   ['[]', '(the whole file)', 'an empty list', 'a map of keys', 'indented below'],
@@ -457,7 +543,10 @@ describe('a file that cannot be read', () => {
   })
 
   test('an alias bomb is an error, not the end of memory', () => {
-    const levels = Array.from({ length: 12 }, (_, n) => `a${n}: &a${n} [${`*a${n - 1}, `.repeat(9)}x]`)
+    const levels = Array.from(
+      { length: 12 },
+      (_, n) => `a${n}: &a${n} [${`*a${n - 1}, `.repeat(9)}x]`,
+    )
     const bomb = levels.join('\n').replaceAll('*a-1, ', '')
     expect(folder.problems(bomb)[0]?.code).toBe('CONFIG_SYNTAX')
   })

@@ -42,7 +42,8 @@ describe('defaults', () => {
     expect(folder.load(SPECIFIED).config).toEqual(expected)
     expect(folder.load('').config).toEqual(expected)
     expect(folder.load('# nothing\n').config).toEqual(expected)
-    const sections = 'gateway:\nmqtt:\nspool:\nadmin:\nlog:\nstreams: { telemetry: }\nsinks: { cloud: }\n'
+    const sections =
+      'gateway:\nmqtt:\nspool:\nadmin:\nlog:\nstreams: { telemetry: }\nsinks: { cloud: }\n'
     expect(folder.load(sections).config).toEqual(expected)
   })
 
@@ -53,12 +54,15 @@ describe('defaults', () => {
 
   test('let a record of the default size through the largest packet', () => {
     const { mqtt, streams } = defaultConfig(folder.path)
-    expect(mqtt.maxPacketBytes).toBeGreaterThan(4 * (streams['telemetry']?.maxRecordBytes ?? Infinity) - 1)
+    expect(mqtt.maxPacketBytes).toBeGreaterThan(
+      4 * (streams['telemetry']?.maxRecordBytes ?? Infinity) - 1,
+    )
   })
 
   test('bound the memory that devices can make the gateway hold below 250 MB (I6)', () => {
     const { mqtt } = defaultConfig(folder.path)
-    const held = mqtt.maxUnackedBytesTotal + mqtt.maxHoldBackBytesTotal + mqtt.maxSubscriberBytesTotal
+    const held =
+      mqtt.maxUnackedBytesTotal + mqtt.maxHoldBackBytesTotal + mqtt.maxSubscriberBytesTotal
     expect(held + mqtt.maxRetainedBytes).toBeLessThanOrEqual(128 * 1024 * 1024)
   })
 })
@@ -102,7 +106,9 @@ describe('values', () => {
   })
 
   test('without a file relative paths count from the working directory', () => {
-    expect(loadConfig({ file: null, env: {}, cwd: '/srv/box' }).config.gateway.dataDir).toBe('/srv/box/data')
+    expect(loadConfig({ file: null, env: {}, cwd: '/srv/box' }).config.gateway.dataDir).toBe(
+      '/srv/box/data',
+    )
   })
 
   test('a secret is a literal or a file whose path counts from the configuration', () => {

@@ -1,6 +1,7 @@
 /**
- * A guard of the hot path that noise cannot fool: what the functions that run for every reading allocate for it, from the
- * socket's bytes to the block. A closure, a promise or a string of the payload for each reading shows here at once.
+ * A guard of the hot path that noise cannot fool: what the functions that run for every reading
+ * allocate for it, from the socket's bytes to the block. A closure, a promise or a string of the
+ * payload for each reading shows here at once.
  */
 import { expect, it } from 'vitest'
 import { Broker } from '../../gateway/broker/broker.ts'
@@ -23,8 +24,8 @@ const PER_READING = [
   'gateway/spool/codec/timestamp.ts',
 ]
 /**
- * The view of the payload that is copied (96) and the time of arrival (16). How far V8 has compiled the path adds up to 40,
- * so one more small object does not show, but what is worth avoiding does.
+ * The view of the payload that is copied (96) and the time of arrival (16). How far V8 has compiled
+ * the path adds up to 40, so one more small object does not show, but what is worth avoiding does.
  */
 const MAX_BYTES_PER_READING = 170
 const READINGS = 40_000
@@ -54,7 +55,11 @@ async function publish(port: number, readings: number): Promise<void> {
 it('a reading allocates next to nothing', async () => {
   const folder = await temporaryFolder()
   const { spool } = await openSpool(folder.path)
-  const broker = await Broker.start({ config: DEFAULTS, appender: spool.appender, emit: () => undefined })
+  const broker = await Broker.start({
+    config: DEFAULTS,
+    appender: spool.appender,
+    emit: () => undefined,
+  })
   try {
     const port = broker.addresses[0]?.port ?? 0
     await publish(port, WARM_UP_READINGS)

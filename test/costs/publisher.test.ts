@@ -14,7 +14,10 @@ const WINDOW = 5
 /** Behind the end of the measured time: acks that the server wrote and nobody read any more. */
 const MAX_UNREAD = DEVICES * WINDOW
 
-/** A server that acknowledges each packet at once, keeps the messages of each client, and copies them to a subscriber. */
+/**
+ * A server that acknowledges each packet at once, keeps the messages of each client, and copies
+ * them to a subscriber.
+ */
 class Recorder {
   readonly messages = new Map<string, Buffer[]>()
   acked = 0
@@ -89,7 +92,9 @@ async function check(
 }
 
 for (const compiled of [false, true]) {
-  const define = compiled ? (name: string, body: () => Promise<void>) => testWithTool('gcc', name, body) : it
+  const define = compiled
+    ? (name: string, body: () => Promise<void>) => testWithTool('gcc', name, body)
+    : it
   const name = compiled ? 'the compiled publisher' : 'the publisher of Node'
   define(`${name} sends each device's messages in turn at QoS 1 and counts its acks`, async () => {
     await check({ qos: 1, shape: 'models', messagesPerSecond: null }, compiled)
@@ -104,7 +109,13 @@ for (const compiled of [false, true]) {
 }
 
 testWithTool('gcc', "the compiled publisher counts a subscriber's copies", async () => {
-  const load = { ...LOAD, qos: 1, window: WINDOW, messagesPerSecond: null, port: recorder.port } as const
+  const load = {
+    ...LOAD,
+    qos: 1,
+    window: WINDOW,
+    messagesPerSecond: null,
+    port: recorder.port,
+  } as const
   const result = await runPublisher({ ...load, subscriber: true }, {}, true)
   expect(result.copies).toBeGreaterThan(100)
   expect(result.copies).toBeLessThanOrEqual(recorder.copies)

@@ -52,7 +52,18 @@ describe('sluice-sim', () => {
     await broker.start()
     const ledger = join(folder, 'run.ndjson')
     const store = join(folder, 'cloud')
-    const flags = ['--url', broker.url, '--devices', '4', '--rate', '100', '--ramp', '0.1', '--qos', '1:2:2']
+    const flags = [
+      '--url',
+      broker.url,
+      '--devices',
+      '4',
+      '--rate',
+      '100',
+      '--ramp',
+      '0.1',
+      '--qos',
+      '1:2:2',
+    ]
     const ran = await runProgram('device-sim', [
       'run',
       ...flags,
@@ -74,7 +85,9 @@ describe('sluice-sim', () => {
     const { at } = JSON.parse(broker.received[0]?.payload.toString() ?? '') as { at: string }
     expect(Math.abs(Date.parse(at) - Date.now())).toBeLessThan(60_000)
     expect(await readLedger(ledger)).toHaveLength(published)
-    expect((await readLedger(ledger)).every((entry: LedgerEntry) => entry.ackedAtMs !== null)).toBe(true)
+    expect((await readLedger(ledger)).every((entry: LedgerEntry) => entry.ackedAtMs !== null)).toBe(
+      true,
+    )
 
     const cloud = startProgram('device-sim', ['cloud', '--port', '0', '--store', store])
     const url = (await cloud.waitForLine('POST batches to')).text.split(' ').at(-1) ?? ''
@@ -148,7 +161,10 @@ describe('sluice-sim', () => {
       [['run', '--qos', '1:2'], /Want weights of QoS 0, 1 and 2 such as 0:50:50.*got "1:2"/],
       [['run', '--qos', '0:0:0'], /not all 0/],
       [['run', '--topic', 'a/#'], /Want a topic to publish on, without \+ and #.*got "a\/#"/],
-      [['run', '--topic', 'a/{sensor}'], /no other placeholders than \{device\}, .*got "\{sensor\}"/],
+      [
+        ['run', '--topic', 'a/{sensor}'],
+        /no other placeholders than \{device\}, .*got "\{sensor\}"/,
+      ],
       [['run', '--bytes', '20'], /Want a whole number from 80/],
       [
         ['run', '--ledger', join(folder, 'none', 'run.ndjson')],

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { Random } from '../../device-sim/random.ts'
 
-const take = (random: Random, count: number): number[] => Array.from({ length: count }, () => random.next())
+const take = (random: Random, count: number): number[] =>
+  Array.from({ length: count }, () => random.next())
 
 describe('random', () => {
   test('the same seed and label give the same numbers, another label gives others', () => {
@@ -25,7 +26,9 @@ describe('random', () => {
     const random = new Random('moments')
     const normals = Array.from({ length: 20_000 }, () => random.normal())
     const mean = normals.reduce((sum, value) => sum + value, 0) / normals.length
-    const deviation = Math.sqrt(normals.reduce((sum, value) => sum + (value - mean) ** 2, 0) / normals.length)
+    const deviation = Math.sqrt(
+      normals.reduce((sum, value) => sum + (value - mean) ** 2, 0) / normals.length,
+    )
     expect(Math.abs(mean)).toBeLessThan(0.03)
     expect(Math.abs(deviation - 1)).toBeLessThan(0.03)
     const waits = Array.from({ length: 20_000 }, () => random.exponential(1 / 500))

@@ -1,6 +1,7 @@
 /**
- * The import rules of README's Architecture section, over the real source tree: stages know each other through narrow
- * interface files only, and each package has one place. Layering that nothing enforces rots into cycles.
+ * The import rules of README's Architecture section, over the real source tree: stages know each
+ * other through narrow interface files only, and each package has one place. Layering that nothing
+ * enforces rots into cycles.
  */
 import { describe, expect, test } from 'vitest'
 import { type Import, importsOf, readText, type SourceFile, sources } from './source-tree.ts'
@@ -25,10 +26,16 @@ const PACKAGE_PLACES: Readonly<Record<string, readonly string[]>> = {
   commander: ['gateway/main.ts', 'gateway/cli/', 'device-sim/'],
 }
 
-/** What every stage may import besides itself: what stages need of each other, what they do alike, the reader of keys. */
+/**
+ * What every stage may import besides itself: what stages need of each other, what they do alike,
+ * the reader of keys.
+ */
 const COMMON = ['gateway/ports/', 'gateway/shared/', 'gateway/config/']
 
-/** They look at the others: at what these count and tell, as types. At run time each stage stands alone. */
+/**
+ * They look at the others: at what these count and tell, as types. At run time each stage stands
+ * alone.
+ */
 const LOOKING: readonly Stage[] = ['observe', 'admin']
 const LOOKED_AT = /^gateway\/[a-z]+\/(stats|events)\.ts$/
 
@@ -77,7 +84,9 @@ function broken(
   isWrong: (file: SourceFile, each: Import) => boolean,
 ): string[] {
   return files.flatMap((file) =>
-    file.imports.filter((each) => isWrong(file, each)).map((each) => `${file.path} -> ${each.specifier}`),
+    file.imports
+      .filter((each) => isWrong(file, each))
+      .map((each) => `${file.path} -> ${each.specifier}`),
   )
 }
 
@@ -154,7 +163,9 @@ describe('the reader of imports', () => {
     expect(
       broken([file('gateway/ports/x.ts', "import type { A } from '../spool/a.ts'")], leavesPorts),
     ).toHaveLength(1)
-    expect(broken([file('gateway/spool/x.ts', "import { Level } from 'level'")], misplaced)).toHaveLength(1)
+    expect(
+      broken([file('gateway/spool/x.ts', "import { Level } from 'level'")], misplaced),
+    ).toHaveLength(1)
     const shared = [
       "import type { Config } from '../config/config.ts'",
       "import { z } from 'zod'",
@@ -163,7 +174,10 @@ describe('the reader of imports', () => {
     ]
     expect(broken([file('gateway/shared/x.ts', shared.join('\n'))], leavesShared)).toHaveLength(2)
     expect(
-      broken([file('gateway/drain/x.ts', "import { Poller } from '../shared/poller.ts'")], crossesWrongly),
+      broken(
+        [file('gateway/drain/x.ts', "import { Poller } from '../shared/poller.ts'")],
+        crossesWrongly,
+      ),
     ).toEqual([])
     expect(product.flatMap((each) => each.imports).length).toBeGreaterThan(200)
   })
@@ -171,7 +185,9 @@ describe('the reader of imports', () => {
 
 test('a stage imports itself, ports/, shared/ and config/, and nothing else', () => {
   const found = gateway.flatMap((file) =>
-    file.imports.filter((each) => crossesWrongly(file, each)).map((each) => `${file.path} -> ${each.file}`),
+    file.imports
+      .filter((each) => crossesWrongly(file, each))
+      .map((each) => `${file.path} -> ${each.file}`),
   )
   expect([...new Set(found)].toSorted()).toEqual(DEBTS)
   expect(broken(gateway, leavesPorts)).toEqual([])
@@ -198,7 +214,9 @@ test('the fleet imports nothing of the gateway, nor the gateway of the fleet', (
 })
 
 test('the product imports no test, and at run time only packages that are declared as dependencies', () => {
-  const { dependencies } = JSON.parse(readText('package.json')) as { dependencies: Record<string, string> }
+  const { dependencies } = JSON.parse(readText('package.json')) as {
+    dependencies: Record<string, string>
+  }
   const isUndeclared = ({ packageName, typeOnly }: Import) =>
     packageName !== null && !typeOnly && !(packageName in dependencies)
   expect(broken(product, (_, each) => each.file?.startsWith('test/') ?? false)).toEqual([])
@@ -206,7 +224,9 @@ test('the product imports no test, and at run time only packages that are declar
 })
 
 test('every dependency is used', () => {
-  const { dependencies } = JSON.parse(readText('package.json')) as { dependencies: Record<string, string> }
+  const { dependencies } = JSON.parse(readText('package.json')) as {
+    dependencies: Record<string, string>
+  }
   const used = new Set(product.flatMap((file) => file.imports.map((each) => each.packageName)))
   expect(Object.keys(dependencies).filter((name) => !used.has(name))).toEqual([])
 })

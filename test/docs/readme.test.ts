@@ -1,6 +1,7 @@
 /**
- * README against the code: what it says of keys, metrics, codes, alerts, guarantees, commands and files is so, and what
- * the code has is in README. `SLUICE_UPDATE_README=1` writes the generated tables instead of comparing them.
+ * README against the code: what it says of keys, metrics, codes, alerts, guarantees, commands and
+ * files is so, and what the code has is in README. `SLUICE_UPDATE_README=1` writes the generated
+ * tables instead of comparing them.
  */
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -43,19 +44,25 @@ function sorted(values: Iterable<string>): string[] {
 }
 
 describe('tables made from the code', () => {
-  test.each(Object.keys(TABLES))('%s is what the code says (SLUICE_UPDATE_README=1 writes it)', (name) => {
-    expect(tablesIn(readme).get(name)?.trim()).toBe(TABLES[name]?.())
-  })
+  test.each(Object.keys(TABLES))(
+    '%s is what the code says (SLUICE_UPDATE_README=1 writes it)',
+    (name) => {
+      expect(tablesIn(readme).get(name)?.trim()).toBe(TABLES[name]?.())
+    },
+  )
 
   test('have rows, and no place in README is without its table', () => {
     expect(sorted(tablesIn(readme).keys())).toEqual(sorted(Object.keys(TABLES)))
-    for (const table of tablesIn(readme).values()) expect(table.split('\n').length).toBeGreaterThan(30)
+    for (const table of tablesIn(readme).values())
+      expect(table.split('\n').length).toBeGreaterThan(30)
   })
 })
 
 test('metrics that README mentions elsewhere exist', () => {
   const names = METRICS.map((metric) => metric.name)
-  const mentioned = [...readme.matchAll(/`(sluice_[a-z0-9_]*[a-z0-9])`/g)].map((match) => match[1] ?? '')
+  const mentioned = [...readme.matchAll(/`(sluice_[a-z0-9_]*[a-z0-9])`/g)].map(
+    (match) => match[1] ?? '',
+  )
   expect(mentioned.filter((name) => !names.includes(name))).toEqual([])
 })
 
@@ -63,7 +70,9 @@ describe('guarantees', () => {
   const numbers = ['I1', 'I2', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8', 'I9']
 
   test('are the nine, each with its row', () => {
-    expect([...section('Guarantees').matchAll(/^\| (I\d+) \|/gm)].map((match) => match[1])).toEqual(numbers)
+    expect([...section('Guarantees').matchAll(/^\| (I\d+) \|/gm)].map((match) => match[1])).toEqual(
+      numbers,
+    )
   })
 
   test.each(numbers)('%s has a test with its number in the title', (number) => {
@@ -80,7 +89,9 @@ describe('guarantees', () => {
       ...sources('device-sim'),
       ...tests.filter(({ path }) => !path.startsWith('test/docs/')),
     ]
-    const cited = all.flatMap((file) => [...file.text.matchAll(/\b(I\d+)\b/g)].map((match) => match[1] ?? ''))
+    const cited = all.flatMap((file) =>
+      [...file.text.matchAll(/\b(I\d+)\b/g)].map((match) => match[1] ?? ''),
+    )
     expect(sorted(cited).filter((number) => !numbers.includes(number))).toEqual([])
   })
 })
@@ -92,8 +103,12 @@ describe('error codes', () => {
 
   test('of the code are in README, and those of README in the code', () => {
     const pattern = /'((?:SLUICE|CONFIG|LISTENER|AUTH|ADMIN|SINK|SPOOL|BROKER|CLI)_[A-Z_]+)'/g
-    const used = gateway.flatMap((file) => [...file.text.matchAll(pattern)].map((match) => match[1] ?? ''))
-    const environment = used.filter((code) => /^SLUICE__|^SLUICE_(REQUIRE|UPDATE|CONFIG)/.test(code))
+    const used = gateway.flatMap((file) =>
+      [...file.text.matchAll(pattern)].map((match) => match[1] ?? ''),
+    )
+    const environment = used.filter((code) =>
+      /^SLUICE__|^SLUICE_(REQUIRE|UPDATE|CONFIG)/.test(code),
+    )
     expect(sorted(documented)).toEqual(sorted(used.filter((code) => !environment.includes(code))))
   })
 
@@ -108,9 +123,9 @@ test('every alert has a section that says what to do, and no other section poses
     groups: { rules: { alert: string }[] }[]
   }
   const alerts = rules.groups.flatMap((group) => group.rules.map((rule) => rule.alert))
-  expect(sorted(headings.filter((heading) => heading.startsWith('Sluice') && heading !== 'Sluice'))).toEqual(
-    sorted(alerts),
-  )
+  expect(
+    sorted(headings.filter((heading) => heading.startsWith('Sluice') && heading !== 'Sluice')),
+  ).toEqual(sorted(alerts))
 })
 
 describe('what README points to exists', () => {
@@ -122,9 +137,9 @@ describe('what README points to exists', () => {
   })
 
   test('files and folders', () => {
-    const paths = [...prose.matchAll(/`((?:gateway|device-sim|test|dashboards|\.ci)\/[\w./-]*)`/g)].map(
-      (match) => match[1] ?? '',
-    )
+    const paths = [
+      ...prose.matchAll(/`((?:gateway|device-sim|test|dashboards|\.ci)\/[\w./-]*)`/g),
+    ].map((match) => match[1] ?? '')
     expect(paths.length).toBeGreaterThan(10)
     expect(paths.filter((path) => !existsSync(join(ROOT, path)))).toEqual([])
   })
@@ -137,20 +152,26 @@ describe('what README points to exists', () => {
 
   test('npm scripts', () => {
     const { scripts } = JSON.parse(readText('package.json')) as { scripts: Record<string, string> }
-    const names = [...readme.matchAll(/\bnpm run (?:--silent )?([a-z-]+)/g)].map((match) => match[1] ?? '')
+    const names = [...readme.matchAll(/\bnpm run (?:--silent )?([a-z-]+)/g)].map(
+      (match) => match[1] ?? '',
+    )
     expect(sorted([...names, 'test', 'start']).filter((name) => !(name in scripts))).toEqual([])
   })
 
   test('commands: README names those that there are, with their subcommands', () => {
     const code = filesBelow('gateway/cli', '.ts').map(readText).join('\n')
-    const commands = [...code.matchAll(/new Command\('([a-z-]+)'\)/g)].map((match) => match[1] ?? '')
+    const commands = [...code.matchAll(/new Command\('([a-z-]+)'\)/g)].map(
+      (match) => match[1] ?? '',
+    )
     const top = ['start', 'check', 'status', 'streams', 'passwd', 'dead-letters', 'sinks', 'spool']
     const named = [...prose.matchAll(/`sluice ([a-z-]+)(?: ([a-z][a-z-]*))?/g)]
     expect(sorted(named.map((match) => match[1] ?? ''))).toEqual(sorted(top))
-    const words = named.flatMap((match) => [match[1] ?? '', match[2] ?? '']).filter((word) => word !== '')
-    expect(sorted(words).filter((word) => !commands.includes(word) && !code.includes(`'${word}'`))).toEqual(
-      [],
-    )
+    const words = named
+      .flatMap((match) => [match[1] ?? '', match[2] ?? ''])
+      .filter((word) => word !== '')
+    expect(
+      sorted(words).filter((word) => !commands.includes(word) && !code.includes(`'${word}'`)),
+    ).toEqual([])
     expect(
       sorted(commands).filter((name) => name !== 'sluice' && !section('Operating').includes(name)),
     ).toEqual([])
@@ -158,14 +179,19 @@ describe('what README points to exists', () => {
 
   test('commands of the fleet', () => {
     const code = filesBelow('device-sim', '.ts').map(readText).join('\n')
-    const commands = [...code.matchAll(/new Command\('([a-z-]+)'\)/g)].map((match) => match[1] ?? '')
+    const commands = [...code.matchAll(/new Command\('([a-z-]+)'\)/g)].map(
+      (match) => match[1] ?? '',
+    )
     const named = [...prose.matchAll(/`sluice-sim ([a-z-]+)/g)].map((match) => match[1] ?? '')
     expect(sorted(named)).toEqual(sorted(commands).filter((name) => name !== 'sluice-sim'))
   })
 
   test('every limit of the broker has its policy', () => {
     const keys = describeKeys()
-      .map((key) => /^mqtt\.((?:max|connectTimeout|authTimeout|sessionExpiry)\w*)$/.exec(key.path)?.[1])
+      .map(
+        (key) =>
+          /^mqtt\.((?:max|connectTimeout|authTimeout|sessionExpiry)\w*)$/.exec(key.path)?.[1],
+      )
       .filter((key) => key !== undefined)
     const rows = section('Configuration').split('### Users')[0] ?? ''
     expect(keys.length).toBeGreaterThan(15)
@@ -178,12 +204,14 @@ describe('what README points to exists', () => {
     const routes = [...served.matchAll(pattern)].map(
       (match) => new RegExp(`^${(match[1] ?? '').replaceAll('\\/', '/')}$`),
     )
-    const documented = [...section('Operating').matchAll(/`(?:GET|POST) (\/[^`? ]*)/g)].map((match) =>
-      (match[1] ?? '').replace('<name>', 'name'),
+    const documented = [...section('Operating').matchAll(/`(?:GET|POST) (\/[^`? ]*)/g)].map(
+      (match) => (match[1] ?? '').replace('<name>', 'name'),
     )
     expect(routes.length).toBeGreaterThan(5)
     expect(documented.filter((path) => !routes.some((route) => route.test(path)))).toEqual([])
-    expect(routes.filter((route) => !documented.some((path) => route.test(path))).map(String)).toEqual([])
+    expect(
+      routes.filter((route) => !documented.some((path) => route.test(path))).map(String),
+    ).toEqual([])
   })
 
   test('folders of the gateway: each has its row', () => {
@@ -192,7 +220,9 @@ describe('what README points to exists', () => {
     )
     const table = section('Architecture')
     expect(
-      folders.map((folder) => folder.name).filter((name) => !table.includes(`\`gateway/${name}/\``)),
+      folders
+        .map((folder) => folder.name)
+        .filter((name) => !table.includes(`\`gateway/${name}/\``)),
     ).toEqual([])
   })
 })

@@ -1,4 +1,7 @@
-/** The receiver printed in README runs as it stands and keeps the contract's promise: every line once, in order (I4). */
+/**
+ * The receiver printed in README runs as it stands and keeps the contract's promise: every line
+ * once, in order (I4).
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

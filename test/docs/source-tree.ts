@@ -1,4 +1,7 @@
-/** Reads the source tree: files, what they import, and how. Line by line, for code that a formatter has laid out. */
+/**
+ * Reads the source tree: files, what they import, and how. Line by line, for code that a formatter
+ * has laid out.
+ */
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 

@@ -1,4 +1,7 @@
-/** The shape of the source tree: rooms of a size that one can look over, one way through them, one name for one thing. */
+/**
+ * The shape of the source tree: rooms of a size that one can look over, one way through them, one
+ * name for one thing.
+ */
 import { dirname } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { type SourceFile, sources } from './source-tree.ts'
@@ -17,13 +20,20 @@ const DEBTS = { circles: 7, namesTwice: 40, needlessExports: 300 }
 test(`no folder holds more than ${MAX_FILES_IN_A_FOLDER} source files, but those of like files`, () => {
   const counts = new Map<string, number>()
   for (const { path } of product) counts.set(dirname(path), (counts.get(dirname(path)) ?? 0) + 1)
-  const full = [...counts].filter(([path, n]) => n > MAX_FILES_IN_A_FOLDER && !LIKE_FILES.includes(path))
+  const full = [...counts].filter(
+    ([path, n]) => n > MAX_FILES_IN_A_FOLDER && !LIKE_FILES.includes(path),
+  )
   expect(full.filter(([path]) => path !== 'gateway/config')).toEqual([])
 })
 
-/** Groups of files that import each other in a loop, imports of types included (Tarjan's strongly connected components). */
+/**
+ * Groups of files that import each other in a loop, imports of types included (Tarjan's strongly
+ * connected components).
+ */
 function circlesOf(files: readonly SourceFile[]): string[][] {
-  const targets = new Map(files.map(({ path, imports }) => [path, imports.map(({ file }) => file ?? '')]))
+  const targets = new Map(
+    files.map(({ path, imports }) => [path, imports.map(({ file }) => file ?? '')]),
+  )
   const circles: string[][] = []
   const index = new Map<string, number>()
   const low = new Map<string, number>()
@@ -63,7 +73,9 @@ function exportedTypesTwice(files: readonly SourceFile[]): string[] {
     .map(([name, paths]) => `${name}: ${paths.join(', ')}`)
 }
 
-/** Exported, and named by no other file: neither imported nor, for a whole module, read as a member. */
+/**
+ * Exported, and named by no other file: neither imported nor, for a whole module, read as a member.
+ */
 function needlessExports(files: readonly SourceFile[], all: readonly SourceFile[]): string[] {
   const users = new Map<string, Set<string>>()
   for (const { path, text } of all)
@@ -81,7 +93,12 @@ describe('the checks see what they are there for', () => {
     path,
     text,
     lines: [],
-    imports: files.map((each) => ({ specifier: each, file: each, packageName: null, typeOnly: true })),
+    imports: files.map((each) => ({
+      specifier: each,
+      file: each,
+      packageName: null,
+      typeOnly: true,
+    })),
   })
   test('a circle, of types too', () => {
     const files = [file('a', '', 'b'), file('b', '', 'c'), file('c', '', 'a'), file('d', '', 'a')]

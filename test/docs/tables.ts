@@ -39,7 +39,9 @@ const PLACE = /(<!-- table: (\w+) -->\n)([\s\S]*?)(<!-- end -->)/g
 
 /** What is between the marks now, by name. */
 export function tablesIn(readme: string): Map<string, string> {
-  return new Map([...readme.matchAll(PLACE)].map((match) => [match[2] ?? '', (match[3] ?? '').trimEnd()]))
+  return new Map(
+    [...readme.matchAll(PLACE)].map((match) => [match[2] ?? '', (match[3] ?? '').trimEnd()]),
+  )
 }
 
 /** The text with its tables made anew. */

@@ -1,4 +1,6 @@
-/** Catching up must cost the drain next to nothing per record: the sink and the disk are the limit. */
+/**
+ * Catching up must cost the drain next to nothing per record: the sink and the disk are the limit.
+ */
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../gateway/drain/clock.ts'
 import { Drain } from '../../gateway/drain/drain.ts'
@@ -44,7 +46,13 @@ class EndlessQueue implements StreamQueue {
     for (let seq = this.settled + 1; seq <= this.records && runs.length < limit; ) {
       const end = Math.min(this.records, Math.ceil(seq / this.blockRecords) * this.blockRecords)
       const recordCount = end - seq + 1
-      runs.push({ spoolId: 's', firstSeq: seq, recordCount, rawBytes: recordCount * 300, receivedAtMs: 0 })
+      runs.push({
+        spoolId: 's',
+        firstSeq: seq,
+        recordCount,
+        rawBytes: recordCount * 300,
+        receivedAtMs: 0,
+      })
       seq = end + 1
     }
     this.runsAsked += runs.length

@@ -321,7 +321,9 @@ describe('Retry-After', () => {
     const bench = new Bench()
     bench.append(3)
     await bench.start()
-    await bench.answer(answer({ kind: 'verdicts', ackedThrough: 1, listed: [], retryAfterMs: 20_000 }))
+    await bench.answer(
+      answer({ kind: 'verdicts', ackedThrough: 1, listed: [], retryAfterMs: 20_000 }),
+    )
     await bench.pass(19_999)
     expect(bench.sink.open).toHaveLength(0)
     await bench.pass(1)
@@ -478,7 +480,9 @@ describe('refused records', () => {
     bench.append(3)
     await bench.start()
     await bench.answer(ackedThrough(1, [refusal(2)]))
-    expect(bench.store.durableState('telemetry').parked.map(({ record }) => record.seq)).toEqual([2])
+    expect(bench.store.durableState('telemetry').parked.map(({ record }) => record.seq)).toEqual([
+      2,
+    ])
     expect(bench.sink.current.seqs).toEqual([3])
   })
 
@@ -504,7 +508,9 @@ describe('refused records', () => {
     bench.append(2)
     bench.sink.auto = (batch) => (batch.bodyBytes > 2000 ? TOO_LARGE : ACKED)
     await bench.start()
-    expect(bench.queue.state.deadLetters.map(({ record }) => record.line.length > 3000)).toEqual([true])
+    expect(bench.queue.state.deadLetters.map(({ record }) => record.line.length > 3000)).toEqual([
+      true,
+    ])
     expect(bench.events).toContainEqual(
       expect.objectContaining({ type: 'drain.parked', seq: 1, tooLarge: true }),
     )
@@ -588,7 +594,9 @@ describe('a sink that refuses everything', () => {
     expect(bench.streamState).toMatchObject({ state: 'held', reason: 'refusals' })
     expect(bench.queue.state.deadLettered).toBe(0)
     expect(bench.queue.parked).toEqual([])
-    expect(bench.queue.pending.map(({ seq }) => seq)).toEqual(Array.from({ length: 500 }, (_, i) => i + 1))
+    expect(bench.queue.pending.map(({ seq }) => seq)).toEqual(
+      Array.from({ length: 500 }, (_, i) => i + 1),
+    )
     expect(bench.drain.stats.streams['telemetry']?.parkedRecords).toBe(99)
     const sent = bench.sink.requests.length
     await bench.pass(60_000)
@@ -670,7 +678,9 @@ describe('a sink that refuses everything', () => {
     await bench.settle()
     expect(bench.streamState.reason).toBe('refusals')
     expect(bench.queue.parked).toEqual([])
-    expect(bench.queue.pending.map(({ seq }) => seq)).toEqual(Array.from({ length: 150 }, (_, i) => i + 1))
+    expect(bench.queue.pending.map(({ seq }) => seq)).toEqual(
+      Array.from({ length: 150 }, (_, i) => i + 1),
+    )
     expect(bench.drain.stats.streams['telemetry']?.parkedRecords).toBeGreaterThanOrEqual(150)
   })
 })
@@ -723,7 +733,11 @@ describe('pace and end', () => {
     await bench.pass(1_000)
     await bench.answer(ackedThrough(3))
     await bench.answer(ACKED)
-    expect(bench.drain.stats.sinks['cloud']?.answers).toMatchObject({ acked: 1, partial: 1, retry: 1 })
+    expect(bench.drain.stats.sinks['cloud']?.answers).toMatchObject({
+      acked: 1,
+      partial: 1,
+      retry: 1,
+    })
     expect(bench.drain.stats.streams['telemetry']).toMatchObject({
       batches: 2,
       requests: 3,

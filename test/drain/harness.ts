@@ -1,4 +1,7 @@
-/** What tests of the drain's loop share: a configuration, a scripted sink, and steps of virtual time. */
+/**
+ * What tests of the drain's loop share: a configuration, a scripted sink, and steps of virtual
+ * time.
+ */
 import assert from 'node:assert/strict'
 import type { HttpSinkConfig } from '../../gateway/config/config.ts'
 import { Drain } from '../../gateway/drain/drain.ts'
@@ -48,8 +51,14 @@ export const TIMED_OUT: SinkAnswer = {
   ...answer({ kind: 'retry', retryAfterMs: null, detail: 'timed out' }, null),
   transfer: { bytes: 1, ms: 30_000, timedOut: true },
 }
-export const UNAUTHORIZED: SinkAnswer = answer({ kind: 'hold', scope: 'sink', detail: 'answered 401' }, 401)
-export const MALFORMED: SinkAnswer = answer({ kind: 'malformed', detail: 'rejected is not a list' }, 200)
+export const UNAUTHORIZED: SinkAnswer = answer(
+  { kind: 'hold', scope: 'sink', detail: 'answered 401' },
+  401,
+)
+export const MALFORMED: SinkAnswer = answer(
+  { kind: 'malformed', detail: 'rejected is not a list' },
+  200,
+)
 
 type Body<K> = K extends unknown ? Omit<K, 'status' | 'sinkDateMs'> : never
 
@@ -80,7 +89,12 @@ export class SentRequest {
   readonly atMs: number
   #answer: ((answer: SinkAnswer) => void) | null
 
-  constructor(batch: Batch, signal: AbortSignal, atMs: number, answer: (answer: SinkAnswer) => void) {
+  constructor(
+    batch: Batch,
+    signal: AbortSignal,
+    atMs: number,
+    answer: (answer: SinkAnswer) => void,
+  ) {
     this.batch = batch
     this.signal = signal
     this.atMs = atMs
@@ -109,7 +123,10 @@ export class SentRequest {
   }
 }
 
-/** Keeps every request; answers by `auto`, or when the test does. Asserts that no stream has two in progress (I2). */
+/**
+ * Keeps every request; answers by `auto`, or when the test does. Asserts that no stream has two in
+ * progress (I2).
+ */
 export class ScriptedSink implements Sink {
   readonly name: string
   readonly requests: SentRequest[] = []
@@ -124,7 +141,10 @@ export class ScriptedSink implements Sink {
 
   send(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
     const { stream } = batch
-    assert(!this.open.some((one) => one.batch.stream === stream), `two requests of ${stream} in progress`)
+    assert(
+      !this.open.some((one) => one.batch.stream === stream),
+      `two requests of ${stream} in progress`,
+    )
     return new Promise((resolve) => {
       const request = new SentRequest(batch, signal, this.#clock.monotonicMs(), resolve)
       this.requests.push(request)
@@ -199,7 +219,11 @@ export class Bench {
     })
   }
 
-  append(count: number, stream = 'telemetry', member: Readonly<Record<string, unknown>> = {}): void {
+  append(
+    count: number,
+    stream = 'telemetry',
+    member: Readonly<Record<string, unknown>> = {},
+  ): void {
     for (let i = 0; i < count; i++) this.store.append(stream, member)
   }
 

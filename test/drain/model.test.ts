@@ -20,7 +20,8 @@ describe('the model of the contract', () => {
   for (const [name, newReceiver] of Object.entries(RECEIVERS)) {
     it(`I2 I4 I8 I9: nothing lost, nothing twice, in order, against a receiver that ${name}`, async () => {
       const total: Partial<ModelCounts> = {}
-      const seeds = SEED === undefined ? Array.from({ length: RUNS }, (_, i) => i + 1) : [Number(SEED)]
+      const seeds =
+        SEED === undefined ? Array.from({ length: RUNS }, (_, i) => i + 1) : [Number(SEED)]
       for (const seed of seeds) {
         try {
           const counts = await runModel({ seed, openSpool: openMemorySpool, newReceiver })
@@ -34,7 +35,8 @@ describe('the model of the contract', () => {
       }
       if (SEED !== undefined) return
       // The path under test was taken.
-      for (const [what, count] of Object.entries(total)) expect([what, count > 0]).toEqual([what, true])
+      for (const [what, count] of Object.entries(total))
+        expect([what, count > 0]).toEqual([what, true])
     }, 180_000)
   }
 })

@@ -1,11 +1,12 @@
 /**
- * The contract's model: random runs of answers, lost answers, refusals, kills and requeues against a receiver, and what
- * must be true all along and at the end. Runs on any spool that fits {@link ModelSpool}: the one in memory
- * (memoryModelSpool), or the real one. One seed is one run.
+ * The contract's model: random runs of answers, lost answers, refusals, kills and requeues against
+ * a receiver, and what must be true all along and at the end. Runs on any spool that fits {@link
+ * ModelSpool}: the one in memory (memoryModelSpool), or the real one. One seed is one run.
  *
- * Shows: nothing lost, nothing stored twice, in order (I2, I4); refused records end parked or dead-lettered, never
- * before a later one was accepted (I8, I9); a repeated batch has identical bytes (I4); one request per stream, and not
- * before its pin and everything settled before it are durable; Retry-After is never cut short.
+ * Shows: nothing lost, nothing stored twice, in order (I2, I4); refused records end parked or
+ * dead-lettered, never before a later one was accepted (I8, I9); a repeated batch has identical
+ * bytes (I4); one request per stream, and not before its pin and everything settled before it are
+ * durable; Retry-After is never cut short.
  */
 import assert from 'node:assert/strict'
 import { gunzipSync } from 'node:zlib'
@@ -16,7 +17,16 @@ import type { NoteStore, StreamQueue } from '../../gateway/ports/stream-queue.ts
 import { MemoryStore } from '../support/memory-queue.ts'
 import type { Receiver, ReceiverAnswer, ReceiverRules } from '../support/model-receivers.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
-import { answer, LOST, MALFORMED, macrotask, seeded, sinkConfig, TIMED_OUT, unavailable } from './harness.ts'
+import {
+  answer,
+  LOST,
+  MALFORMED,
+  macrotask,
+  seeded,
+  sinkConfig,
+  TIMED_OUT,
+  unavailable,
+} from './harness.ts'
 
 /** What the model reads of one stream: the reading numbers (`payload.n`), in order. */
 export interface ModelView {
@@ -27,7 +37,9 @@ export interface ModelView {
   readonly deadLetters: readonly number[]
 }
 
-/** A spool as the model uses it. A record's line is an NDJSON line with `id`, `seq` and `payload`. */
+/**
+ * A spool as the model uses it. A record's line is an NDJSON line with `id`, `seq` and `payload`.
+ */
 export interface ModelSpool {
   readonly queues: readonly StreamQueue[]
   readonly notes: NoteStore
@@ -224,7 +236,11 @@ class World implements Sink {
     assert(this.clock.wallMs() >= this.#notBeforeMs, 'sooner than Retry-After')
     const head = this.#spool.durableHead(stream)
     if (head !== undefined) {
-      assert.deepEqual(head, { spoolId, seq: firstSeq }, 'what was settled and parked before is durable')
+      assert.deepEqual(
+        head,
+        { spoolId, seq: firstSeq },
+        'what was settled and parked before is durable',
+      )
     }
     const text = textOf(batch)
     const key = `${spoolId}:${stream}:${firstSeq}-${lastSeq}:${batch.crc32.toString(16)}`
@@ -257,7 +273,8 @@ class World implements Sink {
       const [range, ...parameters] = item.trim().split(';')
       const [first, last] = (range ?? '').split('-').map(Number)
       const spool = parameters.find((one) => one.startsWith('spool='))?.slice(6) ?? spoolId
-      for (let seq = first ?? 0; seq <= (last ?? -1); seq++) this.#gaps.add(`${spool}:${stream}:${seq}`)
+      for (let seq = first ?? 0; seq <= (last ?? -1); seq++)
+        this.#gaps.add(`${spool}:${stream}:${seq}`)
     }
     const body = textOf(batch)
     return this.#receiver.receive({
@@ -318,10 +335,18 @@ class World implements Sink {
       }
       case 3:
         if (this.#chance(0.5)) return answer({ kind: 'malformed', detail: 'nonsense' })
-        return answer({ kind: 'hold', scope: this.#chance(0.5) ? 'sink' : 'stream', detail: '401' }, 401)
+        return answer(
+          { kind: 'hold', scope: this.#chance(0.5) ? 'sink' : 'stream', detail: '401' },
+          401,
+        )
       case 4: {
         this.#deliver(batch)
-        const stranger: Listed = { seq: batch.lastSeq + 1, verdict: 'refused', status: 422, reason: null }
+        const stranger: Listed = {
+          seq: batch.lastSeq + 1,
+          verdict: 'refused',
+          status: 422,
+          reason: null,
+        }
         return answer({ kind: 'verdicts', ackedThrough: null, listed: [stranger] })
       }
       default:
@@ -354,7 +379,8 @@ class World implements Sink {
     for (let i = 1 + this.#below(5); i > 0; i--) {
       const n = this.#nextReading++
       if (streak || this.#chance(0.08)) this.#poison.add(n)
-      else if (this.#chance(0.04)) this.#stumbles.set(n, STUMBLES[this.#below(STUMBLES.length)] ?? MALFORMED)
+      else if (this.#chance(0.04))
+        this.#stumbles.set(n, STUMBLES[this.#below(STUMBLES.length)] ?? MALFORMED)
       const appended = this.#appended.get(stream) ?? []
       appended.push(n)
       this.#appended.set(stream, appended)
@@ -382,7 +408,8 @@ class World implements Sink {
     }
     const spool = await this.#spool.crash()
     for (const [stream, readings] of staged) this.#forget(spool, stream, readings)
-    // A wait that was not noted durably died with the process; one that was is kept, after a reboot in full.
+    // A wait that was not noted durably died with the process; one that was is kept, after a reboot
+    // in full.
     const note = spool.notes.get('drain/wait/cloud')
     if (note === null) {
       this.#notBeforeMs = 0
@@ -394,8 +421,8 @@ class World implements Sink {
   }
 
   /**
-   * Readings whose commit never came were never acknowledged: their devices send them again, here they vanish. A drop
-   * whose commit never came did not happen.
+   * Readings whose commit never came were never acknowledged: their devices send them again, here
+   * they vanish. A drop whose commit never came did not happen.
    */
   #forget(spool: ModelSpool, stream: string, staged: readonly number[]): void {
     const { pending, parked, deadLetters } = spool.view(stream)
@@ -458,7 +485,8 @@ class World implements Sink {
       this.#spool.append(stream, { n })
     }
     for (let fruitless = 0, before = ''; fruitless < 3; ) {
-      // Answers come and waits run out; then an operator asks for one more try. Probes would go on for ever.
+      // Answers come and waits run out; then an operator asks for one more try. Probes would go on
+      // for ever.
       for (let i = 0; i < 40; i++) {
         this.#spool.beginCommit()
         this.#spool.endCommit()
@@ -492,13 +520,16 @@ class World implements Sink {
       const kept = new Set([...pending, ...parked, ...deadLetters])
       const held = pending.length > 0
       for (const n of this.#appended.get(stream) ?? []) {
-        const fate = [stored.has(n), kept.has(n), this.#droppedReadings.has(n)].filter(Boolean).length
+        const fate = [stored.has(n), kept.has(n), this.#droppedReadings.has(n)].filter(
+          Boolean,
+        ).length
         assert(fate >= 1, `reading ${n} of ${stream} is lost`)
         if (!held) assert(fate === 1, `reading ${n} of ${stream} has two fates`)
         if (!this.#poison.has(n) && !this.#stumbles.has(n))
           assert(!deadLetters.includes(n), `reading ${n} is a dead letter for nothing`)
       }
-      // A backlog that is left belongs to a stream that the sink refused altogether; it is in order and complete.
+      // A backlog that is left belongs to a stream that the sink refused altogether; it is in order
+      // and complete.
       if (held) {
         const state = this.#drain.sinkStates()[0]?.streams.find((one) => one.stream === stream)
         assert.equal(state?.reason, 'refusals', `${stream} has a backlog: ${JSON.stringify(state)}`)
@@ -587,7 +618,10 @@ export function memoryModelSpool(store: MemoryStore): ModelSpool {
   }
 }
 
-export async function openMemorySpool(clock: VirtualClock, streams: readonly string[]): Promise<ModelSpool> {
+export async function openMemorySpool(
+  clock: VirtualClock,
+  streams: readonly string[],
+): Promise<ModelSpool> {
   const options = streams.map((name, priority) => ({ name, sink: 'cloud', priority }))
   return memoryModelSpool(new MemoryStore({ streams: options, nowMs: () => clock.wallMs() }))
 }

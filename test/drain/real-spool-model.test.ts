@@ -1,4 +1,7 @@
-/** The contract's model on the real spool: real blocks, commits, kills and rejected writes, against both kinds of receivers. */
+/**
+ * The contract's model on the real spool: real blocks, commits, kills and rejected writes, against
+ * both kinds of receivers.
+ */
 import { describe, expect, it } from 'vitest'
 import {
   ByIdReceiver,
@@ -37,7 +40,8 @@ describe('the model of the contract on the real spool', () => {
       let seed = first
       do {
         const counts = await runOne(seed, newReceiver)
-        for (const [what, count] of Object.entries(counts)) total.set(what, (total.get(what) ?? 0) + count)
+        for (const [what, count] of Object.entries(counts))
+          total.set(what, (total.get(what) ?? 0) + count)
         seed++
       } while (!isEnough(seed - first))
       await context.annotate(`${seed - first} runs`)

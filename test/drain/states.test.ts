@@ -1,4 +1,7 @@
-/** How delivery stands, as status and metrics say it: a sink and its streams never contradict each other. */
+/**
+ * How delivery stands, as status and metrics say it: a sink and its streams never contradict each
+ * other.
+ */
 import { describe, expect, it } from 'vitest'
 import { ACKED, Bench, LOST, UNAUTHORIZED, unavailable } from './harness.ts'
 
@@ -25,7 +28,12 @@ describe('how delivery stands', () => {
     expect(bench.state.nextTryAtMs).toBeGreaterThan(bench.clock.wallMs())
     bench.sink.auto = () => ACKED
     await bench.pass(120_000)
-    expect(bench.state).toMatchObject({ state: 'ok', sinceMs: null, detail: null, nextTryAtMs: null })
+    expect(bench.state).toMatchObject({
+      state: 'ok',
+      sinceMs: null,
+      detail: null,
+      nextTryAtMs: null,
+    })
   })
 
   it('a stream that fails while others get through is its own trouble: the sink is ok', async () => {

@@ -1,7 +1,8 @@
 /**
- * The alert rules against what they watch: a real gateway in trouble, scraped by a real Prometheus that loads the rules as
- * they are, but for their waiting times (`for`), which the unit tests check (test/observe/rules.unit.yml). Also: each
- * query of the dashboard finds something in a real scrape, and promtool has no complaint about one.
+ * The alert rules against what they watch: a real gateway in trouble, scraped by a real Prometheus
+ * that loads the rules as they are, but for their waiting times (`for`), which the unit tests check
+ * (test/observe/rules.unit.yml). Also: each query of the dashboard finds something in a real
+ * scrape, and promtool has no complaint about one.
  */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -42,7 +43,9 @@ afterEach(async () => {
   rmSync(folder, { recursive: true })
 })
 
-/** One server plays three sinks: it takes the stream `good`, and nothing else, each in its own way. */
+/**
+ * One server plays three sinks: it takes the stream `good`, and nothing else, each in its own way.
+ */
 function answer({ path, headers }: ScriptedRequest): Step {
   if (path === '/locked') return { status: 401 }
   return { status: headers['sluice-stream'] === 'good' ? 200 : 500 }
@@ -120,7 +123,9 @@ class Prometheus {
   }
 
   /** Label sets and values. */
-  async query(expr: string): Promise<{ metric: Record<string, string>; value: [number, string] }[]> {
+  async query(
+    expr: string,
+  ): Promise<{ metric: Record<string, string>; value: [number, string] }[]> {
     const url = `${this.#url}/api/v1/query?query=${encodeURIComponent(expr)}`
     const response = await fetch(url, { signal: AbortSignal.timeout(5_000) })
     const { data, error } = (await response.json()) as {
@@ -147,7 +152,9 @@ class Prometheus {
       // Not listening yet is as good as not yet.
       if (await holds().catch(() => false)) return
       if (performance.now() > endMs)
-        throw new Error(`not within ${DEADLINE_MS} ms: ${what}; firing: ${(await this.firing()).join(', ')}`)
+        throw new Error(
+          `not within ${DEADLINE_MS} ms: ${what}; firing: ${(await this.firing()).join(', ')}`,
+        )
       await sleep(POLL_MS)
     }
   }
@@ -192,7 +199,9 @@ testWithTool(
         return expected.every((one) => firing.includes(one))
       })
       // A slow machine may have slow commits; that is true then.
-      expect((await prometheus.firing()).filter((one) => one !== 'SluiceCommitSlow')).toEqual(expected)
+      expect((await prometheus.firing()).filter((one) => one !== 'SluiceCommitSlow')).toEqual(
+        expected,
+      )
       expect((await gateway.status()).broker?.lastUnrouted).toMatchObject({
         topic: 'godo/1',
         nearest: { filter: 'good/#', stream: 'good' },
@@ -204,7 +213,9 @@ testWithTool(
     }
     device.socket.destroy()
     await gateway.kill()
-    await prometheus.until('SluiceDown', async () => (await prometheus.firing()).includes('SluiceDown'))
+    await prometheus.until('SluiceDown', async () =>
+      (await prometheus.firing()).includes('SluiceDown'),
+    )
     documentsFolder(gateway.dataDir)
   },
   60_000,
@@ -228,7 +239,10 @@ function checkMetrics(text: string): void {
   const { stdout, stderr } = (() => {
     try {
       return {
-        stdout: execFileSync(findTool('promtool')!, ['check', 'metrics'], { input: text, stdio: 'pipe' }),
+        stdout: execFileSync(findTool('promtool')!, ['check', 'metrics'], {
+          input: text,
+          stdio: 'pipe',
+        }),
         stderr: '',
       }
     } catch (error) {

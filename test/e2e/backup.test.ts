@@ -1,4 +1,7 @@
-/** A backup beside a running gateway, and its restore: real processes, real files, the reference cloud. */
+/**
+ * A backup beside a running gateway, and its restore: real processes, real files, the reference
+ * cloud.
+ */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -51,7 +54,9 @@ it('a copy that the disk does not take whole is named, and nothing half written 
     const command = `ulimit -f 1; exec ${process.execPath} ${builtProgram('gateway')} ${words} --config ${gateway.configPath}`
     const { exit, stderr } = await runToEnd('/bin/bash', ['-c', command])
     expect(exit.code).toBe(1)
-    expect(stderr).toMatch(new RegExp(`^sluice: ${file} cannot be written whole, and was removed: EFBIG`))
+    expect(stderr).toMatch(
+      new RegExp(`^sluice: ${file} cannot be written whole, and was removed: EFBIG`),
+    )
     expect(existsSync(file)).toBe(false)
   }
   await gateway.stop()
@@ -62,7 +67,10 @@ it('I4: what was backed up beside a running gateway comes back, under a fresh sp
   const file = join(folder, 'spool.backup')
   await publish(gateway, 1, 40)
   const made = await sluice(gateway, 'backup', file)
-  expect(made).toMatchObject({ code: 0, text: expect.stringContaining('40 pending records') as string })
+  expect(made).toMatchObject({
+    code: 0,
+    text: expect.stringContaining('40 pending records') as string,
+  })
   expect((await sluice(gateway, 'backup', file)).text).toContain('exists already')
   await publish(gateway, 41, 50)
   const before = await gateway.status()
@@ -73,7 +81,10 @@ it('I4: what was backed up beside a running gateway comes back, under a fresh sp
   expect(refused.code).not.toBe(0)
   expect(refused.text).toContain('holds a spool already')
   const restored = await sluice(gateway, 'restore', file, '--replace')
-  expect(restored).toMatchObject({ code: 0, text: expect.stringContaining('40 pending records') as string })
+  expect(restored).toMatchObject({
+    code: 0,
+    text: expect.stringContaining('40 pending records') as string,
+  })
   expect(restored.text).toContain('before-restore-')
 
   sink.script = [{}]

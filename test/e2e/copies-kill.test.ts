@@ -1,6 +1,7 @@
 /**
- * Copies for a persistent subscriber from outside: a real gateway process ended by SIGKILL and started again on the same
- * folder and ports. What was published and acknowledged reaches the subscriber, at QoS 2 once, whatever moment it was.
+ * Copies for a persistent subscriber from outside: a real gateway process ended by SIGKILL and
+ * started again on the same folder and ports. What was published and acknowledged reaches the
+ * subscriber, at QoS 2 once, whatever moment it was.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -32,7 +33,10 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** A receiver at QoS 2 as MQTT 3.1.1 section 4.3.3 has it: it remembers packet ids until their PUBREL. */
+/**
+ * A receiver at QoS 2 as MQTT 3.1.1 section 4.3.3 has it: it remembers packet ids until their
+ * PUBREL.
+ */
 class Subscriber {
   readonly got: number[] = []
   readonly repeats = { publishes: 0, releases: 0 }
@@ -151,7 +155,8 @@ it(`QoS 2: each message once and in order, with kills and cuts at random moments
     }
   }
 
-  const isMet = (): boolean => hmi.repeats.publishes > 0 && hmi.repeats.releases > 0 && hmi.got.length > 50
+  const isMet = (): boolean =>
+    hmi.repeats.publishes > 0 && hmi.repeats.releases > 0 && hmi.got.length > 50
   for (let round = 0; round < KILLS || !isMet(); round++) {
     expect(round, 'the paths under test are taken').toBeLessThan(MOST_KILLS)
     let over = false

@@ -26,8 +26,12 @@ describe('the whole, through real processes and sockets', () => {
       expect(stderr).toMatch(new RegExp(`^PASS \\(seed ${seed}\\)$`, 'm'))
       expect(exit.code).toBe(0)
       // It says what happens, and what to do next.
-      expect(stderr).toMatch(/the cloud goes down[^]*killed \(SIGKILL\)[^]*gateway is back[^]*npm start/)
-      expect(stderr).toMatch(/ s {2}the cloud is back: [\d,]+ records wait for it|the cloud is back$/m)
+      expect(stderr).toMatch(
+        /the cloud goes down[^]*killed \(SIGKILL\)[^]*gateway is back[^]*npm start/,
+      )
+      expect(stderr).toMatch(
+        / s {2}the cloud is back: [\d,]+ records wait for it|the cloud is back$/m,
+      )
       const { verdict, account, checks } = JSON.parse(stdout) as DemoResult
       expect(checks.filter((check) => !check.ok)).toEqual([])
       // It was not an empty run, and both kinds of devices took part.

@@ -1,4 +1,7 @@
-/** The first hour as README tells it: its own command publishes a reading, and it is seen to arrive; after an outage, too. */
+/**
+ * The first hour as README tells it: its own command publishes a reading, and it is seen to arrive;
+ * after an outage, too.
+ */
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -39,7 +42,9 @@ test('README’s own command publishes a reading, the cloud shows it, and one of
   await cloud.waitForLine('look at')
   const gateway = await GatewayProcess.start({ folder, sinkUrl: `http://127.0.0.1:${port}/ingest` })
   await publish(gateway.mqttPort, '21.4')
-  await cloud.waitForLine(/^\d\d:\d\d:\d\d {2}press-7 {2}plant\/press-7\/temp {2}\{"celsius":21\.4\}$/)
+  await cloud.waitForLine(
+    /^\d\d:\d\d:\d\d {2}press-7 {2}plant\/press-7\/temp {2}\{"celsius":21\.4\}$/,
+  )
 
   cloud.kill('SIGINT')
   expect((await cloud.waitForExit()).code).toBe(0)

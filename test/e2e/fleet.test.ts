@@ -7,7 +7,8 @@ import { freePorts } from '../../device-sim/free-ports.ts'
 import { reapProcesses, runProgram } from '../support/process.ts'
 import { Rig } from './rig.ts'
 
-const tls = (file: string): string => fileURLToPath(new URL(`../support/tls/${file}`, import.meta.url))
+const tls = (file: string): string =>
+  fileURLToPath(new URL(`../support/tls/${file}`, import.meta.url))
 
 const rigs: Rig[] = []
 afterEach(async () => {
@@ -18,7 +19,15 @@ afterEach(async () => {
 /** Runs a fleet to its end and verifies it; both must be content. */
 async function runAndVerify(rig: Rig, ...flags: readonly string[]): Promise<FleetReport> {
   const ledger = join(rig.folder, 'run.ndjson')
-  const run = ['run', '--devices=9', '--rate=200', '--seconds=2', '--qos=1:1:1', '--ramp=0.2', '--seed=8']
+  const run = [
+    'run',
+    '--devices=9',
+    '--rate=200',
+    '--seconds=2',
+    '--qos=1:1:1',
+    '--ramp=0.2',
+    '--seed=8',
+  ]
   const ran = await runProgram('device-sim', [...run, `--ledger=${ledger}`, '--json', ...flags])
   expect(ran.exit.code, `${ran.stdout}\n${ran.stderr}\n${rig.gateway.logTail(20)}`).toBe(0)
   const report = JSON.parse(ran.stdout) as FleetReport
@@ -26,7 +35,11 @@ async function runAndVerify(rig: Rig, ...flags: readonly string[]): Promise<Flee
   expect(one + two).toBeGreaterThan(150)
   await rig.records(one + two)
   const store = join(rig.folder, 'cloud')
-  const verified = await runProgram('device-sim', ['verify', `--ledger=${ledger}`, `--store=${store}`])
+  const verified = await runProgram('device-sim', [
+    'verify',
+    `--ledger=${ledger}`,
+    `--store=${store}`,
+  ])
   expect(verified.exit.code, verified.stdout).toBe(0)
   return report
 }
@@ -36,7 +49,12 @@ describe('sluice-sim against a gateway', () => {
     const rig = await Rig.start()
     rigs.push(rig)
     const report = await runAndVerify(rig, `--url=${rig.gateway.mqttUrl}`)
-    expect(report.connections).toMatchObject({ connects: 9, failures: 0, refusals: 0, sessionsLost: 0 })
+    expect(report.connections).toMatchObject({
+      connects: 9,
+      failures: 0,
+      refusals: 0,
+      sessionsLost: 0,
+    })
   })
 
   test('over TLS with a client certificate, and over WebSocket', async () => {

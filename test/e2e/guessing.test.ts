@@ -1,12 +1,14 @@
 /**
- * What guessing costs the others: a device publishes at QoS 1 at a fixed rate while somebody else tries 100 wrong
- * passwords a second, each from another address, which is the dearest way (no damper holds). The p99 of its PUBACKs is
- * at most twice what it is without, measured at the device, through a real gateway process and its disk.
+ * What guessing costs the others: a device publishes at QoS 1 at a fixed rate while somebody else
+ * tries 100 wrong passwords a second, each from another address, which is the dearest way (no
+ * damper holds). The p99 of its PUBACKs is at most twice what it is without, measured at the
+ * device, through a real gateway process and its disk.
  *
- * A quiet and an attacked window make a pair, in alternating order, and what is judged is the median of the pairs'
- * ratios: one stall of the machine spoils one pair. A p99 below {@link FLOOR_MS} counts as that, since below it the
- * machine's timers and scheduling are measured and not the gateway. It takes more pairs while the median is above the
- * limit, as time allows: a busy machine gets its chance, and a gateway whose fsyncs wait for hashes still fails.
+ * A quiet and an attacked window make a pair, in alternating order, and what is judged is the
+ * median of the pairs' ratios: one stall of the machine spoils one pair. A p99 below {@link
+ * FLOOR_MS} counts as that, since below it the machine's timers and scheduling are measured and not
+ * the gateway. It takes more pairs while the median is above the limit, as time allows: a busy
+ * machine gets its chance, and a gateway whose fsyncs wait for hashes still fails.
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -40,7 +42,10 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** Publishes at the rate from now on, whether acks come or not; each ack is timed from the write of its PUBLISH. */
+/**
+ * Publishes at the rate from now on, whether acks come or not; each ack is timed from the write of
+ * its PUBLISH.
+ */
 class Device {
   readonly latenciesMs: number[] = []
   readonly #client: RawMqtt
@@ -79,12 +84,16 @@ class Device {
   }
 }
 
-/** One guess; resolves with the return code of its CONNACK, or null if it was closed without one. */
+/**
+ * One guess; resolves with the return code of its CONNACK, or null if it was closed without one.
+ */
 async function guess(port: number, n: number): Promise<number | null> {
   const localAddress = `127.${1 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}`
   const socket = createConnection({ port, host: '127.0.0.1', localAddress })
   socket.on('error', () => {})
-  socket.write(packet.connect({ clientId: `guess-${n}`, username: 'press-7', password: `guess ${n}` }))
+  socket.write(
+    packet.connect({ clientId: `guess-${n}`, username: 'press-7', password: `guess ${n}` }),
+  )
   const bytes = new Promise<Buffer | null>((resolve) => {
     socket.once('data', resolve)
     socket.once('close', () => resolve(null))
@@ -126,13 +135,16 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN
 }
 
-// Only Linux has all of 127.0.0.0/8 on its loopback; elsewhere one address would be damped and cost next to nothing.
+// Only Linux has all of 127.0.0.0/8 on its loopback; elsewhere one address would be damped and cost
+// next to nothing.
 test.skipIf(process.platform !== 'linux')(
   `100 wrong passwords a second raise the p99 ack latency of a device at most ${LIMIT} x`,
   { timeout: 60_000 },
   async () => {
     const passwordFile = join(folder, 'users')
-    const added = await runProgram('gateway', ['passwd', '-f', passwordFile, 'press-7'], { input: 'right\n' })
+    const added = await runProgram('gateway', ['passwd', '-f', passwordFile, 'press-7'], {
+      input: 'right\n',
+    })
     expect(added.exit.code, added.stderr).toBe(0)
     const gateway = await GatewayProcess.start({
       folder,
@@ -141,7 +153,8 @@ test.skipIf(process.platform !== 'linux')(
       sections: {
         // Guesses that wait are answered within a second, so that a quiet window can follow.
         mqtt: { auth: { passwordFile, aclFile: null }, authTimeout: '1s' },
-        // Each ack waits for its own fsync and not for the pace of commits, beside which no delay would show.
+        // Each ack waits for its own fsync and not for the pace of commits, beside which no delay
+        // would show.
         spool: { minFreeBytes: '1MiB', commitBurst: 1_000_000 },
       },
     })
@@ -149,7 +162,8 @@ test.skipIf(process.platform !== 'linux')(
     const credentials = { username: 'press-7', password: 'right' }
     const device = new Device(await RawMqtt.connect(port, { clientId: 'press-7', ...credentials }))
     const attacker = new Attacker(port)
-    const hashes = async (): Promise<number> => (await gateway.status()).broker?.passwordHashes ?? Number.NaN
+    const hashes = async (): Promise<number> =>
+      (await gateway.status()).broker?.passwordHashes ?? Number.NaN
     const measure = async (attacked: boolean): Promise<number> => {
       const before = await hashes()
       const from = device.latenciesMs.length

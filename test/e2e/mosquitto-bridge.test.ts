@@ -1,4 +1,7 @@
-/** Mosquitto bridges to the gateway, with the settings that people use: the real server, on both sides of restarts. */
+/**
+ * Mosquitto bridges to the gateway, with the settings that people use: the real server, on both
+ * sides of restarts.
+ */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, expect } from 'vitest'
@@ -83,14 +86,38 @@ async function publish(
   payload: string,
   more: readonly string[] = [],
 ): Promise<void> {
-  const args = ['-h', '127.0.0.1', '-p', String(port), '-t', topic, '-m', payload, '-q', '1', ...more]
+  const args = [
+    '-h',
+    '127.0.0.1',
+    '-p',
+    String(port),
+    '-t',
+    topic,
+    '-m',
+    payload,
+    '-q',
+    '1',
+    ...more,
+  ]
   const { exit, stderr } = await runToEnd('mosquitto_pub', args)
   expect(exit.code, stderr).toBe(0)
 }
 
 /** Prints `got <retained> <payload>` per message. */
 async function watch(port: number | string, filter: string): Promise<RunningProcess> {
-  const args = ['-h', '127.0.0.1', '-p', String(port), '-q', '1', '-d', '-F', 'got %r %p', '-t', filter]
+  const args = [
+    '-h',
+    '127.0.0.1',
+    '-p',
+    String(port),
+    '-q',
+    '1',
+    '-d',
+    '-F',
+    'got %r %p',
+    '-t',
+    filter,
+  ]
   const one = startProcess('stdbuf', ['-oL', 'mosquitto_sub', ...args])
   await one.waitForLine(/^Subscribed /)
   return one

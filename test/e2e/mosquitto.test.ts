@@ -77,19 +77,32 @@ describeWithTool(['mosquitto_pub', 'mosquitto_sub', 'stdbuf'], 'mosquitto client
     async () => {
       const rig = await startRig()
       const lines = Array.from({ length: 2000 }, (_, n) => `{"n":${n}}`)
-      await publish(rig, ['-i', 'lines', '-t', 'plant/lines', '-q', '2', '-l'], `${lines.join('\n')}\n`)
+      await publish(
+        rig,
+        ['-i', 'lines', '-t', 'plant/lines', '-q', '2', '-l'],
+        `${lines.join('\n')}\n`,
+      )
       const records = await rig.records(2000)
       expect(records.map(({ payload }) => payload.toString())).toEqual(lines)
     },
   )
 
-  testWithTool('mosquitto_sub', 'local consumers get live readings as they were published', async () => {
-    const rig = await startRig()
-    const one = await subscribe(rig, ['-t', 'plant/+/live', '-q', '2', '-C', '3'])
-    for (const qos of ['0', '1', '2']) await publish(rig, ['-t', `plant/p${qos}/live`, '-m', 'x', '-q', qos])
-    expect((await one.waitForExit()).code).toBe(0)
-    expect(got(one)).toEqual(['0 0 plant/p0/live x', '1 0 plant/p1/live x', '2 0 plant/p2/live x'])
-  })
+  testWithTool(
+    'mosquitto_sub',
+    'local consumers get live readings as they were published',
+    async () => {
+      const rig = await startRig()
+      const one = await subscribe(rig, ['-t', 'plant/+/live', '-q', '2', '-C', '3'])
+      for (const qos of ['0', '1', '2'])
+        await publish(rig, ['-t', `plant/p${qos}/live`, '-m', 'x', '-q', qos])
+      expect((await one.waitForExit()).code).toBe(0)
+      expect(got(one)).toEqual([
+        '0 0 plant/p0/live x',
+        '1 0 plant/p1/live x',
+        '2 0 plant/p2/live x',
+      ])
+    },
+  )
 
   testWithTool(
     'mosquitto_sub',

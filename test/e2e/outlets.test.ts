@@ -1,6 +1,7 @@
 /**
- * Whatever becomes of standard output and standard error, the gateway lives, acknowledges and stops in order (I1, I6):
- * a full disk, a reader that is gone or reads nothing, descriptors that are closed, a terminal that went away.
+ * Whatever becomes of standard output and standard error, the gateway lives, acknowledges and stops
+ * in order (I1, I6): a full disk, a reader that is gone or reads nothing, descriptors that are
+ * closed, a terminal that went away.
  */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -57,7 +58,10 @@ async function untilReady(): Promise<void> {
   }
 }
 
-/** Connections that are refused, each with a line of its own in the log; then one reading that is acknowledged. */
+/**
+ * Connections that are refused, each with a line of its own in the log; then one reading that is
+ * acknowledged.
+ */
 async function acknowledges(): Promise<void> {
   const device = await RawMqtt.connect(gateway.mqttPort, { clientId: 'press-7' })
   device.send(packet.publish('a/b', '{"v":1}', { qos: 1, id: 7 }))
@@ -94,7 +98,9 @@ describe('the gateway lives and stops in order', () => {
   test('I6: behind readers that have stopped, with their pipes full', async () => {
     const [out, err] = [join(folder, 'out'), join(folder, 'err')]
     execFileSync('mkfifo', [out, err])
-    const readers = [out, err].map((path) => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK))
+    const readers = [out, err].map((path) =>
+      openSync(path, constants.O_RDONLY | constants.O_NONBLOCK),
+    )
     // Both pipes are filled first: whatever it says, nothing of it is taken.
     const fill = `head -c 65536 /dev/zero >${out}; head -c 65536 /dev/zero >${err};`
     const child = startProcess(
@@ -117,7 +123,8 @@ describe('the gateway lives and stops in order', () => {
 
   testWithTool('script', 'when its terminal is gone, and SIGHUP stops it no more', async () => {
     const code = join(folder, 'code')
-    // The shell is deaf to SIGHUP and reports how the gateway ended, which is not deaf: Node sets signals back.
+    // The shell is deaf to SIGHUP and reports how the gateway ended, which is not deaf: Node sets
+    // signals back.
     const inner = `trap '' HUP; ${process.execPath} ${builtProgram('gateway')} start --config ${gateway.configPath}; echo $? >${code}`
     const terminal = startProcess('script', ['-qec', inner, '/dev/null'], {
       env: { UV_THREADPOOL_SIZE: '8', SHELL: '/bin/sh' },
@@ -155,7 +162,8 @@ test('I9: lines that a full disk cost are counted, and said once it takes lines 
     clearInterval(room)
     console.log(JSON.stringify({ before, said, dropped: lines.droppedLines }))
     process.exit(0)`
-  // A file may have 8 blocks of 1,024 bytes: what is beyond fails with EFBIG as on a disk that is full.
+  // A file may have 8 blocks of 1,024 bytes: what is beyond fails with EFBIG as on a disk that is
+  // full.
   const { stdout, stderr } = await runToEnd('bash', [
     '-c',
     `ulimit -f 8; exec ${process.execPath} --input-type=module -e "$0"`,
@@ -173,5 +181,6 @@ test('I9: lines that a full disk cost are counted, and said once it takes lines 
 
 /** Of the gateway, from its folder. */
 function ownerPid(): number {
-  return (JSON.parse(readFileSync(join(gateway.dataDir, 'owner.json'), 'utf8')) as { pid: number }).pid
+  return (JSON.parse(readFileSync(join(gateway.dataDir, 'owner.json'), 'utf8')) as { pid: number })
+    .pid
 }

@@ -1,7 +1,7 @@
 /**
- * I3 from outside: a real gateway process ended by SIGKILL between the packets of QoS 2, started again on the same folder
- * and ports, and a device that resumes as MQTT 3.1.1 section 4.4 says. What the sink has stored decides: every reading
- * once, in its order.
+ * I3 from outside: a real gateway process ended by SIGKILL between the packets of QoS 2, started
+ * again on the same folder and ports, and a device that resumes as MQTT 3.1.1 section 4.4 says.
+ * What the sink has stored decides: every reading once, in its order.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -73,7 +73,10 @@ describe('I3: a reading at QoS 2 is stored exactly once when the gateway is kill
     expect(device.resentPublishes).toBe(2)
     await device.finish()
     await expectExactlyOnce([device])
-    expect((await gateway.status()).broker?.duplicates, 'the repeat was known by its packet id').toBe(1)
+    expect(
+      (await gateway.status()).broker?.duplicates,
+      'the repeat was known by its packet id',
+    ).toBe(1)
   })
 
   it('I3: between PUBREC and PUBREL, with a PUBREL it has not read, and with a PUBCOMP that did not arrive', async () => {
@@ -127,7 +130,8 @@ describe('I3: a reading at QoS 2 is stored exactly once when the gateway is kill
     again.send(packet.pubrel(5))
     await again.next(TYPE.PUBCOMP)
     await sink.until(2)
-    // PUBCOMP promised that the id is forgotten: taking the second for a repeat would lose a reading.
+    // PUBCOMP promised that the id is forgotten: taking the second for a repeat would lose a
+    // reading.
     expect(sink.of('press-1')).toEqual([7, 7])
   })
 
@@ -138,7 +142,8 @@ describe('I3: a reading at QoS 2 is stored exactly once when the gateway is kill
     await device.step()
     await device.step()
     await device.step({ release: false })
-    // Acks may come between: 1 and 2 were released, 3 only received, 4 to 6 durable and not heard of.
+    // Acks may come between: 1 and 2 were released, 3 only received, 4 to 6 durable and not heard
+    // of.
     while (device.client.inbox.length < 3) await sleep(1)
     gateway.freeze()
     device.publish(3)
@@ -224,7 +229,8 @@ it(`I2, I3: at random moments under way, with random losses, cuts and takeovers 
     }
   }
 
-  const sum = (of: (device: Qos2Device) => number): number => devices.reduce((n, one) => n + of(one), 0)
+  const sum = (of: (device: Qos2Device) => number): number =>
+    devices.reduce((n, one) => n + of(one), 0)
   const isMet = (): boolean =>
     sum((d) => d.resentPublishes) > 0 &&
     sum((d) => d.resentReleases) > 0 &&

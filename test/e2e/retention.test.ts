@@ -1,6 +1,6 @@
 /**
- * What an operator said about a full or an old stream holds through an outage, whatever a batch covers: a real gateway, real
- * devices, and a sink that is not there or does not answer.
+ * What an operator said about a full or an old stream holds through an outage, whatever a batch
+ * covers: a real gateway, real devices, and a sink that is not there or does not answer.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -46,7 +46,9 @@ async function publishes(device: Qos1Device, readings: number): Promise<void> {
 function readingsOf(sink: ScriptedSink, stream: string): number[] {
   return sink.stored
     .filter(({ headers }) => headers['sluice-stream'] === stream)
-    .flatMap(({ lines }) => lines.map((line) => (JSON.parse(line) as { payload: { n: number } }).payload.n))
+    .flatMap(({ lines }) =>
+      lines.map((line) => (JSON.parse(line) as { payload: { n: number } }).payload.n),
+    )
 }
 
 const DEAD: ReadonlyArray<readonly [name: string, kib: number, script: Script | null]> = [
@@ -114,7 +116,10 @@ describe.each(DEAD)('a sink that %s', (_, kib, script) => {
 })
 
 it('I8: maxAge takes what waits in a batch that never left; one that may have arrived stays as it is', async () => {
-  const [nobody, silent] = [await freePort(), await ScriptedSink.start({ script: [{ halfOpen: true }] })]
+  const [nobody, silent] = [
+    await freePort(),
+    await ScriptedSink.start({ script: [{ halfOpen: true }] }),
+  ]
   const gateway = await GatewayProcess.start({
     folder,
     sinkUrl: silent.url,

@@ -1,4 +1,7 @@
-/** A real gateway process and the reference cloud, for tests from outside: real sockets, real files, real kills. */
+/**
+ * A real gateway process and the reference cloud, for tests from outside: real sockets, real files,
+ * real kills.
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -71,7 +74,9 @@ export class Rig {
     await this.startGateway()
   }
 
-  /** What the cloud has stored, as soon as it is `count` records. @throws when that takes too long */
+  /**
+   * What the cloud has stored, as soon as it is `count` records. @throws when that takes too long
+   */
   async records(count: number, timeoutMs = 15_000): Promise<StoredRecord[]> {
     const endMs = performance.now() + timeoutMs
     while (this.cloud.stats.records < count) {

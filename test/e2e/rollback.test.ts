@@ -1,8 +1,16 @@
 /**
- * A disk that was rolled back under a stopped gateway, so that nothing on the box can tell: only the sink sees other records
- * under numbers that it has. A real gateway and the reference cloud.
+ * A disk that was rolled back under a stopped gateway, so that nothing on the box can tell: only
+ * the sink sees other records under numbers that it has. A real gateway and the reference cloud.
  */
-import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -32,7 +40,10 @@ function keepPlace(dataDir: string): void {
     return { inode: String(ino), birth: String(birthtimeNs) }
   }
   const place = JSON.parse(readFileSync(path, 'utf8')) as Place
-  writeFileSync(path, JSON.stringify({ ...place, files: { place: mark('place'), lease: mark('seq-lease') } }))
+  writeFileSync(
+    path,
+    JSON.stringify({ ...place, files: { place: mark('place'), lease: mark('seq-lease') } }),
+  )
 }
 
 it('I4: a rollback that the box cannot see holds the stream, and a new spool id ends that without a loss', async () => {

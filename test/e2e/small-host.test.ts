@@ -1,6 +1,7 @@
 /**
- * A gateway on a host that gives less than its configuration allows: fewer descriptors than there are devices, and a
- * control group with 128 MiB of memory during an outage of the sink. It lives, and what it acknowledged is there (I1, I6).
+ * A gateway on a host that gives less than its configuration allows: fewer descriptors than there
+ * are devices, and a control group with 128 MiB of memory during an outage of the sink. It lives,
+ * and what it acknowledged is there (I1, I6).
  */
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,7 +12,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { GatewayProcess } from '../support/gateway-process.ts'
 import { OneNumberSink } from '../support/one-number-sink.ts'
-import { builtProgram, type RunningProcess, reapProcesses, startProcess } from '../support/process.ts'
+import {
+  builtProgram,
+  type RunningProcess,
+  reapProcesses,
+  startProcess,
+} from '../support/process.ts'
 import { Qos1Device } from '../support/qos1-device.ts'
 import { packet } from '../support/raw-mqtt.ts'
 
@@ -70,9 +76,10 @@ test('I6: more devices than descriptors: the rest is refused and counted, store,
     await sleep(10)
   }
   const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text()
-  const counted = /^sluice_broker_connections_refused_total\{reason="too-many-connections"\} (\d+)$/m.exec(
-    metrics,
-  )
+  const counted =
+    /^sluice_broker_connections_refused_total\{reason="too-many-connections"\} (\d+)$/m.exec(
+      metrics,
+    )
   expect(Number(counted?.[1])).toBeGreaterThanOrEqual(count + 1 - effective)
   await device.close()
   const status = await gateway.untilStatus(

@@ -1,6 +1,7 @@
 /**
- * How a gateway ends, from outside: in order, at once, by SIGKILL, and not at all when somebody else has the folder. Nothing
- * that was acknowledged is lost in any of them (I1), and the next start goes on from there.
+ * How a gateway ends, from outside: in order, at once, by SIGKILL, and not at all when somebody
+ * else has the folder. Nothing that was acknowledged is lost in any of them (I1), and the next
+ * start goes on from there.
  */
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -91,7 +92,9 @@ it('I1: SIGTERM under load: the acks of all that was taken leave, and the next s
   expect(seqs).toEqual(Array.from({ length: seqs.length }, (_, i) => i + 1))
   await load(gateway, ['press-4'])
   const status = await gateway.status()
-  expect(status.streams[0]?.nextSeq, 'numbers go on where they ended').toBeLessThan(seqs.length + 5_000)
+  expect(status.streams[0]?.nextSeq, 'numbers go on where they ended').toBeLessThan(
+    seqs.length + 5_000,
+  )
 })
 
 it('I4: a request in progress has until the deadline, and is sent again with the same bytes by the next start', async () => {
@@ -118,7 +121,11 @@ it('I4: a request in progress has until the deadline, and is sent again with the
 })
 
 it('I1: a second SIGTERM ends it at once, with nothing lost', async () => {
-  const gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url, sink: { timeout: '30s' } })
+  const gateway = await GatewayProcess.start({
+    folder,
+    sinkUrl: sink.url,
+    sink: { timeout: '30s' },
+  })
   sink.fault = () => ({ halfOpen: true })
   await load(gateway, ['press-1', 'press-2'])
   expectClose()

@@ -1,6 +1,7 @@
 /**
  * `npm run test:faults -- --runs 1000 --seed N`: the long campaigns of the crash oracle, one after the other. Prints seed, faults
- * that fired and totals; exits 1 if any promise was broken. The fast, seeded selections of the same code are part of `npm test`.
+ * that fired and totals; exits 1 if any promise was broken. The fast, seeded selections of the same
+ * code are part of `npm test`.
  */
 import { Command } from 'commander'
 import { exitOnSignals } from '../bench/processes.ts'

@@ -34,9 +34,19 @@ it('I8, I9: becomes a dead letter with all its bytes, and is not counted as dama
   await durable(spool, spool.appender.touch())
   const queue = queueOf(spool)
 
-  const refuse = async (batch: LoadedBatch, deadLetter: number[], throughSeq: number): Promise<void> => {
+  const refuse = async (
+    batch: LoadedBatch,
+    deadLetter: number[],
+    throughSeq: number,
+  ): Promise<void> => {
     const refused = [{ seq: 1, status: 422, reason: 'no', line: await batch.line(1) }]
-    await queue.settle({ throughSeq, refused, deadLetter, gapsReported: false, keepOuterLastSeq: null })
+    await queue.settle({
+      throughSeq,
+      refused,
+      deadLetter,
+      gapsReported: false,
+      keepOuterLastSeq: null,
+    })
   }
   await refuse(await next(queue, 1), [], 1)
   await queue.returnParked()
@@ -54,9 +64,9 @@ it('I8, I9: becomes a dead letter with all its bytes, and is not counted as dama
   })
 
   const letters = await spool.deadLetters.list('telemetry', null, 10)
-  expect(letters.map(({ seq, line }) => [seq, (JSON.parse(line) as { payload: unknown }).payload])).toEqual([
-    [1, { n: 1 }],
-  ])
+  expect(
+    letters.map(({ seq, line }) => [seq, (JSON.parse(line) as { payload: unknown }).payload]),
+  ).toEqual([[1, { n: 1 }]])
   const { counters } = queue.spool.view
   expect(counters).toMatchObject({ received: 2, delivered: 1, deadLettered: 1 })
   expect(counters.dropped.corrupt).toBe(0)

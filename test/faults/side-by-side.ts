@@ -1,4 +1,6 @@
-/** Takes the jobs in their order, `atOnce` of them at a time: most of a fault campaign is waiting. */
+/**
+ * Takes the jobs in their order, `atOnce` of them at a time: most of a fault campaign is waiting.
+ */
 export async function sideBySide<T>(
   atOnce: number,
   jobs: Iterable<T>,

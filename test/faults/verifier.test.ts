@@ -10,7 +10,10 @@ it('I7: begins again when a read fails, instead of ending the process or calling
   const folder = await temporaryFolder()
   const held = heldStores()
   const first = await openSpool(folder.path, { openStore: held.openStore, ballastBytes: 4096 })
-  await durable(first.spool, first.spool.appender.append(lanes(first.spool, 'd', 't'), message('{"n":1}')))
+  await durable(
+    first.spool,
+    first.spool.appender.append(lanes(first.spool, 'd', 't'), message('{"n":1}')),
+  )
   await held.crash()
 
   let failures = 0
@@ -29,9 +32,13 @@ it('I7: begins again when a read fails, instead of ending the process or calling
       close: () => store.close(),
     }
   }
-  const { spool, events } = await openSpool(folder.path, { openStore: failingOnce, ballastBytes: 4096 })
+  const { spool, events } = await openSpool(folder.path, {
+    openStore: failingOnce,
+    ballastBytes: 4096,
+  })
   expect(spool.verifier.result).toBeNull()
-  const verified = (): SpoolEvent | undefined => events.find(({ type }) => type === 'spool.verified')
+  const verified = (): SpoolEvent | undefined =>
+    events.find(({ type }) => type === 'spool.verified')
   while (verified() === undefined) await sleep(10)
   expect(failures, 'the fault fired').toBeGreaterThan(1)
   expect(verified()).toMatchObject({ blocks: 1, missing: 0 })

@@ -1,4 +1,7 @@
-/** I9: what the broker counts is shown, each number under its own name, in /metrics and in the status. */
+/**
+ * I9: what the broker counts is shown, each number under its own name, in /metrics and in the
+ * status.
+ */
 import { expect, test } from 'vitest'
 import { BROKER_METRICS } from '../../gateway/observe/metrics/broker.ts'
 import type { Look } from '../../gateway/observe/metrics/definition.ts'

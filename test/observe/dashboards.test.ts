@@ -1,6 +1,6 @@
 /**
- * The dashboard, the scrape configuration and the alert rules against the metrics that the gateway really has: a panel
- * or an alert on a metric that does not exist is worse than none.
+ * The dashboard, the scrape configuration and the alert rules against the metrics that the gateway
+ * really has: a panel or an alert on a metric that does not exist is worse than none.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -28,7 +28,12 @@ interface Panel {
   readonly title: string
   readonly description?: string
   readonly datasource?: { readonly type: string; readonly uid: string }
-  readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number }
+  readonly gridPos: {
+    readonly x: number
+    readonly y: number
+    readonly w: number
+    readonly h: number
+  }
   readonly fieldConfig?: {
     readonly defaults: {
       readonly noValue?: string
@@ -51,14 +56,20 @@ interface Dashboard {
   readonly schemaVersion: number
   readonly panels: readonly Panel[]
   readonly annotations: { readonly list: readonly { readonly expr?: string }[] }
-  readonly templating: { readonly list: readonly { readonly name: string; readonly definition?: string }[] }
+  readonly templating: {
+    readonly list: readonly { readonly name: string; readonly definition?: string }[]
+  }
 }
 
 interface Rule {
   readonly alert: string
   readonly expr: string
   readonly labels: { readonly severity: string }
-  readonly annotations: { readonly summary: string; readonly description: string; readonly runbook: string }
+  readonly annotations: {
+    readonly summary: string
+    readonly description: string
+    readonly runbook: string
+  }
 }
 
 const dashboards = readdirSync(DASHBOARDS)
@@ -191,12 +202,17 @@ describe.each(dashboards)('dashboard $title', (dashboard) => {
         title,
       ).toEqual([true])
       expect(fieldConfig?.defaults.noValue, title).toMatch(/^(unknown|NOT SCRAPED)$/)
-      expect(fieldConfig?.defaults.thresholds?.steps[0], title).toEqual({ color: 'red', value: null })
+      expect(fieldConfig?.defaults.thresholds?.steps[0], title).toEqual({
+        color: 'red',
+        value: null,
+      })
     }
   })
 
   test('a panel that shows only what is not zero says "none" instead of "No data"', () => {
-    const filtered = panels.filter(({ targets }) => targets?.every(({ expr }) => expr.endsWith(' > 0')))
+    const filtered = panels.filter(({ targets }) =>
+      targets?.every(({ expr }) => expr.endsWith(' > 0')),
+    )
     expect(filtered.length).toBeGreaterThan(3)
     for (const { title, fieldConfig } of filtered)
       expect(fieldConfig?.defaults.noValue, title).toMatch(/^none/)
@@ -226,7 +242,10 @@ test('the dashboard is found by the provisioning, and its data source has the ui
     readFileSync(join(ROOT, 'dashboards/grafana/provisioning/dashboards/sluice.yml'), 'utf8'),
   ) as { apiVersion: number; providers: { type: string; options: { path: string } }[] }
   expect(provider.apiVersion).toBe(1)
-  expect(provider.providers[0]).toMatchObject({ type: 'file', options: { path: '/etc/grafana/dashboards' } })
+  expect(provider.providers[0]).toMatchObject({
+    type: 'file',
+    options: { path: '/etc/grafana/dashboards' },
+  })
   const source = parse(
     readFileSync(join(ROOT, 'dashboards/grafana/provisioning/datasources/prometheus.yml'), 'utf8'),
   ) as { datasources: { uid: string; type: string; url: string }[] }
@@ -254,14 +273,25 @@ describe('alert rules', () => {
       expect(rule.annotations.runbook).toBe(`README.md of Sluice, section Alerts, ${rule.alert}`)
       const labels = usage(rule.expr).selectors.flatMap(({ labels: each }) => each)
       for (const [, label = ''] of rule.annotations.summary.matchAll(/\$labels\.(\w+)/g))
-        expect([...labels, 'instance', 'stream', 'sink', 'reason', 'outcome', 'listener']).toContain(label)
+        expect([
+          ...labels,
+          'instance',
+          'stream',
+          'sink',
+          'reason',
+          'outcome',
+          'listener',
+        ]).toContain(label)
     },
   )
 })
 
 function promtool(...args: string[]): string {
   try {
-    return execFileSync(findTool('promtool')!, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+    return execFileSync(findTool('promtool')!, args, {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
   } catch (error) {
     const { stdout, stderr } = error as { stdout: string; stderr: string }
     throw new Error(`promtool ${args.join(' ')}: ${stdout}${stderr}`, { cause: error })
@@ -279,7 +309,9 @@ testWithTool('promtool', 'each alert fires on what it is for and is quiet otherw
   for (const { alert } of rules) expect(tested, `${alert} has no unit test`).toContain(alert)
 })
 
-/** Two gateways in good order, of which `b` is gone from the tenth minute on, as Prometheus sees it. */
+/**
+ * Two gateways in good order, of which `b` is gone from the tenth minute on, as Prometheus sees it.
+ */
 const TWO_GATEWAYS = ['a', 'b'].flatMap((instance) => {
   const gone = instance === 'b'
   const of = (name: string, labels: string, value: number) => ({
@@ -294,7 +326,11 @@ const TWO_GATEWAYS = ['a', 'b'].flatMap((instance) => {
     ),
     ...['ok', 'retrying', 'held'].flatMap((state) => [
       of('sluice_sink_state', `,sink="cloud",state="${state}"`, state === 'ok' ? 1 : 0),
-      of('sluice_drain_stream_state', `,stream="s",sink="cloud",state="${state}"`, state === 'ok' ? 1 : 0),
+      of(
+        'sluice_drain_stream_state',
+        `,stream="s",sink="cloud",state="${state}"`,
+        state === 'ok' ? 1 : 0,
+      ),
     ]),
   ]
 })
@@ -311,7 +347,13 @@ testWithTool(
       return withoutVariables(expr.replaceAll('$instance', instances))
     }
     // In good order, and with one that is down.
-    const expected = { Gateways: [0, 1], Accepting: [1, 0], Spool: [0, 5], Sinks: [0, 3], Streams: [0, 3] }
+    const expected = {
+      Gateways: [0, 1],
+      Accepting: [1, 0],
+      Spool: [0, 5],
+      Sinks: [0, 3],
+      Streams: [0, 3],
+    }
     const cases = Object.entries(expected).flatMap(([title, [well, down]]) =>
       ['.*', 'b'].flatMap((instances) =>
         [
@@ -339,7 +381,9 @@ testWithTool('promtool', 'every dashboard query is an expression that Prometheus
   const folder = mkdtempSync(join(tmpdir(), 'sluice-queries-'))
   try {
     const queries = dashboards.flatMap((dashboard) =>
-      dashboard.panels.flatMap((panel) => (panel.targets ?? []).map(({ expr }) => withoutVariables(expr))),
+      dashboard.panels.flatMap((panel) =>
+        (panel.targets ?? []).map(({ expr }) => withoutVariables(expr)),
+      ),
     )
     const recorded = queries.map((expr, i) => ({ record: `query:${i}`, expr }))
     const file = join(folder, 'queries.yml')

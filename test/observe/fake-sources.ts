@@ -14,8 +14,16 @@ export const NOW_MS = Date.UTC(2026, 10, 23, 3, 5, 0, 123)
 
 export const OK: DeliverySnapshot = { state: 'ok', sinceMs: null, why: null, nextTryAtMs: null }
 
-export function histogram(counts: readonly number[] = [0, 0, 0], sumSeconds = 0): HistogramSnapshot {
-  return { bucketsSeconds: [0.001, 0.01], counts, sumSeconds, count: counts.reduce((a, b) => a + b, 0) }
+export function histogram(
+  counts: readonly number[] = [0, 0, 0],
+  sumSeconds = 0,
+): HistogramSnapshot {
+  return {
+    bucketsSeconds: [0.001, 0.01],
+    counts,
+    sumSeconds,
+    count: counts.reduce((a, b) => a + b, 0),
+  }
 }
 
 export function stream(more: Partial<StreamSnapshot> = {}): StreamSnapshot {
@@ -139,7 +147,10 @@ export interface FakeState {
 }
 
 /** Sources whose snapshots can be exchanged while a server reads them. */
-export function fakeSources(more: Partial<FakeState> = {}): { state: FakeState; sources: StatusSources } {
+export function fakeSources(more: Partial<FakeState> = {}): {
+  state: FakeState
+  sources: StatusSources
+} {
   const state: FakeState = {
     identity: { version: '0.1.0', gateway: 'edge-01', uptimeSeconds: 3_600, clockSet: true },
     streams: [stream()],

@@ -8,7 +8,9 @@ describe('liveness', () => {
     expect(liveness(spool({ commitRunningSeconds: WEDGED_AFTER_SECONDS - 1 })).ok).toBe(true)
     const wedged = liveness(spool({ commitRunningSeconds: WEDGED_AFTER_SECONDS }))
     expect(wedged.ok).toBe(false)
-    expect(wedged.reasons).toEqual(['a commit has been running for 120 s: the disk does not answer'])
+    expect(wedged.reasons).toEqual([
+      'a commit has been running for 120 s: the disk does not answer',
+    ])
   })
 
   test('I6: a full or failed disk does not: a restart would not help', () => {

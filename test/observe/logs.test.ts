@@ -1,4 +1,7 @@
-/** The log: damping that keeps count, text that outsiders cannot abuse, a reader that cannot harm the gateway. */
+/**
+ * The log: damping that keeps count, text that outsiders cannot abuse, a reader that cannot harm
+ * the gateway.
+ */
 import { execFileSync } from 'node:child_process'
 import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -18,7 +21,10 @@ describe('damping', () => {
     expect(damping.admit('a', '', 'l', 0)).toEqual({ pass: true, suppressed: 0 })
     expect(damping.admit('a', '', 'l', 1)).toEqual({ pass: false, suppressed: 0 })
     expect(damping.admit('b', '', 'l', 2)).toEqual({ pass: true, suppressed: 0 })
-    expect(damping.admit('a', '', 'l', DAMPING_WINDOW_MS - 1)).toEqual({ pass: false, suppressed: 0 })
+    expect(damping.admit('a', '', 'l', DAMPING_WINDOW_MS - 1)).toEqual({
+      pass: false,
+      suppressed: 0,
+    })
     expect(damping.admit('a', '', 'l', DAMPING_WINDOW_MS)).toEqual({ pass: true, suppressed: 2 })
   })
 
@@ -33,9 +39,12 @@ describe('damping', () => {
   test('I6: keys that outsiders choose do not grow its memory without end', () => {
     const damping = new Damping<number>()
     let logged = 0
-    for (let i = 0; i < MAX_KEYS * 10; i++) if (damping.admit(`client ${i}`, 'all', i, 0).pass) logged++
+    for (let i = 0; i < MAX_KEYS * 10; i++)
+      if (damping.admit(`client ${i}`, 'all', i, 0).pass) logged++
     expect(logged).toBe(MAX_KEYS + 1)
-    const held = damping.sweep(DAMPING_WINDOW_MS).reduce((sum, { suppressed }) => sum + suppressed, 0)
+    const held = damping
+      .sweep(DAMPING_WINDOW_MS)
+      .reduce((sum, { suppressed }) => sum + suppressed, 0)
     expect(held).toBe(MAX_KEYS * 10 - logged)
   })
 
@@ -56,7 +65,8 @@ describe('damping', () => {
           const { pass, suppressed } = damping.admit(key, '', null, nowMs)
           accounted += suppressed + (pass ? 1 : 0)
         }
-        for (const { suppressed } of damping.sweep(nowMs + DAMPING_WINDOW_MS)) accounted += suppressed
+        for (const { suppressed } of damping.sweep(nowMs + DAMPING_WINDOW_MS))
+          accounted += suppressed
         expect(accounted).toBe(steps.length)
       }),
     )
@@ -93,14 +103,21 @@ describe('what outsiders chose', () => {
       bearerToken: 'y',
       n: 1,
     })
-    expect(cleaned).toEqual({ headers: { Authorization: '***' }, password: '***', bearerToken: '***', n: 1 })
+    expect(cleaned).toEqual({
+      headers: { Authorization: '***' },
+      password: '***',
+      bearerToken: '***',
+      n: 1,
+    })
   })
 })
 
 function memoryLog(level: 'debug' | 'info' | 'warn' = 'info') {
   const lines: Record<string, unknown>[] = []
   const destination: LogDestination = {
-    stream: { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) },
+    stream: {
+      write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>),
+    },
     droppedLines: () => 0,
     flush: () => Promise.resolve(),
   }
@@ -112,9 +129,14 @@ function memoryLog(level: 'debug' | 'info' | 'warn' = 'info') {
 describe('notes', () => {
   test('are damped by key, and sweep and stop leave none uncounted', async () => {
     const { logs, lines, advance } = memoryLog()
-    for (let i = 0; i < 5; i++) logs.note('warn', 'k', 'admin request refused', { remote: '127.0.0.1' })
+    for (let i = 0; i < 5; i++)
+      logs.note('warn', 'k', 'admin request refused', { remote: '127.0.0.1' })
     expect(lines).toHaveLength(1)
-    expect(lines[0]).toMatchObject({ level: 'warn', msg: 'admin request refused', remote: '127.0.0.1' })
+    expect(lines[0]).toMatchObject({
+      level: 'warn',
+      msg: 'admin request refused',
+      remote: '127.0.0.1',
+    })
     expect(logs.suppressedLines).toBe(4)
     advance(DAMPING_WINDOW_MS)
     logs.sweep()
@@ -202,11 +224,16 @@ describe('the destination', () => {
     const file = join(folder, 'log')
     const fd = openSync(file, 'w')
     const terminal = { isTty: true, hasColor: false }
-    const logs = new Logs({ level: 'info', destination: await openDestination('auto', fd, terminal) })
+    const logs = new Logs({
+      level: 'info',
+      destination: await openDestination('auto', fd, terminal),
+    })
     logs.note('info', 'k', 'sink cloud is held: HTTP 401', { sink: 'cloud', status: 401, tries: 7 })
     await logs.stop()
     closeSync(fd)
-    expect(readFileSync(file, 'utf8')).toMatch(/INFO: sink cloud is held: HTTP 401 \{"tries":7\}\n$/)
+    expect(readFileSync(file, 'utf8')).toMatch(
+      /INFO: sink cloud is held: HTTP 401 \{"tries":7\}\n$/,
+    )
   })
 
   test('writes pretty lines without colours to a file, and JSON by default', async () => {
@@ -231,7 +258,13 @@ describe('the destination', () => {
 describe('events', () => {
   test('each gets a line with its level, its meaning and its members', () => {
     const { logs, lines } = memoryLog()
-    logs.emit({ type: 'spool.opened', spoolId: 'k3f9', clean: false, pendingRecords: 7, durationMs: 1_234 })
+    logs.emit({
+      type: 'spool.opened',
+      spoolId: 'k3f9',
+      clean: false,
+      pendingRecords: 7,
+      durationMs: 1_234,
+    })
     logs.emit({ type: 'spool.disk-low', freeBytes: 100 * 1024 ** 2, minFreeBytes: 256 * 1024 ** 2 })
     expect(lines).toEqual([
       expect.objectContaining({
@@ -249,8 +282,19 @@ describe('events', () => {
 
   test('one of a thing is told as one, and times have no fifteen digits', () => {
     const { logs, lines } = memoryLog()
-    logs.emit({ type: 'spool.opened', spoolId: 'k3f9', clean: true, pendingRecords: 1, durationMs: 3 })
-    logs.emit({ type: 'drain.recovered', sink: 'cloud', stream: null, outageMs: 10_840.59761099983 })
+    logs.emit({
+      type: 'spool.opened',
+      spoolId: 'k3f9',
+      clean: true,
+      pendingRecords: 1,
+      durationMs: 3,
+    })
+    logs.emit({
+      type: 'drain.recovered',
+      sink: 'cloud',
+      stream: null,
+      outageMs: 10_840.59761099983,
+    })
     expect(lines.map(({ msg, outageMs }) => [msg, outageMs])).toEqual([
       ['spool k3f9 opened in 3 ms; 1 record waits', undefined],
       ['sink cloud takes batches again after 11 s', 10_840.598],

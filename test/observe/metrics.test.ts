@@ -74,7 +74,10 @@ describe('a scrape', () => {
       .reduce((a, b) => a + b, 0)
     expect(dropped).toBe(5)
     expect(of('received_records_total') + of('requeued_records_total')).toBe(
-      of('delivered_records_total') + of('dead_lettered_records_total') + dropped + of('pending_records'),
+      of('delivered_records_total') +
+        of('dead_lettered_records_total') +
+        dropped +
+        of('pending_records'),
     )
     const removed = ['expired', 'quota', 'purged']
       .map((reason) => of('dead_letters_removed_total', `,reason="${reason}"`))

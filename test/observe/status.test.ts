@@ -78,7 +78,12 @@ describe('status', () => {
   test('is plain JSON: nothing is lost on the way through it', () => {
     const status = buildStatus(fakeSources().sources, NOW_MS)
     expect(JSON.parse(JSON.stringify(status))).toEqual(status)
-    const identity = { version: '0', gateway: 'g', uptimeSeconds: 3.873643707000003, clockSet: true }
+    const identity = {
+      version: '0',
+      gateway: 'g',
+      uptimeSeconds: 3.873643707000003,
+      clockSet: true,
+    }
     expect(buildStatus(fakeSources({ identity }).sources, NOW_MS).uptimeSeconds).toBe(3.874)
   })
 })

@@ -1,6 +1,17 @@
-/** The npm package: what is in it, made from a checkout that was never built, and that it runs where it is unpacked. */
+/**
+ * The npm package: what is in it, made from a checkout that was never built, and that it runs where
+ * it is unpacked.
+ */
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -31,13 +42,18 @@ beforeAll(() => {
     'LICENSE',
   ]
   for (const name of [...names, 'gateway', 'device-sim', 'dashboards', 'test'])
-    if (existsSync(join(root, name))) cpSync(join(root, name), join(checkout, name), { recursive: true })
+    if (existsSync(join(root, name)))
+      cpSync(join(root, name), join(checkout, name), { recursive: true })
   symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
-  const output = execFileSync('npm', ['pack', '--json', '--offline', '--pack-destination', folder], {
-    cwd: checkout,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
+  const output = execFileSync(
+    'npm',
+    ['pack', '--json', '--offline', '--pack-destination', folder],
+    {
+      cwd: checkout,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    },
+  )
   packed = (JSON.parse(output) as Packed[])[0] as Packed
 })
 
@@ -58,7 +74,9 @@ test('holds the built programs, what a box needs, and nothing of the tests', () 
     'gateway/packaging/sluice.yaml',
   ])
     expect(paths).toContain(wanted)
-  const stray = paths.filter((path) => /^(dist\/)?test\/|\.(pem|key|crt|ts)$|^node_modules/.test(path))
+  const stray = paths.filter((path) =>
+    /^(dist\/)?test\/|\.(pem|key|crt|ts)$|^node_modules/.test(path),
+  )
   expect(stray).toEqual([])
 })
 

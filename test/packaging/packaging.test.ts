@@ -27,7 +27,11 @@ const unit = readFileSync(join(packaging, 'sluice.service'), 'utf8')
 
 interface Service {
   readonly image: string
-  readonly build?: { readonly context: string; readonly dockerfile: string; readonly target: string }
+  readonly build?: {
+    readonly context: string
+    readonly dockerfile: string
+    readonly target: string
+  }
   readonly user: string
   readonly read_only: boolean
   readonly cap_drop: readonly string[]
@@ -68,7 +72,13 @@ const PINNED = /^[a-z0-9./-]+:v?\d+\.\d+\.\d+(-[a-z0-9-]+)?$/
 
 describe('docker-compose.yml', () => {
   test('has the gateway, the cloud, the fleet, Prometheus and Grafana', () => {
-    expect(services.map(([name]) => name)).toEqual(['gateway', 'cloud', 'fleet', 'prometheus', 'grafana'])
+    expect(services.map(([name]) => name)).toEqual([
+      'gateway',
+      'cloud',
+      'fleet',
+      'prometheus',
+      'grafana',
+    ])
   })
 
   test.each(services)(
@@ -152,26 +162,36 @@ describe('docker-compose.yml', () => {
   test('Prometheus and Grafana find their files where they are mounted', () => {
     const prometheus = compose.services['prometheus']
     const mounted = new Map(
-      [...(prometheus?.volumes ?? []), ...(compose.services['grafana']?.volumes ?? [])].map((mount) => {
-        const [source = '', target = ''] = mount.split(':')
-        return [target, source]
-      }),
+      [...(prometheus?.volumes ?? []), ...(compose.services['grafana']?.volumes ?? [])].map(
+        (mount) => {
+          const [source = '', target = ''] = mount.split(':')
+          return [target, source]
+        },
+      ),
     )
-    const config = prometheus?.command?.find((flag) => flag.startsWith('--config.file='))?.split('=')[1] ?? ''
+    const config =
+      prometheus?.command?.find((flag) => flag.startsWith('--config.file='))?.split('=')[1] ?? ''
     expect(existsSync(join(root, mounted.get(dirname(config)) ?? '-', 'prometheus.yml'))).toBe(true)
     const provisioning = join(root, mounted.get('/etc/grafana/provisioning') ?? '-')
     const provider = parse(readFileSync(join(provisioning, 'dashboards/sluice.yml'), 'utf8'))
     expect(mounted.has(provider.providers[0].options.path)).toBe(true)
     const datasource = parse(readFileSync(join(provisioning, 'datasources/prometheus.yml'), 'utf8'))
     expect(datasource.datasources[0].url).toBe('http://prometheus:9090')
-    const home = compose.services['grafana']?.environment?.['GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH'] ?? ''
+    const home =
+      compose.services['grafana']?.environment?.['GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH'] ?? ''
     expect(existsSync(join(root, mounted.get(dirname(home)) ?? '-', 'sluice.json'))).toBe(true)
   })
 })
 
 describe('Dockerfile', () => {
   test('builds a gateway and a sim on a pinned Node that the package takes', () => {
-    expect(stages.map(({ name }) => name)).toEqual(['build', 'dependencies', 'runtime', 'sim', 'gateway'])
+    expect(stages.map(({ name }) => name)).toEqual([
+      'build',
+      'dependencies',
+      'runtime',
+      'sim',
+      'gateway',
+    ])
     const bases = stages.map(({ image }) => image).filter((image) => image.includes(':'))
     expect(new Set(bases).size).toBe(1)
     expect(bases[0]).toMatch(PINNED)
@@ -196,7 +216,9 @@ describe('Dockerfile', () => {
   })
 
   test('what is copied from a stage was made there', () => {
-    const froms = stages.flatMap(({ lines }) => lines).filter((line) => line.startsWith('COPY --from='))
+    const froms = stages
+      .flatMap(({ lines }) => lines)
+      .filter((line) => line.startsWith('COPY --from='))
     for (const line of froms) {
       const [, stage = '', path = ''] = /^COPY --from=(\S+) \/build\/(\S+) /.exec(line) ?? []
       const made = stages.find(({ name }) => name === stage)?.lines.join('\n') ?? ''
@@ -235,7 +257,8 @@ describe('Dockerfile', () => {
 
 describe('sluice.service', () => {
   const settings = unit.split('\n').filter((line) => /^[A-Z]\w+=/.test(line))
-  const value = (key: string) => settings.find((line) => line.startsWith(`${key}=`))?.slice(key.length + 1)
+  const value = (key: string) =>
+    settings.find((line) => line.startsWith(`${key}=`))?.slice(key.length + 1)
 
   test('restarts always, and gives a stop more time than the gateway takes', () => {
     expect(value('Restart')).toBe('always')
@@ -254,26 +277,38 @@ describe('sluice.service', () => {
     expect(value('User')).toBe('sluice')
   })
 
-  testWithTool('systemd-analyze', 'passes systemd-analyze verify, and its exposure is rated OK', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'sluice-unit-'))
-    try {
-      const path = join(folder, 'sluice.service')
-      writeFileSync(path, unit.replace('/usr/bin/node', process.execPath))
-      const tool = findTool('systemd-analyze') ?? ''
-      // Says what it does not understand, but ends with 0 for some of it.
-      expect(execFileSync(tool, ['verify', path], { encoding: 'utf8', stdio: 'pipe' })).toBe('')
-      const rating = execFileSync(tool, ['security', '--offline=true', path], { encoding: 'utf8' })
-      const exposure = Number(/Overall exposure level for sluice\.service: ([\d.]+)/.exec(rating)?.[1])
-      expect(exposure).toBeLessThan(2)
-    } finally {
-      rmSync(folder, { recursive: true, force: true })
-    }
-  })
+  testWithTool(
+    'systemd-analyze',
+    'passes systemd-analyze verify, and its exposure is rated OK',
+    () => {
+      const folder = mkdtempSync(join(tmpdir(), 'sluice-unit-'))
+      try {
+        const path = join(folder, 'sluice.service')
+        writeFileSync(path, unit.replace('/usr/bin/node', process.execPath))
+        const tool = findTool('systemd-analyze') ?? ''
+        // Says what it does not understand, but ends with 0 for some of it.
+        expect(execFileSync(tool, ['verify', path], { encoding: 'utf8', stdio: 'pipe' })).toBe('')
+        const rating = execFileSync(tool, ['security', '--offline=true', path], {
+          encoding: 'utf8',
+        })
+        const exposure = Number(
+          /Overall exposure level for sluice\.service: ([\d.]+)/.exec(rating)?.[1],
+        )
+        expect(exposure).toBeLessThan(2)
+      } finally {
+        rmSync(folder, { recursive: true, force: true })
+      }
+    },
+  )
 })
 
 describe('the example configuration', () => {
   test('loads without a warning but those of its plain-text neighbours', () => {
-    const { config, warnings } = loadConfig({ file: join(packaging, 'sluice.yaml'), env: {}, cwd: '/' })
+    const { config, warnings } = loadConfig({
+      file: join(packaging, 'sluice.yaml'),
+      env: {},
+      cwd: '/',
+    })
     expect(warnings).toEqual([])
     expect(Object.keys(config.streams)).toEqual(['alarms', 'telemetry'])
     expect(config.mqtt.auth?.passwordFile).toBe(join(packaging, 'passwords'))
@@ -303,7 +338,8 @@ describe('the example configuration', () => {
   })
 
   const readme = readFileSync(join(root, 'README.md'), 'utf8')
-  const readmeExample = /^gateway: \{ id: press-hall-2, .*\n(?:(?!```).*\n)+/m.exec(readme)?.[0] ?? ''
+  const readmeExample =
+    /^gateway: \{ id: press-hall-2, .*\n(?:(?!```).*\n)+/m.exec(readme)?.[0] ?? ''
 
   test.each([
     ['of the package', readFileSync(join(packaging, 'sluice.yaml'), 'utf8')],

@@ -48,7 +48,8 @@ describe('watching files', () => {
   test('waits until a file is no longer being written, and then speaks once', async () => {
     const { changed, changes, path } = await watched()
     for (let i = 0; i < 30; i += 1) {
-      // Not in the thread pool: a disk that stalls there leaves the file as it is for more than two looks.
+      // Not in the thread pool: a disk that stalls there leaves the file as it is for more than two
+      // looks.
       appendFileSync(path, 'more')
       await new Promise((resolve) => setTimeout(resolve, 5))
     }

@@ -5,8 +5,14 @@ import { hiddenParts, hideUrl } from '../../gateway/shared/hide-url.ts'
 
 test.each([
   ['https://cloud.example/ingest', 'https://cloud.example/ingest'],
-  ['https://cloud.example:8443/api/v2/telemetry/write', 'https://cloud.example:8443/api/v2/telemetry/write'],
-  ['https://cloud.example/plants/north-2024/ingest', 'https://cloud.example/plants/north-2024/ingest'],
+  [
+    'https://cloud.example:8443/api/v2/telemetry/write',
+    'https://cloud.example:8443/api/v2/telemetry/write',
+  ],
+  [
+    'https://cloud.example/plants/north-2024/ingest',
+    'https://cloud.example/plants/north-2024/ingest',
+  ],
   ['http://[2001:db8::1]:9000/ingest', 'http://[2001:db8::1]:9000/ingest'],
   ['https://box:hunter2@cloud.example/in', 'https://(hidden)@cloud.example/in'],
   ['https://cloud.example/in?token=abc&site=7', 'https://cloud.example/in?(hidden)'],
@@ -15,7 +21,10 @@ test.each([
     'https://hooks.example/services/T024F/B0HQ1/x8Kq2LmNop4RstUvWx',
     'https://hooks.example/services/T024F/B0HQ1/(hidden)',
   ],
-  ['https://cloud.example/3f2a9c71-7a55-4be0-9a4e-0b1c2d3e4f50/in', 'https://cloud.example/(hidden)/in'],
+  [
+    'https://cloud.example/3f2a9c71-7a55-4be0-9a4e-0b1c2d3e4f50/in',
+    'https://cloud.example/(hidden)/in',
+  ],
   ['https://cloud.example/tok_9f8e7d6c', 'https://cloud.example/(hidden)'],
   ['https://cloud.example/AbCdEfGhIjKlMnOpQr/', 'https://cloud.example/(hidden)/'],
   ['cloud.example/in?token=abc', 'cloud.example/in?(hidden)'],

@@ -1,4 +1,7 @@
-/** Which hosts only this machine can reach: decides over passwords in clear text, anonymous clients, and open admin paths. */
+/**
+ * Which hosts only this machine can reach: decides over passwords in clear text, anonymous clients,
+ * and open admin paths.
+ */
 import { describe, expect, test } from 'vitest'
 import { hostAndPort, isLoopback, listenerUrl } from '../../gateway/shared/hosts.ts'
 

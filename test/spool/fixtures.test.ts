@@ -1,4 +1,7 @@
-/** Spool folders that earlier versions left behind: each opens, is delivered and balances. See test/fixtures/spools/README.md. */
+/**
+ * Spool folders that earlier versions left behind: each opens, is delivered and balances. See
+ * test/fixtures/spools/README.md.
+ */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -27,14 +30,18 @@ afterEach(async () => {
 function readingsOf(requests: readonly ScriptedRequest[], stream: string): number[] {
   return requests
     .filter(({ headers }) => headers['sluice-stream'] === stream)
-    .flatMap(({ lines }) => lines.map((line) => (JSON.parse(line) as { payload: { n: number } }).payload.n))
+    .flatMap(({ lines }) =>
+      lines.map((line) => (JSON.parse(line) as { payload: { n: number } }).payload.n),
+    )
 }
 
 it('there are fixtures of every version that is out', () => {
   const changelog = readFileSync(sourcePath('CHANGELOG.md'), 'utf8')
   const versions = [...changelog.matchAll(/^## (\d+\.\d+\.\d+)/gm)].map(([, version]) => version)
   expect(versions.length).toBeGreaterThan(1)
-  expect(names).toEqual(versions.flatMap((version) => [`${version}-killed`, `${version}-stopped`]).toSorted())
+  expect(names).toEqual(
+    versions.flatMap((version) => [`${version}-killed`, `${version}-stopped`]).toSorted(),
+  )
 })
 
 describe.each(names)('the spool folder %s', (name) => {
@@ -55,7 +62,9 @@ describe.each(names)('the spool folder %s', (name) => {
       const kept = Object.fromEntries(status.streams.map((s) => [s.name, s.deadLetters.kept]))
       expect(kept).toEqual(fixture.deadLetters)
 
-      const resumed = sink.requests.find(({ headers }) => headers['idempotency-key'] === fixture.inFlight.key)
+      const resumed = sink.requests.find(
+        ({ headers }) => headers['idempotency-key'] === fixture.inFlight.key,
+      )
       expect(resumed && createHash('sha256').update(resumed.rawBody).digest('hex')).toBe(
         fixture.inFlight.sha256,
       )
@@ -72,7 +81,9 @@ describe.each(names)('the spool folder %s', (name) => {
   })
 })
 
-/** The device repeats its PUBLISH: it was stored, so it gets a PUBREC and nothing is stored twice. */
+/**
+ * The device repeats its PUBLISH: it was stored, so it gets a PUBREC and nothing is stored twice.
+ */
 async function finishPacket(
   gateway: GatewayProcess,
   { clientId, id, topic, payload }: NonNullable<SpoolFixture['openPacket']>,

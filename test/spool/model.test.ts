@@ -1,7 +1,8 @@
 /**
- * The spool against a plain model: a list of records and their fates. Random runs of append, settle, partial settle,
- * refusal, retention, failed writes, crash and reopening; after each step, what is pending and what was counted must be
- * what the model says. A crash leaves the folder as a kill does: nothing is closed, lowered or marked.
+ * The spool against a plain model: a list of records and their fates. Random runs of append,
+ * settle, partial settle, refusal, retention, failed writes, crash and reopening; after each step,
+ * what is pending and what was counted must be what the model says. A crash leaves the folder as a
+ * kill does: nothing is closed, lowered or marked.
  */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
@@ -23,7 +24,12 @@ const RUNS = Number(process.env['SLUICE_MODEL_RUNS'] ?? 60)
 
 type Step =
   | { readonly do: 'append'; readonly count: number; readonly bytes: number }
-  | { readonly do: 'settle'; readonly max: number; readonly share: number; readonly refuse: boolean }
+  | {
+      readonly do: 'settle'
+      readonly max: number
+      readonly share: number
+      readonly refuse: boolean
+    }
   | { readonly do: 'fail'; readonly when: 'before' | 'after'; readonly count: number }
   | { readonly do: 'crash' }
   | { readonly do: 'reopen' }
@@ -74,7 +80,9 @@ interface Model {
 async function run(steps: readonly Step[], dropOldest: boolean): Promise<void> {
   const folder = await temporaryFolder()
   const stores = heldStores()
-  const stream = dropOldest ? { ...STREAM, whenFull: 'drop-oldest' as const, maxBytes: 12_000 } : STREAM
+  const stream = dropOldest
+    ? { ...STREAM, whenFull: 'drop-oldest' as const, maxBytes: 12_000 }
+    : STREAM
   const streams = { telemetry: stream }
   const options = { streams, openStore: stores.openStore, ballastBytes: 4096 }
   const dataDir = folder.path
@@ -108,7 +116,9 @@ async function run(steps: readonly Step[], dropOldest: boolean): Promise<void> {
     if (dropOldest) {
       const dropped = counters.dropped['dropped-oldest']
       const kept = state.pendingRecords
-      expect(model.pending.length - kept, 'what is missing was counted').toBe(dropped - (droppedBefore ?? 0))
+      expect(model.pending.length - kept, 'what is missing was counted').toBe(
+        dropped - (droppedBefore ?? 0),
+      )
     } else expect(state.pendingRecords).toBe(model.pending.length)
     expect(state.state.parked).toHaveLength(model.parked.length)
     expect(pendingByCounters(counters)).toBe(state.pendingRecords + model.parked.length)
@@ -157,7 +167,9 @@ async function run(steps: readonly Step[], dropOldest: boolean): Promise<void> {
     const refused = bad
       ? [{ seq: bad.seq, status: 422, reason: 'model', line: await batch.line(bad.seq) }]
       : []
-    const sameIdentity = queue.parked.filter((p) => p.spoolId === batch.pin.spoolId && p.seq < throughSeq)
+    const sameIdentity = queue.parked.filter(
+      (p) => p.spoolId === batch.pin.spoolId && p.seq < throughSeq,
+    )
     const deadLetter = accepted.length > refused.length ? sameIdentity.map((p) => p.seq) : []
     for (const line of accepted) {
       if (line !== bad) expect(ids.has(line.id), `${line.id} was delivered before`).toBe(false)

@@ -105,7 +105,10 @@ describe('a spool', () => {
     const fromMs = uptime() * 1000
     const arrivedMs = performance.now()
     await new Promise((resolve) => setTimeout(resolve, 300))
-    await durable(spool, spool.appender.append(to, message('1', { receivedAtMs: 12_345, arrivedMs })))
+    await durable(
+      spool,
+      spool.appender.append(to, message('1', { receivedAtMs: 12_345, arrivedMs })),
+    )
     const batch = await pinNext(queueOf(spool), 1)
     const [line] = batch ? linesOf(batch) : []
     const { uptimeMs } = line as unknown as { readonly uptimeMs: number }
@@ -125,7 +128,13 @@ describe('a spool', () => {
     if (!batch) throw new Error('nothing pending')
     const line = await batch.line(3)
     const refused = [{ seq: 3, status: 422, reason: 'no', line }]
-    await queue.settle({ throughSeq: 5, refused, deadLetter: [], gapsReported: true, keepOuterLastSeq: null })
+    await queue.settle({
+      throughSeq: 5,
+      refused,
+      deadLetter: [],
+      gapsReported: true,
+      keepOuterLastSeq: null,
+    })
     expect(queue.parked.map((p) => p.seq)).toEqual([3])
     expect(queue.spool.view.counters).toMatchObject({ delivered: 4, deadLettered: 0 })
     expect(pendingByCounters(queue.spool.view.counters)).toBe(6)
@@ -141,11 +150,16 @@ describe('a spool', () => {
     })
     expect(queue.parked).toEqual([])
     expect(queue.spool.view.counters).toMatchObject({ delivered: 9, deadLettered: 1 })
-    expect(queue.spool.state.gaps).toEqual([{ identity: 0, first: 3, last: 3, reason: 'dead-lettered' }])
+    expect(queue.spool.state.gaps).toEqual([
+      { identity: 0, first: 3, last: 3, reason: 'dead-lettered' },
+    ])
     const [letter] = await spool.deadLetters.list('telemetry', null, 10)
     expect(letter).toMatchObject({ seq: 3, status: 422, reason: 'no', origin: 'refused' })
 
-    expect(await spool.deadLetters.requeue('telemetry', 'all')).toEqual({ requeued: 1, skipped: [] })
+    expect(await spool.deadLetters.requeue('telemetry', 'all')).toEqual({
+      requeued: 1,
+      skipped: [],
+    })
     expect(keptByCounters(queue.spool.view.counters)).toBe(0)
     const requeued = await pinNext(queue, 5)
     expect(requeued && linesOf(requeued)).toEqual([
@@ -180,7 +194,10 @@ describe('a spool', () => {
     const reopened = queueOf(again.spool)
     const reported: string[] = []
     for (let i = 0; i < 200 && reported.length < count; i++) {
-      await durable(again.spool, again.spool.appender.append(lanes(again.spool, 'd', 't'), message('1')))
+      await durable(
+        again.spool,
+        again.spool.appender.append(lanes(again.spool, 'd', 't'), message('1')),
+      )
       const batch = await pinNext(reopened, 1)
       if (!batch) throw new Error('nothing pending')
       if (batch.pin.gaps) reported.push(...batch.pin.gaps.split(', '))
@@ -200,7 +217,13 @@ describe('a spool', () => {
     const batch = await pinNext(queue, 1)
     if (!batch) throw new Error('nothing pending')
     const refused = [{ seq: 1, status: 422, reason: 'no', line: await batch.line(1) }]
-    await queue.settle({ throughSeq: 1, refused, deadLetter: [], gapsReported: true, keepOuterLastSeq: null })
+    await queue.settle({
+      throughSeq: 1,
+      refused,
+      deadLetter: [],
+      gapsReported: true,
+      keepOuterLastSeq: null,
+    })
     const { spoolId } = batch.pin
     await spool.newId('test')
     await durable(spool, spool.appender.append(to, message('2')))
@@ -214,7 +237,9 @@ describe('a spool', () => {
       keepOuterLastSeq: null,
     })
     expect(queue.parked).toEqual([])
-    expect(queue.spool.state.gaps).toEqual([{ identity: 0, first: 1, last: 1, reason: 'dead-lettered' }])
+    expect(queue.spool.state.gaps).toEqual([
+      { identity: 0, first: 1, last: 1, reason: 'dead-lettered' },
+    ])
     await durable(spool, spool.appender.append(to, message('3')))
     const next = await pinNext(queue, 1)
     expect(next?.pin.gaps).toBe(`1-1;reason=dead-lettered;spool=${spoolId}`)
@@ -230,30 +255,46 @@ describe('a spool', () => {
     expect(letter?.truncated).toBeNull()
     const { payloadBase64 } = JSON.parse(letter?.line ?? '') as { payloadBase64: string }
     expect(Buffer.from(payloadBase64, 'base64').toString()).toBe(text)
-    expect(await spool.deadLetters.requeue('telemetry', 'all')).toEqual({ requeued: 1, skipped: [] })
+    expect(await spool.deadLetters.requeue('telemetry', 'all')).toEqual({
+      requeued: 1,
+      skipped: [],
+    })
     await spool.stop()
   })
 
   it('I6, I9: with hold a refused message waits for room among the dead letters, and none is removed', async () => {
     const deadLetters = { maxBytes: 8_000, maxAge: null, whenFull: 'hold' as const }
-    const streams = { telemetry: { ...STREAM, payload: 'json' as const, maxRecordBytes: 2000, deadLetters } }
+    const streams = {
+      telemetry: { ...STREAM, payload: 'json' as const, maxRecordBytes: 2000, deadLetters },
+    }
     const { spool, events } = await openSpool(folder.path, { streams })
     const to = lanes(spool, 'd', 't')
     const bad = message(`no JSON ${'x'.repeat(500)}`)
     let kept = 0
     let ticket = 0
-    for (let next = spool.appender.append(to, bad); next !== 0; next = spool.appender.append(to, bad)) {
+    for (
+      let next = spool.appender.append(to, bad);
+      next !== 0;
+      next = spool.appender.append(to, bad)
+    ) {
       ticket = next
       kept++
     }
     await durable(spool, ticket)
     expect(kept).toBeGreaterThan(3)
-    expect(events).toContainEqual({ type: 'spool.dead-letters-full', stream: 'telemetry', maxBytes: 8_000 })
+    expect(events).toContainEqual({
+      type: 'spool.dead-letters-full',
+      stream: 'telemetry',
+      maxBytes: 8_000,
+    })
     await spool.deadLetters.tidy()
     expect(await spool.deadLetters.list('telemetry', null, 100)).toHaveLength(kept)
     const large = message('"'.padEnd(3000, 'x'))
     expect(spool.appender.append(to, large), 'not even cut').toBe(0)
-    expect(spool.appender.append(to, message('{"good":true}')), 'others do not wait').toBeGreaterThan(0)
+    expect(
+      spool.appender.append(to, message('{"good":true}')),
+      'others do not wait',
+    ).toBeGreaterThan(0)
     expect(spool.appender.append(to, { ...bad, qos: 0 })).toBeGreaterThan(0)
     await durable(spool, spool.appender.touch())
     const { counters } = queueOf(spool).spool.view
@@ -287,7 +328,9 @@ describe('a spool', () => {
 
   it('I9: acknowledges and keeps a message that breaks the rules of its stream, with its first KiB if it has no room', async () => {
     const deadLetters = { ...STREAM.deadLetters, maxBytes: 4_000 }
-    const streams = { telemetry: { ...STREAM, payload: 'json' as const, maxRecordBytes: 2000, deadLetters } }
+    const streams = {
+      telemetry: { ...STREAM, payload: 'json' as const, maxRecordBytes: 2000, deadLetters },
+    }
     const { spool } = await openSpool(folder.path, { streams })
     const to = lanes(spool, 'd', 't')
     spool.appender.append(to, message('not json'))
@@ -319,7 +362,10 @@ describe('a spool', () => {
     expect(letter?.line).toContain('"payload":{"whole":true}')
     expect(letter?.line).toContain(topic)
     expect(queueOf(spool).spool.view.counters).toMatchObject({ received: 1, deadLettered: 1 })
-    expect(await spool.deadLetters.requeue('telemetry', 'all')).toEqual({ requeued: 1, skipped: [] })
+    expect(await spool.deadLetters.requeue('telemetry', 'all')).toEqual({
+      requeued: 1,
+      skipped: [],
+    })
     await spool.stop()
   })
 
@@ -330,7 +376,10 @@ describe('a spool', () => {
     let taken = 0
     let ticket = 0
     for (;;) {
-      const payload = JSON.stringify({ taken, noise: Array.from({ length: 20 }, () => Math.random()) })
+      const payload = JSON.stringify({
+        taken,
+        noise: Array.from({ length: 20 }, () => Math.random()),
+      })
       const next = spool.appender.append(to, message(payload))
       if (next === 0) break
       ticket = next
@@ -343,7 +392,9 @@ describe('a spool', () => {
     while (spool.appender.append(to, message('x'.repeat(400))) !== 0) taken++
     const before = queueOf(spool).spool.state.counters.received
     spool.appender.append(to, message('{}', { qos: 0 }))
-    expect(queueOf(spool).spool.state.counters.dropped['full-qos0'] + taken + 1).toBeGreaterThan(before)
+    expect(queueOf(spool).spool.state.counters.dropped['full-qos0'] + taken + 1).toBeGreaterThan(
+      before,
+    )
     const queue = queueOf(spool)
     for (let batch = await pinNext(queue, 100); batch; batch = await pinNext(queue, 100))
       await settleAll(queue, batch)
@@ -359,7 +410,8 @@ describe('a spool', () => {
     const noise = (n: number): string =>
       JSON.stringify({ n, noise: Array.from({ length: 20 }, () => Math.random()) })
     const send = async (from: number, to_: number): Promise<void> => {
-      for (let n = from; n <= to_; n++) await durable(spool, spool.appender.append(to, message(noise(n))))
+      for (let n = from; n <= to_; n++)
+        await durable(spool, spool.appender.append(to, message(noise(n))))
     }
     await send(1, 10)
     const queue = queueOf(spool)
@@ -393,7 +445,9 @@ describe('a spool', () => {
     expect(count).toBeGreaterThan(1)
     expect(queueOf(spool, 'alarms').spool.state.counters.received).toBe(count)
     expect(queueOf(spool, 'telemetry').spool.state.counters.received).toBe(count)
-    expect(spool.appender.append(lanes(spool, 'd', 't', ['telemetry']), message('{}'))).toBeGreaterThan(0)
+    expect(
+      spool.appender.append(lanes(spool, 'd', 't', ['telemetry']), message('{}')),
+    ).toBeGreaterThan(0)
     await spool.stop()
   })
 
@@ -411,7 +465,10 @@ describe('a spool', () => {
     }
     const { index } = queueOf(spool).spool
     expect(index.sealed.length).toBeGreaterThanOrEqual(5)
-    expect(index.at(index.sealed[4]?.firstOrdinal ?? 0), 'the middle is not in memory').toBeUndefined()
+    expect(
+      index.at(index.sealed[4]?.firstOrdinal ?? 0),
+      'the middle is not in memory',
+    ).toBeUndefined()
     await stores.crash()
 
     const again = await openSpool(folder.path, { sinks })

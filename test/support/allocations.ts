@@ -1,6 +1,7 @@
 /**
- * How many bytes of JavaScript objects a piece of code allocates, those that are collected included: V8's sampling heap
- * profiler counts allocated bytes, not time, so a busy machine measures the same. Buffers' own memory does not count.
+ * How many bytes of JavaScript objects a piece of code allocates, those that are collected
+ * included: V8's sampling heap profiler counts allocated bytes, not time, so a busy machine
+ * measures the same. Buffers' own memory does not count.
  */
 import { Session } from 'node:inspector/promises'
 
@@ -8,13 +9,20 @@ import { Session } from 'node:inspector/promises'
 const SAMPLE_EVERY_BYTES = 512
 
 interface ProfileNode {
-  readonly callFrame: { readonly url: string; readonly functionName: string; readonly lineNumber: number }
+  readonly callFrame: {
+    readonly url: string
+    readonly functionName: string
+    readonly lineNumber: number
+  }
   readonly selfSize: number
   readonly children: readonly ProfileNode[]
 }
 
 export interface Allocations {
-  /** Bytes that functions of matching files allocated, with what they called of the language and of Node. */
+  /**
+   * Bytes that functions of matching files allocated, with what they called of the language and of
+   * Node.
+   */
   readonly bytes: number
   /** The functions that allocated most, with what they did. */
   readonly top: readonly string[]
@@ -36,13 +44,16 @@ export async function allocationsOf(
     await run()
     const { profile } = await session.post('HeapProfiler.stopSampling')
     const byFunction = new Map<string, number>()
-    // A function of the language or of Node allocates for its caller, whether it was compiled into it or not.
+    // A function of the language or of Node allocates for its caller, whether it was compiled into
+    // it or not.
     const add = ({ callFrame, selfSize, children }: ProfileNode, caller: string | null): void => {
       const { url, functionName, lineNumber } = callFrame
       const file = files.find((part) => url.includes(part))
       const own = url === '' || url.startsWith('node:') ? caller : null
       const name =
-        file === undefined ? own : `${functionName} ${url.slice(url.indexOf(file))}:${lineNumber + 1}`
+        file === undefined
+          ? own
+          : `${functionName} ${url.slice(url.indexOf(file))}:${lineNumber + 1}`
       if (name !== null) byFunction.set(name, (byFunction.get(name) ?? 0) + selfSize)
       for (const child of children) add(child, name)
     }

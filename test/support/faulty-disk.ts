@@ -1,7 +1,8 @@
 /**
- * Disks that a test can fill or break under a real process. A small file system of its own where mounting is allowed
- * (`tmpfs`); else, and for faults that no mount gives, a library that answers for the disk (preload/disk-fault.c).
- * Both are full in the same way: nothing gets longer, what is overwritten in place goes on, statfs says so.
+ * Disks that a test can fill or break under a real process. A small file system of its own where
+ * mounting is allowed (`tmpfs`); else, and for faults that no mount gives, a library that answers
+ * for the disk (preload/disk-fault.c). Both are full in the same way: nothing gets longer, what is
+ * overwritten in place goes on, statfs says so.
  */
 import { execFileSync } from 'node:child_process'
 import {
@@ -32,7 +33,10 @@ export interface FaultyDisk {
   readonly dataDir: string
   /** Of the process that uses it. */
   readonly env: Readonly<Record<string, string>>
-  /** Somebody else takes all room but so much, or gives back as much in one step, and does not look again. */
+  /**
+   * Somebody else takes all room but so much, or gives back as much in one step, and does not look
+   * again.
+   */
   fill(leaveBytes?: number): void
   /** Somebody else takes all room but so much, and again whatever is deleted. */
   fillForGood(leaveBytes?: number): void
@@ -46,7 +50,9 @@ export interface FaultyDisk {
 export type Fault = 'full' | 'tables-full' | 'full-for-good' | 'write-eio' | 'sync-eio'
 
 export interface PreloadedDisk extends FaultyDisk {
-  /** The file that says which fault is in force, for a process that wants it at a moment of its own. */
+  /**
+   * The file that says which fault is in force, for a process that wants it at a moment of its own.
+   */
   readonly flag: string
   fault(what: Fault): void
   /** How many calls failed so far. */
@@ -71,7 +77,9 @@ export function mountedDisk(sizeBytes: number): FaultyDisk | null {
   const disk = join(folder, 'disk')
   mkdirSync(disk)
   try {
-    execFileSync(mount, ['-t', 'tmpfs', '-o', `size=${sizeBytes}`, 'sluice-test', disk], { stdio: 'ignore' })
+    execFileSync(mount, ['-t', 'tmpfs', '-o', `size=${sizeBytes}`, 'sluice-test', disk], {
+      stdio: 'ignore',
+    })
   } catch {
     rmSync(folder, { recursive: true })
     return null

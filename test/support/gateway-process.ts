@@ -1,7 +1,7 @@
 /**
- * The built gateway as a real process on fixed ports and one folder, for tests that end it, freeze it and start it again.
- * Its log is read as events, its state by /api/status. Processes are reaped by process.ts (`afterEach(reapProcesses)`);
- * the folder belongs to the caller.
+ * The built gateway as a real process on fixed ports and one folder, for tests that end it, freeze
+ * it and start it again. Its log is read as events, its state by /api/status. Processes are reaped
+ * by process.ts (`afterEach(reapProcesses)`); the folder belongs to the caller.
  */
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
@@ -21,7 +21,10 @@ export interface GatewayOptions {
   /** Of the sink, beside its URL. */
   readonly sink?: Readonly<Record<string, unknown>>
   readonly env?: Readonly<Record<string, string>>
-  /** A command that runs it, with its arguments: in namespaces of its own, for instance. Signals go to that one. */
+  /**
+   * A command that runs it, with its arguments: in namespaces of its own, for instance. Signals go
+   * to that one.
+   */
   readonly wrap?: readonly string[]
 }
 
@@ -57,7 +60,9 @@ export class GatewayProcess {
     const own = {
       gateway: { id: 'edge-01', dataDir: this.dataDir },
       mqtt: { listeners: [{ host: '127.0.0.1', port: mqttPort }] },
-      sinks: { cloud: { type: 'http', url: sinkUrl, timeout: '5s', linger: '0s', ...options.sink } },
+      sinks: {
+        cloud: { type: 'http', url: sinkUrl, timeout: '5s', linger: '0s', ...options.sink },
+      },
       spool: { minFreeBytes: '1MiB' },
       admin: { host: '127.0.0.1', port: adminPort },
       log: { level: 'info', format: 'json' },
@@ -136,7 +141,10 @@ export class GatewayProcess {
     return await this.process.waitForExit(timeoutMs)
   }
 
-  /** It gets no processor time any more: what is sent to it waits in the kernel. A SIGKILL ends it so, too. */
+  /**
+   * It gets no processor time any more: what is sent to it waits in the kernel. A SIGKILL ends it
+   * so, too.
+   */
   freeze(): void {
     this.process.kill('SIGSTOP')
   }
@@ -156,12 +164,17 @@ export class GatewayProcess {
 
   /** The first event of the type in this process's log, there already or still to come. */
   async event(type: string, timeoutMs = 10_000): Promise<LoggedEvent> {
-    const { text } = await this.process.waitForLine(({ text }) => parseLine(text)?.event === type, timeoutMs)
+    const { text } = await this.process.waitForLine(
+      ({ text }) => parseLine(text)?.event === type,
+      timeoutMs,
+    )
     return parseLine(text) as LoggedEvent
   }
 
   async status(): Promise<Status> {
-    const response = await fetch(`${this.adminUrl}/api/status`, { signal: AbortSignal.timeout(5_000) })
+    const response = await fetch(`${this.adminUrl}/api/status`, {
+      signal: AbortSignal.timeout(5_000),
+    })
     assert(response.ok, `/api/status answers ${response.status}`)
     return (await response.json()) as Status
   }
@@ -177,7 +190,11 @@ export class GatewayProcess {
       const status = await this.status()
       if (isWanted(status)) return status
       if (performance.now() > endMs) {
-        const seen = JSON.stringify({ spool: status.spool, streams: status.streams, sinks: status.sinks })
+        const seen = JSON.stringify({
+          spool: status.spool,
+          streams: status.streams,
+          sinks: status.sinks,
+        })
         throw new Error(`not within ${timeoutMs} ms: ${what}\n${seen}\n${this.logTail()}`)
       }
       await sleep(POLL_MS)

@@ -1,4 +1,7 @@
-/** A real LevelDB store whose writes a test can hold, fail before they happen, or fail after they happened. */
+/**
+ * A real LevelDB store whose writes a test can hold, fail before they happen, or fail after they
+ * happened.
+ */
 import { type OpenStore, openStore, type Store } from '../../gateway/spool/store/store.ts'
 
 export interface HeldStores {
@@ -13,7 +16,10 @@ export interface HeldStores {
   /** How many writes failed so. */
   readonly failures: () => number
   readonly opened: () => number
-  /** As a kill leaves it: no write gets through any more, and the files are free for the next process. */
+  /**
+   * As a kill leaves it: no write gets through any more, and the files are free for the next
+   * process.
+   */
   crash(): Promise<void>
 }
 

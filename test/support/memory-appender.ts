@@ -1,6 +1,6 @@
 /**
- * An Appender in memory for tests of the broker: the durable point can be held, streams can be full, and the durable
- * state can be taken over by a second one, as after a kill.
+ * An Appender in memory for tests of the broker: the durable point can be held, streams can be
+ * full, and the durable state can be taken over by a second one, as after a kill.
  */
 import {
   type Appender,
@@ -56,7 +56,11 @@ export class MemoryAppender implements Appender {
   /** Only durable records. */
   readonly records: StoredRecord[] = []
   /** Messages that the broker handed over as refused: dead letters of the spool. */
-  readonly deadLetters: { readonly stream: string; readonly topic: string; readonly reason: string }[] = []
+  readonly deadLetters: {
+    readonly stream: string
+    readonly topic: string
+    readonly reason: string
+  }[] = []
   /** Appends that answered MUST_WAIT. */
   mustWaits = 0
   /** Messages at QoS 0 dropped because their stream is full. */
@@ -65,11 +69,15 @@ export class MemoryAppender implements Appender {
   /** Keep nothing per record: for measurements. */
   isDiscarding = false
   #durable: Ticket = 0
-  #open: { records: StoredRecord[]; keyed: [Space, string, Uint8Array | null][]; isDue: boolean } = fresh()
+  #open: { records: StoredRecord[]; keyed: [Space, string, Uint8Array | null][]; isDue: boolean } =
+    fresh()
   readonly #onDurable: ((ticket: Ticket) => void)[] = []
   readonly #onSpace: (() => void)[] = []
   readonly #journals = new Map<string, Journal>()
-  readonly #journalState = new Map<string, { checkpoint: Uint8Array | null; changes: Uint8Array[] }>()
+  readonly #journalState = new Map<
+    string,
+    { checkpoint: Uint8Array | null; changes: Uint8Array[] }
+  >()
   readonly #keyed: Record<Space, Map<string, Uint8Array>>
   readonly #pending: Commit[] = []
   readonly #full = new Map<string, number>()
@@ -111,7 +119,9 @@ export class MemoryAppender implements Appender {
       }
       return this.touch()
     }
-    const isFull = lanes.some(({ stream }) => (this.#full.get(stream.name) ?? Number.POSITIVE_INFINITY) <= 0)
+    const isFull = lanes.some(
+      ({ stream }) => (this.#full.get(stream.name) ?? Number.POSITIVE_INFINITY) <= 0,
+    )
     if (isFull && message.qos > 0) {
       this.mustWaits += 1
       return MUST_WAIT
@@ -268,14 +278,17 @@ export class MemoryAppender implements Appender {
   }
 }
 
-function fresh(): { records: StoredRecord[]; keyed: [Space, string, Uint8Array | null][]; isDue: boolean } {
+function fresh(): {
+  records: StoredRecord[]
+  keyed: [Space, string, Uint8Array | null][]
+  isDue: boolean
+} {
   return { records: [], keyed: [], isDue: false }
 }
 
 /** For tests that compare whole states. */
 export function keyedKeys(state: DurableState): Record<Space, string[]> {
-  return Object.fromEntries(SPACES.map((space) => [space, [...state.keyed[space].keys()]])) as Record<
-    Space,
-    string[]
-  >
+  return Object.fromEntries(
+    SPACES.map((space) => [space, [...state.keyed[space].keys()]]),
+  ) as Record<Space, string[]>
 }

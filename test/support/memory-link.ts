@@ -1,7 +1,9 @@
 /**
- * Two ends of a connection in memory, for tests that open more of them than sockets allow. An end behaves as a
+ * Two ends of a connection in memory, for tests that open more of them than sockets allow. An end
+ * behaves as a
  * `net.Socket` does where the gateway can tell: `write` waits for the reader, `end` is a FIN, `destroy` is noticed by the
- * other end a turn later, `destroySoon` lets out what was written. Each write arrives as a chunk of its own.
+ * other end a turn later, `destroySoon` lets out what was written. Each write arrives as a chunk of
+ * its own.
  */
 import { Duplex } from 'node:stream'
 

@@ -1,7 +1,8 @@
 /**
- * The drain's side of the spool in memory: StreamQueue and NoteStore to the letter of queue.ts, with a disk that a test
- * can cut off. What a commit did not cover when `crash()` comes is forgotten; promises of the old generation never
- * settle. Asserts the sides of the interface that a caller must keep.
+ * The drain's side of the spool in memory: StreamQueue and NoteStore to the letter of queue.ts,
+ * with a disk that a test can cut off. What a commit did not cover when `crash()` comes is
+ * forgotten; promises of the old generation never settle. Asserts the sides of the interface that a
+ * caller must keep.
  */
 import assert from 'node:assert/strict'
 import { crc32, gzipSync } from 'node:zlib'
@@ -101,9 +102,17 @@ export class MemoryStore {
   /** After a crash nothing that the old process does counts. */
   #dead = false
 
-  constructor(options: MemoryStoreOptions, from?: { readonly snapshot: Snapshot; readonly shared: Shared }) {
+  constructor(
+    options: MemoryStoreOptions,
+    from?: { readonly snapshot: Snapshot; readonly shared: Shared },
+  ) {
     this.#options = options
-    this.#shared = from?.shared ?? { nextSeq: new Map(), block: 0, commits: 0, onDeadLetter: () => {} }
+    this.#shared = from?.shared ?? {
+      nextSeq: new Map(),
+      block: 0,
+      commits: 0,
+      onDeadLetter: () => {},
+    }
     this.#spoolId = from?.snapshot.spoolId ?? 'spool1'
     this.#notes = new Map(from?.snapshot.notes)
     this.queues = options.streams.map((stream) => {
@@ -139,7 +148,9 @@ export class MemoryStore {
     return queue
   }
 
-  /** A record for the next commit. `member`: what its line says besides id and seq. Returns its seq. */
+  /**
+   * A record for the next commit. `member`: what its line says besides id and seq. Returns its seq.
+   */
   append(stream: string, member: Readonly<Record<string, unknown>>): number {
     const spoolId = this.#spoolId
     const leased = `${stream}/${spoolId}`
@@ -159,7 +170,9 @@ export class MemoryStore {
 
   /** Handed over and not durable: nobody was told that it is kept. */
   stagedOf(stream: string): readonly { readonly line: Uint8Array }[] {
-    return [...(this.#committing?.staged ?? []), ...this.#staged].filter((one) => one.stream === stream)
+    return [...(this.#committing?.staged ?? []), ...this.#staged].filter(
+      (one) => one.stream === stream,
+    )
   }
 
   get hasWork(): boolean {
@@ -201,7 +214,10 @@ export class MemoryStore {
     return new Promise((resolve) => this.#waiting.push(resolve))
   }
 
-  /** The process is killed; what is on disk comes back. Numbers that were taken are never used again. */
+  /**
+   * The process is killed; what is on disk comes back. Numbers that were taken are never used
+   * again.
+   */
   crash(): MemoryStore {
     this.#dead = true
     this.#waiting = []
@@ -219,7 +235,8 @@ export class MemoryStore {
   #snapshot(staged: readonly Staged[]): Snapshot {
     const streams = new Map(this.queues.map((queue) => [queue.stream, copyState(queue.state)]))
     const block = this.#shared.block
-    for (const { stream, ...record } of staged) streams.get(stream)?.records.push({ ...record, block })
+    for (const { stream, ...record } of staged)
+      streams.get(stream)?.records.push({ ...record, block })
     return { streams, notes: new Map(this.#notes), spoolId: this.#spoolId }
   }
 }
@@ -342,7 +359,11 @@ export class MemoryQueue implements StreamQueue {
   #setPin(pin: Pin): { readonly pin: Pin; readonly durable: Promise<void> } {
     const first = this.#pending()[0]
     assert.equal(first?.seq, pin.firstSeq, `${this.stream}: a batch begins at the head`)
-    assert.equal(this.#within(pin).length, pin.recordCount, `${this.stream}: recordCount is what there is`)
+    assert.equal(
+      this.#within(pin).length,
+      pin.recordCount,
+      `${this.stream}: recordCount is what there is`,
+    )
     this.state.pin = pin
     this.isPinGuarded = true
     const sent = Math.max(this.highestSentSeq(pin.spoolId), pin.lastSeq)
@@ -352,7 +373,9 @@ export class MemoryQueue implements StreamQueue {
 
   #within(bounds: Bounds): MemoryRecord[] {
     const { spoolId, firstSeq, lastSeq } = bounds
-    return this.#pending().filter((r) => r.spoolId === spoolId && r.seq >= firstSeq && r.seq <= lastSeq)
+    return this.#pending().filter(
+      (r) => r.spoolId === spoolId && r.seq >= firstSeq && r.seq <= lastSeq,
+    )
   }
 
   async load(pin: Pin): Promise<LoadedBatch | null> {
@@ -386,7 +409,8 @@ export class MemoryQueue implements StreamQueue {
     const { state } = this
     const { pin } = state
     assert(pin, `${this.stream}: nothing is in flight`)
-    const { throughSeq, refused, deadLetter, deadLetterEarlier, gapsReported, keepOuterLastSeq } = settlement
+    const { throughSeq, refused, deadLetter, deadLetterEarlier, gapsReported, keepOuterLastSeq } =
+      settlement
     assert(throughSeq <= pin.lastSeq, `${this.stream}: settles more than was sent`)
     const passed = this.#within({ ...pin, lastSeq: throughSeq })
     const gone = new Set(passed)
@@ -395,7 +419,11 @@ export class MemoryQueue implements StreamQueue {
     for (const { seq, status, reason, line } of refused) {
       const record = passed.find((one) => one.seq === seq)
       assert(record, `${this.stream}: refused seq ${seq} is not settled`)
-      assert.deepEqual(Buffer.from(line), Buffer.from(record.line), 'the line of the refused record')
+      assert.deepEqual(
+        Buffer.from(line),
+        Buffer.from(record.line),
+        'the line of the refused record',
+      )
       state.parked = [...state.parked, { record, status, reason }]
     }
     state.delivered += passed.length - refused.length
@@ -411,7 +439,9 @@ export class MemoryQueue implements StreamQueue {
 
   #bury(spoolId: string, seq: number): void {
     const { state } = this
-    const refused = state.parked.find(({ record }) => record.spoolId === spoolId && record.seq === seq)
+    const refused = state.parked.find(
+      ({ record }) => record.spoolId === spoolId && record.seq === seq,
+    )
     assert(refused, `${this.stream}: seq ${seq} of ${spoolId} is not parked`)
     if (!this.#store.isDead) this.#store.shared.onDeadLetter(this.stream, refused.record)
     state.parked = state.parked.filter((one) => one !== refused)

@@ -1,7 +1,8 @@
 /**
- * Two receivers, written from ingest-contract.md alone and independent of each other: one keeps one number per queue
- * ("Exactly once with one number", to the letter), one dedupes by id. In memory; what they store is never lost.
- * They know a batch as a web service would: identity headers, gap header, body.
+ * Two receivers, written from ingest-contract.md alone and independent of each other: one keeps one
+ * number per queue ("Exactly once with one number", to the letter), one dedupes by id. In memory;
+ * what they store is never lost. They know a batch as a web service would: identity headers, gap
+ * header, body.
  */
 import assert from 'node:assert/strict'
 
@@ -49,7 +50,10 @@ export interface Receiver {
   receive(request: ReceivedRequest): ReceiverAnswer
 }
 
-/** One row (gateway, spool, stream) -> highest seq. A call is the transaction that holds the row's lock. */
+/**
+ * One row (gateway, spool, stream) -> highest seq. A call is the transaction that holds the row's
+ * lock.
+ */
 export class OneNumberReceiver implements Receiver {
   readonly stored: StoredRecord[] = []
   readonly #highest = new Map<string, number>()
@@ -70,7 +74,10 @@ export class OneNumberReceiver implements Receiver {
       if (seq > highest) {
         // Stop at the first line that is not stored.
         if (this.#rules.refuses(record)) {
-          return { status: 200, body: { ackedThrough: storedOrSkipped, rejected: [{ seq, reason: 'no' }] } }
+          return {
+            status: 200,
+            body: { ackedThrough: storedOrSkipped, rejected: [{ seq, reason: 'no' }] },
+          }
         }
         if (room === 0) return { status: 200, body: { ackedThrough: storedOrSkipped } }
         room--
@@ -84,7 +91,9 @@ export class OneNumberReceiver implements Receiver {
   }
 }
 
-/** `list`: stores what it likes and names the others; `whole`: takes a request as a whole, or answers 400. */
+/**
+ * `list`: stores what it likes and names the others; `whole`: takes a request as a whole, or answers 400.
+ */
 export class ByIdReceiver implements Receiver {
   readonly stored: StoredRecord[] = []
   readonly #ids = new Set<string>()

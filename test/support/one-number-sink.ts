@@ -1,7 +1,7 @@
 /**
- * A sink over real HTTP that keeps the contract's one number per queue (model-receivers.ts): what it has stored is
- * stored exactly once by the contract, so a reading that is stored twice or out of order was sent as two records or in a
- * wrong order by the gateway. Knows readings by `payload.n`.
+ * A sink over real HTTP that keeps the contract's one number per queue (model-receivers.ts): what
+ * it has stored is stored exactly once by the contract, so a reading that is stored twice or out of
+ * order was sent as two records or in a wrong order by the gateway. Knows readings by `payload.n`.
  */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,7 +19,10 @@ export class OneNumberSink {
   readonly http: ScriptedSink
   /** Answers instead, when it gives a step; such a request is not looked at. */
   fault: ((request: ScriptedRequest) => Step | null) | null = null
-  readonly #receiver = new OneNumberReceiver({ refuses: () => false, room: () => Number.POSITIVE_INFINITY })
+  readonly #receiver = new OneNumberReceiver({
+    refuses: () => false,
+    room: () => Number.POSITIVE_INFINITY,
+  })
   /** A request that contradicts itself: told by `until`, since the gateway would only try again. */
   #failure: Error | null = null
 

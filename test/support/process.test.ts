@@ -19,11 +19,16 @@ describe('process', () => {
 
   test('an early exit fails the wait and shows the output', async () => {
     const one = startProcess(node, ['-e', 'console.error("why it failed"); process.exit(3)'])
-    await expect(one.waitForLine('never')).rejects.toThrow(/exited before[^]*code 3[^]*why it failed/)
+    await expect(one.waitForLine('never')).rejects.toThrow(
+      /exited before[^]*code 3[^]*why it failed/,
+    )
   })
 
   test('a process that hangs is ended hard at the time-out', async () => {
-    const one = startProcess(node, ['-e', 'process.on("SIGTERM", () => {}); setInterval(() => {}, 1000)'])
+    const one = startProcess(node, [
+      '-e',
+      'process.on("SIGTERM", () => {}); setInterval(() => {}, 1000)',
+    ])
     await expect(one.waitForExit(200)).rejects.toThrow(/did not exit within 200 ms/)
     expect(one.exit).toEqual({ code: null, signal: 'SIGKILL' })
   })
@@ -34,7 +39,11 @@ describe('process', () => {
       ['-e', 'process.stdin.pipe(process.stdout); console.error("e"); process.exitCode = 2'],
       { input: 'in' },
     )
-    expect({ exit, stdout, stderr }).toEqual({ exit: { code: 2, signal: null }, stdout: 'in', stderr: 'e\n' })
+    expect({ exit, stdout, stderr }).toEqual({
+      exit: { code: 2, signal: null },
+      stdout: 'in',
+      stderr: 'e\n',
+    })
   })
 
   test('a program that does not exist ends at once with the reason', async () => {

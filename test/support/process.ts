@@ -1,7 +1,8 @@
 /**
- * Real processes for tests: the built programs under dist/ and anything else, with their output collected, lines
- * awaited, ended hard or politely, and always reaped. Knows nothing of vitest: a test file that starts processes
- * calls `afterEach(reapProcesses)`; what is left when the test process exits is killed.
+ * Real processes for tests: the built programs under dist/ and anything else, with their output
+ * collected, lines awaited, ended hard or politely, and always reaped. Knows nothing of vitest: a
+ * test file that starts processes calls `afterEach(reapProcesses)`; what is left when the test
+ * process exits is killed.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -45,7 +46,10 @@ export function builtProgram(name: 'gateway' | 'device-sim'): string {
   return builtFile(`${name}/main.js`)
 }
 
-/** Absolute path of a file below dist/, for callers that are sources and for those that are built themselves. */
+/**
+ * Absolute path of a file below dist/, for callers that are sources and for those that are built
+ * themselves.
+ */
 export function builtFile(name: string): string {
   const dist = import.meta.url.endsWith('.ts') ? '../../dist/' : '../../'
   const path = fileURLToPath(new URL(`${dist}${name}`, import.meta.url))
@@ -70,7 +74,10 @@ export function startProcess(
   return new RunningProcess(command, args, options)
 }
 
-/** Runs to its end. @throws when it did not end within `timeoutMs`; a code other than 0 is the caller's to judge */
+/**
+ * Runs to its end. @throws when it did not end within `timeoutMs`; a code other than 0 is the
+ * caller's to judge
+ */
 export async function runToEnd(
   command: string,
   args: readonly string[],
@@ -97,7 +104,10 @@ export class RunningProcess {
   readonly #title: string
   readonly #lines: ProcessLine[] = []
   readonly #waiters = new Set<Waiter>()
-  readonly #chunks: { readonly stdout: Buffer[]; readonly stderr: Buffer[] } = { stdout: [], stderr: [] }
+  readonly #chunks: { readonly stdout: Buffer[]; readonly stderr: Buffer[] } = {
+    stdout: [],
+    stderr: [],
+  }
   #exit: ProcessExit | null = null
 
   constructor(command: string, args: readonly string[], options: ProcessOptions) {
@@ -145,7 +155,10 @@ export class RunningProcess {
     return this.#exit
   }
 
-  /** The first line, already there or still to come, that matches. @throws at the time-out or when it exits before */
+  /**
+   * The first line, already there or still to come, that matches. @throws at the time-out or when
+   * it exits before
+   */
   async waitForLine(
     what: RegExp | string | ((line: ProcessLine) => boolean),
     timeoutMs = 10_000,
@@ -231,13 +244,16 @@ export class RunningProcess {
   }
 
   #failure(what: string): Error {
-    const exit = this.#exit === null ? 'running' : `code ${this.#exit.code}, signal ${this.#exit.signal}`
+    const exit =
+      this.#exit === null ? 'running' : `code ${this.#exit.code}, signal ${this.#exit.signal}`
     const tail = this.#lines.slice(-30).map((line) => `  ${line.from}: ${line.text}`)
     return new Error(`${this.#title}: ${what} (${exit})\n${tail.join('\n')}`)
   }
 }
 
-function lineTest(what: RegExp | string | ((line: ProcessLine) => boolean)): (line: ProcessLine) => boolean {
+function lineTest(
+  what: RegExp | string | ((line: ProcessLine) => boolean),
+): (line: ProcessLine) => boolean {
   if (typeof what === 'function') return what
   if (typeof what === 'string') return (line) => line.text.includes(what)
   return (line) => what.test(line.text)

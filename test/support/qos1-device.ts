@@ -1,7 +1,8 @@
 /**
- * A device that publishes at QoS 1 over one connection with a full window, and knows which readings were acknowledged. Its
- * readings are `{"n":1,"x":"…"}`, the text random, so that they take on disk what they take on the wire. It sends nothing
- * twice: what the sink then holds twice, the gateway has doubled.
+ * A device that publishes at QoS 1 over one connection with a full window, and knows which readings
+ * were acknowledged. Its readings are `{"n":1,"x":"…"}`, the text random, so that they take on disk
+ * what they take on the wire. It sends nothing twice: what the sink then holds twice, the gateway
+ * has doubled.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -63,7 +64,9 @@ export class Qos1Device {
     this.#isPublishing = false
   }
 
-  /** @throws what went wrong meanwhile: a closed connection, an ack nobody waits for, acks out of order (I2) */
+  /**
+   * @throws what went wrong meanwhile: a closed connection, an ack nobody waits for, acks out of order (I2)
+   */
   check(): void {
     if (this.#failure !== null) throw this.#failure
   }
@@ -88,7 +91,8 @@ export class Qos1Device {
     for (;;) {
       await client.until(() => client.inbox.length > 0, 120_000)
       for (const { type, body } of client.inbox.splice(0)) {
-        if (type !== TYPE.PUBACK) throw new Error(`${this.clientId}: got frame 0x${type.toString(16)}`)
+        if (type !== TYPE.PUBACK)
+          throw new Error(`${this.clientId}: got frame 0x${type.toString(16)}`)
         const id = body.readUInt16BE(0)
         const [expected] = this.#inFlight
         if (expected === undefined || expected[0] !== id) {
@@ -112,7 +116,9 @@ export class Qos1Device {
       const id = ((n - 1) % 65_535) + 1
       this.#inFlight.set(id, n)
       const text = randomBytes(Math.ceil((textBytes * 3) / 4)).toString('base64')
-      frames.push(packet.publish(`plant/${this.clientId}`, JSON.stringify({ n, x: text }), { qos: 1, id }))
+      frames.push(
+        packet.publish(`plant/${this.clientId}`, JSON.stringify({ n, x: text }), { qos: 1, id }),
+      )
     }
     if (frames.length > 0) this.#client?.send(...frames)
   }

@@ -1,9 +1,11 @@
 /**
- * A device that publishes at QoS 2 as MQTT 3.1.1 section 4.3.3 has it, and remembers across connections what section 4.4
- * wants: on a new connection every PUBLISH without a PUBREC is sent again with DUP, every PUBREL without a PUBCOMP again,
- * in their order and under their packet ids. Its readings are `{"n":1}`, `{"n":2}`, ...
+ * A device that publishes at QoS 2 as MQTT 3.1.1 section 4.3.3 has it, and remembers across
+ * connections what section 4.4 wants: on a new connection every PUBLISH without a PUBREC is sent
+ * again with DUP, every PUBREL without a PUBCOMP again, in their order and under their packet ids.
+ * Its readings are `{"n":1}`, `{"n":2}`, ...
  *
- * Frames are looked at one by one and only when told to, so that a test can stop at any point, or lose what it likes.
+ * Frames are looked at one by one and only when told to, so that a test can stop at any point, or
+ * lose what it likes.
  */
 import assert from 'node:assert/strict'
 import { packet, RawMqtt, TYPE } from './raw-mqtt.ts'
@@ -29,7 +31,10 @@ export class Qos2Device {
   resentReleases = 0
   #client: RawMqtt | null = null
   #lastId = 0
-  /** A PUBREC came once: the commit behind it holds the session. Before that the gateway may forget it. */
+  /**
+   * A PUBREC came once: the commit behind it holds the session. Before that the gateway may forget
+   * it.
+   */
   #isStored = false
   /** PUBRELs that this connection owes. */
   readonly #withheld = new Set<number>()
@@ -57,7 +62,10 @@ export class Qos2Device {
   async connect(port: number): Promise<void> {
     const client = await RawMqtt.connect(port, { clientId: this.clientId, clean: false })
     this.#client = client
-    assert(client.sessionPresent || !this.#isStored, `${this.clientId}: the gateway has lost the session`)
+    assert(
+      client.sessionPresent || !this.#isStored,
+      `${this.clientId}: the gateway has lost the session`,
+    )
     this.#withheld.clear()
     const again = this.inFlight.map((one) => {
       if (!one.received) this.resentPublishes++
@@ -91,7 +99,10 @@ export class Qos2Device {
     return frame.body.readUInt16BE(0)
   }
 
-  /** Takes the next frame and does what the protocol says. `release: false`: but without sending the PUBREL. */
+  /**
+   * Takes the next frame and does what the protocol says. `release: false`: but without sending the
+   * PUBREL.
+   */
   async step(options: { readonly release?: boolean } = {}): Promise<void> {
     const frame = await this.client.next()
     const id = frame.body.readUInt16BE(0)

@@ -1,6 +1,6 @@
 /**
- * A small MQTT 3.1.1 client over a real socket that shows each frame it gets and sends whatever it is told, whole, cut
- * or broken. It answers nothing by itself.
+ * A small MQTT 3.1.1 client over a real socket that shows each frame it gets and sends whatever it
+ * is told, whole, cut or broken. It answers nothing by itself.
  */
 import { once } from 'node:events'
 import { createConnection, type Socket } from 'node:net'
@@ -86,12 +86,21 @@ export const packet = {
   publish(topic: string | Buffer, payload: string | Buffer, fields: PublishFields = {}): Buffer {
     const { qos = 0, id, dup = false, retain = false } = fields
     const first = 0x30 | (dup ? 8 : 0) | (qos << 1) | (retain ? 1 : 0)
-    return encodeFrame(first, str(topic), ...(qos > 0 ? [u16(id ?? 1)] : []), Buffer.from(payload as string))
+    return encodeFrame(
+      first,
+      str(topic),
+      ...(qos > 0 ? [u16(id ?? 1)] : []),
+      Buffer.from(payload as string),
+    )
   },
   ack: (type: number, id: number): Buffer => encodeFrame(type, u16(id)),
   pubrel: (id: number): Buffer => encodeFrame(0x62, u16(id)),
   subscribe: (id: number, filters: readonly (readonly [string, number])[]): Buffer =>
-    encodeFrame(0x82, u16(id), ...filters.flatMap(([filter, qos]) => [str(filter), Buffer.of(qos)])),
+    encodeFrame(
+      0x82,
+      u16(id),
+      ...filters.flatMap(([filter, qos]) => [str(filter), Buffer.of(qos)]),
+    ),
   unsubscribe: (id: number, filters: readonly string[]): Buffer =>
     encodeFrame(0xa2, u16(id), ...filters.map((filter) => str(filter))),
   pingreq: (): Buffer => Buffer.of(0xc0, 0),
@@ -242,7 +251,12 @@ export class RawMqtt {
       const first = whole[0]!
       if (!FROM_SERVER.has(first & 0xf0))
         throw new Error(`no server frame begins with 0x${first.toString(16)}`)
-      this.inbox.push({ type: first & 0xf0, flags: first & 15, body: whole.subarray(at), bytes: whole })
+      this.inbox.push({
+        type: first & 0xf0,
+        flags: first & 15,
+        body: whole.subarray(at),
+        bytes: whole,
+      })
       this.#pending = bytes.subarray(at + length)
     }
   }
@@ -251,7 +265,12 @@ export class RawMqtt {
 const FROM_SERVER: ReadonlySet<number> = new Set(Object.values(TYPE))
 
 /** Topic, payload and packet id of a PUBLISH that a subscriber got. */
-export function readPublish(frame: RawFrame): { topic: string; payload: string; id: number; qos: number } {
+export function readPublish(frame: RawFrame): {
+  topic: string
+  payload: string
+  id: number
+  qos: number
+} {
   const topicEnd = 2 + frame.body.readUInt16BE(0)
   const qos = (frame.flags >> 1) & 3
   const id = qos > 0 ? frame.body.readUInt16BE(topicEnd) : 0

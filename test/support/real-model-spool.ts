@@ -1,9 +1,12 @@
 /**
- * The real spool as the contract's model (../drain/model.ts) uses one: a real LevelDB folder, whose commits wait for the
- * model's word, are rejected now and then before or after they reached the disk, and which a crash cuts off at any point as SIGKILL does. What the model asks about records is answered
- * from what was written to the store, record by record, never from what the spool believes.
+ * The real spool as the contract's model (../drain/model.ts) uses one: a real LevelDB folder, whose
+ * commits wait for the model's word, are rejected now and then before or after they reached the
+ * disk, and which a crash cuts off at any point as SIGKILL does. What the model asks about records
+ * is answered from what was written to the store, record by record, never from what the spool
+ * believes.
  *
- * Spool ids are shown to the model as `spool1`, `spool2`, ... in their order, for it compares their ages.
+ * Spool ids are shown to the model as `spool1`, `spool2`, ... in their order, for it compares their
+ * ages.
  */
 import assert from 'node:assert/strict'
 import { Random } from '../../device-sim/random.ts'
@@ -52,7 +55,10 @@ class DiskLedger {
   readonly spoolIds: string[] = []
   /** Writes that were rejected: before they reached the store, and after. */
   readonly rejected: { before: number; after: number }
-  /** What must not be on a disk; told by `idle`, for a write that throws is only a write that failed. */
+  /**
+   * What must not be on a disk; told by `idle`, for a write that throws is only a write that
+   * failed.
+   */
   failure: Error | null = null
   readonly #random: Random
 
@@ -97,7 +103,8 @@ class DiskLedger {
           const [, spoolId, stream, seq] = id.split(':')
           const key = `${spoolId}/${stream}/${seq}`
           const known = this.readings.get(key) ?? payload.n
-          if (known !== payload.n) this.failure = new Error(`${id} is reading ${known} and ${payload.n} (I4)`)
+          if (known !== payload.n)
+            this.failure = new Error(`${id} is reading ${known} and ${payload.n} (I4)`)
           this.readings.set(key, payload.n)
         }
       }
@@ -296,7 +303,8 @@ class RealModelSpool implements ModelSpool {
       await new Promise((resolve) => setImmediate(resolve))
       const { busy, isHeld } = this.#generation
       const commits = committer.runningMs !== null && !isHeld
-      // Nothing but a lease that is being raised keeps them, and its fsync takes as long as the disk does.
+      // Nothing but a lease that is being raised keeps them, and its fsync takes as long as the
+      // disk does.
       const raises = this.#refused.length > 0 && !isHeld
       quiet = commits || raises || busy > 0 ? 0 : quiet + 1
     }
@@ -310,7 +318,10 @@ class RealModelSpool implements ModelSpool {
     return await openRealSpool(this.#ledger, this.#names)
   }
 
-  /** What works on files beside the store; waiting for it would wait for reads that nobody answers any more. */
+  /**
+   * What works on files beside the store; waiting for it would wait for reads that nobody answers
+   * any more.
+   */
   #endBackground(): void {
     this.#spool.disk.stop()
     this.#spool.verifier.stop().catch(() => undefined)
@@ -365,7 +376,10 @@ class RealModelSpool implements ModelSpool {
     return true
   }
 
-  /** A read fails while the store is reopened after a rejected write; whoever reads tries again later. */
+  /**
+   * A read fails while the store is reopened after a rejected write; whoever reads tries again
+   * later.
+   */
   async #whenReadable<T>(read: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
@@ -396,7 +410,9 @@ class RealModelSpool implements ModelSpool {
 
   newIdentity(): void {
     void this.#generation.alive(this.#spool.newId('the model wants one'))
-    this.#ledger.shown(this.#spool.streams.get(this.#names[0] ?? '')?.state.identities.at(-1)?.spoolId ?? '')
+    this.#ledger.shown(
+      this.#spool.streams.get(this.#names[0] ?? '')?.state.identities.at(-1)?.spoolId ?? '',
+    )
   }
 
   durableHead(): undefined {
@@ -409,7 +425,9 @@ class RealModelSpool implements ModelSpool {
 
   #letters(stream: string): Letter[] {
     const keys = [...this.#ledger.letters.keys()].toSorted()
-    return keys.flatMap((key) => this.#ledger.letters.get(key) ?? []).filter((one) => one.stream === stream)
+    return keys
+      .flatMap((key) => this.#ledger.letters.get(key) ?? [])
+      .filter((one) => one.stream === stream)
   }
 
   #queue(name: string): SpoolQueue {
@@ -430,9 +448,15 @@ class RealModelSpool implements ModelSpool {
     }
     const seenPin = (pin: Pin): Pin => ({ ...seen(pin), gaps: seenGaps(pin.gaps) })
     const seenGaps = (gaps: string | null): string | null => {
-      return gaps?.replaceAll(/;spool=([a-z0-9]+)/g, (_, id: string) => `;spool=${ledger.shown(id)}`) ?? null
+      return (
+        gaps?.replaceAll(/;spool=([a-z0-9]+)/g, (_, id: string) => `;spool=${ledger.shown(id)}`) ??
+        null
+      )
     }
-    const pinned = (made: { pin: Pin; durable: Promise<void> }): { pin: Pin; durable: Promise<void> } => {
+    const pinned = (made: {
+      pin: Pin
+      durable: Promise<void>
+    }): { pin: Pin; durable: Promise<void> } => {
       return { pin: seenPin(made.pin), durable: generation.alive(made.durable) }
     }
     const load = async (): Promise<LoadedBatch | null> => {
@@ -440,7 +464,8 @@ class RealModelSpool implements ModelSpool {
       assert(pin)
       const loaded = await this.#whenReadable(() => queue.load(pin))
       if (!loaded) return null
-      const line = (seq: number): Promise<Uint8Array> => generation.alive(generation.count(loaded.line(seq)))
+      const line = (seq: number): Promise<Uint8Array> =>
+        generation.alive(generation.count(loaded.line(seq)))
       return { ...loaded, pin: seenPin(loaded.pin), line }
     }
     return {
@@ -464,7 +489,8 @@ class RealModelSpool implements ModelSpool {
       },
       gatewayOf: (spoolId) => queue.gatewayOf(ledger.real(spoolId)),
       highestSentSeq: (spoolId) => queue.highestSentSeq(ledger.real(spoolId)),
-      pinBatch: (bounds, encoding, limits) => pinned(queue.pinBatch(unseen(bounds), encoding, limits)),
+      pinBatch: (bounds, encoding, limits) =>
+        pinned(queue.pinBatch(unseen(bounds), encoding, limits)),
       split: (first) => pinned(queue.split(unseen(first))),
       load: () => generation.alive(generation.count(load())),
       settle: (settlement) => {
@@ -505,7 +531,10 @@ class RealModelSpool implements ModelSpool {
   }
 }
 
-async function openRealSpool(ledger: DiskLedger, names: readonly string[]): Promise<RealModelSpool> {
+async function openRealSpool(
+  ledger: DiskLedger,
+  names: readonly string[],
+): Promise<RealModelSpool> {
   const generation = new Generation(ledger)
   const streams = names.map((name, priority): [string, StreamConfig] => {
     return [name, { ...STREAM, topics: [`${name}/#`], priority }]

@@ -1,7 +1,8 @@
 /**
- * A sink that does what a test says, over real HTTP: a ledger of every request (headers, raw and decoded body) and a
- * script that decides each answer: status, headers, body, delay, cut before or after storing, half-open, slow trickle.
- * Knows the wire, not the contract: it judges nothing. Owner of no guarantee; the tests that use it are.
+ * A sink that does what a test says, over real HTTP: a ledger of every request (headers, raw and
+ * decoded body) and a script that decides each answer: status, headers, body, delay, cut before or
+ * after storing, half-open, slow trickle. Knows the wire, not the contract: it judges nothing.
+ * Owner of no guarantee; the tests that use it are.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -32,7 +33,10 @@ export interface ScriptedRequest {
   readonly lines: readonly string[]
   /** From 0: requests of one connection share it. */
   readonly connection: number
-  /** Does this try count as stored? Decided by the step: not with `drop: 'before'`, not with a status from 300. */
+  /**
+   * Does this try count as stored? Decided by the step: not with `drop: 'before'`, not with a
+   * status from 300.
+   */
   readonly stored: boolean
 }
 
@@ -96,14 +100,18 @@ export class ScriptedSink {
         response.end(`the script failed: ${String(error)}`)
       })
     }
-    this.#server = options.tls === undefined ? createServer(handle) : createTlsServer(options.tls, handle)
+    this.#server =
+      options.tls === undefined ? createServer(handle) : createTlsServer(options.tls, handle)
     this.#server.keepAliveTimeout = 60_000
-    this.#server.on(options.tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
-      this.#connections.set(socket, this.#opened)
-      this.#opened += 1
-      socket.once('close', () => this.#connections.delete(socket))
-      socket.on('error', () => undefined)
-    })
+    this.#server.on(
+      options.tls === undefined ? 'connection' : 'secureConnection',
+      (socket: Socket) => {
+        this.#connections.set(socket, this.#opened)
+        this.#opened += 1
+        socket.once('close', () => this.#connections.delete(socket))
+        socket.on('error', () => undefined)
+      },
+    )
   }
 
   static async start(options: ScriptedSinkOptions = {}): Promise<ScriptedSink> {
@@ -144,11 +152,12 @@ export class ScriptedSink {
   }
 
   /**
-   * Cuts every connection that is open now; the next one is taken. Over TLS it begins with a full handshake: a resumed session
-   * would pass over the certificate (RFC 8446, section 2.2).
+   * Cuts every connection that is open now; the next one is taken. Over TLS it begins with a full
+   * handshake: a resumed session would pass over the certificate (RFC 8446, section 2.2).
    */
   cutConnections(): void {
-    if (this.#server instanceof TlsServer) this.#server.setTicketKeys(randomBytes(TICKET_KEYS_BYTES))
+    if (this.#server instanceof TlsServer)
+      this.#server.setTicketKeys(randomBytes(TICKET_KEYS_BYTES))
     for (const socket of this.#connections.keys()) socket.destroy()
   }
 
@@ -173,7 +182,9 @@ export class ScriptedSink {
     }
     const record = this.#record(request, Buffer.concat(chunks))
     const step =
-      typeof this.script === 'function' ? await this.script(record) : stepAt(this.script, record.index)
+      typeof this.script === 'function'
+        ? await this.script(record)
+        : stepAt(this.script, record.index)
     this.requests[record.index] = { ...record, stored: countsAsStored(step) }
     for (const waiter of this.#waiters) if (waiter.count <= this.requests.length) waiter.resolve()
     if (step.delayMs !== undefined) await this.#wait(step.delayMs)
@@ -225,7 +236,11 @@ export class ScriptedSink {
     })
   }
 
-  async #trickle(response: ServerResponse, bytes: Buffer, how: NonNullable<Step['trickle']>): Promise<void> {
+  async #trickle(
+    response: ServerResponse,
+    bytes: Buffer,
+    how: NonNullable<Step['trickle']>,
+  ): Promise<void> {
     do {
       for (let at = 0; at < bytes.length && !response.destroyed; at += how.bytes) {
         response.write(bytes.subarray(at, at + how.bytes))

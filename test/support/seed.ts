@@ -1,7 +1,7 @@
 /**
- * The seed of every random test. `npm test` runs with one that is fixed, so that a red test means that something
- * changed; the fault campaigns draw their own. `SLUICE_SEED=7` repeats a run of another, `SLUICE_SEED=random` draws one
- * for each file; it stands in the test's title.
+ * The seed of every random test. `npm test` runs with one that is fixed, so that a red test means
+ * that something changed; the fault campaigns draw their own. `SLUICE_SEED=7` repeats a run of
+ * another, `SLUICE_SEED=random` draws one for each file; it stands in the test's title.
  */
 const DEFAULT_SEED = 20261123
 const MAX_SEED = 2 ** 31 - 1

@@ -1,4 +1,7 @@
-/** A vitest reporter that lists every skipped test and why, at the end of a run: a skip is never silent. */
+/**
+ * A vitest reporter that lists every skipped test and why, at the end of a run: a skip is never
+ * silent.
+ */
 import type { TestModule } from 'vitest/node'
 
 export class SkipReporter {

@@ -60,12 +60,15 @@ export interface OpenedSpool {
 }
 
 /**
- * Tests end gateways without ending their process, which would hold the lock on the folder until its own end. The lock has
- * tests of its own.
+ * Tests end gateways without ending their process, which would hold the lock on the folder until
+ * its own end. The lock has tests of its own.
  */
 export const unowned: TakeOwnership = async () => ({ release: async () => undefined })
 
-export async function openSpool(dataDir: string, options: Partial<SpoolOptions> = {}): Promise<OpenedSpool> {
+export async function openSpool(
+  dataDir: string,
+  options: Partial<SpoolOptions> = {},
+): Promise<OpenedSpool> {
   const events: SpoolEvent[] = []
   const spool = await Spool.open({
     dataDir,
@@ -99,7 +102,12 @@ export function message(payload: string | Uint8Array, fields: Partial<Message> =
 }
 
 /** Lanes of all streams whose name is given, as the broker would make them. */
-export function lanes(spool: Spool, device: string, topic: string, names?: readonly string[]): Lane[] {
+export function lanes(
+  spool: Spool,
+  device: string,
+  topic: string,
+  names?: readonly string[],
+): Lane[] {
   return spool.appender.streams
     .filter((stream) => !names || names.includes(stream.name))
     .map((stream) => ({ stream, envelope: stream.envelope(device, topic) }))
@@ -145,7 +153,10 @@ export async function pinNext(queue: SpoolQueue, maxRecords: number): Promise<Lo
     lastSeq = run.firstSeq + take - 1
   }
   const { spoolId, firstSeq } = first
-  const { pin, durable: pinned } = queue.pinBatch({ spoolId, firstSeq, lastSeq, recordCount }, 'gzip')
+  const { pin, durable: pinned } = queue.pinBatch(
+    { spoolId, firstSeq, lastSeq, recordCount },
+    'gzip',
+  )
   await pinned
   return await queue.load(pin)
 }

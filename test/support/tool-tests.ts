@@ -1,11 +1,15 @@
 /**
- * Tests that need programs of tools.ts. Without one such a test is skipped with a line that says what is missing;
- * SLUICE_REQUIRE_TOOLS=1 turns that skip into a failure. skip-reporter.ts lists the skips at the end of a run.
+ * Tests that need programs of tools.ts. Without one such a test is skipped with a line that says
+ * what is missing; SLUICE_REQUIRE_TOOLS=1 turns that skip into a failure. skip-reporter.ts lists
+ * the skips at the end of a run.
  */
 import { describe, test } from 'vitest'
 import { missingLine, missingTools, toolsAreRequired } from './tools.ts'
 
-/** A test that runs when all `tools` are there; otherwise it is skipped with a line, or fails where they are required. */
+/**
+ * A test that runs when all `tools` are there; otherwise it is skipped with a line, or fails where
+ * they are required.
+ */
 export function testWithTool(
   tools: string | readonly string[],
   name: string,
@@ -25,8 +29,15 @@ export function testWithTool(
   })
 }
 
-/** A group of tests that need `tools`. Without them its body is not run: one skipped (or failing) test stands for it. */
-export function describeWithTool(tools: string | readonly string[], name: string, body: () => void): void {
+/**
+ * A group of tests that need `tools`. Without them its body is not run: one skipped (or failing)
+ * test stands for it.
+ */
+export function describeWithTool(
+  tools: string | readonly string[],
+  name: string,
+  body: () => void,
+): void {
   const names = typeof tools === 'string' ? [tools] : tools
   if (missingTools(names).length === 0) {
     describe(name, body)

@@ -15,7 +15,9 @@ describe('tools', () => {
   test('a missing program means skip', () => {
     vi.stubEnv('SLUICE_REQUIRE_TOOLS', '')
     expect(requireTool(ABSENT)).toBe(false)
-    expect(missingLine(missingTools(['node', ABSENT]))).toBe(`needs ${ABSENT}, which is not on PATH`)
+    expect(missingLine(missingTools(['node', ABSENT]))).toBe(
+      `needs ${ABSENT}, which is not on PATH`,
+    )
   })
 
   test('SLUICE_REQUIRE_TOOLS=1 turns the skip into a failure', () => {

@@ -1,13 +1,16 @@
 /**
- * Programs that a test can use but npm does not install (mosquitto clients, promtool, gcc, python3, gzip). Concerns
- * programs only, not privileges. Tests that need some: tool-tests.ts.
+ * Programs that a test can use but npm does not install (mosquitto clients, promtool, gcc, python3,
+ * gzip). Concerns programs only, not privileges. Tests that need some: tool-tests.ts.
  */
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin']
 
-/** Absolute path of a program, or null. Looks in PATH, then where servers live that are not on a user's PATH. */
+/**
+ * Absolute path of a program, or null. Looks in PATH, then where servers live that are not on a
+ * user's PATH.
+ */
 export function findTool(name: string): string | null {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), ...SYSTEM_FOLDERS]
   for (const folder of folders) {
@@ -44,6 +47,7 @@ export function missingLine(names: readonly string[]): string {
  */
 export function requireTool(name: string): boolean {
   if (findTool(name) !== null) return true
-  if (toolsAreRequired()) throw new Error(`${missingLine([name])}, and SLUICE_REQUIRE_TOOLS=1 forbids a skip`)
+  if (toolsAreRequired())
+    throw new Error(`${missingLine([name])}, and SLUICE_REQUIRE_TOOLS=1 forbids a skip`)
   return false
 }

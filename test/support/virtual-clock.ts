@@ -1,6 +1,6 @@
 /**
- * Time that only moves when a test says so. One pair of clocks for all generations of a process: a kill keeps them, a
- * reboot starts the monotonic one anew under another boot id.
+ * Time that only moves when a test says so. One pair of clocks for all generations of a process: a
+ * kill keeps them, a reboot starts the monotonic one anew under another boot id.
  */
 import type { Clock } from '../../gateway/drain/clock.ts'
 
@@ -48,7 +48,9 @@ export class VirtualClock implements Clock {
   advance(ms: number): void {
     const endMs = this.#monotonicMs + ms
     for (;;) {
-      const due = [...this.#timers].filter(({ atMs }) => atMs <= endMs).sort((a, b) => a.atMs - b.atMs)[0]
+      const due = [...this.#timers]
+        .filter(({ atMs }) => atMs <= endMs)
+        .sort((a, b) => a.atMs - b.atMs)[0]
       if (!due) break
       this.#timers.delete(due)
       this.#to(Math.max(due.atMs, this.#monotonicMs))

@@ -1,7 +1,7 @@
 /**
- * A bad day at the cloud, drawn from a seed: the same seed gives the same rules. Every kind that is asked for comes at
- * least once, and the ones that hit requests wait for one (they have a count, not an end), so they are sure to fire
- * while batches still come. Pure.
+ * A bad day at the cloud, drawn from a seed: the same seed gives the same rules. Every kind that is
+ * asked for comes at least once, and the ones that hit requests wait for one (they have a count,
+ * not an end), so they are sure to fire while batches still come. Pure.
  */
 import { Random } from '../../random.ts'
 import type { FaultSpec } from './faults.ts'
@@ -10,7 +10,10 @@ export interface ScheduleOptions {
   readonly seed: number
   /** All faults begin within this time, ms. */
   readonly durationMs: number
-  /** How many of each; 0 leaves a kind out. @default 1 outage, 2 bursts, 3 lost answers, 2 cut requests, 2 partial acks, 1 slow spell */
+  /**
+   * How many of each; 0 leaves a kind out. @default 1 outage, 2 bursts, 3 lost answers, 2 cut
+   * requests, 2 partial acks, 1 slow spell
+   */
   readonly outages?: number
   readonly busyBursts?: number
   readonly lostAnswers?: number
@@ -51,8 +54,12 @@ export function faultSchedule(options: ScheduleOptions): FaultSpec[] {
       count: 1 + random.below(2),
     })
   })
-  repeat(options.lostAnswers ?? 3, () => rules.push({ kind: 'lost-answer', afterMs: begin(), count: 1 }))
-  repeat(options.cutRequests ?? 2, () => rules.push({ kind: 'drop-request', afterMs: begin(), count: 1 }))
+  repeat(options.lostAnswers ?? 3, () =>
+    rules.push({ kind: 'lost-answer', afterMs: begin(), count: 1 }),
+  )
+  repeat(options.cutRequests ?? 2, () =>
+    rules.push({ kind: 'drop-request', afterMs: begin(), count: 1 }),
+  )
   repeat(options.partialAcks ?? 2, () => {
     rules.push({ kind: 'partial', keep: random.between(0.1, 0.9), afterMs: begin(), count: 1 })
   })

@@ -1,8 +1,9 @@
 /**
- * Faults on request: what the reference sink does wrong, when, how often, and the proof that it did. A rule is data
- * (so it can come from options, from `POST /faults` or from a seeded schedule); a decision is data, too; every effect
- * is counted where it happens, by kind, so that a test can show that its fault fired. Random numbers come from the
- * seed. Not here: HTTP, the listener that an outage closes (cloud.ts).
+ * Faults on request: what the reference sink does wrong, when, how often, and the proof that it
+ * did. A rule is data (so it can come from options, from `POST /faults` or from a seeded schedule);
+ * a decision is data, too; every effect is counted where it happens, by kind, so that a test can
+ * show that its fault fired. Random numbers come from the seed. Not here: HTTP, the listener that
+ * an outage closes (cloud.ts).
  *
  * `POST /faults` takes `{"faults":[<rule>, …], "replace": false}`; `replace` ends all earlier rules. A rule:
  *
@@ -51,7 +52,11 @@ const spec = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('drop-request'), ...when }),
   z.strictObject({ kind: z.literal('lost-answer'), ...when }),
   z.strictObject({ kind: z.literal('half-open'), ...when }),
-  z.strictObject({ kind: z.literal('partial'), keep: z.number().min(0).max(1).default(0.5), ...when }),
+  z.strictObject({
+    kind: z.literal('partial'),
+    keep: z.number().min(0).max(1).default(0.5),
+    ...when,
+  }),
   z.strictObject({
     kind: z.literal('refuse'),
     match: recordMatch,
@@ -60,14 +65,20 @@ const spec = z.discriminatedUnion('kind', [
     ...when,
   }),
   z.strictObject({ kind: z.literal('portal'), ...when }),
-  z.strictObject({ kind: z.literal('status'), status: z.number().int().min(200).max(599), ...when }),
+  z.strictObject({
+    kind: z.literal('status'),
+    status: z.number().int().min(200).max(599),
+    ...when,
+  }),
 ])
 
 /**
- * One rule, as it is written. `outage`: the listener closes (`refuse`), connections are reset, or everything is 503.
+ * One rule, as it is written. `outage`: the listener closes (`refuse`), connections are reset, or
+ * everything is 503.
  * `busy`: 429 or 503 with Retry-After as `{seconds}` or as a date `{dateSeconds}` ahead. `slow`: waits before it looks
- * at the batch. `drop-request`: cut before storing. `lost-answer`: stored, then cut. `half-open`: stored, never
- * answered. `partial`: stores the share `keep` of the new records of a batch. `refuse`: refuses records for good, in
+ * at the batch. `drop-request`: cut before storing. `lost-answer`: stored, then cut. `half-open`:
+ * stored, never answered. `partial`: stores the share `keep` of the new records of a batch.
+ * `refuse`: refuses records for good, in
  * `rejected` or by the status of the whole batch. `portal`: 200 with HTML. `status`: any other answer.
  */
 export type FaultSpec = z.input<typeof spec>
@@ -87,7 +98,9 @@ export const FAULT_KINDS = [
   'status',
 ] as const satisfies readonly FaultKind[]
 
-/** What is wrong with a rule, in words: the member and what it wants. Of another error, its message. */
+/**
+ * What is wrong with a rule, in words: the member and what it wants. Of another error, its message.
+ */
 export function faultProblem(error: unknown): string {
   if (!(error instanceof z.ZodError)) return (error as Error).message
   return error.issues
@@ -108,7 +121,9 @@ interface Active {
   readonly fromMs: number
   readonly untilMs: number
   fired: number
-  /** Given to a request that has not ended: counts against `count` until it is fired or released. */
+  /**
+   * Given to a request that has not ended: counts against `count` until it is fired or released.
+   */
   reserved: number
 }
 
@@ -119,7 +134,9 @@ export interface FaultStatus {
   readonly fired: number
 }
 
-/** What is to go wrong with one request. Each part is `fire`d where it takes effect, or `release`d. */
+/**
+ * What is to go wrong with one request. Each part is `fire`d where it takes effect, or `release`d.
+ */
 export interface Decision {
   readonly parts: readonly FaultPart[]
 }
@@ -162,7 +179,10 @@ export interface FaultControlOptions {
 
 /** The rules that are set, and what they did. */
 export class FaultControl {
-  /** How often each kind took effect since the start; of `outage` with `refuse`, how often the listener was closed. */
+  /**
+   * How often each kind took effect since the start; of `outage` with `refuse`, how often the
+   * listener was closed.
+   */
   readonly fired: Record<FaultKind, number>
   readonly #random: Random
   readonly #refuseSeed: number
@@ -175,10 +195,16 @@ export class FaultControl {
     this.#random = new Random(options.seed, 'cloud faults')
     this.#refuseSeed = options.seed
     this.#nowMs = options.nowMs
-    this.fired = Object.fromEntries(FAULT_KINDS.map((kind) => [kind, 0])) as Record<FaultKind, number>
+    this.fired = Object.fromEntries(FAULT_KINDS.map((kind) => [kind, 0])) as Record<
+      FaultKind,
+      number
+    >
   }
 
-  /** Sets rules, from now on; ids to tell them by. @throws ZodError when one is malformed; then none is set */
+  /**
+   * Sets rules, from now on; ids to tell them by. @throws ZodError when one is malformed; then none
+   * is set
+   */
   add(...specs: readonly FaultSpec[]): number[] {
     const rules = specs.map((one) => spec.parse(one))
     const now = this.#nowMs()
@@ -193,7 +219,9 @@ export class FaultControl {
     return ids
   }
 
-  /** Rules as `POST /faults` takes them. @throws ZodError or SyntaxError when the text is malformed */
+  /**
+   * Rules as `POST /faults` takes them. @throws ZodError or SyntaxError when the text is malformed
+   */
   static parse(text: string): { readonly faults: readonly FaultSpec[]; readonly replace: boolean } {
     return faultRequest.parse(JSON.parse(text))
   }
@@ -223,7 +251,10 @@ export class FaultControl {
     this.#listeners.push(listener)
   }
 
-  /** What goes wrong with a batch of this stream that comes now. Every part must be fired or released. */
+  /**
+   * What goes wrong with a batch of this stream that comes now. Every part must be fired or
+   * released.
+   */
   decide(stream: string): Decision {
     const now = this.#nowMs()
     const parts: FaultPart[] = []
@@ -238,8 +269,8 @@ export class FaultControl {
   }
 
   /**
-   * The outage of the connection itself that is on at `nowMs`, and when that may change next (ms on the clock;
-   * Infinity: never).
+   * The outage of the connection itself that is on at `nowMs`, and when that may change next (ms on
+   * the clock; Infinity: never).
    */
   connectionOutage(nowMs = this.#nowMs()): {
     readonly mode: 'refuse' | 'reset' | null
@@ -268,7 +299,10 @@ export class FaultControl {
     return true
   }
 
-  /** The judge of a decision: which records are refused, and where a partial store stops. null: all are stored. */
+  /**
+   * The judge of a decision: which records are refused, and where a partial store stops. null: all
+   * are stored.
+   */
   judge(decision: Decision, newRecords: number): Judge | null {
     const refusals = decision.parts.filter((part) => part.rule.kind === 'refuse')
     const partial = decision.parts.find((part) => part.rule.kind === 'partial')
@@ -285,7 +319,8 @@ export class FaultControl {
         return 'postpone'
       }
       for (const part of refusals) {
-        if (part.rule.kind !== 'refuse' || !matches(part.rule.match, line, seq, this.#refuseSeed)) continue
+        if (part.rule.kind !== 'refuse' || !matches(part.rule.match, line, seq, this.#refuseSeed))
+          continue
         part.fire()
         return 'refuse'
       }

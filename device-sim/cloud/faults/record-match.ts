@@ -1,6 +1,7 @@
 /**
- * Which records a `refuse` fault means. Always the same ones for the same seed and rule, so a record that is sent
- * again is refused again: that is what a sink with an opinion on data does. Pure.
+ * Which records a `refuse` fault means. Always the same ones for the same seed and rule, so a
+ * record that is sent again is refused again: that is what a sink with an opinion on data does.
+ * Pure.
  */
 import { z } from 'zod'
 
@@ -16,7 +17,10 @@ export const recordMatch = z.union(
     z.strictObject({ contains: z.string().min(1) }),
     /** Records with one of these seqs. */
     z.strictObject({ seqs: z.array(z.number().int().positive()).min(1) }),
-    /** Records whose payload is an object with this member, above or below a number or equal to a value. */
+    /**
+     * Records whose payload is an object with this member, above or below a number or equal to a
+     * value.
+     */
     z.strictObject({
       member: z.string(),
       above: z.number().optional(),
@@ -45,7 +49,8 @@ export function matches(match: RecordMatch, line: Uint8Array, seq: number, seed:
 function payloadMember(line: Buffer, name: string): unknown {
   try {
     const { payload } = JSON.parse(line.toString()) as { readonly payload?: unknown }
-    if (typeof payload !== 'object' || payload === null || !Object.hasOwn(payload, name)) return undefined
+    if (typeof payload !== 'object' || payload === null || !Object.hasOwn(payload, name))
+      return undefined
     return (payload as Readonly<Record<string, unknown>>)[name]
   } catch {
     return undefined
@@ -54,7 +59,8 @@ function payloadMember(line: Buffer, name: string): unknown {
 
 /** From 0 up to 1, the same for the same numbers (murmur3's finaliser over both). */
 function hash(seed: number, seq: number): number {
-  let mixed = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(seq ^ (seq / 0x1_0000_0000), 0xcc9e2d51)
+  let mixed =
+    Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(seq ^ (seq / 0x1_0000_0000), 0xcc9e2d51)
   mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b)
   mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35)
   return ((mixed ^ (mixed >>> 16)) >>> 0) / 0x1_0000_0000

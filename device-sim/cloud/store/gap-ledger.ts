@@ -1,7 +1,8 @@
 /**
- * Which seqs of a queue are missing, which of them the gateway explained by a gap, and which are worth an alarm: those
- * without a gap once a later gap-free batch was acked (ingest contract, "Exactly once with one number"). Not earlier:
- * a gap may ride on a later batch than the one that revealed the hole. Pure; the queue makes it durable.
+ * Which seqs of a queue are missing, which of them the gateway explained by a gap, and which are
+ * worth an alarm: those without a gap once a later gap-free batch was acked (ingest contract,
+ * "Exactly once with one number"). Not earlier: a gap may ride on a later batch than the one that
+ * revealed the hole. Pure; the queue makes it durable.
  */
 import type { Gap } from '../head.ts'
 import type { SeqRange } from './lines.ts'
@@ -9,7 +10,12 @@ import type { SeqRange } from './lines.ts'
 /** One durable note of the ledger; replaying all of a queue's notes in order restores it. */
 export type GapNote =
   | { readonly note: 'gap'; readonly first: number; readonly last: number; readonly reason: string }
-  | { readonly note: 'missing'; readonly first: number; readonly last: number; readonly through: number }
+  | {
+      readonly note: 'missing'
+      readonly first: number
+      readonly last: number
+      readonly through: number
+    }
   | { readonly note: 'alarm'; readonly first: number; readonly last: number }
 
 /** `through`: last seq of the batch that revealed the hole; a later batch begins behind it. */
@@ -32,7 +38,10 @@ export class GapLedger {
     return this.#unexplained
   }
 
-  /** Missing without a gap although a later gap-free batch was acked. A gap that comes after all takes it back. */
+  /**
+   * Missing without a gap although a later gap-free batch was acked. A gap that comes after all
+   * takes it back.
+   */
   get alarms(): readonly SeqRange[] {
     return this.#alarms
   }
@@ -53,18 +62,22 @@ export class GapLedger {
   }
 
   /**
-   * These seqs were passed over by a batch that ends at `through`. Notes to keep: what of them is neither explained by
-   * a gap nor noted already.
+   * These seqs were passed over by a batch that ends at `through`. Notes to keep: what of them is
+   * neither explained by a gap nor noted already.
    */
   miss(range: SeqRange, through: number): GapNote[] {
-    const open = subtract([{ ...range, through }], [...this.#gaps, ...this.#unexplained, ...this.#alarms])
+    const open = subtract(
+      [{ ...range, through }],
+      [...this.#gaps, ...this.#unexplained, ...this.#alarms],
+    )
     this.#unexplained.push(...open.map(holeOf))
     return open.map((hole) => ({ note: 'missing', ...holeOf(hole) }))
   }
 
   /**
-   * A batch without a gap report that begins at `firstSeq` was acked in full: holes that an earlier batch revealed are
-   * alarms now. A repeat or the remainder of the batch that revealed a hole is not later: it begins before its end.
+   * A batch without a gap report that begins at `firstSeq` was acked in full: holes that an earlier
+   * batch revealed are alarms now. A repeat or the remainder of the batch that revealed a hole is
+   * not later: it begins before its end.
    */
   ackedGapFree(firstSeq: number): GapNote[] {
     const due = this.#unexplained.filter((hole) => hole.through < firstSeq)
@@ -72,7 +85,10 @@ export class GapLedger {
     return due.map(({ first, last }) => ({ note: 'alarm', first, last }))
   }
 
-  /** A gap must not overlap a record that comes later: the first reported gap that holds one of these seqs. */
+  /**
+   * A gap must not overlap a record that comes later: the first reported gap that holds one of
+   * these seqs.
+   */
   overlap(stored: SeqRange, missing: readonly SeqRange[]): SeqRange | null {
     for (const gap of this.#gaps) {
       const first = Math.max(gap.first, stored.first)
@@ -99,7 +115,10 @@ function holeOf({ first, last, through }: Hole): Hole {
 }
 
 /** What is in `ranges` and in none of `holes`; other members of a range stay with its parts. */
-export function subtract<T extends SeqRange>(ranges: readonly T[], holes: readonly SeqRange[]): T[] {
+export function subtract<T extends SeqRange>(
+  ranges: readonly T[],
+  holes: readonly SeqRange[],
+): T[] {
   let rest = [...ranges]
   for (const hole of holes) {
     rest = rest.flatMap((range) => {

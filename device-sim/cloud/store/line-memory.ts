@@ -1,6 +1,7 @@
 /**
- * What the newest lines of a queue were, by checksum: whether a seq that comes once more brings the same record. Another one is
- * a gateway that was rolled back, restored or cloned; taken for a repeat it would be lost. Bounded; kept in memory only.
+ * What the newest lines of a queue were, by checksum: whether a seq that comes once more brings the
+ * same record. Another one is a gateway that was rolled back, restored or cloned; taken for a
+ * repeat it would be lost. Bounded; kept in memory only.
  */
 import { crc32 } from 'node:zlib'
 

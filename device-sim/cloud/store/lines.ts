@@ -1,8 +1,9 @@
 /**
- * A batch's body, cut into lines and judged by seq: the rule "exactly once with one number" of the ingest contract,
- * as a pure function over bytes. Fast because it never makes a string of a line that looks like the contract's own
- * example: the seq stands behind a prefix that is the same in the whole queue. Any other shape goes through JSON.parse.
- * Not here: storing, answering, faults (a judge is handed in).
+ * A batch's body, cut into lines and judged by seq: the rule "exactly once with one number" of the
+ * ingest contract, as a pure function over bytes. Fast because it never makes a string of a line
+ * that looks like the contract's own example: the seq stands behind a prefix that is the same in
+ * the whole queue. Any other shape goes through JSON.parse. Not here: storing, answering, faults (a
+ * judge is handed in).
  */
 
 const LF = 0x0a
@@ -18,10 +19,16 @@ export interface SeqRange {
   readonly last: number
 }
 
-/** What a judge says of a record that is new: store it, refuse it for good, or leave it (and all behind it) for later. */
+/**
+ * What a judge says of a record that is new: store it, refuse it for good, or leave it (and all
+ * behind it) for later.
+ */
 export type Judgement = 'store' | 'refuse' | 'postpone'
 
-/** Asked for each new record in order, until the first that is not stored. `index` counts the new ones from 0. */
+/**
+ * Asked for each new record in order, until the first that is not stored. `index` counts the new
+ * ones from 0.
+ */
 export type Judge = (line: Uint8Array, seq: number, index: number) => Judgement
 
 /** What a batch says of itself, from its head. */
@@ -56,8 +63,9 @@ export function linePrefix(claim: Pick<BatchClaim, 'gateway' | 'spool' | 'stream
 }
 
 /**
- * The seq of the line `body[start..end)`: from its bytes if it begins as the contract's example does and both numbers
- * agree, else by JSON.parse. -1: it has none. The fast way looks at nothing behind the seq but the last character.
+ * The seq of the line `body[start..end)`: from its bytes if it begins as the contract's example
+ * does and both numbers agree, else by JSON.parse. -1: it has none. The fast way looks at nothing
+ * behind the seq but the last character.
  */
 export function seqOfLine(body: Buffer, start: number, end: number, prefix: Buffer): number {
   const fast = fastSeq(body, start, end, prefix)
@@ -89,7 +97,9 @@ function fastSeq(body: Buffer, start: number, end: number, prefix: Buffer): numb
 
 function slowSeq(body: Buffer, start: number, end: number): number {
   try {
-    const record = JSON.parse(body.toString('utf8', start, end)) as { readonly seq?: unknown } | null
+    const record = JSON.parse(body.toString('utf8', start, end)) as {
+      readonly seq?: unknown
+    } | null
     const seq = record?.seq
     return typeof seq === 'number' && Number.isSafeInteger(seq) && seq > 0 ? seq : -1
   } catch {
@@ -115,9 +125,9 @@ export function eachLine(
 }
 
 /**
- * Goes through the lines in order, as the contract's rule says: skip every seq at or below `highest`, take the next
- * ones, stop at the first that the judge does not store. A string says how the body breaks the contract; then nothing
- * of it may be stored.
+ * Goes through the lines in order, as the contract's rule says: skip every seq at or below
+ * `highest`, take the next ones, stop at the first that the judge does not store. A string says how
+ * the body breaks the contract; then nothing of it may be stored.
  */
 export function judgeLines(
   body: Buffer,
@@ -158,8 +168,10 @@ export function judgeLines(
     }
     start = end + 1
   }
-  if (lines !== claim.recordCount) return `${lines} lines, but Sluice-Record-Count is ${claim.recordCount}`
-  if (firstSeq !== claim.firstSeq) return `first seq ${firstSeq}, but Sluice-First-Seq is ${claim.firstSeq}`
+  if (lines !== claim.recordCount)
+    return `${lines} lines, but Sluice-Record-Count is ${claim.recordCount}`
+  if (firstSeq !== claim.firstSeq)
+    return `first seq ${firstSeq}, but Sluice-First-Seq is ${claim.firstSeq}`
   if (before !== claim.lastSeq) return `last seq ${before}, but Sluice-Last-Seq is ${claim.lastSeq}`
   return { repeats, stored, fromByte, toByte, firstStored, lastStored, missing, stop }
 }

@@ -1,7 +1,7 @@
 /**
- * One queue (gateway, spool, stream) of the reference sink: its lines, its one number, its gaps; one batch at a time.
- * The contract's rule lives here: skip what is known, store the next in order, stop at the first that is not stored,
- * fsync, and only then say so. Not here: HTTP, faults.
+ * One queue (gateway, spool, stream) of the reference sink: its lines, its one number, its gaps;
+ * one batch at a time. The contract's rule lives here: skip what is known, store the next in order,
+ * stop at the first that is not stored, fsync, and only then say so. Not here: HTTP, faults.
  */
 import { appendFile, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -9,7 +9,13 @@ import type { BatchHead, Gap } from '../head.ts'
 import { GapLedger, type GapNote } from './gap-ledger.ts'
 import { LineMemory } from './line-memory.ts'
 import { eachLine, type Judge, type Judged, judgeLines, linePrefix } from './lines.ts'
-import { type QueueName, queueFolder, type SegmentOptions, Segments, syncFolder } from './segments.ts'
+import {
+  type QueueName,
+  queueFolder,
+  type SegmentOptions,
+  Segments,
+  syncFolder,
+} from './segments.ts'
 
 const NOTES = 'gaps.log'
 
@@ -101,8 +107,9 @@ export class Queue {
   }
 
   /**
-   * Stores what is new of a batch; durable when it resolves. A string says how the batch breaks the contract; `conflict` is the
-   * seq of a record that is stored with another content: nothing of the batch is stored then.
+   * Stores what is new of a batch; durable when it resolves. A string says how the batch breaks the
+   * contract; `conflict` is the seq of a record that is stored with another content: nothing of the
+   * batch is stored then.
    * @throws when the disk does not take it: nothing may be acked then
    */
   async take(
@@ -111,7 +118,8 @@ export class Queue {
     how: TakeOptions,
   ): Promise<Taken | { readonly conflict: number } | string> {
     return this.#exclusive(async () => {
-      if (this.#segments.broken) this.#segments = await Segments.open(this.#dir, this.name, this.#options)
+      if (this.#segments.broken)
+        this.#segments = await Segments.open(this.#dir, this.name, this.#options)
       const highest = this.#segments.highest
       const fresh = Math.max(0, Math.min(head.recordCount, head.lastSeq - highest))
       const judged = judgeLines(body, head, highest, how.judgeFor(fresh))
@@ -121,7 +129,8 @@ export class Queue {
       if (how.wholeOnly && judged.stop?.refused === true) {
         return { ...judged, stored: 0, ackedThrough: head.firstSeq - 1, overlap: null }
       }
-      // Before the lines: after a kill between the two the hole is noted once more, which changes nothing.
+      // Before the lines: after a kill between the two the hole is noted once more, which changes
+      // nothing.
       await this.#keep(judged.missing.flatMap((range) => this.#ledger.miss(range, head.lastSeq)))
       const overlap = this.#overlap(judged)
       if (judged.stored > 0) {
@@ -183,7 +192,8 @@ export class Queue {
   async #keep(notes: readonly GapNote[]): Promise<void> {
     if (notes.length === 0) return
     const path = join(queueFolder(this.#dir, this.name), NOTES)
-    // The leading LF ends a line that a kill may have torn: it is skipped at replay, this one is not.
+    // The leading LF ends a line that a kill may have torn: it is skipped at replay, this one is
+    // not.
     await appendFile(path, notes.map((note) => `\n${JSON.stringify(note)}\n`).join(''))
     if (!this.#options.sync) return
     const file = await open(path, 'r+')

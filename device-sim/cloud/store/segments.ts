@@ -1,10 +1,12 @@
 /**
- * The stored lines of one queue: append-only NDJSON segments, named by the first seq they hold. The queue's one number
- * is the seq of the last whole line, so it needs no place of its own and can never disagree with the lines.
+ * The stored lines of one queue: append-only NDJSON segments, named by the first seq they hold. The
+ * queue's one number is the seq of the last whole line, so it needs no place of its own and can
+ * never disagree with the lines.
  *
  * `append` resolves after fdatasync (and after fsync of the folder when a segment is new): only then may 2xx be said.
- * A torn tail (kill -9, power cut in an append) is cut at opening. After a failed write the object is `broken` and
- * only good for closing: what is on disk is found out by opening again. Not here: judging, gaps, locking.
+ * A torn tail (kill -9, power cut in an append) is cut at opening. After a failed write the object
+ * is `broken` and only good for closing: what is on disk is found out by opening again. Not here:
+ * judging, gaps, locking.
  */
 import { type FileHandle, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -82,8 +84,16 @@ export class Segments {
     return this.#broken
   }
 
-  /** Whole lines, behind all others; durable when it resolves. One call at a time. @throws when the disk does not take it */
-  async append(lines: Uint8Array, firstSeq: number, lastSeq: number, records: number): Promise<void> {
+  /**
+   * Whole lines, behind all others; durable when it resolves. One call at a time. @throws when the
+   * disk does not take it
+   */
+  async append(
+    lines: Uint8Array,
+    firstSeq: number,
+    lastSeq: number,
+    records: number,
+  ): Promise<void> {
     if (this.#broken) throw new Error('the queue must be opened again after a failed write')
     try {
       const file = await this.#writable(firstSeq)
@@ -136,8 +146,8 @@ export class Segments {
 }
 
 /**
- * Stored lines of a queue with a seq above `after`, in order, without LF. Reads what is there now, also beside a
- * running cloud; a torn tail is left out. The bytes are a copy: they may be kept.
+ * Stored lines of a queue with a seq above `after`, in order, without LF. Reads what is there now,
+ * also beside a running cloud; a torn tail is left out. The bytes are a copy: they may be kept.
  */
 export async function* readLines(
   dir: string,
@@ -153,7 +163,8 @@ export async function* readLines(
     for await (const chunk of wholeLines(join(folder, name))) {
       for (let start = 0; start < chunk.length; ) {
         const end = chunk.indexOf(LF, start)
-        if (after === 0 || seqOfLine(chunk, start, end, prefix) > after) yield chunk.subarray(start, end)
+        if (after === 0 || seqOfLine(chunk, start, end, prefix) > after)
+          yield chunk.subarray(start, end)
         start = end + 1
       }
     }
@@ -197,7 +208,12 @@ interface Found {
 }
 
 /** Counts the lines and cuts the last segment behind its last whole line that is a record. */
-async function recover(folder: string, names: string[], prefix: Buffer, sync: boolean): Promise<Found> {
+async function recover(
+  folder: string,
+  names: string[],
+  prefix: Buffer,
+  sync: boolean,
+): Promise<Found> {
   let [highest, records, bytes, tornBytes] = [0, 0, 0, 0]
   for (const [index, name] of names.entries()) {
     const path = join(folder, name)
@@ -207,7 +223,8 @@ async function recover(folder: string, names: string[], prefix: Buffer, sync: bo
       for (let start = 0; start < chunk.length && !torn; ) {
         const end = chunk.indexOf(LF, start)
         const seq = seqOfLine(chunk, start, end, prefix)
-        // A power cut can leave zeroes where lines should be: those are no records, and nothing behind them was acked.
+        // A power cut can leave zeroes where lines should be: those are no records, and nothing
+        // behind them was acked.
         if (seq <= highest) torn = true
         else {
           highest = seq

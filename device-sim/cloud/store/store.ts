@@ -1,6 +1,7 @@
 /**
- * The reference sink's folder: one subfolder per queue, `<gateway>/<spool>/<stream>/`. Opens queues when they are
- * first spoken of, all of them at the start; reads everything back for `verify`. One process owns a folder.
+ * The reference sink's folder: one subfolder per queue, `<gateway>/<spool>/<stream>/`. Opens queues
+ * when they are first spoken of, all of them at the start; reads everything back for `verify`. One
+ * process owns a folder.
  */
 import { mkdir, readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
@@ -67,15 +68,17 @@ export async function listQueues(dir: string): Promise<QueueName[]> {
   const names: QueueName[] = []
   for (const gateway of await subfolders(dir)) {
     for (const spool of await subfolders(join(dir, gateway))) {
-      for (const stream of await subfolders(join(dir, gateway, spool))) names.push({ gateway, spool, stream })
+      for (const stream of await subfolders(join(dir, gateway, spool)))
+        names.push({ gateway, spool, stream })
     }
   }
   return names
 }
 
 /**
- * Every stored line of a cloud's folder, queue by queue, in order of seq; for `verify`. May run beside a cloud that is
- * still storing: it then gives what was there when it came by. A folder that does not exist holds nothing.
+ * Every stored line of a cloud's folder, queue by queue, in order of seq; for `verify`. May run
+ * beside a cloud that is still storing: it then gives what was there when it came by. A folder that
+ * does not exist holds nothing.
  */
 export async function* readStore(dir: string): AsyncGenerator<StoredLine, void, undefined> {
   for (const name of await listQueues(resolve(dir))) {
@@ -83,7 +86,10 @@ export async function* readStore(dir: string): AsyncGenerator<StoredLine, void, 
   }
 }
 
-/** Gaps that were reported, holes that were noticed, alarms that were raised, queue by queue, as they came. */
+/**
+ * Gaps that were reported, holes that were noticed, alarms that were raised, queue by queue, as
+ * they came.
+ */
 export async function readStoreNotes(dir: string): Promise<StoredNote[]> {
   const all: StoredNote[] = []
   for (const name of await listQueues(resolve(dir))) {
@@ -93,10 +99,12 @@ export async function readStoreNotes(dir: string): Promise<StoredNote[]> {
 }
 
 async function subfolders(dir: string): Promise<string[]> {
-  const entries = await readdir(dir, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return []
-    throw error
-  })
+  const entries = await readdir(dir, { withFileTypes: true }).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return []
+      throw error
+    },
+  )
   return entries
     .filter((entry) => entry.isDirectory())
     .map((entry) => entry.name)

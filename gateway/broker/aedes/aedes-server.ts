@@ -1,15 +1,20 @@
 /**
- * aedes 1.2 behind the gate: subscriptions, retained messages, wills, local delivery. The only file that creates it.
+ * aedes 1.2 behind the gate: subscriptions, retained messages, wills, local delivery. The only file
+ * that creates it.
  *
  * What is changed of it, and why (all read in its source):
- * - `publish` is replaced: aedes calls it for wills, which go the way of every message (appended, acknowledged by
- *   nobody, delivered locally after the commit), and for notices under `$SYS`, of which only its own heartbeat is let
- *   through. Published copies never pass it: {@link AedesServer.deliver} does what it would do, in order. (aedes
- *   publishes QoS 0 at once and QoS 1 after a promise, and its duplicate filter then drops the overtaken copy.)
+ * - `publish` is replaced: aedes calls it for wills, which go the way of every message (appended,
+ *   acknowledged by nobody, delivered locally after the commit), and for notices under `$SYS`, of
+ *   which only its own heartbeat is let through. Published copies never pass it: {@link
+ *   AedesServer.deliver} does what it would do, in order. (aedes publishes QoS 0 at once and QoS 1
+ *   after a promise, and its duplicate filter then drops the overtaken copy.)
  * - Retained messages of a SUBSCRIBE are sent by {@link RetainedDelivery}: aedes finds none.
- * - `unregisterClient` is guarded: a client that ends late would unregister whoever holds its id by then.
- * - The subscriptions of a client are kept by {@link GrantedFilters}: aedes gives copies of overlapping filters a wrong QoS.
- * - The heartbeat is slowed to days: it only guards the clearing of wills of other brokers on one store.
+ * - `unregisterClient` is guarded: a client that ends late would unregister whoever holds its id by
+ *   then.
+ * - The subscriptions of a client are kept by {@link GrantedFilters}: aedes gives copies of
+ *   overlapping filters a wrong QoS.
+ * - The heartbeat is slowed to days: it only guards the clearing of wills of other brokers on one
+ *   store.
  * - Every hook is wrapped: one that throws would end the process.
  */
 import { Aedes } from 'aedes'
@@ -34,9 +39,15 @@ export interface AedesHooks {
   maySubscribe(duplex: GateDuplex, filter: string): boolean
   /** The access rule for one copy that is about to be sent to a client. */
   mayReceive(duplex: GateDuplex, topic: string): boolean
-  /** A SUBSCRIBE is answered: its retained messages are due. `since`: the moment (DeliveryOrder) in which it took effect. */
+  /**
+   * A SUBSCRIBE is answered: its retained messages are due. `since`: the moment (DeliveryOrder) in
+   * which it took effect.
+   */
   onSubscribed(subscriber: RetainedSubscriber, filters: readonly string[], since: number): void
-  /** A client's will is due. Call `done` when it was appended or dropped: its stored copy is then deleted. */
+  /**
+   * A client's will is due. Call `done` when it was appended or dropped: its stored copy is then
+   * deleted.
+   */
   onWill(duplex: GateDuplex, will: WillMessage, done: () => void): void
   onFault(where: string, error: unknown): void
 }
@@ -128,7 +139,8 @@ export class AedesServer {
       connectTimeout: NEVER_MS,
       drainTimeout: NEVER_MS,
       maxClientsIdLength: 65_535,
-      // The gate refuses what is over `mqtt.maxTopicLevels`; a stored subscription may be from before it was lowered.
+      // The gate refuses what is over `mqtt.maxTopicLevels`; a stored subscription may be from
+      // before it was lowered.
       maxTopicLevels: MAX_AEDES_LEVELS,
       authenticate: (_client, _username, _password, done) => done(null, true),
       authorizePublish: (_client, _packet, done) => done(null),
@@ -136,7 +148,10 @@ export class AedesServer {
         const { isBridge } = client.conn as GateDuplex
         // Stored with the subscription, for the copies that are queued while the bridge is away.
         if (isBridge) Object.assign(subscription, { nl: true, rap: true })
-        done(null, allows(hooks, client.conn as GateDuplex, subscription.topic) ? subscription : null)
+        done(
+          null,
+          allows(hooks, client.conn as GateDuplex, subscription.topic) ? subscription : null,
+        )
       },
       authorizeForward: (client, packet) => {
         const receiver = client as unknown as AedesClient
@@ -175,7 +190,10 @@ export class AedesServer {
     this.#granted.set(client, granted)
   }
 
-  /** Hands one message to every local subscriber, and queues it for persistent sessions that are away. In order. */
+  /**
+   * Hands one message to every local subscriber, and queues it for persistent sessions that are
+   * away. In order.
+   */
   deliver(message: Published): void {
     const { topic, payload, qos, copies } = message
     const { id } = this.#aedes
@@ -194,10 +212,16 @@ export class AedesServer {
 }
 
 /**
- * Copies of a session have their packet ids before aedes sees them. aedes takes its own (for retained messages) from the
- * same count, which goes on over connections: a client that continues its session may still know the last ids.
+ * Copies of a session have their packet ids before aedes sees them. aedes takes its own (for
+ * retained messages) from the same count, which goes on over connections: a client that continues
+ * its session may still know the last ids.
  */
-function numberWith(copies: SessionCopies, sessionId: string, isResumed: boolean, client: AedesClient): void {
+function numberWith(
+  copies: SessionCopies,
+  sessionId: string,
+  isResumed: boolean,
+  client: AedesClient,
+): void {
   if (!isResumed) copies.setNextId(sessionId, 1)
   Object.defineProperty(client, '_nextId', {
     get: () => copies.nextId(sessionId),

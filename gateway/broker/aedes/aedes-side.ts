@@ -1,9 +1,10 @@
 /**
- * A connection's side towards aedes, for its part as a local consumer: SUBSCRIBE and the acks of copies go in, frames
- * of aedes come out through a bounded queue (I6); and the end of aedes' client, which comes after the connection's.
+ * A connection's side towards aedes, for its part as a local consumer: SUBSCRIBE and the acks of
+ * copies go in, frames of aedes come out through a bounded queue (I6); and the end of aedes'
+ * client, which comes after the connection's.
  *
- * Messages and acks of the device do not pass here. Not here: which subscriptions and copies there are (aedes and its
- * persistence), when copies are handed over (local-delivery).
+ * Messages and acks of the device do not pass here. Not here: which subscriptions and copies there
+ * are (aedes and its persistence), when copies are handed over (local-delivery).
  */
 import { isDollarTopic, isSysTopic, PROTOCOL_TOPIC_LIMITS } from '../../shared/topics/topics.ts'
 import { type CopyAck, type OutboundHost, OutboundQueue } from '../consumers/outbound-queue.ts'
@@ -48,7 +49,10 @@ export class AedesSide implements DuplexHost, OutboundHost {
   readonly #desk: SubscriptionDesk
   #duplex: GateDuplex | null = null
   #hasConnack = false
-  /** aedes is at a SUBSCRIBE or UNSUBSCRIBE. It works at all that it has at the same time, and the last to end wins. */
+  /**
+   * aedes is at a SUBSCRIBE or UNSUBSCRIBE. It works at all that it has at the same time, and the
+   * last to end wins.
+   */
   #isChanging = false
   /** An UNSUBSCRIBE is held until the client's own messages from before it are delivered. */
   #awaitsCopies = false
@@ -66,7 +70,10 @@ export class AedesSide implements DuplexHost, OutboundHost {
     return this.#outbound.stalledMs(now)
   }
 
-  /** Makes aedes' client; `connect` is the CONNECT that it reads, `isStored`: the session outlives the connection. */
+  /**
+   * Makes aedes' client; `connect` is the CONNECT that it reads, `isStored`: the session outlives
+   * the connection.
+   */
   connect(connect: Buffer, isBridge: boolean, isResumed: boolean, isStored: boolean): void {
     const duplex = new GateDuplex(this, isBridge, isResumed, isStored ? this.#host.clientId : null)
     this.#duplex = duplex
@@ -91,7 +98,10 @@ export class AedesSide implements DuplexHost, OutboundHost {
     return this.#isChanging || this.#awaitsCopies
   }
 
-  /** A SUBSCRIBE or UNSUBSCRIBE has not taken effect yet: what the client sent behind it has to wait. */
+  /**
+   * A SUBSCRIBE or UNSUBSCRIBE has not taken effect yet: what the client sent behind it has to
+   * wait.
+   */
   get isChanging(): boolean {
     return this.#isChanging
   }
@@ -108,8 +118,8 @@ export class AedesSide implements DuplexHost, OutboundHost {
       if (ack === PUBREC) this.#host.send(pubrel(packetId))
       return TAKEN
     }
-    // [MQTT-4.8.0-1]: taken for an ack it would end a copy that the client may not have got. PUBREC may come again, from
-    // clients of MQTT 3.1 that repeat what was not answered in time.
+    // [MQTT-4.8.0-1]: taken for an ack it would end a copy that the client may not have got. PUBREC
+    // may come again, from clients of MQTT 3.1 that repeat what was not answered in time.
     if (ack !== due && !(ack === PUBREC && due === PUBCOMP)) {
       return this.#host.malformed(wrongAck(ack, packetId))
     }
@@ -126,20 +136,24 @@ export class AedesSide implements DuplexHost, OutboundHost {
     const { config, delivery, sessions } = this.#gate.shared
     const isSubscribe = (bytes[at]! & 0xf0) === SUBSCRIBE
     // What was subscribed under higher limits can still be unsubscribed.
-    const limits = isSubscribe ? config : { ...PROTOCOL_TOPIC_LIMITS, maxTopicLevels: MAX_AEDES_LEVELS }
+    const limits = isSubscribe
+      ? config
+      : { ...PROTOCOL_TOPIC_LIMITS, maxTopicLevels: MAX_AEDES_LEVELS }
     const packet = readSubscribe(bytes, body, end, isSubscribe, limits)
     if (typeof packet === 'string') return this.#host.malformed(packet)
     if (this.#isChanging || !this.#wantsMore) return HOLD
-    // What the client published before is still delivered to it; once it is gone that is no reason to stay, for as long as
-    // slow subscribers hold the copies up.
+    // What the client published before is still delivered to it; once it is gone that is no reason
+    // to stay, for as long as slow subscribers hold the copies up.
     this.#awaitsCopies = !isSubscribe && !this.#host.isGone && delivery.isPending(path.lastOffered)
     if (this.#awaitsCopies) return HOLD
     const whole = bytes.subarray(at, end)
     const held = this.#duplex?.client?.subscriptions ?? NO_SUBSCRIPTIONS
-    // Nothing else of `$` topics is delivered here, nor are subscriptions shared: 0x80 says so, a grant would be silence.
+    // Nothing else of `$` topics is delivered here, nor are subscriptions shared: 0x80 says so, a
+    // grant would be silence.
     const hasTree = config.sysInterval !== null
     const allows = (filter: string): boolean =>
-      (!isDollarTopic(filter) || (hasTree && isSysTopic(filter))) && path.access.maySubscribe(filter)
+      (!isDollarTopic(filter) || (hasTree && isSysTopic(filter))) &&
+      path.access.maySubscribe(filter)
     if (hasTree && isSubscribe && packet.filters.some(isSysTopic)) this.#gate.onSysSubscribe()
     const { forward, answer } = isSubscribe
       ? this.#desk.subscribe(whole, packet, allows, held)
@@ -175,7 +189,8 @@ export class AedesSide implements DuplexHost, OutboundHost {
   #onConnack(frame: Buffer): void {
     this.#hasConnack = true
     if (this.#host.state !== 'closed') this.#host.onAedesConnack(frame)
-    // It ended while aedes was connecting; a client that is closed in between would stay registered for ever.
+    // It ended while aedes was connecting; a client that is closed in between would stay registered
+    // for ever.
     else this.#endDuplex(true)
   }
 
@@ -185,8 +200,10 @@ export class AedesSide implements DuplexHost, OutboundHost {
 
   onAedesClosed(): void {
     const { state } = this.#host
-    if (state === 'opening') this.#host.refuse(null, 'server-unavailable', 'the broker did not connect')
-    else if (state === 'open') this.#host.close('internal-error', 'the broker closed the connection')
+    if (state === 'opening')
+      this.#host.refuse(null, 'server-unavailable', 'the broker did not connect')
+    else if (state === 'open')
+      this.#host.close('internal-error', 'the broker closed the connection')
   }
 
   onAedesFinished(): void {
@@ -228,13 +245,14 @@ export class AedesSide implements DuplexHost, OutboundHost {
   // The end.
 
   /**
-   * The connection is closed. `isOrderly`: aedes may read what it was fed before its side ends. Returns false if aedes
-   * never knew the client; else `onAedesFinished` follows.
+   * The connection is closed. `isOrderly`: aedes may read what it was fed before its side ends.
+   * Returns false if aedes never knew the client; else `onAedesFinished` follows.
    */
   end(isOrderly: boolean): boolean {
     this.#outbound.discard()
     if (this.#duplex === null) return false
-    // Without CONNACK aedes is still connecting, and is ended then; or it closed by itself, and finishes by itself.
+    // Without CONNACK aedes is still connecting, and is ended then; or it closed by itself, and
+    // finishes by itself.
     if (this.#hasConnack) this.#endDuplex(isOrderly)
     return true
   }

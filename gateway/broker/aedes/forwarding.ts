@@ -1,13 +1,15 @@
 /**
- * The last word on each copy that aedes is about to send to a client: whether it goes, with which QoS and which RETAIN
- * flag. aedes asks synchronously while a message is handed over, so what it does not carry along (who published the
- * message, whether it was retained) is kept here for that moment.
+ * The last word on each copy that aedes is about to send to a client: whether it goes, with which
+ * QoS and which RETAIN flag. aedes asks synchronously while a message is handed over, so what it
+ * does not carry along (who published the message, whether it was retained) is kept here for that
+ * moment.
  *
- * Access rules hold here, for every copy: a subscription may be granted of which only a part may be received, rules may
- * have changed since, and a session may have been stored under others.
+ * Access rules hold here, for every copy: a subscription may be granted of which only a part may be
+ * received, rules may have changed since, and a session may have been stored under others.
  *
- * A client that is another broker (a bridge) gets nothing back of what it published itself, or every message would go round
- * between the two; and it gets RETAIN as it was published, so that what is retained here is retained there.
+ * A client that is another broker (a bridge) gets nothing back of what it published itself, or
+ * every message would go round between the two; and it gets RETAIN as it was published, so that
+ * what is retained here is retained there.
  */
 import { isSysTopic } from '../../shared/topics/topics.ts'
 import type { StagedCopies } from '../consumers/session-copies.ts'
@@ -61,8 +63,15 @@ export class Forwarding {
     }
   }
 
-  /** The copy as it goes to this client; null: it does not. `filters`: what the client subscribed to. */
-  copyFor<C extends Copy>(client: Receiver, filters: GrantedFilters | undefined, packet: C): C | null {
+  /**
+   * The copy as it goes to this client; null: it does not. `filters`: what the client subscribed
+   * to.
+   */
+  copyFor<C extends Copy>(
+    client: Receiver,
+    filters: GrantedFilters | undefined,
+    packet: C,
+  ): C | null {
     if (isNoticeOfAedes(packet.topic) || !this.#mayReceive(client.conn, packet.topic)) return null
     const copy = atGrantedQos(filters, packet)
     const live = this.#live

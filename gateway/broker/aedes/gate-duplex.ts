@@ -1,9 +1,10 @@
 /**
- * The stream that aedes takes for a socket. Inbound it gets only the frames that the gate forwards; outbound its
- * chunks become whole frames, or acks of the gate would land inside them.
+ * The stream that aedes takes for a socket. Inbound it gets only the frames that the gate forwards;
+ * outbound its chunks become whole frames, or acks of the gate would land inside them.
  *
- * aedes removes all 'error', 'readable' and 'drain' listeners of its stream and emits a false 'drain', so no listener
- * here carries logic: everything goes through overridden methods and the host.
+ * aedes removes all 'error', 'readable' and 'drain' listeners of its stream and emits a false
+ * 'drain', so no listener here carries logic: everything goes through overridden methods and the
+ * host.
  */
 import { Duplex } from 'node:stream'
 import { FrameJoiner } from '../mqtt/frame-joiner.ts'
@@ -16,9 +17,15 @@ export interface DuplexHost {
   onAedesDemand(): void
   /** aedes destroyed its stream, or it was destroyed; called once. */
   onAedesClosed(): void
-  /** aedes has unsubscribed and unregistered the client and published its will; called once, after the above. */
+  /**
+   * aedes has unsubscribed and unregistered the client and published its will; called once, after
+   * the above.
+   */
   onAedesFinished(): void
-  /** False: copies at QoS 1 or 2 wait already; aedes then waits for 'drain' where it replays a queue. */
+  /**
+   * False: copies at QoS 1 or 2 wait already; aedes then waits for 'drain' where it replays a
+   * queue.
+   */
   takesCopies(): boolean
 }
 
@@ -52,7 +59,10 @@ export class GateDuplex extends Duplex {
   #isFinished = false
   #isPartial = false
   #accessVersion: number | null = null
-  /** Copies that leave with RETAIN set: aedes would not note that a copy with RETAIN was sent, and send it again. */
+  /**
+   * Copies that leave with RETAIN set: aedes would not note that a copy with RETAIN was sent, and
+   * send it again.
+   */
   readonly #retained = new Set<number>()
 
   constructor(host: DuplexHost, isBridge: boolean, isResumed: boolean, sessionId: string | null) {
@@ -64,14 +74,20 @@ export class GateDuplex extends Duplex {
     this.#joiner = new FrameJoiner((frame) => host.onAedesFrame(frame))
   }
 
-  /** Hands aedes one frame, which must not be a view of a read buffer. False: wait for `onAedesDemand`. */
+  /**
+   * Hands aedes one frame, which must not be a view of a read buffer. False: wait for
+   * `onAedesDemand`.
+   */
   feed(frame: Buffer): boolean {
     if (this.destroyed || this.readableEnded) return true
     this.#wantsMore = this.push(frame)
     return this.#wantsMore
   }
 
-  /** A filter was granted under this version of the rules; `isWhole`: all that it takes may be received. */
+  /**
+   * A filter was granted under this version of the rules; `isWhole`: all that it takes may be
+   * received.
+   */
   readsUnchecked(isWhole: boolean, version: number): void {
     this.#accessVersion ??= version
     // A filter that was granted under other rules was not judged by these.
@@ -91,9 +107,11 @@ export class GateDuplex extends Duplex {
   /** A frame that aedes wrote, as it is to leave. */
   withRetainFlag(frame: Buffer): Buffer {
     const first = frame[0]!
-    if (this.#retained.size === 0 || (first & 0xf0) !== PUBLISH || (first & 0x06) === 0) return frame
+    if (this.#retained.size === 0 || (first & 0xf0) !== PUBLISH || (first & 0x06) === 0)
+      return frame
     const body = bodyOffset(frame, 0)
-    if (!this.#retained.delete(frame.readUInt16BE(body + 2 + frame.readUInt16BE(body)))) return frame
+    if (!this.#retained.delete(frame.readUInt16BE(body + 2 + frame.readUInt16BE(body))))
+      return frame
     const marked = Buffer.from(frame)
     marked[0] = first | 0x01
     return marked
@@ -138,9 +156,11 @@ export class GateDuplex extends Duplex {
 
   override destroy(error?: Error): this {
     super.destroy(error)
-    // aedes' close() ends with a destroy, after it has cleared these; other calls of destroy come before that.
+    // aedes' close() ends with a destroy, after it has cleared these; other calls of destroy come
+    // before that.
     const { client } = this
-    const isLast = client === undefined || (client.closed && !client.connected && !client.connecting)
+    const isLast =
+      client === undefined || (client.closed && !client.connected && !client.connecting)
     if (isLast && !this.#isFinished) {
       this.#isFinished = true
       this.#host.onAedesFinished()
@@ -148,7 +168,10 @@ export class GateDuplex extends Duplex {
     return this
   }
 
-  /** The error is aedes' own notice of why it closes; passed on it would be thrown where nobody listens. */
+  /**
+   * The error is aedes' own notice of why it closes; passed on it would be thrown where nobody
+   * listens.
+   */
   override _destroy(_error: Error | null, callback: WriteCallback): void {
     this.#host.onAedesClosed()
     callback(null)

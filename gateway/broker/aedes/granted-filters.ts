@@ -1,12 +1,14 @@
 /**
- * The subscriptions of one client of aedes, with an index of what was granted: a copy has the lower of the message's QoS
- * and the highest that was granted to a filter that takes its topic [MQTT-3.3.5-1], and finding that out costs a walk
- * over the levels of the topic, however many filters there are.
+ * The subscriptions of one client of aedes, with an index of what was granted: a copy has the lower
+ * of the message's QoS and the highest that was granted to a filter that takes its topic
+ * [MQTT-3.3.5-1], and finding that out costs a walk over the levels of the topic, however many
+ * filters there are.
  *
- * aedes keeps subscriptions in a plain object and looks for the topic of a copy among the filters by name, so a wildcard
- * filter would get copies above what it was granted, and one at QoS 0 would lower those of every other filter. The
- * object that stands in for it here notes what aedes sets and deletes in the same moment, and answers so that aedes
- * never lowers a copy by name. {@link GrantedFilters.serve} puts it in place.
+ * aedes keeps subscriptions in a plain object and looks for the topic of a copy among the filters
+ * by name, so a wildcard filter would get copies above what it was granted, and one at QoS 0 would
+ * lower those of every other filter. The object that stands in for it here notes what aedes sets
+ * and deletes in the same moment, and answers so that aedes never lowers a copy by name. {@link
+ * GrantedFilters.serve} puts it in place.
  */
 
 import { TopicTrie } from '../../shared/topics/topic-trie.ts'
@@ -34,13 +36,19 @@ export interface GrantHost {
   now(): number
   /** A filter is granted again: another function of aedes gets its messages. */
   onReplaced(former: unknown, next: unknown): void
-  /** A filter of a session that goes on: what was published before, and is on its way, is for it too. */
+  /**
+   * A filter of a session that goes on: what was published before, and is on its way, is for it
+   * too.
+   */
   onRestored(listener: unknown): void
 }
 
 type Deliver = (packet: { readonly topic: string; readonly qos: number }, done: () => void) => void
 
-/** Unlike what any SUBSCRIBE says: aedes takes a subscription that is sent again for a changed one, and replaces it. */
+/**
+ * Unlike what any SUBSCRIBE says: aedes takes a subscription that is sent again for a changed one,
+ * and replaces it.
+ */
 const NEVER_SAME = Symbol('never the same')
 
 /** What aedes gets back for a filter. */
@@ -55,7 +63,12 @@ class Grant implements AedesSubscription {
   readonly #filter: string
   readonly #all: GrantedFilters
 
-  constructor(filter: string, { qos, func, rh, rap }: AedesSubscription, all: GrantedFilters, since: number) {
+  constructor(
+    filter: string,
+    { qos, func, rh, rap }: AedesSubscription,
+    all: GrantedFilters,
+    since: number,
+  ) {
     this.#filter = filter
     this.since = since
     this.#all = all
@@ -104,7 +117,8 @@ export class GrantedFilters {
       else sendQoS(packet, done)
     }
     client.deliverQoS = deliverQoS
-    // A filter at QoS 0 may be the first of several to be served; the others' copies are dropped as duplicates then.
+    // A filter at QoS 0 may be the first of several to be served; the others' copies are dropped as
+    // duplicates then.
     client.deliver0 = (packet, done) => {
       if (packet.qos > 0 && this.qosOf(packet.topic) > 0) deliverQoS(packet, done)
       else deliver0(packet, done)
@@ -122,7 +136,9 @@ export class GrantedFilters {
 
   /** The first moment (DeliveryOrder) in which one of the filters was granted as it is now. */
   sinceOf(filters: readonly string[]): number {
-    return Math.min(...filters.map((filter) => this.#grants[filter]?.since ?? Number.POSITIVE_INFINITY))
+    return Math.min(
+      ...filters.map((filter) => this.#grants[filter]?.since ?? Number.POSITIVE_INFINITY),
+    )
   }
 
   #set(grants: Record<string, Grant>, filter: string, subscription: AedesSubscription): void {

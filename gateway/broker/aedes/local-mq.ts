@@ -1,11 +1,13 @@
 /**
- * The emitter (`mq`) that aedes delivers through: who subscribed locally to what. Same interface as mqemitter 7,
- * with three differences that the gate needs:
+ * The emitter (`mq`) that aedes delivers through: who subscribed locally to what. Same interface as
+ * mqemitter 7, with three differences that the gate needs:
  *
- * - `matches(topic)` tells whether anybody would take a message, so that a reading that only the cloud wants never
- *   enters aedes. Restored subscriptions emit no event in aedes, but they pass through here.
- * - No queue and no limit of concurrent messages: with mqemitter's, consumers that stopped reading hold all the slots
- *   and nobody else gets anything. Hand-overs are bounded by the gate, per subscriber and in total (I6).
+ * - `matches(topic)` tells whether anybody would take a message, so that a reading that only the
+ *   cloud wants never enters aedes. Restored subscriptions emit no event in aedes, but they pass
+ *   through here.
+ * - No queue and no limit of concurrent messages: with mqemitter's, consumers that stopped reading
+ *   hold all the slots and nobody else gets anything. Hand-overs are bounded by the gate, per
+ *   subscriber and in total (I6).
  * - A listener that throws does not end the process.
  *
  * Sessions that are away have no listener here; the persistence adapter knows their subscriptions.
@@ -23,7 +25,10 @@ export interface LocalMessage {
 
 export type LocalListener = (message: never, done: () => void) => void
 
-/** Subscriptions of sessions, whether they are connected or away: what the persistence adapter offers. */
+/**
+ * Subscriptions of sessions, whether they are connected or away: what the persistence adapter
+ * offers.
+ */
 export interface StoredSubscriptions {
   takes(topic: string): boolean
   /** Rises with each change. */
@@ -38,7 +43,10 @@ export class LocalMq {
   readonly #emitEvent: EmitDoorEvent
   readonly #damper = new EventDamper()
   readonly #order: Pick<DeliveryOrder, 'last'> | null
-  /** Listeners that began while messages from before were on their way, in that order: they do not get those. */
+  /**
+   * Listeners that began while messages from before were on their way, in that order: they do not
+   * get those.
+   */
   readonly #since = new Map<LocalListener, number>()
   /** Listeners that take another's place: since when that one is there. */
   readonly #inherited = new WeakMap<LocalListener, number>()
@@ -48,7 +56,9 @@ export class LocalMq {
   /** Messages whose listeners have not all finished; mqemitter's name for it. */
   current = 0
 
-  /** `stored`: subscriptions of persistent sessions; without it only those that are connected count. */
+  /**
+   * `stored`: subscriptions of persistent sessions; without it only those that are connected count.
+   */
   constructor(
     stored: StoredSubscriptions | null = null,
     emitEvent: EmitDoorEvent = noDoorEvents,
@@ -65,9 +75,9 @@ export class LocalMq {
   }
 
   /**
-   * Would any local subscriber take a message of this topic: one that is connected, or at QoS 1 or 2 a persistent
-   * session that is away? `$` topics are the server's own and always answer false: aedes' internal listeners live
-   * there, and no client may publish there.
+   * Would any local subscriber take a message of this topic: one that is connected, or at QoS 1 or
+   * 2 a persistent session that is away? `$` topics are the server's own and always answer false:
+   * aedes' internal listeners live there, and no client may publish there.
    */
   matches(topic: string): boolean {
     if (topic.charCodeAt(0) === DOLLAR) return false
@@ -98,7 +108,10 @@ export class LocalMq {
     this.#inherited.set(next, this.#since.get(former) ?? 0)
   }
 
-  /** It will listen for a session that goes on, and gets what was published before and not handed over. */
+  /**
+   * It will listen for a session that goes on, and gets what was published before and not handed
+   * over.
+   */
   restore(listener: LocalListener): void {
     this.#inherited.set(listener, 0)
   }
@@ -108,7 +121,10 @@ export class LocalMq {
     return topic.charCodeAt(0) !== DOLLAR && this.#stored?.takes(topic) === true
   }
 
-  /** As {@link emit}, for a message with its number (DeliveryOrder): only to those who were there when it was published. */
+  /**
+   * As {@link emit}, for a message with its number (DeliveryOrder): only to those who were there
+   * when it was published.
+   */
   handOver(message: LocalMessage, order: number): void {
     this.#handedOver = order
     if (this.#since.size === 0) {
@@ -123,10 +139,15 @@ export class LocalMq {
   }
 
   /**
-   * Hands the message to every listener whose filter takes the topic (a listener under two such filters gets it
-   * twice, as with mqemitter), then calls `done` once, when each of them has finished.
+   * Hands the message to every listener whose filter takes the topic (a listener under two such
+   * filters gets it twice, as with mqemitter), then calls `done` once, when each of them has
+   * finished.
    */
-  emit(message: LocalMessage, done: (error?: Error) => void = noop, order = Number.POSITIVE_INFINITY): this {
+  emit(
+    message: LocalMessage,
+    done: (error?: Error) => void = noop,
+    order = Number.POSITIVE_INFINITY,
+  ): this {
     if (this.#closed) {
       done(new Error('the local message queue is closed'))
       return this
@@ -164,7 +185,11 @@ export class LocalMq {
     } catch (error) {
       const suppressed = this.#damper.pass('throw')
       if (suppressed !== null) {
-        this.#emitEvent({ type: 'broker.local-delivery-failed', message: String(error), suppressed })
+        this.#emitEvent({
+          type: 'broker.local-delivery-failed',
+          message: String(error),
+          suppressed,
+        })
       }
       finished()
     }

@@ -1,14 +1,17 @@
 /**
- * The persistence that aedes 1.2 works with: retained messages, subscriptions of persistent sessions and wills in
- * memory for matching, and in the spool's keyed values for the next start. Changes ride in the next commit; SUBACK,
- * UNSUBACK and the CONNACK of a client with a will wait for it, so what a client was told is on disk.
+ * The persistence that aedes 1.2 works with: retained messages, subscriptions of persistent
+ * sessions and wills in memory for matching, and in the spool's keyed values for the next start.
+ * Changes ride in the next commit; SUBACK, UNSUBACK and the CONNACK of a client with a will wait
+ * for it, so what a client was told is on disk.
  *
- * Copies for persistent sessions are bounded (I6, I9) and survive a kill: `session-copies.ts` has them. It stands in for
- * aedes-persistence's in-memory class, whose queues have no bound, and differs where that harms a subscriber: overlapping
- * subscriptions queue one copy [MQTT-3.3.5-1], at no more than the subscribed QoS; a copy sent again has DUP set
- * [MQTT-3.3.1-1]; an unknown packet id does not end the connection; a discarded session loses its queue.
+ * Copies for persistent sessions are bounded (I6, I9) and survive a kill: `session-copies.ts` has
+ * them. It stands in for aedes-persistence's in-memory class, whose queues have no bound, and
+ * differs where that harms a subscriber: overlapping subscriptions queue one copy [MQTT-3.3.5-1],
+ * at no more than the subscribed QoS; a copy sent again has DUP set [MQTT-3.3.1-1]; an unknown
+ * packet id does not end the connection; a discarded session loses its queue.
  *
- * It does not know the QoS 2 state of inbound messages: the gate owns that. Nothing inbound at QoS 2 enters aedes.
+ * It does not know the QoS 2 state of inbound messages: the gate owns that. Nothing inbound at QoS
+ * 2 enters aedes.
  */
 import { Readable } from 'node:stream'
 import type { Appender, KeyedStore, Ticket } from '../../ports/appender.ts'
@@ -48,7 +51,10 @@ export interface PersistenceStore {
 }
 
 export interface PersistenceOptions {
-  /** Bounds of the queues for sessions that are away. Default: 1,000 messages, 1 MiB, 64 MiB in total. */
+  /**
+   * Bounds of the queues for sessions that are away. Default: 1,000 messages, 1 MiB, 64 MiB in
+   * total.
+   */
   readonly limits?: QueueLimits
   readonly retained?: RetainedLimits
   /** Filters of one session. */
@@ -58,7 +64,8 @@ export interface PersistenceOptions {
   /** Tells when a ticket is durable; without it everything counts as durable at once. */
   readonly durability?: Pick<Appender, 'durableTicket' | 'onDurable'>
   /**
-   * May this client have this subscription? aedes stores all filters of a SUBSCRIBE, also those that its
+   * May this client have this subscription? aedes stores all filters of a SUBSCRIBE, also those
+   * that its
    * `authorizeSubscribe` refused; what is refused here is not stored, so nothing is queued for it.
    */
   readonly mayStore?: (clientId: string, filter: string) => boolean
@@ -85,12 +92,18 @@ interface BrokerRef {
   readonly id: string
 }
 
-/** A will that an earlier run kept and did not publish: its client did not say goodbye before that run ended. */
+/**
+ * A will that an earlier run kept and did not publish: its client did not say goodbye before that
+ * run ended.
+ */
 export interface RecoveredWill extends StoredWill {
   readonly clientId: string
 }
 
-/** Reads what the store keeps. A value that cannot be read is left there, reported, and not used (I7). */
+/**
+ * Reads what the store keeps. A value that cannot be read is left there, reported, and not used
+ * (I7).
+ */
 export async function createPersistence(
   store: PersistenceStore,
   options: PersistenceOptions = {},
@@ -147,7 +160,9 @@ export class AedesPersistence implements StoredSubscriptions {
   async load(): Promise<void> {
     await this.#retained.load()
     for (const [clientId, bytes] of await this.#store.subscriptions.entries()) {
-      const subscriptions = this.#decode('subscriptions', clientId, () => decodeSubscriptions(bytes))
+      const subscriptions = this.#decode('subscriptions', clientId, () =>
+        decodeSubscriptions(bytes),
+      )
       if (subscriptions !== null) this.#subscriptions.restore(clientId, subscriptions)
     }
     for (const [clientId, bytes] of await this.#store.wills.entries()) {
@@ -166,15 +181,19 @@ export class AedesPersistence implements StoredSubscriptions {
     return this.#subscriptions.version
   }
 
-  /** Is there a persistent session, connected or away, with a subscription at QoS 1 or 2 that takes the topic? */
+  /**
+   * Is there a persistent session, connected or away, with a subscription at QoS 1 or 2 that takes
+   * the topic?
+   */
   takes(topic: string): boolean {
     return this.#subscriptions.takes(topic)
   }
 
   /**
-   * A retained message, at append: its value rides in the commit that is open now and shows once that is durable.
-   * Publish the message through aedes with `retain: false` then (subscribers that are connected get it so anyway
-   * [MQTT-3.3.1-9]); with `retain: true` aedes would store it once more, in a later commit.
+   * A retained message, at append: its value rides in the commit that is open now and shows once
+   * that is durable. Publish the message through aedes with `retain: false` then (subscribers that
+   * are connected get it so anyway [MQTT-3.3.1-9]); with `retain: true` aedes would store it once
+   * more, in a later commit.
    */
   stageRetained(topic: string, payload: Uint8Array, qos: Qos): Ticket | null {
     const ticket = this.#retained.stage(topic, payload, qos, this.#order.next())
@@ -186,7 +205,10 @@ export class AedesPersistence implements StoredSubscriptions {
     return this.#retained
   }
 
-  /** Wills of an earlier run. Append and publish each, then `delWill`; aedes would do it after four heartbeats. */
+  /**
+   * Wills of an earlier run. Append and publish each, then `delWill`; aedes would do it after four
+   * heartbeats.
+   */
   get recoveredWills(): readonly RecoveredWill[] {
     return this.#recoveredWills
   }
@@ -220,7 +242,11 @@ export class AedesPersistence implements StoredSubscriptions {
     this.#broker = broker
   }
 
-  async storeRetained(packet: { topic: string; payload: Uint8Array | string; qos?: number }): Promise<void> {
+  async storeRetained(packet: {
+    topic: string
+    payload: Uint8Array | string
+    qos?: number
+  }): Promise<void> {
     const ticket = this.stageRetained(packet.topic, bytesOf(packet.payload), qosOf(packet.qos))
     await this.#durable.until(ticket)
   }
@@ -289,12 +315,18 @@ export class AedesPersistence implements StoredSubscriptions {
     return Promise.resolve(this.copies.acknowledge(client.id, packet))
   }
 
-  /** What a session that comes back is sent, oldest first; what it was sent before goes out as a duplicate. */
+  /**
+   * What a session that comes back is sent, oldest first; what it was sent before goes out as a
+   * duplicate.
+   */
   outgoingStream(client: ClientRef & { conn?: ReplayedConnection }): Readable {
     return this.copies.stream(client.id, client.conn ?? null)
   }
 
-  async incomingStorePacket(client: ClientRef, packet: QueuedPacket & { messageId: number }): Promise<void> {
+  async incomingStorePacket(
+    client: ClientRef,
+    packet: QueuedPacket & { messageId: number },
+  ): Promise<void> {
     let packets = this.#inbound.get(client.id)
     if (packets === undefined) {
       packets = new Map()
@@ -306,7 +338,9 @@ export class AedesPersistence implements StoredSubscriptions {
 
   async incomingGetPacket(client: ClientRef, packet: { messageId: number }): Promise<unknown> {
     const found = this.#inbound.get(client.id)?.get(packet.messageId)
-    return found === undefined ? Promise.reject(new Error('no such packet')) : Promise.resolve(found)
+    return found === undefined
+      ? Promise.reject(new Error('no such packet'))
+      : Promise.resolve(found)
   }
 
   async incomingDelPacket(client: ClientRef, packet: { messageId: number }): Promise<void> {
@@ -346,7 +380,9 @@ export class AedesPersistence implements StoredSubscriptions {
 
   streamWill(brokers: Readonly<Record<string, unknown>> = {}): Readable {
     const wills = [...this.#wills.values()]
-    return Readable.from(wills.filter(({ brokerId }) => brokerId !== undefined && !brokers[brokerId]))
+    return Readable.from(
+      wills.filter(({ brokerId }) => brokerId !== undefined && !brokers[brokerId]),
+    )
   }
 
   getClientList(topic: string): Readable {
@@ -369,7 +405,11 @@ export class AedesPersistence implements StoredSubscriptions {
     }
   }
 
-  #reportUnreadable(space: 'subscriptions' | 'wills' | 'copies', key: string, error: unknown): void {
+  #reportUnreadable(
+    space: 'subscriptions' | 'wills' | 'copies',
+    key: string,
+    error: unknown,
+  ): void {
     this.#emit({ type: 'broker.stored-state-unreadable', space, key, message: errorMessage(error) })
   }
 }

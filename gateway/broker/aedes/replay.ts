@@ -1,9 +1,10 @@
 /**
- * What is queued for a session on its way to a connection that resumes it, in order: until all of it is with aedes, what is
- * handed over meanwhile takes its place behind it, and goes this way too; from then on copies go to the connection directly
- * [MQTT-4.6.0-6].
+ * What is queued for a session on its way to a connection that resumes it, in order: until all of
+ * it is with aedes, what is handed over meanwhile takes its place behind it, and goes this way too;
+ * from then on copies go to the connection directly [MQTT-4.6.0-6].
  *
- * aedes reads ahead of what it sends; so the end is not where the last packet was read, but where aedes notes that it is sent.
+ * aedes reads ahead of what it sends; so the end is not where the last packet was read, but where
+ * aedes notes that it is sent.
  */
 import type { LocalQueues, QueuedPacket } from '../consumers/local-queues.ts'
 
@@ -11,7 +12,9 @@ import type { LocalQueues, QueuedPacket } from '../consumers/local-queues.ts'
 export interface ReplayedConnection {
   /** The subscriptions of its session are in place. */
   isRestored: boolean
-  /** All that was queued for its session is sent: what is handed over from here on comes directly. */
+  /**
+   * All that was queued for its session is sent: what is handed over from here on comes directly.
+   */
   isReplayed: boolean
 }
 

@@ -1,11 +1,13 @@
 /**
- * The retained messages that a SUBSCRIBE asks for [MQTT-3.3.1-6], in place of aedes' own, which would read what is durable
- * in that moment: a value that was published and is not committed yet would never be seen, or the one before it would stay.
+ * The retained messages that a SUBSCRIBE asks for [MQTT-3.3.1-6], in place of aedes' own, which
+ * would read what is durable in that moment: a value that was published and is not committed yet
+ * would never be seen, or the one before it would stay.
  *
- * SUBACK does not wait. What is durable is sent at once; a value that rides in a commit is sent when that is durable, and
- * live copies of later messages wait behind it (LocalDelivery's barrier). If the commit takes longer than
- * RETAINED_WAIT_MS, the value that is durable is sent instead. A subscriber with many retained messages before it counts as
- * pressed: live copies do not overtake them.
+ * SUBACK does not wait. What is durable is sent at once; a value that rides in a commit is sent
+ * when that is durable, and live copies of later messages wait behind it (LocalDelivery's barrier).
+ * If the commit takes longer than RETAINED_WAIT_MS, the value that is durable is sent instead. A
+ * subscriber with many retained messages before it counts as pressed: live copies do not overtake
+ * them.
  */
 import type { Ticket } from '../../ports/appender.ts'
 import type { RetainedMessages, RetainedPacket, Staged } from '../consumers/retained-messages.ts'
@@ -18,7 +20,10 @@ export interface RetainedSubscriber {
 }
 
 export interface RetainedHost {
-  /** Live copies of messages after this moment wait until the ticket is durable; null: they need not any longer. */
+  /**
+   * Live copies of messages after this moment wait until the ticket is durable; null: they need not
+   * any longer.
+   */
   bar(ticket: Ticket | null): void
   /** No subscriber has retained messages before it any more. */
   resume(): void
@@ -100,7 +105,10 @@ export class RetainedDelivery {
     void this.#sendChunks(subscriber, packets)
   }
 
-  async #sendChunks(subscriber: RetainedSubscriber, packets: readonly RetainedPacket[]): Promise<void> {
+  async #sendChunks(
+    subscriber: RetainedSubscriber,
+    packets: readonly RetainedPacket[],
+  ): Promise<void> {
     for (let at = 0; at < packets.length && !subscriber.closed; at += this.#chunk) {
       const chunk = packets.slice(at, at + this.#chunk)
       await Promise.all(chunk.map((packet) => deliver(subscriber, packet)))

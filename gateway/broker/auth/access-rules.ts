@@ -1,5 +1,6 @@
 /**
- * Who may publish and subscribe where: the `aclFile`, in the line format that Mosquitto made familiar.
+ * Who may publish and subscribe where: the `aclFile`, in the line format that Mosquitto made
+ * familiar.
  *
  *   # comment
  *   topic read public/#
@@ -10,16 +11,21 @@
  *   pattern write devices/%c/#
  *
  * `topic [read|write|readwrite|deny] FILTER` belongs to the `user` line above it, and to clients without a name before the
- * first one; `pattern …` applies to every client, wherever it stands. Without an access word a rule is `readwrite`. `%u` is
- * the user name and `%c` the client id, in both kinds of rules. `write` is publishing, `read` subscribing. Any `deny` that
- * applies wins. Who has no rule may nothing.
+ * first one; `pattern …` applies to every client, wherever it stands. Without an access word a rule
+ * is `readwrite`. `%u` is the user name and `%c` the client id, in both kinds of rules. `write` is
+ * publishing, `read` subscribing. Any `deny` that applies wins. Who has no rule may nothing.
  *
- * A subscription is granted if its filter takes a topic that may be received; what may not is left out of its deliveries,
- * topic by topic, so `#` is a question that everybody may ask. A placeholder never widens what a user may: if
- * its value is empty, holds `+`, `#` or `/`, or would begin a topic with `$`, then an allowing rule is void and a
- * denying rule denies everything from that level on.
+ * A subscription is granted if its filter takes a topic that may be received; what may not is left
+ * out of its deliveries, topic by topic, so `#` is a question that everybody may ask. A placeholder
+ * never widens what a user may: if its value is empty, holds `+`, `#` or `/`, or would begin a
+ * topic with `$`, then an allowing rule is void and a denying rule denies everything from that
+ * level on.
  */
-import { checkTopicFilter, filterMatches, PROTOCOL_TOPIC_LIMITS } from '../../shared/topics/topics.ts'
+import {
+  checkTopicFilter,
+  filterMatches,
+  PROTOCOL_TOPIC_LIMITS,
+} from '../../shared/topics/topics.ts'
 import { covers, overlaps } from './filter-relations.ts'
 import { AuthFileError, linesOf } from './password-file.ts'
 
@@ -99,9 +105,12 @@ export class AccessRules {
       mayPublish: (topic) => takenBy(writable, topic) && !takenBy(denied, topic),
       maySubscribe: (filter) =>
         !denied.some((deny) => covers(deny, filter)) &&
-        readable.some((rule) => overlaps(rule, filter) && !denied.some((deny) => covers(deny, rule))),
+        readable.some(
+          (rule) => overlaps(rule, filter) && !denied.some((deny) => covers(deny, rule)),
+        ),
       mayReceiveAll: (filter) =>
-        readable.some((rule) => covers(rule, filter)) && !denied.some((rule) => overlaps(rule, filter)),
+        readable.some((rule) => covers(rule, filter)) &&
+        !denied.some((rule) => overlaps(rule, filter)),
       mayReceive: (topic) => takenBy(readable, topic) && !takenBy(denied, topic),
     }
   }
@@ -177,7 +186,8 @@ function substitute(
     const replaced = level.replace(PLACEHOLDER, (placeholder, offset: number) => {
       const value = placeholder === '%u' ? user : clientId
       const beginsTopic = levels.length === 0 && offset === 0
-      if (value === '' || /[+#/]/.test(value) || (beginsTopic && value.startsWith('$'))) usable = false
+      if (value === '' || /[+#/]/.test(value) || (beginsTopic && value.startsWith('$')))
+        usable = false
       return value
     })
     if (!usable) return { exact: null, before: levels }

@@ -1,15 +1,20 @@
 /**
- * Who a client is, and what it may: `authenticate` for CONNECT, the {@link Principal} for every PUBLISH and SUBSCRIBE.
+ * Who a client is, and what it may: `authenticate` for CONNECT, the {@link Principal} for every
+ * PUBLISH and SUBSCRIBE.
  *
- * - No `auth` on the listener: everything allowed. Which listeners may be so is decided in `listener-policy.ts`.
- * - `auth` without a password file: the access file says what is allowed, to the name in the client's verified certificate, or
- *   to those without a name. A user name that a client claims counts for nothing there.
- * - With a password file: name and password against it; `allowAnonymous` opens no door that has one.
+ * - No `auth` on the listener: everything allowed. Which listeners may be so is decided in
+ *   `listener-policy.ts`.
+ * - `auth` without a password file: the access file says what is allowed, to the name in the
+ *   client's verified certificate, or to those without a name. A user name that a client claims
+ *   counts for nothing there.
+ * - With a password file: name and password against it; `allowAnonymous` opens no door that has
+ *   one.
  *
- * An unknown user costs and answers the same as a wrong password. Credentials that were right are cached until the
- * file changes, and remembered over a restart (`remembered-logins.ts`); everything else waits for one slow hash at a time
- * (`password-checks.ts`). Return codes: MQTT 3.1.1, table 3.1. "Server unavailable" is never among them: libraries take
- * any return code for final, and their devices would not come back.
+ * An unknown user costs and answers the same as a wrong password. Credentials that were right are
+ * cached until the file changes, and remembered over a restart (`remembered-logins.ts`); everything
+ * else waits for one slow hash at a time (`password-checks.ts`). Return codes: MQTT 3.1.1, table
+ * 3.1. "Server unavailable" is never among them: libraries take any return code for final, and
+ * their devices would not come back.
  */
 import type { AuthConfig, ListenerConfig, MqttConfig } from '../../config/config.ts'
 import { FILE_POLL_INTERVAL_MS } from '../../shared/file-watch.ts'
@@ -30,7 +35,9 @@ export interface Principal {
   /** May all of it? */
   mayReceiveAll(filter: string): boolean
   mayReceive(topic: string): boolean
-  /** Rises when access rules or users were read again: what was answered before may have changed. */
+  /**
+   * Rises when access rules or users were read again: what was answered before may have changed.
+   */
   readonly version: number
 }
 
@@ -45,7 +52,10 @@ export interface AuthenticationRequest {
   readonly isWanted?: () => boolean
 }
 
-/** 4: bad user name or password; 5: not authorized (no credentials at all); null: closed without an answer, to come again. */
+/**
+ * 4: bad user name or password; 5: not authorized (no credentials at all); null: closed without an
+ * answer, to come again.
+ */
 export type ConnectReturnCode = 4 | 5 | null
 
 export type RefusedLogin = 'bad-credentials' | 'no-credentials' | 'login-busy' | 'login-damped'
@@ -107,7 +117,10 @@ export class Authenticator {
     this.#remembered = remembered
   }
 
-  /** Reads all files of `mqtt.auth` and of the listeners. Throws an AuthFileError that names file and line. */
+  /**
+   * Reads all files of `mqtt.auth` and of the listeners. Throws an AuthFileError that names file
+   * and line.
+   */
   static async open(
     config: MqttConfig,
     emit: EmitDoorEvent = noDoorEvents,
@@ -121,7 +134,12 @@ export class Authenticator {
       for (const listener of config.listeners) {
         const auth = authOf(config, listener)
         if (auth === null || realms.has(keyOf(auth))) continue
-        const realm = await Realm.open(auth, emit, options.filePollMs ?? FILE_POLL_INTERVAL_MS, onUsers)
+        const realm = await Realm.open(
+          auth,
+          emit,
+          options.filePollMs ?? FILE_POLL_INTERVAL_MS,
+          onUsers,
+        )
         realms.set(keyOf(auth), realm)
       }
     } catch (error) {
@@ -171,7 +189,10 @@ export class Authenticator {
     }
   }
 
-  /** Stops watching files; logins in the queue get no verdict. Resolves when those that are new are kept. */
+  /**
+   * Stops watching files; logins in the queue get no verdict. Resolves when those that are new are
+   * kept.
+   */
   async close(): Promise<void> {
     this.#checks.close()
     for (const realm of this.#realms.values()) realm.close()

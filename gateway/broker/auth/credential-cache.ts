@@ -1,8 +1,9 @@
 /**
- * Credentials that were judged, so that a fleet that reconnects does not pay a slow hash per connection. Keys are a
- * keyed hash of name and password under a key that exists in this process only; no password is kept. Right and wrong
- * ones are bounded apart, so that nobody can push the right ones out by guessing. One cache belongs to one content
- * of the password file and is thrown away with it.
+ * Credentials that were judged, so that a fleet that reconnects does not pay a slow hash per
+ * connection. Keys are a keyed hash of name and password under a key that exists in this process
+ * only; no password is kept. Right and wrong ones are bounded apart, so that nobody can push the
+ * right ones out by guessing. One cache belongs to one content of the password file and is thrown
+ * away with it.
  */
 import { createHmac, randomBytes } from 'node:crypto'
 
@@ -23,7 +24,11 @@ export class CredentialCache {
     const length = Buffer.alloc(4)
     length.writeUInt32BE(name.length)
     // The length keeps name and password apart: no two pairs give the same bytes.
-    return createHmac('sha256', this.#key).update(length).update(name).update(password).digest('base64')
+    return createHmac('sha256', this.#key)
+      .update(length)
+      .update(name)
+      .update(password)
+      .digest('base64')
   }
 
   /** null: not known. */

@@ -1,17 +1,24 @@
 /**
- * Who guessed wrong, and how long that keeps further guesses from being computed. Two dampers: a pair of address and
- * user waits twice as long after each wrong password in a row; an address has a small budget of wrong passwords that
- * fills up again with time. Credentials that are known to be right never come here, so devices that are connected once
- * are not locked out by somebody behind the same address. Bounded: the oldest entries are forgotten.
+ * Who guessed wrong, and how long that keeps further guesses from being computed. Two dampers: a
+ * pair of address and user waits twice as long after each wrong password in a row; an address has a
+ * small budget of wrong passwords that fills up again with time. Credentials that are known to be
+ * right never come here, so devices that are connected once are not locked out by somebody behind
+ * the same address. Bounded: the oldest entries are forgotten.
  */
 
 /** The pause after the first wrong password of a pair, ms; doubled by each further one. */
 const FIRST_PAUSE_MS = 1_000
 
-/** OWASP Authentication Cheat Sheet, account lockout: an exponential pause needs an upper end, or it is a denial of service. */
+/**
+ * OWASP Authentication Cheat Sheet, account lockout: an exponential pause needs an upper end, or it
+ * is a denial of service.
+ */
 const MAX_PAUSE_MS = 60_000
 
-/** Wrong passwords that an address may have at once: a plant's devices behind one address after a typing error. */
+/**
+ * Wrong passwords that an address may have at once: a plant's devices behind one address after a
+ * typing error.
+ */
 const ADDRESS_BUDGET = 10
 
 /** Time that gives an address one of them back, ms. */
@@ -69,7 +76,10 @@ export class FailedLogins {
     const now = this.#now()
     const known = this.#addresses.get(address)
     if (known === undefined) return { left: ADDRESS_BUDGET, at: now }
-    return { left: Math.min(known.left + (now - known.at) / ADDRESS_REFILL_MS, ADDRESS_BUDGET), at: now }
+    return {
+      left: Math.min(known.left + (now - known.at) / ADDRESS_REFILL_MS, ADDRESS_BUDGET),
+      at: now,
+    }
   }
 }
 

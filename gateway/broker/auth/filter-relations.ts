@@ -1,7 +1,8 @@
 /**
- * How two topic filters relate, as sets of topic names: what an access rule for subscriptions has to know. Exact,
- * not approximate, for valid filters (checked against brute force in the tests): [MQTT-4.7.1-2], [MQTT-4.7.1-3],
- * [MQTT-4.7.2-1], and a topic name has at least one character [MQTT-4.7.3-1].
+ * How two topic filters relate, as sets of topic names: what an access rule for subscriptions has
+ * to know. Exact, not approximate, for valid filters (checked against brute force in the tests):
+ * [MQTT-4.7.1-2], [MQTT-4.7.1-3], [MQTT-4.7.2-1], and a topic name has at least one character
+ * [MQTT-4.7.3-1].
  */
 
 /** Does `rule` take every topic name that `filter` takes? */
@@ -15,7 +16,8 @@ export function covers(rule: string, filter: string): boolean {
     if (asked === undefined) return allowed === undefined
     if (allowed === undefined) return false
     if (asked === '#') {
-      // The rest takes nothing more, one level, two …; nothing more is no topic name at the very beginning.
+      // The rest takes nothing more, one level, two …; nothing more is no topic name at the very
+      // beginning.
       const nothingMoreIsNoTopic = depth === 0 || (depth === 1 && narrow[0] === '')
       return nothingMoreIsNoTopic && allowed === '+' && wide[depth + 1] === '#'
     }

@@ -1,22 +1,24 @@
 /**
- * Computes slow hashes one at a time. libuv's threads are shared with the fsync that every acknowledgement waits for
- * (I1), so guessing must not occupy them: one hash in progress, a bounded queue, a rest after every wrong password. Logins
- * that are remembered from an earlier run go first, then those whose address has not guessed wrong. Who gets no turn in
- * time has no verdict.
+ * Computes slow hashes one at a time. libuv's threads are shared with the fsync that every
+ * acknowledgement waits for (I1), so guessing must not occupy them: one hash in progress, a bounded
+ * queue, a rest after every wrong password. Logins that are remembered from an earlier run go
+ * first, then those whose address has not guessed wrong. Who gets no turn in time has no verdict.
  */
 import { FailedLogins } from './failed-logins.ts'
 import { type PasswordHash, verifyPassword } from './password-file.ts'
 import type { RememberedLogin } from './remembered-logins.ts'
 
 /**
- * Waiting beside the one in progress, each with a password of up to 8 KiB. Remembered ones take 10 ms, so as many as this
- * are served within `authTimeout`; of others 60, and the rest comes again and finds fewer before it.
+ * Waiting beside the one in progress, each with a password of up to 8 KiB. Remembered ones take 10
+ * ms, so as many as this are served within `authTimeout`; of others 60, and the rest comes again
+ * and finds fewer before it.
  */
 export const MAX_QUEUED_CHECKS = 1_000
 
 /**
- * After a wrong password, a rest of this times what its hash took: guessing gets a quarter of a thread at most. With
- * half a thread the p99 of an fsync beside it rose by half, with a quarter by a third (2 cores, both busy).
+ * After a wrong password, a rest of this times what its hash took: guessing gets a quarter of a
+ * thread at most. With half a thread the p99 of an fsync beside it rose by half, with a quarter by
+ * a third (2 cores, both busy).
  */
 const REST_FACTOR = 3
 

@@ -3,8 +3,9 @@
  *
  *   name:scrypt$N=16384,r=8,p=5$<salt, base64>$<hash, base64>
  *
- * with blank lines and lines that begin with `#` between them. The parameters are in the line, so they can be raised
- * later and old lines stay good. `sluice passwd` writes it; the gateway reads it again when it changes.
+ * with blank lines and lines that begin with `#` between them. The parameters are in the line, so
+ * they can be raised later and old lines stay good. `sluice passwd` writes it; the gateway reads it
+ * again when it changes.
  */
 
 import { randomBytes, type ScryptOptions, scrypt, timingSafeEqual } from 'node:crypto'
@@ -15,10 +16,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { errorCode } from '../../shared/errors.ts'
 import { syncFolder } from '../../shared/files.ts'
 
-/** A file of users or access rules that cannot be used: names the file, the line (1 is the first) and the fault. */
+/**
+ * A file of users or access rules that cannot be used: names the file, the line (1 is the first)
+ * and the fault.
+ */
 export class AuthFileError extends Error {
   override readonly name = 'AuthFileError'
-  readonly code: 'AUTH_FILE_INVALID' | 'AUTH_FILE_UNREADABLE' | 'AUTH_FILE_BUSY' | 'AUTH_USER_INVALID'
+  readonly code:
+    | 'AUTH_FILE_INVALID'
+    | 'AUTH_FILE_UNREADABLE'
+    | 'AUTH_FILE_BUSY'
+    | 'AUTH_USER_INVALID'
   readonly path: string
   readonly line: number | null
 
@@ -47,13 +55,15 @@ export interface PasswordHash {
 export type PasswordFile = ReadonlyMap<string, PasswordHash>
 
 /**
- * OWASP Password Storage Cheat Sheet, section scrypt: N = 2^17, r = 8, p = 1, or the settings it names as equally
- * strong for less memory; of these N = 2^14, r = 8, p = 5, which takes 16 MiB: a gateway has to live in 250 MB.
- * About 0.15 s on the class of machine that this is made for.
+ * OWASP Password Storage Cheat Sheet, section scrypt: N = 2^17, r = 8, p = 1, or the settings it
+ * names as equally strong for less memory; of these N = 2^14, r = 8, p = 5, which takes 16 MiB: a
+ * gateway has to live in 250 MB. About 0.15 s on the class of machine that this is made for.
  */
 export const SCRYPT_PARAMETERS = { N: 16_384, r: 8, p: 5 } as const
 
-/** A sixteenth of that, 10 ms and 1 MiB: for what only repeats a check against a line of this file. */
+/**
+ * A sixteenth of that, 10 ms and 1 MiB: for what only repeats a check against a line of this file.
+ */
 export const QUICK_SCRYPT_PARAMETERS = { N: 1_024, r: 8, p: 5 } as const
 
 /** NIST SP 800-132, section 5.1: at least 128 bits. */
@@ -67,12 +77,16 @@ const MAX_P = 16
 
 const MAX_USER_BYTES = 1_024
 
-/** How long a write waits for another one, and how old a lock must be to belong to a writer that was killed, ms. */
+/**
+ * How long a write waits for another one, and how old a lock must be to belong to a writer that was
+ * killed, ms.
+ */
 const LOCK_WAIT_MS = 5_000
 const LOCK_STALE_MS = 10_000
 const LOCK_RETRY_MS = 25
 
-const LINE = /^scrypt\$N=(\d{1,9}),r=(\d{1,3}),p=(\d{1,3})\$([A-Za-z0-9+/]+={0,2})\$([A-Za-z0-9+/]+={0,2})$/
+const LINE =
+  /^scrypt\$N=(\d{1,9}),r=(\d{1,3}),p=(\d{1,3})\$([A-Za-z0-9+/]+={0,2})\$([A-Za-z0-9+/]+={0,2})$/
 
 /** Throws an {@link AuthFileError}; it never shows what is behind the user's name. */
 export function parsePasswordFile(text: string, path: string): PasswordFile {
@@ -100,13 +114,16 @@ function parseHash(text: string): PasswordHash | string {
   if (match === null) return 'expected scrypt$N=..,r=..,p=..$salt$hash; set it with "sluice passwd"'
   const [, n, rText, pText, saltText = '', hashText = ''] = match
   const [N, r, p] = [Number(n), Number(rText), Number(pText)]
-  if (N < MIN_N || !Number.isInteger(Math.log2(N))) return `N must be a power of two from ${MIN_N} on`
+  if (N < MIN_N || !Number.isInteger(Math.log2(N)))
+    return `N must be a power of two from ${MIN_N} on`
   if (r < 1 || p < 1 || p > MAX_P) return `r must be at least 1, p from 1 to ${MAX_P}`
   if (128 * N * r > MAX_HASH_MEMORY_BYTES) return 'N and r ask for more than 128 MiB of memory'
   const salt = Buffer.from(saltText, 'base64')
   const hash = Buffer.from(hashText, 'base64')
-  if (salt.length < SALT_BYTES || salt.length > 64) return `the salt must have ${SALT_BYTES} to 64 bytes`
-  if (hash.length < HASH_BYTES || hash.length > 64) return `the hash must have ${HASH_BYTES} to 64 bytes`
+  if (salt.length < SALT_BYTES || salt.length > 64)
+    return `the salt must have ${SALT_BYTES} to 64 bytes`
+  if (hash.length < HASH_BYTES || hash.length > 64)
+    return `the hash must have ${HASH_BYTES} to 64 bytes`
   return { N, r, p, salt, hash }
 }
 
@@ -143,15 +160,18 @@ export async function verifyPassword(password: Uint8Array, stored: PasswordHash)
 }
 
 /** A hash that no password has, as slow as `like`: what an unknown user is compared with. */
-export function unmatchableHash(like: Pick<PasswordHash, 'N' | 'r' | 'p'> = SCRYPT_PARAMETERS): PasswordHash {
+export function unmatchableHash(
+  like: Pick<PasswordHash, 'N' | 'r' | 'p'> = SCRYPT_PARAMETERS,
+): PasswordHash {
   const { N, r, p } = like
   return { N, r, p, salt: randomBytes(SALT_BYTES), hash: randomBytes(HASH_BYTES) }
 }
 
 /**
- * Adds the user or changes the password; every other line stays as it is. The file is replaced in one step and is
- * on disk when this returns. A new file has mode 0600; an existing one keeps its owner, and its mode without the
- * rights of others. Throws an {@link AuthFileError} when the file is broken or the name or password cannot be used.
+ * Adds the user or changes the password; every other line stays as it is. The file is replaced in
+ * one step and is on disk when this returns. A new file has mode 0600; an existing one keeps its
+ * owner, and its mode without the rights of others. Throws an {@link AuthFileError} when the file
+ * is broken or the name or password cannot be used.
  */
 export async function setPassword(
   path: string,
@@ -187,11 +207,15 @@ async function derive(
 ): Promise<Buffer> {
   const options: ScryptOptions = { N, r, p, maxmem: 128 * N * r + 128 * r * p + 1024 * 1024 }
   return new Promise((resolve, reject) => {
-    scrypt(password, salt, bytes, options, (error, key) => (error === null ? resolve(key) : reject(error)))
+    scrypt(password, salt, bytes, options, (error, key) =>
+      error === null ? resolve(key) : reject(error),
+    )
   })
 }
 
-/** `change` answers false: nothing is written. One writer at a time, so that none undoes another's change. */
+/**
+ * `change` answers false: nothing is written. One writer at a time, so that none undoes another's change.
+ */
 async function rewrite<T>(path: string, change: (lines: string[]) => T): Promise<T> {
   const target = await realpath(path).catch(() => path)
   const unlock = await lock(`${target}.lock`, path)
@@ -247,14 +271,18 @@ async function stateOf(path: string): Promise<Stats | null> {
   }
 }
 
-/** Temporary file, fsync, rename, fsync of the folder: after a power cut the file is the old one or the new one. */
+/**
+ * Temporary file, fsync, rename, fsync of the folder: after a power cut the file is the old one or
+ * the new one.
+ */
 async function replace(path: string, text: string, before: Stats | null): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
   try {
     const file = await open(temporary, 'wx', 0o600)
     try {
       if (before !== null) {
-        // Without this, root's "sluice passwd" would leave a file that the gateway's user cannot read.
+        // Without this, root's "sluice passwd" would leave a file that the gateway's user cannot
+        // read.
         await file.chown(before.uid, before.gid).catch(() => {})
         await file.chmod((before.mode & 0o640) | 0o600)
       }
@@ -272,7 +300,13 @@ async function replace(path: string, text: string, before: Stats | null): Promis
 }
 
 function unwritable(path: string, error: unknown): AuthFileError {
-  return new AuthFileError('AUTH_FILE_UNREADABLE', path, null, `cannot be written (${String(error)})`, error)
+  return new AuthFileError(
+    'AUTH_FILE_UNREADABLE',
+    path,
+    null,
+    `cannot be written (${String(error)})`,
+    error,
+  )
 }
 
 /** Lines without their ends; a byte order mark and carriage returns of other systems go. */
@@ -293,8 +327,11 @@ function isLineOf(line: string, user: string): boolean {
 
 function faultOfUser(user: string): string | null {
   if (user === '') return 'the user name is empty'
-  if (Buffer.byteLength(user) > MAX_USER_BYTES) return `the user name is longer than ${MAX_USER_BYTES} bytes`
+  if (Buffer.byteLength(user) > MAX_USER_BYTES)
+    return `the user name is longer than ${MAX_USER_BYTES} bytes`
   if (user.startsWith('#')) return 'a user name must not begin with #'
   if (user !== user.trim()) return 'a user name must not begin or end with white space'
-  return /[:\p{Cc}]/u.test(user) ? 'a user name must not contain a colon or control characters' : null
+  return /[:\p{Cc}]/u.test(user)
+    ? 'a user name must not contain a colon or control characters'
+    : null
 }

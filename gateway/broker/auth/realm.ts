@@ -1,13 +1,20 @@
 /**
- * One pair of password file and access file, either of which may be none, as it is in force: read at the start, read again when the files change.
- * A changed file that cannot be used changes nothing; an event says so. Listeners with the same pair share one realm.
+ * One pair of password file and access file, either of which may be none, as it is in force: read
+ * at the start, read again when the files change. A changed file that cannot be used changes
+ * nothing; an event says so. Listeners with the same pair share one realm.
  */
 import { readFile } from 'node:fs/promises'
 import type { AuthConfig } from '../../config/config.ts'
 import { errorCode, errorMessage } from '../../shared/errors.ts'
 import { FileWatch } from '../../shared/file-watch.ts'
 import type { EmitDoorEvent } from '../listeners/events.ts'
-import { type Access, type AccessRules, FULL_ACCESS, NO_ACCESS, parseAccessRules } from './access-rules.ts'
+import {
+  type Access,
+  type AccessRules,
+  FULL_ACCESS,
+  NO_ACCESS,
+  parseAccessRules,
+} from './access-rules.ts'
 import { CredentialCache } from './credential-cache.ts'
 import {
   AuthFileError,
@@ -48,7 +55,10 @@ export class Realm {
     this.#rules = rules
   }
 
-  /** Throws an AuthFileError if a file cannot be read or is broken. `onUsers`: the password file was read again. */
+  /**
+   * Throws an AuthFileError if a file cannot be read or is broken. `onUsers`: the password file was
+   * read again.
+   */
   static async open(
     config: AuthConfig,
     emit: EmitDoorEvent,
@@ -87,12 +97,13 @@ export class Realm {
   }
 
   /**
-   * A user who was removed from the password file may nothing, also in a session that is open. Without such a file `user` is
-   * the name in a certificate, or null.
+   * A user who was removed from the password file may nothing, also in a session that is open.
+   * Without such a file `user` is the name in a certificate, or null.
    */
   accessOf(user: string | null, clientId: string): Access {
     const { passwordFile } = this.#config
-    if (passwordFile !== null && (user === null || !this.#credentials.users.has(user))) return NO_ACCESS
+    if (passwordFile !== null && (user === null || !this.#credentials.users.has(user)))
+      return NO_ACCESS
     return this.#rules === null ? FULL_ACCESS : this.#rules.for(user, clientId)
   }
 
@@ -148,14 +159,21 @@ export class Realm {
   }
 }
 
-/** Reads and checks the files that are given, and forgets them. @throws AuthFileError that names file and line */
-export async function readAuthFiles(passwordFile: string | null, aclFile: string | null): Promise<void> {
+/**
+ * Reads and checks the files that are given, and forgets them. @throws AuthFileError that names
+ * file and line
+ */
+export async function readAuthFiles(
+  passwordFile: string | null,
+  aclFile: string | null,
+): Promise<void> {
   if (passwordFile !== null) await readCredentials(passwordFile)
   if (aclFile !== null) await readRules(aclFile)
 }
 
 async function readCredentials(path: string | null): Promise<Credentials> {
-  const users = path === null ? new Map<string, PasswordHash>() : parsePasswordFile(await read(path), path)
+  const users =
+    path === null ? new Map<string, PasswordHash>() : parsePasswordFile(await read(path), path)
   const [first] = users.values()
   return { users, cache: new CredentialCache(), standIn: unmatchableHash(first) }
 }

@@ -1,17 +1,20 @@
 /**
- * Credentials that were right, kept over a restart: after a power cut a plant's devices come back within seconds, and at
- * 0.15 s for each slow hash three hundred users take a minute. A login that is remembered takes 10 ms.
+ * Credentials that were right, kept over a restart: after a power cut a plant's devices come back
+ * within seconds, and at 0.15 s for each slow hash three hundred users take a minute. A login that
+ * is remembered takes 10 ms.
  *
- * What the file gives away, to whoever reads it (mode 0600, in the data folder): no user name, no password, nothing that is
- * the same in two entries. An entry is a salted scrypt hash like the password file's own, of a sixteenth of its cost, of
- * the password under the salt and the hash of the user's line. So it is good only together with that line, and
- * guessing against it costs a sixteenth of guessing against the line itself, memory-hard all the same; a plain keyed digest
- * beside its key would have made guessing some million times cheaper. Who can write the file could let himself in, and could
- * as well replace the password file.
+ * What the file gives away, to whoever reads it (mode 0600, in the data folder): no user name, no
+ * password, nothing that is the same in two entries. An entry is a salted scrypt hash like the
+ * password file's own, of a sixteenth of its cost, of the password under the salt and the hash of
+ * the user's line. So it is good only together with that line, and guessing against it costs a
+ * sixteenth of guessing against the line itself, memory-hard all the same; a plain keyed digest
+ * beside its key would have made guessing some million times cheaper. Who can write the file could
+ * let himself in, and could as well replace the password file.
  *
- * An entry lives as long as its line is unchanged: it is found by a digest of the line, and goes when no file has the line
- * any more. So there are never more entries than lines. Losing the file costs time, nothing else: what cannot be read is
- * forgotten, what cannot be written is tried again with the next login.
+ * An entry lives as long as its line is unchanged: it is found by a digest of the line, and goes
+ * when no file has the line any more. So there are never more entries than lines. Losing the file
+ * costs time, nothing else: what cannot be read is forgotten, what cannot be written is tried again
+ * with the next login.
  */
 import { createHash, createHmac } from 'node:crypto'
 import { chmod, readFile, rename, rm, writeFile } from 'node:fs/promises'
@@ -62,8 +65,8 @@ export class RememberedLogins {
   }
 
   /**
-   * What to compare first; null: nothing is remembered of anybody. A user of whom nothing is gets an entry that no
-   * password matches: he takes as long as the others.
+   * What to compare first; null: nothing is remembered of anybody. A user of whom nothing is gets
+   * an entry that no password matches: he takes as long as the others.
    */
   find(user: string, line: PasswordHash, password: Uint8Array): RememberedLogin | null {
     if (this.#entries.size === 0) return null
@@ -123,7 +126,8 @@ export class RememberedLogins {
     if (path === null || !this.#isChanged) return
     this.#isChanged = false
     const text = [...this.#entries].map(([digest, hash]) => `${digest} ${hash}\n`).join('')
-    // One after the other, so that the newest stays. Without an fsync: after a power cut it may be the former one.
+    // One after the other, so that the newest stays. Without an fsync: after a power cut it may be
+    // the former one.
     this.#writing = this.#writing
       .then(() => replace(path, text))
       .catch(() => {
@@ -148,7 +152,10 @@ function digestOf(user: string, { salt, hash }: PasswordHash): string {
   return createHash('sha256').update(salt).update(hash).update(user).digest('base64').slice(0, 24)
 }
 
-/** The line's salt is new with each change of the password, so an entry is no good for any other line. */
+/**
+ * The line's salt is new with each change of the password, so an entry is no good for any other
+ * line.
+ */
 function boundTo({ salt, hash }: PasswordHash, password: Uint8Array): Uint8Array {
   return createHmac('sha256', Buffer.concat([salt, hash]))
     .update(password)

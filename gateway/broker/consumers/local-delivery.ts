@@ -1,10 +1,12 @@
 /**
- * Copies of live messages for local subscribers, between append and hand-over to aedes. A copy waits for the commit of
- * its message, then for its turn; order is that of arrival. Devices never wait for it: acks do not pass here.
+ * Copies of live messages for local subscribers, between append and hand-over to aedes. A copy
+ * waits for the commit of its message, then for its turn; order is that of arrival. Devices never
+ * wait for it: acks do not pass here.
  *
- * Bounded (I6) by `maxSubscriberBytesTotal` together with all subscribers' queues: the oldest QoS 0 copies go first,
- * counted (I9). It hands over a few hundred copies a turn, and none while a subscriber has much at QoS 1 or 2 before
- * it: a burst of one commit must not look like a slow consumer. Who holds it up for long is disconnected by the gate.
+ * Bounded (I6) by `maxSubscriberBytesTotal` together with all subscribers' queues: the oldest QoS 0
+ * copies go first, counted (I9). It hands over a few hundred copies a turn, and none while a
+ * subscriber has much at QoS 1 or 2 before it: a burst of one commit must not look like a slow
+ * consumer. Who holds it up for long is disconnected by the gate.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Ticket } from '../../ports/appender.ts'
@@ -74,8 +76,9 @@ export class LocalDelivery {
   }
 
   /**
-   * A message that somebody local takes; `payload` is copied. `from`: the client that published it. `ticket`: the commit
-   * that it waits for. `copies`: for persistent sessions. Returns the copy's number.
+   * A message that somebody local takes; `payload` is copied. `from`: the client that published it.
+   * `ticket`: the commit that it waits for. `copies`: for persistent sessions. Returns the copy's
+   * number.
    */
   offer(
     topic: string,
@@ -104,8 +107,8 @@ export class LocalDelivery {
   }
 
   /**
-   * Copies that are offered from now on wait until the ticket is durable: a retained value that rides there goes first. null:
-   * they need not.
+   * Copies that are offered from now on wait until the ticket is durable: a retained value that
+   * rides there goes first. null: they need not.
    */
   bar(ticket: Ticket | null): void {
     const { order, ticket: former } = this.#barrier ?? { order: this.#order.last, ticket: 0 }
@@ -134,7 +137,8 @@ export class LocalDelivery {
 
   async #pump(): Promise<void> {
     while (this.#hasDue() && !this.#host.isPressed() && !this.#isStopped) {
-      // Subscribers' sockets are written to in the turns between; and no device's message waits for a hand-over.
+      // Subscribers' sockets are written to in the turns between; and no device's message waits for
+      // a hand-over.
       await turn()
       this.#handOver()
       this.#host.onHandedOver()
@@ -183,8 +187,8 @@ export class LocalDelivery {
   }
 
   /**
-   * QoS 0 copies go first, then whoever holds up the others; if nobody does, readings come in faster than they can be
-   * handed over, and the oldest copies go.
+   * QoS 0 copies go first, then whoever holds up the others; if nobody does, readings come in
+   * faster than they can be handed over, and the oldest copies go.
    */
   #shrink(): void {
     let dropped = 0

@@ -1,9 +1,10 @@
 /**
- * Copies that wait for persistent local sessions at QoS 1 and 2: those of sessions that are away, and those that
- * were sent and not acknowledged. Bounded (I6): per session in messages and bytes, and in bytes over
- * all sessions. What has to go is the session's oldest QoS 0 copy, else its oldest; when all queues together are too
- * large, the session whose queue has waited longest pays first. Everything dropped is counted (I9). Whoever keeps copies in
- * the store as well is told of each that leaves.
+ * Copies that wait for persistent local sessions at QoS 1 and 2: those of sessions that are away,
+ * and those that were sent and not acknowledged. Bounded (I6): per session in messages and bytes,
+ * and in bytes over all sessions. What has to go is the session's oldest QoS 0 copy, else its
+ * oldest; when all queues together are too large, the session whose queue has waited longest pays
+ * first. Everything dropped is counted (I9). Whoever keeps copies in the store as well is told of
+ * each that leaves.
  */
 
 /** A packet as aedes queues it: a PUBLISH, or the PUBREL that took its place. */
@@ -32,7 +33,10 @@ export interface QueueLimits {
 
 export type DropReason = 'session-full' | 'all-full'
 
-/** What a queued packet costs beside its topic and payload: the object, its entry, the buffer's header. */
+/**
+ * What a queued packet costs beside its topic and payload: the object, its entry, the buffer's
+ * header.
+ */
 const ENTRY_OVERHEAD_BYTES = 200
 
 /** Each has a packet id, of which there are 65,535; some are left for retained messages. */
@@ -98,7 +102,11 @@ export class LocalQueues {
     }
     const { maxSubscriberMessages, maxSubscriberBytes, maxSubscriberBytesTotal } = this.#limits
     const bytes = copyBytes(packet)
-    if (bytes > maxSubscriberBytes || bytes > maxSubscriberBytesTotal || maxSubscriberMessages < 1) {
+    if (
+      bytes > maxSubscriberBytes ||
+      bytes > maxSubscriberBytesTotal ||
+      maxSubscriberMessages < 1
+    ) {
       this.#onRemoved(clientId, packet)
       this.#count(clientId, 'session-full')
       return false
@@ -121,9 +129,10 @@ export class LocalQueues {
   }
 
   /**
-   * Notes that a copy is sent (its packet id), or that a PUBREL took its place. A PUBLISH that is not queued (it was
-   * dropped, or published just before its subscription) is let through unqueued; a PUBREL is always kept, as the
-   * subscriber waits for it. Never fails: aedes would disconnect the subscriber. Returns what the PUBREL replaced.
+   * Notes that a copy is sent (its packet id), or that a PUBREL took its place. A PUBLISH that is
+   * not queued (it was dropped, or published just before its subscription) is let through unqueued;
+   * a PUBREL is always kept, as the subscriber waits for it. Never fails: aedes would disconnect
+   * the subscriber. Returns what the PUBREL replaced.
    */
   update(clientId: string, packet: QueuedPacket): QueuedPacket | null {
     const entries = this.#queues.get(clientId)?.entries ?? []
@@ -132,7 +141,8 @@ export class LocalQueues {
       for (let i = entries.length - 1; i >= 0; i -= 1) {
         const entry = entries[i]!
         const queued = entry.packet
-        if (queued.brokerId !== packet.brokerId || queued.brokerCounter !== packet.brokerCounter) continue
+        if (queued.brokerId !== packet.brokerId || queued.brokerCounter !== packet.brokerCounter)
+          continue
         queued.messageId = packet.messageId
         entry.wasSent = true
         return null
@@ -150,10 +160,17 @@ export class LocalQueues {
     return null
   }
 
-  /** The subscriber has it, or is not to get it: removes and returns the copy with this packet id, or without one yet. */
+  /**
+   * The subscriber has it, or is not to get it: removes and returns the copy with this packet id,
+   * or without one yet.
+   */
   acknowledge(
     clientId: string,
-    { messageId, brokerId, brokerCounter }: Pick<QueuedPacket, 'messageId' | 'brokerId' | 'brokerCounter'>,
+    {
+      messageId,
+      brokerId,
+      brokerCounter,
+    }: Pick<QueuedPacket, 'messageId' | 'brokerId' | 'brokerCounter'>,
   ): QueuedPacket | undefined {
     const queue = this.#queues.get(clientId)
     if (queue === undefined) return undefined
@@ -170,7 +187,10 @@ export class LocalQueues {
     return (this.#queues.get(clientId)?.entries ?? []).map(({ packet }) => packet)
   }
 
-  /** The first packet behind that serial, with its own, to be sent; a repeat has DUP set [MQTT-3.3.1-1]. null: there is none. */
+  /**
+   * The first packet behind that serial, with its own, to be sent; a repeat has DUP set
+   * [MQTT-3.3.1-1]. null: there is none.
+   */
   nextBehind(clientId: string, serial: number): { packet: QueuedPacket; serial: number } | null {
     const entries = this.#queues.get(clientId)?.entries ?? []
     let [from, to] = [0, entries.length]
@@ -238,8 +258,9 @@ export class LocalQueues {
 }
 
 /**
- * The oldest QoS 0 copy, else the oldest copy. Packets of a QoS 2 exchange that has begun are passed over while there
- * is another: the subscriber keeps their packet id, and would take a later message under it for a duplicate.
+ * The oldest QoS 0 copy, else the oldest copy. Packets of a QoS 2 exchange that has begun are
+ * passed over while there is another: the subscriber keeps their packet id, and would take a later
+ * message under it for a duplicate.
  */
 function victimOf(queue: Queue): number {
   if (queue.qos0 > 0) return queue.entries.findIndex(({ packet }) => isQos0(packet))

@@ -1,10 +1,12 @@
 /**
- * What aedes wrote for one client and the socket has not taken yet: whole frames, in order. A consumer that stops
- * reading fills this queue and nothing else (I6): beyond the bounds its oldest QoS 0 copies go, counted; a consumer
- * that lets QoS 1 or 2 copies pile up is reported as overflowing, and disconnected by the gate.
+ * What aedes wrote for one client and the socket has not taken yet: whole frames, in order. A
+ * consumer that stops reading fills this queue and nothing else (I6): beyond the bounds its oldest
+ * QoS 0 copies go, counted; a consumer that lets QoS 1 or 2 copies pile up is reported as
+ * overflowing, and disconnected by the gate.
  *
- * QoS 1 and 2 copies are sent `maxSubscriberMessages` ahead of their acks at most, so what aedes and the persistence
- * keep for the client is bounded too. Acks of the gate do not pass through here: they are never behind copies.
+ * QoS 1 and 2 copies are sent `maxSubscriberMessages` ahead of their acks at most, so what aedes
+ * and the persistence keep for the client is bounded too. Acks of the gate do not pass through
+ * here: they are never behind copies.
  */
 import type { MqttLimits } from '../../config/config.ts'
 import { bodyOffset, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL } from '../mqtt/packets.ts'
@@ -74,7 +76,10 @@ export class OutboundQueue {
   get isPressed(): boolean {
     const { maxSubscriberMessages, maxSubscriberBytes } = this.#limits
     const copies = this.#acked + this.#inFlight.size
-    return copies > 0 && (copies * 2 >= maxSubscriberMessages || this.#ackedBytesHigh(maxSubscriberBytes))
+    return (
+      copies > 0 &&
+      (copies * 2 >= maxSubscriberMessages || this.#ackedBytesHigh(maxSubscriberBytes))
+    )
   }
 
   /** How long it has been pressed without taking or acknowledging anything, ms; 0 if it is not. */
@@ -102,7 +107,10 @@ export class OutboundQueue {
     this.#host.onPressed()
   }
 
-  /** The ack that is due next for this packet id; undefined: nothing was sent under it, or all of it is acknowledged. */
+  /**
+   * The ack that is due next for this packet id; undefined: nothing was sent under it, or all of it
+   * is acknowledged.
+   */
   dueAck(packetId: number): CopyAck | undefined {
     return this.#inFlight.get(packetId)
   }
@@ -166,7 +174,8 @@ export class OutboundQueue {
           this.#inFlight.set(waiting.packetId, waiting.qos === 1 ? PUBACK : PUBREC)
           this.#acked -= 1
         } else if (waiting.qos === 0) this.#qos0 -= 1
-        else if ((waiting.frame[0]! & 0xf0) === PUBREL) this.#inFlight.set(pubrelId(waiting.frame), PUBCOMP)
+        else if ((waiting.frame[0]! & 0xf0) === PUBREL)
+          this.#inFlight.set(pubrelId(waiting.frame), PUBCOMP)
         if (waiting.qos >= 0) this.#stats.localCopies.delivered += 1
         frames.push(waiting.frame)
         bytes += waiting.frame.length

@@ -1,11 +1,12 @@
 /**
- * Retained messages: one per topic, in memory for matching and in the store for the next start. A value is staged
- * when its record is appended, so it rides in the same commit, and becomes visible to new subscribers when that
- * commit is durable: nobody sees a retained value that a power cut could take back.
+ * Retained messages: one per topic, in memory for matching and in the store for the next start. A
+ * value is staged when its record is appended, so it rides in the same commit, and becomes visible
+ * to new subscribers when that commit is durable: nobody sees a retained value that a power cut
+ * could take back.
  *
- * Bounded (I6): number, bytes of one, bytes of all. A message over a limit is delivered like any other and not kept;
- * a topic whose new value does not fit loses the old one, because a stale reading that looks current is worse than
- * none. Counted, with a damped event (I9).
+ * Bounded (I6): number, bytes of one, bytes of all. A message over a limit is delivered like any
+ * other and not kept; a topic whose new value does not fit loses the old one, because a stale
+ * reading that looks current is worse than none. Counted, with a damped event (I9).
  */
 
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
@@ -98,7 +99,12 @@ export class RetainedMessages {
         value = decodeRetained(bytes)
       } catch (error) {
         const message = errorMessage(error)
-        this.#emit({ type: 'broker.stored-state-unreadable', space: 'retained', key: topic, message })
+        this.#emit({
+          type: 'broker.stored-state-unreadable',
+          space: 'retained',
+          key: topic,
+          message,
+        })
         continue
       }
       const size = sizeOf(topic, value.payload)
@@ -114,8 +120,9 @@ export class RetainedMessages {
   }
 
   /**
-   * Puts a retained message into the commit that is open now. Empty payload: removes the topic's value
-   * [MQTT-3.3.1-10], [MQTT-3.3.1-11]. Returns the ticket; null when there was nothing to do. `order`: a number of its own.
+   * Puts a retained message into the commit that is open now. Empty payload: removes the topic's
+   * value [MQTT-3.3.1-10], [MQTT-3.3.1-11]. Returns the ticket; null when there was nothing to do.
+   * `order`: a number of its own.
    */
   stage(topic: string, payload: Uint8Array, qos: Qos, order: number): Ticket | null {
     const former = this.#latest(topic)
@@ -134,10 +141,18 @@ export class RetainedMessages {
     this.#bytes += size - formerSize
     // A copy: the caller's bytes may be a view of a read buffer.
     const value = { qos, payload: Buffer.from(payload) }
-    return this.#note(topic, packetOf(topic, value), this.#store.put(topic, encodeRetained(value)), order)
+    return this.#note(
+      topic,
+      packetOf(topic, value),
+      this.#store.put(topic, encodeRetained(value)),
+      order,
+    )
   }
 
-  /** Everything staged under this ticket or an earlier one is fsynced: new subscribers get it from now on. */
+  /**
+   * Everything staged under this ticket or an earlier one is fsynced: new subscribers get it from
+   * now on.
+   */
   durable(ticket: Ticket): void {
     let done = 0
     for (const staged of this.#staged) {
@@ -151,7 +166,10 @@ export class RetainedMessages {
     if (done > 0) this.#staged.splice(0, done)
   }
 
-  /** A value of the server's own: subscribers see it like any other, no limit counts it, and the store never has it. */
+  /**
+   * A value of the server's own: subscribers see it like any other, no limit counts it, and the
+   * store never has it.
+   */
   show(topic: string, payload: Buffer): void {
     this.#visible.set(topic, { packet: packetOf(topic, { qos: 0, payload }), order: 0 })
   }
@@ -165,8 +183,9 @@ export class RetainedMessages {
   }
 
   /**
-   * What a subscription that began at `since` is to get as retained messages: `ready`: durable; `awaited`: staged, to be
-   * sent when their tickets are durable. What was staged later reaches it as a live copy.
+   * What a subscription that began at `since` is to get as retained messages: `ready`: durable;
+   * `awaited`: staged, to be sent when their tickets are durable. What was staged later reaches it
+   * as a live copy.
    */
   asOf(filters: readonly string[], since: number): { ready: RetainedPacket[]; awaited: Staged[] } {
     const ready: RetainedPacket[] = []
@@ -195,11 +214,16 @@ export class RetainedMessages {
   #stagedAsOf(topic: string, since: number): Staged | null {
     const last = this.#lastStaged.get(topic)
     if (last === undefined || last.order <= since) return last ?? null
-    return this.#staged.findLast((staged) => staged.topic === topic && staged.order <= since) ?? null
+    return (
+      this.#staged.findLast((staged) => staged.topic === topic && staged.order <= since) ?? null
+    )
   }
 
   /** Topics of the maps that any of the filters takes, each once. */
-  *#topics(filters: readonly string[], maps: readonly ReadonlyMap<string, unknown>[]): Generator<string> {
+  *#topics(
+    filters: readonly string[],
+    maps: readonly ReadonlyMap<string, unknown>[],
+  ): Generator<string> {
     const given = new Set<string>()
     const wild: string[] = []
     for (const filter of filters) {
@@ -245,7 +269,8 @@ export class RetainedMessages {
   #refuse(reason: RefusalReason, topic: string): void {
     this.#refused += 1
     const suppressed = this.#damper.pass(reason)
-    if (suppressed !== null) this.#emit({ type: 'broker.retained-refused', reason, topic, suppressed })
+    if (suppressed !== null)
+      this.#emit({ type: 'broker.retained-refused', reason, topic, suppressed })
   }
 }
 

@@ -1,7 +1,8 @@
 /**
- * What is kept for persistent sessions at QoS 1 and 2, from the append of a message to the subscriber's ack: staged with the
- * message and stored in its commit, queued when the message is handed over, replayed to a connection that resumes the session,
- * removed with its ack. One place puts together the bounds (local-queues), the store (stored-copies) and the order (replay).
+ * What is kept for persistent sessions at QoS 1 and 2, from the append of a message to the
+ * subscriber's ack: staged with the message and stored in its commit, queued when the message is
+ * handed over, replayed to a connection that resumes the session, removed with its ack. One place
+ * puts together the bounds (local-queues), the store (stored-copies) and the order (replay).
  */
 import { Readable } from 'node:stream'
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
@@ -107,10 +108,17 @@ export class SessionCopies {
   }
 
   /**
-   * A message at QoS 1 or 2, at append: the copies for persistent sessions ride in the commit that is open now. null: no
-   * session takes it. Call {@link release} when the message is handed over, or {@link unstage}.
+   * A message at QoS 1 or 2, at append: the copies for persistent sessions ride in the commit that
+   * is open now. null: no session takes it. Call {@link release} when the message is handed over,
+   * or {@link unstage}.
    */
-  stage(topic: string, bytes: Uint8Array, qos: 1 | 2, retain: boolean, from: string): StagedCopies | null {
+  stage(
+    topic: string,
+    bytes: Uint8Array,
+    qos: 1 | 2,
+    retain: boolean,
+    from: string,
+  ): StagedCopies | null {
     const subscribed = this.#subscriptions.taking(topic)
     if (subscribed.length === 0) return null
     const payload = Buffer.from(bytes)
@@ -146,7 +154,10 @@ export class SessionCopies {
     return this.#stored.add(clientId, packet)
   }
 
-  /** The message is handed over under these numbers of aedes: its copies wait in the queues of their sessions. */
+  /**
+   * The message is handed over under these numbers of aedes: its copies wait in the queues of their
+   * sessions.
+   */
   release(staged: StagedCopies, brokerId: string, brokerCounter: number): void {
     const { byClient, version } = staged
     let takers: Set<string> | null = null
@@ -155,7 +166,9 @@ export class SessionCopies {
       packet.brokerId = brokerId
       packet.brokerCounter = brokerCounter
       if (version !== this.#subscriptions.version) {
-        takers ??= new Set(this.#subscriptions.taking(packet.topic ?? '').map((taker) => taker.clientId))
+        takers ??= new Set(
+          this.#subscriptions.taking(packet.topic ?? '').map((taker) => taker.clientId),
+        )
         if (!takers.has(clientId)) {
           this.#stored.remove(clientId, packet)
           continue
@@ -168,8 +181,8 @@ export class SessionCopies {
   }
 
   /**
-   * Copies of messages at once that were over the bound when they were staged: as many of them as the bound has, a commit. The
-   * others are in memory alone (I6).
+   * Copies of messages at once that were over the bound when they were staged: as many of them as
+   * the bound has, a commit. The others are in memory alone (I6).
    */
   #storeLate(clientId: string, packet: QueuedPacket): void {
     if (this.#durable.has(this.#lateTicket)) this.#lateBytes = 0
@@ -223,7 +236,8 @@ export class SessionCopies {
   /** aedes sends a packet; a PUBREL when it is durable that PUBREC came. */
   async sending(clientId: string, packet: QueuedPacket): Promise<void> {
     const former = this.#queues.update(clientId, packet)
-    if (packet.cmd === 'pubrel') await this.#durable.until(this.#stored.release(clientId, packet, former))
+    if (packet.cmd === 'pubrel')
+      await this.#durable.until(this.#stored.release(clientId, packet, former))
     this.#replays.get(clientId)?.sent(packet)
   }
 

@@ -1,12 +1,13 @@
 /**
- * Copies for persistent sessions as the store has them: one value a copy, under a number that rises with each, so that the
- * order of the keys is the order of the copies. A copy is written in the commit of its message, so a publisher that has its
- * ack knows it kept (I1); what the subscriber acknowledged is removed with a later commit, and a kill in between sends it
- * again with DUP.
+ * Copies for persistent sessions as the store has them: one value a copy, under a number that rises
+ * with each, so that the order of the keys is the order of the copies. A copy is written in the
+ * commit of its message, so a publisher that has its ack knows it kept (I1); what the subscriber
+ * acknowledged is removed with a later commit, and a kill in between sends it again with DUP.
  *
- * At QoS 2 a copy must come under the packet id that the subscriber may know, so a copy has its packet id from the
- * beginning; and when the subscriber has said PUBREC, the PUBREL takes the copy's place, durably, before it leaves: behind
- * it the subscriber forgets the packet id, and would take a repeat for a new message [MQTT-4.3.3-1].
+ * At QoS 2 a copy must come under the packet id that the subscriber may know, so a copy has its
+ * packet id from the beginning; and when the subscriber has said PUBREC, the PUBREL takes the
+ * copy's place, durably, before it leaves: behind it the subscriber forgets the packet id, and
+ * would take a repeat for a new message [MQTT-4.3.3-1].
  *
  * It knows no bounds: LocalQueues has them, and says what is removed.
  */
@@ -42,7 +43,10 @@ export class StoredCopies {
     this.#store = store
   }
 
-  /** What the earlier run left, oldest first. Each may have been sent. A value that cannot be read is left where it is (I7). */
+  /**
+   * What the earlier run left, oldest first. Each may have been sent. A value that cannot be read
+   * is left where it is (I7).
+   */
   async load(onUnreadable: (key: string, error: unknown) => void): Promise<RecoveredCopy[]> {
     const found: (RecoveredCopy & { readonly key: string })[] = []
     for (const [key, value] of (await this.#store?.entries()) ?? []) {
@@ -63,13 +67,16 @@ export class StoredCopies {
     for (const { clientId, packet } of found) {
       const ids = this.#idsOf(clientId)
       ids.used.add(packet.messageId ?? 0)
-      // Far from the last ones: the client may know ids of messages that were not stored (retained ones).
+      // Far from the last ones: the client may know ids of messages that were not stored (retained
+      // ones).
       ids.next = (((packet.messageId ?? 0) + (MAX_PACKET_ID >> 1)) % MAX_PACKET_ID) + 1
     }
     return found
   }
 
-  /** Puts a copy into the open commit and gives it its packet id; null: there is none, or no store. */
+  /**
+   * Puts a copy into the open commit and gives it its packet id; null: there is none, or no store.
+   */
   add(clientId: string, packet: QueuedPacket): Ticket | null {
     if (this.#store === null || this.#idsOf(clientId).used.size >= MAX_PACKET_ID) return null
     const messageId = this.nextId(clientId)
@@ -80,7 +87,10 @@ export class StoredCopies {
     return this.#store.put(packet.storedAs, encodeStored(packet))
   }
 
-  /** PUBREC came, and `release` takes the place of `former` (null: nothing was kept). PUBREL waits for the ticket. */
+  /**
+   * PUBREC came, and `release` takes the place of `former` (null: nothing was kept). PUBREL waits
+   * for the ticket.
+   */
   release(clientId: string, release: QueuedPacket, former: QueuedPacket | null): Ticket | null {
     if (this.#store === null) return null
     release.storedAs = former?.storedAs ?? this.#newKey(clientId)
@@ -122,7 +132,8 @@ export class StoredCopies {
   #idsOf(clientId: string): SessionIds {
     let ids = this.#ids.get(clientId)
     if (ids === undefined) {
-      // Of a session of an earlier run of which nothing is stored it is not known which ids were used last.
+      // Of a session of an earlier run of which nothing is stored it is not known which ids were
+      // used last.
       ids = { next: randomInt(1, MAX_PACKET_ID + 1), used: new Set() }
       this.#ids.set(clientId, ids)
     }

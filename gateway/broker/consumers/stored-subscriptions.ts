@@ -1,7 +1,8 @@
 /**
- * Subscriptions of persistent sessions: in memory for matching, in the spool for the next start. A change rides in the
- * next commit, and whoever made it waits for that, so that a SUBACK is never for a subscription that a power cut takes
- * back. Those at QoS 1 and 2 are indexed by filter: for them copies are queued while their session is away.
+ * Subscriptions of persistent sessions: in memory for matching, in the spool for the next start. A
+ * change rides in the next commit, and whoever made it waits for that, so that a SUBACK is never
+ * for a subscription that a power cut takes back. Those at QoS 1 and 2 are indexed by filter: for
+ * them copies are queued while their session is away.
  *
  * Bounded (I6) per session; sessions are bounded by the session table.
  */
@@ -62,7 +63,9 @@ export class SubscriptionTable {
     return [...this.#byClient.keys()]
   }
 
-  /** Has a persistent session, connected or away, a subscription at QoS 1 or 2 that takes the topic? */
+  /**
+   * Has a persistent session, connected or away, a subscription at QoS 1 or 2 that takes the topic?
+   */
   takes(topic: string): boolean {
     return this.#index.matches(topic)
   }
@@ -80,12 +83,15 @@ export class SubscriptionTable {
   }
 
   withFilter(filter: string): string[] {
-    return [...this.#byClient].filter(([, filters]) => filters.has(filter)).map(([clientId]) => clientId)
+    return [...this.#byClient]
+      .filter(([, filters]) => filters.has(filter))
+      .map(([clientId]) => clientId)
   }
 
   /**
-   * Resolves when they are durable. Throws if the session would have too many; nothing is added then. aedes calls once
-   * per filter with all the filters of the SUBSCRIBE; only the first call changes anything.
+   * Resolves when they are durable. Throws if the session would have too many; nothing is added
+   * then. aedes calls once per filter with all the filters of the SUBSCRIBE; only the first call
+   * changes anything.
    */
   async add(clientId: string, added: readonly Subscribing[]): Promise<void> {
     const stored = this.#byClient.get(clientId) ?? new Map<string, StoredSubscription>()
@@ -107,8 +113,8 @@ export class SubscriptionTable {
       ? this.#save(clientId, stored)
       : this.#durable.until(this.#lastTicket.get(clientId) ?? null))
     if (changed) this.#version += 1
-    // Only now copies are queued for it: aedes begins to deliver in this same moment, and what was queued before would lie
-    // there until the client comes again.
+    // Only now copies are queued for it: aedes begins to deliver in this same moment, and what was
+    // queued before would lie there until the client comes again.
     for (const { topic } of added) {
       const subscription = this.#byClient.get(clientId)?.get(topic)
       if (subscription !== undefined) this.#indexOne(clientId, { ...subscription, topic })

@@ -1,9 +1,13 @@
 /**
- * How retained messages, subscriptions, wills and copies look as values in the store. Each begins with a format byte, so that
- * a later version can read what this one wrote; what cannot be read is an error here and an event in the caller, never
- * a failed start (I7).
+ * How retained messages, subscriptions, wills and copies look as values in the store. Each begins
+ * with a format byte, so that a later version can read what this one wrote; what cannot be read is
+ * an error here and an event in the caller, never a failed start (I7).
  */
-import { checkTopicFilter, checkTopicName, PROTOCOL_TOPIC_LIMITS } from '../../shared/topics/topics.ts'
+import {
+  checkTopicFilter,
+  checkTopicName,
+  PROTOCOL_TOPIC_LIMITS,
+} from '../../shared/topics/topics.ts'
 
 const FORMAT = 1
 const RETAIN_FLAG = 0x04
@@ -26,7 +30,10 @@ export interface StoredWill {
   readonly retain: boolean
 }
 
-/** The options that aedes keeps with a subscription; all but `qos` belong to MQTT 5 and are kept as they come. */
+/**
+ * The options that aedes keeps with a subscription; all but `qos` belong to MQTT 5 and are kept as
+ * they come.
+ */
 export interface StoredSubscription {
   readonly qos: Qos
   readonly rh?: number | undefined
@@ -70,7 +77,9 @@ export function decodeWill(bytes: Uint8Array): StoredWill {
 }
 
 /** format, then JSON: `[[filter, options], …]`. */
-export function encodeSubscriptions(subscriptions: ReadonlyMap<string, StoredSubscription>): Buffer {
+export function encodeSubscriptions(
+  subscriptions: ReadonlyMap<string, StoredSubscription>,
+): Buffer {
   return Buffer.concat([Buffer.of(FORMAT), Buffer.from(JSON.stringify([...subscriptions]))])
 }
 
@@ -101,8 +110,18 @@ export interface StoredCopy {
   readonly messageId: number
 }
 
-/** format, flags (QoS, retain, PUBREL), packet id (16 bits), length of the topic (16 bits), topic, payload. */
-export function encodeCopy({ isRelease, topic, payload, qos, retain, messageId }: StoredCopy): Buffer {
+/**
+ * format, flags (QoS, retain, PUBREL), packet id (16 bits), length of the topic (16 bits), topic,
+ * payload.
+ */
+export function encodeCopy({
+  isRelease,
+  topic,
+  payload,
+  qos,
+  retain,
+  messageId,
+}: StoredCopy): Buffer {
   const topicBytes = Buffer.byteLength(topic)
   const value = Buffer.allocUnsafe(COPY_HEAD_BYTES + topicBytes + payload.length)
   value[0] = FORMAT

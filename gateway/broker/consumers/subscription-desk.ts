@@ -1,15 +1,18 @@
 /**
- * SUBSCRIBE and UNSUBSCRIBE on their way to aedes and SUBACK on its way back. aedes 1.2 stores the filters that access
- * rules refuse together with the others, answers a filter that is named twice only once, and closes the connection over
- * one with too many levels; so it gets each filter that is taken once, and the SUBACK for the client is put together
- * here, one code per filter of the packet [MQTT-3.9.3-1].
+ * SUBSCRIBE and UNSUBSCRIBE on their way to aedes and SUBACK on its way back. aedes 1.2 stores the
+ * filters that access rules refuse together with the others, answers a filter that is named twice
+ * only once, and closes the connection over one with too many levels; so it gets each filter that
+ * is taken once, and the SUBACK for the client is put together here, one code per filter of the
+ * packet [MQTT-3.9.3-1].
  */
 import { bodyOffset, SUBACK, suback, unsuback } from '../mqtt/packets.ts'
 import { type Subscribe, subscribeFrame, unsubscribeFrame } from '../mqtt/subscribe.ts'
 
 const REFUSED = 0x80
 
-/** `forward`: for aedes, null if it has nothing to do; `answer`: for the client at once, or null. */
+/**
+ * `forward`: for aedes, null if it has nothing to do; `answer`: for the client at once, or null.
+ */
 export interface DeskResult {
   readonly forward: Buffer | null
   readonly answer: Buffer | null
@@ -59,7 +62,10 @@ export class SubscriptionDesk {
     return { forward: unsubscribeFrame(packet.packetId, known), answer: null }
   }
 
-  /** A frame of aedes; a SUBACK to a packet that was changed becomes the answer to what the client sent. */
+  /**
+   * A frame of aedes; a SUBACK to a packet that was changed becomes the answer to what the client
+   * sent.
+   */
   translate(frame: Buffer): Buffer {
     if ((frame[0]! & 0xf0) !== SUBACK) return frame
     const body = bodyOffset(frame, 0)
@@ -68,9 +74,14 @@ export class SubscriptionDesk {
     if (pending === undefined) return frame
     this.#pending.delete(packetId)
     const { filters, qos } = pending.packet
-    const granted = new Set(pending.allowed.filter((_, index) => frame[body + 2 + index] !== REFUSED))
-    // As if each filter had come in a SUBSCRIBE of its own [MQTT-3.8.4-4]: the last one of a filter is the one that stays.
-    const codes = filters.map((filter, index) => (granted.has(filter) ? (qos[index] ?? 0) : REFUSED))
+    const granted = new Set(
+      pending.allowed.filter((_, index) => frame[body + 2 + index] !== REFUSED),
+    )
+    // As if each filter had come in a SUBSCRIBE of its own [MQTT-3.8.4-4]: the last one of a filter
+    // is the one that stays.
+    const codes = filters.map((filter, index) =>
+      granted.has(filter) ? (qos[index] ?? 0) : REFUSED,
+    )
     return suback(packetId, Uint8Array.from(codes))
   }
 }

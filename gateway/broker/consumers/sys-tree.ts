@@ -1,7 +1,8 @@
 /**
- * A small `$SYS/broker/` tree under the names that Mosquitto gave, for panels that read it: what is in /metrics too, and
- * more there. Values are retained, in memory only, and sent anew every `mqtt.sysInterval`, to subscribers and only while
- * there are some. Nothing of it is a message of a device: no stream takes it, no client may publish there.
+ * A small `$SYS/broker/` tree under the names that Mosquitto gave, for panels that read it: what is
+ * in /metrics too, and more there. Values are retained, in memory only, and sent anew every
+ * `mqtt.sysInterval`, to subscribers and only while there are some. Nothing of it is a message of a
+ * device: no stream takes it, no client may publish there.
  *
  * "Messages" are PUBLISH packets here: the gateway counts no others.
  */
@@ -43,7 +44,8 @@ export class SysTree {
 
   /** Somebody subscribes to something of it: the values of this moment are what it gets. */
   refresh(): void {
-    for (const [name, value] of this.#values()) this.#host.retain(`${PREFIX}${name}`, Buffer.from(value))
+    for (const [name, value] of this.#values())
+      this.#host.retain(`${PREFIX}${name}`, Buffer.from(value))
   }
 
   #publish(): void {

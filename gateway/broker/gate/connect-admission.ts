@@ -1,13 +1,18 @@
 /**
- * CONNECT admission: after an outage of the network thousands of devices come back within seconds, and each CONNECT costs
- * as much as a hundred messages (session, aedes' client, CONNACK). So only some are handled per turn of the event loop, and
- * the others wait in order; acks of those that publish leave in between (I6). The queue holds one entry per connection, so
+ * CONNECT admission: after an outage of the network thousands of devices come back within seconds,
+ * and each CONNECT costs as much as a hundred messages (session, aedes' client, CONNACK). So only
+ * some are handled per turn of the event loop, and the others wait in order; acks of those that
+ * publish leave in between (I6). The queue holds one entry per connection, so
  * `maxConnections` bounds it, and the wait counts towards `authTimeout`: who would wait longer is closed.
  *
- * Pure but for the scheduling, which is handed in. Not here: how many connections there may be (listeners).
+ * Pure but for the scheduling, which is handed in. Not here: how many connections there may be
+ * (listeners).
  */
 
-/** CONNECTs that are begun per turn of the event loop: 2 to 4 ms of work, a small share of a commit interval. */
+/**
+ * CONNECTs that are begun per turn of the event loop: 2 to 4 ms of work, a small share of a commit
+ * interval.
+ */
 export const CONNECTS_PER_TURN = 8
 
 /** Begins the work for one CONNECT. False: its connection is gone, and it cost nothing. */
@@ -68,5 +73,8 @@ export class ConnectAdmission {
   }
 }
 
-/** Places that are done are given back in steps of so many: a shift per CONNECT would cost the length of the queue. */
+/**
+ * Places that are done are given back in steps of so many: a shift per CONNECT would cost the
+ * length of the queue.
+ */
 const COMPACT_AT = 1_024

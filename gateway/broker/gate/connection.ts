@@ -1,13 +1,15 @@
 /**
- * One connection, from accept to end: it decides who handles each frame that its inlet cuts, and writes acks, answers
- * and aedes' frames to the socket. It owns the state that its parts go by:
+ * One connection, from accept to end: it decides who handles each frame that its inlet cuts, and
+ * writes acks, answers and aedes' frames to the socket. It owns the state that its parts go by:
  *
  * `awaiting-connect`, `authenticating` (the verdict is waited for), `opening` (the old holder of the client id ends,
- * aedes connects, a discarded session becomes durable), `open`, `closed`. Frames behind CONNECT wait, bounded.
- * PUBLISH and PUBREL go to the publish path and never to aedes; PINGREQ is answered here, also out of the hold-back.
+ * aedes connects, a discarded session becomes durable), `open`, `closed`. Frames behind CONNECT
+ * wait, bounded. PUBLISH and PUBREL go to the publish path and never to aedes; PINGREQ is answered
+ * here, also out of the hold-back.
  *
- * Not here: frames and hold-back (inlet), CONNECT to CONNACK (opening), acks and bounds of messages (publish-path),
- * local consumers (aedes-side), time-outs (deadlines), what connections share (gate).
+ * Not here: frames and hold-back (inlet), CONNECT to CONNACK (opening), acks and bounds of messages
+ * (publish-path), local consumers (aedes-side), time-outs (deadlines), what connections share
+ * (gate).
  */
 
 import type { StreamIntake } from '../../ports/appender.ts'
@@ -30,7 +32,14 @@ import {
   SUBSCRIBE,
   UNSUBSCRIBE,
 } from '../mqtt/packets.ts'
-import { CLOSED, HOLD, type PublishHost, PublishPath, TAKEN, type Verdict } from '../publish/publish-path.ts'
+import {
+  CLOSED,
+  HOLD,
+  type PublishHost,
+  PublishPath,
+  TAKEN,
+  type Verdict,
+} from '../publish/publish-path.ts'
 import type { Session } from '../sessions/session-table.ts'
 import { type ConnectionState, dueReason } from './deadlines.ts'
 import type { Gate } from './gate.ts'
@@ -42,7 +51,10 @@ import { Wire, type WireHost } from './wire.ts'
 
 export class Connection implements AedesSideHost, InletHost, OpeningHost, PublishHost, WireHost {
   readonly remoteAddress: string
-  /** Resolves when nothing of it is left: socket, aedes' client and will, and those of whom it took over. */
+  /**
+   * Resolves when nothing of it is left: socket, aedes' client and will, and those of whom it took
+   * over.
+   */
   readonly gone: Promise<void>
   #resolveGone: () => void = () => {}
   readonly #gate: Gate
@@ -215,7 +227,12 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
 
   begin(access: AccessRules, session: Session, connect: Buffer): void {
     this.#path = new PublishPath(this.#gate.shared, this, access, session)
-    this.#aedes.connect(connect, this.#opening.isBridge, this.#opening.isResumed, session.number > 0)
+    this.#aedes.connect(
+      connect,
+      this.#opening.isBridge,
+      this.#opening.isResumed,
+      session.number > 0,
+    )
   }
 
   connectToAedes(duplex: GateDuplex): void {
@@ -358,7 +375,10 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
     else if (this.#state === 'open' && !this.#mayGoOn) this.#lost()
   }
 
-  /** What is held back will be taken: only a SUBSCRIBE or UNSUBSCRIBE is in front of it, or acks can still make room. */
+  /**
+   * What is held back will be taken: only a SUBSCRIBE or UNSUBSCRIBE is in front of it, or acks can
+   * still make room.
+   */
   get #mayGoOn(): boolean {
     return this.#inlet.isBlocked && (!this.#socketGone || this.#aedes.isBusy)
   }

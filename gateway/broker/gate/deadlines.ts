@@ -1,8 +1,9 @@
 /**
  * When a connection has to go. Pure: one look at its clocks, taken at each sweep.
  *
- * Keepalive counts bytes, not packets, and is suspended while the gate itself does not read [MQTT-3.1.2-24]; so a
- * frame must complete in time, or a byte a minute would hold a connection for ever.
+ * Keepalive counts bytes, not packets, and is suspended while the gate itself does not read
+ * [MQTT-3.1.2-24]; so a frame must complete in time, or a byte a minute would hold a connection for
+ * ever.
  */
 import type { MqttLimits } from '../../config/config.ts'
 import type { CloseReason } from '../events.ts'

@@ -1,6 +1,7 @@
 /**
- * What the connections have in common: who holds which client id, who waits for what, the one timer, and the moment
- * of each commit, when acks become legal (I1). Connections add themselves to the sets below and are called back.
+ * What the connections have in common: who holds which client id, who waits for what, the one
+ * timer, and the moment of each commit, when acks become legal (I1). Connections add themselves to
+ * the sets below and are called back.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { StreamIntake } from '../../ports/appender.ts'
@@ -42,7 +43,10 @@ export class Gate {
   readonly wills: Wills
   readonly admission = new ConnectAdmission()
   readonly mintClientId: () => string
-  /** Connections that are owed acks; whose messages wait for a stream; whose head frame is held; that hold too many bytes. */
+  /**
+   * Connections that are owed acks; whose messages wait for a stream; whose head frame is held;
+   * that hold too many bytes.
+   */
   readonly owing = new Set<Connection>()
   readonly waiting = new Set<Connection>()
   readonly blocked = new Set<Connection>()
@@ -104,8 +108,9 @@ export class Gate {
   }
 
   /**
-   * Makes the connection the holder of its client id. The former holder is destroyed first, and has published its
-   * will and left aedes when this resolves [MQTT-3.1.4-2]. Of several that race, the last one stays.
+   * Makes the connection the holder of its client id. The former holder is destroyed first, and has
+   * published its will and left aedes when this resolves [MQTT-3.1.4-2]. Of several that race, the
+   * last one stays.
    */
   async takeOver(connection: Connection): Promise<void> {
     const former = this.#holders.get(connection.clientId)
@@ -134,7 +139,8 @@ export class Gate {
 
   /** Nothing of it is left: the client id is free, unless somebody else holds it by now. */
   release(connection: Connection): void {
-    if (this.#holders.get(connection.clientId) === connection) this.#holders.delete(connection.clientId)
+    if (this.#holders.get(connection.clientId) === connection)
+      this.#holders.delete(connection.clientId)
   }
 
   connectToAedes(duplex: GateDuplex, connection: Connection): void {
@@ -204,7 +210,8 @@ export class Gate {
 
   onCopiesDropped(clientId: string | null): void {
     const suppressed = this.shared.damper.pass(`copies ${clientId ?? ''}`)
-    if (suppressed !== null) this.shared.emit({ type: 'broker.copies-dropped', clientId, suppressed })
+    if (suppressed !== null)
+      this.shared.emit({ type: 'broker.copies-dropped', clientId, suppressed })
   }
 
   // Telling.
@@ -257,7 +264,9 @@ export class Gate {
 
   // What happens to all.
 
-  /** The line where acks become legal (I1): called by the spool, only after the fsync of a commit. */
+  /**
+   * The line where acks become legal (I1): called by the spool, only after the fsync of a commit.
+   */
   #onDurable(): void {
     const { appender, delivery } = this.shared
     for (const connection of this.owing) connection.flushAcks()
@@ -307,7 +316,9 @@ export class Gate {
 
   // The end.
 
-  /** Reads no more. Resolves when every ack that a commit can release has left, or at the deadline. */
+  /**
+   * Reads no more. Resolves when every ack that a commit can release has left, or at the deadline.
+   */
   async drain(deadlineMs: number): Promise<void> {
     this.#isStopping = true
     for (const connection of this.#connections) connection.quiesce()
@@ -315,13 +326,18 @@ export class Gate {
     while (owes() && this.shared.monotonicMs() < deadlineMs) await sleep(5)
   }
 
-  /** Closes all connections; their wills are published or not. Resolves when aedes is done with them. */
+  /**
+   * Closes all connections; their wills are published or not. Resolves when aedes is done with
+   * them.
+   */
   async closeAll(publishesWills: boolean, deadlineMs: number): Promise<void> {
     this.#suppressesWills = !publishesWills
     const connections = [...this.#connections]
     for (const connection of connections) connection.close('stopping', '')
     const left = deadlineMs - this.shared.monotonicMs()
-    const everyone = [...new Set([...connections, ...this.#holders.values()])].map(({ gone }) => gone)
+    const everyone = [...new Set([...connections, ...this.#holders.values()])].map(
+      ({ gone }) => gone,
+    )
     if (left > 0) await within(Promise.all(everyone), left)
     if (this.#timer !== null) clearInterval(this.#timer)
   }

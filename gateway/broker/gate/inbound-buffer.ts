@@ -1,7 +1,7 @@
 /**
- * Bytes of a connection that were read and not looked at yet: a frame that is not complete, frames behind CONNECT, or
- * the hold-back buffer of a connection at its bounds (I6). A copy, so that it pins no read buffer, and nothing grows
- * with the number of segments that the bytes came in.
+ * Bytes of a connection that were read and not looked at yet: a frame that is not complete, frames
+ * behind CONNECT, or the hold-back buffer of a connection at its bounds (I6). A copy, so that it
+ * pins no read buffer, and nothing grows with the number of segments that the bytes came in.
  */
 import type { BrokerStats } from '../stats.ts'
 

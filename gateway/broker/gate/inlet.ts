@@ -1,9 +1,11 @@
 /**
- * The way in of one connection: bytes to whole frames, one at a time, to whoever the host says. What may not be
- * processed yet is held back, bounded by the host, which stops reading; PINGREQs in it are found at once (I6).
+ * The way in of one connection: bytes to whole frames, one at a time, to whoever the host says.
+ * What may not be processed yet is held back, bounded by the host, which stops reading; PINGREQs in
+ * it are found at once (I6).
  *
- * Size limits hold as soon as a length is known, for what is held back, too. Frames are handed over in place, as
- * offsets into the read buffer or the hold-back buffer; nobody may keep a view of either.
+ * Size limits hold as soon as a length is known, for what is held back, too. Frames are handed over
+ * in place, as offsets into the read buffer or the hold-back buffer; nobody may keep a view of
+ * either.
  */
 import type { MqttLimits } from '../../config/config.ts'
 import type { CloseReason } from '../events.ts'
@@ -33,7 +35,9 @@ export interface InletHost {
   /** Around each run over frames. */
   beforeFrames(): void
   afterFrames(): void
-  /** Sends acks that are due; true if there were any, so that there may be room for a held frame. */
+  /**
+   * Sends acks that are due; true if there were any, so that there may be room for a held frame.
+   */
   flushAcks(): boolean
   /** The frame at the head was not taken: `unblock` it when that may change. */
   onHeld(): void
@@ -164,7 +168,8 @@ export class Inlet {
   }
 
   /**
-   * Processes whole frames from `start`; returns where the first one begins that was not processed. PINGREQs before
+   * Processes whole frames from `start`; returns where the first one begins that was not processed.
+   * PINGREQs before
    * `scanned` were reported.
    */
   #consume(bytes: Buffer, end: number, start: number, scanned: number): number {
@@ -189,7 +194,10 @@ export class Inlet {
     return at
   }
 
-  /** Size of the frame at `at`, NEED_MORE, or CLOSED_SIZE: over the limit as soon as the length is known. */
+  /**
+   * Size of the frame at `at`, NEED_MORE, or CLOSED_SIZE: over the limit as soon as the length is
+   * known.
+   */
   #measure(bytes: Buffer, at: number, end: number): number {
     const isFirst = this.#host.accepts === 'connect'
     if (isFirst && ((bytes[at]! & 0xf0) !== CONNECT || bytes[at] === TLS_HANDSHAKE)) {
@@ -210,7 +218,9 @@ export class Inlet {
     return size
   }
 
-  /** Finds PINGREQs in what is held, and enforces the size limit there, without processing anything. */
+  /**
+   * Finds PINGREQs in what is held, and enforces the size limit there, without processing anything.
+   */
   #scan(): void {
     if (!this.#host.isOpen) return
     const held = this.#held
@@ -231,7 +241,10 @@ export class Inlet {
   }
 }
 
-/** No body. Not by the size: 3.1.1 allows a remaining length of more bytes than it needs (section 2.2.3). */
+/**
+ * No body. Not by the size: 3.1.1 allows a remaining length of more bytes than it needs (section
+ * 2.2.3).
+ */
 function isBare(bytes: Uint8Array, at: number, size: number): boolean {
   return bodyOffset(bytes, at) === at + size
 }

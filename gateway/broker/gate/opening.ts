@@ -1,10 +1,11 @@
 /**
- * A connection from its CONNECT to its CONNACK: the packet is judged, the client authenticated, whoever holds its
- * client id ended, its session opened, aedes connected; then CONNACK waits until what it promises is on disk (a
- * discarded session, a stored will).
+ * A connection from its CONNECT to its CONNACK: the packet is judged, the client authenticated,
+ * whoever holds its client id ended, its session opened, aedes connected; then CONNACK waits until
+ * what it promises is on disk (a discarded session, a stored will).
  *
- * It moves the connection from `awaiting-connect` over `authenticating` and `opening` to `open`. Everything here is
- * asynchronous, and the connection may be closed at each step: nothing goes on then.
+ * It moves the connection from `awaiting-connect` over `authenticating` and `opening` to `open`.
+ * Everything here is asynchronous, and the connection may be closed at each step: nothing goes on
+ * then.
  */
 
 import type { Ticket } from '../../ports/appender.ts'
@@ -26,15 +27,19 @@ export interface OpeningHost {
   enter(state: ConnectionState): void
   /** Makes it the holder of its client id; resolves when the former holder is gone. */
   takeOver(): Promise<void>
-  /** The client is known and has its session: publishes can be judged, and aedes gets this CONNECT. */
+  /**
+   * The client is known and has its session: publishes can be judged, and aedes gets this CONNECT.
+   */
   begin(access: AccessRules, session: Session, connect: Buffer): void
-  /** CONNACK is ready and waits for a commit, or no longer: `openIfDurable` is to be called at each. */
+  /**
+   * CONNACK is ready and waits for a commit, or no longer: `openIfDurable` is to be called at each.
+   */
   awaitDurable(isWaiting: boolean): void
   /** It is open: this CONNACK leaves, then what waited behind CONNECT. */
   opened(connack: Buffer): void
   /**
-   * CONNACK with this code, then the end. null: the end without a CONNACK, where the client may come again: libraries take
-   * any return code for final.
+   * CONNACK with this code, then the end. null: the end without a CONNACK, where the client may
+   * come again: libraries take any return code for final.
    */
   refuse(returnCode: number | null, reason: RefuseReason, detail: string): Verdict
   malformed(detail: string): Verdict
@@ -44,7 +49,10 @@ export interface OpeningHost {
 const REFUSALS: Readonly<Record<RefusedLogin, readonly [RefuseReason, string]>> = {
   'bad-credentials': ['bad-credentials', 'unknown user name or wrong password'],
   'no-credentials': ['not-authorized', 'no user name was sent, and the listener wants one'],
-  'login-busy': ['login-busy', 'too many logins at once; closed without an answer, it may come again'],
+  'login-busy': [
+    'login-busy',
+    'too many logins at once; closed without an answer, it may come again',
+  ],
   'login-damped': [
     'login-damped',
     'wrong passwords came from this address; closed without an answer, it may come again in a minute at most',
@@ -111,7 +119,8 @@ export class Opening {
     const { connect } = result
     this.#connect = connect
     this.#clientId = connect.clientId === '' ? this.#gate.mintClientId() : connect.clientId
-    const fault = connect.will === null ? null : checkTopicName(connect.will.topic, this.#gate.shared.config)
+    const fault =
+      connect.will === null ? null : checkTopicName(connect.will.topic, this.#gate.shared.config)
     if (fault !== null && !isOverLimit(fault)) return host.malformed(`will: ${fault}`)
     host.enter('authenticating')
     this.#gate.admission.enter(() => this.#begin(connect))

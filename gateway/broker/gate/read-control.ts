@@ -1,7 +1,8 @@
 /**
- * Whether a connection is read from (I6), and since when its peer is silent. It is not read from while its hold-back
- * is full, while all hold-backs together are over their bound and it has its share (but for a few that finish a frame),
- * while its peer does not read what we sent, and when the gateway stops. Time in which we do not read is not held against the peer.
+ * Whether a connection is read from (I6), and since when its peer is silent. It is not read from
+ * while its hold-back is full, while all hold-backs together are over their bound and it has its
+ * share (but for a few that finish a frame), while its peer does not read what we sent, and when
+ * the gateway stops. Time in which we do not read is not held against the peer.
  */
 import { HOLD_BACK_FLOOR_BYTES, MAX_UNREAD_BYTES } from '../options.ts'
 import type { Inlet } from './inlet.ts'
@@ -37,11 +38,14 @@ export class Reading {
     this.#isQuiet = true
   }
 
-  /** `inputEnded`: the peer sends no more. Returns true if it waits for others to give hold-back bytes back. */
+  /**
+   * `inputEnded`: the peer sends no more. Returns true if it waits for others to give hold-back bytes back.
+   */
   update(inputEnded: boolean): boolean {
     const { config, stats } = this.#shared
     const held = this.#inlet.length
-    const isStarved = stats.holdBackBytes > config.maxHoldBackBytesTotal && held > HOLD_BACK_FLOOR_BYTES
+    const isStarved =
+      stats.holdBackBytes > config.maxHoldBackBytesTotal && held > HOLD_BACK_FLOOR_BYTES
     // What it may process and has not is no whole frame.
     this.isFinishing = isStarved && this.#inlet.mayProcess && !inputEnded && this.#mayFinish()
     const isFull = !this.#inlet.mayProcess && held >= config.maxHoldBackBytes

@@ -1,4 +1,7 @@
-/** What all connections of a gate have in common, and the narrow interfaces that the gate needs of its neighbours. */
+/**
+ * What all connections of a gate have in common, and the narrow interfaces that the gate needs of
+ * its neighbours.
+ */
 import type { MqttConfig } from '../../config/config.ts'
 import type { Appender, Message, StreamIntake, Ticket } from '../../ports/appender.ts'
 import type { AuthenticationRequest, RefusedLogin } from '../auth/authenticator.ts'
@@ -10,7 +13,10 @@ import type { MessageHash } from '../sessions/message-hash.ts'
 import type { SessionTable } from '../sessions/session-table.ts'
 import type { BrokerStats } from '../stats.ts'
 
-/** What a user may do. `version` rises when access files were read again: verdicts kept from before are stale. */
+/**
+ * What a user may do. `version` rises when access files were read again: verdicts kept from before
+ * are stale.
+ */
 export interface AccessRules {
   readonly version: number
   mayPublish(topic: string): boolean
@@ -40,10 +46,16 @@ export interface LocalIndex {
   isQueued(topic: string): boolean
 }
 
-/** Puts a retained message into the commit that is open now; null: nothing changes. Copies the payload. */
+/**
+ * Puts a retained message into the commit that is open now; null: nothing changes. Copies the
+ * payload.
+ */
 export type StageRetained = (topic: string, payload: Uint8Array, qos: 0 | 1 | 2) => Ticket | null
 
-/** Puts a message's copies for persistent sessions into the commit that is open now; null: there are none. */
+/**
+ * Puts a message's copies for persistent sessions into the commit that is open now; null: there are
+ * none.
+ */
 export type StageCopies = (
   topic: string,
   payload: Uint8Array,

@@ -1,7 +1,8 @@
 /**
- * Notices that two clients have one client id: each ends the other's connection [MQTT-3.1.4-2], both come again, and
- * neither gets anything done. One takeover is a device that came back before its old connection was missed; a few within a
- * minute are not. Pure but for its memory, which is bounded, as outsiders choose the ids.
+ * Notices that two clients have one client id: each ends the other's connection [MQTT-3.1.4-2],
+ * both come again, and neither gets anything done. One takeover is a device that came back before
+ * its old connection was missed; a few within a minute are not. Pure but for its memory, which is
+ * bounded, as outsiders choose the ids.
  */
 
 /** So many takeovers within the window tell two clients from one whose link is bad. */
@@ -17,7 +18,10 @@ interface Watched {
 export class TakeoverWatch {
   readonly #watched = new Map<string, Watched>()
 
-  /** A takeover happened, `nowMs` monotonic. Not 0: so many within the window that two clients must be at it. */
+  /**
+   * A takeover happened, `nowMs` monotonic. Not 0: so many within the window that two clients must
+   * be at it.
+   */
   note(clientId: string, nowMs: number): number {
     let watched = this.#watched.get(clientId)
     if (watched === undefined || nowMs - watched.sinceMs > WINDOW_MS) {

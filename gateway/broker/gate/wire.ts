@@ -1,6 +1,7 @@
 /**
- * The socket of a connection as the gate uses it: reading on and off, writes counted against what the peer takes, and
- * an end that lets last bytes out. Knows nothing of MQTT. Works on any Duplex with or without `destroySoon`.
+ * The socket of a connection as the gate uses it: reading on and off, writes counted against what
+ * the peer takes, and an end that lets last bytes out. Knows nothing of MQTT. Works on any Duplex
+ * with or without `destroySoon`.
  */
 import type { Duplex } from 'node:stream'
 import { CLOSE_GRACE_MS } from '../options.ts'
@@ -61,7 +62,10 @@ export class Wire {
     else this.#stream.pause()
   }
 
-  /** Since when the peer takes nothing of what waits for it; null: nothing waits. Call at each sweep. */
+  /**
+   * Since when the peer takes nothing of what waits for it; null: nothing waits. Call at each
+   * sweep.
+   */
   unreadSince(now: number): number | null {
     const backlog = this.backlog
     const taken = this.#sentBytes - backlog
@@ -71,7 +75,10 @@ export class Wire {
     return this.#unreadSinceMs
   }
 
-  /** Lets out what was sent, then closes; by force after a moment. What still comes in is thrown away. */
+  /**
+   * Lets out what was sent, then closes; by force after a moment. What still comes in is thrown
+   * away.
+   */
   close(): void {
     if (!this.#isOpen) return
     this.#isOpen = false

@@ -1,5 +1,6 @@
 /**
- * Which listeners may start at all, decided before anything listens; and the error that every refusal to listen is.
+ * Which listeners may start at all, decided before anything listens; and the error that every
+ * refusal to listen is.
  */
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
@@ -22,7 +23,13 @@ export class ListenerError extends Error {
   readonly code: ListenerErrorCode
   readonly listener: string
 
-  constructor(code: ListenerErrorCode, listener: string, problem: string, fix: string, cause?: unknown) {
+  constructor(
+    code: ListenerErrorCode,
+    listener: string,
+    problem: string,
+    fix: string,
+    cause?: unknown,
+  ) {
     super(`${listener}: ${problem}; ${fix}`, { cause })
     this.code = code
     this.listener = listener
@@ -35,14 +42,17 @@ export function nameOf(listener: ListenerConfig, index: number): string {
 }
 
 /** The listener's own `auth`, else that of `mqtt`. */
-export function authOf(config: Pick<MqttConfig, 'auth'>, listener: ListenerConfig): AuthConfig | null {
+export function authOf(
+  config: Pick<MqttConfig, 'auth'>,
+  listener: ListenerConfig,
+): AuthConfig | null {
   return listener.auth === undefined ? config.auth : listener.auth
 }
 
 /**
- * The IP address to listen on. Throws a {@link ListenerError} if the host is unknown, or if the listener would let
- * anonymous clients of other machines in although `mqtt.allowAnonymous` is off. A listener that requires a client
- * certificate of its `ca` is not anonymous.
+ * The IP address to listen on. Throws a {@link ListenerError} if the host is unknown, or if the
+ * listener would let anonymous clients of other machines in although `mqtt.allowAnonymous` is off.
+ * A listener that requires a client certificate of its `ca` is not anonymous.
  */
 export async function admittedAddress(config: MqttConfig, index: number): Promise<string> {
   const listener = config.listeners[index]
@@ -51,11 +61,17 @@ export async function admittedAddress(config: MqttConfig, index: number): Promis
   const { tls } = listener
   if (tls?.requireClientCert === true && tls.ca === null) {
     const fix = 'set tls.ca to the authority that signs the certificates of your devices'
-    throw new ListenerError('LISTENER_TLS_UNUSABLE', name, 'tls.requireClientCert needs tls.ca', fix)
+    throw new ListenerError(
+      'LISTENER_TLS_UNUSABLE',
+      name,
+      'tls.requireClientCert needs tls.ca',
+      fix,
+    )
   }
   const address = await resolve(listener.host, name)
   const auth = authOf(config, listener)
-  const knowsClients = (auth !== null && auth.passwordFile !== null) || tls?.requireClientCert === true
+  const knowsClients =
+    (auth !== null && auth.passwordFile !== null) || tls?.requireClientCert === true
   if (knowsClients || config.allowAnonymous || isLoopback(address)) return address
   throw new ListenerError(
     'LISTENER_NEEDS_AUTH',
@@ -71,7 +87,13 @@ async function resolve(host: string, name: string): Promise<string> {
     return (await lookup(host)).address
   } catch (error) {
     const fix = 'use an IP address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them'
-    throw new ListenerError('LISTENER_HOST_UNKNOWN', name, `the host ${host} has no address`, fix, error)
+    throw new ListenerError(
+      'LISTENER_HOST_UNKNOWN',
+      name,
+      `the host ${host} has no address`,
+      fix,
+      error,
+    )
   }
 }
 

@@ -1,10 +1,15 @@
 /**
- * Certificates of a listener: read, checked as a whole, and described. New files become a new secure context for
- * new connections; connections that are open keep theirs.
+ * Certificates of a listener: read, checked as a whole, and described. New files become a new
+ * secure context for new connections; connections that are open keep theirs.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { createSecureContext, type SecureContextOptions, type TLSSocket, type TlsOptions } from 'node:tls'
+import {
+  createSecureContext,
+  type SecureContextOptions,
+  type TLSSocket,
+  type TlsOptions,
+} from 'node:tls'
 import type { ServerTlsConfig } from '../../config/config.ts'
 import { errorCode, errorMessage } from '../../shared/errors.ts'
 import { ListenerError } from './listener-policy.ts'
@@ -24,10 +29,14 @@ export function certificateFiles(tls: ServerTlsConfig): readonly string[] {
 }
 
 /**
- * Reads all files and makes sure that they belong together. Throws a {@link ListenerError} that names the file.
- * An expired certificate is taken: clients refuse it, and devices that do not check it stay connected.
+ * Reads all files and makes sure that they belong together. Throws a {@link ListenerError} that
+ * names the file. An expired certificate is taken: clients refuse it, and devices that do not check
+ * it stay connected.
  */
-export async function readCertificates(tls: ServerTlsConfig, listener: string): Promise<Certificates> {
+export async function readCertificates(
+  tls: ServerTlsConfig,
+  listener: string,
+): Promise<Certificates> {
   const cert = await read(tls.cert, 'cert', listener)
   const key = await read(tls.key, 'key', listener)
   const ca = tls.ca === null ? undefined : await read(tls.ca, 'ca', listener)
@@ -36,7 +45,8 @@ export async function readCertificates(tls: ServerTlsConfig, listener: string): 
   try {
     createSecureContext(context)
     const certificate = new X509Certificate(cert)
-    // OpenSSL keeps a certificate and a key of another type side by side; then every handshake fails.
+    // OpenSSL keeps a certificate and a key of another type side by side; then every handshake
+    // fails.
     const keyOfCert = createPrivateKey(key)
     if (!certificate.checkPrivateKey(keyOfCert)) throw new Error(notAPair(certificate, keyOfCert))
     const authorities = ca === undefined ? [] : certificatesOf(ca)
@@ -67,8 +77,9 @@ function certificatesOf(pem: Buffer): X509Certificate[] {
 }
 
 /**
- * Options of the TLS server. A certificate is asked for where there is a `ca` to check it with. It is judged after
- * the handshake by {@link clientCertificate}, because Node destroys without a reason.
+ * Options of the TLS server. A certificate is asked for where there is a `ca` to check it with. It
+ * is judged after the handshake by {@link clientCertificate}, because Node destroys without a
+ * reason.
  */
 export function serverOptions(tls: ServerTlsConfig, certificates: Certificates): TlsOptions {
   return { ...certificates.context, requestCert: tls.ca !== null, rejectUnauthorized: false }
@@ -118,6 +129,12 @@ async function read(path: string, key: string, listener: string): Promise<Buffer
   } catch (error) {
     const reason = errorCode(error) ?? String(error)
     const fix = 'check the path and that the gateway may read it'
-    throw new ListenerError('LISTENER_TLS_UNUSABLE', listener, `tls.${key} ${path}: ${reason}`, fix, error)
+    throw new ListenerError(
+      'LISTENER_TLS_UNUSABLE',
+      listener,
+      `tls.${key} ${path}: ${reason}`,
+      fix,
+      error,
+    )
   }
 }

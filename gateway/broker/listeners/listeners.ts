@@ -1,10 +1,10 @@
 /**
- * The doors: TCP, TLS and WebSocket listeners. Each accepted connection becomes an {@link Inbound} stream of MQTT
- * bytes; what MQTT does with it is the gate's business.
+ * The doors: TCP, TLS and WebSocket listeners. Each accepted connection becomes an {@link Inbound}
+ * stream of MQTT bytes; what MQTT does with it is the gate's business.
  *
- * Owns: who may listen where (`listener-policy.ts`), the limit of connections, enforced at accept over all listeners
- * (I6), the time until a connection is an MQTT stream, certificates and their renewal without dropping a session.
- * Every listener starts, or none does.
+ * Owns: who may listen where (`listener-policy.ts`), the limit of connections, enforced at accept
+ * over all listeners (I6), the time until a connection is an MQTT stream, certificates and their
+ * renewal without dropping a session. Every listener starts, or none does.
  */
 import { once } from 'node:events'
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
@@ -30,7 +30,10 @@ import type { WebSocketDoorOptions } from './websocket-upgrade.ts'
 import { tlsFailure } from './wrong-protocol.ts'
 
 export interface Inbound {
-  /** Bytes of MQTT. A `net.Socket`, a `tls.TLSSocket` or a WebSocketDuplex; all have `destroySoon()`. */
+  /**
+   * Bytes of MQTT. A `net.Socket`, a `tls.TLSSocket` or a WebSocketDuplex; all have
+   * `destroySoon()`.
+   */
   readonly stream: Duplex
   readonly listener: ListenerConfig
   readonly remoteAddress: string
@@ -42,11 +45,17 @@ export interface ListenerStats {
   /** Connections open now, also those whose handshake is not done. */
   open: number
   accepted: number
-  /** Refused at accept, because `maxConnections` were open, or `maxConnectionsPerAddress` of its address. Also part of `accepted`. */
+  /**
+   * Refused at accept, because `maxConnections` were open, or `maxConnectionsPerAddress` of its
+   * address. Also part of `accepted`.
+   */
   refusedAtLimit: number
   /** Connections that ended before they were MQTT streams, for a reason that has an event. */
   handshakesFailed: number
-  /** Client certificates that were taken without regard to their dates, because the clock is not set. */
+  /**
+   * Client certificates that were taken without regard to their dates, because the clock is not
+   * set.
+   */
   undatedCertificates: number
 }
 
@@ -69,7 +78,10 @@ export interface Listeners {
 export interface ListenerOptions {
   /** How often certificate files are looked at, ms. @default FILE_POLL_INTERVAL_MS */
   readonly filePollMs?: number
-  /** Does the wall clock tell the time? While it does not, dates of client certificates are not judged. */
+  /**
+   * Does the wall clock tell the time? While it does not, dates of client certificates are not
+   * judged.
+   */
   readonly isClockSet?: () => boolean
 }
 
@@ -80,8 +92,9 @@ const MAX_HTTP_HEADER_BYTES = 16 * 1024
 const TCP_KEEPALIVE_MS = 60_000
 
 /**
- * Starts every listener of the configuration, or none: then the error is a `ListenerError` that names the listener
- * and what to do. `onConnection` must attach to the stream at once. Order of addresses: that of the configuration.
+ * Starts every listener of the configuration, or none: then the error is a `ListenerError` that
+ * names the listener and what to do. `onConnection` must attach to the stream at once. Order of
+ * addresses: that of the configuration.
  */
 export async function startListeners(
   config: MqttConfig,
@@ -90,7 +103,9 @@ export async function startListeners(
   options: ListenerOptions = {},
 ): Promise<Listeners> {
   const shared = new Shared(config, onConnection, emit, options)
-  const addresses = await Promise.all(config.listeners.map((_, index) => admittedAddress(config, index)))
+  const addresses = await Promise.all(
+    config.listeners.map((_, index) => admittedAddress(config, index)),
+  )
   const doors: Door[] = []
   try {
     for (const [index, listener] of config.listeners.entries()) {
@@ -161,7 +176,10 @@ class Door {
   readonly #name: string
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
-  /** By remote address and port: TLS and HTTP servers hand out other objects than the socket they were given. */
+  /**
+   * By remote address and port: TLS and HTTP servers hand out other objects than the socket they
+   * were given.
+   */
   readonly #handshakes = new Map<string, Handshake>()
   #receive: (socket: Socket) => void = (socket) => this.#deliver(socket, socket, null)
   /** Without a certificate there is nothing to read. */
@@ -175,7 +193,11 @@ class Door {
     this.#shared = shared
     this.#listener = listener
     this.#name = nameOf(listener, index)
-    this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEPALIVE_MS })
+    this.#server = createServer({
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: TCP_KEEPALIVE_MS,
+    })
     this.#server.on('connection', (socket) => this.#accept(socket))
   }
 
@@ -199,11 +221,20 @@ class Door {
       throw listenFault(this.#name, error as NodeJS.ErrnoException)
     }
     const { address: host, port } = this.#server.address() as AddressInfo
-    this.#address = { host, port, tls: this.#listener.tls !== null, websocket: this.#listener.websocket }
+    this.#address = {
+      host,
+      port,
+      tls: this.#listener.tls !== null,
+      websocket: this.#listener.websocket,
+    }
     this.#server.on('error', (error) => {
       const suppressed = this.#shared.damper.pass(`listener ${this.#name}`)
       if (suppressed === null) return
-      this.#shared.emit({ type: 'broker.listener-error', listener: this.#name, message: error.message })
+      this.#shared.emit({
+        type: 'broker.listener-error',
+        listener: this.#name,
+        message: error.message,
+      })
     })
   }
 
@@ -301,7 +332,8 @@ class Door {
   #accept(socket: Socket): void {
     const { stats, config, byAddress } = this.#shared
     stats.accepted += 1
-    // Nothing that an outsider does to a socket may end the process, whoever listens to it at the moment.
+    // Nothing that an outsider does to a socket may end the process, whoever listens to it at the
+    // moment.
     socket.on('error', ignore)
     const address = socket.remoteAddress
     const fromAddress = byAddress.get(address ?? '') ?? 0
@@ -343,10 +375,20 @@ class Door {
     for (const [one, connections] of byAddress) {
       if (connections > most.connections) most = { address: one, connections }
     }
-    emit({ type: 'broker.connection-refused', limit, address, openConnections: stats.open, most, suppressed })
+    emit({
+      type: 'broker.connection-refused',
+      limit,
+      address,
+      openConnections: stats.open,
+      most,
+      suppressed,
+    })
   }
 
-  /** Until the connection is an MQTT stream it has `connectTimeout`; from then on the gate has its own timer. */
+  /**
+   * Until the connection is an MQTT stream it has `connectTimeout`; from then on the gate has its
+   * own timer.
+   */
   #shake(socket: Socket, begin: () => void): void {
     const key = peerOf(socket)
     const timer = setTimeout(() => {
@@ -403,7 +445,12 @@ class Door {
       stream.destroy()
       return
     }
-    this.#shared.onConnection({ stream, listener: this.#listener, remoteAddress, certificateSubject })
+    this.#shared.onConnection({
+      stream,
+      listener: this.#listener,
+      remoteAddress,
+      certificateSubject,
+    })
   }
 
   /** The timer goes on: it ends a socket that does not go down by itself. */
@@ -416,7 +463,14 @@ class Door {
     const address = handshake.socket.remoteAddress ?? ''
     const suppressed = damper.pass(`${kind} ${address}`)
     if (suppressed === null) return
-    emit({ type: 'broker.handshake-failed', kind, listener: this.#name, address, message, suppressed })
+    emit({
+      type: 'broker.handshake-failed',
+      kind,
+      listener: this.#name,
+      address,
+      message,
+      suppressed,
+    })
   }
 }
 

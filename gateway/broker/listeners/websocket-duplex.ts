@@ -1,10 +1,11 @@
 /**
- * A WebSocket as a byte stream for MQTT (MQTT 3.1.1, section 6): binary messages only [MQTT-6.0.0-1], their borders
- * mean nothing [MQTT-6.0.0-2]. Back-pressure goes both ways: a reader that stops pauses the socket, and a write is
- * done when the socket took its bytes. Text messages, messages over the limit and broken frames end it with an error.
+ * A WebSocket as a byte stream for MQTT (MQTT 3.1.1, section 6): binary messages only
+ * [MQTT-6.0.0-1], their borders mean nothing [MQTT-6.0.0-2]. Back-pressure goes both ways: a reader
+ * that stops pauses the socket, and a write is done when the socket took its bytes. Text messages,
+ * messages over the limit and broken frames end it with an error.
  *
- * A message is held in memory until it is complete, so its size is bounded, tightly until the first byte went out:
- * that is CONNACK, and before it anybody may be talking.
+ * A message is held in memory until it is complete, so its size is bounded, tightly until the first
+ * byte went out: that is CONNACK, and before it anybody may be talking.
  */
 import { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
@@ -23,7 +24,9 @@ export class WebSocketDuplex extends Duplex {
   readonly #socket: WebSocket
   #maxMessageBytes: number | null
 
-  /** `maxMessageBytes`: the limit after the first write; until then the server's own, smaller one holds. */
+  /**
+   * `maxMessageBytes`: the limit after the first write; until then the server's own, smaller one holds.
+   */
   constructor(socket: WebSocket, maxMessageBytes: number) {
     super({ allowHalfOpen: false })
     this.#socket = socket
@@ -52,7 +55,11 @@ export class WebSocketDuplex extends Duplex {
     if (this.#socket.isPaused) this.#socket.resume()
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+  override _write(
+    chunk: Buffer,
+    _encoding: BufferEncoding,
+    done: (error?: Error | null) => void,
+  ): void {
     this.#liftLimit()
     this.#socket.send(chunk, { binary: true }, done)
   }
@@ -73,7 +80,10 @@ export class WebSocketDuplex extends Duplex {
     }
   }
 
-  /** The server closes after what it wrote; the socket goes when the answer came, or after the close timeout. */
+  /**
+   * The server closes after what it wrote; the socket goes when the answer came, or after the close
+   * timeout.
+   */
   override _final(done: (error?: Error | null) => void): void {
     this.#socket.close(NORMAL_CLOSURE)
     done()
@@ -83,7 +93,8 @@ export class WebSocketDuplex extends Duplex {
     const socket = this.#socket
     // A paused socket never sees the answer to its close frame.
     if (socket.isPaused) socket.resume()
-    // With a close frame under way (a normal end, or the reason of an error), ws ends the socket after its timeout.
+    // With a close frame under way (a normal end, or the reason of an error), ws ends the socket
+    // after its timeout.
     if (socket.readyState !== socket.CLOSING) socket.terminate()
     done(error)
   }

@@ -1,6 +1,6 @@
 /**
- * Somebody speaks another protocol than the port: in words that say what to change, instead of a parser's or OpenSSL's.
- * Pure.
+ * Somebody speaks another protocol than the port: in words that say what to change, instead of a
+ * parser's or OpenSSL's. Pure.
  */
 
 /** First byte of a TLS record with a handshake (RFC 8446, section 5.1). */
@@ -30,7 +30,10 @@ export function notMqtt(bytes: Uint8Array): string {
   }
 }
 
-/** On a WebSocket port, what the HTTP parser did not understand. `isTls`: the listener has TLS, and it was done. */
+/**
+ * On a WebSocket port, what the HTTP parser did not understand. `isTls`: the listener has TLS, and
+ * it was done.
+ */
 export function notWebSocket(error: Error & { readonly rawPacket?: Uint8Array }): string {
   switch (spokenProtocol(error.rawPacket ?? new Uint8Array(0))) {
     case 'TLS':

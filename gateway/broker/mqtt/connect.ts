@@ -1,8 +1,9 @@
 /**
  * CONNECT (section 3.1): read from the client, and written again for aedes. Pure.
  *
- * What aedes gets is not what the client sent: protocol level 4, keepalive 0 (the gate keeps time), the client id that
- * the gate settled on, and no credentials (the gate authenticates). The client's level stays with its connection.
+ * What aedes gets is not what the client sent: protocol level 4, keepalive 0 (the gate keeps time),
+ * the client id that the gate settled on, and no credentials (the gate authenticates). The client's
+ * level stays with its connection.
  */
 import { CONNECT, frame, prefixed } from './packets.ts'
 import { PacketReader } from './reader.ts'
@@ -17,7 +18,10 @@ export interface Will {
 export interface Connect {
   /** 3: MQTT 3.1 ("MQIsdp"); 4: MQTT 3.1.1. */
   readonly level: 3 | 4
-  /** The level carries the mark 0x80 that brokers put there when they connect as a bridge to another broker. */
+  /**
+   * The level carries the mark 0x80 that brokers put there when they connect as a bridge to another
+   * broker.
+   */
   readonly isBridge: boolean
   readonly clean: boolean
   readonly keepAliveSeconds: number
@@ -30,7 +34,10 @@ export interface Connect {
 
 export type ConnectResult =
   | { readonly kind: 'connect'; readonly connect: Connect }
-  /** Answered with CONNACK and this code, then closed. `clientId`: for the log; empty if it is not known. */
+  /**
+   * Answered with CONNACK and this code, then closed. `clientId`: for the log; empty if it is not
+   * known.
+   */
   | {
       readonly kind: 'refuse'
       readonly returnCode: 1 | 2 | typeof UNSUPPORTED_VERSION
@@ -46,7 +53,10 @@ const WILL_RETAIN = 0x20
 const PASSWORD = 0x40
 const USERNAME = 0x80
 
-/** Not of the standard; Mosquitto's bridges try it first (`try_private`), and other brokers know it too. */
+/**
+ * Not of the standard; Mosquitto's bridges try it first (`try_private`), and other brokers know it
+ * too.
+ */
 const BRIDGE_MARK = 0x80
 
 /** Longer client ids are refused with 0x02: they stand in every record and in the session table. */
@@ -57,9 +67,15 @@ export const UNSUPPORTED_VERSION = 0x84
 
 /**
  * `bytes` from `at` (behind the fixed header) to `end`: the body of one complete CONNECT; `first`: the first byte of its
- * header. MQTT 3.1 lets reserved bits be anything, and a user name or password be missing though its flag is set.
+ * header. MQTT 3.1 lets reserved bits be anything, and a user name or password be missing though
+ * its flag is set.
  */
-export function readConnect(bytes: Buffer, at: number, end: number, first: number = CONNECT): ConnectResult {
+export function readConnect(
+  bytes: Buffer,
+  at: number,
+  end: number,
+  first: number = CONNECT,
+): ConnectResult {
   const reader = new PacketReader(bytes, at, end)
   const protocol = reader.string('protocol name')
   const level = reader.uint8('protocol level')
@@ -83,7 +99,10 @@ export function readConnect(bytes: Buffer, at: number, end: number, first: numbe
   if (reader.rest > 0) return malformed('CONNECT has bytes behind its last field')
   const clean = (flags & CLEAN_SESSION) !== 0
   if (clientId === '' && (isLenient || !clean)) {
-    return refuse(2, isLenient ? 'empty client identifier' : 'empty client identifier with clean session 0')
+    return refuse(
+      2,
+      isLenient ? 'empty client identifier' : 'empty client identifier with clean session 0',
+    )
   }
   if (Buffer.byteLength(clientId) > MAX_CLIENT_ID_BYTES) {
     return refuse(2, `client identifier over ${MAX_CLIENT_ID_BYTES} bytes`)
@@ -117,8 +136,9 @@ export function connectForAedes(clientId: string, clean: boolean, will: Will | n
 }
 
 /**
- * A client of MQTT 3.1.1 or 3.1 that names the other's level understands 0x01 [MQTT-3.1.2-2]; whoever speaks another
- * version is told so as MQTT 5 has it, which its libraries show as "unsupported protocol version".
+ * A client of MQTT 3.1.1 or 3.1 that names the other's level understands 0x01 [MQTT-3.1.2-2];
+ * whoever speaks another version is told so as MQTT 5 has it, which its libraries show as
+ * "unsupported protocol version".
  */
 function refuseVersion(reader: PacketReader, level: number): ConnectResult {
   const detail = `protocol level ${level}: only MQTT 3.1.1 (4) and 3.1 (3) are spoken here`
@@ -130,13 +150,22 @@ function refuseVersion(reader: PacketReader, level: number): ConnectResult {
   // A version that is not known may look like anything; of 5 it is known.
   if (version === 5 && reader.fault !== null) return malformed(reader.fault)
   const isNamedWrong = version === 3 || version === 4
-  return refuse(isNamedWrong ? 1 : UNSUPPORTED_VERSION, detail, clientId.slice(0, MAX_CLIENT_ID_BYTES))
+  return refuse(
+    isNamedWrong ? 1 : UNSUPPORTED_VERSION,
+    detail,
+    clientId.slice(0, MAX_CLIENT_ID_BYTES),
+  )
 }
 
 function readWill(reader: PacketReader, flags: number): Will {
   const topic = reader.string('will topic')
   const payload = reader.bytes('will message')
-  return { topic, payload, qos: ((flags >> 3) & 3) as 0 | 1 | 2, retain: (flags & WILL_RETAIN) !== 0 }
+  return {
+    topic,
+    payload,
+    qos: ((flags >> 3) & 3) as 0 | 1 | 2,
+    retain: (flags & WILL_RETAIN) !== 0,
+  }
 }
 
 function checkFlags(flags: number, isLenient: boolean): string | null {

@@ -1,6 +1,7 @@
 /**
- * Joins the chunks that aedes writes into whole frames: mqtt-packet writes a packet in up to seven pieces, and acks of
- * the gate must not land between them. Trusts its writer: lengths are not limited here.
+ * Joins the chunks that aedes writes into whole frames: mqtt-packet writes a packet in up to seven
+ * pieces, and acks of the gate must not land between them. Trusts its writer: lengths are not
+ * limited here.
  */
 import { BAD_LENGTH, frameBytes } from './packets.ts'
 
@@ -33,7 +34,8 @@ export class FrameJoiner {
 
   #measure(): void {
     // The header has at most five bytes; usually it comes in the first two pieces.
-    const head = this.#pieces.length === 1 ? this.#pieces[0]! : Buffer.concat(this.#pieces.slice(0, 6))
+    const head =
+      this.#pieces.length === 1 ? this.#pieces[0]! : Buffer.concat(this.#pieces.slice(0, 6))
     const bytes = frameBytes(head, 0, head.length)
     if (bytes === BAD_LENGTH) throw new Error('aedes wrote a frame with a bad length')
     if (bytes > 0) this.#wanted = bytes

@@ -1,11 +1,15 @@
 /**
- * MQTT 3.1 and 3.1.1 control packets as bytes: types, frame lengths, and the few packets that the gate writes itself.
- * Pure. Parsing of CONNECT and SUBSCRIBE has files of its own; PUBLISH is read in place on the hot path.
+ * MQTT 3.1 and 3.1.1 control packets as bytes: types, frame lengths, and the few packets that the
+ * gate writes itself. Pure. Parsing of CONNECT and SUBSCRIBE has files of its own; PUBLISH is read
+ * in place on the hot path.
  *
  * Cited rules: MQTT Version 3.1.1, OASIS Standard, 29 October 2014.
  */
 
-/** The control packet type as it stands in the upper half of the first byte, flags cut off (section 2.2.1). */
+/**
+ * The control packet type as it stands in the upper half of the first byte, flags cut off (section
+ * 2.2.1).
+ */
 export const CONNECT = 0x10
 export const CONNACK = 0x20
 export const PUBLISH = 0x30
@@ -26,8 +30,9 @@ export const NEED_MORE = -1
 export const BAD_LENGTH = -2
 
 /**
- * How many bytes the frame at `at` has, fixed header included; NEED_MORE while the length is not there yet;
- * BAD_LENGTH for a remaining length of more than four bytes (section 2.2.3). The frame itself may still be incomplete.
+ * How many bytes the frame at `at` has, fixed header included; NEED_MORE while the length is not
+ * there yet; BAD_LENGTH for a remaining length of more than four bytes (section 2.2.3). The frame
+ * itself may still be incomplete.
  */
 export function frameBytes(bytes: Uint8Array, at: number, end: number): number {
   if (at + 2 > end) return NEED_MORE
@@ -43,14 +48,20 @@ export function frameBytes(bytes: Uint8Array, at: number, end: number): number {
   return BAD_LENGTH
 }
 
-/** Where the frame at `at` has its variable header. Only for frames that {@link frameBytes} measured. */
+/**
+ * Where the frame at `at` has its variable header. Only for frames that {@link frameBytes}
+ * measured.
+ */
 export function bodyOffset(bytes: Uint8Array, at: number): number {
   let offset = at + 1
   while (bytes[offset]! >= 0x80) offset += 1
   return offset + 1
 }
 
-/** Flags in the lower half of the first byte that section 2.2.2 prescribes for everything but PUBLISH. */
+/**
+ * Flags in the lower half of the first byte that section 2.2.2 prescribes for everything but
+ * PUBLISH.
+ */
 export function hasValidFlags(first: number): boolean {
   const type = first & 0xf0
   const flags = first & 0x0f
@@ -61,8 +72,9 @@ export function hasValidFlags(first: number): boolean {
 export const PINGRESP_FRAME: Uint8Array = Buffer.of(PINGRESP, 0)
 
 /**
- * Section 3.2; `returnCode` 0 to 5. Session Present is 0 with every other code than 0 [MQTT-3.2.2-4]. Codes from 0x80
- * are reason codes of MQTT 5, whose CONNACK has properties (none here).
+ * Section 3.2; `returnCode` 0 to 5. Session Present is 0 with every other code than 0
+ * [MQTT-3.2.2-4]. Codes from 0x80 are reason codes of MQTT 5, whose CONNACK has properties (none
+ * here).
  */
 export function connack(returnCode: number, sessionPresent: boolean): Buffer {
   if (returnCode >= 0x80) return Buffer.of(CONNACK, 3, 0, returnCode, 0)

@@ -1,7 +1,8 @@
 /**
- * Reads the fields of a control packet's body, never past its end. Strings are checked as the protocol demands:
- * well-formed UTF-8 without surrogates [MQTT-1.5.3-1], no U+0000 [MQTT-1.5.3-2]; a byte order mark is kept
- * [MQTT-1.5.3-3]. Faults are values: `fault` is set once and every later read answers empty.
+ * Reads the fields of a control packet's body, never past its end. Strings are checked as the
+ * protocol demands: well-formed UTF-8 without surrogates [MQTT-1.5.3-1], no U+0000 [MQTT-1.5.3-2];
+ * a byte order mark is kept [MQTT-1.5.3-3]. Faults are values: `fault` is set once and every later
+ * read answers empty.
  */
 import { isUtf8 } from 'node:buffer'
 

@@ -1,7 +1,11 @@
 /**
  * SUBSCRIBE and UNSUBSCRIBE (sections 3.8 and 3.10), read and checked. Pure.
  */
-import { checkTopicFilter, PROTOCOL_TOPIC_LIMITS, type TopicLimits } from '../../shared/topics/topics.ts'
+import {
+  checkTopicFilter,
+  PROTOCOL_TOPIC_LIMITS,
+  type TopicLimits,
+} from '../../shared/topics/topics.ts'
 import { frame, prefixed, SUBSCRIBE, UNSUBSCRIBE } from './packets.ts'
 import { PacketReader } from './reader.ts'
 

@@ -1,6 +1,7 @@
 /**
- * The acks that a connection is owed, in the order of its PUBLISHes (I2), each with the ticket that has to be durable
- * before it may leave (I1). A ring of parallel arrays: nothing is allocated per message.
+ * The acks that a connection is owed, in the order of its PUBLISHes (I2), each with the ticket that
+ * has to be durable before it may leave (I1). A ring of parallel arrays: nothing is allocated per
+ * message.
  */
 
 import type { Ticket } from '../../ports/appender.ts'
@@ -65,11 +66,15 @@ export class AckQueue {
     return this.#head
   }
 
-  /** Position of the last ack of this kind that is owed for the packet id; -1: none is. Looks at all entries. */
+  /**
+   * Position of the last ack of this kind that is owed for the packet id; -1: none is. Looks at all
+   * entries.
+   */
   find(first: number, id: number): number {
     const mask = this.#capacity - 1
     for (let position = this.#tail - 1; position >= this.#head; position -= 1) {
-      if (this.#ids[position & mask] === id && this.#kinds[position & mask] === first) return position
+      if (this.#ids[position & mask] === id && this.#kinds[position & mask] === first)
+        return position
     }
     return -1
   }
@@ -84,8 +89,9 @@ export class AckQueue {
   }
 
   /**
-   * I1, I2: takes the acks from the head as long as their tickets are durable, as bytes for one write; null if there
-   * is none. Times from arrival to now go into the histogram. `upTo`: a position that stays, whatever its ticket.
+   * I1, I2: takes the acks from the head as long as their tickets are durable, as bytes for one
+   * write; null if there is none. Times from arrival to now go into the histogram. `upTo`: a
+   * position that stays, whatever its ticket.
    */
   take(
     durable: Ticket,

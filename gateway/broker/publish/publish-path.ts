@@ -1,10 +1,12 @@
 /**
- * The publish path of one connection: PUBLISH to append to ack, PUBREL to PUBCOMP. The heart of I1, I2 and I3, and the
- * hot path: per message it makes no object that outlives the call and no string, schedules nothing and writes nothing.
+ * The publish path of one connection: PUBLISH to append to ack, PUBREL to PUBCOMP. The heart of I1,
+ * I2 and I3, and the hot path: per message it makes no object that outlives the call and no string,
+ * schedules nothing and writes nothing.
  *
- * Acks are entered here and leave in {@link PublishPath.takeAcks} when their commit is durable, all of a connection in
- * one write. It owns the connection's ack queue, its waiting messages and what is charged to the bounds for them (I6).
- * It reads whole frames only; cutting them, holding them back and writing bytes is the connection's work.
+ * Acks are entered here and leave in {@link PublishPath.takeAcks} when their commit is durable, all
+ * of a connection in one write. It owns the connection's ack queue, its waiting messages and what
+ * is charged to the bounds for them (I6). It reads whole frames only; cutting them, holding them
+ * back and writing bytes is the connection's work.
  */
 
 import { MUST_WAIT, type StreamIntake, type Ticket } from '../../ports/appender.ts'
@@ -51,12 +53,18 @@ export class PublishPath {
   readonly #topics: Topics
   readonly #acks = new AckQueue()
   readonly #completions = new AckQueue()
-  /** PUBCOMPs of a client that did not wait for PUBREC, with the places of those: it gets them before. */
+  /**
+   * PUBCOMPs of a client that did not wait for PUBREC, with the places of those: it gets them
+   * before.
+   */
   readonly #early: { readonly position: number; readonly pubrec: number }[] = []
   #lastOffered = 0
   readonly #waiting: WaitingMessages
   /** Of the read that is being processed; reused. */
-  readonly #arrival: { -readonly [K in keyof Arrival]: Arrival[K] } = { receivedAtMs: 0, arrivedMs: 0 }
+  readonly #arrival: { -readonly [K in keyof Arrival]: Arrival[K] } = {
+    receivedAtMs: 0,
+    arrivedMs: 0,
+  }
 
   constructor(shared: GateShared, host: PublishHost, access: AccessRules, session: Session) {
     this.#shared = shared
@@ -132,7 +140,18 @@ export class PublishPath {
     let verdict: Verdict
     if (qos === 0) verdict = this.#takeAtMostOnce(entry, bytes, start, end, retain)
     else if (qos === 1) verdict = this.#take(entry, bytes, start, end, packetId, 1, dup, retain)
-    else verdict = this.#takeOnce(entry, bytes, topicStart, topicEnd, start, end, packetId, dup, retain)
+    else
+      verdict = this.#takeOnce(
+        entry,
+        bytes,
+        topicStart,
+        topicEnd,
+        start,
+        end,
+        packetId,
+        dup,
+        retain,
+      )
     if (verdict !== TAKEN) return verdict
     if (qos === 0) stats.messages.qos0 += 1
     else if (qos === 1) stats.messages.qos1 += 1
@@ -155,10 +174,13 @@ export class PublishPath {
     if (session.ids.ticketOf(packetId) === NO_TICKET) {
       return this.#malformed('PUBREL before PUBREC')
     }
-    // PUBREC of an id that is not durable yet has not left, and one may stand behind a message that waits for room.
-    const isEarly = session.ids.ticketOf(packetId) > appender.durableTicket || this.#waiting.size > 0
+    // PUBREC of an id that is not durable yet has not left, and one may stand behind a message that
+    // waits for room.
+    const isEarly =
+      session.ids.ticketOf(packetId) > appender.durableTicket || this.#waiting.size > 0
     if (sessions.removeId(session, packetId)) session.lastRemoval = appender.touch()
-    // An unknown id gets PUBCOMP at once, unless its removal is among those that are not durable yet.
+    // An unknown id gets PUBCOMP at once, unless its removal is among those that are not durable
+    // yet.
     const isDurable = session.lastRemoval <= appender.durableTicket
     const ticket = isDurable ? 0 : session.lastRemoval
     const position = this.#completions.push(PUBCOMP, packetId, ticket, 0, this.#arrival.arrivedMs)
@@ -187,7 +209,10 @@ export class PublishPath {
     return this.#early[0]?.position ?? Number.POSITIVE_INFINITY
   }
 
-  /** There may be room in a stream. `full`: streams that have none, shared by all connections of one round. */
+  /**
+   * There may be room in a stream. `full`: streams that have none, shared by all connections of one
+   * round.
+   */
   retryWaiting(full: Set<StreamIntake>): void {
     this.#waiting.retry(full, (waiting) => this.#takeWaiting(waiting))
     this.endRead()
@@ -208,7 +233,10 @@ export class PublishPath {
 
   // Bounds.
 
-  /** I6. A connection without anything unacknowledged always has room for one message, whatever the others hold. */
+  /**
+   * I6. A connection without anything unacknowledged always has room for one message, whatever the
+   * others hold.
+   */
   #hasRoom(size: number): boolean {
     const own = this.#acks.length
     if (own === 0) return true
@@ -221,7 +249,10 @@ export class PublishPath {
     )
   }
 
-  /** Waiting messages take a share of the totals, or one full stream would shut out everybody else's messages. */
+  /**
+   * Waiting messages take a share of the totals, or one full stream would shut out everybody else's
+   * messages.
+   */
   #hasRoomToWait(size: number): boolean {
     const { config, stats } = this.#shared
     return (
@@ -238,7 +269,13 @@ export class PublishPath {
 
   // The three qualities of service.
 
-  #takeAtMostOnce(entry: TopicEntry, bytes: Buffer, start: number, end: number, retain: boolean): Verdict {
+  #takeAtMostOnce(
+    entry: TopicEntry,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    retain: boolean,
+  ): Verdict {
     const { appender, stats } = this.#shared
     let ticket = appender.durableTicket
     if (entry.lanes.length > 0) {
@@ -268,8 +305,8 @@ export class PublishPath {
       if (sessions.openIds >= MAX_OPEN_PACKET_IDS && !ids.has(packetId)) {
         return this.#close('qos2-window', 'too many QoS 2 messages without PUBREL')
       }
-      // Also where the id is in use: the device has given up that message, or lost its state. Taking this one for a
-      // repeat would discard it in silence (I9).
+      // Also where the id is in use: the device has given up that message, or lost its state.
+      // Taking this one for a repeat would discard it in silence (I9).
       return this.#take(entry, bytes, start, end, packetId, 2, dup, retain)
     }
     // I3: a repeat. Its PUBREC waits for the commit of its original.
@@ -296,7 +333,8 @@ export class PublishPath {
     if (entry.lanes.length > 0) {
       const mustWait =
         this.#waiting.blocks(entry.lanes) ||
-        (ticket = this.#append(entry, bytes, start, end, qos, dup, retain, this.#arrival)) === MUST_WAIT
+        (ticket = this.#append(entry, bytes, start, end, qos, dup, retain, this.#arrival)) ===
+          MUST_WAIT
       if (mustWait) return this.#wait(entry, bytes, start, end, packetId, qos, dup, retain)
     }
     ticket = this.#settleOn(ticket, entry, packetId, qos)
@@ -342,8 +380,17 @@ export class PublishPath {
     return appender.append(entry.lanes, message)
   }
 
-  /** Retained value and local copies; returns the ticket that covers both, and what is stored for persistent sessions. */
-  #share(entry: TopicEntry, payload: Uint8Array, qos: 0 | 1 | 2, retain: boolean, appended: Ticket): Ticket {
+  /**
+   * Retained value and local copies; returns the ticket that covers both, and what is stored for
+   * persistent sessions.
+   */
+  #share(
+    entry: TopicEntry,
+    payload: Uint8Array,
+    qos: 0 | 1 | 2,
+    retain: boolean,
+    appended: Ticket,
+  ): Ticket {
     let ticket = appended
     if (retain && entry.isShared)
       ticket = Math.max(ticket, this.#shared.stageRetained(entry.topic, payload, qos) ?? 0)
@@ -351,9 +398,19 @@ export class PublishPath {
       const { delivery, stageCopies } = this.#shared
       const { clientId } = this.#host
       const copies =
-        qos > 0 && entry.isQueued ? stageCopies(entry.topic, payload, qos as 1 | 2, retain, clientId) : null
+        qos > 0 && entry.isQueued
+          ? stageCopies(entry.topic, payload, qos as 1 | 2, retain, clientId)
+          : null
       if (copies !== null) ticket = Math.max(ticket, copies.ticket)
-      this.#lastOffered = delivery.offer(entry.topic, payload, qos, retain, clientId, ticket, copies)
+      this.#lastOffered = delivery.offer(
+        entry.topic,
+        payload,
+        qos,
+        retain,
+        clientId,
+        ticket,
+        copies,
+      )
     }
     return ticket
   }
@@ -415,7 +472,8 @@ export class PublishPath {
   /** I9: nobody takes it. False: the connection was closed over it. */
   #admitsUnrouted(entry: TopicEntry): boolean {
     const { config, stats, damper, emit } = this.#shared
-    // One over the limit may have 64 KiB; its beginning tells which it is, and is compared with every filter.
+    // One over the limit may have 64 KiB; its beginning tells which it is, and is compared with
+    // every filter.
     const topic = entry.topic.slice(0, config.maxTopicBytes)
     const policy = config.unrouted
     if (policy === 'accept') stats.unrouted.accepted += 1

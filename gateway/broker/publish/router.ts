@@ -1,8 +1,10 @@
 /**
- * Which streams a topic goes to. Pure functions of data; the gate caches what a route gives per connection and topic.
+ * Which streams a topic goes to. Pure functions of data; the gate caches what a route gives per
+ * connection and topic.
  *
- * All matching streams get the message, in the order of the configuration: the verdicts of one message are the same
- * on every run (I5). A topic that no stream takes has the empty route; that is counted elsewhere (I9).
+ * All matching streams get the message, in the order of the configuration: the verdicts of one
+ * message are the same on every run (I5). A topic that no stream takes has the empty route; that is
+ * counted elsewhere (I9).
  */
 import type { StreamIntake } from '../../ports/appender.ts'
 import { TopicTrie } from '../../shared/topics/topic-trie.ts'
@@ -10,7 +12,9 @@ import { TopicTrie } from '../../shared/topics/topic-trie.ts'
 export class Router {
   readonly #streams: readonly StreamIntake[]
   readonly #trie = new TopicTrie<number>()
-  /** One array per set of streams that occurs: a route costs no allocation once its set is known. */
+  /**
+   * One array per set of streams that occurs: a route costs no allocation once its set is known.
+   */
   readonly #routes = new Map<string, readonly StreamIntake[]>()
   /** The routes of one stream each, which are nearly all. */
   readonly #alone: readonly (readonly StreamIntake[])[]
@@ -43,8 +47,9 @@ export class Router {
   }
 
   /**
-   * The record's `device`: the client id, or the topic level that the stream names (0 is the first). A topic that
-   * has no such level, or an empty one there, falls back to the client id: a reading always has a device.
+   * The record's `device`: the client id, or the topic level that the stream names (0 is the
+   * first). A topic that has no such level, or an empty one there, falls back to the client id: a
+   * reading always has a device.
    */
   deviceOf(stream: StreamIntake, clientId: string, topic: string): string {
     const level = this.#levels.get(stream)

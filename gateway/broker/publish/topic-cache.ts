@@ -1,7 +1,7 @@
 /**
- * What a connection knows about the topics it publishes to, keyed by the topic's bytes, so that a message costs no
- * string. Bounded; the oldest entry gives way. Entries go stale with access rules and local subscriptions and are
- * checked against their versions at each use.
+ * What a connection knows about the topics it publishes to, keyed by the topic's bytes, so that a
+ * message costs no string. Bounded; the oldest entry gives way. Entries go stale with access rules
+ * and local subscriptions and are checked against their versions at each use.
  */
 import type { Lane } from '../../ports/appender.ts'
 import type { UnwantedReason } from '../events.ts'

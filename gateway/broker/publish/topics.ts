@@ -1,7 +1,8 @@
 /**
- * The topics of one connection: for each its route with envelopes, whether its user may publish there, and whether
- * somebody local takes it. What is known is kept, bounded (topic-cache), and checked again when access rules or local
- * subscriptions have changed. A known topic costs no string.
+ * The topics of one connection: for each its route with envelopes, whether its user may publish
+ * there, and whether somebody local takes it. What is known is kept, bounded (topic-cache), and
+ * checked again when access rules or local subscriptions have changed. A known topic costs no
+ * string.
  */
 
 import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/topics.ts'
@@ -22,7 +23,10 @@ export class Topics {
     this.#clientId = clientId
   }
 
-  /** The entry for the topic name in these bytes, up to date; or why there can be none (`topic-…`, or bad UTF-8). */
+  /**
+   * The entry for the topic name in these bytes, up to date; or why there can be none (`topic-…`,
+   * or bad UTF-8).
+   */
   find(bytes: Buffer, start: number, end: number): TopicEntry | string {
     const entry = this.#cache.find(bytes, start, end)
     if (entry === null) return this.#learn(bytes, start, end)
@@ -69,7 +73,8 @@ export class Topics {
 
   #checkAccess(entry: TopicEntry): void {
     entry.accessVersion = this.#access.version
-    // What is dropped anyway needs no right: a bridge with few rights is not shut out over its notices under `$SYS`.
+    // What is dropped anyway needs no right: a bridge with few rights is not shut out over its
+    // notices under `$SYS`.
     entry.isAllowed = entry.unwanted === 'dollar-topic' || this.#access.mayPublish(entry.topic)
   }
 

@@ -1,21 +1,31 @@
 /**
- * Topics that are well-formed and unwanted: what the gateway does with a message on one instead of closing the connection.
- * Closing is for what is malformed or not authorized: over anything else it would shut the device out, which sends what
- * is not acknowledged first again after each reconnect. Judged once per connection and topic, never per message.
+ * Topics that are well-formed and unwanted: what the gateway does with a message on one instead of
+ * closing the connection. Closing is for what is malformed or not authorized: over anything else it
+ * would shut the device out, which sends what is not acknowledged first again after each reconnect.
+ * Judged once per connection and topic, never per message.
  */
 
 import type { Lane } from '../../ports/appender.ts'
-import { checkTopicName, isDollarTopic, isOverLimit, type TopicLimits } from '../../shared/topics/topics.ts'
+import {
+  checkTopicName,
+  isDollarTopic,
+  isOverLimit,
+  type TopicLimits,
+} from '../../shared/topics/topics.ts'
 import type { UnwantedReason } from '../events.ts'
 import type { GateShared } from '../gate/shared.ts'
 
-/** null: wanted, or left to `unrouted`. `topic`: well-formed; `lanes`: where the streams' filters send it. */
+/**
+ * null: wanted, or left to `unrouted`. `topic`: well-formed; `lanes`: where the streams' filters
+ * send it.
+ */
 export function unwantedReason(
   topic: string,
   lanes: readonly Lane[],
   limits: TopicLimits,
 ): UnwantedReason | null {
-  // Filters with a leading wildcard take no topic under `$`: a lane means that a stream names it literally.
+  // Filters with a leading wildcard take no topic under `$`: a lane means that a stream names it
+  // literally.
   if (isDollarTopic(topic) && lanes.length === 0) return 'dollar-topic'
   const fault = checkTopicName(topic, limits)
   return fault !== null && isOverLimit(fault) ? fault : null
@@ -46,5 +56,12 @@ export function countUnwanted(
   if (suppressed === null) return
   const streams = lanes.map(({ stream }) => stream.name)
   // A topic may be 64 KiB; its beginning tells which one it is.
-  emit({ type: 'broker.message-unwanted', reason, clientId, topic: topic.slice(0, 256), streams, suppressed })
+  emit({
+    type: 'broker.message-unwanted',
+    reason,
+    clientId,
+    topic: topic.slice(0, 256),
+    streams,
+    suppressed,
+  })
 }

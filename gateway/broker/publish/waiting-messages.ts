@@ -1,7 +1,8 @@
 /**
- * Messages of one connection at QoS 1 and 2 that wait for room in a stream (`whenFull: block`, I6), oldest first, and
- * the streams that are closed to later messages of the connection until they are through: per stream, arrival order
- * stays (I2); a message that shares no stream with a waiting one goes on.
+ * Messages of one connection at QoS 1 and 2 that wait for room in a stream (`whenFull: block`, I6),
+ * oldest first, and the streams that are closed to later messages of the connection until they are
+ * through: per stream, arrival order stays (I2); a message that shares no stream with a waiting one
+ * goes on.
  */
 import type { Lane, StreamIntake } from '../../ports/appender.ts'
 import type { BrokerStats } from '../stats.ts'
@@ -59,8 +60,9 @@ export class WaitingMessages {
   }
 
   /**
-   * Offers every message again, in order, but none whose stream an earlier one still waits for. `full`: streams that
-   * are known to have no room in this round; found ones are added. `append` says whether the message was taken.
+   * Offers every message again, in order, but none whose stream an earlier one still waits for.
+   * `full`: streams that are known to have no room in this round; found ones are added. `append`
+   * says whether the message was taken.
    */
   retry(full: Set<StreamIntake>, append: (message: WaitingMessage) => boolean): void {
     const kept: WaitingMessage[] = []

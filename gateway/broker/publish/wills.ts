@@ -1,7 +1,8 @@
 /**
- * Wills on their way into the spool: like any message, through access rule, route and append, marked `will`, and then
- * to local subscribers. Nobody waits for their ack. A will for a full stream waits here; its stored copy is deleted in
- * the commit that carries it, or later, so a kill in between repeats a will and never loses one.
+ * Wills on their way into the spool: like any message, through access rule, route and append,
+ * marked `will`, and then to local subscribers. Nobody waits for their ack. A will for a full
+ * stream waits here; its stored copy is deleted in the commit that carries it, or later, so a kill
+ * in between repeats a will and never loses one.
  */
 
 import { type Lane, MUST_WAIT } from '../../ports/appender.ts'
@@ -46,7 +47,15 @@ export class Wills {
       done()
       return
     }
-    const due = { clientId, will, lanes, unwanted, receivedAtMs: nowMs(), arrivedMs: monotonicMs(), done }
+    const due = {
+      clientId,
+      will,
+      lanes,
+      unwanted,
+      receivedAtMs: nowMs(),
+      arrivedMs: monotonicMs(),
+      done,
+    }
     if (this.#append(due)) return
     if (!this.#hasRoom(will.payload.length)) {
       emit({ type: 'broker.will-dropped', clientId, topic: will.topic, why: 'no-room' })
@@ -69,7 +78,8 @@ export class Wills {
   }
 
   #append({ clientId, will, lanes, unwanted, receivedAtMs, arrivedMs, done }: DueWill): boolean {
-    const { appender, config, delivery, local, message, stageCopies, stageRetained, stats } = this.#shared
+    const { appender, config, delivery, local, message, stageCopies, stageRetained, stats } =
+      this.#shared
     const { topic, payload, qos, retain } = will
     let ticket = appender.durableTicket
     if (lanes.length > 0) {

@@ -44,7 +44,10 @@ export class ByteWriter {
     this.#length += this.#bytes.write(text, this.#length, 'utf8')
   }
 
-  /** A copy of what was written; the writer is empty afterwards, and keeps no more room than it began with. */
+  /**
+   * A copy of what was written; the writer is empty afterwards, and keeps no more room than it
+   * began with.
+   */
   take(): Uint8Array {
     const taken = Buffer.from(this.#bytes.subarray(0, this.#length))
     this.#length = 0

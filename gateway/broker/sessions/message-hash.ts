@@ -1,6 +1,7 @@
 /**
- * 64 bits of hash over a message's topic and payload, as two lanes of 32 bits: tells whether a QoS 2 packet id that is
- * in use comes with the same message again (I3). Not cryptographic: a device that builds collisions fools only itself.
+ * 64 bits of hash over a message's topic and payload, as two lanes of 32 bits: tells whether a QoS
+ * 2 packet id that is in use comes with the same message again (I3). Not cryptographic: a device
+ * that builds collisions fools only itself.
  *
  * Both lanes are MurmurHash3's 32-bit body with different constants, read four bytes at a time.
  */
@@ -8,7 +9,10 @@ export class MessageHash {
   high = 0
   low = 0
 
-  /** Sets `high` and `low`. The topic's length goes in, so that a byte cannot move between topic and payload. */
+  /**
+   * Sets `high` and `low`. The topic's length goes in, so that a byte cannot move between topic and
+   * payload.
+   */
   compute(
     bytes: Uint8Array,
     topicStart: number,
@@ -31,7 +35,8 @@ export class MessageHash {
     let low = this.low
     let at = start
     for (; at + 4 <= end; at += 4) {
-      const word = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
+      const word =
+        bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
       high = lane(high, word, 0xcc9e2d51, 0x1b873593)
       low = lane(low, word, 0x85ebca6b, 0xc2b2ae35)
     }

@@ -1,6 +1,7 @@
 /**
- * The open QoS 2 packet ids of one session: from PUBLISH to PUBREL, each with the hash of its message and the ticket
- * of the commit that holds it (I3). Parallel arrays instead of an object per id.
+ * The open QoS 2 packet ids of one session: from PUBLISH to PUBREL, each with the hash of its
+ * message and the ticket of the commit that holds it (I3). Parallel arrays instead of an object per
+ * id.
  */
 import type { Ticket } from '../../ports/appender.ts'
 

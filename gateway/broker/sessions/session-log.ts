@@ -1,9 +1,10 @@
 /**
- * How the session table looks in the journal: a format byte, then operations. A checkpoint is the operations that
- * build the whole table from nothing, so there is one reader for both. Pure.
+ * How the session table looks in the journal: a format byte, then operations. A checkpoint is the
+ * operations that build the whole table from nothing, so there is one reader for both. Pure.
  *
- * Sessions have a number that is never reused while it may stand in the journal; operations on packet ids name it
- * instead of the client id: 12 bytes for an id that opens, 4 for one that closes.
+ * Sessions have a number that is never reused while it may stand in the journal; operations on
+ * packet ids name it instead of the client id: 12 bytes for an id that opens, 4 for one that
+ * closes.
  */
 import type { ByteWriter } from './byte-writer.ts'
 
@@ -63,12 +64,16 @@ export const sessionLog = {
   },
 }
 
-/** Applies one value of the journal. Throws where it cannot be read; what stood before is applied then. */
+/**
+ * Applies one value of the journal. Throws where it cannot be read; what stood before is applied
+ * then.
+ */
 export function replaySessionLog(value: Uint8Array, target: SessionLogTarget): void {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   let at = 0
   const need = (count: number): number => {
-    if (at + count > bytes.length) throw new Error(`the session journal ends at byte ${bytes.length}`)
+    if (at + count > bytes.length)
+      throw new Error(`the session journal ends at byte ${bytes.length}`)
     at += count
     return at - count
   }
@@ -82,7 +87,8 @@ export function replaySessionLog(value: Uint8Array, target: SessionLogTarget): v
     throw new Error('a number in the session journal is too long')
   }
   const format = bytes[need(1)]
-  if (format !== SESSION_LOG_FORMAT) throw new Error(`unknown format ${format} of the session journal`)
+  if (format !== SESSION_LOG_FORMAT)
+    throw new Error(`unknown format ${format} of the session journal`)
   while (at < bytes.length) {
     const operation = bytes[need(1)]!
     const number = varint()

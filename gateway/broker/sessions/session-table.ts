@@ -1,12 +1,14 @@
 /**
- * The sessions that outlive a connection (clean session 0): their open QoS 2 packet ids, kept in the commits that hold
- * the records (I3), and their number (I6). It is a journal of the spool: one value of changes per commit, never a key
- * per packet id; all of it is in memory.
+ * The sessions that outlive a connection (clean session 0): their open QoS 2 packet ids, kept in
+ * the commits that hold the records (I3), and their number (I6). It is a journal of the spool: one
+ * value of changes per commit, never a key per packet id; all of it is in memory.
  *
- * Bounds: `maxSessions`; `sessionExpiry` counts the time without a connection while the gateway runs, so a wrong clock
- * at boot ends no session. At the bound the session that is away longest gives way: first among those that lose nothing,
- * else among those with subscriptions (a device that lives comes before a subscriber that is gone); never one with open
- * packet ids (I3) or a connection. If there is none, a new client has no room. It does not know connections, acks or aedes.
+ * Bounds: `maxSessions`; `sessionExpiry` counts the time without a connection while the gateway
+ * runs, so a wrong clock at boot ends no session. At the bound the session that is away longest
+ * gives way: first among those that lose nothing, else among those with subscriptions (a device
+ * that lives comes before a subscriber that is gone); never one with open packet ids (I3) or a
+ * connection. If there is none, a new client has no room. It does not know connections, acks or
+ * aedes.
  */
 
 import type { Journal, RecoveredJournal, Ticket } from '../../ports/appender.ts'
@@ -16,12 +18,15 @@ import { NO_TICKET, PacketIds } from './packet-ids.ts'
 import { replaySessionLog, type SessionLogTarget, sessionLog } from './session-log.ts'
 
 /**
- * Open packet ids over all sessions, 100 bytes each in memory. A client may have 65,535; who opens one more beyond
- * this bound is disconnected.
+ * Open packet ids over all sessions, 100 bytes each in memory. A client may have 65,535; who opens
+ * one more beyond this bound is disconnected.
  */
 export const MAX_OPEN_PACKET_IDS = 500_000
 
-/** The idle time is journalled in steps of this share of the expiry: few bytes, and a restart loses little of it. */
+/**
+ * The idle time is journalled in steps of this share of the expiry: few bytes, and a restart loses
+ * little of it.
+ */
 const IDLE_STEPS = 8
 
 export class Session {
@@ -84,7 +89,10 @@ export class SessionTable implements Journal {
     return this.#byClient.get(clientId)
   }
 
-  /** The session of a client that connects with clean session 0, made if there is none; null: no room. */
+  /**
+   * The session of a client that connects with clean session 0, made if there is none; null: no
+   * room.
+   */
   open(
     clientId: string,
     onEvicted: (ended: EndedSession) => void,
@@ -117,7 +125,10 @@ export class SessionTable implements Journal {
     return session
   }
 
-  /** The connection ended. A transient session is over; of a stored one the messages that waited are forgotten. */
+  /**
+   * The connection ended. A transient session is over; of a stored one the messages that waited are
+   * forgotten.
+   */
   leave(session: Session): void {
     session.connected = false
     if (session.number === 0) {
@@ -140,10 +151,14 @@ export class SessionTable implements Journal {
     sessionLog.drop(this.#out(), session.number)
   }
 
-  /** I3: call in the same synchronous run as the append of the record, so that both ride in one commit. */
+  /**
+   * I3: call in the same synchronous run as the append of the record, so that both ride in one
+   * commit.
+   */
   addId(session: Session, id: number, high: number, low: number, ticket: Ticket): void {
     const isReplaced = session.ids.has(id) && session.ids.ticketOf(id) !== NO_TICKET
-    // Of a stored id that is taken by a message that waits, memory forgets the former message: so must the journal.
+    // Of a stored id that is taken by a message that waits, memory forgets the former message: so
+    // must the journal.
     if (ticket === NO_TICKET && isReplaced && session.number > 0) {
       sessionLog.removeId(this.#out(), session.number, id)
     }
@@ -168,7 +183,10 @@ export class SessionTable implements Journal {
     sessionLog.subscribed(this.#out(), session.number)
   }
 
-  /** Ends what has been idle for too long, and journals idle times now and then. Call every minute or so. */
+  /**
+   * Ends what has been idle for too long, and journals idle times now and then. Call every minute
+   * or so.
+   */
   expire(): EndedSession[] {
     const ended: EndedSession[] = []
     const now = this.#now()
@@ -200,12 +218,16 @@ export class SessionTable implements Journal {
       sessionLog.open(out, number, session.clientId)
       if (session.subscribed) sessionLog.subscribed(out, number)
       if (session.journalledIdleMs > 0) sessionLog.idle(out, number, session.journalledIdleMs)
-      for (const [id, high, low] of session.ids.entries()) sessionLog.addId(out, number, id, high, low)
+      for (const [id, high, low] of session.ids.entries())
+        sessionLog.addId(out, number, id, high, low)
     }
     return out.take()
   }
 
-  /** Takes what the spool kept. Returns what could not be read, in words, or null; the readable part is in use (I7). */
+  /**
+   * Takes what the spool kept. Returns what could not be read, in words, or null; the readable part
+   * is in use (I7).
+   */
   recover(recovered: RecoveredJournal): string | null {
     const byNumber = new Map<number, Session>()
     const target: SessionLogTarget = {

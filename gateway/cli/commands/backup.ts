@@ -1,4 +1,6 @@
-/** `sluice spool backup` and `restore`: a copy of the spool in one file, and back again under a fresh spool id. */
+/**
+ * `sluice spool backup` and `restore`: a copy of the spool in one file, and back again under a fresh spool id.
+ */
 import { open, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { Command } from 'commander'
@@ -26,25 +28,34 @@ export function backupCommands(context: CliContext, done: Done): readonly Comman
       done(EXIT.ok)
     })
   const restore = withConfig(new Command('restore'))
-    .description('make the spool of a stopped gateway of a backup; new records get a fresh spool id')
+    .description(
+      'make the spool of a stopped gateway of a backup; new records get a fresh spool id',
+    )
     .argument('<file>', 'written by sluice spool backup')
     .option('--replace', 'a spool that is there is moved aside')
-    .action(async (file: string, { replace, ...flags }: ConfigFlag & { readonly replace?: boolean }) => {
-      const { config } = await loadFlagged(flags, context)
-      const { head, movedTo } = await context.restoreBackup(
-        resolve(context.cwd, file),
-        config.gateway.dataDir,
-        replace === true,
-      )
-      const { stdout } = context
-      const waiting = head.streams.reduce((n, { pending }) => n + pending, 0)
-      stdout.write(`the spool is as it was at ${head.at}: ${counted(waiting, 'pending record')}\n`)
-      stdout.write('  pending records keep their ids, and a sink that knows some of them stores them once\n')
-      stdout.write(`  what was acknowledged after ${head.at} is not in it, delivered or not\n`)
-      if (movedTo !== null) stdout.write(`  the spool that was there is in ${movedTo}, complete\n`)
-      stdout.write('new records are numbered under a fresh spool id from the next start on\n')
-      done(EXIT.ok)
-    })
+    .action(
+      async (file: string, { replace, ...flags }: ConfigFlag & { readonly replace?: boolean }) => {
+        const { config } = await loadFlagged(flags, context)
+        const { head, movedTo } = await context.restoreBackup(
+          resolve(context.cwd, file),
+          config.gateway.dataDir,
+          replace === true,
+        )
+        const { stdout } = context
+        const waiting = head.streams.reduce((n, { pending }) => n + pending, 0)
+        stdout.write(
+          `the spool is as it was at ${head.at}: ${counted(waiting, 'pending record')}\n`,
+        )
+        stdout.write(
+          '  pending records keep their ids, and a sink that knows some of them stores them once\n',
+        )
+        stdout.write(`  what was acknowledged after ${head.at} is not in it, delivered or not\n`)
+        if (movedTo !== null)
+          stdout.write(`  the spool that was there is in ${movedTo}, complete\n`)
+        stdout.write('new records are numbered under a fresh spool id from the next start on\n')
+        done(EXIT.ok)
+      },
+    )
   return [backup, restore]
 }
 

@@ -1,7 +1,8 @@
 /**
  * `sluice check`: is the configuration good, what is in effect, how long an outage does it hold, and would a gateway start
- * with it? Starts nothing and writes nothing. Its output is YAML; what is not configuration is in comments. What a start
- * would refuse is on standard error, with exit code 1. `--try` also takes the addresses for a moment and asks each sink.
+ * with it? Starts nothing and writes nothing. Its output is YAML; what is not configuration is in
+ * comments. What a start would refuse is on standard error, with exit code 1. `--try` also takes
+ * the addresses for a moment and asks each sink.
  */
 import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -24,7 +25,9 @@ import { bytes, hours, plain, table, withCode } from '../text/words.ts'
 
 export function checkCommand(context: CliContext, done: Done): Command {
   return withConfig(new Command('check'))
-    .description('validate the configuration, print what is in effect, and how long an outage it holds')
+    .description(
+      'validate the configuration, print what is in effect, and how long an outage it holds',
+    )
     .option('--try', 'also listen on the addresses for a moment, and ask each sink')
     .action(async (flags: CheckFlags) => done(await check(flags, context)))
 }

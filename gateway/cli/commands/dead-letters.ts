@@ -32,7 +32,9 @@ interface ChangeFlags extends OperatorFlags {
 }
 
 export function deadLettersCommand(context: CliContext, done: Done): Command {
-  const letters = new Command('dead-letters').description('what the sink or a stream refused for good')
+  const letters = new Command('dead-letters').description(
+    'what the sink or a stream refused for good',
+  )
   letters.addCommand(
     withOperator(new Command('list'))
       .description('list them, oldest first')
@@ -56,7 +58,9 @@ export function deadLettersCommand(context: CliContext, done: Done): Command {
   letters.addCommand(
     withSelection(new Command('requeue'), 'put them back as new records of their stream').action(
       async (ids: string[], flags: ChangeFlags) =>
-        done(await change(ids, flags, context, 'requeued', (admin, chosen) => admin.requeue(chosen))),
+        done(
+          await change(ids, flags, context, 'requeued', (admin, chosen) => admin.requeue(chosen)),
+        ),
     ),
   )
   letters.addCommand(
@@ -64,7 +68,10 @@ export function deadLettersCommand(context: CliContext, done: Done): Command {
       .option('-y, --yes', 'yes, for good')
       .action(async (ids: string[], flags: ChangeFlags) => {
         if (flags.yes !== true)
-          throw new CliError(EXIT.usage, 'this removes data for good, undelivered; say --yes if you mean it')
+          throw new CliError(
+            EXIT.usage,
+            'this removes data for good, undelivered; say --yes if you mean it',
+          )
         done(await change(ids, flags, context, 'purged', (admin, chosen) => admin.purge(chosen)))
       }),
   )
@@ -79,9 +86,13 @@ function withSelection(command: Command, description: string): Command {
     .option('--all', 'all of the stream')
 }
 
-async function list({ stream, limit, json, ...flags }: ListFlags, context: CliContext): Promise<void> {
+async function list(
+  { stream, limit, json, ...flags }: ListFlags,
+  context: CliContext,
+): Promise<void> {
   await withGateway(flags, context, async ({ operator }) => {
-    const names = stream === undefined ? (await operator.status()).streams.map(({ name }) => name) : [stream]
+    const names =
+      stream === undefined ? (await operator.status()).streams.map(({ name }) => name) : [stream]
     let shown = 0
     for (const name of names) {
       const found: DeadLetter[] = []
@@ -90,7 +101,8 @@ async function list({ stream, limit, json, ...flags }: ListFlags, context: CliCo
         found.push(letter)
       }
       shown += found.length
-      if (json === true) for (const letter of found) context.stdout.write(`${JSON.stringify(letter)}\n`)
+      if (json === true)
+        for (const letter of found) context.stdout.write(`${JSON.stringify(letter)}\n`)
       else if (found.length > 0) context.stdout.write(`${letterTable(found)}\n`)
     }
     if (shown === 0 && json !== true) context.stdout.write('there are no dead letters\n')
@@ -164,14 +176,19 @@ async function change(
       context.stdout.write(`${did} ${count(changed)} of ${selection.stream}\n`)
       for (const { id, why } of skipped)
         context.stderr.write(`not ${did}: ${plainLine(id)}: ${plainLine(why)}\n`)
-      skippedAny ||= skipped.length > 0 || (selection.ids !== 'all' && changed < selection.ids.length)
+      skippedAny ||=
+        skipped.length > 0 || (selection.ids !== 'all' && changed < selection.ids.length)
     }
     return skippedAny ? EXIT.failed : EXIT.ok
   })
 }
 
 /** One selection per stream. */
-function select(ids: readonly string[], stream: string | undefined, all: boolean): DeadLetterSelection[] {
+function select(
+  ids: readonly string[],
+  stream: string | undefined,
+  all: boolean,
+): DeadLetterSelection[] {
   if (all) {
     if (stream === undefined || ids.length > 0)
       throw new CliError(EXIT.usage, '--all wants --stream NAME, and no ids')
@@ -186,7 +203,9 @@ function select(ids: readonly string[], stream: string | undefined, all: boolean
   return [...byStream].map(([name, chosen]) => ({ stream: name, ids: chosen }))
 }
 
-/** `<gateway>:<spool id>:<stream>:<seq>`, or `d<n>` for the last part (ingest contract; architecture, "dead letter"). */
+/**
+ * `<gateway>:<spool id>:<stream>:<seq>`, or `d<n>` for the last part (ingest contract; architecture, "dead letter").
+ */
 function streamOfId(id: string): string {
   const match = /^[^:]+:[^:]+:([a-z0-9][a-z0-9-]{0,62}):d?\d+$/.exec(id)
   if (match?.[1] === undefined)

@@ -1,6 +1,7 @@
 /**
  * `sluice passwd`: adds a user to the password file, changes a password, removes a user. The password is asked for without
- * echo, or read from standard input; never from the command line, where every user of the machine could see it.
+ * echo, or read from standard input; never from the command line, where every user of the machine
+ * could see it.
  */
 import { resolve } from 'node:path'
 import { Command } from 'commander'
@@ -18,9 +19,14 @@ interface PasswdFlags extends ConfigFlag {
 
 export function passwdCommand(context: CliContext, done: Done): Command {
   return withConfig(new Command('passwd'))
-    .description('add a user, change a password, or remove a user; the password is read from standard input')
+    .description(
+      'add a user, change a password, or remove a user; the password is read from standard input',
+    )
     .argument('<user>', 'name of the user')
-    .option('-f, --file <file>', "the password file (default: the configuration's mqtt.auth.passwordFile)")
+    .option(
+      '-f, --file <file>',
+      "the password file (default: the configuration's mqtt.auth.passwordFile)",
+    )
     .option('-r, --remove', 'remove the user')
     .action(async (user: string, flags: PasswdFlags) => {
       await passwd(user, flags, context)
@@ -32,7 +38,8 @@ async function passwd(user: string, flags: PasswdFlags, context: CliContext): Pr
   const file = await passwordFile(flags, context)
   const shown = `${plainLine(user)} in ${file}`
   if (flags.remove === true) {
-    if (!(await context.removeUser(file, user))) throw new CliError(EXIT.failed, `there is no user ${shown}`)
+    if (!(await context.removeUser(file, user)))
+      throw new CliError(EXIT.failed, `there is no user ${shown}`)
     context.stdout.write(`removed ${shown}\n`)
     return
   }
@@ -54,6 +61,9 @@ async function passwordFile(flags: PasswdFlags, context: CliContext): Promise<st
       'name the password file: --file FILE, or --config with mqtt.auth.passwordFile',
     )
   if (others.length > 0)
-    throw new CliError(EXIT.usage, `the listeners use several password files; name one: --file ${file}`)
+    throw new CliError(
+      EXIT.usage,
+      `the listeners use several password files; name one: --file ${file}`,
+    )
   return file
 }

@@ -24,11 +24,14 @@ export function spoolCommand(context: CliContext, done: Done): Command {
   for (const command of backupCommands(context, done)) spool.addCommand(command)
   spool.addCommand(
     withConfig(new Command('verify'))
-      .description('check every pending block of a stopped gateway; exit code 1 if something is missing')
+      .description(
+        'check every pending block of a stopped gateway; exit code 1 if something is missing',
+      )
       .action(async (flags: ConfigFlag) => {
         const report = await withStoppedGateway(flags, context, (stopped) => stopped.verify())
         for (const line of report.damage) context.stdout.write(`damage: ${plainLine(line)}\n`)
-        const verdict = report.missing === 0 ? 'all there' : `${count(report.missing)} missing or damaged`
+        const verdict =
+          report.missing === 0 ? 'all there' : `${count(report.missing)} missing or damaged`
         context.stdout.write(`${counted(report.blocks, 'block')} checked: ${verdict}\n`)
         done(report.missing === 0 ? EXIT.ok : EXIT.failed)
       }),
@@ -59,7 +62,9 @@ function leftAsideText(stores: readonly LeftAsideReport[]): string {
   if (stores.length === 0) return 'no store was left aside\n'
   return stores
     .map(({ name, streams, unreadable }) => {
-      const records = streams.map(({ name, records }) => `${count(records)} pending in ${name}`).join(', ')
+      const records = streams
+        .map(({ name, records }) => `${count(records)} pending in ${name}`)
+        .join(', ')
       const cannot =
         unreadable.length === 0 ? '' : `; ${count(unreadable.length)} of its files cannot be read`
       return `${name}: ${records === '' ? 'no records' : records}${cannot}\n`

@@ -15,7 +15,10 @@ import { type Commands, firstSteps, shellWord } from '../text/first-steps.ts'
 /** fsync, deflate, compaction and password hashing share libuv's pool. */
 export const MIN_POOL_THREADS = 8
 
-/** Ctrl-C below npm is two SIGINTs: from the terminal, and passed on by npm. Nobody presses it twice so fast. */
+/**
+ * Ctrl-C below npm is two SIGINTs: from the terminal, and passed on by npm. Nobody presses it twice
+ * so fast.
+ */
 const SAME_CTRL_C_MS = 400
 
 interface StartFlags extends ConfigFlag {
@@ -49,7 +52,10 @@ async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> 
   }
 }
 
-/** The rest of the deadline is for what the stages do behind their own: closing the spool and the log. */
+/**
+ * The rest of the deadline is for what the stages do behind their own: closing the spool and the
+ * log.
+ */
 async function stop(
   gateway: RunningGateway,
   { gateway: { stopTimeout } }: Config,
@@ -59,7 +65,10 @@ async function stop(
   await gateway.stop(Math.max(0, stopTimeout - Math.min(1_000, stopTimeout / 4)))
 }
 
-/** Only a checkout has npm's scripts; beside an installed `sluice` there is an installed `sluice-sim`. */
+/**
+ * Only a checkout has npm's scripts; beside an installed `sluice` there is an installed
+ * `sluice-sim`.
+ */
 function commandsOf({ config }: StartFlags, { command }: CliContext): Commands {
   return {
     status: `${command} status${config === undefined ? '' : ` --config ${shellWord(config)}`}`,
@@ -128,8 +137,9 @@ function withResolvers(): { readonly promise: Promise<void>; readonly resolve: (
 }
 
 /**
- * Node reads UV_THREADPOOL_SIZE when the pool first works, and its ES module loader uses the pool before the first line of
- * ours runs. So it cannot be set from here; main.ts' first line sets it for `sluice`, the unit and the image do for theirs.
+ * Node reads UV_THREADPOOL_SIZE when the pool first works, and its ES module loader uses the pool
+ * before the first line of ours runs. So it cannot be set from here; main.ts' first line sets it
+ * for `sluice`, the unit and the image do for theirs.
  */
 export function poolAdvice(env: NodeJS.ProcessEnv): string | null {
   // As libuv reads it: what is no number counts as 1.

@@ -1,4 +1,6 @@
-/** `sluice status`: how the gateway stands, for a person (or a script with --json), running or stopped. */
+/**
+ * `sluice status`: how the gateway stands, for a person (or a script with --json), running or stopped.
+ */
 import { Command } from 'commander'
 import type { CliContext } from '../context.ts'
 import { EXIT } from '../exit.ts'
@@ -16,7 +18,9 @@ export function statusCommand(context: CliContext, done: Done): Command {
     .option('--json', 'as JSON')
     .action(async (flags: StatusFlags) => {
       const status = await withGateway(flags, context, ({ operator }) => operator.status())
-      context.stdout.write(flags.json === true ? `${JSON.stringify(status, null, 2)}\n` : statusText(status))
+      context.stdout.write(
+        flags.json === true ? `${JSON.stringify(status, null, 2)}\n` : statusText(status),
+      )
       done(EXIT.ok)
     })
 }

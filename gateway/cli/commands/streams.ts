@@ -1,4 +1,6 @@
-/** `sluice streams`: the queues, those that no configuration names any more, and what to do about these. */
+/**
+ * `sluice streams`: the queues, those that no configuration names any more, and what to do about these.
+ */
 import { closeSync, fsyncSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Command } from 'commander'
@@ -12,7 +14,12 @@ import { bytes, count, counted, span, table } from '../text/words.ts'
 
 export function streamsCommand(context: CliContext, done: Done): Command {
   const streams = new Command('streams').description('the queues in the spool')
-  const list = (name: string, description: string, select: (stream: StreamStatus) => boolean, none: string) =>
+  const list = (
+    name: string,
+    description: string,
+    select: (stream: StreamStatus) => boolean,
+    none: string,
+  ) =>
     withOperator(new Command(name))
       .description(description)
       .action(async (flags: OperatorFlags) => {
@@ -32,7 +39,9 @@ export function streamsCommand(context: CliContext, done: Done): Command {
   )
   streams.addCommand(
     withOperator(new Command('drain'))
-      .description('deliver what an orphaned stream holds through a sink; its records keep their ids')
+      .description(
+        'deliver what an orphaned stream holds through a sink; its records keep their ids',
+      )
       .argument('<name>', 'name of the stream')
       .requiredOption('-s, --sink <sink>', 'name of a sink in the configuration')
       .action(async (name: string, flags: DrainFlags) => {

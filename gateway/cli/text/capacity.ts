@@ -1,14 +1,18 @@
 /**
  * How long an outage the limits hold: an estimate on the safe side, with its assumptions. Pure.
  *
- * A record on disk is its line (payload and envelope), compressed with its neighbours of the same commit. Measured on
- * realistic readings: 0.25 in large blocks, 0.48 in blocks of five; a record alone is hardly compressed at all.
+ * A record on disk is its line (payload and envelope), compressed with its neighbours of the same
+ * commit. Measured on realistic readings: 0.25 in large blocks, 0.48 in blocks of five; a record
+ * alone is hardly compressed at all.
  */
 import type { Config } from '../../config/config.ts'
 
 export const RATES_PER_SECOND = [1, 10, 100] as const
 export const MESSAGE_BYTES = 300
-/** Id, device, topic, time and punctuation of a line: 170 in the contract's example, more with long topics. */
+/**
+ * Id, device, topic, time and punctuation of a line: 170 in the contract's example, more with long
+ * topics.
+ */
 export const ENVELOPE_BYTES = 200
 /** Header of a block (about 80) and its share of the index. */
 export const BLOCK_OVERHEAD_BYTES = 100
@@ -33,7 +37,10 @@ export interface StreamCapacity {
 }
 
 /** `free`: bytes of the disk that are; null: not known. */
-export function outageCapacity({ streams, spool }: Config, free: number | null = null): StreamCapacity[] {
+export function outageCapacity(
+  { streams, spool }: Config,
+  free: number | null = null,
+): StreamCapacity[] {
   const room = free === null ? Number.POSITIVE_INFINITY : Math.max(0, free - spool.minFreeBytes)
   return Object.entries(streams).map(([stream, config]) => {
     const maxBytes = Math.min(config.maxBytes, room)

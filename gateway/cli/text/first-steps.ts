@@ -23,7 +23,9 @@ export function firstSteps(config: Config, gateway: RunningGateway, commands: Co
     listeners.find(({ listener }) => listener.tls === null && !listener.websocket) ?? listeners[0]
   const lines = [`Gateway ${gateway.gatewayId} is ready.`, '']
   for (const { listener, port } of listeners)
-    lines.push(`  devices connect to  ${listenerUrl({ ...listener, port, tls: listener.tls !== null })}`)
+    lines.push(
+      `  devices connect to  ${listenerUrl({ ...listener, port, tls: listener.tls !== null })}`,
+    )
   for (const [name, sink] of Object.entries(config.sinks))
     lines.push(`  sink ${name.padEnd(14)} ${hideUrl(sink.url)}`)
   lines.push(`  data folder         ${config.gateway.dataDir}`, '')
@@ -60,7 +62,8 @@ function publishing(
   if (!listener.websocket)
     commands.push(`  mosquitto_pub ${common}${listener.tls === null ? '' : ' --cafile CA.pem'}`)
   const protocol = `${listener.websocket ? 'ws' : 'mqtt'}${listener.tls === null ? '' : 's'}`
-  const extra = protocol === 'mqtt' ? '' : ` -l ${protocol}${listener.tls === null ? '' : ' --ca CA.pem'}`
+  const extra =
+    protocol === 'mqtt' ? '' : ` -l ${protocol}${listener.tls === null ? '' : ' --ca CA.pem'}`
   commands.push(`  npx mqtt pub ${common}${extra}`)
   return commands
 }

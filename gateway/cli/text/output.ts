@@ -1,6 +1,6 @@
 /**
- * What commands write to. A command that is over soon writes at once and in order; one that goes on for long (`start`)
- * must not wait for who reads its words, nor end with them.
+ * What commands write to. A command that is over soon writes at once and in order; one that goes on
+ * for long (`start`) must not wait for who reads its words, nor end with them.
  */
 import { writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
@@ -10,14 +10,22 @@ import { CliError, EXIT } from '../exit.ts'
 export interface Output {
   readonly isTTY?: boolean
   write(text: string): unknown
-  /** From now on a write returns at once, whatever becomes of it: the process has more to do than to be read. */
+  /**
+   * From now on a write returns at once, whatever becomes of it: the process has more to do than to
+   * be read.
+   */
   neverWait?(): void
 }
 
-/** A reader that is slow, behind a descriptor that does not block, is asked again after this time. */
+/**
+ * A reader that is slow, behind a descriptor that does not block, is asked again after this time.
+ */
 const POLL_MS = 10
 
-/** A reader that has seen enough (`sluice status | head`) is no failure: the command ends, that is all. */
+/**
+ * A reader that has seen enough (`sluice status | head`) is no failure: the command ends, that is
+ * all.
+ */
 export class ReaderGoneError extends CliError {
   constructor(cause: unknown) {
     super(EXIT.ok, 'nobody reads any more', cause)

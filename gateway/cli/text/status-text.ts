@@ -1,4 +1,7 @@
-/** The status document as text for a person. Pure. Words that came from elsewhere are made harmless for terminals. */
+/**
+ * The status document as text for a person. Pure. Words that came from elsewhere are made harmless
+ * for terminals.
+ */
 import type { DeliveryStatus, SinkStatus, Status, StreamStatus } from '../../observe/status.ts'
 import { bytes, count, counted, plainLine, span, table } from './words.ts'
 
@@ -51,7 +54,8 @@ function streamsText(status: Status): string {
     count(stream.counters.requeued),
     count(stream.counters.delivered),
     count(sum(stream.counters.dropped)),
-    // Received and requeued are delivered, dropped, dead or in the backlog (I5); of the dead, so many are still kept.
+    // Received and requeued are delivered, dropped, dead or in the backlog (I5); of the dead, so
+    // many are still kept.
     count(stream.counters.deadLettered),
     count(stream.deadLetters.kept),
     stream.orphaned ? 'orphaned' : status.uptimeSeconds === null ? '-' : stream.delivery.state,
@@ -131,7 +135,9 @@ function troubleOfTopics({ broker }: Status): string[] {
     last.nearest === null
       ? ''
       : `; nearest filter: ${plainLine(last.nearest.filter)} of stream ${last.nearest.stream}`
-  return [`${lines.join('; ')}; the last: ${plainLine(last.topic)} of ${plainLine(last.clientId)}${near}`]
+  return [
+    `${lines.join('; ')}; the last: ${plainLine(last.topic)} of ${plainLine(last.clientId)}${near}`,
+  ]
 }
 
 const wait = (things: number): string => (things === 1 ? 'waits' : 'wait')

@@ -2,9 +2,14 @@
 
 import { errorCode, errorMessage } from '../../shared/errors.ts'
 
-/** Text from elsewhere (a sink's words, a topic) without what a terminal would obey: controls, direction marks. */
+/**
+ * Text from elsewhere (a sink's words, a topic) without what a terminal would obey: controls,
+ * direction marks.
+ */
 export function plain(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) => (char === '\n' ? char : '\uFFFD'))
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) =>
+    char === '\n' ? char : '\uFFFD',
+  )
 }
 
 /** The same on one line. */
@@ -55,14 +60,17 @@ export function span(seconds: number): string {
 /** Hours as `9.9 h`, `47 h`, `14 d`; rounded down. */
 export function hours(value: number): string {
   if (value >= 48) return `${count(Math.floor(value / 24))} d`
-  return value >= 10 ? `${count(Math.floor(value))} h` : `${(Math.floor(value * 10) / 10).toFixed(1)} h`
+  return value >= 10
+    ? `${count(Math.floor(value))} h`
+    : `${(Math.floor(value * 10) / 10).toFixed(1)} h`
 }
 
 /** Columns side by side; numbers to the right. The last column is not padded. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths: number[] = []
   for (const row of rows)
-    for (const [index, cell] of row.entries()) widths[index] = Math.max(widths[index] ?? 0, cell.length)
+    for (const [index, cell] of row.entries())
+      widths[index] = Math.max(widths[index] ?? 0, cell.length)
   const body = rows.slice(1)
   const toTheRight = widths.map((_, index) =>
     body.every((row) => /^[\d-]/.test(row[index] ?? '') || row[index] === ''),

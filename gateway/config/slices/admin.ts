@@ -25,6 +25,7 @@ export const adminSlice = section('The admin server.', {
 export function hostFix(host: string): string | null {
   if (host.includes('://')) return 'write the host alone, without scheme and path'
   if (/^\[.*\]$/.test(host)) return `write ${host.slice(1, -1)} without brackets`
-  if (/^(\d{1,3}\.){3}\d{1,3}:\d+$|^[^:]+:\d+$/.test(host)) return 'write the port under the key port'
+  if (/^(\d{1,3}\.){3}\d{1,3}:\d+$|^[^:]+:\d+$/.test(host))
+    return 'write the port under the key port'
   return /^[0-9A-Za-z._:%-]+$/.test(host) ? null : `write ${HOST_WORDS}`
 }

@@ -10,8 +10,11 @@ export const gatewaySlice = section('The gateway as a whole.', {
   dataDir: leaf(path('Folder of the spool. One process owns it.')).prefault('./data'),
   // Below the 30 s that Kubernetes gives a container before it kills it.
   stopTimeout: leaf(
-    duration('How long a stop may take to finish requests in progress before it becomes a hard one.', {
-      min: 0,
-    }),
+    duration(
+      'How long a stop may take to finish requests in progress before it becomes a hard one.',
+      {
+        min: 0,
+      },
+    ),
   ).prefault('20s'),
 })

@@ -28,11 +28,14 @@ const tls = section('TLS towards the sink; files are re-read when they change.',
 })
 
 const url = leaf(
-  text('Where batches are posted. Shown without query, and without what in its path looks like a token.', {
-    kind: 'url',
-    wanted: 'an http or https URL',
-    check: urlFix,
-  }),
+  text(
+    'Where batches are posted. Shown without query, and without what in its path looks like a token.',
+    {
+      kind: 'url',
+      wanted: 'an http or https URL',
+      check: urlFix,
+    },
+  ),
 )
 
 /** A batch is named by its sink's word; 207 always needs a body, and other statuses are no acks. */
@@ -47,7 +50,9 @@ const ackStatus = z
           return { fix: 'write a number such as 200' }
         if (input === 207)
           return { fix: 'remove it: 207 acks through its body alone, whatever is listed here' }
-        return input >= 200 && input <= 299 ? { value: input } : { fix: 'only a 2xx status can be an ack' }
+        return input >= 200 && input <= 299
+          ? { value: input }
+          : { fix: 'only a 2xx status can be an ack' }
       },
     }),
   )
@@ -69,9 +74,19 @@ sections.add(headers, { text: 'Headers added to each request; values are secrets
 
 const answers = z.record(
   z.string(),
-  leaf(choice('What this status means at this sink.', ['acked', 'retry', 'refused', 'too-large', 'hold'])),
+  leaf(
+    choice('What this status means at this sink.', [
+      'acked',
+      'retry',
+      'refused',
+      'too-large',
+      'hold',
+    ]),
+  ),
 )
-sections.add(answers, { text: 'Statuses that mean something else at this sink than in the contract.' })
+sections.add(answers, {
+  text: 'Statuses that mean something else at this sink than in the contract.',
+})
 
 export const sinkSection = section('One sink, by name.', {
   type: leaf(choice('Kind of sink.', ['http'])).prefault('http'),
@@ -99,20 +114,25 @@ export const sinkSection = section('One sink, by name.', {
       max: 64,
     }),
   ).prefault(1),
-  maxBatchRecords: leaf(integer('Records of a batch.', { min: 1, max: 1_000_000 })).prefault(10_000),
+  maxBatchRecords: leaf(integer('Records of a batch.', { min: 1, max: 1_000_000 })).prefault(
+    10_000,
+  ),
   maxBatchBytes: leaf(
     size('Uncompressed bytes of a batch; one record alone may be larger.', {
       min: 1024,
       max: 256 * 1024 * 1024,
     }),
   ).prefault('4MiB'),
-  linger: leaf(duration('How long a batch waits to be filled.', { min: 0, max: 3_600_000 })).prefault(
-    '200ms',
-  ),
+  linger: leaf(
+    duration('How long a batch waits to be filled.', { min: 0, max: 3_600_000 }),
+  ).prefault('200ms'),
   connectTimeout: leaf(
-    duration('For a connection: name, address, TLS. Several addresses are raced, a dead one holds none up.', {
-      min: 100,
-    }),
+    duration(
+      'For a connection: name, address, TLS. Several addresses are raced, a dead one holds none up.',
+      {
+        min: 100,
+      },
+    ),
   ).prefault('20s'),
   timeout: leaf(
     duration('Longest time without progress: no byte of the request taken, none of the answer.', {
@@ -120,9 +140,12 @@ export const sinkSection = section('One sink, by name.', {
     }),
   ).prefault('30s'),
   minBytesPerSecond: leaf(
-    size('A request slower than this, timeout twice added, is given up, however steadily it moves.', {
-      min: 1,
-    }),
+    size(
+      'A request slower than this, timeout twice added, is given up, however steadily it moves.',
+      {
+        min: 1,
+      },
+    ),
   ).prefault(256),
   maxRetryAfter: leaf(duration('Longest Retry-After that is obeyed.', { min: 0 })).prefault('1h'),
   recoveryJitter: leaf(
@@ -144,7 +167,8 @@ function urlFix(input: string): string | null {
   const parsed = URL.canParse(input) ? new URL(input) : null
   if (parsed === null || (parsed.protocol !== 'http:' && parsed.protocol !== 'https:'))
     return 'write a URL that begins with http:// or https://, for example https://cloud.example/ingest'
-  // Between the slashes and the path stands the host; the parser would take the first word of the path for it.
+  // Between the slashes and the path stands the host; the parser would take the first word of the
+  // path for it.
   if (!/^https?:\/\/[^/?#\\]/i.test(input))
     return 'write the host behind the two slashes, for example https://cloud.example/ingest'
   if (parsed.username !== '' || parsed.password !== '')

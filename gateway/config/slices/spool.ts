@@ -13,10 +13,13 @@ export const spoolSlice = section('Commits and disk.', {
     ),
   ).prefault('50ms'),
   commitBurst: leaf(
-    integer('So many small commits may start at once; the budget refills by one per commitInterval.', {
-      min: 0,
-      max: 1_000_000,
-    }),
+    integer(
+      'So many small commits may start at once; the budget refills by one per commitInterval.',
+      {
+        min: 0,
+        max: 1_000_000,
+      },
+    ),
   ).prefault(1_000),
   minFreeBytes: leaf(
     size('Below so much free disk ingest closes, before the disk is full; delivery goes on (I6).', {

@@ -1,15 +1,29 @@
 /** Configuration of the streams: what goes where, and what happens when it cannot. */
 import { z } from 'zod'
-import { choice, duration, integer, leaf, name, nullable, section, sections, size, text } from '../fields.ts'
+import {
+  choice,
+  duration,
+  integer,
+  leaf,
+  name,
+  nullable,
+  section,
+  sections,
+  size,
+  text,
+} from '../fields.ts'
 import { topicFilterFix } from '../topic-filter.ts'
 
 const MAX_AGE_MS = 3650 * 86_400_000
 
 const deadLetters = section('What the sink or the stream itself refused for good.', {
   maxBytes: leaf(
-    size('Room for what the sink refused, and the same again for what the stream refused at ingest.', {
-      min: 1024,
-    }),
+    size(
+      'Room for what the sink refused, and the same again for what the stream refused at ingest.',
+      {
+        min: 1024,
+      },
+    ),
   ).prefault('64MiB'),
   maxAge: nullable(
     duration('Older ones are removed, counted. null: none are.', { min: 1_000, max: MAX_AGE_MS }),
@@ -43,7 +57,8 @@ const device = leaf<'clientId' | `topic:${number}`>({
   text: "The record's device: the client id, or a level of the topic (0 is the first).",
   parse: (input) => {
     if (input === 'clientId') return { value: input }
-    const level = typeof input === 'string' ? /^topic:(0|[1-9]\d{0,3})$/.exec(input)?.[1] : undefined
+    const level =
+      typeof input === 'string' ? /^topic:(0|[1-9]\d{0,3})$/.exec(input)?.[1] : undefined
     if (level !== undefined) return { value: `topic:${Number(level)}` }
     return { fix: 'write clientId, or for example topic:1 for the second level' }
   },
@@ -61,7 +76,10 @@ export const streamSection = section('One queue, by name.', {
     ),
   ).prefault('any'),
   priority: leaf(
-    integer('Order among the streams of a sink, 0 first. A lower one is never starved.', { min: 0, max: 9 }),
+    integer('Order among the streams of a sink, 0 first. A lower one is never starved.', {
+      min: 0,
+      max: 9,
+    }),
   ).prefault(0),
   maxRecordBytes: leaf(
     size(
@@ -72,9 +90,9 @@ export const streamSection = section('One queue, by name.', {
       },
     ),
   ).prefault('256KiB'),
-  maxBytes: leaf(size('Room on disk for what waits, as stored (compressed).', { min: 1024 })).prefault(
-    '1GiB',
-  ),
+  maxBytes: leaf(
+    size('Room on disk for what waits, as stored (compressed).', { min: 1024 }),
+  ).prefault('1GiB'),
   maxAge: nullable(
     duration('Older records are dropped, counted, reported to the sink. null: none are.', {
       min: 1_000,

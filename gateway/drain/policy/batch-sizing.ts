@@ -1,4 +1,7 @@
-/** What batches of one stream may hold: by the configuration, its queue, and what its sink and its link taught; tells of the latter. */
+/**
+ * What batches of one stream may hold: by the configuration, its queue, and what its sink and its
+ * link taught; tells of the latter.
+ */
 import type { HttpSinkConfig } from '../../config/config.ts'
 import type { StreamQueue } from '../../ports/stream-queue.ts'
 import type { EmitDrainEvent } from '../events.ts'
@@ -34,7 +37,9 @@ export class BatchSizing {
     this.#tell('too-large', this.#o.learned.maxBytes)
   }
 
-  /** Some sinks answer 400 to what is too large: it was refused, and all pieces of it were taken. */
+  /**
+   * Some sinks answer 400 to what is too large: it was refused, and all pieces of it were taken.
+   */
   refusedWhole(largestTakenBytes: number | null, nowMs: number): void {
     if (largestTakenBytes === null) return
     this.#o.learned.passes(largestTakenBytes, nowMs)

@@ -1,8 +1,9 @@
 /**
  * When is a batch full, and what is in it. Pure: runs and limits in, bounds out.
  *
- * A batch is a run of whole blocks; a block is sliced only if it alone is above the limits (they shrank, or the sink
- * answered 413). A batch never mixes identities; the oldest identity comes first because the queue gives it first.
+ * A batch is a run of whole blocks; a block is sliced only if it alone is above the limits (they
+ * shrank, or the sink answered 413). A batch never mixes identities; the oldest identity comes
+ * first because the queue gives it first.
  */
 import type { Bounds, Run } from '../../ports/stream-queue.ts'
 
@@ -53,16 +54,24 @@ export function planBatch(runs: readonly Run[], limits: BatchLimits): Plan | nul
 }
 
 /**
- * How long a plan still waits for company, ms; 0: send it. `waitedMs`: how long its first record has been seen waiting,
- * by the monotonic clock, so that a wall clock that was set back cannot hold it for longer than `lingerMs`.
+ * How long a plan still waits for company, ms; 0: send it. `waitedMs`: how long its first record
+ * has been seen waiting, by the monotonic clock, so that a wall clock that was set back cannot hold
+ * it for longer than `lingerMs`.
  */
-export function lingerLeftMs(plan: Plan, lingerMs: number, waitedMs: number, nowWallMs: number): number {
+export function lingerLeftMs(
+  plan: Plan,
+  lingerMs: number,
+  waitedMs: number,
+  nowWallMs: number,
+): number {
   if (plan.full) return 0
   const ageMs = Math.max(waitedMs, nowWallMs - plan.receivedAtMs)
   return Math.max(0, lingerMs - ageMs)
 }
 
-/** What of the runs belongs to the identity and is at or below `lastSeq`. Runs are in queue order. */
+/**
+ * What of the runs belongs to the identity and is at or below `lastSeq`. Runs are in queue order.
+ */
 export function clipRuns(runs: readonly Run[], spoolId: string, lastSeq: number): Run[] {
   const clipped: Run[] = []
   for (const run of runs) {
@@ -114,5 +123,9 @@ function sliceToFit(run: Run, limits: BatchLimits): Run {
 /** The first records of a run; their bytes in proportion of their number. */
 function firstOf(run: Run, recordCount: number): Run {
   if (recordCount >= run.recordCount) return run
-  return { ...run, recordCount, rawBytes: Math.ceil((run.rawBytes * recordCount) / run.recordCount) }
+  return {
+    ...run,
+    recordCount,
+    rawBytes: Math.ceil((run.rawBytes * recordCount) / run.recordCount),
+  }
 }

@@ -1,12 +1,14 @@
 /**
- * Is it one record that a sink stumbles over, or the sink itself? Some answers to a record's content look like an outage or
- * like wrong credentials: 500, 403 of a firewall, a reset connection, no answer at all. What tells them apart is what
- * happens right beside: a sink that is down or wants other credentials takes nothing.
+ * Is it one record that a sink stumbles over, or the sink itself? Some answers to a record's
+ * content look like an outage or like wrong credentials: 500, 403 of a firewall, a reset
+ * connection, no answer at all. What tells them apart is what happens right beside: a sink that is
+ * down or wants other credentials takes nothing.
  *
- * I8: evidence against a record is one thing alone: its batch failed, the sink then took other records that it had not
- * seen, of this stream or another, and at once afterwards the batch failed again. Trouble of anybody else wipes it out.
- * A repeat of what was taken before is no evidence: a sink whose disk is full takes those. Of streams that fail side by
- * side one is examined at a time, or each would wipe out what tells against another's record. Pure.
+ * I8: evidence against a record is one thing alone: its batch failed, the sink then took other
+ * records that it had not seen, of this stream or another, and at once afterwards the batch failed
+ * again. Trouble of anybody else wipes it out. A repeat of what was taken before is no evidence: a
+ * sink whose disk is full takes those. Of streams that fail side by side one is examined at a time,
+ * or each would wipe out what tells against another's record. Pure.
  */
 import type { Decision } from './retry-policy.ts'
 import type { DrainRules } from './rules.ts'
@@ -34,7 +36,9 @@ export class Doubt {
   #isVarying = false
   /** When others were taken, for the next try; null: that counts no more. Monotonic, ms. */
   #takenAtMs: number | null = null
-  /** The try in progress began right behind that. What is taken while it goes on says nothing of it. */
+  /**
+   * The try in progress began right behind that. What is taken while it goes on says nothing of it.
+   */
   #followsTaken = false
 
   constructor(rules: DrainRules) {
@@ -61,12 +65,18 @@ export class Doubt {
     return this.#tries > 0
   }
 
-  /** The next tries may tell by themselves: it is being taken apart, or what was taken speaks against one record. */
+  /**
+   * The next tries may tell by themselves: it is being taken apart, or what was taken speaks
+   * against one record.
+   */
   get isUnderway(): boolean {
     return this.isFounded || (this.#isVarying && this.#alone === 0)
   }
 
-  /** It is one record: when it may be tried once others were taken, ms after it failed; null: nothing is to be told. */
+  /**
+   * It is one record: when it may be tried once others were taken, ms after it failed; null:
+   * nothing is to be told.
+   */
   get retryAfterMs(): number | null {
     if (this.#alone === 0 || !this.wantsEvidence) return null
     const { backoffBaseMs, backoffCapMs } = this.#rules
@@ -92,7 +102,10 @@ export class Doubt {
     return this.#takenAtMs !== null && nowMs - this.#takenAtMs <= this.#rules.freshMs
   }
 
-  /** Records that the sink had not seen were taken: of another stream, or of the same one before this batch. */
+  /**
+   * Records that the sink had not seen were taken: of another stream, or of the same one before
+   * this batch.
+   */
   taken(nowMs: number): void {
     this.#takenAtMs = nowMs
     this.#sinceTaken = 0
@@ -139,7 +152,8 @@ export class Doubt {
     }
     const { decision } = one
     const isSinks = 'scope' in decision && decision.scope === 'sink'
-    const limit = decision.kind === 'hold' ? rules.holdTries : isSinks ? rules.sinkTries : rules.streamTries
+    const limit =
+      decision.kind === 'hold' ? rules.holdTries : isSinks ? rules.sinkTries : rules.streamTries
     const isHalved = decision.kind === 'retry' && decision.halve
     this.#isVarying ||= isHalved || this.#tries >= limit
     return this.#isVarying ? 'vary' : 'again'

@@ -1,13 +1,15 @@
 /**
- * How large a batch a sink takes, learned from its 413 answers, and from refusals of batches whose pieces it all took.
- * Kept across restarts (the caller stores it).
- * It grows back slowly, because each try beyond a real limit costs a request, and ever faster the longer no 413 comes,
- * because the limit of a proxy may have been lifted.
+ * How large a batch a sink takes, learned from its 413 answers, and from refusals of batches whose
+ * pieces it all took. Kept across restarts (the caller stores it). It grows back slowly, because
+ * each try beyond a real limit costs a request, and ever faster the longer no 413 comes, because
+ * the limit of a proxy may have been lifted.
  */
 
 /** One step of growth is not sooner after the last one than this. */
 const GROWTH_INTERVAL_MS = 30_000
-/** The first step after a 413 adds this share, each further one twice as much, at most all of it. */
+/**
+ * The first step after a 413 adds this share, each further one twice as much, at most all of it.
+ */
 const FIRST_GROWTH = 1 / 64
 /** Below this only single records are sent, whatever their size. */
 const FLOOR_BYTES = 256
@@ -21,7 +23,9 @@ export class LearnedLimit {
   #grownAtMs = Number.NEGATIVE_INFINITY
   #growth = FIRST_GROWTH
 
-  /** `maxBytes`: the configured limit; `bytes`: what was learned before, or null. Uncompressed bytes. */
+  /**
+   * `maxBytes`: the configured limit; `bytes`: what was learned before, or null. Uncompressed bytes.
+   */
   constructor(maxBytes: number, bytes: number | null) {
     this.#maxBytes = maxBytes
     this.#bytes = bytes !== null && bytes > 0 && bytes < maxBytes ? bytes : null
@@ -44,14 +48,20 @@ export class LearnedLimit {
     this.#growth = FIRST_GROWTH
   }
 
-  /** A larger batch was refused, and each piece of it was taken: it was its size. The largest piece had so many bytes. */
+  /**
+   * A larger batch was refused, and each piece of it was taken: it was its size. The largest piece
+   * had so many bytes.
+   */
   passes(rawBytes: number, nowMs: number): void {
     this.#bytes = Math.min(this.maxBytes, Math.max(INFERRED_FLOOR_BYTES, rawBytes))
     this.#grownAtMs = nowMs
     this.#growth = FIRST_GROWTH
   }
 
-  /** A batch of so many bytes was acked. Only one that used at least half of the limit says anything about it. */
+  /**
+   * A batch of so many bytes was acked. Only one that used at least half of the limit says anything
+   * about it.
+   */
   accepted(rawBytes: number, nowMs: number): void {
     if (this.#bytes === null || rawBytes < this.#bytes / 2) return
     if (nowMs - this.#grownAtMs < GROWTH_INTERVAL_MS) return

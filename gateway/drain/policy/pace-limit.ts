@@ -1,10 +1,11 @@
 /**
- * How large a batch a link takes in time, learned from what tries moved and how long they took: a batch is meant to take
- * at most half of the sink's time-out, however thin the link. Kept across restarts (the caller stores it). Pure.
+ * How large a batch a link takes in time, learned from what tries moved and how long they took: a
+ * batch is meant to take at most half of the sink's time-out, however thin the link. Kept across
+ * restarts (the caller stores it). Pure.
  *
- * Only a try that took longer teaches a limit, so a fast link never has one. Whether it is the bytes that take the time is
- * seen by two tries of different size: a sink that needs as long for half a batch gets whole ones. Grows back as fast as
- * tries prove it.
+ * Only a try that took longer teaches a limit, so a fast link never has one. Whether it is the
+ * bytes that take the time is seen by two tries of different size: a sink that needs as long for
+ * half a batch gets whole ones. Grows back as fast as tries prove it.
  */
 
 /** A batch is meant to take at most this share of the time-out. */
@@ -29,7 +30,9 @@ export class PaceLimit {
   /** The latest one of another size than the last. */
   #other: Seen | null = null
 
-  /** `maxBytes`: the configured limit; `bytes`: what was learned before, or null. Uncompressed bytes. */
+  /**
+   * `maxBytes`: the configured limit; `bytes`: what was learned before, or null. Uncompressed bytes.
+   */
   constructor(maxBytes: number, timeoutMs: number, bytes: number | null) {
     this.#maxBytes = maxBytes
     this.#targetMs = timeoutMs * SHARE_OF_TIMEOUT

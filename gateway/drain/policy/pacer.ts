@@ -1,6 +1,6 @@
 /**
- * How fast a sink may be served: `maxBytesPerSecond`, and the spread of many gateways that come back at once.
- * Pure: times in, times out. ms by the monotonic clock.
+ * How fast a sink may be served: `maxBytesPerSecond`, and the spread of many gateways that come
+ * back at once. Pure: times in, times out. ms by the monotonic clock.
  */
 export class Pacer {
   readonly #maxBytesPerSecond: number | null
@@ -11,7 +11,10 @@ export class Pacer {
     this.#maxBytesPerSecond = maxBytesPerSecond
   }
 
-  /** A request of so many bytes begins: the next one has to wait until they are paid for. Repeats count. */
+  /**
+   * A request of so many bytes begins: the next one has to wait until they are paid for. Repeats
+   * count.
+   */
   sent(bytes: number, nowMs: number): void {
     if (this.#maxBytesPerSecond === null) return
     this.#readyAtMs = Math.max(nowMs, this.#readyAtMs) + (bytes * 1000) / this.#maxBytesPerSecond

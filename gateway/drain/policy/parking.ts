@@ -1,9 +1,10 @@
 /**
- * When a refusal is believed. A refused record is parked; it becomes a dead letter once the sink accepted a later
- * record of its stream; a sink that refuses too much is held, and nothing more is dead-lettered (I8, I9). Pure.
+ * When a refusal is believed. A refused record is parked; it becomes a dead letter once the sink
+ * accepted a later record of its stream; a sink that refuses too much is held, and nothing more is
+ * dead-lettered (I8, I9). Pure.
  *
- * A parked record with a later one accepted is "ripe". Only unripe ones may return to their place: a receiver that
- * keeps one number would skip a ripe one as already stored.
+ * A parked record with a later one accepted is "ripe". Only unripe ones may return to their place:
+ * a receiver that keeps one number would skip a ripe one as already stored.
  */
 import type { Listed } from '../../ports/sink.ts'
 import type { ParkedRecord } from '../../ports/stream-queue.ts'
@@ -75,15 +76,22 @@ export interface Judgement {
   readonly acked: number
   /** Highest acked seq of the answer; null: none. */
   readonly lastAckedSeq: number | null
-  /** The sink refuses too much to be believed; why. What it said from there on counts for nothing. */
+  /**
+   * The sink refuses too much to be believed; why. What it said from there on counts for nothing.
+   */
   readonly held: string | null
 }
 
 /**
- * Weighs the verdicts in order; pushes them into the window. Where a refusal is one too many, the settlement ends with
- * the last record acked before it: what was refused behind that stays in its place.
+ * Weighs the verdicts in order; pushes them into the window. Where a refusal is one too many, the
+ * settlement ends with the last record acked before it: what was refused behind that stays in its
+ * place.
  */
-export function weigh(runs: readonly JudgedRun[], suspicion: Suspicion, rules: DrainRules): Judgement {
+export function weigh(
+  runs: readonly JudgedRun[],
+  suspicion: Suspicion,
+  rules: DrainRules,
+): Judgement {
   const { window, lifted, maxRefusedShare } = suspicion
   let { unripe } = suspicion
   let acked = 0
@@ -117,7 +125,12 @@ export function weigh(runs: readonly JudgedRun[], suspicion: Suspicion, rules: D
   return { throughSeq: runs.at(-1)?.lastSeq ?? null, refused, acked, lastAckedSeq, held: null }
 }
 
-function tooMuch(window: JudgedWindow, unripe: number, maxShare: number, rules: DrainRules): string | null {
+function tooMuch(
+  window: JudgedWindow,
+  unripe: number,
+  maxShare: number,
+  rules: DrainRules,
+): string | null {
   if (unripe >= rules.parkedLimit) return `refused ${unripe} records in a row without accepting one`
   if (window.total >= rules.judgedFrom && window.refused > maxShare * window.total) {
     return `refused ${window.refused} of the last ${window.total} records`
@@ -132,9 +145,9 @@ export interface Acceptance {
 }
 
 /**
- * Was a later record than this one accepted? `batchSpoolId`: identity of the batch that is being settled. Identities
- * drain in order, so what was accepted under the batch's own is later than all of any other; what was accepted under an
- * earlier one says nothing about others.
+ * Was a later record than this one accepted? `batchSpoolId`: identity of the batch that is being
+ * settled. Identities drain in order, so what was accepted under the batch's own is later than all
+ * of any other; what was accepted under an earlier one says nothing about others.
  */
 export function isRipe(
   record: { readonly spoolId: string; readonly seq: number },
@@ -142,7 +155,9 @@ export function isRipe(
   batchSpoolId: string,
 ): boolean {
   if (accepted === null) return false
-  return record.spoolId === accepted.spoolId ? record.seq < accepted.seq : accepted.spoolId === batchSpoolId
+  return record.spoolId === accepted.spoolId
+    ? record.seq < accepted.seq
+    : accepted.spoolId === batchSpoolId
 }
 
 export interface DeadLetterChoice {
@@ -153,7 +168,10 @@ export interface DeadLetterChoice {
   readonly left: number
 }
 
-/** Which ripe records become dead letters now, oldest first, as far as there is room for their bytes. */
+/**
+ * Which ripe records become dead letters now, oldest first, as far as there is room for their
+ * bytes.
+ */
 export function chooseDeadLetters(
   parked: readonly Pick<ParkedRecord, 'spoolId' | 'seq' | 'bytes'>[],
   accepted: Acceptance | null,

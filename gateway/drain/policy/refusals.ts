@@ -1,14 +1,22 @@
 /**
- * Finding refused records by halving, in ascending order, after 400 and 422; and cutting a batch that is too large,
- * after 413. Pure: what is sent next, given what is left of the batch that was split.
+ * Finding refused records by halving, in ascending order, after 400 and 422; and cutting a batch
+ * that is too large, after 413. Pure: what is sent next, given what is left of the batch that was
+ * split.
  *
- * A suspect range is known to hold a refused record. While its first half is acked, the bad one is in its second half,
- * which need not be sent whole to know it: one bad record among n costs at most log2(n) + 2 requests more than none
- * (the contract of this stage is 2 * log2(n) + 2).
+ * A suspect range is known to hold a refused record. While its first half is acked, the bad one is
+ * in its second half, which need not be sent whole to know it: one bad record among n costs at most
+ * log2(n) + 2 requests more than none (the contract of this stage is 2 * log2(n) + 2).
  */
 
 import type { Bounds, Run } from '../../ports/stream-queue.ts'
-import { type BatchLimits, boundsOf, clipRuns, countRecords, planBatch, takeRecords } from './batcher.ts'
+import {
+  type BatchLimits,
+  boundsOf,
+  clipRuns,
+  countRecords,
+  planBatch,
+  takeRecords,
+} from './batcher.ts'
 
 /** The first half of the runs, at least one record. They hold two or more, of one identity. */
 export function firstHalf(runs: readonly Run[]): Bounds {
@@ -16,7 +24,8 @@ export function firstHalf(runs: readonly Run[]): Bounds {
 }
 
 /**
- * The next piece of a split batch; null: nothing of it is left. `runs`: the queue from its head, at least through
+ * The next piece of a split batch; null: nothing of it is left. `runs`: the queue from its head, at
+ * least through
  * `outer.lastSeq`; `suspectLastSeq`: one of the records from the head through it was refused with others; null: none.
  */
 export function nextPiece(
@@ -34,7 +43,10 @@ export function nextPiece(
   return planBatch(piece, limits)?.bounds ?? null
 }
 
-/** What is left of the suspect range, as far as limits allow; without one, of the batch that was split. null: nothing. */
+/**
+ * What is left of the suspect range, as far as limits allow; without one, of the batch that was
+ * split. null: nothing.
+ */
 export function allSuspects(
   runs: readonly Run[],
   outer: { readonly spoolId: string; readonly lastSeq: number },

@@ -1,6 +1,6 @@
 /**
- * Answer -> acked | retry after | split | park | hold: each row of ingest-contract.md, "Answer". Pure; clock and
- * randomness are the caller's. Whatever is not clearly an ack keeps the data (I8).
+ * Answer -> acked | retry after | split | park | hold: each row of ingest-contract.md, "Answer".
+ * Pure; clock and randomness are the caller's. Whatever is not clearly an ack keeps the data (I8).
  */
 import type { SinkAnswer } from '../../ports/sink.ts'
 import type { DrainRules } from './rules.ts'
@@ -10,8 +10,9 @@ import { type JudgedBatch, judgeAnswer, type Verdict } from './verdicts.ts'
 export type Scope = 'sink' | 'stream'
 
 /**
- * Why nothing moves until a probe succeeds: `answer`: an answer that retrying does not mend (401, 404, a captive
- * portal); `malformed`: several in a row that make no sense; `clone`: the sink knows seqs that this spool never sent;
+ * Why nothing moves until a probe succeeds: `answer`: an answer that retrying does not mend (401,
+ * 404, a captive portal); `malformed`: several in a row that make no sense; `clone`: the sink knows
+ * seqs that this spool never sent;
  * `refusals`: it refuses too much to be believed; `dead-letters-full`: what it refused for good has no room.
  */
 export type HoldReason = 'answer' | 'malformed' | 'clone' | 'refusals' | 'dead-letters-full'
@@ -20,7 +21,10 @@ export type Decision =
   | {
       readonly kind: 'acked'
       readonly verdict: Extract<Verdict, { kind: 'judged' }>
-      /** When the rest, if there is one, is sent again. `retryAfterMs`: what the sink asked for besides. */
+      /**
+       * When the rest, if there is one, is sent again. `retryAfterMs`: what the sink asked for
+       * besides.
+       */
       readonly resend: 'at-once' | 'after-backoff'
       readonly retryAfterMs: number | null
     }
@@ -60,7 +64,10 @@ export interface Attempt {
   readonly malformedBefore: number
   /** Tries of this batch in a row that timed out, before this one. */
   readonly timeoutsBefore: number
-  /** Others were acked since this batch's last failure, of another stream or before it in its own: what fails here is this stream's own. */
+  /**
+   * Others were acked since this batch's last failure, of another stream or before it in its own:
+   * what fails here is this stream's own.
+   */
   readonly othersGotThrough: boolean
 }
 
@@ -78,7 +85,12 @@ export function decide(answer: SinkAnswer, attempt: Attempt, rules: DrainRules):
       const retryAfterMs = answer.retryAfterMs ?? null
       if (verdict.acked + verdict.refused > 0) {
         const patient = verdict.resendAfterBackoff || retryAfterMs !== null
-        return { kind: 'acked', verdict, resend: patient ? 'after-backoff' : 'at-once', retryAfterMs }
+        return {
+          kind: 'acked',
+          verdict,
+          resend: patient ? 'after-backoff' : 'at-once',
+          retryAfterMs,
+        }
       }
       // It settles nothing and splits nothing: like 503.
       const scope = retryAfterMs === null ? 'stream' : 'sink'
@@ -101,7 +113,14 @@ export function decide(answer: SinkAnswer, attempt: Attempt, rules: DrainRules):
     default:
       // Others get through with the same address and credentials: it is this stream's batch.
       if (attempt.othersGotThrough && answer.scope === 'sink') {
-        return { ...again, kind: 'retry', scope: 'stream', status, retryAfterMs: null, detail: answer.detail }
+        return {
+          ...again,
+          kind: 'retry',
+          scope: 'stream',
+          status,
+          retryAfterMs: null,
+          detail: answer.detail,
+        }
       }
       return {
         kind: 'hold',
@@ -113,29 +132,47 @@ export function decide(answer: SinkAnswer, attempt: Attempt, rules: DrainRules):
   }
 }
 
-function malformed(status: number | null, detail: string, attempt: Attempt, rules: DrainRules): Decision {
+function malformed(
+  status: number | null,
+  detail: string,
+  attempt: Attempt,
+  rules: DrainRules,
+): Decision {
   if (attempt.malformedBefore + 1 >= rules.malformedLimit) {
     return { kind: 'hold', scope: 'stream', reason: 'malformed', status, detail }
   }
-  return { ...again, kind: 'retry', scope: 'stream', status, retryAfterMs: null, malformed: true, detail }
+  return {
+    ...again,
+    kind: 'retry',
+    scope: 'stream',
+    status,
+    retryAfterMs: null,
+    malformed: true,
+    detail,
+  }
 }
 
 /** Statuses that speak of the service as a whole, not of what was sent. */
 const SERVICE_STATUSES: readonly number[] = [429, 502, 503, 504]
 
 /**
- * A wait that the sink asked for binds every stream of it. So does a fault of the connection or the service, unless
- * other streams get through meanwhile: then this one's batch is the trouble and must not slow them down.
+ * A wait that the sink asked for binds every stream of it. So does a fault of the connection or the
+ * service, unless other streams get through meanwhile: then this one's batch is the trouble and
+ * must not slow them down.
  */
-function retryScope(status: number | null, retryAfterMs: number | null, othersGotThrough: boolean): Scope {
+function retryScope(
+  status: number | null,
+  retryAfterMs: number | null,
+  othersGotThrough: boolean,
+): Scope {
   if (retryAfterMs !== null) return 'sink'
   if (status !== null && !SERVICE_STATUSES.includes(status)) return 'stream'
   return othersGotThrough ? 'stream' : 'sink'
 }
 
 /**
- * Full jitter, doubling from the base to the cap, never shorter than the base. `failures`: in a row, this one included,
- * from 1; `random`: 0 to 1. ms.
+ * Full jitter, doubling from the base to the cap, never shorter than the base. `failures`: in a
+ * row, this one included, from 1; `random`: 0 to 1. ms.
  */
 export function backoffMs(failures: number, random: () => number, rules: DrainRules): number {
   const { backoffBaseMs, backoffCapMs } = rules

@@ -1,6 +1,6 @@
 /**
- * The numbers of ingest-contract.md, "Answer", that no configuration changes. One place, so that tests can shrink them
- * and README can be checked against them.
+ * The numbers of ingest-contract.md, "Answer", that no configuration changes. One place, so that
+ * tests can shrink them and README can be checked against them.
  */
 export interface DrainRules {
   /** Full jitter: no wait is shorter, and the first ceiling is twice this. ms. */
@@ -14,8 +14,8 @@ export interface DrainRules {
   /** So many tries of a batch in a row that time out halve it. */
   readonly timeoutLimit: number
   /**
-   * A batch is taken apart after so many tries in a row that came to nothing: with answers that hold, with others that
-   * concern its stream, with those that concern the sink.
+   * A batch is taken apart after so many tries in a row that came to nothing: with answers that
+   * hold, with others that concern its stream, with those that concern the sink.
    */
   readonly holdTries: number
   readonly streamTries: number

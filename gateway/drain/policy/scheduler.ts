@@ -1,16 +1,20 @@
 /**
- * Which stream of a sink goes next: by priority, 0 first, yet none starves. Of n streams with a backlog each gets at
- * least min(10 %, 1/(2n)) of the bytes over 10 s or 10 n batches, whichever is longer. Pure.
+ * Which stream of a sink goes next: by priority, 0 first, yet none starves. Of n streams with a
+ * backlog each gets at least min(10 %, 1/(2n)) of the bytes over 10 s or 10 n batches, whichever is
+ * longer. Pure.
  *
- * Each stream has a credit in bytes. Whatever is sent earns every stream with a backlog its share; a stream's own bytes
- * cost it. One with credit goes before the priorities. The share that is earned is half as much again as the one that
- * is promised, so that uneven batches and the edges of a window do not break the promise; together the shares stay
- * below the whole.
+ * Each stream has a credit in bytes. Whatever is sent earns every stream with a backlog its share;
+ * a stream's own bytes cost it. One with credit goes before the priorities. The share that is
+ * earned is half as much again as the one that is promised, so that uneven batches and the edges of
+ * a window do not break the promise; together the shares stay below the whole.
  */
 
 /** What is earned relative to what is promised. */
 const GENEROSITY = 1.5
-/** Credit of one stream is bounded by this many times the largest batch seen, so that no stream takes the sink over. */
+/**
+ * Credit of one stream is bounded by this many times the largest batch seen, so that no stream
+ * takes the sink over.
+ */
 const MAX_CREDIT_BATCHES = 4
 
 interface Account {
@@ -49,7 +53,9 @@ export class Scheduler {
     return best?.name ?? null
   }
 
-  /** `name` is served so many bytes; `backlogged`: all streams that could have been, itself included. */
+  /**
+   * `name` is served so many bytes; `backlogged`: all streams that could have been, itself included.
+   */
   served(name: string, bytes: number, backlogged: readonly string[]): void {
     this.#turn++
     this.#largestBytes = Math.max(this.#largestBytes, bytes)

@@ -1,5 +1,6 @@
 /**
- * What an answer with verdicts says of each record of its batch: every sentence of ingest-contract.md, "Answer", about
+ * What an answer with verdicts says of each record of its batch: every sentence of
+ * ingest-contract.md, "Answer", about
  * `ackedThrough` and `rejected`. Pure. Serves I2 (a prefix is settled, the rest is sent again in order), I4 and I8
  * (an answer that makes no sense acks nothing).
  */
@@ -7,7 +8,10 @@ import type { Listed, SinkAnswer } from '../../ports/sink.ts'
 
 export type VerdictAnswer = Extract<SinkAnswer, { readonly kind: 'verdicts' }>
 
-/** The batch that was answered. `seqs` costs O(records) and is asked only where single records matter. */
+/**
+ * The batch that was answered. `seqs` costs O(records) and is asked only where single records
+ * matter.
+ */
 export interface JudgedBatch {
   readonly firstSeq: number
   readonly lastSeq: number
@@ -20,12 +24,20 @@ export interface JudgedBatch {
 /** Judged records in order of seq: a run of acked ones, or one that was refused. */
 export type JudgedRun =
   | { readonly kind: 'acked'; readonly lastSeq: number; readonly count: number }
-  | { readonly kind: 'refused'; readonly lastSeq: number; readonly count: 1; readonly listed: Listed }
+  | {
+      readonly kind: 'refused'
+      readonly lastSeq: number
+      readonly count: 1
+      readonly listed: Listed
+    }
 
 export type Verdict =
   | {
       readonly kind: 'judged'
-      /** Everything up to the first record that is to be sent again, as a gapless prefix of the batch. */
+      /**
+       * Everything up to the first record that is to be sent again, as a gapless prefix of the
+       * batch.
+       */
       readonly runs: readonly JudgedRun[]
       readonly acked: number
       readonly refused: number
@@ -41,7 +53,10 @@ export type Verdict =
 export function judgeAnswer(answer: VerdictAnswer, batch: JudgedBatch): Verdict {
   const { ackedThrough, listed } = answer
   if (ackedThrough !== null && !isSeq(ackedThrough)) {
-    return { kind: 'malformed', detail: `ackedThrough is ${ackedThrough}, not an integer from 0 to 2^53-1` }
+    return {
+      kind: 'malformed',
+      detail: `ackedThrough is ${ackedThrough}, not an integer from 0 to 2^53-1`,
+    }
   }
   if (ackedThrough !== null && ackedThrough > batch.highestSentSeq) {
     const detail = `ackedThrough ${ackedThrough} is above ${batch.highestSentSeq}, the highest seq ever sent under this spool id`
@@ -70,7 +85,8 @@ function walk(ackedThrough: number | null, listed: readonly Listed[], batch: Jud
   }
   for (const seq of seqs) {
     const one = bySeq.get(seq)
-    const verdict = one?.verdict ?? (ackedThrough === null || seq <= ackedThrough ? 'acked' : 'resend')
+    const verdict =
+      one?.verdict ?? (ackedThrough === null || seq <= ackedThrough ? 'acked' : 'resend')
     if (verdict === 'retry' || verdict === 'resend') {
       flush()
       return judged(runs, seq, verdict === 'retry')
@@ -104,7 +120,11 @@ function index(listed: readonly Listed[], seqs: ReadonlySet<number>): Map<number
   return bySeq
 }
 
-function judged(runs: readonly JudgedRun[], resendFrom: number | null, resendAfterBackoff: boolean): Verdict {
+function judged(
+  runs: readonly JudgedRun[],
+  resendFrom: number | null,
+  resendAfterBackoff: boolean,
+): Verdict {
   let acked = 0
   let refused = 0
   for (const run of runs) {
@@ -120,5 +140,10 @@ function isSeq(value: unknown): boolean {
 
 /** A record that was refused alone, with the whole request. */
 export function refusedRun(seq: number, status: number | null, reason: string): JudgedRun {
-  return { kind: 'refused', lastSeq: seq, count: 1, listed: { seq, verdict: 'refused', status, reason } }
+  return {
+    kind: 'refused',
+    lastSeq: seq,
+    count: 1,
+    listed: { seq, verdict: 'refused', status, reason },
+  }
 }

@@ -1,6 +1,7 @@
 /**
- * The batches of one stream: what is sent next, its pin, its bytes. Shows I4: a batch is pinned durably before its first
- * send, and what is pinned is sent again before anything else. Decides nothing about answers (stream-drain.ts).
+ * The batches of one stream: what is sent next, its pin, its bytes. Shows I4: a batch is pinned
+ * durably before its first send, and what is pinned is sent again before anything else. Decides
+ * nothing about answers (stream-drain.ts).
  */
 import type { Batch } from '../../ports/sink.ts'
 import type { Bounds, LoadedBatch, Pin, Run, StreamQueue } from '../../ports/stream-queue.ts'
@@ -27,7 +28,10 @@ export interface StreamBatchesOptions {
   readonly limits: () => BatchLimits
   /** Of the configuration. */
   readonly configured: BatchLimits
-  /** Of a batch in doubt, single records are wanted that the sink takes right before the rest is tried again. */
+  /**
+   * Of a batch in doubt, single records are wanted that the sink takes right before the rest is
+   * tried again.
+   */
   readonly wantsEvidence: () => boolean
   readonly clock: Clock
   readonly stats: StreamDrainStats
@@ -41,11 +45,17 @@ export class StreamBatches {
   /** The pin's commit failed, or nobody knows: it is noted once more before it is sent. */
   #doubtful = false
   #loaded: LoadedBatch | null = null
-  /** Some of the pinned records may have reached the sink. One that was there at the start may have been sent. */
+  /**
+   * Some of the pinned records may have reached the sink. One that was there at the start may have
+   * been sent.
+   */
   #mayHaveArrived = true
   /** The same, before the try that is going on. */
   #hadArrived = true
-  /** Records returned to their place in a commit that may be under way: their copies are read only after it. */
+  /**
+   * Records returned to their place in a commit that may be under way: their copies are read only
+   * after it.
+   */
   #hasNewCopies = false
   /** A record among those from the head through this one was refused together with others. */
   #suspectLastSeq: number | null = null
@@ -55,7 +65,8 @@ export class StreamBatches {
   #foundRefused = false
   #takenBytes = 0
   /** First record of the plan that lingers, and since when. */
-  #lingering: { readonly spoolId: string; readonly seq: number; readonly sinceMs: number } | null = null
+  #lingering: { readonly spoolId: string; readonly seq: number; readonly sinceMs: number } | null =
+    null
 
   constructor(options: StreamBatchesOptions) {
     this.#queue = options.queue
@@ -73,7 +84,10 @@ export class StreamBatches {
     }
   }
 
-  /** How long the next batch still waits for company, ms; null: there is none. A pinned one never waits. */
+  /**
+   * How long the next batch still waits for company, ms; null: there is none. A pinned one never
+   * waits.
+   */
   lingerLeftMs(nowMs: number): number | null {
     if (this.#queue.pin) return 0
     const plan = this.plan()
@@ -87,9 +101,10 @@ export class StreamBatches {
   }
 
   /**
-   * Begins the next try: pins a batch if none is, and reads it while the pin's commit is under way. Synchronous up to
-   * the pin, so that it rides in the commit of a settle made just before. null: nothing is pending. The promise gives
-   * null if the batch was dissolved (a damaged block), rejects if the spool cannot read.
+   * Begins the next try: pins a batch if none is, and reads it while the pin's commit is under way.
+   * Synchronous up to the pin, so that it rides in the commit of a settle made just before. null:
+   * nothing is pending. The promise gives null if the batch was dissolved (a damaged block),
+   * rejects if the spool cannot read.
    */
   begin(): { readonly pin: Pin; readonly ready: Promise<LoadedBatch | null> } | null {
     const plan = this.#queue.pin ? null : this.plan()
@@ -138,7 +153,10 @@ export class StreamBatches {
     this.#queue.guardPin(this.#mayHaveArrived)
   }
 
-  /** Fixes the next batch in the open commit. Only without a pin. Some of it may have been sent before. */
+  /**
+   * Fixes the next batch in the open commit. Only without a pin. Some of it may have been sent
+   * before.
+   */
   pin(bounds: Bounds): void {
     this.#mayHaveArrived = true
     this.#loaded = null
@@ -150,23 +168,29 @@ export class StreamBatches {
     )
   }
 
-  /** Pins what is next, if anything is, so that what was sent once stays protected until it is settled. */
+  /**
+   * Pins what is next, if anything is, so that what was sent once stays protected until it is
+   * settled.
+   */
   pinNext(): void {
     const plan = this.plan()
     if (plan !== null) this.pin(plan.bounds)
   }
 
   /**
-   * After a settle that left something of its batch: the remainder is a new batch in the same commit. Of a batch that
-   * was split it is the next piece; else later records may join, unless `alone`. False: nothing is left of it.
+   * After a settle that left something of its batch: the remainder is a new batch in the same
+   * commit. Of a batch that was split it is the next piece; else later records may join, unless
+   * `alone`. False: nothing is left of it.
    */
   pinRest(settled: Pin, throughSeq: number, alone: boolean): boolean {
     const outer = { spoolId: settled.spoolId, lastSeq: settled.outerLastSeq }
     if (throughSeq < outer.lastSeq) {
-      const divided = alone || settled.outerLastSeq > settled.lastSeq || this.#suspectLastSeq !== null
+      const divided =
+        alone || settled.outerLastSeq > settled.lastSeq || this.#suspectLastSeq !== null
       const limits = this.#options.limits()
       const runs = this.#runsThrough(outer)
-      // All that is left in doubt, if the sink just took a record of it: to see whether it takes that, too.
+      // All that is left in doubt, if the sink just took a record of it: to see whether it takes
+      // that, too.
       const isWhole = this.#isDoubted && this.#options.wantsEvidence()
       const piece = isWhole
         ? allSuspects(runs, outer, this.#suspectLastSeq, limits)
@@ -203,8 +227,8 @@ export class StreamBatches {
   }
 
   /**
-   * A piece was judged. If all pieces of a range that was refused as a whole were taken, it was its size:
-   * gives the bytes of the largest one; else null.
+   * A piece was judged. If all pieces of a range that was refused as a whole were taken, it was its
+   * size: gives the bytes of the largest one; else null.
    */
   judged({ pin, rawBytes }: LoadedBatch, refused: boolean): number | null {
     if (this.#suspectLastSeq === null || this.#isDoubted) return null
@@ -214,7 +238,10 @@ export class StreamBatches {
     return isOver && this.#takenBytes > 0 ? this.#takenBytes : null
   }
 
-  /** A batch in flight that is over the limits of today is cut to them, as a split: the whole of it stays pinned. */
+  /**
+   * A batch in flight that is over the limits of today is cut to them, as a split: the whole of it
+   * stays pinned.
+   */
   fitPin(): void {
     const { pin } = this.#queue
     const { maxRecords, maxBytes } = this.#options.configured
@@ -225,7 +252,10 @@ export class StreamBatches {
     this.#durable = this.#watch(this.#queue.split(fit.bounds).durable)
   }
 
-  /** Halves the pinned batch, of two records or more. `suspect`: one was refused; false: it was too large. */
+  /**
+   * Halves the pinned batch, of two records or more. `suspect`: one was refused; false: it was too
+   * large.
+   */
   split(suspect: boolean): void {
     const { pin } = this.#queue
     if (pin === null) throw new Error(`stream ${this.#queue.stream} has no batch to split`)
@@ -287,7 +317,9 @@ function isSamePin(a: Pin, b: Pin): boolean {
   )
 }
 
-/** The request as the sink gets it. `gateway`: the id under which the batch's records were written. */
+/**
+ * The request as the sink gets it. `gateway`: the id under which the batch's records were written.
+ */
 export function requestOf(loaded: LoadedBatch, stream: string, gateway: string): Batch {
   const { crc32, body, bodyBytes } = loaded
   const { spoolId, firstSeq, lastSeq, recordCount, gaps, encoding } = loaded.pin

@@ -1,6 +1,7 @@
 /**
- * The hold of one stream: an alarm under which nothing moves but a probe a minute, and nothing is lost (I8). Noted, so
- * that it survives a restart; probed at once after one. What ends it is stream-drain.ts's to say.
+ * The hold of one stream: an alarm under which nothing moves but a probe a minute, and nothing is
+ * lost (I8). Noted, so that it survives a restart; probed at once after one. What ends it is
+ * stream-drain.ts's to say.
  */
 import type { Clock } from '../clock.ts'
 import type { EmitDrainEvent } from '../events.ts'
@@ -73,7 +74,12 @@ export class StreamHold {
   }
 
   /** True: it is a new one. */
-  begin(reason: HoldReason, status: number | null, detail: string, accepted: Acceptance | null): boolean {
+  begin(
+    reason: HoldReason,
+    status: number | null,
+    detail: string,
+    accepted: Acceptance | null,
+  ): boolean {
     const { clock, emit, notes, sink, stream } = this.#o
     this.goesOn(detail)
     if (this.#reason === reason) return false

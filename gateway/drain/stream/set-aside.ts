@@ -1,6 +1,7 @@
 /**
- * An operator sets the first record that waits aside: it is parked as if the sink had refused it, and what follows from that
- * is the same (a dead letter once a later record was accepted; I5, I9). Nothing else may be done to the queue meanwhile.
+ * An operator sets the first record that waits aside: it is parked as if the sink had refused it,
+ * and what follows from that is the same (a dead letter once a later record was accepted; I5, I9).
+ * Nothing else may be done to the queue meanwhile.
  */
 
 import type { Bounds, StreamQueue } from '../../ports/stream-queue.ts'
@@ -34,7 +35,8 @@ export async function setAside(
   const alone: Bounds = { spoolId, firstSeq, lastSeq: seq, recordCount: 1 }
   const pinned = queue.pin === null ? queue.pinBatch(alone, encoding) : queue.split(alone)
   const [loaded] = await Promise.all([queue.load(pinned.pin), pinned.durable])
-  if (loaded === null) throw new SetAsideError(`record ${seq} of stream ${stream} is damaged and was counted`)
+  if (loaded === null)
+    throw new SetAsideError(`record ${seq} of stream ${stream} is damaged and was counted`)
   const line = await loaded.line(seq)
   const { outerLastSeq } = pinned.pin
   const goesOn = outerLastSeq > seq

@@ -1,6 +1,6 @@
 /**
- * What a judgement does to the queue, as one settlement: what is settled, parked, and made a dead letter in its commit
- * (I5, I9). Pure.
+ * What a judgement does to the queue, as one settlement: what is settled, parked, and made a dead
+ * letter in its commit (I5, I9). Pure.
  */
 
 import type { ParkedRecord, Pin, Refusal, Settlement } from '../../ports/stream-queue.ts'
@@ -41,13 +41,16 @@ export function settlementOf(given: Settling): Settled {
   const { spoolId } = pin
   const refused = refusalsOf(judgement, lines)
   const parked: Pick<ParkedRecord, 'spoolId' | 'seq' | 'bytes'>[] = [...given.parked]
-  for (const refusal of refused) parked.push({ spoolId, seq: refusal.seq, bytes: letterBytes(refusal) })
+  for (const refusal of refused)
+    parked.push({ spoolId, seq: refusal.seq, bytes: letterBytes(refusal) })
   const letters = chooseDeadLetters(parked, accepted, spoolId, hasRoom)
   const throughSeq = judgement.throughSeq ?? pin.firstSeq - 1
   const dead = letters.seqs.length + letters.earlier.length
-  if (judgement.throughSeq === null && dead === 0) return { settlement: null, throughSeq, refused, letters }
+  if (judgement.throughSeq === null && dead === 0)
+    return { settlement: null, throughSeq, refused, letters }
   // Of a split batch the rest stays protected; a hold gives everything back.
-  const goesOn = pin.outerLastSeq > pin.lastSeq && throughSeq < pin.outerLastSeq && judgement.held === null
+  const goesOn =
+    pin.outerLastSeq > pin.lastSeq && throughSeq < pin.outerLastSeq && judgement.held === null
   const settlement: Settlement = {
     throughSeq,
     refused,
@@ -63,7 +66,12 @@ function refusalsOf(judgement: Judgement, lines: readonly Uint8Array[]): Refusal
   return judgement.refused.map(({ seq, status, reason }, i) => {
     const line = lines[i]
     if (line === undefined) throw new Error(`no line for the refused seq ${seq}`)
-    return { seq, status, reason: reason ?? (status === null ? 'refused' : `refused with ${status}`), line }
+    return {
+      seq,
+      status,
+      reason: reason ?? (status === null ? 'refused' : `refused with ${status}`),
+      line,
+    }
   })
 }
 

@@ -1,11 +1,12 @@
 /**
- * One stream on its way to its sink: what an answer does to its queue, and whether it waits, is held, or goes on.
- * Thin over the pure parts (retry-policy, parking, refusals); everything between an answer and the next pin happens in
- * one synchronous run, so that settle and pin ride in one commit.
+ * One stream on its way to its sink: what an answer does to its queue, and whether it waits, is
+ * held, or goes on. Thin over the pure parts (retry-policy, parking, refusals); everything between
+ * an answer and the next pin happens in one synchronous run, so that settle and pin ride in one
+ * commit.
  *
- * I2: one request at a time, in order of seq. I4: what is pinned goes first and unchanged. I8: a refusal is believed
- * only once a later record was accepted. I9: what is refused for good becomes a dead letter. Waits that concern the
- * whole sink, and who goes next, are sink-drain.ts's.
+ * I2: one request at a time, in order of seq. I4: what is pinned goes first and unchanged. I8: a
+ * refusal is believed only once a later record was accepted. I9: what is refused for good becomes a
+ * dead letter. Waits that concern the whole sink, and who goes next, are sink-drain.ts's.
  */
 import type { HttpSinkConfig } from '../../config/config.ts'
 import type { Batch, SinkAnswer } from '../../ports/sink.ts'
@@ -130,7 +131,10 @@ export class StreamDrain {
     }
   }
 
-  /** When this stream wants the sink next, monotonic ms; in the past: now; null: not before something happens. */
+  /**
+   * When this stream wants the sink next, monotonic ms; in the past: now; null: not before
+   * something happens.
+   */
   look(nowMs: number): number | null {
     if (this.#inFlight || this.#asideWanted !== null) return null
     if (this.#isHeld && (this.#hold.reason !== 'dead-letters-full' || !this.#hasRoomAgain())) {
@@ -142,7 +146,10 @@ export class StreamDrain {
     return lingerLeftMs === null ? null : Math.max(this.#notBeforeMs, nowMs + lingerLeftMs)
   }
 
-  /** Pins and reads the next batch. null: there is none, or it cannot be read now. Call `done` afterwards. */
+  /**
+   * Pins and reads the next batch. null: there is none, or it cannot be read now. Call `done`
+   * afterwards.
+   */
   begin(): Promise<LoadedBatch | null> | null {
     const begun = this.#batches.begin()
     if (begun === null) return null
@@ -183,7 +190,10 @@ export class StreamDrain {
     return requestOf(loaded, this.name, this.#queue.gatewayOf(loaded.pin.spoolId))
   }
 
-  /** What an answer means. null: its batch is no longer the one in flight (the spool fell back); it is sent again. */
+  /**
+   * What an answer means. null: its batch is no longer the one in flight (the spool fell back); it
+   * is sent again.
+   */
   consider(loaded: LoadedBatch, answer: SinkAnswer, othersGotThrough: boolean): Outcome | null {
     if (!this.#batches.isCurrent(loaded)) return null
     const { firstSeq, lastSeq, recordCount, spoolId } = loaded.pin
@@ -202,7 +212,10 @@ export class StreamDrain {
     return { decision, judgement: this.#judge(decision, loaded.pin), unsent, vary }
   }
 
-  /** The sink took records of another stream. One that is in doubt alone is tried at once: that tells whose fault it is. */
+  /**
+   * The sink took records of another stream. One that is in doubt alone is tried at once: that
+   * tells whose fault it is.
+   */
   othersTaken(nowMs: number): void {
     this.doubt.taken(nowMs)
     const { retryAfterMs } = this.doubt
@@ -225,20 +238,27 @@ export class StreamDrain {
       decision.kind === 'acked'
         ? decision.verdict.runs
         : [refusedRun(lastSeq, decision.status, decision.detail)]
-    const unripe = this.#queue.parked.filter((record) => !isRipe(record, this.#accepted, spoolId)).length
+    const unripe = this.#queue.parked.filter(
+      (record) => !isRipe(record, this.#accepted, spoolId),
+    ).length
     const { maxRefusedShare } = this.#o.config
     const lifted = this.#round !== null
     return weigh(runs, { window: this.#window, unripe, maxRefusedShare, lifted }, this.#o.rules)
   }
 
-  /** Does what an answer asks for. `lines`: of the judgement's refused records, in their order. Synchronous. */
+  /**
+   * Does what an answer asks for. `lines`: of the judgement's refused records, in their order.
+   * Synchronous.
+   */
   apply(loaded: LoadedBatch, outcome: Outcome, lines: readonly Uint8Array[]): void {
     const { decision, judgement } = outcome
     const nowMs = this.#o.clock.monotonicMs()
     if (outcome.unsent) this.#batches.neverLeft()
     if (decision.kind === 'retry' || decision.kind === 'hold') this.lastFailedAtMs = nowMs
     const isMalformed =
-      decision.kind === 'retry' ? decision.malformed : 'reason' in decision && decision.reason === 'malformed'
+      decision.kind === 'retry'
+        ? decision.malformed
+        : 'reason' in decision && decision.reason === 'malformed'
     this.#malformed = isMalformed ? this.#malformed + 1 : 0
     if (this.#isHeld && !this.#endsHold(outcome, loaded, nowMs)) return
     switch (decision.kind) {
@@ -280,7 +300,8 @@ export class StreamDrain {
         return
       case 'hold':
         if (outcome.vary) this.#batches.vary()
-        if (decision.scope === 'stream') this.#beginHold(decision.reason, decision.status, decision.detail)
+        if (decision.scope === 'stream')
+          this.#beginHold(decision.reason, decision.status, decision.detail)
         return
     }
   }
@@ -312,7 +333,15 @@ export class StreamDrain {
         status: null,
         reason: '',
       }
-      this.#emit({ type: 'drain.parked', ...this.#who(), spoolId, seq, status, reason, tooLarge: false })
+      this.#emit({
+        type: 'drain.parked',
+        ...this.#who(),
+        spoolId,
+        seq,
+        status,
+        reason,
+        tooLarge: false,
+      })
     } finally {
       this.#batches.forget()
       this.doubt.clear()
@@ -322,7 +351,10 @@ export class StreamDrain {
     }
   }
 
-  /** An operator, a reload or a changed secret asks for a try now. `round`: of a stream held for refusals, a full one. */
+  /**
+   * An operator, a reload or a changed secret asks for a try now. `round`: of a stream held for
+   * refusals, a full one.
+   */
   retryNow(round: boolean): void {
     this.#notBeforeMs = Number.NEGATIVE_INFINITY
     this.#hold.probeNow()
@@ -358,13 +390,23 @@ export class StreamDrain {
     }
   }
 
-  /** A record that comes to nothing alone, and nothing tells whose fault it is; null: there is none. */
+  /**
+   * A record that comes to nothing alone, and nothing tells whose fault it is; null: there is none.
+   */
   get stuckSeq(): number | null {
     return this.doubt.isStuck ? (this.#queue.pin?.firstSeq ?? null) : null
   }
 
-  /** Settles what was judged, makes dead letters of what is ripe, pins the rest; holds the stream if that is it. */
-  #settle(judgement: Judgement, lines: readonly Uint8Array[], complete: boolean, tooLarge: boolean): void {
+  /**
+   * Settles what was judged, makes dead letters of what is ripe, pins the rest; holds the stream if
+   * that is it.
+   */
+  #settle(
+    judgement: Judgement,
+    lines: readonly Uint8Array[],
+    complete: boolean,
+    tooLarge: boolean,
+  ): void {
     const { pin } = this.#queue
     if (pin === null) return
     const { spoolId } = pin
@@ -399,7 +441,8 @@ export class StreamDrain {
   #fails(decision: Extract<Decision, { kind: 'retry' }>): void {
     this.#failures++
     this.#trouble.failed(decision)
-    if (decision.scope === 'stream') this.#wait(backoffMs(this.#failures, this.#o.random, this.#o.rules))
+    if (decision.scope === 'stream')
+      this.#wait(backoffMs(this.#failures, this.#o.random, this.#o.rules))
   }
 
   #goesOn(): void {
@@ -435,7 +478,8 @@ export class StreamDrain {
       return decision.scope === 'stream' && decision.reason !== this.#hold.reason
     } else if (decision.kind === 'retry') {
       // No answer at all, or the same nonsense once more after a restart forgot the count.
-      const goesOn = decision.status === null || (decision.malformed && this.#hold.reason === 'malformed')
+      const goesOn =
+        decision.status === null || (decision.malformed && this.#hold.reason === 'malformed')
       if (goesOn) {
         this.#hold.goesOn(ownDetail(decision))
         if (vary) this.#batches.vary()
@@ -447,8 +491,8 @@ export class StreamDrain {
   }
 
   /**
-   * Still refused. Each further probe is half as large, down to one record and then whole again: one bad record among
-   * them must not hide that the sink accepts again.
+   * Still refused. Each further probe is half as large, down to one record and then whole again:
+   * one bad record among them must not hide that the sink accepts again.
    */
   #refusedProbe(decision: Decision, loaded: LoadedBatch, nowMs: number): void {
     this.#hold.goesOn(ownDetail(decision))
@@ -465,10 +509,17 @@ export class StreamDrain {
     this.#window.clear()
     this.#round = null
     this.#returnParked()
-    this.#beginHold('refusals', null, `the sink ${why}; nothing is given up, a probe goes out every minute`)
+    this.#beginHold(
+      'refusals',
+      null,
+      `the sink ${why}; nothing is given up, a probe goes out every minute`,
+    )
   }
 
-  /** Parked records go back to their place, and the lowest batch is pinned in the same commit: it is the probe. */
+  /**
+   * Parked records go back to their place, and the lowest batch is pinned in the same commit: it is
+   * the probe.
+   */
   #returnParked(): void {
     const records = this.#queue.parked.length
     this.#keep(this.#queue.returnParked())
@@ -501,8 +552,8 @@ export class StreamDrain {
   }
 
   /**
-   * Ripe records become dead letters, oldest first, as far as there is room again. True: none is left over, and the hold
-   * ends. All at once they may never have room, so it is not waited for.
+   * Ripe records become dead letters, oldest first, as far as there is room again. True: none is
+   * left over, and the hold ends. All at once they may never have room, so it is not waited for.
    */
   #hasRoomAgain(): boolean {
     const spoolId = this.#accepted?.spoolId ?? ''

@@ -34,8 +34,14 @@ export class StreamTrouble {
     }
     // The sink tells of its own outages.
     const announced = scope === 'stream'
-    this.#now = { sinceMs: this.#clock.wallMs(), beganMs: this.#clock.monotonicMs(), announced, detail }
-    if (announced) this.#emit({ type: 'drain.retrying', ...this.#who, status, detail, retryAfterMs })
+    this.#now = {
+      sinceMs: this.#clock.wallMs(),
+      beganMs: this.#clock.monotonicMs(),
+      announced,
+      detail,
+    }
+    if (announced)
+      this.#emit({ type: 'drain.retrying', ...this.#who, status, detail, retryAfterMs })
   }
 
   ended(): void {
@@ -43,6 +49,10 @@ export class StreamTrouble {
     const { beganMs, announced } = this.#now
     this.#now = null
     if (!announced) return
-    this.#emit({ type: 'drain.recovered', ...this.#who, outageMs: this.#clock.monotonicMs() - beganMs })
+    this.#emit({
+      type: 'drain.recovered',
+      ...this.#who,
+      outageMs: this.#clock.monotonicMs() - beganMs,
+    })
   }
 }

@@ -1,4 +1,7 @@
-/** What the broker's events say in the log. Those with `suppressed` are damped by the broker, per client or address. */
+/**
+ * What the broker's events say in the log. Those with `suppressed` are damped by the broker, per
+ * client or address.
+ */
 import type { BrokerEvent } from '../../broker/events.ts'
 import { bytes, counted, type EventLogs } from './event-log.ts'
 
@@ -102,7 +105,8 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
   },
   'broker.will-dropped': {
     level: 'warn',
-    message: ({ clientId, topic, why }) => `the will of ${clientId} on ${topic} was not published: ${why}`,
+    message: ({ clientId, topic, why }) =>
+      `the will of ${clientId} on ${topic} was not published: ${why}`,
     dampBy: ({ clientId }) => clientId,
   },
   'broker.sessions-recovered': {
@@ -152,7 +156,8 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
   },
   'broker.auth-file-refused': {
     level: 'error',
-    message: ({ file, message }) => `${file} refused, its former content stays in force: ${message}`,
+    message: ({ file, message }) =>
+      `${file} refused, its former content stays in force: ${message}`,
     dampBy: ({ file }) => file,
   },
   'broker.internal-error': {

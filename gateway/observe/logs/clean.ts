@@ -1,6 +1,7 @@
 /**
- * Makes strings that outsiders chose (client ids, topics, answers of a sink) fit for a log: no control characters that
- * a terminal would obey or that would forge a line, no text without end, and no credentials in URLs.
+ * Makes strings that outsiders chose (client ids, topics, answers of a sink) fit for a log: no
+ * control characters that a terminal would obey or that would forge a line, no text without end,
+ * and no credentials in URLs.
  */
 
 export const MAX_FIELD_CHARACTERS = 512
@@ -13,7 +14,8 @@ const UNSAFE = /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu
 
 const URL_CREDENTIALS = /\b([a-z][a-z0-9+.-]*:\/\/)[^\s/?#@]+@/gi
 
-const SECRET_NAME = /^(authorization|password|passphrase|token|bearertoken|secret|cookie|privatekey)$/i
+const SECRET_NAME =
+  /^(authorization|password|passphrase|token|bearertoken|secret|cookie|privatekey)$/i
 
 export function cleanText(text: string): string {
   const cut = text.length > MAX_FIELD_CHARACTERS ? `${text.slice(0, MAX_FIELD_CHARACTERS)}…` : text
@@ -22,7 +24,10 @@ export function cleanText(text: string): string {
     .replace(UNSAFE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** The same for plain data of any form: strings cleaned, numbers cut to thousandths, members with a secret's name hidden, depth and length bounded. */
+/**
+ * The same for plain data of any form: strings cleaned, numbers cut to thousandths, members with a
+ * secret's name hidden, depth and length bounded.
+ */
 export function cleanValue(value: unknown, depth = 0): unknown {
   if (typeof value === 'string') return cleanText(value)
   if (typeof value === 'bigint') return value.toString()

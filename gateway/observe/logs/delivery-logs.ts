@@ -23,7 +23,8 @@ export const DRAIN_LOGS: EventLogs<DrainEvent> = {
   },
   'drain.held': {
     level: 'error',
-    message: (event) => `${whose(event)} is held (${event.reason}), nothing is lost (I8): ${event.detail}`,
+    message: (event) =>
+      `${whose(event)} is held (${event.reason}), nothing is lost (I8): ${event.detail}`,
     dampBy: whose,
   },
   'drain.hold-ended': {
@@ -74,7 +75,8 @@ export const DRAIN_LOGS: EventLogs<DrainEvent> = {
 }
 
 export const SINK_LOGS: EventLogs<SinkEvent> = {
-  // The drain tells what follows from it (retrying, held): here it is the detail for who looks closer.
+  // The drain tells what follows from it (retrying, held): here it is the detail for who looks
+  // closer.
   'sink.not-acked': {
     level: 'debug',
     message: ({ stream, what, status, detail }) =>

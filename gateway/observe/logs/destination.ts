@@ -1,7 +1,7 @@
 /**
- * Where log lines go, and in which form. A reader of our standard output that stalls must not stall the event loop, and
- * with it every acknowledgement (I6); one that is gone, or a log file on a full disk, must not end the process
- * (shared/line-writer.ts).
+ * Where log lines go, and in which form. A reader of our standard output that stalls must not stall
+ * the event loop, and with it every acknowledgement (I6); one that is gone, or a log file on a full
+ * disk, must not end the process (shared/line-writer.ts).
  */
 import type { LogConfig } from '../../config/config.ts'
 import { LineWriter } from '../../shared/output/line-writer.ts'
@@ -43,7 +43,10 @@ export async function openDestination(
 }
 
 /** A box logs JSON to a file: it loads no printer. */
-async function prettyStream(writer: LineWriter, colorize: boolean): Promise<LogDestination['stream']> {
+async function prettyStream(
+  writer: LineWriter,
+  colorize: boolean,
+): Promise<LogDestination['stream']> {
   const { default: pretty } = await import('pino-pretty')
   const format = pretty.prettyFactory({
     colorize,

@@ -1,4 +1,7 @@
-/** The form of an event's line in the log. A table of these per stage; a new event type does not compile without its row. */
+/**
+ * The form of an event's line in the log. A table of these per stage; a new event type does not
+ * compile without its row.
+ */
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
@@ -7,8 +10,9 @@ export interface EventLog<E> {
   /** What happened and what it means; the event's own members follow as fields. */
   readonly message: (event: E) => string
   /**
-   * Lines with the same key are damped to one a minute. Without it every event is logged: for changes of state, and for
-   * events that their stage damps itself (they have a member `suppressed`).
+   * Lines with the same key are damped to one a minute. Without it every event is logged: for
+   * changes of state, and for events that their stage damps itself (they have a member
+   * `suppressed`).
    */
   readonly dampBy?: (event: E) => string
 }
@@ -19,7 +23,13 @@ export type EventLogs<E extends { readonly type: string }> = {
 }
 
 /** `stream alarms of sink cloud`, or the sink alone. */
-export function whose({ sink, stream }: { readonly sink: string; readonly stream: string | null }): string {
+export function whose({
+  sink,
+  stream,
+}: {
+  readonly sink: string
+  readonly stream: string | null
+}): string {
   return stream === null ? `sink ${sink}` : `stream ${stream} of sink ${sink}`
 }
 

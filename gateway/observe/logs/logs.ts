@@ -1,6 +1,7 @@
 /**
- * The log: gives every event its line, damps repeats, counts events by type. The only place that writes logs.
- * Secrets never get here (events carry none), and members named like one are hidden all the same (clean.ts).
+ * The log: gives every event its line, damps repeats, counts events by type. The only place that
+ * writes logs. Secrets never get here (events carry none), and members named like one are hidden
+ * all the same (clean.ts).
  */
 import pino from 'pino'
 import type { LogConfig } from '../../config/config.ts'
@@ -64,7 +65,10 @@ export class Logs {
     return this.#destination.droppedLines()
   }
 
-  /** Takes an event of any stage. Never throws: a line that cannot be made must not harm who reported it. */
+  /**
+   * Takes an event of any stage. Never throws: a line that cannot be made must not harm who
+   * reported it.
+   */
   readonly emit = (event: GatewayEvent): void => {
     try {
       this.#events[event.type] = (this.#events[event.type] ?? 0) + 1
@@ -84,7 +88,12 @@ export class Logs {
   }
 
   /** A line of observe's own (the admin server's), damped by `key`. */
-  note(level: LogLevel, key: string, message: string, fields: Readonly<Record<string, unknown>> = {}): void {
+  note(
+    level: LogLevel,
+    key: string,
+    message: string,
+    fields: Readonly<Record<string, unknown>> = {},
+  ): void {
     if (!this.#logger.isLevelEnabled(level)) return
     const cleaned = cleanValue(fields) as Record<string, unknown>
     this.#damped(`note|${key}`, 'note|', { level, message: cleanText(message), fields: cleaned })
@@ -92,7 +101,8 @@ export class Logs {
 
   /** Reports what damping still holds of keys that fell quiet. */
   sweep(): void {
-    for (const { suppressed, last } of this.#damping.sweep(this.#monotonicMs())) this.#write(last, suppressed)
+    for (const { suppressed, last } of this.#damping.sweep(this.#monotonicMs()))
+      this.#write(last, suppressed)
   }
 
   /** Reports what is held back and writes out what is buffered. */

@@ -70,7 +70,8 @@ export const SPOOL_LOGS: EventLogs<SpoolEvent> = {
   },
   'spool.ingest-dead-letter': {
     level: 'warn',
-    message: ({ stream, reason }) => `a message for stream ${stream} became a dead letter: ${reason}`,
+    message: ({ stream, reason }) =>
+      `a message for stream ${stream} became a dead letter: ${reason}`,
     dampBy: ({ stream, reason }) => `${stream} ${reason}`,
   },
   'spool.dead-letters-removed': {

@@ -8,7 +8,9 @@ export const GATEWAY_METRICS: readonly MetricDefinition[] = [
     name: 'sluice_gateway_info',
     help: 'Always 1; says which gateway and version this is.',
     labels: ['gateway', 'version'],
-    read: ({ identity }) => [{ labels: { gateway: identity.gateway, version: identity.version }, value: 1 }],
+    read: ({ identity }) => [
+      { labels: { gateway: identity.gateway, version: identity.version }, value: 1 },
+    ],
   },
   single(
     'gauge',
@@ -31,7 +33,12 @@ export const GATEWAY_METRICS: readonly MetricDefinition[] = [
 ]
 
 export const BROKER_METRICS: readonly MetricDefinition[] = [
-  single('gauge', 'sluice_broker_connections', 'Open connections.', (look) => look.broker.connections),
+  single(
+    'gauge',
+    'sluice_broker_connections',
+    'Open connections.',
+    (look) => look.broker.connections,
+  ),
   single(
     'gauge',
     'sluice_broker_sessions',
@@ -81,7 +88,9 @@ export const BROKER_METRICS: readonly MetricDefinition[] = [
     "When the validity of a TLS listener's certificate ends.",
     'listener',
     ({ observe }) =>
-      Object.fromEntries(Object.entries(observe.certificateEndsAtMs).map(([name, ms]) => [name, ms / 1000])),
+      Object.fromEntries(
+        Object.entries(observe.certificateEndsAtMs).map(([name, ms]) => [name, ms / 1000]),
+      ),
   ),
   byKey(
     'counter',

@@ -1,6 +1,7 @@
 /**
- * The form of a metric's definition: name, meaning, labels, and where its value is read. Definitions are data: the
- * registry, README's table and the checks of the dashboards' queries are made from the same ones.
+ * The form of a metric's definition: name, meaning, labels, and where its value is read.
+ * Definitions are data: the registry, README's table and the checks of the dashboards' queries are
+ * made from the same ones.
  */
 import type {
   BrokerSnapshot,
@@ -11,7 +12,10 @@ import type {
   StreamSnapshot,
 } from '../sources.ts'
 
-/** One look at everything, taken once a scrape, so that all metrics of a scrape are of the same moment. */
+/**
+ * One look at everything, taken once a scrape, so that all metrics of a scrape are of the same
+ * moment.
+ */
 export interface Look {
   /** Wall clock, ms since the epoch. */
   readonly nowMs: number
@@ -103,16 +107,30 @@ export function byKey(
     name,
     help,
     labels: [label],
-    read: (look) => Object.entries(read(look)).map(([key, value]) => ({ labels: { [label]: key }, value })),
+    read: (look) =>
+      Object.entries(read(look)).map(([key, value]) => ({ labels: { [label]: key }, value })),
   }
 }
 
-/** One sample per known value, 1 for the current one and 0 for the others: alerts need the zeros. */
-export function oneOf(label: string, known: readonly string[], current: string, more: Labels = {}): Sample[] {
-  return known.map((value) => ({ labels: { ...more, [label]: value }, value: value === current ? 1 : 0 }))
+/**
+ * One sample per known value, 1 for the current one and 0 for the others: alerts need the zeros.
+ */
+export function oneOf(
+  label: string,
+  known: readonly string[],
+  current: string,
+  more: Labels = {},
+): Sample[] {
+  return known.map((value) => ({
+    labels: { ...more, [label]: value },
+    value: value === current ? 1 : 0,
+  }))
 }
 
-/** Known keys at 0 and what is there over them: a counter that exists from the start shows its first increase. */
+/**
+ * Known keys at 0 and what is there over them: a counter that exists from the start shows its first
+ * increase.
+ */
 export function withZeros(
   known: readonly string[],
   values: Readonly<Record<string, number>>,

@@ -1,6 +1,6 @@
 /**
- * The registry behind /metrics: takes one look at the sources a scrape and turns it into Prometheus' text format.
- * Stages count plain numbers; nothing here is called between scrapes.
+ * The registry behind /metrics: takes one look at the sources a scrape and turns it into
+ * Prometheus' text format. Stages count plain numbers; nothing here is called between scrapes.
  *
  * Not here: what there is to measure (table.ts), HTTP (admin/).
  */
@@ -8,7 +8,10 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { HistogramDefinition, HistogramSample, Look, PlainDefinition } from './definition.ts'
 import { METRICS } from './table.ts'
 
-/** Of prom-client's: gauges that pose as counters, sums of the metrics of the same name without `_total`. */
+/**
+ * Of prom-client's: gauges that pose as counters, sums of the metrics of the same name without
+ * `_total`.
+ */
 const MISNAMED = ['active_handles_total', 'active_requests_total', 'active_resources_total']
 
 export class Metrics {
@@ -33,7 +36,10 @@ export class Metrics {
     return this.#registry.contentType
   }
 
-  /** The text of one scrape. Updates and rendering of two scrapes at once may mix values of the two looks, never labels. */
+  /**
+   * The text of one scrape. Updates and rendering of two scrapes at once may mix values of the two
+   * looks, never labels.
+   */
   async render(look: Look): Promise<string> {
     for (const update of this.#updates) update(look)
     return this.#registry.metrics()
@@ -50,7 +56,10 @@ export class Metrics {
     }
   }
 
-  /** prom-client's counters only increase by a step; ours are absolute, so each look starts them anew. */
+  /**
+   * prom-client's counters only increase by a step; ours are absolute, so each look starts them
+   * anew.
+   */
   #counter(definition: PlainDefinition): (look: Look) => void {
     const counter = new Counter(this.#options(definition))
     return (look) => {
@@ -86,7 +95,12 @@ class PlainHistogram extends Histogram {
   readonly #help: string
   samples: readonly HistogramSample[] = []
 
-  constructor(options: { name: string; help: string; labelNames: string[]; registers: Registry[] }) {
+  constructor(options: {
+    name: string
+    help: string
+    labelNames: string[]
+    registers: Registry[]
+  }) {
     super(options)
     this.#name = options.name
     this.#help = options.help
@@ -95,7 +109,13 @@ class PlainHistogram extends Histogram {
   override get(): Promise<HistogramObject> {
     const values = this.samples.flatMap((sample) => histogramValues(this.#name, sample))
     // prom-client's declaration asks for a `collect` that its own objects do not have either.
-    const object = { name: this.#name, help: this.#help, type: 'histogram', aggregator: 'sum', values }
+    const object = {
+      name: this.#name,
+      help: this.#help,
+      type: 'histogram',
+      aggregator: 'sum',
+      values,
+    }
     return Promise.resolve(object as unknown as HistogramObject)
   }
 
@@ -116,7 +136,11 @@ function histogramValues(name: string, { labels, histogram }: HistogramSample): 
   let cumulative = 0
   histogram.bucketsSeconds.forEach((bound, i) => {
     cumulative += histogram.counts[i] ?? 0
-    values.push({ metricName: `${name}_bucket`, labels: { ...labels, le: bound }, value: cumulative })
+    values.push({
+      metricName: `${name}_bucket`,
+      labels: { ...labels, le: bound },
+      value: cumulative,
+    })
   })
   values.push(
     { metricName: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: histogram.count },

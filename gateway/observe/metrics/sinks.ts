@@ -1,6 +1,16 @@
-/** Metrics per sink, and what observe counts of itself. The label `sink` is bounded by the configuration. */
+/**
+ * Metrics per sink, and what observe counts of itself. The label `sink` is bounded by the
+ * configuration.
+ */
 import { SINK_OUTCOMES, type SinkSnapshot } from '../sources.ts'
-import { byKey, type MetricDefinition, oneOf, type PlainDefinition, single, withZeros } from './definition.ts'
+import {
+  byKey,
+  type MetricDefinition,
+  oneOf,
+  type PlainDefinition,
+  single,
+  withZeros,
+} from './definition.ts'
 import { DELIVERY_STATES } from './streams.ts'
 
 function perSink(
@@ -29,7 +39,9 @@ export const SINK_METRICS: readonly MetricDefinition[] = [
     help: '1 for the state that the sink is in, 0 for the others. retrying: every try fails. held: an alarm, nothing is lost (I8).',
     labels: ['sink', 'state'],
     read: ({ sinks }) =>
-      sinks.flatMap((sink) => oneOf('state', DELIVERY_STATES, sink.delivery.state, { sink: sink.name })),
+      sinks.flatMap((sink) =>
+        oneOf('state', DELIVERY_STATES, sink.delivery.state, { sink: sink.name }),
+      ),
   },
   {
     type: 'counter',
@@ -50,7 +62,12 @@ export const SINK_METRICS: readonly MetricDefinition[] = [
     'Bytes of request bodies as they went out, repeats included.',
     (sink) => sink.sentBytes,
   ),
-  perSink('gauge', 'sluice_sink_requests_in_flight', 'Requests in progress.', (sink) => sink.inFlight),
+  perSink(
+    'gauge',
+    'sluice_sink_requests_in_flight',
+    'Requests in progress.',
+    (sink) => sink.inFlight,
+  ),
   {
     type: 'histogram',
     name: 'sluice_sink_request_seconds',

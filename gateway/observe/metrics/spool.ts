@@ -24,7 +24,12 @@ export const SPOOL_METRICS: readonly MetricDefinition[] = [
     'Real size of the spool folder.',
     (look) => look.spool.folderBytes,
   ),
-  single('gauge', 'sluice_spool_free_bytes', 'Free on its file system.', (look) => look.spool.freeBytes),
+  single(
+    'gauge',
+    'sluice_spool_free_bytes',
+    'Free on its file system.',
+    (look) => look.spool.freeBytes,
+  ),
   single(
     'gauge',
     'sluice_spool_min_free_bytes',

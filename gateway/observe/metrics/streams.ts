@@ -1,6 +1,6 @@
 /**
- * Metrics per stream: both lines of I5 as committed counters that survive restarts, the limits of I6, the drain's
- * state. The label `stream` is bounded by the configuration, plus orphaned streams.
+ * Metrics per stream: both lines of I5 as committed counters that survive restarts, the limits of
+ * I6, the drain's state. The label `stream` is bounded by the configuration, plus orphaned streams.
  */
 import { DEAD_LETTER_REMOVALS, DROP_REASONS, type StreamSnapshot } from '../sources.ts'
 import { ageSeconds } from '../status.ts'
@@ -109,8 +109,18 @@ export const STREAM_METRICS: readonly MetricDefinition[] = [
     'Age of the oldest pending record that is not parked, by the wall clock; 0 without one.',
     (stream, nowMs) => ageSeconds(stream.oldestReceivedAtMs, nowMs) ?? 0,
   ),
-  perStream('gauge', 'sluice_spool_head_seq', 'Lowest seq not settled.', (stream) => stream.headSeq),
-  perStream('gauge', 'sluice_spool_next_seq', 'Seq of the next record.', (stream) => stream.nextSeq),
+  perStream(
+    'gauge',
+    'sluice_spool_head_seq',
+    'Lowest seq not settled.',
+    (stream) => stream.headSeq,
+  ),
+  perStream(
+    'gauge',
+    'sluice_spool_next_seq',
+    'Seq of the next record.',
+    (stream) => stream.nextSeq,
+  ),
   perStream(
     'gauge',
     'sluice_spool_parked_records',

@@ -1,4 +1,7 @@
-/** All metrics of Sluice, in README's order. Those of the process itself (`sluice_process_…`, `sluice_nodejs_…`) come from prom-client. */
+/**
+ * All metrics of Sluice, in README's order. Those of the process itself (`sluice_process_…`,
+ * `sluice_nodejs_…`) come from prom-client.
+ */
 import { BROKER_METRICS, GATEWAY_METRICS } from './broker.ts'
 import type { MetricDefinition } from './definition.ts'
 import { OBSERVE_METRICS, SINK_METRICS } from './sinks.ts'

@@ -1,8 +1,9 @@
 /**
- * Writes lines to an outlet that may be slow, full or gone: one write in flight, in order, through a bounded buffer.
- * Nothing that happens to the outlet throws, ends the process or holds up the event loop, and with it an
- * acknowledgement (I1, I6). What cannot be written is kept while the buffer has room and tried again; what is lost is
- * counted, and said once the outlet takes lines again (I9).
+ * Writes lines to an outlet that may be slow, full or gone: one write in flight, in order, through
+ * a bounded buffer. Nothing that happens to the outlet throws, ends the process or holds up the
+ * event loop, and with it an acknowledgement (I1, I6). What cannot be written is kept while the
+ * buffer has room and tried again; what is lost is counted, and said once the outlet takes lines
+ * again (I9).
  */
 import { writeSync } from 'node:fs'
 import { type Outlet, openOutlet } from './outlet.ts'
@@ -17,10 +18,16 @@ const RETRY_MS = 1_000
 const LAST_WORDS_MS = 500
 const LAST_WORDS_POLL_MS = 10
 
-/** A write that has not ended after this long is taken for stalled: the end of the process does not wait for it. */
+/**
+ * A write that has not ended after this long is taken for stalled: the end of the process does not
+ * wait for it.
+ */
 const STALLED_AFTER_MS = 1_000
 
-/** Nobody will ever read what was in flight. A pipe that has a name may get another reader, so later lines are tried. */
+/**
+ * Nobody will ever read what was in flight. A pipe that has a name may get another reader, so later
+ * lines are tried.
+ */
 const READER_GONE: ReadonlySet<string | undefined> = new Set([
   'EPIPE',
   'ECONNRESET',
@@ -76,8 +83,8 @@ export class LineWriter {
   }
 
   /**
-   * Resolves when everything was written, at the latest after `deadlineMs`. An outlet that fails gets one more try;
-   * what it does not take then is lost, and counted.
+   * Resolves when everything was written, at the latest after `deadlineMs`. An outlet that fails
+   * gets one more try; what it does not take then is lost, and counted.
    */
   flush(deadlineMs: number): Promise<void> {
     if (this.#inFlight === null) return Promise.resolve()
@@ -129,7 +136,10 @@ export class LineWriter {
     this.#next()
   }
 
-  #failed(error: NodeJS.ErrnoException, rest: { readonly bytes: Buffer; readonly lines: number }): void {
+  #failed(
+    error: NodeJS.ErrnoException,
+    rest: { readonly bytes: Buffer; readonly lines: number },
+  ): void {
     this.#why = error.message
     this.#inFlight = rest
     if (this.#isLastTry || READER_GONE.has(error.code)) {
@@ -157,7 +167,10 @@ export class LineWriter {
     this.#waitingBytes = 0
   }
 
-  /** The last words matter most: why the process ends. Behind a stalled write they would hold up its end. */
+  /**
+   * The last words matter most: why the process ends. Behind a stalled write they would hold up its
+   * end.
+   */
   #writeRestAtExit(): void {
     const failing = this.#retryTimer !== null
     const stalled =

@@ -1,8 +1,9 @@
 /**
- * A descriptor to write to without ever waiting for who reads it. A blocking write to a pipe whose reader stops would
- * keep a thread of libuv's pool for as long, and the end of the process with it: Node joins the pool's threads. So a
- * pipe or a terminal is opened anew without blocking, for this process alone (the description that other processes
- * share is not touched), a socket is written to by the event loop, and only what cannot stall, a file, by the pool.
+ * A descriptor to write to without ever waiting for who reads it. A blocking write to a pipe whose
+ * reader stops would keep a thread of libuv's pool for as long, and the end of the process with it:
+ * Node joins the pool's threads. So a pipe or a terminal is opened anew without blocking, for this
+ * process alone (the description that other processes share is not touched), a socket is written to
+ * by the event loop, and only what cannot stall, a file, by the pool.
  */
 import { constants, fstatSync, openSync, write } from 'node:fs'
 import { Socket } from 'node:net'
@@ -11,9 +12,14 @@ import { Socket } from 'node:net'
 const POLL_MS = 50
 
 export interface Outlet {
-  /** For a last write when the event loop is over; it does not block, unless the outlet is a file. */
+  /**
+   * For a last write when the event loop is over; it does not block, unless the outlet is a file.
+   */
   readonly fd: number
-  /** Calls back once: null when everything was taken, else the error and how many bytes were taken before it. */
+  /**
+   * Calls back once: null when everything was taken, else the error and how many bytes were taken
+   * before it.
+   */
   write(bytes: Buffer, done: (error: NodeJS.ErrnoException | null, taken: number) => void): void
 }
 
@@ -67,8 +73,8 @@ class DescriptorOutlet implements Outlet {
 }
 
 /**
- * How much of a failed write the peer had taken is not known: taken for none. libuv closes no standard descriptor, so its
- * number is nobody else's afterwards.
+ * How much of a failed write the peer had taken is not known: taken for none. libuv closes no
+ * standard descriptor, so its number is nobody else's afterwards.
  */
 class SocketOutlet implements Outlet {
   readonly fd: number

@@ -1,8 +1,9 @@
 /**
- * Topic filters and what belongs to them, looked up by topic name: one node per filter level. Routing, the local
- * subscribers and the subscriptions of sessions that are away share it, so that one implementation of
- * [MQTT-4.7.1-2] (`#` takes the parent too), [MQTT-4.7.1-3] (`+` takes one level, an empty one too) and
- * [MQTT-4.7.2-1] (a leading wildcard does not take `$` topics) decides them all.
+ * Topic filters and what belongs to them, looked up by topic name: one node per filter level.
+ * Routing, the local subscribers and the subscriptions of sessions that are away share it, so that
+ * one implementation of [MQTT-4.7.1-2] (`#` takes the parent too), [MQTT-4.7.1-3] (`+` takes one
+ * level, an empty one too) and [MQTT-4.7.2-1] (a leading wildcard does not take `$` topics) decides
+ * them all.
  *
  * It does not check filters; callers do (`checkTopicFilter`).
  */
@@ -44,7 +45,9 @@ export class TopicTrie<T> {
     return true
   }
 
-  /** Returns false if the pair was not there. Empty branches go, so memory follows the live filters. */
+  /**
+   * Returns false if the pair was not there. Empty branches go, so memory follows the live filters.
+   */
   remove(filter: string, value: T): boolean {
     const levels = filter.split('/')
     const path: Node<T>[] = [this.#root]
@@ -70,7 +73,10 @@ export class TopicTrie<T> {
     return true
   }
 
-  /** Appends the values of every filter that takes `topic`; a value under two such filters comes twice. */
+  /**
+   * Appends the values of every filter that takes `topic`; a value under two such filters comes
+   * twice.
+   */
   collect(topic: string, into: T[]): void {
     walk(this.#root, topic, 0, (values) => {
       for (const value of values) into.push(value)
@@ -84,8 +90,16 @@ export class TopicTrie<T> {
   }
 }
 
-/** Visits the value sets of all filters that take the topic, until `visit` says true. `from`: where the level begins. */
-function walk<T>(node: Node<T>, topic: string, from: number, visit: (values: Set<T>) => boolean): boolean {
+/**
+ * Visits the value sets of all filters that take the topic, until `visit` says true. `from`: where
+ * the level begins.
+ */
+function walk<T>(
+  node: Node<T>,
+  topic: string,
+  from: number,
+  visit: (values: Set<T>) => boolean,
+): boolean {
   const { next } = node
   if (next === null) return false
   const wildcards = from > 0 || topic.charCodeAt(0) !== DOLLAR

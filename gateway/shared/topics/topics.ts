@@ -25,7 +25,10 @@ export interface TopicLimits {
   readonly maxTopicLevels: number
 }
 
-/** For filters of the configuration and of files: the protocol's own bounds only (section 1.5.3: 65,535 bytes). */
+/**
+ * For filters of the configuration and of files: the protocol's own bounds only (section 1.5.3:
+ * 65,535 bytes).
+ */
 export const PROTOCOL_TOPIC_LIMITS: TopicLimits = { maxTopicBytes: 65_535, maxTopicLevels: 65_535 }
 
 const NULL = 0
@@ -34,14 +37,20 @@ const DOLLAR = 36
 const PLUS = 43
 const SLASH = 47
 
-/** Of the faults, those of a name that is well-formed: it is over a limit of this gateway, not of MQTT. */
+/**
+ * Of the faults, those of a name that is well-formed: it is over a limit of this gateway, not of
+ * MQTT.
+ */
 export type OverLimit = Extract<TopicFault, 'topic-too-long' | 'topic-too-deep'>
 
 export function isOverLimit(fault: TopicFault): fault is OverLimit {
   return fault === 'topic-too-long' || fault === 'topic-too-deep'
 }
 
-/** null: a PUBLISH or will may carry this topic name. A name that is malformed and over a limit is malformed. */
+/**
+ * null: a PUBLISH or will may carry this topic name. A name that is malformed and over a limit is
+ * malformed.
+ */
 export function checkTopicName(topic: string, limits: TopicLimits): TopicFault | null {
   for (let i = 0; i < topic.length; i += 1) {
     const code = topic.charCodeAt(i)
@@ -56,7 +65,10 @@ export function isSysTopic(topicOrFilter: string): boolean {
   return topicOrFilter.startsWith('$SYS/')
 }
 
-/** Section 4.7.2: names that begin with `$` are the server's own; a leading wildcard does not take them. */
+/**
+ * Section 4.7.2: names that begin with `$` are the server's own; a leading wildcard does not take
+ * them.
+ */
 export function isDollarTopic(topic: string): boolean {
   return topic.charCodeAt(0) === DOLLAR
 }
@@ -81,13 +93,17 @@ function checkSize(text: string, limits: TopicLimits): TopicFault | null {
   // A UTF-16 unit takes 1 to 3 bytes of UTF-8, so most names need no exact count.
   const { maxTopicBytes, maxTopicLevels } = limits
   if (text.length > maxTopicBytes) return 'topic-too-long'
-  if (text.length * 3 > maxTopicBytes && Buffer.byteLength(text) > maxTopicBytes) return 'topic-too-long'
+  if (text.length * 3 > maxTopicBytes && Buffer.byteLength(text) > maxTopicBytes)
+    return 'topic-too-long'
   let levels = 1
   for (let i = 0; i < text.length; i += 1) if (text.charCodeAt(i) === SLASH) levels += 1
   return levels > maxTopicLevels ? 'topic-too-deep' : null
 }
 
-/** Does a valid filter take a valid topic name? [MQTT-4.7.1-2], [MQTT-4.7.1-3], [MQTT-4.7.2-1]; case matters. */
+/**
+ * Does a valid filter take a valid topic name? [MQTT-4.7.1-2], [MQTT-4.7.1-3], [MQTT-4.7.2-1]; case
+ * matters.
+ */
 export function filterMatches(filter: string, topic: string): boolean {
   if (topic.charCodeAt(0) === DOLLAR && filter.charCodeAt(0) !== DOLLAR) return false
   const filterLevels = filter.split('/')

@@ -1,10 +1,12 @@
 /**
- * Status, headers and body of a sink's answer -> what it says, row by row of the contract's answer table. Pure.
+ * Status, headers and body of a sink's answer -> what it says, row by row of the contract's answer
+ * table. Pure.
  *
- * I8: only the sink's word deletes. Whatever is not clearly an ack keeps the data: a body that nobody who speaks the
- * contract would send (a captive portal's HTML, an endless one, JSON that is none) acks nothing, whatever its status.
- * Not here: what follows from it (waits, halving, parking, holds after five in a row, verdicts behind the first
- * record to be sent again, a seq above the highest ever sent): that is the drain's retry policy.
+ * I8: only the sink's word deletes. Whatever is not clearly an ack keeps the data: a body that
+ * nobody who speaks the contract would send (a captive portal's HTML, an endless one, JSON that is
+ * none) acks nothing, whatever its status. Not here: what follows from it (waits, halving, parking,
+ * holds after five in a row, verdicts behind the first record to be sent again, a seq above the
+ * highest ever sent): that is the drain's retry policy.
  */
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
 import type { AnswerMeaning, HttpSinkConfig } from '../../config/config.ts'
@@ -15,7 +17,10 @@ import { parseHttpDate, parseRetryAfter } from './http-date.ts'
 /** Most of an answer's body that is looked at; a longer one is no answer of the contract. Bytes. */
 export const MAX_ANSWER_BYTES = 1024 * 1024
 
-/** Most of a sink's words that is kept, in characters: details go into logs, reasons into dead letters. */
+/**
+ * Most of a sink's words that is kept, in characters: details go into logs, reasons into dead
+ * letters.
+ */
 const MAX_REASON_CHARS = 500
 const MAX_EXCERPT_CHARS = 120
 
@@ -29,7 +34,9 @@ export interface HttpAnswer {
   readonly bodyTooLong: boolean
   /** Why nobody can say where its body ends; null: it is clear. */
   readonly fault?: string | null
-  /** It came when no more of the batch's body than that had been sent, bytes; null: all of it had. */
+  /**
+   * It came when no more of the batch's body than that had been sent, bytes; null: all of it had.
+   */
   readonly earlyAt?: number | null
 }
 
@@ -86,10 +93,14 @@ export function readAnswer(answer: HttpAnswer, rules: AnswerRules, batch: BatchB
     // I8: whoever says yes to a batch that is still on its way says it to something else.
     const earlyAt = answer.earlyAt ?? null
     if (earlyAt !== null)
-      return malformed(common, `it came when ${earlyAt} bytes of the batch had been sent, before the rest`)
+      return malformed(
+        common,
+        `it came when ${earlyAt} bytes of the batch had been sent, before the rest`,
+      )
     if (typeof answer.fault === 'string') return malformed(common, answer.fault)
   }
-  if (rules.ackStatus.includes(status) || status === 207) return readVerdicts(answer, rules, batch, common)
+  if (rules.ackStatus.includes(status) || status === 207)
+    return readVerdicts(answer, rules, batch, common)
   const detail = `answered ${status}${excerpt(answer)}`
   switch (rules.answers[status] ?? meaningOf(status)) {
     case 'acked':
@@ -130,8 +141,9 @@ export function isRetryStatus(status: number): boolean {
 }
 
 /**
- * Authentication, URL and connection faults are the sink's. 431 is one stream's: of all headers only its names and its
- * gap report differ between streams. So is 412: another stream's numbers may be its own.
+ * Authentication, URL and connection faults are the sink's. 431 is one stream's: of all headers
+ * only its names and its gap report differ between streams. So is 412: another stream's numbers may
+ * be its own.
  */
 function holdScope(status: number): 'sink' | 'stream' {
   return status === 431 || status === 412 ? 'stream' : 'sink'
@@ -167,7 +179,8 @@ function readVerdicts(
     scope: 'sink',
     detail: `answered ${status}, but ${why}`,
   })
-  if (answer.bodyTooLong) return hold(`with a body over ${MAX_ANSWER_BYTES} bytes: this is not the sink`)
+  if (answer.bodyTooLong)
+    return hold(`with a body over ${MAX_ANSWER_BYTES} bytes: this is not the sink`)
   const decoded = decodeBody(answer)
   if (typeof decoded !== 'string') return hold(decoded.why)
   const text = decoded.trim()
@@ -183,7 +196,10 @@ function readVerdicts(
     if (markup !== null) return hold(`with ${markup}: ${WHAT_SINKS_ANSWER}${excerpt(answer)}`)
     if (isNdjson(text)) {
       if (text.split('\n').some(namesVerdicts))
-        return malformed(common, 'its body is several JSON texts, with ackedThrough or rejected among them')
+        return malformed(
+          common,
+          'its body is several JSON texts, with ackedThrough or rejected among them',
+        )
     } else if ((isJsonType(type) || text.startsWith('{')) && !isJson(text)) {
       return hold(`its body claims to be JSON and is not${excerpt(answer)}`)
     }
@@ -192,7 +208,9 @@ function readVerdicts(
   }
   if (status === 207) return malformed(common, '207 without ackedThrough or rejected')
   if (rules.ack === 'body') {
-    return hold(`the body has neither ackedThrough nor rejected, and ack is "body"${excerpt(answer)}`)
+    return hold(
+      `the body has neither ackedThrough nor rejected, and ack is "body"${excerpt(answer)}`,
+    )
   }
   return { ...common, kind: 'verdicts', ackedThrough: null, listed: [], retryAfterMs: null }
 }
@@ -267,7 +285,10 @@ function readOne(value: unknown): Listed | string {
   }
 }
 
-/** 2xx or 409: the sink has it. 408, 425, 429, 5xx (all of them, unlike the whole answer's): later. Else refused. */
+/**
+ * 2xx or 409: the sink has it. 408, 425, 429, 5xx (all of them, unlike the whole answer's): later.
+ * Else refused.
+ */
 function verdictOf(status: number | null): Listed['verdict'] {
   if (status === null) return 'refused'
   if ((status >= 200 && status <= 299) || status === 409) return 'acked'
@@ -279,7 +300,10 @@ function malformed(common: Common, what: string): SinkAnswer {
   return { ...common, kind: 'malformed', detail: `answered ${common.status}, malformed: ${what}` }
 }
 
-/** The body as text, whatever Content-Encoding a server forced on it; what is wrong with it otherwise. */
+/**
+ * The body as text, whatever Content-Encoding a server forced on it; what is wrong with it
+ * otherwise.
+ */
 function decodeBody(answer: HttpAnswer): string | { readonly why: string } {
   let bytes = answer.body
   for (const encoding of encodingsOf(answer)) {
@@ -291,7 +315,8 @@ function decodeBody(answer: HttpAnswer): string | { readonly why: string } {
       bytes = decode(bytes, { maxOutputLength: MAX_ANSWER_BYTES })
     } catch (error) {
       const tooLong = (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE'
-      if (tooLong) return { why: `with a body over ${MAX_ANSWER_BYTES} bytes: this is not the sink` }
+      if (tooLong)
+        return { why: `with a body over ${MAX_ANSWER_BYTES} bytes: this is not the sink` }
       return { why: `its body claims to be ${encoding} and is not` }
     }
   }
@@ -299,7 +324,10 @@ function decodeBody(answer: HttpAnswer): string | { readonly why: string } {
   return new TextDecoder().decode(bytes)
 }
 
-/** What has to be undone, last applied first. Names of no coding, and of character sets put there by mistake: nothing. */
+/**
+ * What has to be undone, last applied first. Names of no coding, and of character sets put there by
+ * mistake: nothing.
+ */
 function encodingsOf(answer: HttpAnswer): string[] {
   const value = answer.headers['content-encoding']
   const all = typeof value === 'string' ? value : (value ?? []).join(',')
@@ -332,12 +360,17 @@ function isJsonType(type: string): boolean {
   return /^(?:application|text)\/(?:json|[^;]*\+json)$/.test(type)
 }
 
-/** Markup by its type or by its look, and which. It is neither plain text nor JSON, so it acks nothing. */
+/**
+ * Markup by its type or by its look, and which. It is neither plain text nor JSON, so it acks
+ * nothing.
+ */
 function markupIn(type: string, text: string): 'HTML' | 'XML' | 'markup' | null {
   const isHtml = type === 'text/html' || type === 'application/xhtml+xml'
   if (
     isHtml ||
-    /^(?:<[?!][^>]*>\s*)*<(?:!doctype\s+html|html|head|body|script|meta|title|h1|center)\b/i.test(text)
+    /^(?:<[?!][^>]*>\s*)*<(?:!doctype\s+html|html|head|body|script|meta|title|h1|center)\b/i.test(
+      text,
+    )
   )
     return 'HTML'
   if (!text.startsWith('<')) return null
@@ -346,7 +379,10 @@ function markupIn(type: string, text: string): 'HTML' | 'XML' | 'markup' | null 
     : 'markup'
 }
 
-/** Several JSON objects, one a line: what a sink sends that repeats what it got. Like one without members, it says nothing. */
+/**
+ * Several JSON objects, one a line: what a sink sends that repeats what it got. Like one without
+ * members, it says nothing.
+ */
 function isNdjson(text: string): boolean {
   const lines = text.split('\n').filter((line) => line.trim() !== '')
   return lines.length > 1 && lines.every((line) => parseObject(line.trim()) !== null)
@@ -357,9 +393,12 @@ function namesVerdicts(line: string): boolean {
   return parsed !== null && ('ackedThrough' in parsed || 'rejected' in parsed)
 }
 
-/** I8: a status that says yes over a body that says no is no ack. The member that says so, or null. */
+/**
+ * I8: a status that says yes over a body that says no is no ack. The member that says so, or null.
+ */
 function failureIn(members: Readonly<Record<string, unknown>>): string | null {
-  for (const name of ['ok', 'success', 'succeeded']) if (members[name] === false) return `${name} is false`
+  for (const name of ['ok', 'success', 'succeeded'])
+    if (members[name] === false) return `${name} is false`
   for (const name of ['error', 'errors']) {
     const value = members[name]
     const isEmpty =
@@ -415,7 +454,10 @@ function excerpt(answer: HttpAnswer): string {
   return words === '' ? '' : ` (${words})`
 }
 
-/** One line without control characters, at most `limit` characters: these words end up in logs and terminals. */
+/**
+ * One line without control characters, at most `limit` characters: these words end up in logs and
+ * terminals.
+ */
 function printable(text: string, limit: number): string {
   const line = text.replaceAll(/[\p{C}\s]+/gu, ' ').trim()
   return line.length <= limit ? line : `${line.slice(0, limit)}…`

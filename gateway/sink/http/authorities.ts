@@ -1,7 +1,7 @@
 /**
- * The certificate authorities that this machine trusts: those that come with Node, and those that its administrator
- * added to the system's store, where other programs find them (SSL_CERT_FILE, SSL_CERT_DIR, or the distribution's
- * bundle). Not here: `tls.ca`, which replaces all of them.
+ * The certificate authorities that this machine trusts: those that come with Node, and those that
+ * its administrator added to the system's store, where other programs find them (SSL_CERT_FILE,
+ * SSL_CERT_DIR, or the distribution's bundle). Not here: `tls.ca`, which replaces all of them.
  */
 import { X509Certificate } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
@@ -9,7 +9,10 @@ import { join } from 'node:path'
 import { rootCertificates } from 'node:tls'
 import { fileStamp } from '../../shared/files.ts'
 
-/** Where distributions keep the system's bundle: Debian, Alpine, Arch; Fedora, RHEL; SUSE; OpenBSD, macOS, Alpine. */
+/**
+ * Where distributions keep the system's bundle: Debian, Alpine, Arch; Fedora, RHEL; SUSE; OpenBSD,
+ * macOS, Alpine.
+ */
 const BUNDLES = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',
@@ -25,7 +28,9 @@ const MAX_FILES = 2000
 const PEM = /-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]+-----END (?:TRUSTED )?CERTIFICATE-----/g
 
 export interface Authorities {
-  /** For a secure context; undefined: those of Node are all there are, and it shares their store. */
+  /**
+   * For a secure context; undefined: those of Node are all there are, and it shares their store.
+   */
   readonly ca: string[] | undefined
   /** What the environment names and cannot be read: `SSL_CERT_FILE, /x/y.pem, is not there`. */
   readonly failures: readonly string[]
@@ -38,7 +43,11 @@ export function authoritiesStamp(
   env: Environment = process.env,
   bundles: readonly string[] = BUNDLES,
 ): string {
-  const named = [env['SSL_CERT_FILE'], ...(env['SSL_CERT_DIR'] ?? '').split(':'), env['NODE_EXTRA_CA_CERTS']]
+  const named = [
+    env['SSL_CERT_FILE'],
+    ...(env['SSL_CERT_DIR'] ?? '').split(':'),
+    env['NODE_EXTRA_CA_CERTS'],
+  ]
   return [...bundles, ...named]
     .map((path) => {
       const found = statSync(path ?? '', { bigint: true, throwIfNoEntry: false })
@@ -82,7 +91,11 @@ export function systemAuthorities(
     const key = essence(pem)
     if (!known.has(key) && !added.has(key) && isCertificate(pem)) added.set(key, pem)
   }
-  return { ca: added.size === 0 ? undefined : [...rootCertificates, ...added.values()], failures, stamp }
+  return {
+    ca: added.size === 0 ? undefined : [...rootCertificates, ...added.values()],
+    failures,
+    stamp,
+  }
 }
 
 function readFolder(path: string): string[] {
@@ -95,7 +108,8 @@ function readFolder(path: string): string[] {
 }
 
 function readPem(path: string): string {
-  if (statSync(path).size > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`)
+  if (statSync(path).size > MAX_FILE_BYTES)
+    throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`)
   return readFileSync(path, 'latin1')
 }
 

@@ -1,42 +1,78 @@
 /**
- * HTTP dates and `Retry-After`, read leniently: what sinks send is not always what RFC 9110 asks for, and a wait that
- * is misread either hammers a struggling sink or stalls a healthy one. Pure; no clock of our own takes part, because
- * an edge box's clock may be wrong by years.
+ * HTTP dates and `Retry-After`, read leniently: what sinks send is not always what RFC 9110 asks
+ * for, and a wait that is misread either hammers a struggling sink or stalls a healthy one. Pure;
+ * no clock of our own takes part, because an edge box's clock may be wrong by years.
  */
 
-const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'] as const
+const MONTHS = [
+  'jan',
+  'feb',
+  'mar',
+  'apr',
+  'may',
+  'jun',
+  'jul',
+  'aug',
+  'sep',
+  'oct',
+  'nov',
+  'dec',
+] as const
 
 /** `06 Nov 1994 08:49:37 GMT`, `06-Nov-94 08:49:37 GMT`; the weekday before it is not looked at. */
 const DAY_FIRST =
   /(\d{1,2})[ -]([a-z]{3})[a-z]*[ -](\d{4}|\d{2})[ t]+(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\.\d+)? *(gmt|utc?|z|[+-]\d{2}:?\d{2})?$/
 /** asctime: `Nov  6 08:49:37 1994`. */
 const MONTH_FIRST = /([a-z]{3})[a-z]* +(\d{1,2}),? +(\d{1,2}):(\d{2})(?::(\d{2}))? +(\d{4})$/
-const ISO = /^(\d{4})-(\d{2})-(\d{2})[t ](\d{2}):(\d{2})(?::(\d{2}))?(?:\.\d+)? ?(z|[+-]\d{2}:?\d{2})?$/
+const ISO =
+  /^(\d{4})-(\d{2})-(\d{2})[t ](\d{2}):(\d{2})(?::(\d{2}))?(?:\.\d+)? ?(z|[+-]\d{2}:?\d{2})?$/
 
 /**
- * An HTTP date (RFC 9110, section 5.6.7: IMF-fixdate, RFC 850, asctime) as ms since the epoch; also ISO 8601, one-digit
- * days, missing weekday, zone or seconds. Without a zone it is UTC. null: not a date.
+ * An HTTP date (RFC 9110, section 5.6.7: IMF-fixdate, RFC 850, asctime) as ms since the epoch; also
+ * ISO 8601, one-digit days, missing weekday, zone or seconds. Without a zone it is UTC. null: not a
+ * date.
  */
 export function parseHttpDate(text: string): number | null {
   const lower = text.slice(0, 100).trim().toLowerCase()
   const day = DAY_FIRST.exec(lower)
   if (day !== null) {
-    return utc(yearOf(day[3]), MONTHS.indexOf(day[2] as never), day[1], day[4], day[5], day[6], day[7])
+    return utc(
+      yearOf(day[3]),
+      MONTHS.indexOf(day[2] as never),
+      day[1],
+      day[4],
+      day[5],
+      day[6],
+      day[7],
+    )
   }
   const month = MONTH_FIRST.exec(lower)
   if (month !== null) {
-    return utc(yearOf(month[6]), MONTHS.indexOf(month[1] as never), month[2], month[3], month[4], month[5])
+    return utc(
+      yearOf(month[6]),
+      MONTHS.indexOf(month[1] as never),
+      month[2],
+      month[3],
+      month[4],
+      month[5],
+    )
   }
   const iso = ISO.exec(lower)
-  if (iso !== null) return utc(yearOf(iso[1]), Number(iso[2]) - 1, iso[3], iso[4], iso[5], iso[6], iso[7])
+  if (iso !== null)
+    return utc(yearOf(iso[1]), Number(iso[2]) - 1, iso[3], iso[4], iso[5], iso[6], iso[7])
   return null
 }
 
 /**
- * How long `Retry-After` (RFC 9110, section 10.2.3) asks to wait, ms, at most `maxMs`. The date form counts from the
- * answer's own `Date`, never from our clock; without one it is ignored. null: no header, or nothing to make of it.
+ * How long `Retry-After` (RFC 9110, section 10.2.3) asks to wait, ms, at most `maxMs`. The date
+ * form counts from the answer's own `Date`, never from our clock; without one it is ignored. null:
+ * no header, or nothing to make of it.
  */
-export function parseRetryAfter(value: string, answerDateMs: number | null, maxMs: number): number | null {
+export function parseRetryAfter(
+  value: string,
+  answerDateMs: number | null,
+  maxMs: number,
+): number | null {
   const text = value.trim()
   if (/^\d+(?:\.\d+)?$/.test(text)) return Math.min(Math.ceil(Number(text) * 1000), maxMs)
   const until = parseHttpDate(text)

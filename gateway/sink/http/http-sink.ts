@@ -1,10 +1,12 @@
 /**
- * The HTTP sink: one POST per batch, as the ingest contract has it, over a small pool of keep-alive connections.
- * I4: every try of a batch is the same request. I8: network, TLS, DNS and time-outs are a retry; a missing secret or
- * certificate is a hold; nothing here ever says more than the far side said.
+ * The HTTP sink: one POST per batch, as the ingest contract has it, over a small pool of keep-alive
+ * connections. I4: every try of a batch is the same request. I8: network, TLS, DNS and time-outs
+ * are a retry; a missing secret or certificate is a hold; nothing here ever says more than the far
+ * side said.
  *
- * Does not follow redirects, use proxies or repeat by itself: what follows from an answer is the drain's. A keep-alive
- * connection that the sink has closed is a retry like any other. Connections and bytes: client/.
+ * Does not follow redirects, use proxies or repeat by itself: what follows from an answer is the
+ * drain's. A keep-alive connection that the sink has closed is a retry like any other. Connections
+ * and bytes: client/.
  */
 import type { SecureContext } from 'node:tls'
 import type { HttpSinkConfig } from '../../config/config.ts'
@@ -42,14 +44,17 @@ export interface HttpSinkOptions {
 
 /** A {@link Sink} with its counts. */
 export interface HttpSink extends Sink {
-  /** Reads secrets and certificates anew if their files changed, without waiting for the next look. */
+  /**
+   * Reads secrets and certificates anew if their files changed, without waiting for the next look.
+   */
   reread(): Promise<void>
   readonly stats: SinkStats
 }
 
 /**
- * A sink as configured. Opens no connection before the first batch. Unreadable secrets and certificates do not throw:
- * the sink answers `hold` until they are there (a gateway always starts, I7).
+ * A sink as configured. Opens no connection before the first batch. Unreadable secrets and
+ * certificates do not throw: the sink answers `hold` until they are there (a gateway always starts,
+ * I7).
  * @throws when `config.url` is no http or https URL
  */
 export function createHttpSink(options: HttpSinkOptions): HttpSink {
@@ -118,7 +123,9 @@ class PooledHttpSink implements HttpSink {
     this.#listeners.push(listener)
   }
 
-  /** Reads secrets and certificates anew if their files changed, without waiting for the next look. */
+  /**
+   * Reads secrets and certificates anew if their files changed, without waiting for the next look.
+   */
   async reread(): Promise<void> {
     await this.#checkFiles()
   }
@@ -180,7 +187,8 @@ class PooledHttpSink implements HttpSink {
 
   #read(received: ClientAnswer, batch: Batch, unsent: boolean): SinkAnswer {
     const { head, body, tooLong, error, earlyAt } = received
-    // Of an answer that does not ack the status alone decides, and its Retry-After counts; the cut body is no loss.
+    // Of an answer that does not ack the status alone decides, and its Retry-After counts; the cut
+    // body is no loss.
     if (head === null || (error !== null && mayAck(head.status, this.#config)))
       return this.#failed(error ?? new Error('no answer'), batch, received, unsent)
     this.#wasUntrusted = false
@@ -206,7 +214,10 @@ class PooledHttpSink implements HttpSink {
   /** Servers like to quote what they do not take, the URL's token and the credentials with it. */
   #hide(answer: SinkAnswer, headers: readonly HeaderPair[]): SinkAnswer {
     if (!('detail' in answer)) return answer
-    const secrets = [...hiddenParts(this.#url), ...headers.map(([, value]) => value.replace(/^\S+ /, ''))]
+    const secrets = [
+      ...hiddenParts(this.#url),
+      ...headers.map(([, value]) => value.replace(/^\S+ /, '')),
+    ]
     let { detail } = answer
     for (const secret of secrets) {
       if (secret.length >= MIN_SECRET_CHARS) detail = detail.replaceAll(secret, '(hidden)')
@@ -217,7 +228,11 @@ class PooledHttpSink implements HttpSink {
   #failed(error: Error, batch: Batch, received: ClientAnswer, unsent: boolean): SinkAnswer {
     if (error instanceof LinkError && error.code === 'ABORTED')
       return this.#unanswered(`given up; ${this.#target} had not answered yet`, unsent)
-    if (error instanceof DialError && error.cause instanceof LinkError && error.cause.code === 'ABORTED')
+    if (
+      error instanceof DialError &&
+      error.cause instanceof LinkError &&
+      error.cause.code === 'ABORTED'
+    )
       return this.#unanswered(`given up; there was no connection to ${this.#target} yet`, unsent)
     const progress = { sentBytes: received.transfer.bytes, bodyBytes: batch.bodyBytes }
     if (received.transfer.timedOut) this.stats.timeouts += 1
@@ -249,7 +264,14 @@ class PooledHttpSink implements HttpSink {
     if (acksSomething(answer, batch)) this.stats.lastAckAtMs = this.#nowMs()
     if (answer.kind === 'verdicts') return
     const { kind: what, status, detail } = answer
-    this.#emit({ type: 'sink.not-acked', sink: this.name, stream: batch.stream, what, status, detail })
+    this.#emit({
+      type: 'sink.not-acked',
+      sink: this.name,
+      stream: batch.stream,
+      what,
+      status,
+      detail,
+    })
   }
 
   #openClient(context: SecureContext | null): HttpClient {

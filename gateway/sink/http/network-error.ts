@@ -1,6 +1,7 @@
 /**
- * What went wrong between here and the sink, in words that a person can act on: which host and port, which code, what
- * to look at. All of it is a retry (contract: network error); nothing here decides. Pure.
+ * What went wrong between here and the sink, in words that a person can act on: which host and
+ * port, which code, what to look at. All of it is a retry (contract: network error); nothing here
+ * decides. Pure.
  */
 import { DialError } from './client/link-error.ts'
 
@@ -36,13 +37,17 @@ const HINTS: Readonly<Record<string, string>> = {
   UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     'the authority of the sink is not known here; name it in tls.ca, or let the sink send its whole chain',
   UNABLE_TO_GET_ISSUER_CERT: 'the authority of the sink is not known here; name it in tls.ca',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'the authority of the sink is not known here; name it in tls.ca',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    'the authority of the sink is not known here; name it in tls.ca',
 }
 
 const TLS_ALERT =
   'the sink ended the TLS handshake; does it want another client certificate (tls.cert, tls.key)?'
 
-/** Certificates that nobody here vouches for, or not now: the system's authorities may have changed since. */
+/**
+ * Certificates that nobody here vouches for, or not now: the system's authorities may have changed
+ * since.
+ */
 const UNTRUSTED: ReadonlySet<string> = new Set([
   'CERT_HAS_EXPIRED',
   'SELF_SIGNED_CERT_IN_CHAIN',
@@ -58,14 +63,18 @@ export interface Progress {
   readonly bodyBytes: number
 }
 
-/** One sentence: what failed with `target` (host and port), the code, the hint. Never a header, so never a secret. */
+/**
+ * One sentence: what failed with `target` (host and port), the code, the hint. Never a header, so
+ * never a secret.
+ */
 export function describeNetworkError(error: unknown, target: string, progress: Progress): string {
   const root = rootOf(error)
   const code = codeOf(root)
   const far = `${progress.sentBytes} of ${progress.bodyBytes} bytes`
   if (code === 'TIMEOUT' || code === 'TOO_SLOW')
     return `no complete answer from ${target}: ${root.message} (${code}, ${far} taken)`
-  const cut = progress.sentBytes > 0 && (code === 'ECONNRESET' || code === 'EPIPE' || code === 'CLOSED')
+  const cut =
+    progress.sentBytes > 0 && (code === 'ECONNRESET' || code === 'EPIPE' || code === 'CLOSED')
   const how = cut ? `, after ${far}` : ''
   const tried =
     error instanceof DialError && error.tried.length > 0 ? `, tried ${error.tried.join(', ')}` : ''

@@ -1,7 +1,8 @@
 /**
- * Is this sink there, and would it take batches? Name, connection, TLS and one request that can deliver nothing (the
- * contract's probe), told in words, step by step up to the first that fails. For `sluice check --try`: it needs no
- * spool, changes nothing here, and there is no batch that it could put at risk.
+ * Is this sink there, and would it take batches? Name, connection, TLS and one request that can
+ * deliver nothing (the contract's probe), told in words, step by step up to the first that fails.
+ * For `sluice check --try`: it needs no spool, changes nothing here, and there is no batch that it
+ * could put at risk.
  */
 import type { X509Certificate } from 'node:crypto'
 import type { Socket } from 'node:net'
@@ -69,7 +70,10 @@ export interface ProbeOptions {
   readonly nowMs?: () => number
 }
 
-/** Takes at most `connectTimeout` (twice, if a certificate has to be looked at) and `timeout`. Never rejects. */
+/**
+ * Takes at most `connectTimeout` (twice, if a certificate has to be looked at) and `timeout`. Never
+ * rejects.
+ */
 export async function probeSink(options: ProbeOptions): Promise<SinkProbe> {
   const probe = new Probe(options)
   await probe.run()
@@ -91,7 +95,8 @@ class Probe {
   }
 
   result(): SinkProbe {
-    const has = (verdict: ProbeVerdict): boolean => this.#steps.some((one) => one.verdict === verdict)
+    const has = (verdict: ProbeVerdict): boolean =>
+      this.#steps.some((one) => one.verdict === verdict)
     return {
       sink: this.#options.name,
       target: this.#target,
@@ -158,7 +163,8 @@ class Probe {
   #sayReached(dialed: Dialed): void {
     const { found, address, lookupMs, connectMs } = dialed
     const all = found.map((one) => one.address).join(', ')
-    if (all !== hostOf(this.#url)) this.#say('name', 'ok', `${hostOf(this.#url)} is ${all}`, lookupMs)
+    if (all !== hostOf(this.#url))
+      this.#say('name', 'ok', `${hostOf(this.#url)} is ${all}`, lookupMs)
     const others = found.length > 1 ? `, the first of ${found.length} to answer` : ''
     this.#say('connection', 'ok', `${address.address} takes connections${others}`, connectMs)
   }
@@ -174,7 +180,10 @@ class Probe {
     this.#say('tls', 'problem', seen === null ? detail : `${detail}; ${seen}`, null)
   }
 
-  /** Another handshake, without judging: to say what the certificate is that was not accepted. Nothing is sent. */
+  /**
+   * Another handshake, without judging: to say what the certificate is that was not accepted.
+   * Nothing is sent.
+   */
   async #lookAtCertificate(options: DialOptions): Promise<string | null> {
     if (options.tls === null) return null
     try {
@@ -196,11 +205,15 @@ class Probe {
     const whose = `certificate of ${seen.subject} for ${seen.names.join(', ') || 'no name'}, from ${seen.issuer}`
     if (days < 0) return { verdict: 'problem', detail: `${whose}, expired on ${until}` }
     const left = `valid until ${until}, ${Math.floor(days)} days left`
-    if (days < EXPIRES_SOON_DAYS) return { verdict: 'warning', detail: `${whose}, only ${left}: renew it` }
+    if (days < EXPIRES_SOON_DAYS)
+      return { verdict: 'warning', detail: `${whose}, only ${left}: renew it` }
     return { verdict: 'ok', detail: `${whose}, ${left}` }
   }
 
-  async #ask(dialed: Dialed, headers: ReadonlyArray<readonly [name: string, value: string]>): Promise<void> {
+  async #ask(
+    dialed: Dialed,
+    headers: ReadonlyArray<readonly [name: string, value: string]>,
+  ): Promise<void> {
     const { config, signal } = this.#options
     const startedAt = performance.now()
     const connection = new Connection(dialed.socket, dialed.address, dialed.connectMs)
@@ -222,10 +235,16 @@ class Probe {
     this.#say('answer', verdict, detail, performance.now() - startedAt)
   }
 
-  #judgeAnswer({ head, error }: ClientAnswer): { readonly verdict: ProbeVerdict; readonly detail: string } {
+  #judgeAnswer({ head, error }: ClientAnswer): {
+    readonly verdict: ProbeVerdict
+    readonly detail: string
+  } {
     if (head === null) {
       const detail = describeNetworkError(error, this.#target, { sentBytes: 0, bodyBytes: 0 })
-      return { verdict: 'warning', detail: `${detail}; a receiver that does not know probes may do that` }
+      return {
+        verdict: 'warning',
+        detail: `${detail}; a receiver that does not know probes may do that`,
+      }
     }
     const { status } = head
     const said = `answered ${status} to a request without records`
@@ -233,7 +252,13 @@ class Probe {
     if (isRetryStatus(status))
       return { verdict: 'warning', detail: `${said}: it is there, and asks to come again later` }
     const meaning = this.#options.config.answers[status]
-    if (status === 400 || status === 411 || status === 413 || status === 422 || meaning !== undefined) {
+    if (
+      status === 400 ||
+      status === 411 ||
+      status === 413 ||
+      status === 422 ||
+      meaning !== undefined
+    ) {
       const words = `${said}: it is there; whether it takes batches was not seen`
       return { verdict: 'warning', detail: words }
     }

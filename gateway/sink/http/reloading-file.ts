@@ -1,8 +1,8 @@
 /**
- * Files whose content matters while the gateway runs: secrets, certificates. Each is read at the start and again when
- * its times, size or inode change (a mounted secret is a symbolic link that is swapped: the target is what counts).
- * I8: a file that is missing or half-written ends nothing; what was read before stays in use. Not here: what the
- * content means.
+ * Files whose content matters while the gateway runs: secrets, certificates. Each is read at the
+ * start and again when its times, size or inode change (a mounted secret is a symbolic link that is
+ * swapped: the target is what counts). I8: a file that is missing or half-written ends nothing;
+ * what was read before stays in use. Not here: what the content means.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
@@ -62,7 +62,8 @@ export class ReloadingFile {
 
   #take(content: Uint8Array): void {
     if (content.length > MAX_FILE_BYTES) throw new Error(`has more than ${MAX_FILE_BYTES} bytes`)
-    // Written in place, a file is empty for a moment; an empty secret or certificate is none anyway.
+    // Written in place, a file is empty for a moment; an empty secret or certificate is none
+    // anyway.
     if (content.length === 0) throw new Error('is empty')
     this.#content = content
     this.#failure = null

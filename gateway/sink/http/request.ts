@@ -1,7 +1,8 @@
 /**
- * Batch -> the head of its request, exactly as the ingest contract wants it. Pure.
- * I4: everything that the contract sets depends on the batch alone, so a repeat is the same request; configured
- * headers can add to it, never replace it. Not here: the body (it goes out as it is), secrets' files, sending.
+ * Batch -> the head of its request, exactly as the ingest contract wants it. Pure. I4: everything
+ * that the contract sets depends on the batch alone, so a repeat is the same request; configured
+ * headers can add to it, never replace it. Not here: the body (it goes out as it is), secrets'
+ * files, sending.
  */
 import type { Batch } from '../../ports/sink.ts'
 
@@ -23,10 +24,16 @@ const OWN_HEADERS: ReadonlySet<string> = new Set([
 /** Characters of a header's name: a token of RFC 9110, section 5.6.2. */
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
-/** What a value may hold: visible characters, space, tab, and bytes from 0x80 (RFC 9110, section 5.5). */
+/**
+ * What a value may hold: visible characters, space, tab, and bytes from 0x80 (RFC 9110, section
+ * 5.5).
+ */
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 
-/** May the configuration set this header? `Sluice-*`, `Content-*`, `Idempotency-Key` and connection headers: no. */
+/**
+ * May the configuration set this header? `Sluice-*`, `Content-*`, `Idempotency-Key` and connection
+ * headers: no.
+ */
 export function isConfigurableHeader(name: string): boolean {
   const lower = name.toLowerCase()
   if (lower.startsWith('sluice-') || lower.startsWith('content-')) return false
@@ -59,7 +66,11 @@ export function requestHead(
 /** The same of any headers; a configured `host` replaces that of the URL. */
 export function headText(url: URL, headers: Readonly<Record<string, string>>): string {
   const { host = url.host, ...others } = headers
-  const lines = [`POST ${url.pathname}${url.search} HTTP/1.1`, `host: ${host}`, 'connection: keep-alive']
+  const lines = [
+    `POST ${url.pathname}${url.search} HTTP/1.1`,
+    `host: ${host}`,
+    'connection: keep-alive',
+  ]
   for (const [name, value] of Object.entries(others)) lines.push(`${name}: ${value}`)
   return `${lines.join('\r\n')}\r\n\r\n`
 }
@@ -75,8 +86,8 @@ export function portOf(url: URL): number {
 }
 
 /**
- * All headers of the request except `Host`. `configured`: name and value as the configuration has them, secrets
- * resolved; those that {@link isConfigurableHeader} forbids are left out.
+ * All headers of the request except `Host`. `configured`: name and value as the configuration has
+ * them, secrets resolved; those that {@link isConfigurableHeader} forbids are left out.
  */
 export function requestHeaders(
   batch: Batch,

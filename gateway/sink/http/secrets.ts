@@ -1,7 +1,8 @@
 /**
- * The configured headers of a sink with their secrets resolved: literals, and files that are read again when they
- * change (trailing newline cut). I8: without a usable secret nothing is sent and nothing is dropped; the sink holds
- * and says which file. Not here: which headers may be configured (request.ts), when a hold ends (the drain).
+ * The configured headers of a sink with their secrets resolved: literals, and files that are read
+ * again when they change (trailing newline cut). I8: without a usable secret nothing is sent and
+ * nothing is dropped; the sink holds and says which file. Not here: which headers may be configured
+ * (request.ts), when a hold ends (the drain).
  */
 import type { HttpSinkConfig, Secret } from '../../config/config.ts'
 import type { EmitSinkEvent } from '../events.ts'
@@ -42,10 +43,14 @@ export class SecretHeaders {
       if (isConfigurableHeader(name)) this.#add(name, `headers.${name}`, '', secret)
       else emit({ type: 'sink.header-ignored', sink, header: name })
     }
-    if (config.bearerToken !== null) this.#add('authorization', 'bearerToken', 'Bearer ', config.bearerToken)
+    if (config.bearerToken !== null)
+      this.#add('authorization', 'bearerToken', 'Bearer ', config.bearerToken)
   }
 
-  /** Headers for the next request, or why there can be none. The more specific setting wins: `bearerToken` is last. */
+  /**
+   * Headers for the next request, or why there can be none. The more specific setting wins:
+   * `bearerToken` is last.
+   */
   resolve(): { readonly pairs: readonly HeaderPair[] } | { readonly why: string } {
     const pairs: HeaderPair[] = []
     for (const one of this.#headers) {
@@ -69,7 +74,12 @@ export class SecretHeaders {
       if (result === 'same') continue
       if (this.#take(one) && result === 'changed') {
         changed = true
-        this.#emit({ type: 'sink.file-changed', sink: this.#sink, what: one.setting, file: one.file.path })
+        this.#emit({
+          type: 'sink.file-changed',
+          sink: this.#sink,
+          what: one.setting,
+          file: one.file.path,
+        })
       }
     }
     return changed
@@ -115,7 +125,9 @@ function describe(one: SecretHeader): string {
   return one.file === null ? one.setting : `the file of ${one.setting}, ${one.file.path},`
 }
 
-/** `http://user:password@host/` is what other programs take for Basic authentication (RFC 7617), so this one does. */
+/**
+ * `http://user:password@host/` is what other programs take for Basic authentication (RFC 7617), so this one does.
+ */
 function basicCredentials(url: string): string | null {
   const { username, password } = new URL(url)
   if (username === '' && password === '') return null

@@ -1,7 +1,8 @@
 /**
- * Certificate authority, client certificate and key of a sink, read again when their files change. What was read last
- * and fits together is what new connections use: a certificate that is rotated before its key does not end delivery.
- * Not here: connections (http-sink.ts), the listeners' certificates (the broker's).
+ * Certificate authority, client certificate and key of a sink, read again when their files change.
+ * What was read last and fits together is what new connections use: a certificate that is rotated
+ * before its key does not end delivery. Not here: connections (http-sink.ts), the listeners'
+ * certificates (the broker's).
  */
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { ClientTlsConfig } from '../../config/config.ts'
@@ -21,7 +22,10 @@ export class SinkTls {
   readonly #emit: EmitSinkEvent
   readonly #files: ReadonlyArray<{ readonly part: keyof TlsMaterial; readonly file: ReloadingFile }>
   #material: TlsMaterial | null = null
-  /** Of the material; made with the first connection: reading the system's authorities takes some 0.1 s. */
+  /**
+   * Of the material; made with the first connection: reading the system's authorities takes some
+   * 0.1 s.
+   */
   #context: SecureContext | null = null
   /** Of the system's authorities as they were read. */
   #systemStamp = ''
@@ -44,7 +48,10 @@ export class SinkTls {
     return { context: this.#context }
   }
 
-  /** If the system's authorities changed and count here, they are read anew with the next connection. */
+  /**
+   * If the system's authorities changed and count here, they are read anew with the next
+   * connection.
+   */
   forgetSystem(): boolean {
     if (this.#context === null || this.#material?.ca !== undefined) return false
     if (authoritiesStamp() === this.#systemStamp) return false
@@ -84,7 +91,11 @@ export class SinkTls {
     } catch (error) {
       const first = this.#files[0]
       const parts = this.#files.map(({ part }) => part).join(', ')
-      this.#unusable(parts, first?.file.path ?? '', `cannot be used together: ${(error as Error).message}`)
+      this.#unusable(
+        parts,
+        first?.file.path ?? '',
+        `cannot be used together: ${(error as Error).message}`,
+      )
       return
     }
     const isReload = this.#material !== null || this.#failure !== null

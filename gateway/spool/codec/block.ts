@@ -1,6 +1,6 @@
 /**
- * One LevelDB value: a run of records of one stream that one commit made durable. Header, then the records' NDJSON,
- * as a deflate segment or as it is. Immutable.
+ * One LevelDB value: a run of records of one stream that one commit made durable. Header, then the
+ * records' NDJSON, as a deflate segment or as it is. Immutable.
  *
  *   offset  bytes            little endian
  *        0      4  magic "SLBK"
@@ -20,9 +20,10 @@
  *     53+n      4  CRC-32 of the header so far
  *     57+n         body
  *
- * Everything that says whose records these are is here and not only in the key, so a block that was salvaged from
- * a damaged database still finds its place (I7). The body has a CRC of its own because a deflated body goes to
- * the sink without being inflated here: what the disk damaged must not leave the house (I4, I7).
+ * Everything that says whose records these are is here and not only in the key, so a block that was
+ * salvaged from a damaged database still finds its place (I7). The body has a CRC of its own
+ * because a deflated body goes to the sink without being inflated here: what the disk damaged must
+ * not leave the house (I4, I7).
  *
  * Does not decide where blocks are cut, nor their keys.
  */
@@ -52,7 +53,10 @@ export interface BlockHeader {
   readonly spoolTimeMs: number
 }
 
-/** These bytes are no block, or not the one that was written. What is lost is a gap with the reason `corrupt`. */
+/**
+ * These bytes are no block, or not the one that was written. What is lost is a gap with the reason
+ * `corrupt`.
+ */
 export class BlockDamagedError extends Error {
   readonly code = 'SLUICE_BLOCK_DAMAGED'
   readonly retryable = false
@@ -72,8 +76,8 @@ const CRC_BYTES = 4
 const MAX_SPOOL_ID_BYTES = 255
 
 /**
- * No block is larger: one record of the largest MQTT packet (256 MiB, MQTT 3.1.1 section 2.2.3) as base64, and
- * its envelope. A header that says more is not ours.
+ * No block is larger: one record of the largest MQTT packet (256 MiB, MQTT 3.1.1 section 2.2.3) as
+ * base64, and its envelope. A header that says more is not ours.
  */
 export const MAX_BLOCK_RAW_BYTES = 400 * 1024 * 1024
 
@@ -106,7 +110,8 @@ export function encodeBlock(header: BlockHeader, body: Uint8Array): Buffer {
 function assertEncodable(header: BlockHeader, body: Uint8Array, spoolIdBytes: number): void {
   if (spoolIdBytes === 0 || spoolIdBytes > MAX_SPOOL_ID_BYTES)
     throw new RangeError('spool id too short or long')
-  if (!Number.isSafeInteger(header.firstSeq) || header.firstSeq < 1) throw new RangeError('first seq below 1')
+  if (!Number.isSafeInteger(header.firstSeq) || header.firstSeq < 1)
+    throw new RangeError('first seq below 1')
   if (header.recordCount < 1) throw new RangeError('a block without records')
   if (header.rawBytes < 1 || header.rawBytes > MAX_BLOCK_RAW_BYTES)
     throw new RangeError('block empty or too large')
@@ -116,14 +121,17 @@ function assertEncodable(header: BlockHeader, body: Uint8Array, spoolIdBytes: nu
 }
 
 /**
- * Checks the header and that the body is the one that was written, byte for byte, without inflating it.
- * The body is `value.subarray(bodyOffset)`.
+ * Checks the header and that the body is the one that was written, byte for byte, without inflating
+ * it. The body is `value.subarray(bodyOffset)`.
  *
  * @throws BlockDamagedError
  */
-export function decodeBlockHeader(value: Uint8Array): BlockHeader & { readonly bodyOffset: number } {
+export function decodeBlockHeader(
+  value: Uint8Array,
+): BlockHeader & { readonly bodyOffset: number } {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.length)
-  if (bytes.length < FIXED_HEADER_BYTES + CRC_BYTES) throw new BlockDamagedError('cut off in its header')
+  if (bytes.length < FIXED_HEADER_BYTES + CRC_BYTES)
+    throw new BlockDamagedError('cut off in its header')
   if (bytes.readUInt32LE(0) !== MAGIC) throw new BlockDamagedError('no block')
   const version = bytes[4] as number
   const headerBytes = FIXED_HEADER_BYTES + (bytes[52] as number)
@@ -133,7 +141,8 @@ export function decodeBlockHeader(value: Uint8Array): BlockHeader & { readonly b
     throw new BlockDamagedError('the CRC of its header is wrong')
   }
   // Behind the CRC: only an intact header can say that a later version wrote it.
-  if (version !== FORMAT_VERSION) throw new BlockDamagedError(`format ${version}, this version reads 1`)
+  if (version !== FORMAT_VERSION)
+    throw new BlockDamagedError(`format ${version}, this version reads 1`)
   const codec = CODECS[bytes[5] as number]
   if (codec === undefined) throw new BlockDamagedError(`unknown codec ${bytes[5]}`)
   const bodyBytes = bytes.readUInt32LE(16)
@@ -157,7 +166,10 @@ export function decodeBlockHeader(value: Uint8Array): BlockHeader & { readonly b
   }
 }
 
-/** How long the block that begins here says it is; 0: its header is cut off or damaged. For finding blocks in raw bytes. */
+/**
+ * How long the block that begins here says it is; 0: its header is cut off or damaged. For finding
+ * blocks in raw bytes.
+ */
 export function blockBytes(value: Uint8Array): number {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.length)
   if (bytes.length < FIXED_HEADER_BYTES + CRC_BYTES || bytes.readUInt32LE(0) !== MAGIC) return 0
@@ -168,8 +180,8 @@ export function blockBytes(value: Uint8Array): number {
 }
 
 /**
- * The block's NDJSON, checked against length, CRC and record count. Of an uncompressed block a view of `value`.
- * Never inflates beyond the length in the header.
+ * The block's NDJSON, checked against length, CRC and record count. Of an uncompressed block a view
+ * of `value`. Never inflates beyond the length in the header.
  *
  * @throws BlockDamagedError
  */
@@ -181,10 +193,12 @@ export async function readBlock(value: Uint8Array): Promise<Buffer> {
     value.length - header.bodyOffset,
   )
   const raw = header.codec === 'none' ? body : await inflateSegments(body, header.rawBytes)
-  if (raw.length !== header.rawBytes) throw new BlockDamagedError(`${raw.length} bytes of ${header.rawBytes}`)
+  if (raw.length !== header.rawBytes)
+    throw new BlockDamagedError(`${raw.length} bytes of ${header.rawBytes}`)
   if (crc32(raw) !== header.crc32) throw new BlockDamagedError('the CRC of its records is wrong')
   const lines = lineCount(raw)
-  if (lines !== header.recordCount) throw new BlockDamagedError(`${lines} records of ${header.recordCount}`)
+  if (lines !== header.recordCount)
+    throw new BlockDamagedError(`${lines} records of ${header.recordCount}`)
   return raw
 }
 
@@ -202,8 +216,8 @@ const MIN_INFLATE_CHUNK_BYTES = 1024
 const MAX_INFLATE_CHUNK_BYTES = 256 * 1024
 
 /**
- * Inflates one segment of {@link Deflater}, or several, one behind the other, to at most `rawBytes`.
- * Runs in the thread pool.
+ * Inflates one segment of {@link Deflater}, or several, one behind the other, to at most
+ * `rawBytes`. Runs in the thread pool.
  *
  * @throws BlockDamagedError if there is more in it, or it is no deflate stream. Less is for the caller to notice.
  */
@@ -226,11 +240,15 @@ export function inflateSegments(segments: Uint8Array, rawBytes: number): Promise
   })
 }
 
-/** A full block of 64 KiB that does not compress, and deflate's own bytes: the output is made in one trip. */
+/**
+ * A full block of 64 KiB that does not compress, and deflate's own bytes: the output is made in one
+ * trip.
+ */
 const DEFLATE_CHUNK_BYTES = 66 * 1024
 /**
- * Up to here deflate is done where it is asked for, in 20 to 120 us: the way to the thread pool and back would add 60 to
- * 170 us of processor time, some 40 of them of the main thread. A commit of 100 streams is 100 such blocks.
+ * Up to here deflate is done where it is asked for, in 20 to 120 us: the way to the thread pool and
+ * back would add 60 to 170 us of processor time, some 40 of them of the main thread. A commit of
+ * 100 streams is 100 such blocks.
  */
 const IN_PLACE_BYTES = 32 * 1024
 /** What a sync flush ends with: an empty stored block (RFC 1951, section 3.2.4). */
@@ -243,12 +261,13 @@ interface Job {
 }
 
 /**
- * Makes deflate segments: each starts from an empty window and ends at a byte boundary with a sync flush and without
- * a final block, so segments that are written one behind the other are one valid deflate stream (RFC 1951).
+ * Makes deflate segments: each starts from an empty window and ends at a byte boundary with a sync
+ * flush and without a final block, so segments that are written one behind the other are one valid
+ * deflate stream (RFC 1951).
  *
- * Small inputs at once; others in the thread pool, at most `concurrency` at a time. Streams are reset and used again: at
- * 64 KiB that takes 35 to 45 us of the main thread instead of 65 to 100 for a stream a call, and two thirds of the
- * processor time in all.
+ * Small inputs at once; others in the thread pool, at most `concurrency` at a time. Streams are
+ * reset and used again: at 64 KiB that takes 35 to 45 us of the main thread instead of 65 to 100
+ * for a stream a call, and two thirds of the processor time in all.
  */
 export class Deflater {
   readonly #level: number
@@ -273,7 +292,9 @@ export class Deflater {
     this.#concurrency = Math.max(1, options.concurrency)
   }
 
-  /** `raw` must not be empty, nor change before the promise settles. The same bytes always give the same segment. */
+  /**
+   * `raw` must not be empty, nor change before the promise settles. The same bytes always give the same segment.
+   */
   deflate(raw: Uint8Array): Promise<Buffer> {
     if (this.#closed) return Promise.reject(new Error('the deflater is closed'))
     if (raw.length === 0) return Promise.reject(new RangeError('nothing to deflate'))
@@ -314,7 +335,10 @@ export class Deflater {
 const MIN_LOOKAHEAD_BYTES = 262
 const MIN_WINDOW_BITS = 9
 
-/** Window and output no larger than the input needs: half of the time of a small one went into clearing memory. */
+/**
+ * Window and output no larger than the input needs: half of the time of a small one went into
+ * clearing memory.
+ */
 function smallOptions(level: number, rawBytes: number): ZlibOptions {
   const fitting = Math.ceil(Math.log2(rawBytes + MIN_LOOKAHEAD_BYTES))
   const windowBits = Math.min(constants.Z_MAX_WINDOWBITS, Math.max(MIN_WINDOW_BITS, fitting))

@@ -1,6 +1,6 @@
 /**
- * Small values with a CRC-32 in front: LevelDB checks none when it reads, and a bit that flipped in a table would come back
- * as data (I7). Blocks and state records have CRCs of their own.
+ * Small values with a CRC-32 in front: LevelDB checks none when it reads, and a bit that flipped in
+ * a table would come back as data (I7). Blocks and state records have CRCs of their own.
  */
 import { crc32 } from 'node:zlib'
 

@@ -1,12 +1,17 @@
 /**
- * CRC-32 (IEEE 802.3, the one of gzip, RFC 1952 section 8), and the CRC of two byte strings put together from
- * the CRCs of the two: what lets compressed blocks be joined into one gzip member without inflating them.
+ * CRC-32 (IEEE 802.3, the one of gzip, RFC 1952 section 8), and the CRC of two byte strings put
+ * together from the CRCs of the two: what lets compressed blocks be joined into one gzip member
+ * without inflating them.
  *
- * Owns no state. Serves I4 (a repeated batch has the same key, and the key carries this CRC) and I7 (damage is seen).
+ * Owns no state. Serves I4 (a repeated batch has the same key, and the key carries this CRC) and I7
+ * (damage is seen).
  */
 import { crc32 as zlibCrc32 } from 'node:zlib'
 
-/** CRC-32 of `bytes`, going on from `seed` (the CRC of what came before; 0 at the start). Unsigned 32 bits. */
+/**
+ * CRC-32 of `bytes`, going on from `seed` (the CRC of what came before; 0 at the start). Unsigned
+ * 32 bits.
+ */
 export function crc32(bytes: Uint8Array, seed = 0): number {
   return zlibCrc32(bytes, seed)
 }
@@ -31,7 +36,10 @@ function multiply(a: number, b: number): number {
   return product
 }
 
-/** x^(2^n) modulo POLYNOMIAL for n = 0..31; x^(2^32) is x again, so the index wraps. After zlib's x2n_table. */
+/**
+ * x^(2^n) modulo POLYNOMIAL for n = 0..31; x^(2^32) is x again, so the index wraps. After zlib's
+ * x2n_table.
+ */
 const POWERS = makePowers()
 
 function makePowers(): Int32Array {

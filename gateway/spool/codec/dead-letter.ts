@@ -1,7 +1,7 @@
 /**
- * The stored form of a dead letter: one line of JSON about it, then the record's line. A record that the sink refused
- * keeps its line byte for byte; a message refused at ingest gets a line of the same shape without a seq, and with the
- * id `<gateway>:<spool id>:<stream>:d<n>`.
+ * The stored form of a dead letter: one line of JSON about it, then the record's line. A record
+ * that the sink refused keeps its line byte for byte; a message refused at ingest gets a line of
+ * the same shape without a seq, and with the id `<gateway>:<spool id>:<stream>:d<n>`.
  */
 import type { Message } from '../../ports/appender.ts'
 import type { DeadLetterOrigin } from '../store/keys.ts'
@@ -53,8 +53,9 @@ export function unpackDeadLetter(value: Buffer): StoredDeadLetter | null {
 }
 
 /**
- * A message refused at ingest as a dead letter. Stored, its line carries the dead letter's number in the place of a seq,
- * so that it can be requeued like any record; `withoutSeq` shows it as it is: it never had one.
+ * A message refused at ingest as a dead letter. Stored, its line carries the dead letter's number
+ * in the place of a seq, so that it can be requeued like any record; `withoutSeq` shows it as it
+ * is: it never had one.
  */
 export function encodeDeadLetter(of: {
   idPrefix: Uint8Array

@@ -1,15 +1,17 @@
 /**
- * Are these bytes one JSON text (RFC 8259) in valid UTF-8 (Unicode 16, table 3-7)? One pass over the bytes, no
- * strings, no allocation: this runs once for every message, and `JSON.parse` costs several times as much.
+ * Are these bytes one JSON text (RFC 8259) in valid UTF-8 (Unicode 16, table 3-7)? One pass over
+ * the bytes, no strings, no allocation: this runs once for every message, and `JSON.parse` costs
+ * several times as much.
  *
- * The verdict is that of `JSON.parse` of the bytes decoded strictly, byte order mark included (it is not JSON),
- * with one exception: nesting deeper than {@link MAX_JSON_DEPTH}. The scan decides only whether a payload travels as
+ * The verdict is that of `JSON.parse` of the bytes decoded strictly, byte order mark included (it
+ * is not JSON), with one exception: nesting deeper than {@link MAX_JSON_DEPTH}. The scan decides
+ * only whether a payload travels as
  * `payload` or as `payloadBase64`; it changes nothing, and a refused payload is not lost (I9).
  */
 
 /**
- * Deepest nesting that travels as JSON. RFC 8259 section 9 allows a limit, and a deep payload would break
- * every recursive receiver behind us; it is carried as base64 instead.
+ * Deepest nesting that travels as JSON. RFC 8259 section 9 allows a limit, and a deep payload would
+ * break every recursive receiver behind us; it is carried as base64 instead.
  */
 export const MAX_JSON_DEPTH = 256
 
@@ -35,7 +37,10 @@ const CLOSE_BRACE = 0x7d
 /** Sets the case bit of a letter. */
 const CASE_BIT = 0x20
 
-/** 1 for bytes that stand for themselves inside a string: ASCII from space on, but not quote and backslash. */
+/**
+ * 1 for bytes that stand for themselves inside a string: ASCII from space on, but not quote and
+ * backslash.
+ */
 const PLAIN = new Uint8Array(256)
 PLAIN.fill(1, SPACE, 0x80)
 PLAIN[QUOTE] = 0
@@ -147,7 +152,9 @@ function endOfString(bytes: Uint8Array, from: number, end: number): number {
   return -1
 }
 
-/** `\uD800` alone is allowed: RFC 8259 section 8.2 leaves it to the receiver, `JSON.parse` accepts it. */
+/**
+ * `\uD800` alone is allowed: RFC 8259 section 8.2 leaves it to the receiver, `JSON.parse` accepts it.
+ */
 function endOfEscape(bytes: Uint8Array, at: number, end: number): number {
   if (at >= end) return -1
   const byte = bytes[at] as number
@@ -161,7 +168,10 @@ function endOfEscape(bytes: Uint8Array, at: number, end: number): number {
   return digits === 1 ? at + 5 : -1
 }
 
-/** One UTF-8 sequence of two to four bytes; -1 for control characters and everything table 3-7 does not list. */
+/**
+ * One UTF-8 sequence of two to four bytes; -1 for control characters and everything table 3-7 does
+ * not list.
+ */
 function endOfSequence(bytes: Uint8Array, at: number, end: number, lead: number): number {
   if (lead < 0xc2 || lead > 0xf4 || at + 1 >= end) return -1
   const second = bytes[at + 1] as number

@@ -1,6 +1,6 @@
 /**
- * Text as a JSON string (RFC 8259 section 7), byte for byte what JSON.stringify makes of it. Without an allocation: it is on
- * the way of every message of a stream with `payload: text`.
+ * Text as a JSON string (RFC 8259 section 7), byte for byte what JSON.stringify makes of it.
+ * Without an allocation: it is on the way of every message of a stream with `payload: text`.
  */
 
 const QUOTE = 0x22
@@ -50,7 +50,13 @@ function sequenceBytes(bytes: Uint8Array, at: number, end: number): number {
 }
 
 /** Writes the content that `textBytes` measured; returns where it ends. */
-export function putText(out: Buffer, from: number, bytes: Uint8Array, start: number, end: number): number {
+export function putText(
+  out: Buffer,
+  from: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): number {
   let to = from
   for (let at = start; at < end; at += 1) {
     const byte = bytes[at] as number

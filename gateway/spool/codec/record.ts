@@ -4,9 +4,10 @@
  *   {"id":"<gateway>:<spool id>:<stream>:<seq>","seq":<seq>,"device":…,"topic":…,"qos":…,"receivedAt":"…"
  *   [,"requeuedFrom":"…"][,"dup":true][,"retain":true][,"will":true][,<clock members>],"payload":…}LF
  *
- * What is sent to the sink is written here once, when the message arrives, and never rewritten afterwards (I4),
- * but for the id and seq of records whose commit failed ({@link renumber}) or that are requeued. {@link RecordBuffer.append} runs once for every
- * message and stream: no strings, no objects, only bytes copied behind each other.
+ * What is sent to the sink is written here once, when the message arrives, and never rewritten
+ * afterwards (I4), but for the id and seq of records whose commit failed ({@link renumber}) or that
+ * are requeued. {@link RecordBuffer.append} runs once for every message and stream: no strings, no
+ * objects, only bytes copied behind each other.
  *
  * Does not decide what is JSON (`json-scan.ts`), nor what is taken.
  */
@@ -35,7 +36,10 @@ export interface RecordFields {
   end: number
   /** The verdict of `isJson` on them; false: they travel as base64. */
   json: boolean
-  /** They travel as a JSON string of so many bytes, `textBytes` of json-text.ts; negative or absent: they do not. */
+  /**
+   * They travel as a JSON string of so many bytes, `textBytes` of json-text.ts; negative or absent:
+   * they do not.
+   */
   textLength?: number
   requeuedFrom: string | null
   /** From {@link unsetClockBytes} while the clock is known to be unset; else null or absent. */
@@ -61,19 +65,28 @@ const BASE64_MEMBER = Buffer.from(',"payloadBase64":"')
 /** Everything of a line that has a fixed bound, with room to spare. */
 const FIXED_BYTES = 2 * MAX_NUMBER_BYTES + TIMESTAMP_BYTES + 128
 
-/** `{"id":"<gateway>:<spool id>:<stream>:`, the start of every line of a queue. Names need no escapes. */
+/**
+ * `{"id":"<gateway>:<spool id>:<stream>:`, the start of every line of a queue. Names need no escapes.
+ */
 export function idPrefix(gateway: string, spoolId: string, stream: string): Uint8Array {
   return Buffer.from(`{"id":"${gateway}:${spoolId}:${stream}:`)
 }
 
-/** `"device":"…","topic":"…"`, constant for a connection and topic. Any strings; escaped as JSON wants it. */
+/**
+ * `"device":"…","topic":"…"`, constant for a connection and topic. Any strings; escaped as JSON wants it.
+ */
 export function envelopeBytes(device: string, topic: string): Uint8Array {
   return Buffer.from(`"device":${JSON.stringify(device)},"topic":${JSON.stringify(topic)}`)
 }
 
-/** The members that a record has while the gateway's clock is known to be unset. `uptimeMs`: since boot. */
+/**
+ * The members that a record has while the gateway's clock is known to be unset. `uptimeMs`: since
+ * boot.
+ */
 export function unsetClockBytes(bootId: string, uptimeMs: number): Uint8Array {
-  return Buffer.from(`"clock":"unset","bootId":${JSON.stringify(bootId)},"uptimeMs":${Math.floor(uptimeMs)}`)
+  return Buffer.from(
+    `"clock":"unset","bootId":${JSON.stringify(bootId)},"uptimeMs":${Math.floor(uptimeMs)}`,
+  )
 }
 
 /** Appends lines to memory of its own that grows by doubling and is kept when it is cleared. */
@@ -118,7 +131,8 @@ export class RecordBuffer {
     if (textLength >= 0) bound += textLength
     else bound += fields.json ? payloadBytes : base64Length(payloadBytes)
     if (clock !== null) bound += clock.length + 1
-    const requeued = fields.requeuedFrom === null ? null : Buffer.from(JSON.stringify(fields.requeuedFrom))
+    const requeued =
+      fields.requeuedFrom === null ? null : Buffer.from(JSON.stringify(fields.requeuedFrom))
     if (requeued !== null) bound += REQUEUED_MEMBER.length + requeued.length
     if (this.#byteLength + bound > this.#buffer.length) this.#grow(this.#byteLength + bound)
 
@@ -170,7 +184,10 @@ export class RecordBuffer {
   }
 }
 
-/** Where lines begin, and at the end where the last one ends: line n is `raw[offsets[n], offsets[n + 1])`. */
+/**
+ * Where lines begin, and at the end where the last one ends: line n is `raw[offsets[n], offsets[n +
+ * 1])`.
+ */
 export function lineOffsets(raw: Uint8Array): Uint32Array {
   const bytes = asBuffer(raw)
   // Lines are seldom shorter; grows where they are.
@@ -192,7 +209,9 @@ export function lineOffsets(raw: Uint8Array): Uint32Array {
 /** A guess, for the size of an index. */
 const SHORT_LINE_BYTES = 128
 
-/** A view of one line, its LF included. O(bytes before it): for many lines use {@link lineOffsets}. */
+/**
+ * A view of one line, its LF included. O(bytes before it): for many lines use {@link lineOffsets}.
+ */
 export function lineAt(raw: Uint8Array, index: number): Buffer {
   const bytes = asBuffer(raw)
   let start = 0
@@ -209,8 +228,8 @@ export function lineAt(raw: Uint8Array, index: number): Buffer {
 const ID_AT = 7
 
 /**
- * The same records under new ids: `prefix` and seqs from `newFirstSeq` on, one by one. For records whose commit
- * failed, before anybody saw them; a record that was sent never changes its id (I4).
+ * The same records under new ids: `prefix` and seqs from `newFirstSeq` on, one by one. For records
+ * whose commit failed, before anybody saw them; a record that was sent never changes its id (I4).
  */
 export function renumber(raw: Uint8Array, prefix: Uint8Array, newFirstSeq: number): Buffer {
   const bytes = asBuffer(raw)
@@ -228,8 +247,8 @@ export function renumber(raw: Uint8Array, prefix: Uint8Array, newFirstSeq: numbe
 }
 
 /**
- * A dead letter as a new record: new id and seq, `requeuedFrom` names the old id (and replaces an older one), every
- * other byte as it was. `line` with its LF.
+ * A dead letter as a new record: new id and seq, `requeuedFrom` names the old id (and replaces an
+ * older one), every other byte as it was. `line` with its LF.
  */
 export function requeueLine(line: Uint8Array, prefix: Uint8Array, newSeq: number): Buffer {
   const bytes = asBuffer(line)
@@ -284,7 +303,10 @@ function identityEnd(bytes: Buffer, start: number): number {
 /** Ids hold no quotes, so the first one behind the id's start ends it. */
 function seqAt(bytes: Buffer, start: number): number {
   const idEnd = bytes.indexOf(QUOTE, start + ID_AT)
-  if (idEnd < 0 || bytes.compare(SEQ_MEMBER, 0, SEQ_MEMBER.length, idEnd, idEnd + SEQ_MEMBER.length) !== 0) {
+  if (
+    idEnd < 0 ||
+    bytes.compare(SEQ_MEMBER, 0, SEQ_MEMBER.length, idEnd, idEnd + SEQ_MEMBER.length) !== 0
+  ) {
     throw malformed(bytes.subarray(start))
   }
   return idEnd + SEQ_MEMBER.length
@@ -292,13 +314,19 @@ function seqAt(bytes: Buffer, start: number): number {
 
 function digitsEnd(bytes: Buffer, start: number): number {
   let at = start
-  while (at < bytes.length && (bytes[at] as number) >= DIGIT_0 && (bytes[at] as number) < DIGIT_0 + 10)
+  while (
+    at < bytes.length &&
+    (bytes[at] as number) >= DIGIT_0 &&
+    (bytes[at] as number) < DIGIT_0 + 10
+  )
     at += 1
   return at
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 /** Lines come from blocks whose CRC was checked, so this is a programmer's error. */

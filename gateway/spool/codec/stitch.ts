@@ -1,16 +1,19 @@
 /**
- * The body of a request from stored blocks. Deflate segments go into one gzip member as they lie on disk, with
- * neither inflating nor deflating; the member's CRC is computed from those of its parts.
+ * The body of a request from stored blocks. Deflate segments go into one gzip member as they lie on
+ * disk, with neither inflating nor deflating; the member's CRC is computed from those of its parts.
  *
- * The same parts give the same bytes (I4), whenever and by whatever process of this version they are joined.
- * What is only a few records is recompressed together with its neighbours: alone it deflates to half, together
- * to a quarter.
+ * The same parts give the same bytes (I4), whenever and by whatever process of this version they
+ * are joined. What is only a few records is recompressed together with its neighbours: alone it
+ * deflates to half, together to a quarter.
  */
 import { constants, deflateRaw } from 'node:zlib'
 import { BlockDamagedError, inflateSegments } from './block.ts'
 import { crc32, crc32Combine } from './crc32.ts'
 
-/** A run of whole NDJSON lines. `segment`, `rawBytes` and `crc32` (of the lines) are those of a block. */
+/**
+ * A run of whole NDJSON lines. `segment`, `rawBytes` and `crc32` (of the lines) are those of a
+ * block.
+ */
 export type Part =
   | {
       readonly kind: 'deflated'
@@ -30,13 +33,19 @@ export interface Body {
   readonly crc32: number
 }
 
-/** Deflated parts with less NDJSON than this are recompressed together with small or raw parts beside them. */
+/**
+ * Deflated parts with less NDJSON than this are recompressed together with small or raw parts
+ * beside them.
+ */
 export const SMALL_PART_RAW_BYTES = 8 * 1024
 /** A run is recompressed in pieces of about so much: what one call inflates stays bounded. */
 export const MAX_RECOMPRESSED_BYTES = 4 * 1024 * 1024
 const RECOMPRESS_LEVEL = 1
 
-/** RFC 1952: deflate, no flags, no time (the same batch must have the same bytes), unknown operating system. */
+/**
+ * RFC 1952: deflate, no flags, no time (the same batch must have the same bytes), unknown operating
+ * system.
+ */
 const GZIP_HEADER = Buffer.from([0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff])
 /** The final block, empty, with fixed codes (RFC 1951, section 3.2.6). */
 const FINAL_BLOCK = Buffer.from([0x03, 0x00])
@@ -164,8 +173,9 @@ function recompressedChunkBytes(rawBytes: number): number {
 }
 
 /**
- * The run's NDJSON. Segments are concatenable, and raw bytes are a deflate stream too when they are framed as stored
- * blocks: so the whole run, ten thousand blocks of one record as well as one, is inflated in a single call.
+ * The run's NDJSON. Segments are concatenable, and raw bytes are a deflate stream too when they are
+ * framed as stored blocks: so the whole run, ten thousand blocks of one record as well as one, is
+ * inflated in a single call.
  */
 async function rawOf(run: readonly Part[], sum: Sum): Promise<Uint8Array> {
   const only = run[0]
@@ -179,7 +189,8 @@ async function rawOf(run: readonly Part[], sum: Sum): Promise<Uint8Array> {
   const raw = onlyRaw
     ? Buffer.concat(run.map((part) => (part as Part & { kind: 'raw' }).bytes))
     : await inflateSegments(Buffer.concat(pieces), sum.rawBytes)
-  if (raw.length !== sum.rawBytes) throw new BlockDamagedError(`${raw.length} bytes of ${sum.rawBytes}`)
+  if (raw.length !== sum.rawBytes)
+    throw new BlockDamagedError(`${raw.length} bytes of ${sum.rawBytes}`)
   if (crc32(raw) !== sum.crc32) throw new BlockDamagedError('the CRC of its records is wrong')
   return raw
 }

@@ -1,14 +1,17 @@
 /**
  * `receivedAt` as bytes: RFC 3339 UTC with milliseconds, `2026-11-23T03:05:00.123Z`, always 24 bytes of ASCII.
  *
- * Records come many to a millisecond, so the last text stays where it was written, and within a second only its
- * last digits are written anew: no string per record.
+ * Records come many to a millisecond, so the last text stays where it was written, and within a
+ * second only its last digits are written anew: no string per record.
  */
 
 /** Length of every text made here, in bytes. */
 export const TIMESTAMP_BYTES = 24
 
-/** 9999-12-31T23:59:59.999Z: RFC 3339 has no year with five digits. A clock beyond it is set wrong; it is cut. */
+/**
+ * 9999-12-31T23:59:59.999Z: RFC 3339 has no year with five digits. A clock beyond it is set wrong;
+ * it is cut.
+ */
 const MAX_TIMESTAMP_MS = 253_402_300_799_999
 
 const DIGIT_0 = 0x30

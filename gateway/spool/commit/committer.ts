@@ -1,10 +1,11 @@
 /**
- * The only writer of the store. Everything that is handed over joins the commit that is open; a commit is one atomic,
- * fsynced batch, one in flight, and what arrives meanwhile is the next one.
+ * The only writer of the store. Everything that is handed over joins the commit that is open; a
+ * commit is one atomic, fsynced batch, one in flight, and what arrives meanwhile is the next one.
  *
- * I1: `#durable` below is the one place where an acknowledgement becomes legal. A rejected write ends the handle
- * (LevelDB acknowledges later synced writes that are then lost at the next opening): the commit goes back in front of
- * the open one, the store is reopened, and nobody hears of it but by the delay.
+ * I1: `#durable` below is the one place where an acknowledgement becomes legal. A rejected write
+ * ends the handle (LevelDB acknowledges later synced writes that are then lost at the next
+ * opening): the commit goes back in front of the open one, the store is reopened, and nobody hears
+ * of it but by the delay.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { describeError, systemErrorOf } from '../disk/disk-errors.ts'
@@ -22,7 +23,10 @@ export const REOPEN_INTERVAL_MS = 5_000
 export interface ClosedCommit {
   /** The number that it has in the store. */
   readonly number: number
-  /** Blocks and state record, once all is deflated. `sparing`: bytes on disk count for more than the time to the ack. */
+  /**
+   * Blocks and state record, once all is deflated. `sparing`: bytes on disk count for more than the
+   * time to the ack.
+   */
   encode(sparing: boolean): Promise<readonly Op[]>
   readonly records: number
   readonly rawBytes: number
@@ -33,16 +37,28 @@ export interface ClosedCommit {
 export interface CommitSource {
   /** Raw bytes that wait for the next commit. */
   readonly openBytes: number
-  /** What the next commit is worth, in raw bytes: those that wait for it, and those whose settling others wait for. */
+  /**
+   * What the next commit is worth, in raw bytes: those that wait for it, and those whose settling
+   * others wait for.
+   */
   readonly worthBytes: number
   /** Streams with something for the next commit. */
   readonly openStreams: number
   /** Retention and snapshots of this instant. Synchronous; may add ops. */
   close(): ClosedCommit
-  /** The commit is not in the store: its records join the open ones in front, under new seqs. Returns how many. */
+  /**
+   * The commit is not in the store: its records join the open ones in front, under new seqs.
+   * Returns how many.
+   */
   uncommitted(closed: ClosedCommit): Promise<number>
-  /** A new handle, after the old one was closed. Says whether the commit with this number is in the store. */
-  reopen(number: number, error: unknown): Promise<{ readonly store: Store; readonly stored: boolean }>
+  /**
+   * A new handle, after the old one was closed. Says whether the commit with this number is in the
+   * store.
+   */
+  reopen(
+    number: number,
+    error: unknown,
+  ): Promise<{ readonly store: Store; readonly stored: boolean }>
 }
 
 type Waiter = () => void
@@ -253,7 +269,12 @@ export class Committer {
     this.#durable(ticket, closed, waiters, began)
   }
 
-  #durable(ticket: number, closed: ClosedCommit, waiters: readonly Waiter[], beganMs: number): void {
+  #durable(
+    ticket: number,
+    closed: ClosedCommit,
+    waiters: readonly Waiter[],
+    beganMs: number,
+  ): void {
     this.#failing = false
     this.#failuresInARow = 0
     this.#beganMs = null
@@ -276,7 +297,11 @@ export class Committer {
         const { store, stored } = await this.#source.reopen(closed.number, error)
         this.#store = store
         const renumberedRecords = stored ? 0 : await this.#source.uncommitted(closed)
-        this.#emit({ type: 'spool.recovered', outageMs: this.#monotonicMs() - began, renumberedRecords })
+        this.#emit({
+          type: 'spool.recovered',
+          outageMs: this.#monotonicMs() - began,
+          renumberedRecords,
+        })
         return stored
       } catch (again) {
         this.#emit({

@@ -1,4 +1,7 @@
-/** Small durable notes of the drain (waits and holds that survive a restart), kept in memory and written through. */
+/**
+ * Small durable notes of the drain (waits and holds that survive a restart), kept in memory and
+ * written through.
+ */
 import type { NoteStore } from '../../ports/stream-queue.ts'
 import { checked, withCrc } from '../codec/checked.ts'
 import { keyedKey, keyedName, keyedRange } from '../store/keys.ts'

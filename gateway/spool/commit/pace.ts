@@ -1,12 +1,14 @@
 /**
- * When the next commit may begin: a pure decision. Load is committed in large blocks, a quiet box sees the latency
- * of one fsync, and a steady trickle does not wear out the flash (an append of a few hundred bytes costs 4 to 6 KB of
- * disk writes). A token bucket of small commits (`commitBurst`, one more per `commitInterval`) tells them apart.
+ * When the next commit may begin: a pure decision. Load is committed in large blocks, a quiet box
+ * sees the latency of one fsync, and a steady trickle does not wear out the flash (an append of a
+ * few hundred bytes costs 4 to 6 KB of disk writes). A token bucket of small commits
+ * (`commitBurst`, one more per `commitInterval`) tells them apart.
  *
- * How large a commit may grow is learned from what comes. Devices that publish on whatever is acknowledged cost least
- * in few large commits; devices that wait for their acks would wait for the interval, each time and in vain. So a commit of
- * FULL_COMMIT_BYTES goes on to grow, and begins when nothing came for STALL_MS; then the next ones do not wait for more
- * until EAGER_MS have passed.
+ * How large a commit may grow is learned from what comes. Devices that publish on whatever is
+ * acknowledged cost least in few large commits; devices that wait for their acks would wait for the
+ * interval, each time and in vain. So a commit of FULL_COMMIT_BYTES goes on to grow, and begins
+ * when nothing came for STALL_MS; then the next ones do not wait for more until EAGER_MS have
+ * passed.
  */
 
 /** Pending bytes from which a commit is worth its disk writes: it takes nothing from the budget. */
@@ -59,8 +61,8 @@ export class Pace {
 
   /** A commit begins. */
   begin(pendingBytes: number, nowMs: number): void {
-    // At the interval it may be 0.999...: a token all the same, or the next small commit would come at once. Load earns
-    // none: they would be spent on small commits between the full ones.
+    // At the interval it may be 0.999...: a token all the same, or the next small commit would come
+    // at once. Load earns none: they would be spent on small commits between the full ones.
     if (pendingBytes < FULL_COMMIT_BYTES) this.#tokens = Math.max(0, this.#budget(nowMs) - 1)
     this.#earnedMs = nowMs
     this.#lastBeginMs = nowMs

@@ -1,6 +1,7 @@
 /**
- * What a commit is made of: closes all streams and journals in one synchronous step, encodes blocks and the state
- * record, and answers for a commit that failed. Owns commit numbers and the chain of state records.
+ * What a commit is made of: closes all streams and journals in one synchronous step, encodes blocks
+ * and the state record, and answers for a commit that failed. Owns commit numbers and the chain of
+ * state records.
  */
 import type { Journal } from '../../ports/appender.ts'
 import { decodeBlockHeader, encodeBlock } from '../codec/block.ts'
@@ -24,12 +25,17 @@ import type { SpoolTime } from '../time/spool-time.ts'
 import type { ClosedCommit, CommitSource, Committer } from './committer.ts'
 import { MAX_WAITING_BYTES } from './pace.ts'
 
-/** A checkpoint comes after so many state records, or when their bytes pass its own size and this. */
+/**
+ * A checkpoint comes after so many state records, or when their bytes pass its own size and this.
+ */
 const CHECKPOINT_COMMITS = 1_000
 const CHECKPOINT_BYTES = 64 * 1024
 /** State records that one commit deletes at the most. */
 const MAX_OBSOLETE_STATES = 64
-/** Of the blocks' bytes: above, the state records between two checkpoints do not wait for the backlog to be drained. */
+/**
+ * Of the blocks' bytes: above, the state records between two checkpoints do not wait for the
+ * backlog to be drained.
+ */
 const MAX_STATE_SHARE = 0.25
 /** Bytes of blocks that are put back in one write. */
 const PUT_BACK_BYTES = 4 * 1024 * 1024
@@ -71,7 +77,10 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
   /** Changes of journals that a failed commit carried: they ride again. */
   #unsavedJournals: Array<readonly [name: string, bytes: Uint8Array]> = []
   readonly #reindexing = new Map<SpoolStream, Promise<void>>()
-  /** Blocks that were found in damaged files go under the highest indices of a commit: no commit has so many. */
+  /**
+   * Blocks that were found in damaged files go under the highest indices of a commit: no commit has
+   * so many.
+   */
   #lostIndex = MAX_BLOCK_INDEX
 
   constructor(options: {
@@ -107,7 +116,10 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
     return this.#dirty.size
   }
 
-  /** The batch behind a large one waits for its commit: as much a reason to begin as so many new bytes. */
+  /**
+   * The batch behind a large one waits for its commit: as much a reason to begin as so many new
+   * bytes.
+   */
   get worthBytes(): number {
     return this.openBytes + (this.#settledBytes >= MAX_WAITING_BYTES ? this.#settledBytes : 0)
   }
@@ -205,7 +217,10 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
   /** Blocks of records that were left aside, behind all that the stream has. See left-aside.ts. */
   async storeBack(stream: SpoolStream, blocks: AsyncIterable<PutBack>): Promise<() => number> {
     const commit = this.#previousState
-    const found: Array<{ readonly identity: Identity; readonly meta: Omit<BlockMeta, 'identity'> }> = []
+    const found: Array<{
+      readonly identity: Identity
+      readonly meta: Omit<BlockMeta, 'identity'>
+    }> = []
     let ops: Op[] = []
     let bytes = 0
     for await (const { identity, value } of blocks) {
@@ -235,7 +250,8 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
     return () => {
       let records = 0
       for (const { identity, meta } of found) {
-        if (stream.state.identities.at(-1)?.spoolId !== identity.spoolId) stream.startIdentity(identity)
+        if (stream.state.identities.at(-1)?.spoolId !== identity.spoolId)
+          stream.startIdentity(identity)
         stream.index.push({ ...meta, identity: stream.identity })
         records += meta.count
       }
@@ -266,9 +282,10 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
   }
 
   /**
-   * State records that a checkpoint replaced, a few per commit. Those among the blocks of a backlog stay until it is
-   * drained: deleting them there makes every flushed table overlap with old ones, and LevelDB merge them all. But
-   * where commits are so small that these records take a good part of the disk, that is worth it.
+   * State records that a checkpoint replaced, a few per commit. Those among the blocks of a backlog
+   * stay until it is drained: deleting them there makes every flushed table overlap with old ones,
+   * and LevelDB merge them all. But where commits are so small that these records take a good part
+   * of the disk, that is worth it.
    */
   #obsoleteStates(): { readonly firstState: number; readonly obsolete: readonly number[] } {
     const end = Math.min(this.#checkpointCommit, this.#lowestBlockCommit())
@@ -374,15 +391,23 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
       if (checkpoint) parts.push([journal.name, journal.checkpoint()])
     }
     if (!checkpoint) return [...this.#unsavedJournals]
-    // What nobody has joined (yet) must outlive the checkpoint: the broker joins after the first commit.
+    // What nobody has joined (yet) must outlive the checkpoint: the broker joins after the first
+    // commit.
     for (const [name, { checkpoint: whole, changes }] of this.#folder.recovered?.journals ?? []) {
       if (this.journals.has(name)) continue
-      parts.push([name, whole ?? Buffer.alloc(0)], ...changes.map((bytes) => [name, bytes] as const))
+      parts.push(
+        [name, whole ?? Buffer.alloc(0)],
+        ...changes.map((bytes) => [name, bytes] as const),
+      )
     }
     return parts
   }
 
-  async #encodeBlocks(commit: number, { stream, blocks }: ClosedStream, ops: Op[]): Promise<BlockMeta[]> {
+  async #encodeBlocks(
+    commit: number,
+    { stream, blocks }: ClosedStream,
+    ops: Op[],
+  ): Promise<BlockMeta[]> {
     const metas: BlockMeta[] = []
     for (const [index, block] of blocks.entries()) {
       const body = await block.body
@@ -436,7 +461,10 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
     return Math.ceil(this.openBytes / MIN_RECORD_BYTES)
   }
 
-  async reopen(number: number, error: unknown): Promise<{ readonly store: Store; readonly stored: boolean }> {
+  async reopen(
+    number: number,
+    error: unknown,
+  ): Promise<{ readonly store: Store; readonly stored: boolean }> {
     const store = await this.#folder.reopen(this.#writer.store, error)
     // After a repair the chain may have lost a link.
     this.checkpointNext()

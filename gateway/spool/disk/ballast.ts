@@ -1,6 +1,6 @@
 /**
- * A file of real bytes beside the spool, given up when the disk is full: LevelDB needs room even to delete (I6).
- * Owns that one file. Does not decide when to drop it, nor when to make it again.
+ * A file of real bytes beside the spool, given up when the disk is full: LevelDB needs room even to
+ * delete (I6). Owns that one file. Does not decide when to drop it, nor when to make it again.
  */
 import { randomFillSync } from 'node:crypto'
 import { open, rename, rm, stat } from 'node:fs/promises'
@@ -13,7 +13,10 @@ import { freeBytes, unlessGone } from './folder.ts'
 const CHUNK_BYTES = 1024 * 1024
 /** Size of the units in which `stat` counts blocks. */
 const STAT_BLOCK_BYTES = 512
-/** Share of the file that must be on disk to be taken for real: file systems count their blocks differently. */
+/**
+ * Share of the file that must be on disk to be taken for real: file systems count their blocks
+ * differently.
+ */
 const REAL_SHARE = 0.9
 
 export class Ballast {
@@ -29,7 +32,10 @@ export class Ballast {
     this.#present = present
   }
 
-  /** Looks whether the file is there, whole and not sparse; makes nothing. `bytes`: the size it is to have. */
+  /**
+   * Looks whether the file is there, whole and not sparse; makes nothing. `bytes`: the size it is
+   * to have.
+   */
   static async open(path: string, bytes: number): Promise<Ballast> {
     const stats = await unlessGone(stat(path), null)
     const real = stats !== null && stats.blocks * STAT_BLOCK_BYTES >= bytes * REAL_SHARE
@@ -47,7 +53,8 @@ export class Ballast {
   }
 
   /**
-   * Makes the file if it is not there, and makes it durable. False, and nothing changed, if it would leave less than
+   * Makes the file if it is not there, and makes it durable. False, and nothing changed, if it
+   * would leave less than
    * `headroomBytes` free. Random bytes, so that no file system stores them as less.
    */
   async ensure(headroomBytes = 0): Promise<boolean> {

@@ -1,24 +1,29 @@
 /**
- * What an error of the disk means. The one place that judges it: only proof of damage may lead to a repair, to moving
- * files or to counting records as corrupt (I7, I8). Everything else says that something is in the way now; every byte
- * stays where it is, and whoever wanted it refuses in words, or tries again.
+ * What an error of the disk means. The one place that judges it: only proof of damage may lead to a
+ * repair, to moving files or to counting records as corrupt (I7, I8). Everything else says that
+ * something is in the way now; every byte stays where it is, and whoever wanted it refuses in
+ * words, or tries again.
  *
- * Pure: looks at the error alone. LevelDB says in words what the system answered, and abstract-level wraps that in an
- * error of its own, so causes are read as well.
+ * Pure: looks at the error alone. LevelDB says in words what the system answered, and
+ * abstract-level wraps that in an error of its own, so causes are read as well.
  */
 import { constants } from 'node:os'
 import { errorCode } from '../../shared/errors.ts'
 
 /**
  * `damage`: bytes are not what was written, or a file is gone. `full`: no room. `held`: another process, or this one, has
- * the folder. `no-locks`: this file system gives no locks. `refused`: rights or the kind of file forbid it, and waiting
- * changes nothing. `passing`: the machine or the disk cannot do it now. null: no error of the disk, but one of the program.
+ * the folder. `no-locks`: this file system gives no locks. `refused`: rights or the kind of file
+ * forbid it, and waiting changes nothing. `passing`: the machine or the disk cannot do it now.
+ * null: no error of the disk, but one of the program.
  */
 export type DiskError = 'damage' | 'full' | 'held' | 'no-locks' | 'refused' | 'passing'
 
 const FULL = new Set(['ENOSPC', 'EDQUOT'])
 
-/** EINVAL: a file system that cannot fsync a folder (CIFS). ENOENT: a folder above is not there, or takes no folder. */
+/**
+ * EINVAL: a file system that cannot fsync a folder (CIFS). ENOENT: a folder above is not there, or
+ * takes no folder.
+ */
 const REFUSED = new Set([
   'EACCES',
   'EPERM',
@@ -94,7 +99,10 @@ export function judgeDiskError(error: unknown): DiskError | null {
   return null
 }
 
-/** Bytes are damaged or a file is gone: the only reason to repair, to move files or to count records as lost. */
+/**
+ * Bytes are damaged or a file is gone: the only reason to repair, to move files or to count records
+ * as lost.
+ */
 export function isDamage(error: unknown): boolean {
   return judgeDiskError(error) === 'damage'
 }
@@ -104,15 +112,18 @@ export function isFull(error: unknown): boolean {
   return judgeDiskError(error) === 'full'
 }
 
-/** Will it pass, so that to wait and to try again is better than to refuse? A box may have nobody who starts it again. */
+/**
+ * Will it pass, so that to wait and to try again is better than to refuse? A box may have nobody
+ * who starts it again.
+ */
 export function isPassing(error: unknown): boolean {
   const kind = judgeDiskError(error)
   return kind === 'full' || kind === 'passing'
 }
 
 /**
- * The device failed to read (EIO), or a table is shorter than what leads into it (EINVAL of LevelDB): may pass, and may be a
- * bad sector, which fails again and again.
+ * The device failed to read (EIO), or a table is shorter than what leads into it (EINVAL of
+ * LevelDB): may pass, and may be a bad sector, which fails again and again.
  */
 export function isReadFailure(error: unknown): boolean {
   return causes(error).some((each) => {
@@ -138,11 +149,15 @@ export function describeError(error: unknown): string {
 
 function causes(error: unknown): Error[] {
   const all: Error[] = []
-  for (let each = error; each instanceof Error && !all.includes(each); each = each.cause) all.push(each)
+  for (let each = error; each instanceof Error && !all.includes(each); each = each.cause)
+    all.push(each)
   return all
 }
 
-/** libuv has no name for some of the numbers (ENOLCK, EUCLEAN), and gives them as `Unknown system error -37`. */
+/**
+ * libuv has no name for some of the numbers (ENOLCK, EUCLEAN), and gives them as `Unknown system
+ * error -37`.
+ */
 const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(constants.errno).map(([name, number]) => [number, name]),
 )

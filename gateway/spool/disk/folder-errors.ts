@@ -1,4 +1,7 @@
-/** Why a data folder cannot be used, in words for who has to do something about it. Typed; each with its path and a fix. */
+/**
+ * Why a data folder cannot be used, in words for who has to do something about it. Typed; each with
+ * its path and a fix.
+ */
 import { lstatSync, readlinkSync, statSync } from 'node:fs'
 import { errorMessage } from '../../shared/errors.ts'
 import { describeError, judgeDiskError, systemErrorOf } from './disk-errors.ts'
@@ -63,7 +66,9 @@ export class NoLocksError extends Error {
   }
 }
 
-/** Rights, or the kind of file or file system, forbid to use the folder. Nothing in it was changed. */
+/**
+ * Rights, or the kind of file or file system, forbid to use the folder. Nothing in it was changed.
+ */
 export class FolderUnusableError extends Error {
   readonly code = 'SLUICE_FOLDER_UNUSABLE'
   readonly retryable = false

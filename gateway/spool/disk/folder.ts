@@ -1,6 +1,6 @@
 /**
- * What the spool asks the file system besides reading and writing: room, a folder that lasts, and which boot this is.
- * Serves I1 and I6.
+ * What the spool asks the file system besides reading and writing: room, a folder that lasts, and
+ * which boot this is. Serves I1 and I6.
  */
 import { readFileSync } from 'node:fs'
 import { chmod, lstat, mkdir, readdir, stat, statfs } from 'node:fs/promises'
@@ -8,7 +8,10 @@ import { dirname, join, resolve } from 'node:path'
 import { errorCode } from '../../shared/errors.ts'
 import { syncFolder } from '../../shared/files.ts'
 
-/** Size of the units in which `stat` counts blocks, in bytes (POSIX sys/stat.h leaves it open; it is 512 wherever node runs). */
+/**
+ * Size of the units in which `stat` counts blocks, in bytes (POSIX sys/stat.h leaves it open; it is
+ * 512 wherever node runs).
+ */
 const STAT_BLOCK_BYTES = 512
 
 const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id'
@@ -20,8 +23,8 @@ export async function freeBytes(path: string): Promise<number> {
 }
 
 /**
- * Bytes that the files below `path` take on disk. A file with several links inside counts once. Files may come
- * and go meanwhile; a folder that is not there takes nothing.
+ * Bytes that the files below `path` take on disk. A file with several links inside counts once.
+ * Files may come and go meanwhile; a folder that is not there takes nothing.
  */
 export async function folderBytes(path: string): Promise<number> {
   return bytesBelow(path, new Set())
@@ -48,8 +51,8 @@ async function bytesBelow(path: string, seen: Set<string>): Promise<number> {
 }
 
 /**
- * Makes the folder and those above it. Its name must outlive a power cut, or nothing in it does (I1); also one that a
- * start has made which was killed before it could see to that.
+ * Makes the folder and those above it. Its name must outlive a power cut, or nothing in it does
+ * (I1); also one that a start has made which was killed before it could see to that.
  */
 export async function makeDurableFolder(path: string): Promise<void> {
   const folder = resolve(path)
@@ -63,7 +66,10 @@ export async function makeDurableFolder(path: string): Promise<void> {
   }
 }
 
-/** The highest one that was made. Step by step: `recursive` of node 20 never ends where no folder can be made (/proc). */
+/**
+ * The highest one that was made. Step by step: `recursive` of node 20 never ends where no folder
+ * can be made (/proc).
+ */
 async function makeFolders(folder: string): Promise<string | null> {
   try {
     await mkdir(folder, { mode: 0o700 })
@@ -80,7 +86,10 @@ async function makeFolders(folder: string): Promise<string | null> {
   }
 }
 
-/** Makes the folder for its owner alone, or takes away what everybody else may do in one that is there. */
+/**
+ * Makes the folder for its owner alone, or takes away what everybody else may do in one that is
+ * there.
+ */
 export async function makePrivateFolder(path: string): Promise<void> {
   const made = await mkdir(path, { mode: 0o700 }).catch((error: unknown) => {
     if (errorCode(error) !== 'EEXIST') throw error
@@ -88,7 +97,8 @@ export async function makePrivateFolder(path: string): Promise<void> {
   })
   if (made !== null) return
   const { mode } = await stat(path)
-  // File systems without rights refuse, and so does a folder of another user; what it holds is asked for later.
+  // File systems without rights refuse, and so does a folder of another user; what it holds is
+  // asked for later.
   if ((mode & 0o007) !== 0) await chmod(path, mode & 0o770).catch(() => undefined)
 }
 
@@ -102,7 +112,10 @@ export async function unlessGone<T, U>(operation: Promise<T>, otherwise: U): Pro
   }
 }
 
-/** Linux: a random id of this boot, which tells a process of today from one of before the reboot. Else null. */
+/**
+ * Linux: a random id of this boot, which tells a process of today from one of before the reboot.
+ * Else null.
+ */
 export function bootId(): string | null {
   try {
     return readFileSync(BOOT_ID_FILE, 'ascii').trim() || null

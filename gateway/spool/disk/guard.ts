@@ -1,6 +1,7 @@
 /**
- * Watches the free space (I6): ingest closes at `minFreeBytes`, before LevelDB meets the limit, and resumes by itself.
- * Delivery and deletion go on. After a full disk was met, ingest also waits until the ballast is back.
+ * Watches the free space (I6): ingest closes at `minFreeBytes`, before LevelDB meets the limit, and
+ * resumes by itself. Delivery and deletion go on. After a full disk was met, ingest also waits
+ * until the ballast is back.
  */
 import type { EmitSpoolEvent } from '../events.ts'
 import type { Ballast } from './ballast.ts'
@@ -21,7 +22,12 @@ export class DiskGuard {
   #missing: Pick<Ballast, 'bytes' | 'ensure'> | null = null
   #looking = false
 
-  constructor(options: { folder: string; minFreeBytes: number; emit: EmitSpoolEvent; onSpace: () => void }) {
+  constructor(options: {
+    folder: string
+    minFreeBytes: number
+    emit: EmitSpoolEvent
+    onSpace: () => void
+  }) {
     this.#folder = options.folder
     this.minFreeBytes = options.minFreeBytes
     this.#emit = options.emit
@@ -46,7 +52,10 @@ export class DiskGuard {
     return Math.ceil(this.minFreeBytes * RESUME_SHARE) + (this.#missing?.bytes ?? 0)
   }
 
-  /** A full disk was met: ingest stays closed until the ballast is there again, and `minFreeBytes` beside it. */
+  /**
+   * A full disk was met: ingest stays closed until the ballast is there again, and `minFreeBytes`
+   * beside it.
+   */
   holdForBallast(ballast: Pick<Ballast, 'bytes' | 'ensure'>): void {
     this.#missing = ballast
   }

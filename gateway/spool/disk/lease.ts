@@ -1,16 +1,18 @@
 /**
- * The seq lease: "seqs of this stream may reach N", for every stream, on disk before the first seq under it is
- * dealt. After a crash numbering goes on at the lease's end, so no seq is ever used twice (I4), whatever of the
- * database survived.
+ * The seq lease: "seqs of this stream may reach N", for every stream, on disk before the first seq
+ * under it is dealt. After a crash numbering goes on at the lease's end, so no seq is ever used
+ * twice (I4), whatever of the database survived.
  *
- * The file has two slots that are written in turn, in place: nothing is allocated, so it works on a full disk (I6), and
- * a write that is torn leaves the other slot, whose lease is the one that was in force.
+ * The file has two slots that are written in turn, in place: nothing is allocated, so it works on a
+ * full disk (I6), and a write that is torn leaves the other slot, whose lease is the one that was
+ * in force.
  *
  *   slot: "SLSE" | version 1 | 3 bytes 0 | generation u64 | payload length u32 | CRC-32 of all that and the payload
  *   payload: count u16, then for each stream: key length u8, key, end u64      (little endian)
  *
- * Does not know what a lease should reach. One limit of two slots: if the newer one is not torn but rotten, the older
- * is taken for the truth. Who knows a stored seq at or above a lease's end must treat the lease as damaged;
+ * Does not know what a lease should reach. One limit of two slots: if the newer one is not torn but
+ * rotten, the older is taken for the truth. Who knows a stored seq at or above a lease's end must
+ * treat the lease as damaged;
  * `torn` says that the question is there.
  */
 import { type FileHandle, open, rename } from 'node:fs/promises'
@@ -44,7 +46,9 @@ interface Slot {
 
 export interface OpenedLease {
   readonly lease: SeqLease
-  /** `missing`: there was no file. `damaged`: there was one, without a readable slot. In both cases `ends` is empty. */
+  /**
+   * `missing`: there was no file. `damaged`: there was one, without a readable slot. In both cases `ends` is empty.
+   */
   readonly state: 'ok' | 'missing' | 'damaged'
   readonly ends: ReadonlyMap<string, number>
   /** One slot was not readable: a write was torn, or the disk damaged what was written. */
@@ -74,7 +78,8 @@ export class SeqLease {
     try {
       const slots = await readSlots(existing)
       await fillUp(existing).catch((error: unknown) => {
-        // A cut file on a full disk is no reason not to start; the next write tells whether it can be written.
+        // A cut file on a full disk is no reason not to start; the next write tells whether it can
+        // be written.
         if (!isFull(error)) throw error
       })
       const newest = slots.toSorted((a, b) => b.generation - a.generation)[0]
@@ -91,8 +96,9 @@ export class SeqLease {
   }
 
   /**
-   * Replaces the whole lease. Durable when it resolves; after an error the lease before is still the one on disk,
-   * or this one is: deal no seq under it, try again. Keys are `<spoolId>/<stream>`.
+   * Replaces the whole lease. Durable when it resolves; after an error the lease before is still
+   * the one on disk, or this one is: deal no seq under it, try again. Keys are
+   * `<spoolId>/<stream>`.
    *
    * @throws RangeError for more than {@link MAX_LEASED_STREAMS}, or a key that is too long
    */
@@ -113,7 +119,8 @@ export class SeqLease {
     const target: SlotNumber = this.#current === 0 ? 1 : 0
     const generation = this.#generation + 1
     await writeSlot(this.#file, target, generation, payload)
-    // Only now: after an error the next try must go to the same slot, the other one is the good one.
+    // Only now: after an error the next try must go to the same slot, the other one is the good
+    // one.
     this.#current = target
     this.#generation = generation
   }
@@ -128,7 +135,9 @@ async function openExisting(path: string): Promise<FileHandle | null> {
   }
 }
 
-/** Both slots valid and empty from the start: a slot that is not readable later was torn or damaged. */
+/**
+ * Both slots valid and empty from the start: a slot that is not readable later was torn or damaged.
+ */
 async function create(path: string): Promise<FileHandle> {
   const unfinished = `${path}.new`
   const file = await open(unfinished, 'w+', 0o600)
@@ -190,7 +199,12 @@ async function readSlots(file: FileHandle): Promise<Slot[]> {
     const bytes = Buffer.alloc(SLOT_BYTES)
     // The memory behind what a short file gives is zeros, and fails the CRC.
     for (let done = 0; done < SLOT_BYTES; ) {
-      const { bytesRead } = await file.read(bytes, done, SLOT_BYTES - done, number * SLOT_BYTES + done)
+      const { bytesRead } = await file.read(
+        bytes,
+        done,
+        SLOT_BYTES - done,
+        number * SLOT_BYTES + done,
+      )
       if (bytesRead === 0) break
       done += bytesRead
     }

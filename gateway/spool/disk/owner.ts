@@ -1,13 +1,14 @@
 /**
- * Who owns a data folder. The owner is who holds the lock of the small database in `owner/` (store/lock.ts): taken
- * before anything else in the folder is touched, by the gateway and by every command that opens the folder; seen by
- * processes of other pid namespaces (containers) too, and released by the kernel however the owner ends.
+ * Who owns a data folder. The owner is who holds the lock of the small database in `owner/`
+ * (store/lock.ts): taken before anything else in the folder is touched, by the gateway and by every
+ * command that opens the folder; seen by processes of other pid namespaces (containers) too, and
+ * released by the kernel however the owner ends.
  *
  * `owner.json` is no lock. It names the owner, so that who is refused can be told whom to stop. A file that is wrong or
  * old therefore never stops a start (I7).
  *
- * A command that looks into the folder of a stopped gateway has it for a moment. Who meets it waits for it: `sluice status`
- * must not keep a gateway from starting.
+ * A command that looks into the folder of a stopped gateway has it for a moment. Who meets it waits
+ * for it: `sluice status` must not keep a gateway from starting.
  */
 import { randomUUID } from 'node:crypto'
 import { lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
@@ -34,7 +35,10 @@ const BRIEF_POLL_MS = 50
 
 export interface Owner {
   readonly pid: number
-  /** Clock ticks from boot to the start of the process: field 22 of /proc/<pid>/stat, proc(5). null: not known. */
+  /**
+   * Clock ticks from boot to the start of the process: field 22 of /proc/<pid>/stat, proc(5). null:
+   * not known.
+   */
   readonly startTicks: string | null
   readonly bootId: string | null
   /** RFC 3339, for people. */
@@ -71,7 +75,8 @@ async function take(dataDir: string, brief: boolean): Promise<Ownership> {
       return await claim(dataDir, brief)
     } catch (error) {
       if (!(error instanceof FolderInUseError) || !error.isBrief) throw error
-      if (performance.now() - began > (error.pid === null ? UNNAMED_WAIT_MS : BRIEF_WAIT_MS)) throw error
+      if (performance.now() - began > (error.pid === null ? UNNAMED_WAIT_MS : BRIEF_WAIT_MS))
+        throw error
       await sleep(BRIEF_POLL_MS)
     }
   }
@@ -105,10 +110,16 @@ async function claim(dataDir: string, brief: boolean): Promise<Ownership> {
 /** A file in the folder's place is moved away later; nobody has it open as a database. */
 async function hasDatabase(dbDir: string): Promise<boolean> {
   const stats = await unlessGone(lstat(dbDir), null)
-  return stats?.isDirectory() === true && (await unlessGone(lstat(join(dbDir, 'CURRENT')), null)) !== null
+  return (
+    stats?.isDirectory() === true &&
+    (await unlessGone(lstat(join(dbDir, 'CURRENT')), null)) !== null
+  )
 }
 
-/** Who owns the folder now, of those that this process can see; null: nobody, or somebody whom it cannot see. */
+/**
+ * Who owns the folder now, of those that this process can see; null: nobody, or somebody whom it
+ * cannot see.
+ */
 export async function currentOwner(dataDir: string): Promise<Owner | null> {
   const owner = await namedOwner(dataDir)
   return owner !== null && (await isRunning(owner)) ? owner : null
@@ -162,7 +173,8 @@ async function nameOwner(dataDir: string, token: string, brief: boolean): Promis
   const path = join(dataDir, OWNER_FILE)
   const unfinished = `${path}.new`
   try {
-    // For everybody to read: it is there to be told whom to stop. No fsync: after a power cut it is old whatever it says.
+    // For everybody to read: it is there to be told whom to stop. No fsync: after a power cut it is
+    // old whatever it says.
     const file = await open(unfinished, 'w', 0o644)
     try {
       await file.writeFile(`${JSON.stringify(await describeSelf(token, brief))}\n`)

@@ -1,14 +1,15 @@
 /**
- * Is the data folder where it was written (I4)? A folder that was copied, restored or cloned holds numbers that may have been
- * used since, and must go on under a fresh spool id.
+ * Is the data folder where it was written (I4)? A folder that was copied, restored or cloned holds
+ * numbers that may have been used since, and must go on under a fresh spool id.
  *
- * The file `place` says which file it is itself, and which file the lease is, by what no copy keeps: inode, time of birth, and
- * on file systems with subvolumes, whose snapshots keep both, the file system's id. It is written anew at every start and
- * stop, so that a restore that writes into existing files meets another inode. Never st_dev: NFS, btrfs and overlayfs
- * number their devices as they are mounted.
+ * The file `place` says which file it is itself, and which file the lease is, by what no copy
+ * keeps: inode, time of birth, and on file systems with subvolumes, whose snapshots keep both, the
+ * file system's id. It is written anew at every start and stop, so that a restore that writes into
+ * existing files meets another inode. Never st_dev: NFS, btrfs and overlayfs number their devices
+ * as they are mounted.
  *
- * Not seen: a folder that was only renamed, of which there is no second one, and a rollback below the file system (a virtual
- * machine, a volume, a card's image): only the sink can tell.
+ * Not seen: a folder that was only renamed, of which there is no second one, and a rollback below
+ * the file system (a virtual machine, a volume, a card's image): only the sink can tell.
  */
 import { execFile } from 'node:child_process'
 import type { BigIntStats } from 'node:fs'
@@ -35,13 +36,23 @@ const FILE_SYSTEMS = {
   fat: 0x4d44,
   exfat: 0x2011bab0,
 } as const
-/** Snapshots keep inode and time of birth; the file system's id tells the subvolume, and is the same at every mount. */
-const WITH_SUBVOLUMES = new Set<number>([FILE_SYSTEMS.btrfs, FILE_SYSTEMS.zfs, FILE_SYSTEMS.bcachefs])
+/**
+ * Snapshots keep inode and time of birth; the file system's id tells the subvolume, and is the same
+ * at every mount.
+ */
+const WITH_SUBVOLUMES = new Set<number>([
+  FILE_SYSTEMS.btrfs,
+  FILE_SYSTEMS.zfs,
+  FILE_SYSTEMS.bcachefs,
+])
 /** Inodes are numbered as they are met. */
 const WITHOUT_NUMBERS = new Set<number>([FILE_SYSTEMS.fat, FILE_SYSTEMS.exfat])
 const { fat: _fat, exfat: _exfat, ...stable } = FILE_SYSTEMS
 const WITH_STABLE_NUMBERS = new Set<number>(Object.values(stable))
-/** Of file systems that nobody knows: so many starts in a row with other numbers, and they are not believed any more. */
+/**
+ * Of file systems that nobody knows: so many starts in a row with other numbers, and they are not
+ * believed any more.
+ */
 const MAX_CHANGES_IN_A_ROW = 3
 
 interface FileMark {
@@ -75,7 +86,9 @@ export async function readPlace(dataDir: string): Promise<Place | null | 'damage
   if (text === null) return null
   try {
     const place = JSON.parse(text) as Partial<Place> | null
-    return typeof place?.format === 'number' && place.files !== undefined ? (place as Place) : 'damaged'
+    return typeof place?.format === 'number' && place.files !== undefined
+      ? (place as Place)
+      : 'damaged'
   } catch {
     return 'damaged'
   }
@@ -89,7 +102,11 @@ export interface Found {
 }
 
 /** `expected`: a start that knows of places has finished here before. Pure. */
-export function judgePlace(place: Place | null | 'damaged', found: Found, expected: boolean): PlaceVerdict {
+export function judgePlace(
+  place: Place | null | 'damaged',
+  found: Found,
+  expected: boolean,
+): PlaceVerdict {
   const hasNumbers = !WITHOUT_NUMBERS.has(found.type)
   if (!hasNumbers) return { moved: null, isTelling: false, changes: 0 }
   if (place === null || place === 'damaged') {
@@ -115,7 +132,8 @@ function whatDiffers({ files, fileSystem }: Place, found: Found): string | null 
     if (!isSame)
       return `its file ${name === 'place' ? PLACE_FILE : LEASE_FILE} is not the one that was written`
   }
-  const isOther = fileSystem !== null && found.fileSystem !== null && fileSystem !== found.fileSystem
+  const isOther =
+    fileSystem !== null && found.fileSystem !== null && fileSystem !== found.fileSystem
   return isOther ? 'it lies in another file system or snapshot' : null
 }
 
@@ -128,8 +146,15 @@ export async function lookAround(dataDir: string): Promise<Found> {
   return { files: { place, lease }, fileSystem: await fileSystemId(dataDir, type), type }
 }
 
-/** Says where the folder is now, durably. Only once new records are numbered under an id of this place. */
-export async function writePlace(dataDir: string, format: number, verdict: PlaceVerdict): Promise<void> {
+/**
+ * Says where the folder is now, durably. Only once new records are numbered under an id of this
+ * place.
+ */
+export async function writePlace(
+  dataDir: string,
+  format: number,
+  verdict: PlaceVerdict,
+): Promise<void> {
   const path = join(dataDir, PLACE_FILE)
   const unfinished = `${path}.new`
   // Always another inode than the one before, which exists until the rename.

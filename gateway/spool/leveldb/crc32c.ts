@@ -1,10 +1,14 @@
 /**
- * The checksum of LevelDB's files: of the records of logs and MANIFEST, and of the blocks of tables.
+ * The checksum of LevelDB's files: of the records of logs and MANIFEST, and of the blocks of
+ * tables.
  *
  * Source: leveldb 1.20, util/crc32c.h.
  */
 
-/** crc32c.h: stored checksums are rotated and offset, so that a CRC of bytes with CRCs in them stays a good one. */
+/**
+ * crc32c.h: stored checksums are rotated and offset, so that a CRC of bytes with CRCs in them stays
+ * a good one.
+ */
 export function maskCrc(crc: number): number {
   return ((((crc >>> 15) | (crc << 17)) >>> 0) + 0xa282ead8) >>> 0
 }
@@ -23,7 +27,8 @@ const TABLES: readonly Int32Array[] = makeTables(8)
 function makeTables(count: number): Int32Array[] {
   const first = Int32Array.from({ length: 256 }, (_, byte) => {
     let crc = byte
-    for (let bit = 0; bit < 8; bit += 1) crc = (crc & 1) === 0 ? crc >>> 1 : (crc >>> 1) ^ POLYNOMIAL
+    for (let bit = 0; bit < 8; bit += 1)
+      crc = (crc & 1) === 0 ? crc >>> 1 : (crc >>> 1) ^ POLYNOMIAL
     return crc
   })
   const tables = [first]

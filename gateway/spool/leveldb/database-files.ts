@@ -1,12 +1,18 @@
 /**
- * The files of a LevelDB folder by kind, and what their names and the MANIFEST say about the state of the database,
- * found out without opening it (I7). Changes nothing. Source of the names: leveldb 1.20, db/filename.cc.
+ * The files of a LevelDB folder by kind, and what their names and the MANIFEST say about the state
+ * of the database, found out without opening it (I7). Changes nothing. Source of the names: leveldb
+ * 1.20, db/filename.cc.
  */
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { unlessGone } from '../disk/folder.ts'
 import { cleanLogBytes } from './log-records.ts'
-import { type Manifest, ManifestDamagedError, parseManifest, withoutLastChange } from './manifest.ts'
+import {
+  type Manifest,
+  ManifestDamagedError,
+  parseManifest,
+  withoutLastChange,
+} from './manifest.ts'
 import { tableFault } from './table-check.ts'
 
 export type FileKind = 'table' | 'log' | 'manifest' | 'current'
@@ -18,7 +24,10 @@ export interface DatabaseFile {
   readonly number: number
 }
 
-/** The files that hold data or say where it is; LOCK, LOG and temporary files are none. A missing folder has none. */
+/**
+ * The files that hold data or say where it is; LOCK, LOG and temporary files are none. A missing
+ * folder has none.
+ */
 export async function listDatabaseFiles(dbDir: string): Promise<DatabaseFile[]> {
   const entries = await unlessGone(readdir(dbDir, { withFileTypes: true }), [])
   return entries
@@ -26,12 +35,16 @@ export async function listDatabaseFiles(dbDir: string): Promise<DatabaseFile[]> 
     .toSorted((a, b) => a.number - b.number)
 }
 
-/** Folders under names that LevelDB wants for files. Nothing of ours makes them; LevelDB would not open. */
+/**
+ * Folders under names that LevelDB wants for files. Nothing of ours makes them; LevelDB would not
+ * open.
+ */
 export async function listStrayFolders(dbDir: string): Promise<string[]> {
   const entries = await unlessGone(readdir(dbDir, { withFileTypes: true }), [])
   return entries
     .filter(
-      (entry) => entry.isDirectory() && (databaseFile(entry.name) !== null || OTHER_NAMES.test(entry.name)),
+      (entry) =>
+        entry.isDirectory() && (databaseFile(entry.name) !== null || OTHER_NAMES.test(entry.name)),
     )
     .map((entry) => entry.name)
 }
@@ -53,7 +66,10 @@ export interface Diagnosis {
   readonly mode: 'open' | 'repair'
   /** What is wrong, in words for an operator; empty if nothing is. */
   readonly faults: readonly string[]
-  /** What LevelDB would delete at opening, because its MANIFEST does not name it. Only with mode `open`. */
+  /**
+   * What LevelDB would delete at opening, because its MANIFEST does not name it. Only with mode
+   * `open`.
+   */
   readonly unnamed: readonly string[]
   /** Tables that the MANIFEST names and that are not whole. */
   readonly damagedTables: readonly string[]
@@ -66,7 +82,10 @@ export interface NewManifest {
   readonly bytes: Uint8Array
 }
 
-/** The newest tables of this size in all are read whole: what a power cut can have hit, and a quarter of a second. */
+/**
+ * The newest tables of this size in all are read whole: what a power cut can have hit, and a
+ * quarter of a second.
+ */
 const NEWEST_BYTES = 64 * 1024 * 1024
 /** Behind a clean stop all were fsynced: a look at a few, for a disk that lies. */
 const NEWEST_CLEAN_BYTES = 8 * 1024 * 1024
@@ -76,7 +95,10 @@ const TABLES_AT_A_TIME = 8
 export interface DiagnoseOptions {
   /** Its logs have no torn end. */
   readonly afterCleanStop: boolean
-  /** Something is wrong, or the process died before an earlier opening was verified: no table is trusted. */
+  /**
+   * Something is wrong, or the process died before an earlier opening was verified: no table is
+   * trusted.
+   */
   readonly allTables: boolean
   /** @default 64 MiB, behind a clean stop 8 MiB */
   readonly newestBytes?: number
@@ -84,8 +106,9 @@ export interface DiagnoseOptions {
 
 /**
  * `files`: all of the folder, at least one. Of the tables the newest are read whole, which a power cut can have hit. To read
- * all takes two seconds per GiB and the disk's time, so that the rest is verified in the background; if LevelDB ends the
- * process over it meanwhile, the next opening is one with `allTables`.
+ * all takes two seconds per GiB and the disk's time, so that the rest is verified in the
+ * background; if LevelDB ends the process over it meanwhile, the next opening is one with
+ * `allTables`.
  */
 export async function diagnose(
   dbDir: string,
@@ -103,9 +126,13 @@ export async function diagnose(
   const unnamed = unnamedFiles(files, name, manifest)
   let mode: Diagnosis['mode'] = faults.length > 0 ? 'repair' : 'open'
   if (logIsMissing(files, manifest)) {
-    faults.push(`the log ${fileName(manifest.logNumber, 'log')} is gone, which LevelDB does not notice`)
-    // A MANIFEST that lost its end names an old log, and its newest tables are not in it: repair finds them.
-    if (files.some((file) => file.kind === 'table' && !manifest.tables.has(file.number))) mode = 'repair'
+    faults.push(
+      `the log ${fileName(manifest.logNumber, 'log')} is gone, which LevelDB does not notice`,
+    )
+    // A MANIFEST that lost its end names an old log, and its newest tables are not in it: repair
+    // finds them.
+    if (files.some((file) => file.kind === 'table' && !manifest.tables.has(file.number)))
+      mode = 'repair'
   }
   if (options.afterCleanStop) faults.push(...(await logFaults(dbDir, files, manifest)))
   const isOpened = mode === 'open'
@@ -119,9 +146,10 @@ export async function diagnose(
 }
 
 /**
- * LevelDB hands a change of the MANIFEST to the system first, and fsyncs the names of the tables in it then: a power cut in
- * between may leave the change without its tables. What the tables were made from is still there, so that the change
- * is undone and nothing is missing. null: all tables are there, or it is not that.
+ * LevelDB hands a change of the MANIFEST to the system first, and fsyncs the names of the tables in
+ * it then: a power cut in between may leave the change without its tables. What the tables were
+ * made from is still there, so that the change is undone and nothing is missing. null: all tables
+ * are there, or it is not that.
  */
 function beforeLastChange(
   files: readonly DatabaseFile[],
@@ -131,11 +159,16 @@ function beforeLastChange(
   const hasTables = ({ tables }: Manifest): boolean =>
     [...tables.keys()].every((number) => numbers.has(number))
   const before = hasTables(manifest) ? null : withoutLastChange(bytes)
-  return before && hasTables(before.manifest) && !logIsMissing(files, before.manifest) ? before : null
+  return before && hasTables(before.manifest) && !logIsMissing(files, before.manifest)
+    ? before
+    : null
 }
 
 /** Tables that the MANIFEST does not name, of those in the list. */
-export async function unnamedTables(dbDir: string, tables: readonly DatabaseFile[]): Promise<string[]> {
+export async function unnamedTables(
+  dbDir: string,
+  tables: readonly DatabaseFile[],
+): Promise<string[]> {
   const read = await readManifest(dbDir, await listDatabaseFiles(dbDir))
   if (typeof read === 'string') return tables.map(({ name }) => name)
   return tables.filter(({ number }) => !read.manifest.tables.has(number)).map(({ name }) => name)
@@ -213,14 +246,15 @@ async function logFaults(
   for (const { name, kind, number } of files) {
     if (kind !== 'log' || number < logNumber) continue
     const bytes = await unlessGone(readFile(join(dbDir, name)), null)
-    if (bytes === null || !cleanLogBytes(bytes).equals(bytes)) faults.push(`the log ${name} is damaged`)
+    if (bytes === null || !cleanLogBytes(bytes).equals(bytes))
+      faults.push(`the log ${name} is damaged`)
   }
   return faults
 }
 
 /**
- * LevelDB creates a log before it notes its number, both durably, and deletes it only when a newer one is noted: the
- * noted log is always there.
+ * LevelDB creates a log before it notes its number, both durably, and deletes it only when a newer
+ * one is noted: the noted log is always there.
  */
 function logIsMissing(files: readonly DatabaseFile[], manifest: Manifest): boolean {
   if (manifest.logNumber === 0) return false
@@ -228,7 +262,11 @@ function logIsMissing(files: readonly DatabaseFile[], manifest: Manifest): boole
 }
 
 /** As DeleteObsoleteFiles in leveldb 1.20, db/db_impl.cc. */
-function unnamedFiles(files: readonly DatabaseFile[], current: string, manifest: Manifest): string[] {
+function unnamedFiles(
+  files: readonly DatabaseFile[],
+  current: string,
+  manifest: Manifest,
+): string[] {
   return files
     .filter(({ kind, name, number }) => {
       if (kind === 'current') return false

@@ -1,8 +1,9 @@
 /**
- * The records of LevelDB's logs, in bytes: what is whole of them, what can be had of the rest, and the other way round (I7).
+ * The records of LevelDB's logs, in bytes: what is whole of them, what can be had of the rest, and
+ * the other way round (I7).
  *
- * Source: leveldb 1.20, doc/log_format.md, db/log_reader.cc: blocks of 32 KiB; in them records of checksum u32, length u16,
- * type u8, data.
+ * Source: leveldb 1.20, doc/log_format.md, db/log_reader.cc: blocks of 32 KiB; in them records of
+ * checksum u32, length u16, type u8, data.
  */
 import { crc32c, maskCrc, unmaskCrc } from './crc32c.ts'
 
@@ -21,7 +22,8 @@ export function cleanLogBytes(bytes: Buffer): Buffer {
     const end = Math.min(bytes.length, block + LOG_BLOCK_BYTES)
     for (let at = block; at + RECORD_HEADER_BYTES <= end; ) {
       if (!isIntact(bytes, at, end)) {
-        // As LevelDB does: where a length cannot be trusted, the next block is where records begin again.
+        // As LevelDB does: where a length cannot be trusted, the next block is where records begin
+        // again.
         parts = null
         break
       }
@@ -70,8 +72,9 @@ export function logOf(records: readonly Buffer[]): Buffer {
 }
 
 /**
- * What the records of a log hold, one behind the other, without the headers in between; damaged ones as well, because
- * values have CRCs of their own. Where a header cannot be right, the rest of its 32 KiB comes as it is.
+ * What the records of a log hold, one behind the other, without the headers in between; damaged
+ * ones as well, because values have CRCs of their own. Where a header cannot be right, the rest of
+ * its 32 KiB comes as it is.
  */
 export function logPayload(bytes: Buffer): Buffer {
   const parts: Buffer[] = []
@@ -80,7 +83,8 @@ export function logPayload(bytes: Buffer): Buffer {
     for (let at = block; at + RECORD_HEADER_BYTES <= end; ) {
       const dataAt = at + RECORD_HEADER_BYTES
       const dataEnd = dataAt + bytes.readUInt16LE(at + 4)
-      const isRight = isIntact(bytes, at, end) || isIntact(bytes, dataEnd, end) || isLast(bytes, dataEnd, end)
+      const isRight =
+        isIntact(bytes, at, end) || isIntact(bytes, dataEnd, end) || isLast(bytes, dataEnd, end)
       parts.push(bytes.subarray(dataAt, isRight ? Math.min(dataEnd, end) : end))
       at = isRight ? dataEnd : end
     }
@@ -92,10 +96,16 @@ export function logPayload(bytes: Buffer): Buffer {
 function isIntact(bytes: Buffer, at: number, end: number): boolean {
   if (at + RECORD_HEADER_BYTES > end) return false
   const dataEnd = at + RECORD_HEADER_BYTES + bytes.readUInt16LE(at + 4)
-  return dataEnd <= end && crc32c(bytes.subarray(at + 6, dataEnd)) === unmaskCrc(bytes.readUInt32LE(at))
+  return (
+    dataEnd <= end && crc32c(bytes.subarray(at + 6, dataEnd)) === unmaskCrc(bytes.readUInt32LE(at))
+  )
 }
 
 /** Nothing but padding follows. */
 function isLast(bytes: Buffer, at: number, end: number): boolean {
-  return at <= end && end - at < RECORD_HEADER_BYTES && bytes.subarray(at, end).every((byte) => byte === 0)
+  return (
+    at <= end &&
+    end - at < RECORD_HEADER_BYTES &&
+    bytes.subarray(at, end).every((byte) => byte === 0)
+  )
 }

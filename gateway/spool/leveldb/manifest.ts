@@ -1,10 +1,10 @@
 /**
- * Reads LevelDB's MANIFEST, as LevelDB 1.20 does at opening, without opening the database: which files it will look for
- * and which it will delete. Needed because it deletes what its MANIFEST does not name, and misses a lost log
- * without a word (I7).
+ * Reads LevelDB's MANIFEST, as LevelDB 1.20 does at opening, without opening the database: which
+ * files it will look for and which it will delete. Needed because it deletes what its MANIFEST does
+ * not name, and misses a lost log without a word (I7).
  *
- * Sources: leveldb 1.20, doc/log_format.md, db/log_reader.cc, db/version_edit.cc, db/version_set.cc (Recover).
- * Reads only; knows nothing of what the tables hold.
+ * Sources: leveldb 1.20, doc/log_format.md, db/log_reader.cc, db/version_edit.cc, db/version_set.cc
+ * (Recover). Reads only; knows nothing of what the tables hold.
  */
 import { crc32c, unmaskCrc } from './crc32c.ts'
 import { FIRST, FULL, LAST, LOG_BLOCK_BYTES, MIDDLE, RECORD_HEADER_BYTES } from './log-records.ts'
@@ -17,7 +17,10 @@ export interface Manifest {
   readonly nextFileNumber: number
   /** Live tables: size in bytes by file number. */
   readonly tables: ReadonlyMap<number, number>
-  /** The last record is not complete. LevelDB ignores it without a word: a power cut leaves this, damage too. */
+  /**
+   * The last record is not complete. LevelDB ignores it without a word: a power cut leaves this,
+   * damage too.
+   */
   readonly torn: boolean
 }
 
@@ -37,7 +40,10 @@ export function parseManifest(bytes: Uint8Array): Manifest {
   return state.result(torn)
 }
 
-/** A MANIFEST that can be parsed as it was before its last change; null: without it, it says too little. */
+/**
+ * A MANIFEST that can be parsed as it was before its last change; null: without it, it says too
+ * little.
+ */
 export function withoutLastChange(
   bytes: Uint8Array,
 ): { readonly manifest: Manifest; readonly bytes: Uint8Array } | null {
@@ -69,7 +75,8 @@ function logRecords(bytes: Buffer): { records: Buffer[]; torn: boolean; lastAt: 
     const dataAt = at + RECORD_HEADER_BYTES
     if (length > leftInBlock - RECORD_HEADER_BYTES) {
       // In the last block LevelDB takes this for a writer that died.
-      if (at - (at % LOG_BLOCK_BYTES) + LOG_BLOCK_BYTES > bytes.length) return { records, torn: true, lastAt }
+      if (at - (at % LOG_BLOCK_BYTES) + LOG_BLOCK_BYTES > bytes.length)
+        return { records, torn: true, lastAt }
       throw new ManifestDamagedError(`a record at ${at} leaves its block`)
     }
     if (dataAt + length > bytes.length) return { records, torn: true, lastAt }

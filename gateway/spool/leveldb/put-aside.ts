@@ -1,15 +1,17 @@
 /**
- * Before LevelDB opens a folder that was not closed cleanly, its files are put aside, because LevelDB opens damaged
- * folders without an error and deletes what it does not know (I7): with CURRENT removed it kept 25 of 200 blocks,
- * with a MANIFEST 120 bytes shorter half of them.
+ * Before LevelDB opens a folder that was not closed cleanly, its files are put aside, because
+ * LevelDB opens damaged folders without an error and deletes what it does not know (I7): with
+ * CURRENT removed it kept 25 of 200 blocks, with a MANIFEST 120 bytes shorter half of them.
  *
- * An aside is a folder with a hard link of every table, log and MANIFEST, and of CURRENT. It costs no room until LevelDB
- * drops a file; it goes when everything was found to be there, or stays with a README.txt that says why. LevelDB
- * writes to no file that exists, with one exception: after a damaged MANIFEST it deals file numbers again, and truncates
- * the file that has the number, and so the link. Therefore what its MANIFEST does not name, which it would
- * delete anyway, leaves the folder before it opens.
+ * An aside is a folder with a hard link of every table, log and MANIFEST, and of CURRENT. It costs
+ * no room until LevelDB drops a file; it goes when everything was found to be there, or stays with
+ * a README.txt that says why. LevelDB writes to no file that exists, with one exception: after a
+ * damaged MANIFEST it deals file numbers again, and truncates the file that has the number, and so
+ * the link. Therefore what its MANIFEST does not name, which it would delete anyway, leaves the
+ * folder before it opens.
  *
- * Owns the aside folders and the mark of a clean stop. Does not open the database, nor decide what is missing in it.
+ * Owns the aside folders and the mark of a clean stop. Does not open the database, nor decide what
+ * is missing in it.
  */
 import { constants } from 'node:fs'
 import {
@@ -47,18 +49,28 @@ export interface OpeningPlan {
   readonly aside: string | null
   /** The aside has all of them: without hard links, only the logs are copied after a clean stop. */
   readonly isWhole: boolean
-  /** Asides of openings that did not get as far as dropAside or keepAside, oldest first: more to salvage from. */
+  /**
+   * Asides of openings that did not get as far as dropAside or keepAside, oldest first: more to
+   * salvage from.
+   */
   readonly earlier: readonly string[]
   /**
-   * Files that the MANIFEST does not name, and that are in the aside only now. A kill in the middle of a flush or a
-   * compaction leaves some, whose content is in other files as well; an old MANIFEST that came back leaves others.
+   * Files that the MANIFEST does not name, and that are in the aside only now. A kill in the middle
+   * of a flush or a compaction leaves some, whose content is in other files as well; an old
+   * MANIFEST that came back leaves others.
    */
   readonly unnamed: readonly string[]
-  /** Tables in the asides that a MANIFEST names, so that they were whole once, and that are not: more to salvage from. */
+  /**
+   * Tables in the asides that a MANIFEST names, so that they were whole once, and that are not:
+   * more to salvage from.
+   */
   readonly damagedTables: readonly string[]
   /** The MANIFEST as LevelDB is to find it; null: as it is. */
   readonly manifest: NewManifest | null
-  /** Something is wrong with the files; `notes` say what. Without it data may be missing nevertheless. */
+  /**
+   * Something is wrong with the files; `notes` say what. Without it data may be missing
+   * nevertheless.
+   */
   readonly suspicious: boolean
   /** What is wrong with the database's files; empty if nothing is. */
   readonly faults: readonly string[]
@@ -73,7 +85,10 @@ export interface KeptLimits {
 }
 
 export const KEPT_ASIDE_LIMITS: KeptLimits = { maxFolders: 4, maxBytes: 4 * 1024 ** 3 }
-/** Unfinished asides that a gateway which is killed at every opening may pile up: the first and the newest stay. */
+/**
+ * Unfinished asides that a gateway which is killed at every opening may pile up: the first and the
+ * newest stay.
+ */
 export const MAX_UNFINISHED_ASIDES = 4
 
 const ASIDE = /^aside-(\d{6,})$/
@@ -86,11 +101,12 @@ const CLEAN_TEXT = 'The spool was closed cleanly and nobody has opened it since.
 export const REPAIR_LEFTOVERS = 'lost'
 
 /**
- * Looks at the folder and puts its files aside. To be called while this process owns the data folder and the database is
- * closed; a plan is carried out once. `asideRoot` should be on the same file system (else files are copied).
+ * Looks at the folder and puts its files aside. To be called while this process owns the data
+ * folder and the database is closed; a plan is carried out once. `asideRoot` should be on the same
+ * file system (else files are copied).
  *
- * Also after a clean stop: LevelDB leaves out, and deletes, a log that it could not read because descriptors or memory were
- * short, and says nothing.
+ * Also after a clean stop: LevelDB leaves out, and deletes, a log that it could not read because
+ * descriptors or memory were short, and says nothing.
  *
  * @param options.afterCleanStop {@link wasClean} said so: its logs have no torn end, and all tables were fsynced.
  * @throws ENOSPC, EDQUOT if there is no room for the links; then nothing has changed. Make room, call again.
@@ -131,11 +147,15 @@ export async function prepareOpening(
   })
   notes.push(...faults)
   const suspicious = faults.length > 0 || earlier.length > 0
-  // A clean stop leaves no data that the MANIFEST does not name: this one is not the one of that stop.
+  // A clean stop leaves no data that the MANIFEST does not name: this one is not the one of that
+  // stop.
   const leftOut = unnamed.some((name) => /\.(?:ldb|sst|log)$/.test(name))
   const needed = options.afterCleanStop !== true || suspicious || leftOut
   const { aside, isWhole } = await putAside(dbDir, asideRoot, files, notes, needed)
-  const damaged = [...(await damagedTablesOf(earlier)), ...damagedTables.map((name) => join(aside, name))]
+  const damaged = [
+    ...(await damagedTablesOf(earlier)),
+    ...damagedTables.map((name) => join(aside, name)),
+  ]
   const plan = {
     dbDir,
     mode,
@@ -167,13 +187,14 @@ export async function applyPlan({ dbDir, manifest, unnamed }: OpeningPlan): Prom
 }
 
 /**
- * Nothing was proven to be damaged: all files are as they were before {@link prepareOpening}. False: they cannot be put
- * back, for want of links, and nothing was changed.
+ * Nothing was proven to be damaged: all files are as they were before {@link prepareOpening}.
+ * False: they cannot be put back, for want of links, and nothing was changed.
  */
 export async function undoOpening(plan: OpeningPlan): Promise<boolean> {
   const { dbDir, aside, isWhole, mode } = plan
   if (!isWhole) return false
-  if (mode === 'create') for (const { name } of await listDatabaseFiles(dbDir)) await rm(join(dbDir, name))
+  if (mode === 'create')
+    for (const { name } of await listDatabaseFiles(dbDir)) await rm(join(dbDir, name))
   if (aside !== null) {
     await restoreFiles(aside, dbDir)
     await rm(aside, { recursive: true, force: true })
@@ -182,19 +203,26 @@ export async function undoOpening(plan: OpeningPlan): Promise<boolean> {
 }
 
 /**
- * Before a store is opened again while the gateway runs: its files, in a folder of their own. null: there are no links here,
- * and all would have to be copied.
+ * Before a store is opened again while the gateway runs: its files, in a folder of their own. null:
+ * there are no links here, and all would have to be copied.
  */
 export async function linkAside(dbDir: string, asideRoot: string): Promise<string | null> {
-  const { aside, isWhole } = await putAside(dbDir, asideRoot, await listDatabaseFiles(dbDir), [], false)
+  const { aside, isWhole } = await putAside(
+    dbDir,
+    asideRoot,
+    await listDatabaseFiles(dbDir),
+    [],
+    false,
+  )
   if (isWhole) return aside
   await rm(aside, { recursive: true, force: true })
   return null
 }
 
 /**
- * The database's folder has the files of the aside again, and no others. CURRENT changes in one step, and what it names is
- * there before and after: a kill in between leaves a database that opens, and the aside.
+ * The database's folder has the files of the aside again, and no others. CURRENT changes in one
+ * step, and what it names is there before and after: a kill in between leaves a database that
+ * opens, and the aside.
  */
 export async function restoreFiles(aside: string, dbDir: string): Promise<void> {
   await mkdir(dbDir, { recursive: true, mode: 0o700 })
@@ -246,8 +274,9 @@ export async function dropAside(plan: OpeningPlan): Promise<void> {
 }
 
 /**
- * Something is missing or damaged: the asides stay as evidence, with a README.txt that says when and why (`note`).
- * Returns what an operator should know: where they are, and which older ones had to go for them.
+ * Something is missing or damaged: the asides stay as evidence, with a README.txt that says when
+ * and why (`note`). Returns what an operator should know: where they are, and which older ones had
+ * to go for them.
  */
 export async function keepAside(
   plan: OpeningPlan,
@@ -267,8 +296,9 @@ export async function keepAside(
 }
 
 /**
- * Damage was found while the database is open: its files are kept as they are now, with a note. Returns the folder, and what an
- * operator should know. LevelDB may delete files meanwhile: what is gone is left out.
+ * Damage was found while the database is open: its files are kept as they are now, with a note.
+ * Returns the folder, and what an operator should know. LevelDB may delete files meanwhile: what is
+ * gone is left out.
  */
 export async function keepNow(
   dbDir: string,
@@ -285,9 +315,9 @@ export async function keepNow(
 }
 
 /**
- * A folder beside `aside` with its tables and logs, on which LevelDB's repair can be run and which can be opened then:
- * both write only new files, so the originals stay as they are. The caller removes it ({@link dropSalvage}); what
- * a crash leaves goes at the next {@link prepareOpening}.
+ * A folder beside `aside` with its tables and logs, on which LevelDB's repair can be run and which
+ * can be opened then: both write only new files, so the originals stay as they are. The caller
+ * removes it ({@link dropSalvage}); what a crash leaves goes at the next {@link prepareOpening}.
  */
 export async function salvageDatabase(
   aside: string,
@@ -309,7 +339,10 @@ export async function dropSalvage(scratch: string): Promise<void> {
   await rm(scratch, { recursive: true, force: true })
 }
 
-/** The last thing of a clean stop, after the database was closed. A disk that fails now leaves no mark, which costs little. */
+/**
+ * The last thing of a clean stop, after the database was closed. A disk that fails now leaves no
+ * mark, which costs little.
+ */
 export async function markClean(dataDir: string): Promise<void> {
   try {
     const file = await open(join(dataDir, CLEAN_FILE), 'w')
@@ -340,8 +373,9 @@ function asidesOf(plan: OpeningPlan): string[] {
 }
 
 /**
- * Before anything else: folders under the names of our files, and files under those of our folders, move out of the way.
- * Nothing of ours makes them, and each would keep the gateway from starting. Returns one sentence each.
+ * Before anything else: folders under the names of our files, and files under those of our folders,
+ * move out of the way. Nothing of ours makes them, and each would keep the gateway from starting.
+ * Returns one sentence each.
  */
 export async function clearWay(
   dataDir: string,
@@ -363,7 +397,10 @@ export async function clearWay(
   return moved
 }
 
-/** Removes what a crash left half made; returns the asides without a note, oldest first, within their bound. */
+/**
+ * Removes what a crash left half made; returns the asides without a note, oldest first, within
+ * their bound.
+ */
 async function tidy(asideRoot: string, notes: string[]): Promise<string[]> {
   const unfinished: string[] = []
   for (const name of await unlessGone(readdir(asideRoot), [])) {
@@ -374,8 +411,12 @@ async function tidy(asideRoot: string, notes: string[]): Promise<string[]> {
   for (const folder of await asideFolders(asideRoot)) {
     if ((await unlessGone(stat(join(folder, NOTE_FILE)), null)) === null) unfinished.push(folder)
   }
-  // One more comes now. The first holds what no opening has touched; of the others the newest count.
-  for (const folder of unfinished.splice(1, Math.max(0, unfinished.length - (MAX_UNFINISHED_ASIDES - 1)))) {
+  // One more comes now. The first holds what no opening has touched; of the others the newest
+  // count.
+  for (const folder of unfinished.splice(
+    1,
+    Math.max(0, unfinished.length - (MAX_UNFINISHED_ASIDES - 1)),
+  )) {
     await rm(folder, { recursive: true, force: true })
     notes.push(`${folder} was removed: too many openings did not finish`)
   }
@@ -385,7 +426,9 @@ async function tidy(asideRoot: string, notes: string[]): Promise<string[]> {
 /** Oldest first. By number and not by time: clocks of small boxes are wrong at boot. */
 async function asideFolders(asideRoot: string): Promise<string[]> {
   const names = (await unlessGone(readdir(asideRoot), [])).filter((name) => ASIDE.test(name))
-  return names.toSorted((a, b) => asideNumber(a) - asideNumber(b)).map((name) => join(asideRoot, name))
+  return names
+    .toSorted((a, b) => asideNumber(a) - asideNumber(b))
+    .map((name) => join(asideRoot, name))
 }
 
 function asideNumber(path: string): number {
@@ -394,8 +437,8 @@ function asideNumber(path: string): number {
 }
 
 /**
- * Complete and durable under its final name, or not there at all. `copies`: where no links can be had all files are copied,
- * else the logs alone.
+ * Complete and durable under its final name, or not there at all. `copies`: where no links can be
+ * had all files are copied, else the logs alone.
  */
 async function putAside(
   dbDir: string,
@@ -435,7 +478,9 @@ async function freshFolder(root: string, prefix: string): Promise<string> {
   }
 }
 
-/** What `link` answers where the file system, or a policy, has no hard links, or no more of them. */
+/**
+ * What `link` answers where the file system, or a policy, has no hard links, or no more of them.
+ */
 const NO_LINKS = new Set(['EPERM', 'EXDEV', 'EMLINK', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EACCES'])
 
 /** Durable. How many had to be copied, and how many were left out because they would have. */
@@ -520,7 +565,11 @@ function keptText(plan: Pick<OpeningPlan, 'dbDir' | 'notes'>, note: string): str
   return lines.join('\n')
 }
 
-async function enforceLimits(asideRoot: string, newest: string, limits: KeptLimits): Promise<string[]> {
+async function enforceLimits(
+  asideRoot: string,
+  newest: string,
+  limits: KeptLimits,
+): Promise<string[]> {
   const removed: string[] = []
   const kept: Array<{ folder: string; bytes: number }> = []
   for (const folder of await asideFolders(asideRoot)) {
@@ -533,8 +582,11 @@ async function enforceLimits(asideRoot: string, newest: string, limits: KeptLimi
     if (folder === newest || (folders <= limits.maxFolders && total <= limits.maxBytes)) break
     await rm(folder, { recursive: true, force: true })
     total -= bytes
-    removed.push(`${folder} (${bytes} bytes), kept earlier, was removed: more than the limits for kept files`)
+    removed.push(
+      `${folder} (${bytes} bytes), kept earlier, was removed: more than the limits for kept files`,
+    )
   }
-  if (total > limits.maxBytes) removed.push(`${newest} alone is above the limit of ${limits.maxBytes} bytes`)
+  if (total > limits.maxBytes)
+    removed.push(`${newest} alone is above the limit of ${limits.maxBytes} bytes`)
   return removed
 }

@@ -1,7 +1,8 @@
 /**
- * What LevelDB's repair must not see (I7). It reads tables and logs without looking at checksums: a block that was damaged
- * can end the process, and a log record that was damaged gives keys that nobody wrote. Such blocks leave their table, such
- * records their log; the aside has them, and the raw scan finds the values in them.
+ * What LevelDB's repair must not see (I7). It reads tables and logs without looking at checksums: a
+ * block that was damaged can end the process, and a log record that was damaged gives keys that
+ * nobody wrote. Such blocks leave their table, such records their log; the aside has them, and the
+ * raw scan finds the values in them.
  *
  * Sources: leveldb 1.20, db/repair.cc, db/write_batch.cc.
  */
@@ -22,14 +23,18 @@ export async function makeRepairable(dbDir: string): Promise<void> {
   }
 }
 
-/** A damaged table goes; what is whole in it becomes a log, in which entries keep their sequence numbers. */
+/**
+ * A damaged table goes; what is whole in it becomes a log, in which entries keep their sequence
+ * numbers.
+ */
 async function cleanTable(path: string, { number }: DatabaseFile): Promise<void> {
   if ((await tableFault(path, true)) === null) return
   const entries = await wholeEntries(path)
   await rm(path, { force: true })
   const log = join(dirname(path), fileName(number, 'log'))
   // 'wx': a log of this number is another one.
-  if (entries.length > 0) await writeFile(log, logOf(entries.map(batchOf)), { flag: 'wx' }).catch(unlessThere)
+  if (entries.length > 0)
+    await writeFile(log, logOf(entries.map(batchOf)), { flag: 'wx' }).catch(unlessThere)
 }
 
 function unlessThere(error: unknown): void {

@@ -1,6 +1,6 @@
 /**
- * Inflates the raw format of Snappy (google/snappy, format_description.txt): the store does not compress, but LevelDB's repair
- * writes the tables that it makes of logs with its own defaults.
+ * Inflates the raw format of Snappy (google/snappy, format_description.txt): the store does not
+ * compress, but LevelDB's repair writes the tables that it makes of logs with its own defaults.
  */
 
 /** null: not what a compressor writes. */
@@ -16,14 +16,17 @@ export function snappyInflate(bytes: Buffer): Buffer | null {
     if (element.offset === 0) bytes.copy(out, done, element.next - element.length, element.next)
     else if (element.offset > done) return null
     // Byte by byte: a copy may reach into what it writes.
-    else for (let i = done; i < done + element.length; i++) out[i] = out[i - element.offset] as number
+    else
+      for (let i = done; i < done + element.length; i++) out[i] = out[i - element.offset] as number
     done += element.length
     at = element.next
   }
   return done === length ? out : null
 }
 
-/** A block of a table holds one value or 4 KiB, whichever is more; values have a limit of their own. */
+/**
+ * A block of a table holds one value or 4 KiB, whichever is more; values have a limit of their own.
+ */
 const MAX_BLOCK_BYTES = 512 * 1024 * 1024
 
 interface Element {

@@ -1,6 +1,6 @@
 /**
- * What is done about a store that is damaged (I7), once that is proven: LevelDB's repair. Only what cannot be
- * repaired is moved away.
+ * What is done about a store that is damaged (I7), once that is proven: LevelDB's repair. Only what
+ * cannot be repaired is moved away.
  */
 import { rename } from 'node:fs/promises'
 import { describeError, isDamage } from '../disk/disk-errors.ts'
@@ -13,11 +13,15 @@ export async function repairFolder(dbDir: string): Promise<void> {
   await makeRepairable(dbDir)
   const tables = (await listDatabaseFiles(dbDir)).filter(({ kind }) => kind === 'table')
   await repairStore(dbDir)
-  // All of them are whole: one that it did not take was not in its list of files, or could not be read then.
+  // All of them are whole: one that it did not take was not in its list of files, or could not be
+  // read then.
   if ((await unnamedTables(dbDir, tables)).length > 0) leftOut(dbDir)
 }
 
-/** The store is damaged: repair it; if that fails too, move it away and begin an empty one. The gateway starts. */
+/**
+ * The store is damaged: repair it; if that fails too, move it away and begin an empty one. The
+ * gateway starts.
+ */
 export async function openDamaged(
   { dbDir, aside, unnamed, apply }: Omit<Opening, 'open'>,
   openStore: OpenStore,

@@ -1,7 +1,7 @@
 /**
- * Are the tables whole? LevelDB follows a table's index, and takes its keys, without looking at their checksums, and ends the
- * process when they make no sense: so no damaged block may come under its eyes (I7). What is whole in a damaged table
- * can be had from here.
+ * Are the tables whole? LevelDB follows a table's index, and takes its keys, without looking at
+ * their checksums, and ends the process when they make no sense: so no damaged block may come under
+ * its eyes (I7). What is whole in a damaged table can be had from here.
  *
  * Source: leveldb 1.20, doc/table_format.txt, table/format.cc, table/block.cc, db/dbformat.h.
  */
@@ -33,8 +33,8 @@ export interface TableEntry {
 }
 
 /**
- * What is wrong with the table; null: nothing. `deep`: its data is read as well, else only what leads to it. Rejects if it
- * cannot be read: that says nothing of its bytes.
+ * What is wrong with the table; null: nothing. `deep`: its data is read as well, else only what
+ * leads to it. Rejects if it cannot be read: that says nothing of its bytes.
  */
 export async function tableFault(path: string, deep: boolean): Promise<string | null> {
   if (!deep) return await unlessGone(indexFault(path), 'it is gone')
@@ -111,7 +111,9 @@ function handlesOf(footer: Buffer, size: number): readonly [Handle, Handle] | nu
     { offset: a, bytes: b },
     { offset: c, bytes: d },
   ] as const
-  const fits = handles.every(({ offset, bytes }) => offset + bytes + TRAILER_BYTES + FOOTER_BYTES <= size)
+  const fits = handles.every(
+    ({ offset, bytes }) => offset + bytes + TRAILER_BYTES + FOOTER_BYTES <= size,
+  )
   return fits ? handles : null
 }
 
@@ -128,7 +130,8 @@ function contentOf(bytes: Buffer, handle: Handle): Buffer {
 /** Checksum of the block and of its type: 0, or 1 for Snappy. */
 function isWhole(bytes: Buffer, { offset, bytes: length }: Handle): boolean {
   const end = offset + length + TYPE_BYTES
-  if (end + TRAILER_BYTES - TYPE_BYTES > bytes.length || (bytes[end - TYPE_BYTES] as number) > 1) return false
+  if (end + TRAILER_BYTES - TYPE_BYTES > bytes.length || (bytes[end - TYPE_BYTES] as number) > 1)
+    return false
   return crc32c(bytes.subarray(offset, end)) === unmaskCrc(bytes.readUInt32LE(end))
 }
 

@@ -1,6 +1,7 @@
 /**
- * Opens the data folder, from ownership to a readable store (I7). Owns the order of the steps; the steps themselves are in
- * files/ and stream/. What ends it without proof of damage leaves every byte where it was.
+ * Opens the data folder, from ownership to a readable store (I7). Owns the order of the steps; the
+ * steps themselves are in files/ and stream/. What ends it without proof of damage leaves every
+ * byte where it was.
  *
  *   <dataDir>/owner/      the lock, see files/owner.ts
  *   <dataDir>/spool/      LevelDB          <dataDir>/seq-lease   see files/lease.ts
@@ -38,7 +39,10 @@ import { MAX_COMMIT, type RecoveredState, recoverState } from './recovery.ts'
 import { leaveUnreadable } from './unreadable.ts'
 import { openWhole } from './whole-opening.ts'
 
-/** Four write buffers and some tables: what LevelDB needs to open, settle and compact on a full disk. */
+/**
+ * Four write buffers and some tables: what LevelDB needs to open, settle and compact on a full
+ * disk.
+ */
 export const BALLAST_BYTES = 32 * 1024 * 1024
 export interface FolderOptions {
   readonly dataDir: string
@@ -47,7 +51,10 @@ export interface FolderOptions {
   readonly nowMs: () => number
   readonly ballastBytes?: number | undefined
   readonly takeOwnership?: TakeOwnership | undefined
-  /** The disk has failed to read the store for long: it is left as it is, and a new one begins beside it. */
+  /**
+   * The disk has failed to read the store for long: it is left as it is, and a new one begins
+   * beside it.
+   */
   readonly besideUnreadable?: boolean | undefined
 }
 
@@ -58,7 +65,10 @@ export async function openFolder(options: FolderOptions): Promise<OpenedFolder> 
   try {
     const moved = await clearWay(dataDir, OWN_NAMES)
     if (options.besideUnreadable) moved.push(...(await leaveUnreadable(dataDir)))
-    const ballast = await Ballast.open(join(dataDir, 'ballast'), options.ballastBytes ?? BALLAST_BYTES)
+    const ballast = await Ballast.open(
+      join(dataDir, 'ballast'),
+      options.ballastBytes ?? BALLAST_BYTES,
+    )
     return await openOwned(dataDir, options, ballast, moved, () => owner.release())
   } catch (error) {
     await owner.release()
@@ -99,20 +109,29 @@ async function openOwned(
   await clearClean(dataDir)
   try {
     const aside = join(dataDir, 'aside')
-    const prepare = (): Promise<OpeningPlan> => prepareOpening(dbDir, aside, { afterCleanStop: clean })
+    const prepare = (): Promise<OpeningPlan> =>
+      prepareOpening(dbDir, aside, { afterCleanStop: clean })
     const plan = await prepare().catch(async (error: unknown) => {
       if (!isFull(error)) throw error
       await ballast.drop()
       return await prepare()
     })
     try {
-      return await openPlanned(plan, dataDir, options, { ballast, clean, moved, release, place, around })
+      return await openPlanned(plan, dataDir, options, {
+        ballast,
+        clean,
+        moved,
+        release,
+        place,
+        around,
+      })
     } catch (error) {
       await undoOpening(plan)
       throw error
     }
   } catch (error) {
-    // All is as it was: the next try may believe the mark again. Where it is not, the mark is gone, which costs little.
+    // All is as it was: the next try may believe the mark again. Where it is not, the mark is gone,
+    // which costs little.
     if (clean) await markClean(dataDir).catch(() => undefined)
     throw error
   }
@@ -153,7 +172,8 @@ async function openPlanned(
       return await open()
     })
   } catch (error) {
-    // Nothing is damaged: a repair, without room or without descriptors for instance, would make it so.
+    // Nothing is damaged: a repair, without room or without descriptors for instance, would make it
+    // so.
     if (!isDamage(error)) throw error
     ;({ store } = await openDamaged(opening, openStore, error, damage, nowMs))
   }
@@ -235,7 +255,10 @@ async function readStore(
   const raw = await RawScan.of(folders)
   const { recovered, garbage, notes } = await rebuildState(store, raw)
   if (state === null && recovered.streams.size === 0) return { recovered: null, garbage, raw }
-  damage.push('the chain of state records is broken: the index was rebuilt from the blocks', ...notes)
+  damage.push(
+    'the chain of state records is broken: the index was rebuilt from the blocks',
+    ...notes,
+  )
   if (plan.aside === null) {
     const { kept } = await keepNow(plan.dbDir, join(dataDir, 'aside'), damage.join('\n'))
     damage.push(...kept)
@@ -244,10 +267,11 @@ async function readStore(
 }
 
 /**
- * Did the store lose its newest commits without a word? LevelDB drops what is behind a damaged record of its log, as far as the
- * next 32 KiB: it might be the end of a write that a power cut tore. It is not if a later commit lies behind it, which
- * began only when that write was done. And repair leaves out a table without an end, whose values are whole all the same; one
- * that no MANIFEST named yet may never have been whole, and holds nothing that was acknowledged.
+ * Did the store lose its newest commits without a word? LevelDB drops what is behind a damaged
+ * record of its log, as far as the next 32 KiB: it might be the end of a write that a power cut
+ * tore. It is not if a later commit lies behind it, which began only when that write was done. And
+ * repair leaves out a table without an end, whose values are whole all the same; one that no
+ * MANIFEST named yet may never have been whole, and holds nothing that was acknowledged.
  */
 async function endsEarly(
   { aside, damagedTables, faults }: OpeningPlan,

@@ -1,4 +1,7 @@
-/** The blocks of one stream that are there, in the store or in the raw files, for a new index while the store is open (I7). */
+/**
+ * The blocks of one stream that are there, in the store or in the raw files, for a new index while
+ * the store is open (I7).
+ */
 
 import { NAMESPACE, parseCommitKey, prefixRange } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
@@ -7,7 +10,10 @@ import type { StreamState } from '../stream/state.ts'
 import { keyOf, type RawScan } from './raw-scan.ts'
 import { foundBlock, nameOf, onlyRaw } from './rebuild.ts'
 
-/** Of commits through the given one, with seqs below its next. Leaves out spool ids that the stream does not know: they are not its own. */
+/**
+ * Of commits through the given one, with seqs below its next. Leaves out spool ids that the stream
+ * does not know: they are not its own.
+ */
 export async function streamBlocks(
   store: Store,
   state: StreamState,

@@ -1,6 +1,6 @@
 /**
- * Under which name new records are numbered (I4): the gateway id, the spool id, and where numbering begins. Plain decisions
- * at an opening; the lease that they rest on is stream/leases.ts.
+ * Under which name new records are numbered (I4): the gateway id, the spool id, and where numbering
+ * begins. Plain decisions at an opening; the lease that they rest on is stream/leases.ts.
  */
 import { randomBytes } from 'node:crypto'
 import type { SpoolOptions } from '../spool.ts'
@@ -10,7 +10,10 @@ import type { SpoolStream } from '../stream/stream.ts'
 import type { OpenedFolder } from './opened-folder.ts'
 import type { RecoveredState } from './recovery.ts'
 
-/** 80 random bits in lower-case base 32 without look-alikes: safe in headers, file names and on the telephone. */
+/**
+ * 80 random bits in lower-case base 32 without look-alikes: safe in headers, file names and on the
+ * telephone.
+ */
 export function mintSpoolId(): string {
   const alphabet = 'abcdefghijkmnpqrstuvwxyz23456789'
   return Array.from(randomBytes(16), (byte) => alphabet[byte & 31]).join('')
@@ -54,15 +57,17 @@ function movedText(why: string | null): string | null {
 }
 
 /**
- * A lease is ahead of every stream, always: one that is not lost its newer slot. And it knows the newest spool id only: if
- * that is another one, the state is older than it.
+ * A lease is ahead of every stream, always: one that is not lost its newer slot. And it knows the
+ * newest spool id only: if that is another one, the state is older than it.
  */
 function isLeaseStale(recovered: RecoveredState, ends: ReadonlyMap<string, number>): boolean {
   const isOther = [...ends.keys()].some((key) => !key.startsWith(`${recovered.spoolId}/`))
   if (isOther) return true
   return [...recovered.streams.values()].some(({ state }) => {
     const { spoolId } = state.identities.at(-1) as Identity
-    return spoolId === recovered.spoolId && state.nextSeq > (ends.get(`${spoolId}/${state.name}`) ?? 1)
+    return (
+      spoolId === recovered.spoolId && state.nextSeq > (ends.get(`${spoolId}/${state.name}`) ?? 1)
+    )
   })
 }
 

@@ -1,7 +1,8 @@
 /**
- * Stores that were left aside: what could not be repaired (`spool.damaged-*`) or read (`spool.unreadable-*`), or was moved
- * away by mistake. The operator can have their pending records put back; they keep spool id, seq and bytes (I4), and
- * are delivered behind what waits now. Nothing in the folder that was left aside is changed but its name.
+ * Stores that were left aside: what could not be repaired (`spool.damaged-*`) or read
+ * (`spool.unreadable-*`), or was moved away by mistake. The operator can have their pending records
+ * put back; they keep spool id, seq and bytes (I4), and are delivered behind what waits now.
+ * Nothing in the folder that was left aside is changed but its name.
  *
  * Refused where records would be delivered twice: the store that is in use has the same spool id.
  */
@@ -56,7 +57,10 @@ export interface Taker {
   readonly streams: ReadonlyMap<string, number>
   /** Ages begin anew: nothing expires sooner for having been away. */
   readonly spoolTimeMs: number
-  /** Stores the blocks; the stream has them when what this gives is called, which returns how many records they hold. */
+  /**
+   * Stores the blocks; the stream has them when what this gives is called, which returns how many
+   * records they hold.
+   */
   store(stream: string, blocks: AsyncIterable<PutBack>): Promise<() => number>
   /** All streams have theirs: makes it durable. */
   commit(): Promise<void>
@@ -65,12 +69,17 @@ export interface Taker {
 export async function listLeftAside(dataDir: string): Promise<LeftAside[]> {
   const names = (await readdir(dataDir)).filter((name) => LEFT.test(name)).toSorted()
   const found: LeftAside[] = []
-  for (const name of names) found.push(await withLeftAside(dataDir, name, async (left) => left.summary))
+  for (const name of names)
+    found.push(await withLeftAside(dataDir, name, async (left) => left.summary))
   return found
 }
 
 /** Returns how many records were put back. @throws LeftAsideError where none is, and why */
-export async function restoreLeftAside(dataDir: string, name: string, taker: Taker): Promise<number> {
+export async function restoreLeftAside(
+  dataDir: string,
+  name: string,
+  taker: Taker,
+): Promise<number> {
   const records = await withLeftAside(dataDir, name, async ({ store, streams, summary }) => {
     refuse(summary, taker)
     const puts: Array<() => number> = []
@@ -129,7 +138,8 @@ async function withLeftAside<T>(
     )
   }
   const unreadable: string[] = []
-  for (const { name: file } of files) if (await isUnreadable(join(folder, file))) unreadable.push(file)
+  for (const { name: file } of files)
+    if (await isUnreadable(join(folder, file))) unreadable.push(file)
   const raw = await RawScan.of([folder], ['table', 'log'], (_, error) => isReadFailure(error))
   // Of links: neither repair nor use writes to a file that is there.
   const scratch = await salvageDatabase(folder, join(dataDir, 'aside'), unreadable)
@@ -182,7 +192,11 @@ function summaryOf({ state, index }: RecoveredStream): LeftAside['streams'][numb
 }
 
 /** Refused ones that were undecided first: they have the lowest seqs. */
-async function* blocksOf(store: Store, { state, index }: RecoveredStream, as: As): AsyncGenerator<PutBack> {
+async function* blocksOf(
+  store: Store,
+  { state, index }: RecoveredStream,
+  as: As,
+): AsyncGenerator<PutBack> {
   const identityOf = (identity: number): Identity => state.identities[identity] as Identity
   const copies = [...state.front, ...state.parked].toSorted(
     (a, b) => a.identity - b.identity || a.seq - b.seq,

@@ -1,4 +1,7 @@
-/** An old MANIFEST that came back, found by newer commits in files that it does not name (I7). Owns the store made anew of all. */
+/**
+ * An old MANIFEST that came back, found by newer commits in files that it does not name (I7). Owns
+ * the store made anew of all.
+ */
 import { readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { syncFolder } from '../../shared/files.ts'
@@ -8,8 +11,9 @@ import { type OpenStore, repairStore, type Store } from '../store/store.ts'
 import { lastCommitNumber } from './recovery.ts'
 
 /**
- * An old MANIFEST that came back opens without a fault, as the store was then. Its sign is a newer commit in the files
- * that it does not name: then the store is made anew from all that was put aside.
+ * An old MANIFEST that came back opens without a fault, as the store was then. Its sign is a newer
+ * commit in the files that it does not name: then the store is made anew from all that was put
+ * aside.
  */
 export async function replaceIfOlder(
   plan: OpeningPlan,
@@ -27,8 +31,8 @@ export async function replaceIfOlder(
   if (there <= here) return store
   const whole = await openSalvagedFiles(aside, null, openStore)
   if (!whole) return store
-  // One commit more is no damage: a process that was killed had written it without an fsync, the next one read it and
-  // died in a power cut before its own files had names.
+  // One commit more is no damage: a process that was killed had written it without an fsync, the
+  // next one read it and died in a power cut before its own files had names.
   if (there > here + 1) {
     damage.push(
       `the store was older (commit ${here}) than its files (commit ${there}): it was made anew from them`,
@@ -51,7 +55,8 @@ async function openSalvagedFiles(
   const folder = await salvageDatabase(aside)
   try {
     if (only) {
-      for (const name of await readdir(folder)) if (!only.includes(name)) await rm(join(folder, name))
+      for (const name of await readdir(folder))
+        if (!only.includes(name)) await rm(join(folder, name))
     }
     // It is made repairable already.
     await repairStore(folder)

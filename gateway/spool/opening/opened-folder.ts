@@ -1,6 +1,7 @@
 /**
- * The data folder while the spool has it (I7): what is damaged in the store is looked for in its files, and after a
- * rejected write the store is opened anew. Owns the notes about damage. How it was opened is folder-opening.ts.
+ * The data folder while the spool has it (I7): what is damaged in the store is looked for in its
+ * files, and after a rejected write the store is opened anew. Owns the notes about damage. How it
+ * was opened is folder-opening.ts.
  */
 import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
@@ -35,7 +36,10 @@ import { openWhole } from './whole-opening.ts'
 const MAX_DAMAGE_NOTES = 100
 /** While the store is open its files are put aside at most so often. */
 const KEEP_INTERVAL_MS = 60_000
-/** And looked through at most so often, and so many of these looks are remembered: the first, and the newest. */
+/**
+ * And looked through at most so often, and so many of these looks are remembered: the first, and
+ * the newest.
+ */
 const LOOK_INTERVAL_MS = 5_000
 const MAX_SCANS = 4
 /** So often LevelDB may speak of damage that its files do not show, before it is believed. */
@@ -111,7 +115,10 @@ export class OpenedFolder {
     return join(this.dataDir, 'spool')
   }
 
-  /** A block that the store cannot read, from the bytes of its files, as they were before the opening or are now. */
+  /**
+   * A block that the store cannot read, from the bytes of its files, as they were before the
+   * opening or are now.
+   */
   async salvage(name: BlockName): Promise<Buffer | null> {
     await this.#look('a block that should be there is missing or damaged')
     for (const scan of this.#scans.toReversed()) {
@@ -121,7 +128,10 @@ export class OpenedFolder {
     return null
   }
 
-  /** The line of a record whose copy the store cannot read: from the copy's bytes, or from the block that it came from. */
+  /**
+   * The line of a record whose copy the store cannot read: from the copy's bytes, or from the block
+   * that it came from.
+   */
   async salvageLine(name: BlockName): Promise<Buffer | null> {
     await this.#look('the copy of a parked record is missing or damaged')
     for (const scan of this.#scans.toReversed()) {
@@ -140,8 +150,9 @@ export class OpenedFolder {
   }
 
   /**
-   * The first damage that is found puts the files aside as they are (I7), and they are looked through; later ones only
-   * after a while. LevelDB goes on writing, so the live files are looked through as well.
+   * The first damage that is found puts the files aside as they are (I7), and they are looked
+   * through; later ones only after a while. LevelDB goes on writing, so the live files are looked
+   * through as well.
    */
   async #look(what: string): Promise<void> {
     const plan = this.#plan
@@ -163,7 +174,9 @@ export class OpenedFolder {
   }
 
   #rawScan(folders: readonly string[]): Promise<RawScan> {
-    return RawScan.of(folders, ['table', 'log'], (path, error) => this.reads.isLostFile(path, error))
+    return RawScan.of(folders, ['table', 'log'], (path, error) =>
+      this.reads.isLostFile(path, error),
+    )
   }
 
   /** One that rejects is made anew by whoever asks next: nothing that it did not see is lost. */
@@ -208,8 +221,9 @@ export class OpenedFolder {
   }
 
   /**
-   * After a rejected write: the old handle is closed, and the folder is opened anew. On a full disk the ballast is given
-   * up first, because LevelDB does not even open there. Rejects when it cannot be opened now; nothing has changed then.
+   * After a rejected write: the old handle is closed, and the folder is opened anew. On a full disk
+   * the ballast is given up first, because LevelDB does not even open there. Rejects when it cannot
+   * be opened now; nothing has changed then.
    */
   async reopen(old: Store, error: unknown): Promise<Store> {
     await old.close().catch(() => undefined)
@@ -258,8 +272,8 @@ export class OpenedFolder {
   }
 
   /**
-   * LevelDB calls it damage when it finds a file missing in a list that the disk cut short: the files themselves are asked.
-   * What they do not show is believed when it comes again and again.
+   * LevelDB calls it damage when it finds a file missing in a list that the disk cut short: the
+   * files themselves are asked. What they do not show is believed when it comes again and again.
    */
   async #isProven(error: unknown): Promise<boolean> {
     // Without CURRENT the whole folder is away, a mount for instance.
@@ -272,7 +286,10 @@ export class OpenedFolder {
     return true
   }
 
-  /** A compaction met a damaged table, and LevelDB takes no write any more: the same as at an opening. */
+  /**
+   * A compaction met a damaged table, and LevelDB takes no write any more: the same as at an
+   * opening.
+   */
   async #repair(error: unknown): Promise<Store> {
     // Repair takes away what it has read, and what it could not read.
     const what = 'LevelDB met damage while it was open'
@@ -289,9 +306,13 @@ export class OpenedFolder {
     return store
   }
 
-  /** New records are numbered under an id that belongs here, durably: from now on the folder is where it is. */
+  /**
+   * New records are numbered under an id that belongs here, durably: from now on the folder is
+   * where it is.
+   */
   settleIn(): Promise<void> {
-    // Without it the next start takes a fresh id once more, or does not notice a restore: no reason to end.
+    // Without it the next start takes a fresh id once more, or does not notice a restore: no reason
+    // to end.
     const write = async (): Promise<void> => {
       await writePlace(this.dataDir, SPOOL_FORMAT, this.place).then(
         () => {
@@ -304,7 +325,9 @@ export class OpenedFolder {
     return this.#settling
   }
 
-  /** `verified`: the background check came to its end. If not, the links stay, and the next opening checks again. */
+  /**
+   * `verified`: the background check came to its end. If not, the links stay, and the next opening checks again.
+   */
   async close(store: Store, verified: boolean): Promise<void> {
     await store.close()
     if (this.#settling) await this.settleIn()
@@ -312,7 +335,10 @@ export class OpenedFolder {
     await this.#release()
   }
 
-  /** Without the ballast ingest stays closed: the next full disk would find no room even to delete (I6). */
+  /**
+   * Without the ballast ingest stays closed: the next full disk would find no room even to delete
+   * (I6).
+   */
   guard(): void {
     if (!this.#ballast.present) this.disk?.holdForBallast(this.#ballast)
   }

@@ -1,15 +1,21 @@
 /**
- * Finds blocks and state records by their own bytes in tables and logs that LevelDB cannot read, or reads wrongly (I7): a
- * table without its index is lost to LevelDB and its repair, and every value in it is whole. Both carry a magic, who
- * they belong to and their CRCs, so that what is found here is what was written, byte for byte.
+ * Finds blocks and state records by their own bytes in tables and logs that LevelDB cannot read, or
+ * reads wrongly (I7): a table without its index is lost to LevelDB and its repair, and every value
+ * in it is whole. Both carry a magic, who they belong to and their CRCs, so that what is found here
+ * is what was written, byte for byte.
  *
- * Reads one file at a time; keeps where things are, not what they hold. Decides nothing about what is still wanted:
- * deleted values are found as well.
+ * Reads one file at a time; keeps where things are, not what they hold. Decides nothing about what
+ * is still wanted: deleted values are found as well.
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { BlockDamagedError, type BlockHeader, blockBytes, decodeBlockHeader } from '../codec/block.ts'
+import {
+  BlockDamagedError,
+  type BlockHeader,
+  blockBytes,
+  decodeBlockHeader,
+} from '../codec/block.ts'
 import { unlessGone } from '../disk/folder.ts'
 import { type FileKind, listDatabaseFiles } from '../leveldb/database-files.ts'
 import { cleanLogBytes, logPayload } from '../leveldb/log-records.ts'
@@ -38,7 +44,10 @@ export interface RawState {
   readonly place: Place
 }
 
-/** Who a block belongs to. A copy of a single record (a parked one) and the block it came from differ in their count. */
+/**
+ * Who a block belongs to. A copy of a single record (a parked one) and the block it came from
+ * differ in their count.
+ */
 export interface BlockName {
   readonly spoolId: string
   readonly streamId: number
@@ -46,7 +55,10 @@ export interface BlockName {
   readonly recordCount: number
 }
 
-/** A file that could not be read: will it never be? (A bad sector fails the whole read: what is behind it is lost with it.) */
+/**
+ * A file that could not be read: will it never be? (A bad sector fails the whole read: what is
+ * behind it is lost with it.)
+ */
 export type IsLost = (path: string, error: unknown) => boolean
 
 export class RawScan {
@@ -61,8 +73,8 @@ export class RawScan {
   }
 
   /**
-   * Of LevelDB folders, or of folders with copies of its files. Rejects where one cannot be read, unless `isLost` says
-   * that it never will be; what is gone is left out.
+   * Of LevelDB folders, or of folders with copies of its files. Rejects where one cannot be read,
+   * unless `isLost` says that it never will be; what is gone is left out.
    */
   static async of(
     folders: readonly string[],
@@ -115,7 +127,8 @@ export class RawScan {
   }
 
   async #valueAt({ path, isLog, start, end, crc32: expected }: Place): Promise<Buffer | null> {
-    if (this.#last?.path !== path) this.#last = { path, bytes: await this.#readPayload(path, isLog) }
+    if (this.#last?.path !== path)
+      this.#last = { path, bytes: await this.#readPayload(path, isLog) }
     const value = this.#last.bytes?.subarray(start, end)
     // A copy: what was found must not keep the whole file in memory.
     return value && crc32(value) === expected ? Buffer.from(value) : null
@@ -165,16 +178,20 @@ function headerOf(value: Buffer): BlockHeader | null {
 }
 
 /**
- * The newest commit whose state record LevelDB reads out of the logs when it opens the folder; 0: none. It passes over what
- * their checksums do not cover.
+ * The newest commit whose state record LevelDB reads out of the logs when it opens the folder; 0:
+ * none. It passes over what their checksums do not cover.
  */
-export async function newestCommitInLogs(folder: string, except: readonly string[]): Promise<number> {
+export async function newestCommitInLogs(
+  folder: string,
+  except: readonly string[],
+): Promise<number> {
   let newest = 0
   for (const { name, kind } of await listDatabaseFiles(folder)) {
     if (kind !== 'log' || except.includes(name)) continue
     const bytes = await unlessGone(readFile(join(folder, name)), null)
     if (bytes === null) continue
-    for (const { commit } of statesIn(logPayload(cleanLogBytes(bytes)))) newest = Math.max(newest, commit)
+    for (const { commit } of statesIn(logPayload(cleanLogBytes(bytes))))
+      newest = Math.max(newest, commit)
   }
   return newest
 }

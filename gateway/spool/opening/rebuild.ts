@@ -1,10 +1,16 @@
 /**
- * The last resort of an opening (I7): the state's chain is broken, so everything is read, and the index is made anew
- * from the blocks that are there; what LevelDB cannot read is found by a scan of the raw files and written again. Settled
- * is what the newest readable state of a stream says; numbers that no block has are a gap; counters resume from that
- * state, and what does not balance is counted as corrupt.
+ * The last resort of an opening (I7): the state's chain is broken, so everything is read, and the
+ * index is made anew from the blocks that are there; what LevelDB cannot read is found by a scan of
+ * the raw files and written again. Settled is what the newest readable state of a stream says;
+ * numbers that no block has are a gap; counters resume from that state, and what does not balance
+ * is counted as corrupt.
  */
-import { BlockDamagedError, type BlockHeader, decodeBlockHeader, readBlock } from '../codec/block.ts'
+import {
+  BlockDamagedError,
+  type BlockHeader,
+  decodeBlockHeader,
+  readBlock,
+} from '../codec/block.ts'
 import { idOfLine, lineAt } from '../codec/record.ts'
 import { isDamage } from '../disk/disk-errors.ts'
 import { FIRST_FORMAT } from '../format.ts'
@@ -12,7 +18,13 @@ import { blockKey, MAX_BLOCK_INDEX, NAMESPACE, parseCommitKey, prefixRange } fro
 import type { Op, Store } from '../store/store.ts'
 import { BlockIndex, type BlockMeta } from '../stream/block-index.ts'
 import { pendingByCounters } from '../stream/counters.ts'
-import { closeEnd, type FoundBlock, type PendingBlock, reindex, selectPending } from '../stream/reindex.ts'
+import {
+  closeEnd,
+  type FoundBlock,
+  type PendingBlock,
+  reindex,
+  selectPending,
+} from '../stream/reindex.ts'
 import { newStreamState, type StreamState } from '../stream/state.ts'
 import { decodeState, type StoredState } from '../stream/state-record.ts'
 import { type BlockName, keyOf, type RawScan } from './raw-scan.ts'
@@ -45,7 +57,8 @@ export async function rebuildState(store: Store, raw: RawScan): Promise<Rebuilt>
   for (const id of new Set([...byId.keys(), ...blocks.map((b) => b.streamId)])) {
     const own = blocks.filter((b) => b.streamId === id)
     const state = byId.get(id) ?? (await unknownStream(id, own, [...streams.keys()], store, raw))
-    if (!byId.has(id)) notes.push(`stream ${state.name} has blocks and no state: all of them are pending`)
+    if (!byId.has(id))
+      notes.push(`stream ${state.name} has blocks and no state: all of them are pending`)
     const { pending, passed } = selectPending(state, own)
     for (const { key } of passed) if (key) garbage.push({ type: 'del', key })
     const metas = await lost.restore(pending)
@@ -54,12 +67,16 @@ export async function rebuildState(store: Store, raw: RawScan): Promise<Rebuilt>
     state.pinnedGaps = 0
     reindex(state, metas)
     closeEnd(state, metas)
-    balance(state, metas.reduce((n, m) => n + m.count, 0) - (metas.length > 0 ? state.head.index : 0))
+    balance(
+      state,
+      metas.reduce((n, m) => n + m.count, 0) - (metas.length > 0 ? state.head.index : 0),
+    )
     streams.set(state.name, { state, index: new BlockIndex([], metas, 0) })
   }
   await lost.flush()
   if (lost.restored > 0) notes.push(`${lost.restored} blocks were found in damaged files`)
-  // Changes of journals count only behind a checkpoint that is there; a hole in the chain ends them.
+  // Changes of journals count only behind a checkpoint that is there; a hole in the chain ends
+  // them.
   const checkpointAt = states.findLastIndex((s) => s.record.checkpoint)
   const lastCommit = lost.commit
   return {
@@ -70,10 +87,13 @@ export async function rebuildState(store: Store, raw: RawScan): Promise<Rebuilt>
       chainCommits: 0,
       // All that were there are garbage of this opening.
       firstState: lastCommit + 1,
-      gateway: newest?.gateway ?? [...streams.values()][0]?.state.identities.at(-1)?.gateway ?? null,
+      gateway:
+        newest?.gateway ?? [...streams.values()][0]?.state.identities.at(-1)?.gateway ?? null,
       // Records under another name: the newest readable state is not the newest that there was.
       spoolId:
-        newest && [...streams.values()].every((s) => isNamed(s, newest.spoolId)) ? newest.spoolId : null,
+        newest && [...streams.values()].every((s) => isNamed(s, newest.spoolId))
+          ? newest.spoolId
+          : null,
       spoolTime: newest?.spoolTime ?? null,
       format: newest?.format ?? FIRST_FORMAT,
       placed: newest?.placed ?? false,
@@ -178,7 +198,9 @@ export function nameOf({ spoolId, streamId, meta }: FoundBlock): BlockName {
   return { spoolId, streamId, firstSeq: meta.firstSeq, recordCount: meta.count }
 }
 
-/** From the last checkpoint on, oldest first; those that the store cannot read from the raw files. */
+/**
+ * From the last checkpoint on, oldest first; those that the store cannot read from the raw files.
+ */
 async function newestStates(stored: readonly StoredState[], raw: RawScan): Promise<StoredState[]> {
   const found = [...raw.states]
   const checkpoints = [
@@ -191,7 +213,8 @@ async function newestStates(stored: readonly StoredState[], raw: RawScan): Promi
     const state = each.commit >= from ? await raw.state(each) : null
     if (state) states.set(each.commit, state)
   }
-  for (const state of stored) if (state.record.commit >= from) states.set(state.record.commit, state)
+  for (const state of stored)
+    if (state.record.commit >= from) states.set(state.record.commit, state)
   return [...states.values()].sort((a, b) => a.record.commit - b.record.commit)
 }
 
@@ -276,9 +299,13 @@ async function unknownStream(
   return newStreamState(`recovered-${id}`, id, { spoolId: blocks[0]?.spoolId ?? '', gateway: '' })
 }
 
-/** I5 after damage: what the counters miss was received; what the spool misses is dropped as corrupt. True: they differed. */
+/**
+ * I5 after damage: what the counters miss was received; what the spool misses is dropped as
+ * corrupt. True: they differed.
+ */
 export function balance(state: StreamState, inBlocks: number): boolean {
-  const missing = pendingByCounters(state.counters) - (inBlocks + state.parked.length + state.front.length)
+  const missing =
+    pendingByCounters(state.counters) - (inBlocks + state.parked.length + state.front.length)
   if (missing > 0) state.counters.dropped.corrupt += missing
   else state.counters.received -= missing
   return missing !== 0

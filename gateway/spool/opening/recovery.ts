@@ -1,6 +1,7 @@
 /**
- * Reads the state back at opening (I7): the chain of state records to the last checkpoint, without touching a block.
- * A chain that is broken anywhere is rebuilt from the blocks themselves: see rebuild.ts.
+ * Reads the state back at opening (I7): the chain of state records to the last checkpoint, without
+ * touching a block. A chain that is broken anywhere is rebuilt from the blocks themselves: see
+ * rebuild.ts.
  */
 import type { RecoveredJournal } from '../../ports/appender.ts'
 import { isDamage } from '../disk/disk-errors.ts'
@@ -15,7 +16,12 @@ import {
   unpackSegment,
 } from '../stream/block-index.ts'
 import type { StreamState } from '../stream/state.ts'
-import { decodeState, type StateRecord, type StoredState, type StreamEntry } from '../stream/state-record.ts'
+import {
+  decodeState,
+  type StateRecord,
+  type StoredState,
+  type StreamEntry,
+} from '../stream/state-record.ts'
 import type { SpoolTimeMark } from '../time/spool-time.ts'
 
 export interface RecoveredStream {
@@ -113,7 +119,8 @@ function unlessDamaged(error: unknown): undefined {
 export async function recoverState(store: Store): Promise<RecoveredState | null | 'broken'> {
   const lastCommit = await lastCommitNumber(store)
   if (lastCommit === 0) {
-    for await (const _ of store.keys({ gte: Buffer.of(0), lt: Buffer.of(0xff), limit: 1 })) return 'broken'
+    for await (const _ of store.keys({ gte: Buffer.of(0), lt: Buffer.of(0xff), limit: 1 }))
+      return 'broken'
     return null
   }
   const chain = await readChain(store, lastCommit)
@@ -144,8 +151,9 @@ export async function recoverState(store: Store): Promise<RecoveredState | null 
 }
 
 /**
- * A checkpoint starts all journals anew: the first entry of a name is its whole state (empty: there is none yet), entries
- * behind it are changes, as they were carried over for a journal that nobody had joined when the checkpoint was made.
+ * A checkpoint starts all journals anew: the first entry of a name is its whole state (empty: there
+ * is none yet), entries behind it are changes, as they were carried over for a journal that nobody
+ * had joined when the checkpoint was made.
  */
 export function joinJournals(chain: readonly StoredState[]): Map<string, RecoveredJournal> {
   let journals = new Map<string, { checkpoint: Uint8Array | null; changes: Uint8Array[] }>()

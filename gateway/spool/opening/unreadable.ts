@@ -1,7 +1,8 @@
 /**
- * A store that the disk cannot read, again and again (EIO, a bad sector): nothing says that its bytes are damaged, so none is
- * touched, repaired or counted as lost. It is left aside under another name, and a new store begins beside it, so that
- * devices are heard; its records come back by `sluice spool restore-aside`, which is the operator's word.
+ * A store that the disk cannot read, again and again (EIO, a bad sector): nothing says that its
+ * bytes are damaged, so none is touched, repaired or counted as lost. It is left aside under
+ * another name, and a new store begins beside it, so that devices are heard; its records come back
+ * by `sluice spool restore-aside`, which is the operator's word.
  */
 import { open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -12,7 +13,10 @@ import { listDatabaseFiles } from '../leveldb/database-files.ts'
 
 const PROBE_FILE = 'disk-probe.tmp'
 
-/** One sentence for each thing that was left aside; none if all can be read now, or the disk takes no writes either. */
+/**
+ * One sentence for each thing that was left aside; none if all can be read now, or the disk takes
+ * no writes either.
+ */
 export async function leaveUnreadable(dataDir: string): Promise<string[]> {
   const dbDir = join(dataDir, 'spool')
   const asideRoot = join(dataDir, 'aside')
@@ -20,7 +24,8 @@ export async function leaveUnreadable(dataDir: string): Promise<string[]> {
   const asides = await unlessGone(readdir(asideRoot), [])
   const left: string[] = []
   const bad =
-    (await firstUnreadable(dbDir)) ?? (await firstUnreadable(...asides.map((name) => join(asideRoot, name))))
+    (await firstUnreadable(dbDir)) ??
+    (await firstUnreadable(...asides.map((name) => join(asideRoot, name))))
   const isLeaseBad = await isUnreadable(lease)
   if (bad === null && !isLeaseBad) return []
   // A disk that is gone altogether would get a new name every few seconds.
@@ -61,7 +66,9 @@ async function isUnreadable(path: string): Promise<boolean> {
   }
 }
 
-/** Writes a file in the folder, makes it durable and removes it. @throws what the disk says to that */
+/**
+ * Writes a file in the folder, makes it durable and removes it. @throws what the disk says to that
+ */
 async function proveWritable(folder: string): Promise<void> {
   const path = join(folder, PROBE_FILE)
   const file = await open(path, 'w', 0o600)

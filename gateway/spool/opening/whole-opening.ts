@@ -1,8 +1,9 @@
 /**
- * Opens a database so that nothing is left out without a word (I1, I7). LevelDB ignores an error that it meets while it
- * reads a log at an opening (no descriptors, no memory, a disk that failed), and then deletes that log with the
- * acknowledged records in it; its repair does the same with tables. So what the logs hold is looked up in what was opened,
- * and if it is not there the files are put back and it is tried again.
+ * Opens a database so that nothing is left out without a word (I1, I7). LevelDB ignores an error
+ * that it meets while it reads a log at an opening (no descriptors, no memory, a disk that failed),
+ * and then deletes that log with the acknowledged records in it; its repair does the same with
+ * tables. So what the logs hold is looked up in what was opened, and if it is not there the files
+ * are put back and it is tried again.
  */
 import { lstat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -17,7 +18,10 @@ import { lastCommitNumber } from './recovery.ts'
 
 /** At once; then whoever opens waits and tries again. */
 const MAX_TRIES = 3
-/** Folders in which LevelDB has left something out again and again: then what it opened is taken, for it may be right. */
+/**
+ * Folders in which LevelDB has left something out again and again: then what it opened is taken,
+ * for it may be right.
+ */
 const patience = new Patience()
 
 /** Passes when whatever kept LevelDB from reading passes. */
@@ -33,7 +37,9 @@ export class LeftOutError extends Error {
   }
 }
 
-/** @throws LeftOutError unless LevelDB has left something out so often and so long that it may be right */
+/**
+ * @throws LeftOutError unless LevelDB has left something out so often and so long that it may be right
+ */
 export function leftOut(dbDir: string): void {
   if (!patience.isOver(dbDir)) throw new LeftOutError(dbDir)
 }
@@ -42,7 +48,10 @@ export interface Opening {
   readonly dbDir: string
   /** All files as they were before; null: there is no such folder. */
   readonly aside: string | null
-  /** Files of the aside that LevelDB is not to find, and what else is to be done before it opens the folder. */
+  /**
+   * Files of the aside that LevelDB is not to find, and what else is to be done before it opens the
+   * folder.
+   */
   readonly unnamed: readonly string[]
   readonly apply: () => Promise<void>
   readonly open: () => Promise<Store>
@@ -83,7 +92,10 @@ async function hasAll(
   return (await newestCommitInLogs(aside, unnamed)) <= (await lastCommitNumber(store))
 }
 
-/** LevelDB takes a list of files that the disk cut short for all there are, and calls the rest missing. */
+/**
+ * LevelDB takes a list of files that the disk cut short for all there are, and calls the rest
+ * missing.
+ */
 async function isListCutShort(error: unknown): Promise<boolean> {
   const missing = /missing files; e\.g\.: (.+)$/.exec(describeError(error))?.[1]
   return missing !== undefined && (await unlessGone(lstat(missing), null)) !== null

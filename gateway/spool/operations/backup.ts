@@ -1,6 +1,7 @@
 /**
- * A backup of a spool: every key of the store as of one commit, in one file that can be checked, made beside a running gateway.
- * It holds no lease and no place, so that a spool that is made of it goes on under a fresh spool id (I4).
+ * A backup of a spool: every key of the store as of one commit, in one file that can be checked,
+ * made beside a running gateway. It holds no lease and no place, so that a spool that is made of it
+ * goes on under a fresh spool id (I4).
  *
  *   head: one line of JSON | entries: key length u32, value length u32, key, value | ffffffff, entries u32, CRC-32 u32
  *
@@ -73,8 +74,8 @@ export class BackupError extends Error {
 }
 
 /**
- * Reads a backup to its end and checks it; `take` gets each entry. @throws BackupError if it is none, or not whole: what `take`
- * got counts for nothing then
+ * Reads a backup to its end and checks it; `take` gets each entry. @throws BackupError if it is
+ * none, or not whole: what `take` got counts for nothing then
  */
 export async function readBackup(
   path: string,
@@ -88,16 +89,20 @@ export async function readBackup(
   } catch {
     throw new BackupError(`${path} is no backup of a Sluice spool`)
   }
-  if (typeof head?.sluiceBackup !== 'number') throw new BackupError(`${path} is no backup of a Sluice spool`)
+  if (typeof head?.sluiceBackup !== 'number')
+    throw new BackupError(`${path} is no backup of a Sluice spool`)
   if (head.sluiceBackup > BACKUP_VERSION)
-    throw new BackupError(`${path} was written by a newer version of Sluice: restore it with that one`)
+    throw new BackupError(
+      `${path} was written by a newer version of Sluice: restore it with that one`,
+    )
   checkFormat(path, head.format)
   for (let entries = 0; ; entries += 1) {
     const keyLength = (await reader.take(NUMBER_BYTES)).readUInt32LE(0)
     const valueLength = (await reader.take(NUMBER_BYTES)).readUInt32LE(0)
     if (keyLength === END) {
       const { crc } = reader
-      const isWhole = (await reader.take(NUMBER_BYTES)).readUInt32LE(0) === crc && valueLength === entries
+      const isWhole =
+        (await reader.take(NUMBER_BYTES)).readUInt32LE(0) === crc && valueLength === entries
       if (!isWhole) throw new BackupError(`${path} is damaged: its checksum is wrong`)
       return { head, entries }
     }
@@ -157,12 +162,17 @@ export interface Restored {
 const SPOOL_NAMES = ['spool', 'seq-lease', 'place', 'clean-stop', 'aside']
 
 /**
- * Makes the spool of a stopped gateway of a backup, which is checked first. What is there is moved aside, never deleted, and only if
+ * Makes the spool of a stopped gateway of a backup, which is checked first. What is there is moved
+ * aside, never deleted, and only if
  * `replace` says so.
  *
  * @throws BackupError if the file is not whole, or if a spool is there and `replace` is false
  */
-export async function restoreBackup(path: string, dataDir: string, replace: boolean): Promise<Restored> {
+export async function restoreBackup(
+  path: string,
+  dataDir: string,
+  replace: boolean,
+): Promise<Restored> {
   await readBackup(path, () => undefined)
   await makeDurableFolder(dataDir)
   const owner = await takeBriefly(dataDir)

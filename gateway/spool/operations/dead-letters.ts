@@ -1,6 +1,7 @@
 /**
- * Dead letters of all streams: list, requeue as new records, purge, and the limits that the operator set. Removal is
- * always counted (I5: dead-lettered = kept + requeued from here + removed) and rides in a commit.
+ * Dead letters of all streams: list, requeue as new records, purge, and the limits that the
+ * operator set. Removal is always counted (I5: dead-lettered = kept + requeued from here + removed)
+ * and rides in a commit.
  */
 
 import {
@@ -57,7 +58,9 @@ export class DeadLetters {
   readonly #openedMs: number
   readonly #reserveSeqs: (records: number) => Promise<void>
   #tidying = false
-  /** Actions of operators go one after the other: two at once could move the same dead letter twice. */
+  /**
+   * Actions of operators go one after the other: two at once could move the same dead letter twice.
+   */
   #last: Promise<unknown> = Promise.resolve()
 
   constructor(options: {
@@ -99,14 +102,21 @@ export class DeadLetters {
     }
   }
 
-  /** Oldest first, ingest dead letters before refused records. `after`: the `cursor` of the last one seen. */
+  /**
+   * Oldest first, ingest dead letters before refused records. `after`: the `cursor` of the last one
+   * seen.
+   */
   async list(name: string, after: string | null, limit: number): Promise<DeadLetter[]> {
     const stream = this.#stream(name)
     const [afterOrigin, afterN] = after === null ? [null, 0] : parseCursor(after)
     const found: DeadLetter[] = []
     for (const origin of ORIGINS) {
       if (afterOrigin === 'refused' && origin === 'ingest') continue
-      for await (const letter of this.#scan(stream, origin, origin === afterOrigin ? afterN + 1 : 0)) {
+      for await (const letter of this.#scan(
+        stream,
+        origin,
+        origin === afterOrigin ? afterN + 1 : 0,
+      )) {
         if (found.length >= limit) return found
         const { spoolTimeMs: _, ...info } = letter.info
         found.push({
@@ -125,8 +135,8 @@ export class DeadLetters {
   }
 
   /**
-   * Requeues dead letters by id, or all, as new records at the end of the stream. What was cut for size stays.
-   * Returns how many were requeued, and the ids that could not be.
+   * Requeues dead letters by id, or all, as new records at the end of the stream. What was cut for
+   * size stays. Returns how many were requeued, and the ids that could not be.
    */
   async requeue(
     name: string,
@@ -171,7 +181,8 @@ export class DeadLetters {
   }
 
   /**
-   * After damage: the letters that are there are those that count (I5, second line). What is gone or unreadable was removed,
+   * After damage: the letters that are there are those that count (I5, second line). What is gone
+   * or unreadable was removed,
    * `corrupt`; what LevelDB's repair brought back is kept once more. At an opening, before new ones can come.
    */
   async reconcile(): Promise<void> {
@@ -190,7 +201,8 @@ export class DeadLetters {
       let bytes = 0
       let damaged = 0
       const before = { ...quota }
-      // Also those behind the next number: a state that is older than they are would deal their numbers again.
+      // Also those behind the next number: a state that is older than they are would deal their
+      // numbers again.
       for await (const [key, value] of this.#store().entries({
         gte: deadLetterKey(state.id, origin, 0),
         lt: deadLetterKey(state.id, origin, Number.MAX_SAFE_INTEGER),
@@ -268,10 +280,19 @@ export class DeadLetters {
     return this.#time.nowMs() - (info.spoolTimeMs ?? this.#openedMs)
   }
 
-  async #removeCounted(stream: SpoolStream, letters: readonly Found[], reason: RemovalReason): Promise<void> {
+  async #removeCounted(
+    stream: SpoolStream,
+    letters: readonly Found[],
+    reason: RemovalReason,
+  ): Promise<void> {
     for (const letter of letters) this.#remove(stream, letter)
     stream.state.counters.deadLettersRemoved[reason] += letters.length
-    this.#emit({ type: 'spool.dead-letters-removed', stream: stream.name, reason, count: letters.length })
+    this.#emit({
+      type: 'spool.dead-letters-removed',
+      stream: stream.name,
+      reason,
+      count: letters.length,
+    })
     await this.#commit.durable(stream)
   }
 

@@ -1,6 +1,7 @@
 /**
- * Streams that hold records and that no configuration names any more. They keep their data (I8); an operator may name a
- * sink that drains one, which is noted durably until the stream is empty or configured again.
+ * Streams that hold records and that no configuration names any more. They keep their data (I8); an
+ * operator may name a sink that drains one, which is noted durably until the stream is empty or
+ * configured again.
  */
 import type { NoteStore } from '../../ports/stream-queue.ts'
 import type { SpoolQueue } from '../queue/queue.ts'
@@ -32,7 +33,9 @@ export class Orphans {
     } else if (this.#sinks.includes(sink)) queue.sink = sink
   }
 
-  /** Durable when it resolves. The queue, for the drain. @throws OrphanError with what to do instead */
+  /**
+   * Durable when it resolves. The queue, for the drain. @throws OrphanError with what to do instead
+   */
   async drainTo(stream: string, sink: string): Promise<SpoolQueue> {
     const queue = this.#queues.find((each) => each.stream === stream)
     if (!queue) throw new OrphanError(`there is no stream ${stream}`)

@@ -1,6 +1,6 @@
 /**
- * The pending records of one stream, page by page, as they would be delivered: for an operator who exports them. Reads only:
- * nothing is settled, and delivery may go on meanwhile.
+ * The pending records of one stream, page by page, as they would be delivered: for an operator who
+ * exports them. Reads only: nothing is settled, and delivery may go on meanwhile.
  */
 import { decodeBlockHeader, readBlock } from '../codec/block.ts'
 import { lineOffsets } from '../codec/record.ts'
@@ -28,7 +28,9 @@ interface Place {
   readonly seq: number
 }
 
-/** `after`: `next` of the page before; null: from the first. @throws TypeError for what is no cursor */
+/**
+ * `after`: `next` of the page before; null: from the first. @throws TypeError for what is no cursor
+ */
 export async function pendingRecords(
   stream: SpoolStream,
   reader: BlockReader,
@@ -93,7 +95,9 @@ class Page {
   }
 
   isBehind({ identity, seq }: Place): boolean {
-    return identity > this.#last.identity || (identity === this.#last.identity && seq > this.#last.seq)
+    return (
+      identity > this.#last.identity || (identity === this.#last.identity && seq > this.#last.seq)
+    )
   }
 
   add(line: Buffer | null, { identity, seq }: Place): void {

@@ -1,6 +1,7 @@
 /**
- * After an unclean opening: are all blocks between heads and next seqs there (I7)? Runs in the background, a few blocks
- * at a time; what is missing is looked for in the files kept aside, else counted as lost. Then the links may go.
+ * After an unclean opening: are all blocks between heads and next seqs there (I7)? Runs in the
+ * background, a few blocks at a time; what is missing is looked for in the files kept aside, else
+ * counted as lost. Then the links may go.
  */
 
 import type { SpoolSource } from '../commit/spool-source.ts'
@@ -61,17 +62,25 @@ export class Verifier {
     try {
       await this.#folder.verified(missing === 0)
     } catch (error) {
-      // They cost room, not records: the next opening finds them as links of an earlier one. What the disk could not do is
-      // no damage.
+      // They cost room, not records: the next opening finds them as links of an earlier one. What
+      // the disk could not do is no damage.
       if (judgeDiskError(error) === null) {
         const what = `links kept aside could not be put away: ${String(error)}`
         this.#emit({ type: 'spool.damage', what, kept: null })
       }
     }
-    this.#emit({ type: 'spool.verified', blocks, missing, durationMs: Math.round(performance.now() - began) })
+    this.#emit({
+      type: 'spool.verified',
+      blocks,
+      missing,
+      durationMs: Math.round(performance.now() - began),
+    })
   }
 
-  /** A store that is being reopened (a full disk, an I/O error) cannot be read for a while: begins again then. */
+  /**
+   * A store that is being reopened (a full disk, an I/O error) cannot be read for a while: begins
+   * again then.
+   */
   async #verifyPatiently(): Promise<number> {
     for (;;) {
       try {
@@ -101,7 +110,10 @@ export class Verifier {
     return { blocks, missing }
   }
 
-  /** Only what was there at the opening: what came since is in memory and in the log of this process. */
+  /**
+   * Only what was there at the opening: what came since is in memory and in the log of this
+   * process.
+   */
   async #verifyStream(stream: SpoolStream): Promise<{ blocks: number; missing: number }> {
     const end = stream.index.nextOrdinal
     let blocks = 0
@@ -130,9 +142,13 @@ export class Verifier {
     return { blocks, missing }
   }
 
-  /** Writes a block again that was found in the files; else it is lost. Returns 1 if it was still needed. */
+  /**
+   * Writes a block again that was found in the files; else it is lost. Returns 1 if it was still
+   * needed.
+   */
   async #heal(stream: SpoolStream, ordinal: number, meta: BlockMeta, key: Buffer): Promise<number> {
-    const needed = (): boolean => stream.index.at(ordinal) === meta && isStillPending(stream, ordinal)
+    const needed = (): boolean =>
+      stream.index.at(ordinal) === meta && isStillPending(stream, ordinal)
     if (!needed()) return 0
     const salvaged = await this.#reader.salvage(blockName(stream.state, meta))
     if (!needed()) return 0
@@ -147,7 +163,10 @@ export class Verifier {
 }
 
 function isStillPending({ state }: SpoolStream, ordinal: number): boolean {
-  return ordinal >= state.head.ordinal && !state.skips.some(([from, to]) => ordinal >= from && ordinal < to)
+  return (
+    ordinal >= state.head.ordinal &&
+    !state.skips.some(([from, to]) => ordinal >= from && ordinal < to)
+  )
 }
 
 function isPinned({ state }: SpoolStream, ordinal: number): boolean {

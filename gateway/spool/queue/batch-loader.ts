@@ -1,6 +1,7 @@
 /**
- * Reads a pinned batch: the same pin gives the same bytes, across a kill too (I4). Whole deflated blocks go to the
- * network as they lie on disk; slices, copies and blocks that were too small to deflate are joined and recompressed.
+ * Reads a pinned batch: the same pin gives the same bytes, across a kill too (I4). Whole deflated
+ * blocks go to the network as they lie on disk; slices, copies and blocks that were too small to
+ * deflate are joined and recompressed.
  */
 import type { LoadedBatch, Pin } from '../../ports/stream-queue.ts'
 import { BlockDamagedError, decodeBlockHeader, readBlock } from '../codec/block.ts'
@@ -55,7 +56,9 @@ export async function loadBatch(
   await loadSegments(spool, reader, pin.recordCount)
   const blocks = pinnedBlocks(spool, identity, pin)
   const copies = await reader.readMany(front.map((a) => spool.asideKey(a.n)))
-  const values = await reader.readMany(blocks.map((b) => blockKey(b.meta.commit, state.id, b.meta.index)))
+  const values = await reader.readMany(
+    blocks.map((b) => blockKey(b.meta.commit, state.id, b.meta.index)),
+  )
   const pieces: Piece[] = []
   const parts: Part[] = []
   let intact = true
@@ -103,14 +106,19 @@ export async function loadBatch(
       const piece = pieces.find((p) => seq >= p.firstSeq && seq < p.firstSeq + p.count)
       if (!piece) throw new Error(`seq ${seq} is not in the batch ${pin.firstSeq}-${pin.lastSeq}`)
       const line = lineAt(await piece.raw(), piece.from + seq - piece.firstSeq)
-      if (seqOfLine(line) !== seq) throw new Error(`seq ${seq}: the stored line says ${seqOfLine(line)}`)
+      if (seqOfLine(line) !== seq)
+        throw new Error(`seq ${seq}: the stored line says ${seqOfLine(line)}`)
       return line
     },
   }
 }
 
 /** A pin may reach into a segment that is not in memory (after a restart, for instance). */
-async function loadSegments(spool: SpoolStream, reader: BlockReader, records: number): Promise<void> {
+async function loadSegments(
+  spool: SpoolStream,
+  reader: BlockReader,
+  records: number,
+): Promise<void> {
   const last = Math.min(spool.state.head.ordinal + records, spool.index.nextOrdinal - 1)
   for (let ordinal = spool.state.head.ordinal; ordinal <= last; ordinal++) {
     if (spool.index.missingAt(ordinal)) await spool.loadSegment(reader, ordinal)

@@ -1,7 +1,7 @@
 /**
- * Is a stored value the block that the index means? LevelDB may give another one: a key that was damaged, a file of earlier
- * days. Copies of single records (parked, returned) are stored as blocks of one, so that they are checked and found again
- * in the same way (I4, I7).
+ * Is a stored value the block that the index means? LevelDB may give another one: a key that was
+ * damaged, a file of earlier days. Copies of single records (parked, returned) are stored as blocks
+ * of one, so that they are checked and found again in the same way (I4, I7).
  */
 import { crc32 } from 'node:zlib'
 import { BlockDamagedError, decodeBlockHeader, encodeBlock } from '../codec/block.ts'
@@ -17,7 +17,10 @@ export function blockName(
   return { spoolId, streamId: state.id, firstSeq, recordCount: count }
 }
 
-export function copyName(state: StreamState, { identity, seq }: Pick<Aside, 'identity' | 'seq'>): BlockName {
+export function copyName(
+  state: StreamState,
+  { identity, seq }: Pick<Aside, 'identity' | 'seq'>,
+): BlockName {
   return blockName(state, { identity, firstSeq: seq, count: 1 })
 }
 

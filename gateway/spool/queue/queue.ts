@@ -1,6 +1,7 @@
 /**
- * The drain's side of a stream: what is pending, the pin of the batch in flight, and what a sink's answer does to them.
- * Every mutation changes memory at once and rides in the commit that is open (I4, I5, I8).
+ * The drain's side of a stream: what is pending, the pin of the batch in flight, and what a sink's
+ * answer does to them. Every mutation changes memory at once and rides in the commit that is open
+ * (I4, I5, I8).
  */
 import type {
   Bounds,
@@ -28,7 +29,9 @@ import { copyName, encodeCopy, isBlock, lineOfCopy } from './block-check.ts'
 export interface BlockReader extends SegmentSource {
   /** undefined: missing, or the store cannot read it. Rejects only if it may be read later. */
   readMany(keys: readonly Buffer[]): Promise<ReadonlyArray<Buffer | undefined>>
-  /** A block is gone for good: it was not salvageable. Its records are counted and reported (I7). */
+  /**
+   * A block is gone for good: it was not salvageable. Its records are counted and reported (I7).
+   */
   lost(stream: SpoolStream, ordinal: number, meta: BlockMeta): void
   /** Looks for a block that is missing or damaged in the bytes of the files. */
   salvage(name: BlockName): Promise<Buffer | null>
@@ -45,7 +48,10 @@ export class SpoolQueue implements StreamQueue {
   readonly #commit: OpenCommit
   readonly #reader: BlockReader
   readonly #nowMs: () => number
-  /** Of a split batch that was settled in part: the pin that follows in the same commit protects the rest. */
+  /**
+   * Of a split batch that was settled in part: the pin that follows in the same commit protects the
+   * rest.
+   */
   #keepOuterLastSeq: number | null = null
 
   constructor(spool: SpoolStream, commit: OpenCommit, reader: BlockReader, nowMs: () => number) {
@@ -87,11 +93,23 @@ export class SpoolQueue implements StreamQueue {
 
   #letterOf(refused: Pick<Aside, 'identity' | 'seq' | 'status' | 'reason'>): DeadLetterInfo {
     const { identity, seq, status, reason } = refused
-    const { gateway, spoolId } = this.spool.state.identities[identity] ?? { gateway: '', spoolId: '' }
+    const { gateway, spoolId } = this.spool.state.identities[identity] ?? {
+      gateway: '',
+      spoolId: '',
+    }
     const id = `${gateway}:${spoolId}:${this.stream}:${seq}`
     const deadLetteredAt = new Date(this.#nowMs()).toISOString()
     const spoolTimeMs = this.spool.time.nowMs()
-    return { id, seq, origin: 'refused', status, reason, deadLetteredAt, spoolTimeMs, truncated: null }
+    return {
+      id,
+      seq,
+      origin: 'refused',
+      status,
+      reason,
+      deadLetteredAt,
+      spoolTimeMs,
+      truncated: null,
+    }
   }
 
   gatewayOf(spoolId: string): string {
@@ -130,7 +148,8 @@ export class SpoolQueue implements StreamQueue {
         spoolId: state.identities[meta.identity]?.spoolId ?? '',
         firstSeq: meta.firstSeq + skip,
         recordCount,
-        rawBytes: skip === 0 ? meta.rawBytes : Math.ceil((meta.rawBytes * recordCount) / meta.count),
+        rawBytes:
+          skip === 0 ? meta.rawBytes : Math.ceil((meta.rawBytes * recordCount) / meta.count),
         receivedAtMs: meta.oldestMs,
       })
       ordinal = unskipped(state, ordinal + 1)
@@ -164,7 +183,10 @@ export class SpoolQueue implements StreamQueue {
     return this.#setPin({ ...pin, ...first, outerLastSeq: pin.outerLastSeq })
   }
 
-  #setPin(pin: Pin & { readonly identity: number }): { readonly pin: Pin; readonly durable: Promise<void> } {
+  #setPin(pin: Pin & { readonly identity: number }): {
+    readonly pin: Pin
+    readonly durable: Promise<void>
+  } {
     const { state } = this.spool
     state.pin = pin
     this.spool.isPinGuarded = true
@@ -249,7 +271,10 @@ export class SpoolQueue implements StreamQueue {
     this.#lines.set(n, line)
   }
 
-  /** Lines of parked records in memory, so that a dead letter needs no read; refilled by `loadParked` at start. */
+  /**
+   * Lines of parked records in memory, so that a dead letter needs no read; refilled by
+   * `loadParked` at start.
+   */
   readonly #lines = new Map<number, Uint8Array>()
 
   /** Reads the copies of parked records; once, before the drain starts. */

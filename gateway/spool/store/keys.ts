@@ -1,5 +1,6 @@
 /**
- * Key layout of the spool. One byte of name space, then big-endian numbers, so that byte order is the order meant.
+ * Key layout of the spool. One byte of name space, then big-endian numbers, so that byte order is
+ * the order meant.
  *
  *   'b' commit(8) stream(2) index(2)   a block
  *   'b' commit(8) stream(2) ffff       a sealed segment of a stream's block index
@@ -9,11 +10,18 @@
  *   'g' stream(2) n(8)                 a page of gaps that wait to be reported
  *   'k' space(1) utf-8                 small keyed values (retained, subscriptions, wills, notes, copies)
  *
- * All that a commit writes on the main path leads with the commit number: flushed tables then do not overlap, and
- * LevelDB moves them down instead of merging them (state under a fixed key costs 4 to 6 x the stored bytes).
+ * All that a commit writes on the main path leads with the commit number: flushed tables then do
+ * not overlap, and LevelDB moves them down instead of merging them (state under a fixed key costs 4
+ * to 6 x the stored bytes).
  */
 
-export const NAMESPACE = { commits: 0x62, deadLetters: 0x64, gaps: 0x67, keyed: 0x6b, parked: 0x70 } as const
+export const NAMESPACE = {
+  commits: 0x62,
+  deadLetters: 0x64,
+  gaps: 0x67,
+  keyed: 0x6b,
+  parked: 0x70,
+} as const
 
 /** Highest stream number; 0xffff marks the state record. */
 export const MAX_STREAM_ID = 0xfffe
@@ -51,7 +59,12 @@ export function stateKey(commit: number): Buffer {
 }
 
 export type CommitKey =
-  | { readonly kind: 'block'; readonly commit: number; readonly streamId: number; readonly index: number }
+  | {
+      readonly kind: 'block'
+      readonly commit: number
+      readonly streamId: number
+      readonly index: number
+    }
   | { readonly kind: 'segment'; readonly commit: number; readonly streamId: number }
   | { readonly kind: 'state'; readonly commit: number }
 
@@ -109,7 +122,10 @@ export function keyedName(key: Uint8Array): string {
 }
 
 /** Half-open range of all keys that begin with the bytes. */
-export function prefixRange(...prefix: readonly number[]): { readonly gte: Buffer; readonly lt: Buffer } {
+export function prefixRange(...prefix: readonly number[]): {
+  readonly gte: Buffer
+  readonly lt: Buffer
+} {
   const gte = Buffer.from(prefix)
   const lt = Buffer.from(prefix)
   const last = lt.length - 1

@@ -1,14 +1,17 @@
 /**
- * Reads that tell damage from trouble (I7, I8). What is damaged will not come back, and counts as missing; a disk that is gone
- * for a while, or a handle that is closed, must not make anything count as lost: such a read rejects, and whoever
- * wanted it tries again.
+ * Reads that tell damage from trouble (I7, I8). What is damaged will not come back, and counts as
+ * missing; a disk that is gone for a while, or a handle that is closed, must not make anything
+ * count as lost: such a read rejects, and whoever wanted it tries again.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDamage, isReadFailure } from '../disk/disk-errors.ts'
 import type { Store } from './store.ts'
 
-/** A bad sector fails the same read again and again: after so many failures over so long it is damage. */
+/**
+ * A bad sector fails the same read again and again: after so many failures over so long it is
+ * damage.
+ */
 const MAX_READ_FAILURES = 10
 const MIN_READ_TROUBLE_MS = 120_000
 

@@ -1,7 +1,8 @@
 /**
- * The only place that knows LevelDB. A store is a sorted map with one kind of write: an atomic batch that is fsynced
- * before its promise resolves (I1). It owns the handle and the folder's directory entries; it does not retry, count
- * or interpret: after a rejected write the committer closes it and opens it anew.
+ * The only place that knows LevelDB. A store is a sorted map with one kind of write: an atomic
+ * batch that is fsynced before its promise resolves (I1). It owns the handle and the folder's
+ * directory entries; it does not retry, count or interpret: after a rejected write the committer
+ * closes it and opens it anew.
  */
 import { statSync } from 'node:fs'
 import type { ClassicLevel } from 'classic-level'
@@ -21,7 +22,10 @@ export interface KeyRange {
 }
 
 export interface Store {
-  /** Atomic and durable when it resolves, directory entries included. Rejects: nothing is known of the batch. */
+  /**
+   * Atomic and durable when it resolves, directory entries included. Rejects: nothing is known of
+   * the batch.
+   */
   write(ops: readonly Op[]): Promise<void>
   get(key: Buffer): Promise<Buffer | undefined>
   getMany(keys: readonly Buffer[]): Promise<Array<Buffer | undefined>>
@@ -42,7 +46,10 @@ const MAX_FILE_BYTES = 2 * 1024 * 1024
 /** LevelDB's floor (10 of its own and 64 tables). */
 const MAX_OPEN_FILES = 74
 const CACHE_BYTES = 1024 * 1024
-/** File times move in ticks: a timer tick on Linux, whole seconds (two on FAT) where there is no fraction. */
+/**
+ * File times move in ticks: a timer tick on Linux, whole seconds (two on FAT) where there is no
+ * fraction.
+ */
 const FINE_TICK_MS = 20
 const COARSE_TICK_MS = 2_000
 
@@ -59,7 +66,8 @@ export async function repairStore(folder: string): Promise<void> {
   await Database.repair(folder)
 }
 
-export const openStore: OpenStore = (folder, options) => openStoreWith(folder, options, WRITE_BUFFER_BYTES)
+export const openStore: OpenStore = (folder, options) =>
+  openStoreWith(folder, options, WRITE_BUFFER_BYTES)
 
 /** With another write buffer, for tests that want many tables of few records. */
 export async function openStoreWith(
@@ -78,7 +86,8 @@ export async function openStoreWith(
   })
   await db.open()
   try {
-    // LevelDB does not fsync the name CURRENT: what it has read from a log that it drops now would depend on it (I1).
+    // LevelDB does not fsync the name CURRENT: what it has read from a log that it drops now would
+    // depend on it (I1).
     await syncFolder(folder)
   } catch (error) {
     await db.close()
@@ -103,8 +112,8 @@ class LevelStore implements Store {
   }
 
   /**
-   * LevelDB fsyncs its folder only with the MANIFEST: a log file that was begun since would not survive a power cut,
-   * and its records with it.
+   * LevelDB fsyncs its folder only with the MANIFEST: a log file that was begun since would not
+   * survive a power cut, and its records with it.
    */
   async #syncFolderIfChanged(): Promise<void> {
     // Synchronous on purpose: a few microseconds here, a wait for the busy thread pool otherwise.
@@ -157,8 +166,8 @@ interface Steps<T> {
 }
 
 /**
- * LevelDB passes over a block of a table that it cannot read, and says so at the end only, in the place of the last entries:
- * these are read once more then, one by one.
+ * LevelDB passes over a block of a table that it cannot read, and says so at the end only, in the
+ * place of the last entries: these are read once more then, one by one.
  */
 async function* readable<T>(
   open: (range: KeyRange) => Steps<T>,

@@ -1,8 +1,9 @@
 /**
- * Where the blocks of one stream lie, in order: the ordinal of a block is its place in the stream's life. Only the
- * ends are held in memory: the open tail, and the segments around the head. What lies between is sealed, SEGMENT_BLOCKS
- * at a time, into immutable values of their own, so ten million pending records cost kilobytes (I6), and the next
- * block is found by get, never by a scan over other streams' backlogs or tombstones.
+ * Where the blocks of one stream lie, in order: the ordinal of a block is its place in the stream's
+ * life. Only the ends are held in memory: the open tail, and the segments around the head. What
+ * lies between is sealed, SEGMENT_BLOCKS at a time, into immutable values of their own, so ten
+ * million pending records cost kilobytes (I6), and the next block is found by get, never by a scan
+ * over other streams' backlogs or tombstones.
  */
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { checked, withCrc } from '../codec/checked.ts'
@@ -38,7 +39,8 @@ export type PackedMeta = readonly number[]
 export type PackedSegment = readonly number[]
 
 export function packMeta(m: BlockMeta): PackedMeta {
-  const { commit, index, identity, firstSeq, count, rawBytes, storedBytes, oldestMs, spoolTimeMs } = m
+  const { commit, index, identity, firstSeq, count, rawBytes, storedBytes, oldestMs, spoolTimeMs } =
+    m
   return [commit, index, identity, firstSeq, count, rawBytes, storedBytes, oldestMs, spoolTimeMs]
 }
 
@@ -63,7 +65,14 @@ export function packSegment(s: SegmentRef): PackedSegment {
 
 export function unpackSegment(p: PackedSegment): SegmentRef {
   const n = (i: number): number => p[i] ?? 0
-  return { commit: n(0), firstOrdinal: n(1), blocks: n(2), records: n(3), rawBytes: n(4), storedBytes: n(5) }
+  return {
+    commit: n(0),
+    firstOrdinal: n(1),
+    blocks: n(2),
+    records: n(3),
+    rawBytes: n(4),
+    storedBytes: n(5),
+  }
 }
 
 export function encodeSegment(metas: readonly BlockMeta[]): Buffer {
@@ -85,7 +94,11 @@ export class BlockIndex {
   #tail: BlockMeta[]
   #tailOrdinal: number
 
-  constructor(sealed: readonly SegmentRef[] = [], tail: readonly BlockMeta[] = [], tailOrdinal = 0) {
+  constructor(
+    sealed: readonly SegmentRef[] = [],
+    tail: readonly BlockMeta[] = [],
+    tailOrdinal = 0,
+  ) {
     this.#sealed = [...sealed]
     this.#tail = [...tail]
     this.#tailOrdinal = tailOrdinal
@@ -124,7 +137,9 @@ export class BlockIndex {
   /** The segment that must be loaded before `at(ordinal)` can answer, or null. */
   missingAt(ordinal: number): SegmentRef | null {
     if (ordinal >= this.#tailOrdinal) return null
-    const ref = this.#sealed.find((s) => ordinal >= s.firstOrdinal && ordinal < s.firstOrdinal + s.blocks)
+    const ref = this.#sealed.find(
+      (s) => ordinal >= s.firstOrdinal && ordinal < s.firstOrdinal + s.blocks,
+    )
     return ref && !this.#loaded.has(ref.firstOrdinal) ? ref : null
   }
 
@@ -132,7 +147,10 @@ export class BlockIndex {
     this.#loaded.set(ref.firstOrdinal, metas)
   }
 
-  /** Takes the oldest SEGMENT_BLOCKS of the tail into a segment, when there are twice as many; null: not yet. */
+  /**
+   * Takes the oldest SEGMENT_BLOCKS of the tail into a segment, when there are twice as many; null:
+   * not yet.
+   */
   seal(commit: number): { readonly ref: SegmentRef; readonly value: Buffer } | null {
     if (this.#tail.length < 2 * SEGMENT_BLOCKS) return null
     const metas = this.#tail.slice(0, SEGMENT_BLOCKS)
@@ -152,10 +170,15 @@ export class BlockIndex {
     return { ref, value: encodeSegment(metas) }
   }
 
-  /** Forgets what lies wholly below the ordinal; returns the segments whose values may be deleted. */
+  /**
+   * Forgets what lies wholly below the ordinal; returns the segments whose values may be deleted.
+   */
   release(headOrdinal: number): SegmentRef[] {
     const passed: SegmentRef[] = []
-    while (this.#sealed[0] && this.#sealed[0].firstOrdinal + this.#sealed[0].blocks <= headOrdinal) {
+    while (
+      this.#sealed[0] &&
+      this.#sealed[0].firstOrdinal + this.#sealed[0].blocks <= headOrdinal
+    ) {
       const ref = this.#sealed.shift() as SegmentRef
       this.#loaded.delete(ref.firstOrdinal)
       passed.push(ref)
@@ -172,8 +195,9 @@ export class BlockIndex {
   }
 
   /**
-   * Forgets sealed segments of which every block was dropped: behind a pin that an outage keeps for weeks they are many. The
-   * newest stays, its value may not be durable yet. Returns those whose values may be deleted.
+   * Forgets sealed segments of which every block was dropped: behind a pin that an outage keeps for
+   * weeks they are many. The newest stays, its value may not be durable yet. Returns those whose
+   * values may be deleted.
    */
   releaseSkipped(skips: ReadonlyArray<readonly [from: number, to: number]>): SegmentRef[] {
     if (skips.length === 0) return []

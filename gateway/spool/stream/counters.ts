@@ -1,10 +1,16 @@
 /**
- * The conservation counters of one stream (I5): received + requeued = delivered + dead-lettered + dropped + pending,
- * and dead-lettered = kept + requeued from here + removed. They ride in the state record of each commit, so they
- * can never disagree with the data that they count.
+ * The conservation counters of one stream (I5): received + requeued = delivered + dead-lettered +
+ * dropped + pending, and dead-lettered = kept + requeued from here + removed. They ride in the
+ * state record of each commit, so they can never disagree with the data that they count.
  */
 
-export type DropReason = 'expired' | 'dropped-oldest' | 'drop-newest' | 'full-qos0' | 'corrupt' | 'purged'
+export type DropReason =
+  | 'expired'
+  | 'dropped-oldest'
+  | 'drop-newest'
+  | 'full-qos0'
+  | 'corrupt'
+  | 'purged'
 
 /** corrupt: not readable any more, or gone with damaged files. */
 export type RemovalReason = 'expired' | 'quota' | 'purged' | 'corrupt'
@@ -25,7 +31,14 @@ export function zeroCounters(): StreamCounters {
     requeued: 0,
     delivered: 0,
     deadLettered: 0,
-    dropped: { expired: 0, 'dropped-oldest': 0, 'drop-newest': 0, 'full-qos0': 0, corrupt: 0, purged: 0 },
+    dropped: {
+      expired: 0,
+      'dropped-oldest': 0,
+      'drop-newest': 0,
+      'full-qos0': 0,
+      corrupt: 0,
+      purged: 0,
+    },
     deadLettersRequeued: 0,
     deadLettersRemoved: { expired: 0, quota: 0, purged: 0, corrupt: 0 },
   }

@@ -1,6 +1,7 @@
 /**
- * A stream's verdict on a message: record, ingest dead letter, drop, or wait. Hot path: no allocation, no string and no
- * promise per record. All verdicts of one message land in the commit that is open.
+ * A stream's verdict on a message: record, ingest dead letter, drop, or wait. Hot path: no
+ * allocation, no string and no promise per record. All verdicts of one message land in the commit
+ * that is open.
  */
 import { createHash } from 'node:crypto'
 import type { Envelope, Message, StreamIntake } from '../../ports/appender.ts'
@@ -12,7 +13,10 @@ import { deadLetterKey } from '../store/keys.ts'
 import { clockMembers } from '../time/wall-clock.ts'
 import type { OpenCommit, SpoolStream } from './stream.ts'
 
-/** Of a message above `maxRecordBytes` whose dead letter has no room for all of it, this much, and length and hash of all. */
+/**
+ * Of a message above `maxRecordBytes` whose dead letter has no room for all of it, this much, and
+ * length and hash of all.
+ */
 export const TRUNCATED_BYTES = 1024
 /** What a dead letter says besides its payload. */
 const LETTER_OVERHEAD_BYTES = 1024
@@ -74,7 +78,9 @@ export class Intake implements StreamIntake {
     return { bytes: envelopeBytes(device, topic) }
   }
 
-  /** Whether a message of QoS 1 or 2 has to wait: for room in the stream, or among its dead letters. */
+  /**
+   * Whether a message of QoS 1 or 2 has to wait: for room in the stream, or among its dead letters.
+   */
   mustWait(message: Message): boolean {
     const payloadBytes = message.end - message.start
     if (message.refusal !== null || payloadBytes > this.#maxRecordBytes) {
@@ -87,7 +93,10 @@ export class Intake implements StreamIntake {
     if (this.stream.state.nextSeq >= this.stream.leaseEnd) return true
     if (!this.#isFull(payloadBytes)) return false
     if (this.#whenFull === 'block') return true
-    return this.#whenFull === 'drop-oldest' && this.stream.mustWaitForCommit(payloadBytes, this.#maxBytes)
+    return (
+      this.#whenFull === 'drop-oldest' &&
+      this.stream.mustWaitForCommit(payloadBytes, this.#maxBytes)
+    )
   }
 
   /** One alone always has. */
@@ -95,7 +104,11 @@ export class Intake implements StreamIntake {
     const quota = this.stream.state.deadLetters.ingest
     const hasRoom = quota.count === 0 || quota.bytes + bytes <= this.#maxLetterBytes
     if (!hasRoom && !this.#lettersFull) {
-      this.stream.emit({ type: 'spool.dead-letters-full', stream: this.name, maxBytes: this.#maxLetterBytes })
+      this.stream.emit({
+        type: 'spool.dead-letters-full',
+        stream: this.name,
+        maxBytes: this.#maxLetterBytes,
+      })
     }
     this.#lettersFull = !hasRoom
     return hasRoom
@@ -103,7 +116,9 @@ export class Intake implements StreamIntake {
 
   /** Cheap, for every message: whether it matters if this one is refused. */
   #isLetterNear(payloadBytes: number): boolean {
-    return this.stream.state.deadLetters.ingest.bytes + letterBytes(payloadBytes) > this.#maxLetterBytes
+    return (
+      this.stream.state.deadLetters.ingest.bytes + letterBytes(payloadBytes) > this.#maxLetterBytes
+    )
   }
 
   /** What is above the record limit may be cut. */
@@ -113,7 +128,8 @@ export class Intake implements StreamIntake {
 
   #isFull(payloadBytes: number): boolean {
     const { stream } = this
-    const bytes = stream.storedBytes + stream.uncommittedRawBytes + payloadBytes + LINE_OVERHEAD_BYTES
+    const bytes =
+      stream.storedBytes + stream.uncommittedRawBytes + payloadBytes + LINE_OVERHEAD_BYTES
     const full = bytes > this.#maxBytes
     if (full && !this.#full) {
       const { name } = this
@@ -128,7 +144,10 @@ export class Intake implements StreamIntake {
     return full
   }
 
-  /** Takes the message; the caller has asked `mustWait` before. `closed`: only QoS 0 gets here, and is dropped. */
+  /**
+   * Takes the message; the caller has asked `mustWait` before. `closed`: only QoS 0 gets here, and
+   * is dropped.
+   */
   take(message: Message, envelope: Envelope, closed: boolean): void {
     const { stream } = this
     const { state } = stream
@@ -181,7 +200,10 @@ export class Intake implements StreamIntake {
     this.#commit.touch(stream)
   }
 
-  /** Only QoS 0, which can be told nothing, and `drop-newest` get here full; counted, no seq taken, so no gap (I9). */
+  /**
+   * Only QoS 0, which can be told nothing, and `drop-newest` get here full; counted, no seq taken,
+   * so no gap (I9).
+   */
   #drops(qos: number, bytes: number, closed: boolean): boolean {
     const { stream } = this
     const { dropped } = stream.state.counters
@@ -194,7 +216,10 @@ export class Intake implements StreamIntake {
     return true
   }
 
-  /** A message that the rules refuse is acknowledged and kept: 3.1.1 has no negative ack, and a device resends for ever. */
+  /**
+   * A message that the rules refuse is acknowledged and kept: 3.1.1 has no negative ack, and a
+   * device resends for ever.
+   */
   #deadLetter(message: Message, envelope: Envelope, closed: boolean, reason: string): void {
     const { stream } = this
     const { state } = stream
@@ -202,7 +227,8 @@ export class Intake implements StreamIntake {
     const { payload, start, end } = message
     const all = payload.subarray(start, end)
     // QoS 0 can be told nothing; the others have waited for this room.
-    const isRoomless = this.#holdsLetters && !this.#hasLetterRoom(this.#leastLetterBytes(all.length))
+    const isRoomless =
+      this.#holdsLetters && !this.#hasLetterRoom(this.#leastLetterBytes(all.length))
     if (message.qos === 0 && (closed || isRoomless)) {
       state.counters.dropped['full-qos0']++
       this.#commit.touch(stream, true)

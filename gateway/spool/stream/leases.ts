@@ -1,6 +1,7 @@
 /**
- * Keeps the seq lease ahead of every stream (I4: a seq is never used twice, even when the store lost its tail). A seq
- * is taken only below a lease that is fsynced; a raise happens in the background at half of the distance.
+ * Keeps the seq lease ahead of every stream (I4: a seq is never used twice, even when the store
+ * lost its tail). A seq is taken only below a lease that is fsynced; a raise happens in the
+ * background at half of the distance.
  */
 import { judgeDiskError } from '../disk/disk-errors.ts'
 import type { SeqLease } from '../disk/lease.ts'
@@ -39,7 +40,10 @@ export class LeaseKeeper {
     void this.raise(1).catch(() => undefined)
   }
 
-  /** Makes room for at least `records` more seqs in every stream. Rejects when the file cannot be written. */
+  /**
+   * Makes room for at least `records` more seqs in every stream. Rejects when the file cannot be
+   * written.
+   */
   async raise(records: number): Promise<void> {
     const enough = [...this.#streams()].every(
       (s) => s.leaseEnd - s.state.nextSeq >= Math.max(records, this.#ahead / 2),
@@ -66,7 +70,10 @@ export class LeaseKeeper {
     this.#onRaised()
   }
 
-  /** The last write of a clean stop: the next start goes on without a gap. Where the disk fails now, with one. */
+  /**
+   * The last write of a clean stop: the next start goes on without a gap. Where the disk fails now,
+   * with one.
+   */
   async lower(): Promise<void> {
     await this.#writing?.catch(() => undefined)
     const ends = [...this.#streams()].map((s) => [this.key(s), s.state.nextSeq] as const)

@@ -1,13 +1,16 @@
 /**
- * Records of one stream that are not durable yet: the block that is being filled, and those that are full and being
- * deflated while the commit before is synced. Their raw bytes are kept until the commit is durable, because a failed
- * commit writes them again under new seqs (I1, I4).
+ * Records of one stream that are not durable yet: the block that is being filled, and those that
+ * are full and being deflated while the commit before is synced. Their raw bytes are kept until the
+ * commit is durable, because a failed commit writes them again under new seqs (I1, I4).
  */
 import { crc32 } from 'node:zlib'
 import type { Deflater } from '../codec/block.ts'
 import { RecordBuffer, type RecordFields, renumber } from '../codec/record.ts'
 
-/** Uncompressed bytes at which a block is full: deflate gains little beyond, and a slice inflates one block. */
+/**
+ * Uncompressed bytes at which a block is full: deflate gains little beyond, and a slice inflates
+ * one block.
+ */
 export const BLOCK_TARGET_BYTES = 64 * 1024
 /** Below this a block is stored as it is: deflate's gain is smaller than its cost. */
 const MIN_DEFLATE_BYTES = 512
@@ -63,7 +66,8 @@ export class OpenBlocks {
     if (buffer.recordCount > 0) {
       const size = fields.end - fields.start
       const full =
-        buffer.byteLength + size > this.#limits.maxRawBytes || buffer.recordCount >= this.#limits.maxRecords
+        buffer.byteLength + size > this.#limits.maxRawBytes ||
+        buffer.recordCount >= this.#limits.maxRecords
       if (full || identity !== this.#identity) this.#seal()
     }
     const at = fields.receivedAtMs
@@ -107,7 +111,9 @@ export class OpenBlocks {
     return blocks
   }
 
-  /** Blocks of a failed commit come back in front, and all records get new seqs from `nextSeq` on. */
+  /**
+   * Blocks of a failed commit come back in front, and all records get new seqs from `nextSeq` on.
+   */
   putBack(
     failed: readonly PendingBlock[],
     identity: number,

@@ -1,6 +1,7 @@
 /**
- * A stream's index from the blocks that were found, whatever was lost (I7): which of them are still pending, in which order,
- * where the head is, and which numbers will never come. Plain rules over state and blocks; no IO.
+ * A stream's index from the blocks that were found, whatever was lost (I7): which of them are still
+ * pending, in which order, where the head is, and which numbers will never come. Plain rules over
+ * state and blocks; no IO.
  */
 import type { BlockMeta } from './block-index.ts'
 import { addGap, type Gap, type StreamState } from './state.ts'
@@ -18,9 +19,9 @@ export interface PendingBlock extends FoundBlock {
 }
 
 /**
- * Those that are pending, in order. Passed are those that the state knows to be settled, or reported as a gap: LevelDB's
- * repair, and a scan of raw files, bring deleted ones back. Of two that overlap the larger counts: the other is the
- * copy of one of its records.
+ * Those that are pending, in order. Passed are those that the state knows to be settled, or
+ * reported as a gap: LevelDB's repair, and a scan of raw files, bring deleted ones back. Of two
+ * that overlap the larger counts: the other is the copy of one of its records.
  */
 export function selectPending(
   state: StreamState,
@@ -30,7 +31,8 @@ export function selectPending(
   const ordered = blocks
     .map((block): PendingBlock => ({ ...block, identity: identities.get(block.spoolId) ?? 0 }))
     .sort(
-      (a, b) => a.identity - b.identity || a.meta.firstSeq - b.meta.firstSeq || b.meta.count - a.meta.count,
+      (a, b) =>
+        a.identity - b.identity || a.meta.firstSeq - b.meta.firstSeq || b.meta.count - a.meta.count,
     )
   const pending: PendingBlock[] = []
   const passed: FoundBlock[] = []
@@ -51,7 +53,8 @@ export function selectPending(
 function identify(state: StreamState, blocks: readonly FoundBlock[]): Map<string, number> {
   const numbers = new Map(state.identities.map(({ spoolId }, i) => [spoolId, i]))
   const unknown = blocks.filter(({ spoolId }) => !numbers.has(spoolId))
-  const commitOf = ({ key, meta }: FoundBlock): number => (key ? meta.commit : Number.MAX_SAFE_INTEGER)
+  const commitOf = ({ key, meta }: FoundBlock): number =>
+    key ? meta.commit : Number.MAX_SAFE_INTEGER
   for (const { spoolId } of unknown.toSorted((a, b) => commitOf(a) - commitOf(b))) {
     if (numbers.has(spoolId)) continue
     const gateway = state.identities.at(-1)?.gateway ?? ''
@@ -65,7 +68,8 @@ function isPassed(state: StreamState, { identity, meta }: PendingBlock): boolean
   const { settled } = state
   const last = meta.firstSeq + meta.count - 1
   if (identity < settled.identity) return true
-  const first = identity === settled.identity ? Math.max(meta.firstSeq, settled.seq + 1) : meta.firstSeq
+  const first =
+    identity === settled.identity ? Math.max(meta.firstSeq, settled.seq + 1) : meta.firstSeq
   if (first > last) return true
   return [...state.gaps, ...state.gapsTail].some((gap) => {
     return gap.identity === identity && gap.first <= first && gap.last >= last
@@ -73,8 +77,8 @@ function isPassed(state: StreamState, { identity, meta }: PendingBlock): boolean
 }
 
 /**
- * The blocks become the whole index, with ordinals dealt anew from 0; numbers that none of them has, between settled and
- * the last of them, become gaps.
+ * The blocks become the whole index, with ordinals dealt anew from 0; numbers that none of them
+ * has, between settled and the last of them, become gaps.
  */
 export function reindex(state: StreamState, metas: readonly BlockMeta[]): void {
   const { settled } = state
@@ -93,7 +97,10 @@ export function reindex(state: StreamState, metas: readonly BlockMeta[]): void {
   }
 }
 
-/** At an opening: behind the last block nothing is under way, so numbers up to the next one are lost, too. */
+/**
+ * At an opening: behind the last block nothing is under way, so numbers up to the next one are
+ * lost, too.
+ */
 export function closeEnd(state: StreamState, metas: readonly BlockMeta[]): void {
   const identity = state.identities.length - 1
   const last = metas.at(-1)
@@ -108,10 +115,12 @@ export function closeEnd(state: StreamState, metas: readonly BlockMeta[]): void 
 function addUnknownGaps(state: StreamState, identity: number, first: number, last: number): void {
   if (last < first) return
   let from = first
-  const overlaps = (g: Gap): boolean => g.identity === identity && g.last >= first && g.first <= last
+  const overlaps = (g: Gap): boolean =>
+    g.identity === identity && g.last >= first && g.first <= last
   const known = [...state.gaps, ...state.gapsTail].filter(overlaps)
   for (const gap of known.sort((a, b) => a.first - b.first)) {
-    if (gap.first > from) addGap(state, { identity, first: from, last: gap.first - 1, reason: 'corrupt' })
+    if (gap.first > from)
+      addGap(state, { identity, first: from, last: gap.first - 1, reason: 'corrupt' })
     from = Math.max(from, gap.last + 1)
   }
   addGap(state, { identity, first: from, last, reason: 'corrupt' })

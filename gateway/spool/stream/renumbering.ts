@@ -1,7 +1,8 @@
 /**
- * Pending records of earlier identities go on as new records under the newest one. For a stream whose sink has other records
- * under their numbers: behind a rollback it would refuse them for ever, or take them for repeats. Each says which id it had
- * (`requeuedFrom`). Parked and returned records keep theirs.
+ * Pending records of earlier identities go on as new records under the newest one. For a stream
+ * whose sink has other records under their numbers: behind a rollback it would refuse them for
+ * ever, or take them for repeats. Each says which id it had (`requeuedFrom`). Parked and returned
+ * records keep theirs.
  */
 import { readBlock } from '../codec/block.ts'
 import { lineOffsets, requeueLine } from '../codec/record.ts'
@@ -11,7 +12,10 @@ import { blockKey } from '../store/keys.ts'
 import { unskipped } from './state.ts'
 import type { OpenCommit, SpoolStream } from './stream.ts'
 
-/** Returns how many records were numbered anew; durable when it resolves. `raise` leases so many seqs. */
+/**
+ * Returns how many records were numbered anew; durable when it resolves. `raise` leases so many
+ * seqs.
+ */
 export async function renumberPending(
   stream: SpoolStream,
   reader: BlockReader,
@@ -42,7 +46,11 @@ export async function renumberPending(
     const firstSeq = state.nextSeq
     state.nextSeq += count
     const lines = Array.from({ length: count }, (_, i) =>
-      requeueLine(raw.subarray(offsets[from + i], offsets[from + i + 1]), stream.prefix, firstSeq + i),
+      requeueLine(
+        raw.subarray(offsets[from + i], offsets[from + i + 1]),
+        stream.prefix,
+        firstSeq + i,
+      ),
     )
     const doomed = { ordinal, meta, firstSeq: meta.firstSeq + from, count }
     stream.renumber(doomed, Buffer.concat(lines), firstSeq, commit)

@@ -1,6 +1,7 @@
 /**
- * Which blocks an operator's limits remove (I8): the oldest, whole, never one of a batch that may have reached the sink (I4).
- * A pure decision over what lies ahead; the caller applies it in the commit that is open.
+ * Which blocks an operator's limits remove (I8): the oldest, whole, never one of a batch that may
+ * have reached the sink (I4). A pure decision over what lies ahead; the caller applies it in the
+ * commit that is open.
  *
  * `drop-oldest` never becomes `block`, whatever the limits of a batch are: a batch covers at most PINNED_SHARE of
  * `maxBytes`, and where what cannot be dropped is larger all the same (one large record, parked ones, the pin of an earlier
@@ -17,7 +18,10 @@ export interface Doomed {
   readonly count: number
 }
 
-/** Of `maxBytes` of a stream that drops its oldest: what a batch may cover, and what is left behind what cannot be dropped. */
+/**
+ * Of `maxBytes` of a stream that drops its oldest: what a batch may cover, and what is left behind
+ * what cannot be dropped.
+ */
 export const PINNED_SHARE = 0.25
 
 /** The blocks of the pin. */
@@ -35,7 +39,8 @@ export function pinnedBlocks(state: StreamState, index: BlockIndex): PinnedBlock
   if (pin === null) return { end, bytes }
   for (let meta = index.at(end); meta !== undefined; meta = index.at(end)) {
     const isPinned =
-      meta.identity < pin.identity || (meta.identity === pin.identity && meta.firstSeq <= pin.outerLastSeq)
+      meta.identity < pin.identity ||
+      (meta.identity === pin.identity && meta.firstSeq <= pin.outerLastSeq)
     if (!isPinned) break
     bytes += meta.storedBytes
     end = unskipped(state, end + 1)
@@ -43,12 +48,17 @@ export function pinnedBlocks(state: StreamState, index: BlockIndex): PinnedBlock
   return { end, bytes }
 }
 
-/** Bytes that a stream may hold which drops its oldest, when `fixedBytes` of them cannot be dropped. */
+/**
+ * Bytes that a stream may hold which drops its oldest, when `fixedBytes` of them cannot be dropped.
+ */
 export function roomBytes(maxBytes: number, fixedBytes: number): number {
   return Math.max(maxBytes, fixedBytes + maxBytes * PINNED_SHARE)
 }
 
-/** Oldest blocks that may go, from the ordinal on, while `wanted` says so; stops at what is not in memory. */
+/**
+ * Oldest blocks that may go, from the ordinal on, while `wanted` says so; stops at what is not in
+ * memory.
+ */
 export function doomedBlocks(
   state: StreamState,
   index: BlockIndex,

@@ -1,7 +1,8 @@
 /**
- * The value that each commit carries beside its blocks: the state of the streams that changed, the blocks that the
- * commit added, and the changes of the journals. A checkpoint carries everything. The chain of records back to the
- * last checkpoint is the whole state; nothing of it lies under a fixed key (see store/keys.ts).
+ * The value that each commit carries beside its blocks: the state of the streams that changed, the
+ * blocks that the commit added, and the changes of the journals. A checkpoint carries everything.
+ * The chain of records back to the last checkpoint is the whole state; nothing of it lies under a
+ * fixed key (see store/keys.ts).
  */
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib'
 import type { SpoolTimeMark } from '../time/spool-time.ts'
@@ -58,10 +59,15 @@ const MIN_DEFLATE_BYTES = 4096
 const DEFLATE = { level: 1 }
 
 /**
- * magic, CRC-32 of all that follows, length of the JSON as it is here, JSON, then journals: name length, name, length, bytes.
+ * magic, CRC-32 of all that follows, length of the JSON as it is here, JSON, then journals: name
+ * length, name, length, bytes.
  * `sparing`: small ones are deflated as well, 1 KB to the half. It delays the ack by some 0.2 ms on an idle gateway.
  */
-export function encodeState(json: string, journals: StoredState['journals'], sparing: boolean): Buffer {
+export function encodeState(
+  json: string,
+  journals: StoredState['journals'],
+  sparing: boolean,
+): Buffer {
   const plain = Buffer.from(json, 'utf8')
   const isDeflated = sparing || plain.length >= MIN_DEFLATE_BYTES
   const text = isDeflated ? deflateRawSync(plain, DEFLATE) : plain
@@ -88,7 +94,9 @@ export function decodeState(value: Buffer): StoredState | null {
   const jsonEnd = FIXED_BYTES + jsonBytes(value)
   const text = value.subarray(FIXED_BYTES, jsonEnd)
   const isDeflated = value.readUInt32BE(8) >= DEFLATED
-  const record = JSON.parse((isDeflated ? inflateRawSync(text) : text).toString('utf8')) as StateRecord
+  const record = JSON.parse(
+    (isDeflated ? inflateRawSync(text) : text).toString('utf8'),
+  ) as StateRecord
   if (record.version !== 1) return null
   const journals: Array<readonly [string, Uint8Array]> = []
   let at = jsonEnd
@@ -108,8 +116,8 @@ function jsonBytes(value: Buffer): number {
 }
 
 /**
- * How long the state record that begins here is, found by its CRC: its length is not written in it. 0: there is none, or
- * it is damaged. For finding state records in raw bytes.
+ * How long the state record that begins here is, found by its CRC: its length is not written in it.
+ * 0: there is none, or it is damaged. For finding state records in raw bytes.
  */
 export function stateBytes(bytes: Buffer): number {
   if (bytes.length < FIXED_BYTES || bytes.readUInt32BE(0) !== MAGIC) return 0

@@ -1,6 +1,7 @@
 /**
- * The durable state of one stream: what a commit's state record carries of it, and the plain rules over it. No IO.
- * Seqs of one identity rise; identities follow each other in the order of `identities`.
+ * The durable state of one stream: what a commit's state record carries of it, and the plain rules
+ * over it. No IO. Seqs of one identity rise; identities follow each other in the order of
+ * `identities`.
  */
 import type { Pin } from '../../ports/stream-queue.ts'
 import { copyCounters, type StreamCounters, zeroCounters } from './counters.ts'
@@ -28,7 +29,9 @@ export interface Gap {
   readonly reason: GapReason
 }
 
-/** A record that left its block: parked (refused, undecided) or returned to its place at the front. */
+/**
+ * A record that left its block: parked (refused, undecided) or returned to its place at the front.
+ */
 export interface Aside {
   readonly identity: number
   readonly seq: number
@@ -55,9 +58,15 @@ export interface StreamState {
   nextSeq: number
   /** First record that is neither settled nor parked: (block ordinal, index in it). */
   head: { ordinal: number; index: number }
-  /** Highest record in blocks that was settled or parked: finds the head again when ordinals are lost (I7). */
+  /**
+   * Highest record in blocks that was settled or parked: finds the head again when ordinals are
+   * lost (I7).
+   */
   settled: { identity: number; seq: number }
-  /** Blocks behind the head that are gone (dropped behind a pin, or damaged): [from, to) ordinals, ascending. */
+  /**
+   * Blocks behind the head that are gone (dropped behind a pin, or damaged): [from, to) ordinals,
+   * ascending.
+   */
   skips: Array<[from: number, to: number]>
   pin: (Pin & { readonly identity: number }) | null
   /** How many of `gaps`, from the oldest, the pinned request carries. */
@@ -120,12 +129,16 @@ export function committedView(state: StreamState): CommittedView {
 }
 
 /**
- * Gaps that a state record holds at each end. A sink that refuses every other record makes more gaps than its requests can
- * report: what is between the ends is stored in pages, or each commit would write them all again.
+ * Gaps that a state record holds at each end. A sink that refuses every other record makes more
+ * gaps than its requests can report: what is between the ends is stored in pages, or each commit
+ * would write them all again.
  */
 export const MAX_GAPS_IN_STATE = 500
 
-/** Adds a gap; joins it to the newest where they touch, unless that one is already on its way to the sink. */
+/**
+ * Adds a gap; joins it to the newest where they touch, unless that one is already on its way to the
+ * sink.
+ */
 export function addGap(state: StreamState, gap: Gap): void {
   if (gap.last < gap.first) return
   const isPaged = state.gapPages.next > state.gapPages.first || state.gapsTail.length > 0
@@ -152,7 +165,9 @@ export function takeGapPage(
   return { page: state.gapPages.next++, gaps }
 }
 
-/** True: the oldest gaps run out, and a page must be read. Without pages the newest move up at once. */
+/**
+ * True: the oldest gaps run out, and a page must be read. Without pages the newest move up at once.
+ */
 export function wantsGapPage(state: StreamState): boolean {
   if (state.gaps.length >= MAX_GAPS_IN_STATE / 2) return false
   if (state.gapPages.first < state.gapPages.next) return true
@@ -170,11 +185,15 @@ export function putGapPage(state: StreamState, gaps: readonly Gap[]): void {
 export const MAX_GAP_HEADER_BYTES = 2048
 
 /** The oldest gaps that fit into one request under the identity. */
-export function gapHeader(state: StreamState, identity: number): { header: string | null; count: number } {
+export function gapHeader(
+  state: StreamState,
+  identity: number,
+): { header: string | null; count: number } {
   let header = ''
   let count = 0
   for (const gap of state.gaps) {
-    const mark = gap.identity === identity ? '' : `;spool=${state.identities[gap.identity]?.spoolId ?? ''}`
+    const mark =
+      gap.identity === identity ? '' : `;spool=${state.identities[gap.identity]?.spoolId ?? ''}`
     const item = `${gap.first}-${gap.last};reason=${gap.reason}${mark}`
     const next = header === '' ? item : `${header}, ${item}`
     if (next.length > MAX_GAP_HEADER_BYTES) break

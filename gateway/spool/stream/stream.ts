@@ -1,7 +1,7 @@
 /**
- * One stream of the spool: its durable state, its block index and what is not durable yet. Owns every change of the
- * state, made in memory and written with the commit that is open (I5: one commit for data and counters). Does no IO of
- * its own but reading index segments.
+ * One stream of the spool: its durable state, its block index and what is not durable yet. Owns
+ * every change of the state, made in memory and written with the commit that is open (I5: one
+ * commit for data and counters). Does no IO of its own but reading index segments.
  */
 import type { StreamConfig } from '../../config/config.ts'
 import type { Deflater } from '../codec/block.ts'
@@ -23,7 +23,13 @@ import {
 import type { DropReason } from './counters.ts'
 import { type BlockLimits, OpenBlocks, type PendingBlock } from './open-blocks.ts'
 import { reindex } from './reindex.ts'
-import { type Doomed, doomedBlocks, type PinnedBlocks, pinnedBlocks, roomBytes } from './retention.ts'
+import {
+  type Doomed,
+  doomedBlocks,
+  type PinnedBlocks,
+  pinnedBlocks,
+  roomBytes,
+} from './retention.ts'
 import {
   type Aside,
   addGap,
@@ -95,8 +101,9 @@ export class SpoolStream {
   /** Bytes of blocks deleted since the last compaction. */
   deletedBytes = 0
   /**
-   * The pinned batch may have reached the sink, or is on its way: retention leaves it alone (I4). False: it never did, and
-   * a limit may take its records; the drain then makes a new batch of what is left.
+   * The pinned batch may have reached the sink, or is on its way: retention leaves it alone (I4).
+   * False: it never did, and a limit may take its records; the drain then makes a new batch of what
+   * is left.
    */
   isPinGuarded = true
   /** Of `pinnedBlocks`, for the pin and index that they were counted of. */
@@ -105,7 +112,10 @@ export class SpoolStream {
     readonly index: BlockIndex
     readonly blocks: PinnedBlocks
   } | null = null
-  /** Stored bytes that no limit may drop: the pin's, and copies of parked and returned records. As of the last commit. */
+  /**
+   * Stored bytes that no limit may drop: the pin's, and copies of parked and returned records. As
+   * of the last commit.
+   */
   #fixedBytes = 0
   /** Where retention goes on. */
   #retentionOrdinal = 0
@@ -137,7 +147,10 @@ export class SpoolStream {
   }
 
   #makePrefix(): Buffer {
-    const { spoolId, gateway } = this.state.identities.at(-1) as { spoolId: string; gateway: string }
+    const { spoolId, gateway } = this.state.identities.at(-1) as {
+      spoolId: string
+      gateway: string
+    }
     return Buffer.from(idPrefix(gateway, spoolId, this.state.name))
   }
 
@@ -145,7 +158,10 @@ export class SpoolStream {
     return this.#index
   }
 
-  /** Ordinals are dealt anew, so state and index change in one step; the next commit must be a checkpoint. */
+  /**
+   * Ordinals are dealt anew, so state and index change in one step; the next commit must be a
+   * checkpoint.
+   */
   replaceIndex(metas: readonly BlockMeta[]): void {
     this.#index = new BlockIndex([], metas, 0)
     reindex(this.state, metas)
@@ -188,7 +204,10 @@ export class SpoolStream {
     let raw = 0
     let stored = 0
     const add = (meta: BlockMeta, ordinal: number): void => {
-      if (ordinal < state.head.ordinal || state.skips.some(([from, to]) => ordinal >= from && ordinal < to))
+      if (
+        ordinal < state.head.ordinal ||
+        state.skips.some(([from, to]) => ordinal >= from && ordinal < to)
+      )
         return
       records += meta.count - (ordinal === state.head.ordinal ? state.head.index : 0)
       raw += meta.rawBytes
@@ -197,7 +216,9 @@ export class SpoolStream {
     for (const ref of index.sealed) {
       const touched =
         ref.firstOrdinal <= state.head.ordinal ||
-        state.skips.some(([from, to]) => from < ref.firstOrdinal + ref.blocks && to > ref.firstOrdinal)
+        state.skips.some(
+          ([from, to]) => from < ref.firstOrdinal + ref.blocks && to > ref.firstOrdinal,
+        )
       if (touched) {
         for (let i = 0; i < ref.blocks; i++) {
           const meta = index.at(ref.firstOrdinal + i)
@@ -219,8 +240,8 @@ export class SpoolStream {
   }
 
   /**
-   * Closes what is open for the commit. Synchronous, so that state, index and blocks are of one instant: what the
-   * next commit settles must not be missing from this one's checkpoint.
+   * Closes what is open for the commit. Synchronous, so that state, index and blocks are of one
+   * instant: what the next commit settles must not be missing from this one's checkpoint.
    */
   close(commit: OpenCommit, commitNumber: number, checkpoint: boolean): ClosedStream {
     const { state, index } = this
@@ -267,14 +288,26 @@ export class SpoolStream {
     if (metas.length > 0) this.ready()
   }
 
-  /** The commit failed: its records, and all appended since, get new seqs; the old ones are a gap. */
+  /**
+   * The commit failed: its records, and all appended since, get new seqs; the old ones are a gap.
+   */
   uncommitted(closed: ClosedStream | null): number {
     this.inFlightRawBytes = 0
-    const old = this.open.putBack(closed?.blocks ?? [], this.identity, this.#prefix, this.state.nextSeq)
+    const old = this.open.putBack(
+      closed?.blocks ?? [],
+      this.identity,
+      this.#prefix,
+      this.state.nextSeq,
+    )
     let records = 0
     for (const block of old) {
       const last = block.firstSeq + block.count - 1
-      addGap(this.state, { identity: block.identity, first: block.firstSeq, last, reason: 'commit-failed' })
+      addGap(this.state, {
+        identity: block.identity,
+        first: block.firstSeq,
+        last,
+        reason: 'commit-failed',
+      })
       records += block.count
     }
     this.state.nextSeq += records
@@ -292,13 +325,21 @@ export class SpoolStream {
   /** Removes whole blocks by a retention limit; counted, and a gap (I9). */
   drop(doomed: readonly Doomed[], reason: DropReason & GapReason, commit: OpenCommit): void {
     for (const { meta, firstSeq, count } of doomed) {
-      addGap(this.state, { identity: meta.identity, first: firstSeq, last: firstSeq + count - 1, reason })
+      addGap(this.state, {
+        identity: meta.identity,
+        first: firstSeq,
+        last: firstSeq + count - 1,
+        reason,
+      })
       this.state.counters.dropped[reason] += count
     }
     this.#remove(doomed, commit)
   }
 
-  /** The records of a block go on as new ones, in the same commit: still pending, and counted as before (I5). */
+  /**
+   * The records of a block go on as new ones, in the same commit: still pending, and counted as
+   * before (I5).
+   */
   renumber(doomed: Doomed, lines: Uint8Array, firstSeq: number, commit: OpenCommit): void {
     if (this.state.pin) this.dissolvePin()
     this.#remove([doomed], commit)
@@ -333,7 +374,8 @@ export class SpoolStream {
       this.#limit('expired', (meta) => meta.spoolTimeMs + maxAge < nowMs, commit)
     }
     if (whenFull === 'drop-oldest') {
-      const over = this.storedBytes + this.uncommittedRawBytes - roomBytes(maxBytes, this.#fixedBytes)
+      const over =
+        this.storedBytes + this.uncommittedRawBytes - roomBytes(maxBytes, this.#fixedBytes)
       if (over > 0) this.#limit('dropped-oldest', (_, freed) => freed < over, commit)
     }
   }
@@ -382,8 +424,8 @@ export class SpoolStream {
   }
 
   /**
-   * Must a message of so many bytes wait, in a full stream that drops its oldest? Only for the commit that makes what was
-   * taken before droppable, which comes by itself: never for the sink.
+   * Must a message of so many bytes wait, in a full stream that drops its oldest? Only for the
+   * commit that makes what was taken before droppable, which comes by itself: never for the sink.
    */
   mustWaitForCommit(bytes: number, maxBytes: number): boolean {
     const { uncommittedRawBytes } = this
@@ -391,13 +433,17 @@ export class SpoolStream {
     return this.#fixedBytes + uncommittedRawBytes + bytes > roomBytes(maxBytes, this.#fixedBytes)
   }
 
-  /** The block at the head is settled up to and including the seq; returns how many records that were. */
+  /**
+   * The block at the head is settled up to and including the seq; returns how many records that
+   * were.
+   */
   passBlocks(identity: number, throughSeq: number, commit: OpenCommit): number {
     const { state, index } = this
     let passed = 0
     for (;;) {
       const meta = index.at(state.head.ordinal)
-      if (!meta || meta.identity !== identity || meta.firstSeq + state.head.index > throughSeq) break
+      if (!meta || meta.identity !== identity || meta.firstSeq + state.head.index > throughSeq)
+        break
       const end = Math.min(meta.count, throughSeq - meta.firstSeq + 1)
       passed += end - state.head.index
       state.settled = { identity, seq: meta.firstSeq + end - 1 }
@@ -419,7 +465,10 @@ export class SpoolStream {
     return passed
   }
 
-  /** What was dropped before the head is passed as well: a rebuild must not take it for pending when it comes back (I7). */
+  /**
+   * What was dropped before the head is passed as well: a rebuild must not take it for pending when
+   * it comes back (I7).
+   */
   #passSkipped(): void {
     const { state, index } = this
     const last = state.head.index === 0 ? index.at(state.head.ordinal - 1) : undefined
@@ -435,7 +484,8 @@ export class SpoolStream {
   released(commit: OpenCommit): void {
     const { head, skips } = this.state
     const passed = [...this.index.release(head.ordinal), ...this.index.releaseSkipped(skips)]
-    for (const ref of passed) commit.add({ type: 'del', key: segmentKey(ref.commit, this.state.id) })
+    for (const ref of passed)
+      commit.add({ type: 'del', key: segmentKey(ref.commit, this.state.id) })
     this.prefetch(commit)
   }
 
@@ -460,7 +510,10 @@ export class SpoolStream {
       })
   }
 
-  /** Fetches the index segment of the ordinal, if it is not in memory, and then of the head and what follows it. */
+  /**
+   * Fetches the index segment of the ordinal, if it is not in memory, and then of the head and what
+   * follows it.
+   */
   prefetch(commit: SegmentSource, ordinal: number = this.state.head.ordinal): void {
     if (this.#loading) return
     const ref = this.index.missingAt(ordinal) ?? this.index.missingAt(ordinal + PREFETCH_BLOCKS)
@@ -487,7 +540,9 @@ export class SpoolStream {
     else await commit.reindex(this)
   }
 
-  /** A block that could not be read or salvaged: its pending records are counted and a gap (I7, I9). */
+  /**
+   * A block that could not be read or salvaged: its pending records are counted and a gap (I7, I9).
+   */
   lostBlock(ordinal: number, meta: BlockMeta, commit: OpenCommit): void {
     const settled = ordinal === this.state.head.ordinal ? this.state.head.index : 0
     const doomed = { ordinal, meta, firstSeq: meta.firstSeq + settled, count: meta.count - settled }
@@ -506,7 +561,14 @@ export class SpoolStream {
   #tellLost(identity: number, firstSeq: number, records: number): void {
     const spoolId = this.state.identities[identity]?.spoolId ?? ''
     const lastSeq = firstSeq + records - 1
-    this.emit({ type: 'spool.records-lost', stream: this.name, spoolId, firstSeq, lastSeq, records })
+    this.emit({
+      type: 'spool.records-lost',
+      stream: this.name,
+      spoolId,
+      firstSeq,
+      lastSeq,
+      records,
+    })
   }
 
   asideKey(n: number): Buffer {

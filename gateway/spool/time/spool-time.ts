@@ -1,11 +1,13 @@
 /**
- * How old a record is, for `maxAge` (I8): spool time, ms that the spool has lived, by the monotonic clock. The wall
- * clock takes no part: one that jumps by fifty years must not expire a backlog, and one that falls back must not keep it.
+ * How old a record is, for `maxAge` (I8): spool time, ms that the spool has lived, by the monotonic
+ * clock. The wall clock takes no part: one that jumps by fifty years must not expire a backlog, and
+ * one that falls back must not keep it.
  *
- * Each commit carries a mark of it. A restart within one boot goes on where the mark says, the pause included, because the
- * monotonic clock went on. After a reboot, on another box, or where boots cannot be told apart, it goes on from the mark
- * itself: how long the box was off is not known by any clock that can be trusted, so that time is not counted. What is in
- * doubt makes a record younger, never older.
+ * Each commit carries a mark of it. A restart within one boot goes on where the mark says, the
+ * pause included, because the monotonic clock went on. After a reboot, on another box, or where
+ * boots cannot be told apart, it goes on from the mark itself: how long the box was off is not
+ * known by any clock that can be trusted, so that time is not counted. What is in doubt makes a
+ * record younger, never older.
  */
 import { bootId } from '../disk/folder.ts'
 
@@ -18,9 +20,16 @@ export interface BootClock {
 }
 
 /** Spool time, and the monotonic clock and the boot at which it was that. */
-export type SpoolTimeMark = readonly [spoolTimeMs: number, monotonicMs: number, bootId: string | null]
+export type SpoolTimeMark = readonly [
+  spoolTimeMs: number,
+  monotonicMs: number,
+  bootId: string | null,
+]
 
-/** While nothing else is committed, a mark is made so often: what a power cut takes of the age of what is stored. */
+/**
+ * While nothing else is committed, a mark is made so often: what a power cut takes of the age of
+ * what is stored.
+ */
 export const MARK_INTERVAL_MS = 600_000
 
 export function bootClock(): BootClock {
@@ -42,7 +51,9 @@ export class SpoolTime {
   #monotonicMs: number
   #markedMs: number
 
-  /** `newestMs`: of what is stored; after damage the newest mark may be lost, and nothing is from the future. */
+  /**
+   * `newestMs`: of what is stored; after damage the newest mark may be lost, and nothing is from the future.
+   */
   constructor(clock: BootClock, mark: SpoolTimeMark | null, newestMs = 0) {
     this.#clock = clock
     this.#spoolTimeMs = Math.max(resumedMs(mark, clock), newestMs)

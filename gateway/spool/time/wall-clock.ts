@@ -1,6 +1,7 @@
 /**
- * What records say while the wall clock is known to be unset. Those from before it is set say so and carry the boot and the time since it, so that a receiver can date them later; they
- * are never rewritten (ingest-contract: `clock`, `bootId`, `uptimeMs`).
+ * What records say while the wall clock is known to be unset. Those from before it is set say so
+ * and carry the boot and the time since it, so that a receiver can date them later; they are never
+ * rewritten (ingest-contract: `clock`, `bootId`, `uptimeMs`).
  */
 import { uptime } from 'node:os'
 import { isClockSet } from '../../shared/clock.ts'
@@ -11,8 +12,8 @@ import { bootId } from '../disk/folder.ts'
 const BOOT_ID = bootId() ?? 'unknown'
 
 /**
- * The members of a record that was received at this time; null: the clock is set, as far as one can know. `arrivedMs`: the
- * same instant by `performance.now`.
+ * The members of a record that was received at this time; null: the clock is set, as far as one can
+ * know. `arrivedMs`: the same instant by `performance.now`.
  */
 export function clockMembers(receivedAtMs: number, arrivedMs: number): Uint8Array | null {
   if (isClockSet(receivedAtMs)) return null

@@ -1,4 +1,7 @@
-/** A backlog of millions of records: what it costs on disk and in memory, at a start, to live traffic, and to catch up. */
+/**
+ * A backlog of millions of records: what it costs on disk and in memory, at a start, to live
+ * traffic, and to catch up.
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,8 +32,8 @@ interface Stood {
 }
 
 /**
- * Starts with the sink down: time to the first ack, memory once settled, processor time of a message; then whatever is to
- * be done with it.
+ * Starts with the sink down: time to the first ack, memory once settled, processor time of a
+ * message; then whatever is to be done with it.
  */
 async function stand<T>(
   settings: Settings,
@@ -69,7 +72,8 @@ async function deliveryRate(system: System, until: number): Promise<number> {
     const records = (await system.delivered())?.records ?? 0
     const atMs = performance.now()
     if (first === null && records > 0) first = { atMs, records }
-    if (first !== null && records >= until) return ((records - first.records) * 1000) / (atMs - first.atMs)
+    if (first !== null && records >= until)
+      return ((records - first.records) * 1000) / (atMs - first.atMs)
     if (atMs > endsMs) throw new Error(`only ${records} records of a backlog were delivered`)
     await sleep(POLL_MS)
   }
@@ -94,11 +98,16 @@ async function catchUp(settings: Settings, folder: string, records: number): Pro
 function catchUpGoals({ recordsPerSecond, beside, quiet, left }: CaughtUp): Goal[] {
   const latency = 'ack p99 of 20,000 messages/s beside a catch-up, against without'
   return [
-    judged({ measure: 'catch-up to a local sink', atLeast: 300_000, unit: 'records/s', digits: 0 }, [
-      recordsPerSecond,
-    ]),
+    judged(
+      { measure: 'catch-up to a local sink', atLeast: 300_000, unit: 'records/s', digits: 0 },
+      [recordsPerSecond],
+    ),
     left < MIN_LEFT
-      ? notMeasured(latency, '<= 2 x', `only ${left} records were left at its end: a larger --backlog`)
+      ? notMeasured(
+          latency,
+          '<= 2 x',
+          `only ${left} records were left at its end: a larger --backlog`,
+        )
       : judged(
           {
             measure: latency,

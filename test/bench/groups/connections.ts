@@ -31,7 +31,8 @@ export const connections: Group = {
       say(
         `  RssAnon ${before.rssAnon.toFixed(0)} MB without, ${after.rssAnon.toFixed(0)} MB with ${CONNECTIONS} connections`,
       )
-      const each = (of: (m: Memory) => number): number => ((of(after) - of(before)) * 1024) / CONNECTIONS
+      const each = (of: (m: Memory) => number): number =>
+        ((of(after) - of(before)) * 1024) / CONNECTIONS
       return [
         judged(
           {

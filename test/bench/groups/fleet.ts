@@ -1,4 +1,7 @@
-/** How many mqtt.js devices the simulator drives on one core, and from which rate on it is the limit itself. */
+/**
+ * How many mqtt.js devices the simulator drives on one core, and from which rate on it is the limit
+ * itself.
+ */
 import { type Goal, judged } from '../goals.ts'
 import { type Group, type Settings, withSluice } from '../group.ts'
 import { cpuSeconds, runNode } from '../processes.ts'
@@ -25,7 +28,11 @@ interface Report {
   readonly published: readonly number[]
   readonly unacknowledged: number
   readonly measuredSeconds: number
-  readonly connections: { readonly failures: number; readonly refusals: number; readonly disconnects: number }
+  readonly connections: {
+    readonly failures: number
+    readonly refusals: number
+    readonly disconnects: number
+  }
 }
 
 async function runFleet(system: System, rate: number, settings: Settings): Promise<FleetFigures> {
@@ -47,7 +54,9 @@ async function runFleet(system: System, rate: number, settings: Settings): Promi
     pid = started
     const startMs = (RAMP_SECONDS + 1) * 1000
     timers.push(setTimeout(() => (cpuBefore = cpuSeconds(pid)), startMs))
-    timers.push(setTimeout(() => (cpuAfter = cpuSeconds(pid)), startMs + (settings.seconds - 1) * 1000))
+    timers.push(
+      setTimeout(() => (cpuAfter = cpuSeconds(pid)), startMs + (settings.seconds - 1) * 1000),
+    )
   })
   for (const timer of timers) clearTimeout(timer)
   const report = JSON.parse(out) as Report
@@ -58,7 +67,8 @@ async function runFleet(system: System, rate: number, settings: Settings): Promi
     publishedPerSecond:
       report.published.reduce((a, b) => a + b, 0) / (report.measuredSeconds - RAMP_SECONDS / 2),
     unacknowledged: report.unacknowledged,
-    failures: report.connections.failures + report.connections.refusals + report.connections.disconnects,
+    failures:
+      report.connections.failures + report.connections.refusals + report.connections.disconnects,
     busyShare: (cpuAfter - cpuBefore) / (settings.seconds - 1),
   }
 }

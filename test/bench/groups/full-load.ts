@@ -1,4 +1,7 @@
-/** As many messages as each system acknowledges: Sluice beside its peers in turn, and what full load costs it. */
+/**
+ * As many messages as each system acknowledges: Sluice beside its peers in turn, and what full load
+ * costs it.
+ */
 import { canCompilePublisher } from '../compiled-publisher.ts'
 import { type Goal, judged, notMeasured } from '../goals.ts'
 import { type Group, type Settings, withSystem } from '../group.ts'
@@ -8,7 +11,10 @@ import type { Shape } from '../readings.ts'
 import { median, ratios, spread } from '../statistics.ts'
 import { type System, startSluice } from '../systems.ts'
 
-/** Of its payload bytes, what a peer must have in its files for its acks to mean that it stored the messages. */
+/**
+ * Of its payload bytes, what a peer must have in its files for its acks to mean that it stored the
+ * messages.
+ */
 const MIN_STORED_SHARE = 0.5
 
 type Load = Pick<LoadOptions, 'qos' | 'window' | 'shape' | 'subscriber'>
@@ -61,7 +67,12 @@ async function inTurn(
     for (const { start, loads } of [{ start: () => startSluice(), loads: mine }, ...others]) {
       await withSystem(start, async (system) => {
         const { seconds, seed } = settings
-        const loaded = await measureLoad(system, { ...load, seconds, seed: seed + round, drain: true })
+        const loaded = await measureLoad(system, {
+          ...load,
+          seconds,
+          seed: seed + round,
+          drain: true,
+        })
         await use(system, loaded)
         loads.push(loaded)
       })
@@ -77,8 +88,8 @@ async function inTurn(
 }
 
 /**
- * Against the peer's better setup. No ratio where the publisher took so much of a core that it may have been the limit of
- * either side.
+ * Against the peer's better setup. No ratio where the publisher took so much of a core that it may
+ * have been the limit of either side.
  */
 function against(
   measure: string,
@@ -190,8 +201,8 @@ async function besideStore(settings: Settings, peer: Peer, atLeast: number): Pro
 const MAX_PUBLISHER_DIFFERENCE = 0.03
 
 /**
- * The compiled publisher beside the one of Node at a rate that both keep with ease: the same messages in the same time, or its
- * figures mean nothing.
+ * The compiled publisher beside the one of Node at a rate that both keep with ease: the same
+ * messages in the same time, or its figures mean nothing.
  */
 async function checkPublisher(settings: Settings): Promise<Goal> {
   const measure = 'the compiled publisher beside the one of Node, 2,000 messages/s'
@@ -221,7 +232,8 @@ async function checkPublisher(settings: Settings): Promise<Goal> {
 
 export const fullLoad: Group = {
   name: 'full-load',
-  about: 'acks, delivery, disk, network and memory at full load, against Mosquitto, NATS and RabbitMQ',
+  about:
+    'acks, delivery, disk, network and memory at full load, against Mosquitto, NATS and RabbitMQ',
   run: async (settings) => {
     const { mosquitto, nats, rabbitmq } = findPeers()
     for (const peer of [mosquitto, nats, rabbitmq]) {

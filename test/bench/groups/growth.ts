@@ -1,4 +1,7 @@
-/** Processor time of a message as streams and devices grow in number. With a backlog: groups/backlog.ts. */
+/**
+ * Processor time of a message as streams and devices grow in number. With a backlog:
+ * groups/backlog.ts.
+ */
 import { type Goal, judged } from '../goals.ts'
 import { type Group, type Settings, withSluice, withSystem } from '../group.ts'
 import { type LoadFigures, type LoadOptions, measureLoad, notes, paceNote } from '../load.ts'
@@ -25,7 +28,9 @@ interface Variant {
   readonly devices: number
 }
 
-/** Of each variant: the gateway's figures, and those of a bare server that acknowledges as often. */
+/**
+ * Of each variant: the gateway's figures, and those of a bare server that acknowledges as often.
+ */
 interface Costs {
   readonly mine: LoadFigures[]
   readonly bare: LoadFigures[]
@@ -41,8 +46,11 @@ async function costs(settings: Settings, variants: readonly Variant[]): Promise<
         devices,
         messagesPerSecond: RATE,
       }
-      // Without small commits at once every variant commits at the same pace from its first message on.
-      const mine = await withSluice({ streams, commitBurst: 0 }, (system) => measureLoad(system, load))
+      // Without small commits at once every variant commits at the same pace from its first message
+      // on.
+      const mine = await withSluice({ streams, commitBurst: 0 }, (system) =>
+        measureLoad(system, load),
+      )
       const bare = await withSystem(
         () => startReference(ackIntervalMs(mine)),
         (system) => measureLoad(system, load),

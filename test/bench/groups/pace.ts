@@ -1,4 +1,7 @@
-/** One gateway idle, at 10,000, 1,000 and 100 messages a second: latency, processor, memory, wear of the disk. */
+/**
+ * One gateway idle, at 10,000, 1,000 and 100 messages a second: latency, processor, memory, wear of
+ * the disk.
+ */
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,7 +17,9 @@ import { median, quantile, ratios, spread } from '../statistics.ts'
 import { COMMIT_INTERVAL_MS } from '../systems.ts'
 
 const RATE = 10_000
-/** Of the idle probe: one device, one message at a time. The fsync beside it has the same pauses. */
+/**
+ * Of the idle probe: one device, one message at a time. The fsync beside it has the same pauses.
+ */
 const PROBES_PER_SECOND = 20
 const PROBES = 60
 const FSYNCS = 500
@@ -60,7 +65,16 @@ async function measureRound({ seconds, seed }: Settings, folder: string): Promis
     const at1k = await measureLoad(system, { seconds, seed, messagesPerSecond: 1000 })
     const at100 = await measureLoad(system, { seconds: 2 * seconds, seed, messagesPerSecond: 100 })
     const fsyncP99Ms = quantile([...before, ...after], 0.99)
-    return { idleMemory, idle, idleFsyncMs, idleFloorMs: floor.p50Ms, fsyncP99Ms, at10k, at1k, at100 }
+    return {
+      idleMemory,
+      idle,
+      idleFsyncMs,
+      idleFloorMs: floor.p50Ms,
+      fsyncP99Ms,
+      at10k,
+      at1k,
+      at100,
+    }
   })
   const reference = await withSystem(
     () => startReference(ackIntervalMs(mine.at10k)),

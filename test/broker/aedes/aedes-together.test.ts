@@ -1,6 +1,7 @@
 /**
- * aedes 1.2 with our persistence and our mq, real clients on real sockets, no gate: what aedes does with them, and
- * that the differences from its own in-memory persistence are the ones that clients need.
+ * aedes 1.2 with our persistence and our mq, real clients on real sockets, no gate: what aedes does
+ * with them, and that the differences from its own in-memory persistence are the ones that clients
+ * need.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
@@ -8,7 +9,10 @@ import { Aedes } from 'aedes'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { LocalMq } from '../../../gateway/broker/aedes/local-mq.ts'
-import { type AedesPersistence, createPersistence } from '../../../gateway/broker/aedes/persistence.ts'
+import {
+  type AedesPersistence,
+  createPersistence,
+} from '../../../gateway/broker/aedes/persistence.ts'
 import { type Contents, emptyContents, storeOn } from './keyed-store.ts'
 
 interface Broker {
@@ -66,7 +70,11 @@ const PERSISTENT: IClientOptions = { clean: false }
 /** Connects with listeners in place before the first message can come. */
 async function comeBack(broker: Broker, clientId: string, count: number) {
   const { port } = broker.server.address() as { port: number }
-  const client = mqtt.connect(`mqtt://127.0.0.1:${port}`, { clientId, reconnectPeriod: 0, ...PERSISTENT })
+  const client = mqtt.connect(`mqtt://127.0.0.1:${port}`, {
+    clientId,
+    reconnectPeriod: 0,
+    ...PERSISTENT,
+  })
   onTestFinished(() => client.endAsync(true))
   return { client, got: await messages(client, count) }
 }
@@ -135,7 +143,12 @@ describe('aedes on our persistence', () => {
   test('a will is stored while its client is connected, and recovered if the broker dies first', async () => {
     const contents = emptyContents()
     const broker = await start(contents)
-    const will = { topic: 'wills/press', payload: Buffer.from('gone'), qos: 1, retain: false } as const
+    const will = {
+      topic: 'wills/press',
+      payload: Buffer.from('gone'),
+      qos: 1,
+      retain: false,
+    } as const
     const polite = await broker.connect('polite', { will })
     await broker.connect('press', { will })
     expect([...contents.wills.keys()].sort()).toEqual(['polite', 'press'])

@@ -1,4 +1,6 @@
-/** The subscriptions of aedes' clients, with what was granted for a topic, against the definition. */
+/**
+ * The subscriptions of aedes' clients, with what was granted for a topic, against the definition.
+ */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
@@ -53,7 +55,9 @@ test('over any run of SUBSCRIBEs and UNSUBSCRIBEs the highest QoS of the filters
           client.subscriptions[filter] = made
           model.set(filter, made)
         }
-        const taking = [...model].filter(([each]) => filterMatches(each, topic)).map(([, { qos }]) => qos)
+        const taking = [...model]
+          .filter(([each]) => filterMatches(each, topic))
+          .map(([, { qos }]) => qos)
         expect(granted.qosOf(topic)).toBe(Math.max(-1, ...taking))
         // What aedes unsubscribes with, and what it lists at the end of a connection.
         for (const [each, { func }] of model) expect(client.subscriptions[each]?.func).toBe(func)

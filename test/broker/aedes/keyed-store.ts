@@ -1,4 +1,7 @@
-/** A KeyedStore in memory whose commits the test closes by hand, and whose content outlives its users. */
+/**
+ * A KeyedStore in memory whose commits the test closes by hand, and whose content outlives its
+ * users.
+ */
 
 import type { PersistenceStore } from '../../../gateway/broker/aedes/persistence.ts'
 import type { Appender, KeyedStore, Ticket } from '../../../gateway/ports/appender.ts'
@@ -52,7 +55,10 @@ export function emptyContents(): Contents {
 }
 
 /** `commits` null: every operation is durable at once. */
-export function storeOn(contents: Contents, commits: ManualCommits | null = null): PersistenceStore {
+export function storeOn(
+  contents: Contents,
+  commits: ManualCommits | null = null,
+): PersistenceStore {
   return {
     retained: keyed(contents.retained, commits),
     subscriptions: keyed(contents.subscriptions, commits),

@@ -1,6 +1,7 @@
 /**
- * The conformance suite that aedes-persistence ships for implementations, run against ours: every test of it, on a
- * store in memory. It is written for node:test; the shim gives it vitest's `test` and node's `assert`.
+ * The conformance suite that aedes-persistence ships for implementations, run against ours: every
+ * test of it, on a store in memory. It is written for node:test; the shim gives it vitest's `test`
+ * and node's `assert`.
  */
 import assert from 'node:assert'
 import { createRequire } from 'node:module'
@@ -16,15 +17,23 @@ interface TestContext {
 
 type SuiteTest = (name: string, body: (t: TestContext) => Promise<void> | void) => void
 
-type Suite = (options: { test: SuiteTest; persistence: () => Promise<unknown>; testAsync: boolean }) => void
+type Suite = (options: {
+  test: SuiteTest
+  persistence: () => Promise<unknown>
+  testAsync: boolean
+}) => void
 
 const conformanceSuite = createRequire(import.meta.url)('aedes-persistence/abstract.js') as Suite
 
-/** The suite's retained packets carry a member `id` that no MQTT message has; ours keep what a message has. */
+/**
+ * The suite's retained packets carry a member `id` that no MQTT message has; ours keep what a
+ * message has.
+ */
 function withoutTestId(value: unknown): unknown {
   if (!Array.isArray(value)) return value
   return value.map((item: unknown) => {
-    if (typeof item !== 'object' || item === null || !('retain' in item) || !('id' in item)) return item
+    if (typeof item !== 'object' || item === null || !('retain' in item) || !('id' in item))
+      return item
     const { id: _, ...packet } = item
     return packet
   })

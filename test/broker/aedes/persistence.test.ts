@@ -10,7 +10,11 @@ import { DEFAULT_MAX_SUBSCRIPTIONS } from '../../../gateway/broker/consumers/sto
 import type { DoorEvent } from '../../../gateway/broker/listeners/events.ts'
 import { emptyContents, ManualCommits, storeOn } from './keyed-store.ts'
 
-const LIMITS = { maxSubscriberMessages: 3, maxSubscriberBytes: 10_000, maxSubscriberBytesTotal: 20_000 }
+const LIMITS = {
+  maxSubscriberMessages: 3,
+  maxSubscriberBytes: 10_000,
+  maxSubscriberBytesTotal: 20_000,
+}
 const BROKER = { id: 'broker-1' }
 
 let counter = 0
@@ -83,7 +87,9 @@ describe('a restart', () => {
     expect(after.recoveredWills).toEqual([
       { clientId: 'press-7', topic: 'wills/ä', payload: Buffer.from('gone'), qos: 2, retain: true },
     ])
-    expect(await list(after.streamWill({ [BROKER.id]: 1 }))).toMatchObject([{ clientId: 'press-7' }])
+    expect(await list(after.streamWill({ [BROKER.id]: 1 }))).toMatchObject([
+      { clientId: 'press-7' },
+    ])
   })
 
   test('does not bring back what was removed', async () => {
@@ -113,16 +119,14 @@ describe('a restart', () => {
     contents.subscriptions.set('bad-filter', Buffer.from('\u0001[["a#",{"qos":1}]]'))
     contents.wills.set('broken', Uint8Array.of(1, 0, 0, 200, 65))
     const events: DoorEvent[] = []
-    const after = await createPersistence(storeOn(contents), { emit: (event) => events.push(event) })
+    const after = await createPersistence(storeOn(contents), {
+      emit: (event) => events.push(event),
+    })
     expect(await retained(after)).toEqual(['warm'])
     expect(after.subscribedClientIds).toEqual(['dashboard'])
-    expect(events.map((event) => event.type === 'broker.stored-state-unreadable' && event.key)).toEqual([
-      'plant/broken',
-      'plant/empty',
-      'broken',
-      'bad-filter',
-      'broken',
-    ])
+    expect(
+      events.map((event) => event.type === 'broker.stored-state-unreadable' && event.key),
+    ).toEqual(['plant/broken', 'plant/empty', 'broken', 'bad-filter', 'broken'])
     expect(contents.retained.has('plant/broken')).toBe(true)
   })
 })
@@ -215,7 +219,10 @@ describe('retained messages', () => {
   async function bounded(retainedLimits = BOUNDED) {
     const events: DoorEvent[] = []
     const contents = emptyContents()
-    const options = { retained: retainedLimits, emit: (event: DoorEvent) => void events.push(event) }
+    const options = {
+      retained: retainedLimits,
+      emit: (event: DoorEvent) => void events.push(event),
+    }
     return { contents, events, persistence: await createPersistence(storeOn(contents), options) }
   }
 
@@ -223,7 +230,11 @@ describe('retained messages', () => {
     const { events, persistence } = await bounded()
     await persistence.storeRetained({ topic: 'a', payload: '123456789' })
     await persistence.storeRetained({ topic: 'b', payload: '1234567890' })
-    expect(persistence.stats).toMatchObject({ retainedMessages: 1, retainedBytes: 10, retainedRefused: 1 })
+    expect(persistence.stats).toMatchObject({
+      retainedMessages: 1,
+      retainedBytes: 10,
+      retainedRefused: 1,
+    })
     await persistence.storeRetained({ topic: 'b', payload: '12345' })
     expect(persistence.stats).toMatchObject({ retainedMessages: 1, retainedRefused: 2 })
     await persistence.storeRetained({ topic: 'b', payload: '1234' })
@@ -231,11 +242,9 @@ describe('retained messages', () => {
     await persistence.storeRetained({ topic: 'c', payload: '' })
     await persistence.storeRetained({ topic: 'c', payload: '1' })
     expect(persistence.stats).toMatchObject({ retainedMessages: 2, retainedRefused: 3 })
-    expect(events.map((event) => event.type === 'broker.retained-refused' && event.reason)).toEqual([
-      'too-large',
-      'store-full',
-      'too-many',
-    ])
+    expect(events.map((event) => event.type === 'broker.retained-refused' && event.reason)).toEqual(
+      ['too-large', 'store-full', 'too-many'],
+    )
     await persistence.storeRetained({ topic: 'a', payload: '' })
     await persistence.storeRetained({ topic: 'c', payload: '1' })
     expect(await retained(persistence)).toEqual(['1234', '1'])
@@ -276,7 +285,10 @@ describe('copies for sessions that are away', () => {
   async function queues(limits = LIMITS) {
     const events: DoorEvent[] = []
     const emit = (event: DoorEvent): void => void events.push(event)
-    return { events, persistence: await createPersistence(storeOn(emptyContents()), { limits, emit }) }
+    return {
+      events,
+      persistence: await createPersistence(storeOn(emptyContents()), { limits, emit }),
+    }
   }
 
   test('I6, I9: the queue at its limit is kept whole; one more drops the oldest, counted', async () => {
@@ -288,7 +300,12 @@ describe('copies for sessions that are away', () => {
     expect(await texts(persistence.outgoingStream({ id: 'd' }))).toEqual(['2', '3', '4'])
     expect(persistence.stats).toMatchObject({ queuedMessages: 3, queuedDropped: 1 })
     expect(events).toEqual([
-      { type: 'broker.queued-copies-dropped', clientId: 'd', reason: 'session-full', suppressed: 0 },
+      {
+        type: 'broker.queued-copies-dropped',
+        clientId: 'd',
+        reason: 'session-full',
+        suppressed: 0,
+      },
     ])
   })
 
@@ -314,7 +331,9 @@ describe('copies for sessions that are away', () => {
     await persistence.outgoingUpdate({ id: 'd' }, { cmd: 'pubrel', messageId: 7 })
     for (const text of ['1', '2', '3']) await publish(persistence, packet(text))
     const left = await list<QueuedPacket>(persistence.outgoingStream({ id: 'd' }))
-    expect(left.map(({ cmd, messageId, payload }) => [cmd, messageId, payload?.toString()])).toEqual([
+    expect(
+      left.map(({ cmd, messageId, payload }) => [cmd, messageId, payload?.toString()]),
+    ).toEqual([
       ['pubrel', 7, undefined],
       ['publish', undefined, '2'],
       ['publish', undefined, '3'],
@@ -361,7 +380,9 @@ describe('copies for sessions that are away', () => {
     const { persistence } = await queues()
     await away(persistence, 'd', 'plant/#', 1)
     await publish(persistence, packet('x', 2))
-    expect(await list(persistence.outgoingStream({ id: 'd' }))).toMatchObject([{ qos: 1, dup: false }])
+    expect(await list(persistence.outgoingStream({ id: 'd' }))).toMatchObject([
+      { qos: 1, dup: false },
+    ])
   })
 
   test('[MQTT-3.3.1-1]: a copy that was sent before goes out again with DUP and its id', async () => {
@@ -427,7 +448,11 @@ describe('copies for sessions that are away', () => {
     await publish(persistence, packet('x'))
     await persistence.cleanSubscriptions({ id: 'd' })
     expect(await list(persistence.outgoingStream({ id: 'd' }))).toEqual([])
-    expect(persistence.stats).toMatchObject({ queuedMessages: 0, queuedBytes: 0, storedSubscriptions: 0 })
+    expect(persistence.stats).toMatchObject({
+      queuedMessages: 0,
+      queuedBytes: 0,
+      storedSubscriptions: 0,
+    })
   })
 })
 
@@ -440,7 +465,9 @@ describe('subscriptions', () => {
       { topic: 'secret/#', qos: 1 },
     ])
     expect(persistence.takes('secret/x')).toBe(false)
-    expect(await persistence.subscriptionsByClient({ id: 'd' })).toEqual([{ topic: 'plant/#', qos: 1 }])
+    expect(await persistence.subscriptionsByClient({ id: 'd' })).toEqual([
+      { topic: 'plant/#', qos: 1 },
+    ])
   })
 
   test('I6: a session at its limit of filters keeps them, one more is refused and changes nothing', async () => {
@@ -450,11 +477,13 @@ describe('subscriptions', () => {
       (_, i) => ({ topic: `t/${i}`, qos: 1 }) as const,
     )
     await persistence.addSubscriptions({ id: 'd' }, filters)
-    await expect(persistence.addSubscriptions({ id: 'd' }, [{ topic: 'more', qos: 1 }])).rejects.toThrow(
-      'more than',
-    )
+    await expect(
+      persistence.addSubscriptions({ id: 'd' }, [{ topic: 'more', qos: 1 }]),
+    ).rejects.toThrow('more than')
     await persistence.addSubscriptions({ id: 'd' }, [{ topic: 't/0', qos: 2 }])
-    expect(await persistence.subscriptionsByClient({ id: 'd' })).toHaveLength(DEFAULT_MAX_SUBSCRIPTIONS)
+    expect(await persistence.subscriptionsByClient({ id: 'd' })).toHaveLength(
+      DEFAULT_MAX_SUBSCRIPTIONS,
+    )
     expect(persistence.takes('more')).toBe(false)
   })
 

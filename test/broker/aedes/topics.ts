@@ -1,4 +1,7 @@
-/** Topic names and filters over a small alphabet, and matching by the plainest reading of the standard. */
+/**
+ * Topic names and filters over a small alphabet, and matching by the plainest reading of the
+ * standard.
+ */
 import fc from 'fast-check'
 
 const LEVELS = ['', 'a', 'b', '$x']
@@ -21,7 +24,10 @@ export function matchesByDefinition(filter: string, topic: string): boolean {
   if (filter === '#') return true
   let pattern = patterns.get(filter)
   if (pattern === undefined) {
-    const source = filter.replaceAll('$', String.raw`\$`).replaceAll('+', '[^/]*').replace(/\/#$/, '(/.*)?')
+    const source = filter
+      .replaceAll('$', String.raw`\$`)
+      .replaceAll('+', '[^/]*')
+      .replace(/\/#$/, '(/.*)?')
     pattern = new RegExp(`^${source}$`)
     patterns.set(filter, pattern)
   }
@@ -30,13 +36,18 @@ export function matchesByDefinition(filter: string, topic: string): boolean {
 
 const patterns = new Map<string, RegExp>()
 
-/** Every name of up to `depth` levels, with a level (`z`) that no filter of {@link topicFilters} names. */
+/**
+ * Every name of up to `depth` levels, with a level (`z`) that no filter of {@link topicFilters}
+ * names.
+ */
 export function allNames(depth: number): string[] {
   const choices = [...LEVELS, 'z', '$z']
   let names: string[] = ['']
   const all: string[] = []
   for (let level = 0; level < depth; level += 1) {
-    names = names.flatMap((name) => choices.map((choice) => (level === 0 ? choice : `${name}/${choice}`)))
+    names = names.flatMap((name) =>
+      choices.map((choice) => (level === 0 ? choice : `${name}/${choice}`)),
+    )
     all.push(...names)
   }
   return all.filter((name) => name !== '')

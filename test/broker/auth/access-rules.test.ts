@@ -26,8 +26,12 @@ describe('how filters relate', () => {
         const ones = NAMES.filter((name) => matchesByDefinition(one, name))
         const others = NAMES.filter((name) => matchesByDefinition(other, name))
         const within = new Set(ones)
-        expect(covers(one, other), `${one} covers ${other}`).toBe(others.every((name) => within.has(name)))
-        expect(overlaps(one, other), `${one} overlaps ${other}`).toBe(others.some((name) => within.has(name)))
+        expect(covers(one, other), `${one} covers ${other}`).toBe(
+          others.every((name) => within.has(name)),
+        )
+        expect(overlaps(one, other), `${one} overlaps ${other}`).toBe(
+          others.some((name) => within.has(name)),
+        )
         expect(overlaps(other, one)).toBe(overlaps(one, other))
       }),
       { numRuns: 300 },
@@ -70,7 +74,10 @@ topic both ways
     expect(rules.maySubscribe('plant/press-7/temp')).toBe(false)
     // A part of it may be received.
     expect([rules.maySubscribe('plant/#'), rules.mayReceiveAll('plant/#')]).toEqual([true, false])
-    expect([rules.mayReceive('plant/a/setpoint'), rules.mayReceive('plant/a/temp')]).toEqual([true, false])
+    expect([rules.mayReceive('plant/a/setpoint'), rules.mayReceive('plant/a/temp')]).toEqual([
+      true,
+      false,
+    ])
   })
 
   test('who has no rule may nothing', () => {
@@ -91,7 +98,11 @@ topic both ways
   test('a subscription that a deny only touches is granted, and what it touches is left out', () => {
     const rules = access('user press-7\ntopic read plant/#\ntopic deny plant/+/secret')
     for (const filter of ['#', '+/+', 'plant/#', 'plant/a/+']) {
-      expect([filter, rules.maySubscribe(filter), rules.mayReceiveAll(filter)]).toEqual([filter, true, false])
+      expect([filter, rules.maySubscribe(filter), rules.mayReceiveAll(filter)]).toEqual([
+        filter,
+        true,
+        false,
+      ])
     }
     expect(rules.mayReceive('plant/a/secret')).toBe(false)
     expect(rules.mayReceive('plant/a/temp')).toBe(true)
@@ -110,7 +121,8 @@ topic both ways
   })
 
   test('patterns hold for every user, wherever they stand, with %u and %c', () => {
-    const text = 'pattern write devices/%u/%c/#\nuser press-7\npattern read dev-%c\ntopic read mine/%u'
+    const text =
+      'pattern write devices/%u/%c/#\nuser press-7\npattern read dev-%c\ntopic read mine/%u'
     const rules = access(text)
     expect(rules.mayPublish('devices/press-7/c1/temp')).toBe(true)
     expect(rules.mayPublish('devices/press-7/c2/temp')).toBe(false)
@@ -205,8 +217,11 @@ describe('placeholders never widen a rule', () => {
         const given = access(text)
         for (const name of NAMES) {
           if (!matchesByDefinition(filter, name)) continue
-          const taken = lines.filter(([, rule]) => matchesByDefinition(rule, name)).map(([kind]) => kind)
-          const may = !taken.includes('deny') && taken.some((kind) => kind === 'read' || kind === 'readwrite')
+          const taken = lines
+            .filter(([, rule]) => matchesByDefinition(rule, name))
+            .map(([kind]) => kind)
+          const may =
+            !taken.includes('deny') && taken.some((kind) => kind === 'read' || kind === 'readwrite')
           expect(given.mayReceive(name)).toBe(may)
           if (given.mayReceiveAll(filter)) expect(may).toBe(true)
           if (may) expect(given.maySubscribe(filter)).toBe(true)
@@ -220,11 +235,20 @@ describe('placeholders never widen a rule', () => {
 describe('errors name the file and the line', () => {
   test.each([
     ['\n\nuser', '/etc/sluice/acl:3: expected "user NAME"'],
-    ['user a\ntopic red a', '/etc/sluice/acl:2: expected read, write, readwrite or deny, got "red"'],
+    [
+      'user a\ntopic red a',
+      '/etc/sluice/acl:2: expected read, write, readwrite or deny, got "red"',
+    ],
     ['user a\ntopic write', '/etc/sluice/acl:2: expected a filter after "write"'],
     ['user a\ntopic', '/etc/sluice/acl:2: the filter "" is not valid (topic-empty)'],
-    ['user a\ntopic a#', '/etc/sluice/acl:2: the filter "a#" is not valid (filter-wildcard-misplaced)'],
-    ['pattern write +%c', '/etc/sluice/acl:1: the filter "+%c" is not valid (filter-wildcard-misplaced)'],
+    [
+      'user a\ntopic a#',
+      '/etc/sluice/acl:2: the filter "a#" is not valid (filter-wildcard-misplaced)',
+    ],
+    [
+      'pattern write +%c',
+      '/etc/sluice/acl:1: the filter "+%c" is not valid (filter-wildcard-misplaced)',
+    ],
     ['# ok\nusr a', '/etc/sluice/acl:2: expected user, topic or pattern, got "usr"'],
   ])('%j: %s', (text, message) => {
     expect(fault(text)).toContain(message)

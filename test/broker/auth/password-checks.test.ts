@@ -49,7 +49,9 @@ describe('slow hashes', () => {
   test('are computed one at a time, in order', async () => {
     const hash = new HeldHash()
     const checks = hash.checks()
-    const verdicts = ['right 1', 'right 2', 'right 3'].map(async (text) => checks.check(guess(text)))
+    const verdicts = ['right 1', 'right 2', 'right 3'].map(async (text) =>
+      checks.check(guess(text)),
+    )
     for (let i = 0; i < 3; i += 1) await hash.finish()
     expect(await Promise.all(verdicts)).toEqual(['right', 'right', 'right'])
     expect([hash.most, hash.order]).toEqual([1, ['right 1', 'right 2', 'right 3']])
@@ -64,7 +66,11 @@ describe('slow hashes', () => {
     expect(await checks.check(guess('right too many'))).toBe('busy')
     for (const _ of verdicts) await hash.finish()
     expect(new Set(await Promise.all(verdicts))).toEqual(new Set(['right']))
-    expect(checks.stats).toEqual({ computed: MAX_QUEUED_CHECKS + 1, refusedBusy: 1, refusedDamped: 0 })
+    expect(checks.stats).toEqual({
+      computed: MAX_QUEUED_CHECKS + 1,
+      refusedBusy: 1,
+      refusedDamped: 0,
+    })
   })
 
   test('are not computed for a client that has waited too long', async () => {

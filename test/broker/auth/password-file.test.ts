@@ -176,7 +176,9 @@ describe('sluice passwd', () => {
     ['a'.repeat(1_025), 'x', 'longer than 1024 bytes'],
     ['a', '', 'the password is empty'],
   ])('refuses user %j with password %j: %s', async (user, password, message) => {
-    await expect(setPassword(join(await temporaryFolder(), 'users'), user, password)).rejects.toThrow(message)
+    await expect(
+      setPassword(join(await temporaryFolder(), 'users'), user, password),
+    ).rejects.toThrow(message)
   })
 
   test('takes a user name at the limit', async () => {

@@ -1,4 +1,7 @@
-/** A password hash with the least parameters that the file allows: some milliseconds, for tests that are not about time. */
+/**
+ * A password hash with the least parameters that the file allows: some milliseconds, for tests that
+ * are not about time.
+ */
 import { randomBytes, scryptSync } from 'node:crypto'
 
 /** `N`: cost, a power of two from 1,024 on. */

@@ -1,4 +1,7 @@
-/** Logins that are remembered over a restart: what they save, what they give away, and when they are forgotten. */
+/**
+ * Logins that are remembered over a restart: what they save, what they give away, and when they are
+ * forgotten.
+ */
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'

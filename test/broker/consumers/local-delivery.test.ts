@@ -1,4 +1,7 @@
-/** Local consumers: live readings, retained messages, persistent sessions; and that a slow one harms nobody (I6). */
+/**
+ * Local consumers: live readings, retained messages, persistent sessions; and that a slow one harms
+ * nobody (I6).
+ */
 import mqtt from 'mqtt'
 import { afterEach, expect, test } from 'vitest'
 import { packet, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
@@ -27,7 +30,11 @@ test('a subscriber gets a reading after its commit, not before', async () => {
   await watcher.roundTrip()
   expect(watcher.inbox).toEqual([])
   rig.appender.release()
-  expect(readPublish(await watcher.next(TYPE.PUBLISH))).toMatchObject({ topic: 't/1', payload: 'x', qos: 1 })
+  expect(readPublish(await watcher.next(TYPE.PUBLISH))).toMatchObject({
+    topic: 't/1',
+    payload: 'x',
+    qos: 1,
+  })
   expect(rig.appender.payloads('telemetry')).toEqual(['x'])
 })
 
@@ -36,7 +43,9 @@ test('copies keep the order of arrival across QoS 0, 1 and 2', async () => {
   const watcher = await subscriber(rig.port, [['t/#', 2]])
   const device = await RawMqtt.connect(rig.port)
   const sent = Array.from({ length: 300 }, (_, i) => i)
-  device.send(...sent.map((i) => packet.publish('t/1', `${i}`, { qos: (i % 3) as 0 | 1 | 2, id: i + 1 })))
+  device.send(
+    ...sent.map((i) => packet.publish('t/1', `${i}`, { qos: (i % 3) as 0 | 1 | 2, id: i + 1 })),
+  )
   const got: string[] = []
   while (got.length < 300) {
     const frame = await watcher.next()
@@ -143,7 +152,10 @@ test('limit of subscriptions per client: 1,000 are granted, one more is answered
 })
 
 /** Subscribes again; the next frame is its SUBACK. */
-async function resubscribe(client: RawMqtt, filters: readonly (readonly [string, number])[]): Promise<void> {
+async function resubscribe(
+  client: RawMqtt,
+  filters: readonly (readonly [string, number])[],
+): Promise<void> {
   client.send(packet.subscribe(9, filters))
   await client.next(TYPE.SUBACK)
 }
@@ -259,7 +271,9 @@ test('I6: a QoS 0 consumer that stops reading harms no device: oldest copies dro
   let peak = 0
   for (let round = 0; round < 200; round += 1) {
     device.send(
-      ...Array.from({ length: 100 }, (_, i) => packet.publish('t/1', payload, { qos: 1, id: i + 1 })),
+      ...Array.from({ length: 100 }, (_, i) =>
+        packet.publish('t/1', payload, { qos: 1, id: i + 1 }),
+      ),
     )
     await device.acks(100)
     peak = Math.max(peak, rig.broker.stats.subscriberBytes)
@@ -284,7 +298,9 @@ test('I6: a consumer that blocks QoS 1 copies is disconnected; devices and other
   const device = await RawMqtt.connect(rig.port)
   for (let round = 0; round < 50; round += 1) {
     device.send(
-      ...Array.from({ length: 100 }, (_, i) => packet.publish('t/1', 'x'.repeat(100), { qos: 1, id: i + 1 })),
+      ...Array.from({ length: 100 }, (_, i) =>
+        packet.publish('t/1', 'x'.repeat(100), { qos: 1, id: i + 1 }),
+      ),
     )
     await device.acks(100)
   }
@@ -305,7 +321,9 @@ test('a burst of one commit does not look like a slow consumer: every QoS 1 copy
   const device = await RawMqtt.connect(rig.port)
   rig.appender.hold()
   device.send(
-    ...Array.from({ length: 1_000 }, (_, i) => packet.publish('t/1', `${i}`, { qos: 1, id: i + 1 })),
+    ...Array.from({ length: 1_000 }, (_, i) =>
+      packet.publish('t/1', `${i}`, { qos: 1, id: i + 1 }),
+    ),
   )
   await eventually(() => rig.broker.stats.unackedMessages === 1_000, 'all are in one commit')
   rig.appender.release()
@@ -320,13 +338,18 @@ test('outbound frames are whole with a slow reader under load: acks and copies n
   const both = await subscriber(rig.port, [['t/#', 0]], { clientId: 'both' })
   let acks = 0
   const payload = 'x'.repeat(3_000)
-  // It publishes and subscribes, and reads in fits; RawMqtt throws on the first byte that begins no server frame.
+  // It publishes and subscribes, and reads in fits; RawMqtt throws on the first byte that begins no
+  // server frame.
   const fits = setInterval(() => {
     if (both.socket.isPaused()) both.socket.resume()
     else both.socket.pause()
   }, 5)
   for (let round = 0; round < 100; round += 1) {
-    both.send(...Array.from({ length: 20 }, (_, i) => packet.publish('t/1', payload, { qos: 1, id: i + 1 })))
+    both.send(
+      ...Array.from({ length: 20 }, (_, i) =>
+        packet.publish('t/1', payload, { qos: 1, id: i + 1 }),
+      ),
+    )
     both.send(packet.pingreq())
     await both.until(() => both.inbox.some(({ type }) => type === TYPE.PINGRESP))
     await both.until(() => both.inbox.filter(({ type }) => type === TYPE.PUBACK).length >= 20)
@@ -346,7 +369,10 @@ test('outbound frames are whole with a slow reader under load: acks and copies n
 
 test('mqtt.js: publish and subscribe at QoS 0, 1 and 2, retained, will', async () => {
   const rig = await startRig()
-  const watcher = await mqtt.connectAsync(`mqtt://127.0.0.1:${rig.port}`, { clientId: 'w', clean: false })
+  const watcher = await mqtt.connectAsync(`mqtt://127.0.0.1:${rig.port}`, {
+    clientId: 'w',
+    clean: false,
+  })
   const got: [string, string, number, boolean][] = []
   watcher.on('message', (topic, payload, { qos, retain }) =>
     got.push([topic, payload.toString(), qos, retain]),
@@ -384,11 +410,15 @@ test('a retained message as large as a packet may be is kept; the limits of reta
   const device = await RawMqtt.connect(rig.port)
   const large = 'x'.repeat(1024 * 1024 - 20)
   device.send(packet.publish('state/list', large, { qos: 1, id: 1, retain: true }))
-  device.send(...[2, 3].map((id) => packet.publish(`state/${id}`, 'on', { qos: 1, id, retain: true })))
+  device.send(
+    ...[2, 3].map((id) => packet.publish(`state/${id}`, 'on', { qos: 1, id, retain: true })),
+  )
   await device.acks(3)
   expect(rig.broker.stats.retainedMessages).toBe(2)
   expect(rig.broker.persistenceStats.retainedRefused).toBe(1)
-  expect(rig.eventsOf('broker.retained-refused')).toMatchObject([{ reason: 'too-many', topic: 'state/3' }])
+  expect(rig.eventsOf('broker.retained-refused')).toMatchObject([
+    { reason: 'too-many', topic: 'state/3' },
+  ])
   const client = await RawMqtt.connect(rig.port)
   client.send(
     packet.subscribe(1, [

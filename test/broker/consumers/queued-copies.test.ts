@@ -1,4 +1,7 @@
-/** Copies that wait for persistent sessions survive a stop and a kill, with the state of their QoS 2 exchanges. */
+/**
+ * Copies that wait for persistent sessions survive a stop and a kill, with the state of their QoS 2
+ * exchanges.
+ */
 import { afterEach, describe, expect, test } from 'vitest'
 import { packet, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
 import { eventually, type Rig, startRig, stopRigs } from '../harness.ts'
@@ -38,7 +41,12 @@ describe.each(['stop', 'kill'] as const)('after a %s', (end) => {
     const frames = await client.take(4)
     expect(frames[0]).toMatchObject({ type: TYPE.PUBREL })
     expect(frames[0]!.body.readUInt16BE(0)).toBe(received.id)
-    expect(readPublish(frames[1]!)).toEqual({ topic: 'live/x', payload: 'sent', qos: 2, id: sent.id })
+    expect(readPublish(frames[1]!)).toEqual({
+      topic: 'live/x',
+      payload: 'sent',
+      qos: 2,
+      id: sent.id,
+    })
     const rest = frames.slice(2).map(readPublish)
     expect(rest.map(({ payload, qos }) => [payload, qos])).toEqual([
       ['queued ä', 1],
@@ -66,7 +74,9 @@ test('what was published just before a stop is among it', async () => {
   await first.end()
   const device = await RawMqtt.connect(rig.port)
   device.send(
-    ...Array.from({ length: 900 }, (_, i) => packet.publish('live/x', `${i}`, { qos: 1, id: i + 1 })),
+    ...Array.from({ length: 900 }, (_, i) =>
+      packet.publish('live/x', `${i}`, { qos: 1, id: i + 1 }),
+    ),
   )
   await device.acks(900)
   await rig.stop()
@@ -80,11 +90,18 @@ test('a stored queue that cannot be read is reported, and the start goes on (I7)
   const state = rig.appender.crash()
   const copies = new Map([['hmi', Uint8Array.of(1, 7)]])
   const again = await startRig({}, { ...state, keyed: { ...state.keyed, copies } })
-  expect(again.eventsOf('broker.stored-state-unreadable')).toMatchObject([{ space: 'copies', key: 'hmi' }])
+  expect(again.eventsOf('broker.stored-state-unreadable')).toMatchObject([
+    { space: 'copies', key: 'hmi' },
+  ])
   expect((await RawMqtt.connect(again.port, session)).isClosed).toBe(false)
 })
 
-async function subscribed(rig: Rig, filter: string, qos: 1 | 2, clientId = 'hmi'): Promise<RawMqtt> {
+async function subscribed(
+  rig: Rig,
+  filter: string,
+  qos: 1 | 2,
+  clientId = 'hmi',
+): Promise<RawMqtt> {
   const client = await RawMqtt.connect(rig.port, { clientId, clean: false })
   client.send(packet.subscribe(1, [[filter, qos]]))
   await client.next(TYPE.SUBACK)
@@ -135,7 +152,8 @@ test('[MQTT-4.6.0-6]: what is published while a session gets its queue comes beh
   await (await subscribed(rig, 'live/#', 1)).end()
   const device = await RawMqtt.connect(rig.port)
   const say = (from: number, to: number): void => {
-    for (let i = from; i <= to; i += 1) device.send(packet.publish('live/x', `${i}`, { qos: 1, id: i }))
+    for (let i = from; i <= to; i += 1)
+      device.send(packet.publish('live/x', `${i}`, { qos: 1, id: i }))
   }
   say(1, 300)
   await device.acks(300)
@@ -195,25 +213,30 @@ test('I6: what a bound drops is dropped in the store, too', async () => {
   expect((await back.take(2)).map((frame) => readPublish(frame).payload)).toEqual(['7', '8'])
 })
 
-test.each(['clean session', 'eviction'])('the stored copies of a session go with it: %s', async (how) => {
-  const rig = await startRig({ maxSessions: 1 })
-  await (await subscribed(rig, 'live/#', 1)).end()
-  const device = await RawMqtt.connect(rig.port)
-  device.send(packet.publish('live/x', '1', { qos: 1, id: 1 }))
-  await device.acks(1)
-  expect(rig.appender.crash().keyed.copies.size).toBe(1)
-  // One more that is not durable, and not queued yet.
-  rig.appender.hold()
-  device.send(packet.publish('live/x', '2', { qos: 1, id: 2 }))
-  await device.roundTrip()
-  const next = await RawMqtt.open(rig.port)
-  next.send(packet.connect(how === 'eviction' ? { clientId: 'next', clean: false } : { clientId: 'hmi' }))
-  await device.roundTrip()
-  rig.appender.release()
-  await next.next(TYPE.CONNACK)
-  await eventually(() => rig.appender.crash().keyed.copies.size === 0, 'nothing is left')
-  await device.acks(1)
-  expect(rig.broker.persistenceStats.queuedMessages).toBe(0)
-  const again = await startRig({}, rig.appender.crash())
-  expect(again.broker.persistenceStats.queuedMessages).toBe(0)
-})
+test.each(['clean session', 'eviction'])(
+  'the stored copies of a session go with it: %s',
+  async (how) => {
+    const rig = await startRig({ maxSessions: 1 })
+    await (await subscribed(rig, 'live/#', 1)).end()
+    const device = await RawMqtt.connect(rig.port)
+    device.send(packet.publish('live/x', '1', { qos: 1, id: 1 }))
+    await device.acks(1)
+    expect(rig.appender.crash().keyed.copies.size).toBe(1)
+    // One more that is not durable, and not queued yet.
+    rig.appender.hold()
+    device.send(packet.publish('live/x', '2', { qos: 1, id: 2 }))
+    await device.roundTrip()
+    const next = await RawMqtt.open(rig.port)
+    next.send(
+      packet.connect(how === 'eviction' ? { clientId: 'next', clean: false } : { clientId: 'hmi' }),
+    )
+    await device.roundTrip()
+    rig.appender.release()
+    await next.next(TYPE.CONNACK)
+    await eventually(() => rig.appender.crash().keyed.copies.size === 0, 'nothing is left')
+    await device.acks(1)
+    expect(rig.broker.persistenceStats.queuedMessages).toBe(0)
+    const again = await startRig({}, rig.appender.crash())
+    expect(again.broker.persistenceStats.queuedMessages).toBe(0)
+  },
+)

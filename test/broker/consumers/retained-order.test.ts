@@ -1,6 +1,7 @@
 /**
- * Retained messages between their PUBLISH and their commit [MQTT-3.3.1-6]: whoever subscribes meanwhile gets the newest one,
- * once, as soon as it is durable; SUBACK and everybody else do not wait for it.
+ * Retained messages between their PUBLISH and their commit [MQTT-3.3.1-6]: whoever subscribes
+ * meanwhile gets the newest one, once, as soon as it is durable; SUBACK and everybody else do not
+ * wait for it.
  */
 import { afterEach, expect, test, vi } from 'vitest'
 import { packet, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
@@ -14,7 +15,9 @@ afterEach(async () => {
 async function seen(client: RawMqtt): Promise<string[]> {
   await client.roundTrip()
   const frames = client.inbox.splice(0)
-  return frames.map((frame) => (frame.flags & 1 ? 'retained ' : 'live ') + readPublish(frame).payload)
+  return frames.map(
+    (frame) => (frame.flags & 1 ? 'retained ' : 'live ') + readPublish(frame).payload,
+  )
 }
 
 /** Publishes and waits until the gateway has taken it; its commit is held. */
@@ -43,7 +46,10 @@ test('PUBLISH and SUBSCRIBE in one segment: SUBACK, then the retained message', 
   await client.roundTrip()
   expect(client.inbox).toEqual([])
   rig.appender.release()
-  expect(readPublish(await client.next(TYPE.PUBLISH))).toMatchObject({ topic: 'ret/a0', payload: 'v' })
+  expect(readPublish(await client.next(TYPE.PUBLISH))).toMatchObject({
+    topic: 'ret/a0',
+    payload: 'v',
+  })
   expect(await seen(client)).toEqual([])
 })
 
@@ -159,5 +165,6 @@ test('a large set of retained messages is complete, and no live copy comes befor
     got.set(topic, [...(got.get(topic) ?? []), payload])
   }
   expect(got.size).toBe(300)
-  for (const [i, topic] of topics.entries()) expect(got.get(topic)).toEqual(i < 20 ? ['old', 'new'] : ['old'])
+  for (const [i, topic] of topics.entries())
+    expect(got.get(topic)).toEqual(i < 20 ? ['old', 'new'] : ['old'])
 })

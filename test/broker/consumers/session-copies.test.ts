@@ -1,10 +1,17 @@
-/** What persistent sessions are kept costs the store no more than its bounds (I6), however many sessions take a message. */
+/**
+ * What persistent sessions are kept costs the store no more than its bounds (I6), however many
+ * sessions take a message.
+ */
 import { expect, test } from 'vitest'
 import { createPersistence } from '../../../gateway/broker/aedes/persistence.ts'
 import type { StagedCopies } from '../../../gateway/broker/consumers/session-copies.ts'
 import { emptyContents, ManualCommits, storeOn } from '../aedes/keyed-store.ts'
 
-const LIMITS = { maxSubscriberMessages: 3, maxSubscriberBytes: 10_000, maxSubscriberBytesTotal: 20_000 }
+const LIMITS = {
+  maxSubscriberMessages: 3,
+  maxSubscriberBytes: 10_000,
+  maxSubscriberBytesTotal: 20_000,
+}
 const SESSIONS = ['a', 'b', 'c', 'd', 'e', 'f']
 
 async function sixSessions() {
@@ -24,7 +31,8 @@ async function sixSessions() {
     persistence,
     stage: (bytes: number): StagedCopies =>
       persistence.copies.stage('plant/a', Buffer.alloc(bytes), 1, false, 'device')!,
-    release: (staged: StagedCopies): void => persistence.copies.release(staged, 'broker', (counter += 1)),
+    release: (staged: StagedCopies): void =>
+      persistence.copies.release(staged, 'broker', (counter += 1)),
   }
 }
 

@@ -1,4 +1,7 @@
-/** SUBSCRIBE, UNSUBSCRIBE and PUBLISH of one connection take effect in the order in which they were sent. */
+/**
+ * SUBSCRIBE, UNSUBSCRIBE and PUBLISH of one connection take effect in the order in which they were
+ * sent.
+ */
 import mqtt from 'mqtt'
 import { afterEach, describe, expect, test } from 'vitest'
 import { packet, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
@@ -66,7 +69,10 @@ describe('packets of one connection take effect in the order in which they came,
     async (qos, clean) => {
       const rig = await startRig()
       const client = await RawMqtt.connect(rig.port, { ...held, clean })
-      client.send(packet.subscribe(1, [['live/x', qos]]), packet.publish('live/x', 'm', { qos, id: 1 }))
+      client.send(
+        packet.subscribe(1, [['live/x', qos]]),
+        packet.publish('live/x', 'm', { qos, id: 1 }),
+      )
       await client.next(TYPE.SUBACK)
       await client.until(() => client.inbox.some(({ type }) => type === TYPE.PUBLISH))
       const copies = client.inbox.filter(({ type }) => type === TYPE.PUBLISH)
@@ -113,9 +119,9 @@ describe('packets of one connection take effect in the order in which they came,
     const frames = await client.take(4)
     await client.roundTrip()
     expect(client.inbox).toEqual([])
-    expect(frames.filter(({ type }) => type === TYPE.PUBLISH).map((f) => readPublish(f).payload)).toEqual([
-      'before',
-    ])
+    expect(
+      frames.filter(({ type }) => type === TYPE.PUBLISH).map((f) => readPublish(f).payload),
+    ).toEqual(['before'])
   })
 
   test('an UNSUBSCRIBE that waits for copies does not keep a client that is gone', async () => {
@@ -125,9 +131,15 @@ describe('packets of one connection take effect in the order in which they came,
     await client.next(TYPE.SUBACK)
     rig.appender.hold()
     client.send(packet.publish('t/x', 'held', { qos: 1, id: 1 }), packet.unsubscribe(2, ['t/x']))
-    await eventually(() => rig.broker.stats.unackedMessages === 1, 'the message waits for its commit')
+    await eventually(
+      () => rig.broker.stats.unackedMessages === 1,
+      'the message waits for its commit',
+    )
     client.cut()
-    await eventually(() => rig.broker.stats.connections === 0, 'the connection is gone before the commit')
+    await eventually(
+      () => rig.broker.stats.connections === 0,
+      'the connection is gone before the commit',
+    )
   })
 
   test('a subscription that is made again goes on: what was on its way still comes, once', async () => {
@@ -135,7 +147,11 @@ describe('packets of one connection take effect in the order in which they came,
     const client = await RawMqtt.connect(rig.port, held)
     client.send(packet.subscribe(1, [['t/x', 0]]))
     await client.next(TYPE.SUBACK)
-    client.send(packet.publish('t/x', 'm'), packet.subscribe(2, [['t/x', 1]]), packet.publish('t/x', 'n'))
+    client.send(
+      packet.publish('t/x', 'm'),
+      packet.subscribe(2, [['t/x', 1]]),
+      packet.publish('t/x', 'n'),
+    )
     await client.next(TYPE.SUBACK)
     const frames = await client.take(2)
     expect(frames.map((frame) => readPublish(frame).payload)).toEqual(['m', 'n'])
@@ -182,11 +198,18 @@ test('what stands behind a SUBSCRIBE is taken, though the client is gone by then
   const rig = await startRig()
   const client = await RawMqtt.connect(rig.port, { clientId: 'one', clean: false })
   rig.appender.hold()
-  client.send(packet.subscribe(1, [['live/#', 1]]), packet.publish('t/1', 'last word'), packet.disconnect())
+  client.send(
+    packet.subscribe(1, [['live/#', 1]]),
+    packet.publish('t/1', 'last word'),
+    packet.disconnect(),
+  )
   client.socket.end()
   client.socket.resetAndDestroy()
   await eventually(() => rig.broker.stats.holdBackBytes > 0, 'the message is held')
   rig.appender.release()
   await eventually(() => rig.appender.payloads('telemetry').length === 1, 'it is stored')
-  await eventually(() => rig.broker.stats.connectionsClosed['client-disconnect'] === 1, 'it said goodbye')
+  await eventually(
+    () => rig.broker.stats.connectionsClosed['client-disconnect'] === 1,
+    'it said goodbye',
+  )
 })

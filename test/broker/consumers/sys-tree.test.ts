@@ -1,4 +1,6 @@
-/** The `$SYS` tree: retained and live values for who subscribes, and nothing of it anywhere else. */
+/**
+ * The `$SYS` tree: retained and live values for who subscribes, and nothing of it anywhere else.
+ */
 import { afterEach, expect, test } from 'vitest'
 import { packet, type RawFrame, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
 import { startRig, stopRigs } from '../harness.ts'
@@ -34,7 +36,8 @@ test('a subscriber gets the values of this moment as retained, then new ones eve
   device.send(packet.publish('t/1', 'x', { qos: 1, id: 2 }))
   await device.acks(1)
   await panel.until(() => copies(panel.inbox).includes('0 $SYS/broker/messages/received 2'))
-  // Of the server's own: no record, nothing kept, no subscriber of # and no publisher has to do with it.
+  // Of the server's own: no record, nothing kept, no subscriber of # and no publisher has to do
+  // with it.
   expect(rig.broker.stats.retainedMessages).toBe(0)
   expect(rig.appender.records.map(({ topic }) => topic)).toEqual(['t/1', 't/1'])
   expect(rig.appender.crash().keyed.retained.size).toBe(0)

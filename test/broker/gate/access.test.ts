@@ -1,4 +1,7 @@
-/** Who may connect, publish and subscribe; and that a verdict which fails, hangs or throws harms nobody else. */
+/**
+ * Who may connect, publish and subscribe; and that a verdict which fails, hangs or throws harms
+ * nobody else.
+ */
 import { afterEach, expect, test } from 'vitest'
 import type { Authenticate } from '../../../gateway/broker/gate/shared.ts'
 import { packet, type RawFrame, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
@@ -6,7 +9,10 @@ import { eventually, startRig, stopRigs } from '../harness.ts'
 
 afterEach(stopRigs)
 
-/** Everything is allowed but what contains `forbidden`; the version rises with each call of `change`. */
+/**
+ * Everything is allowed but what contains `forbidden`; the version rises with each call of
+ * `change`.
+ */
 function rules() {
   const asked: string[] = []
   let word = 'forbidden'
@@ -45,7 +51,8 @@ function rules() {
   return given
 }
 
-const codeOf = async (client: RawMqtt): Promise<number> => (await client.next(TYPE.CONNACK)).body[1]!
+const codeOf = async (client: RawMqtt): Promise<number> =>
+  (await client.next(TYPE.CONNACK)).body[1]!
 
 test('a forbidden topic closes the connection; it is not acknowledged, not stored, counted', async () => {
   const rig = await startRig({}, undefined, rules())
@@ -112,7 +119,8 @@ test.each([0, 1, 2] as const)(
     const topics = ['live/forbidden', 'live/a', 'live/forbidden/b', 'live/c']
     const publish = async (retain: boolean): Promise<void> => {
       device.send(
-        // The device may publish what the subscriber may not receive: the rules know no direction here.
+        // The device may publish what the subscriber may not receive: the rules know no direction
+        // here.
         ...topics.map((topic, i) => packet.publish(topic, 'x', { qos: 1, id: i + 1, retain })),
       )
       await device.acks(topics.length)
@@ -181,7 +189,10 @@ test('a will to a forbidden topic is refused at CONNECT', async () => {
 test('a will whose topic was forbidden meanwhile is dropped and told', async () => {
   const access = rules()
   const rig = await startRig({}, undefined, access)
-  const client = await RawMqtt.connect(rig.port, { clientId: 'd', will: { topic: 't/will', payload: 'x' } })
+  const client = await RawMqtt.connect(rig.port, {
+    clientId: 'd',
+    will: { topic: 't/will', payload: 'x' },
+  })
   access.change('will')
   client.cut()
   await eventually(() => rig.eventsOf('broker.will-dropped').length === 1, 'it is told')
@@ -191,17 +202,23 @@ test('a will whose topic was forbidden meanwhile is dropped and told', async () 
 test.each([
   [4, 'bad-credentials', 'bad-credentials'],
   [5, 'no-credentials', 'not-authorized'],
-] as const)('a refused client gets CONNACK %d: %s, counted as %s', async (returnCode, why, reason) => {
-  const rig = await startRig({}, undefined, {
-    authenticate: async () => Promise.resolve({ ok: false, returnCode, reason: why }),
-  })
-  const client = await RawMqtt.open(rig.port)
-  client.send(packet.connect({ clientId: 'd', username: 'u', password: 'p' }), packet.publish('t/1', 'x'))
-  expect(await codeOf(client)).toBe(returnCode)
-  await client.closed()
-  expect(rig.broker.stats.connectionsRefused[reason]).toBe(1)
-  expect(rig.appender.records).toEqual([])
-})
+] as const)(
+  'a refused client gets CONNACK %d: %s, counted as %s',
+  async (returnCode, why, reason) => {
+    const rig = await startRig({}, undefined, {
+      authenticate: async () => Promise.resolve({ ok: false, returnCode, reason: why }),
+    })
+    const client = await RawMqtt.open(rig.port)
+    client.send(
+      packet.connect({ clientId: 'd', username: 'u', password: 'p' }),
+      packet.publish('t/1', 'x'),
+    )
+    expect(await codeOf(client)).toBe(returnCode)
+    await client.closed()
+    expect(rig.broker.stats.connectionsRefused[reason]).toBe(1)
+    expect(rig.appender.records).toEqual([])
+  },
+)
 
 test.each(['login-busy', 'login-damped'] as const)(
   'a client that may come again is closed without a CONNACK, which libraries take for final: %s',

@@ -1,4 +1,7 @@
-/** I6 at the gate: full streams, bounds of what is unacknowledged, hold-back, keepalive under a stalled store. */
+/**
+ * I6 at the gate: full streams, bounds of what is unacknowledged, hold-back, keepalive under a
+ * stalled store.
+ */
 import { afterEach, expect, test, vi } from 'vitest'
 import { MUST_WAIT } from '../../../gateway/ports/appender.ts'
 import { packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
@@ -20,7 +23,10 @@ test('I6: a full stream does not keep other records of its connection from being
     packet.publish('t/2', 'waits too', { qos: 2, id: 4 }),
     packet.publish('a/2', 'goes on too', { qos: 1, id: 5 }),
   )
-  await eventually(() => rig.appender.payloads('alarms').length === 2, 'the other stream has its records')
+  await eventually(
+    () => rig.appender.payloads('alarms').length === 2,
+    'the other stream has its records',
+  )
   expect(await client.acks(1)).toEqual([1])
   await client.roundTrip()
   expect(client.inbox).toEqual([])
@@ -69,10 +75,18 @@ test('a waiting message is discarded with its connection, and taken when the dev
     packet.publish('t/1', 'x', { qos: 2, id: 1, dup: true }),
   )
   await first.roundTrip()
-  expect(rig.broker.stats).toMatchObject({ waitingMessages: 1, unackedMessages: 2, openPacketIds: 1 })
+  expect(rig.broker.stats).toMatchObject({
+    waitingMessages: 1,
+    unackedMessages: 2,
+    openPacketIds: 1,
+  })
   first.cut()
   await eventually(() => rig.broker.connections() === 0, 'it is gone')
-  expect(rig.broker.stats).toMatchObject({ waitingMessages: 0, unackedMessages: 0, unackedBytes: 0 })
+  expect(rig.broker.stats).toMatchObject({
+    waitingMessages: 0,
+    unackedMessages: 0,
+    unackedBytes: 0,
+  })
   expect(rig.broker.stats.openPacketIds).toBe(0)
   const second = await RawMqtt.connect(rig.port, session)
   second.send(
@@ -211,7 +225,10 @@ test('I6: a held PINGREQ is answered once, also with a length of more bytes than
   rig.appender.hold()
   // 3.1.1 does not ask for the shortest encoding of the remaining length (section 2.2.3).
   const padded = Buffer.of(0xc0, 0x80, 0x00)
-  client.send(packet.publish('t/1', '1', { qos: 1, id: 1 }), packet.publish('t/1', '2', { qos: 1, id: 2 }))
+  client.send(
+    packet.publish('t/1', '1', { qos: 1, id: 1 }),
+    packet.publish('t/1', '2', { qos: 1, id: 2 }),
+  )
   client.send(padded)
   expect((await client.next()).type).toBe(TYPE.PINGRESP)
   rig.appender.release()

@@ -1,4 +1,7 @@
-/** A connection whose protocol level carries the bridge mark: another broker, which takes and gives messages for others. */
+/**
+ * A connection whose protocol level carries the bridge mark: another broker, which takes and gives
+ * messages for others.
+ */
 import { afterEach, describe, expect, test } from 'vitest'
 import { packet, type RawFrame, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
 import { eventually, type Rig, startRig, stopRigs } from '../harness.ts'
@@ -35,7 +38,10 @@ describe.each(MARKED)('%s with level 0x%s', (protocol, level) => {
     const rig = await startRig()
     const client = await subscribed(rig, bridge)
     const other = await subscribed(rig, { clientId: 'other' })
-    client.send(packet.publish('t/own', 'own-0'), packet.publish('t/own', 'own-1', { qos: 1, id: 5 }))
+    client.send(
+      packet.publish('t/own', 'own-0'),
+      packet.publish('t/own', 'own-1', { qos: 1, id: 5 }),
+    )
     await client.acks(1)
     other.send(packet.publish('t/other', 'other', { qos: 1, id: 6 }))
     await client.until(() => copies(client.inbox).length > 0)
@@ -76,7 +82,10 @@ test('what was acknowledged is not sent again to a bridge that comes back, retai
   await bridge.end()
   device.send(packet.publish('t/2', 'missed', { qos: 1, id: 2, retain: true }))
   await device.acks(2)
-  await eventually(() => rig.broker.persistenceStats.queuedMessages === 1, 'the copy waits for the bridge')
+  await eventually(
+    () => rig.broker.persistenceStats.queuedMessages === 1,
+    'the copy waits for the bridge',
+  )
   const again = await RawMqtt.connect(rig.port, session)
   await again.until(() => copies(again.inbox).length > 0)
   await again.roundTrip()

@@ -1,6 +1,12 @@
-/** CONNECT admission: so many per turn of the event loop, the others in order, none for connections that are gone. */
+/**
+ * CONNECT admission: so many per turn of the event loop, the others in order, none for connections
+ * that are gone.
+ */
 import { afterEach, expect, test } from 'vitest'
-import { CONNECTS_PER_TURN, ConnectAdmission } from '../../../gateway/broker/gate/connect-admission.ts'
+import {
+  CONNECTS_PER_TURN,
+  ConnectAdmission,
+} from '../../../gateway/broker/gate/connect-admission.ts'
 import { LinkEnd } from '../../support/memory-link.ts'
 import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
 import { DEFAULTS, eventually, startRig, stopRigs } from '../harness.ts'
@@ -62,7 +68,11 @@ test('I6: hundreds of CONNECTs in one turn are opened a few per turn, and a publ
   const before = rig.broker.stats.connectionsOpened
   const devices = Array.from({ length: 400 }, (_, n) => {
     const [end, far] = LinkEnd.pair()
-    const inbound = { listener: DEFAULTS.listeners[0]!, remoteAddress: '127.0.0.1', certificateSubject: null }
+    const inbound = {
+      listener: DEFAULTS.listeners[0]!,
+      remoteAddress: '127.0.0.1',
+      certificateSubject: null,
+    }
     rig.broker.accept({ stream: far, ...inbound })
     end.resume()
     end.write(packet.connect({ clientId: `storm-${n}`, clean: n % 2 === 0 }))
@@ -92,7 +102,11 @@ test('a connection that is cut while it waits for its turn is counted as lost, o
   const rig = await startRig()
   const ends = Array.from({ length: 50 }, () => {
     const [end, far] = LinkEnd.pair()
-    const inbound = { listener: DEFAULTS.listeners[0]!, remoteAddress: '127.0.0.1', certificateSubject: null }
+    const inbound = {
+      listener: DEFAULTS.listeners[0]!,
+      remoteAddress: '127.0.0.1',
+      certificateSubject: null,
+    }
     rig.broker.accept({ stream: far, ...inbound })
     end.write(packet.connect({ clientId: 'the same' }))
     end.destroy()

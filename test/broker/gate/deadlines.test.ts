@@ -25,8 +25,18 @@ test.each<[string, Clocks, number, string | null]>([
   ['over 1.5 x keepalive', open, 90_001, 'keepalive'],
   ['keepalive 0', { ...open, keepAliveSeconds: 0 }, 1e9, null],
   ['the gate does not read: keepalive is suspended', { ...open, isReading: false }, 1e9, null],
-  ['a frame within 1.5 x keepalive', { ...open, lastByteMs: 90_000, frameSinceMs: 0 }, 90_000, null],
-  ['a frame that trickles', { ...open, lastByteMs: 90_001, frameSinceMs: 0 }, 90_001, 'frame-timeout'],
+  [
+    'a frame within 1.5 x keepalive',
+    { ...open, lastByteMs: 90_000, frameSinceMs: 0 },
+    90_000,
+    null,
+  ],
+  [
+    'a frame that trickles',
+    { ...open, lastByteMs: 90_001, frameSinceMs: 0 },
+    90_001,
+    'frame-timeout',
+  ],
   [
     'a frame within 60 s at a short keepalive',
     { ...open, keepAliveSeconds: 1, lastByteMs: 60_000, frameSinceMs: 0 },
@@ -47,7 +57,12 @@ test.each<[string, Clocks, number, string | null]>([
   ],
   ['a subscriber that moves', { ...open, copiesStalledMs: 5_000 }, 1, null],
   ['a subscriber that blocks', { ...open, copiesStalledMs: 5_001 }, 1, 'slow-subscriber'],
-  ['a peer that reads nothing', { ...open, keepAliveSeconds: 0, unreadSinceMs: 0 }, 60_001, 'slow-reader'],
+  [
+    'a peer that reads nothing',
+    { ...open, keepAliveSeconds: 0, unreadSinceMs: 0 },
+    60_001,
+    'slow-reader',
+  ],
   ['closed', { ...open, state: 'closed' }, 1e9, null],
 ])('%s', (_name, clocks, now, expected) => {
   expect(dueReason(clocks, now, limits)).toBe(expected)

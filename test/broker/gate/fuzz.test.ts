@@ -20,14 +20,28 @@ function generator(start: number): () => number {
 test(`broken, cut and shuffled packets leave the broker whole (SLUICE_SEED=${SEED})`, async () => {
   const random = generator(SEED)
   const below = (limit: number): number => Math.floor(random() * limit)
-  const rig = await startRig({ maxPacketBytes: 4096, maxUnackedMessages: 5, maxHoldBackBytes: 1024 })
+  const rig = await startRig({
+    maxPacketBytes: 4096,
+    maxUnackedMessages: 5,
+    maxHoldBackBytes: 1024,
+  })
   const bystander = await RawMqtt.connect(rig.port, { clientId: 'bystander' })
   const pick = <T>(list: readonly T[]): T => list[below(list.length)]!
   const topics = ['t/1', 'a/1', 'both/1', 'live/x', '', '$SYS/x', 't/#', 'é/ü']
   const something = (): Buffer =>
     pick([
-      () => packet.publish(pick(topics), 'x'.repeat(below(300)), { qos: pick([0, 1, 2]), id: below(6) }),
-      () => packet.publish('t/1', 'x', { qos: pick([1, 2]), id: 1 + below(5), retain: true, dup: true }),
+      () =>
+        packet.publish(pick(topics), 'x'.repeat(below(300)), {
+          qos: pick([0, 1, 2]),
+          id: below(6),
+        }),
+      () =>
+        packet.publish('t/1', 'x', {
+          qos: pick([1, 2]),
+          id: 1 + below(5),
+          retain: true,
+          dup: true,
+        }),
       () => packet.pubrel(1 + below(5)),
       () => packet.pingreq(),
       () => packet.subscribe(1 + below(5), [[pick(['live/#', '#', 't/+', 'a/#/b']), below(3)]]),
@@ -39,7 +53,8 @@ test(`broken, cut and shuffled packets leave the broker whole (SLUICE_SEED=${SEE
   for (let round = 0; round < 300; round += 1) {
     const client = await RawMqtt.open(rig.port)
     const clean = random() < 0.5
-    const will = random() < 0.3 ? { will: { topic: pick(topics), payload: 'w', qos: below(3) } } : {}
+    const will =
+      random() < 0.3 ? { will: { topic: pick(topics), payload: 'w', qos: below(3) } } : {}
     let bytes = Buffer.concat([
       packet.connect({ clientId: pick(['f1', 'f2', 'f3']), clean, ...will }),
       ...Array.from({ length: below(12) }, something),

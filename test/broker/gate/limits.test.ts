@@ -24,7 +24,10 @@ test('limit maxPacketBytes holds for packets that are held back, too', async () 
   const rig = await startRig({ maxPacketBytes: 1000, maxUnackedMessages: 1 })
   const client = await RawMqtt.connect(rig.port, { clientId: 'd' })
   rig.appender.hold()
-  client.send(packet.publish('t/1', 'x', { qos: 1, id: 1 }), packet.publish('t/1', 'x', { qos: 1, id: 2 }))
+  client.send(
+    packet.publish('t/1', 'x', { qos: 1, id: 1 }),
+    packet.publish('t/1', 'x', { qos: 1, id: 2 }),
+  )
   await client.roundTrip()
   client.send(Buffer.of(0x30, 0xff, 0xff, 0x7f))
   await client.closed()

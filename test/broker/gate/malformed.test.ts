@@ -1,4 +1,7 @@
-/** What an outsider may send: it costs the connection, is counted and told once per client and minute. */
+/**
+ * What an outsider may send: it costs the connection, is counted and told once per client and
+ * minute.
+ */
 import { afterEach, expect, test } from 'vitest'
 import { encodeFrame, packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
 import { eventually, startRig, stopRigs } from '../harness.ts'
@@ -63,7 +66,9 @@ test.each(AFTER_CONNECT)(
     expect(rig.broker.stats.connectionsClosed.malformed).toBe(1)
     await eventually(() => rig.appender.records.length === 1, 'the will is stored')
     const told = rig.eventsOf('broker.connection-closed')
-    expect(told).toMatchObject([{ reason: 'malformed', clientId: 'bad', remoteAddress: '127.0.0.1' }])
+    expect(told).toMatchObject([
+      { reason: 'malformed', clientId: 'bad', remoteAddress: '127.0.0.1' },
+    ])
     expect(told[0]!.detail).not.toBe('')
   },
 )
@@ -93,7 +98,10 @@ const INSTEAD_OF_CONNECT: readonly (readonly [string, Buffer])[] = [
   ['bytes behind the last field', connectWith(2, str('a'), Buffer.of(1))],
   ['a client id that is not there', connectWith(2)],
   ['a client id that is not UTF-8', connectWith(2, str(Buffer.of(0xff)))],
-  ['a will topic with a wildcard', packet.connect({ clientId: 'a', will: { topic: 'a/#', payload: '' } })],
+  [
+    'a will topic with a wildcard',
+    packet.connect({ clientId: 'a', will: { topic: 'a/#', payload: '' } }),
+  ],
 ]
 
 test.each(INSTEAD_OF_CONNECT)(
@@ -112,13 +120,16 @@ test.each([
   ['TLS', Buffer.from('16030100', 'hex'), /the client speaks TLS, and this port speaks plain MQTT/],
   ['HTTP', Buffer.from('GET / HTTP/1.1\r\n\r\n'), /the client speaks HTTP or WebSocket/],
   ['nothing that is known', Buffer.from('SSH-2.0'), /the first packet is not CONNECT/],
-])('a client that speaks %s on a port of plain MQTT is told of in words', async (_name, bytes, words) => {
-  const rig = await startRig()
-  const client = await RawMqtt.open(rig.port)
-  client.send(bytes)
-  await client.closed()
-  expect(rig.eventsOf('broker.connection-closed')[0]?.detail).toMatch(words)
-})
+])(
+  'a client that speaks %s on a port of plain MQTT is told of in words',
+  async (_name, bytes, words) => {
+    const rig = await startRig()
+    const client = await RawMqtt.open(rig.port)
+    client.send(bytes)
+    await client.closed()
+    expect(rig.eventsOf('broker.connection-closed')[0]?.detail).toMatch(words)
+  },
+)
 
 test.each([
   ['level 3 under the name MQTT', packet.connect({ level: 3 }), 1, 'protocol-version'],
@@ -128,18 +139,31 @@ test.each([
     1,
     'protocol-version',
   ],
-  ['an empty client id with clean session 0', packet.connect({ clean: false }), 2, 'identifier-rejected'],
-  ['a client id of 1,025 bytes', packet.connect({ clientId: 'x'.repeat(1025) }), 2, 'identifier-rejected'],
-] as const)('%s is answered with its return code and closed', async (_name, bytes, code, reason) => {
-  const rig = await startRig()
-  const client = await RawMqtt.open(rig.port)
-  client.send(bytes)
-  const { body } = await client.next(TYPE.CONNACK)
-  expect([...body]).toEqual([0, code])
-  await client.closed()
-  expect(rig.broker.stats.connectionsRefused[reason]).toBe(1)
-  expect(rig.eventsOf('broker.client-refused')).toMatchObject([{ reason }])
-})
+  [
+    'an empty client id with clean session 0',
+    packet.connect({ clean: false }),
+    2,
+    'identifier-rejected',
+  ],
+  [
+    'a client id of 1,025 bytes',
+    packet.connect({ clientId: 'x'.repeat(1025) }),
+    2,
+    'identifier-rejected',
+  ],
+] as const)(
+  '%s is answered with its return code and closed',
+  async (_name, bytes, code, reason) => {
+    const rig = await startRig()
+    const client = await RawMqtt.open(rig.port)
+    client.send(bytes)
+    const { body } = await client.next(TYPE.CONNACK)
+    expect([...body]).toEqual([0, code])
+    await client.closed()
+    expect(rig.broker.stats.connectionsRefused[reason]).toBe(1)
+    expect(rig.eventsOf('broker.client-refused')).toMatchObject([{ reason }])
+  },
+)
 
 test('MQTT 3.1 connects, publishes and gets no Session Present', async () => {
   const rig = await startRig()

@@ -1,8 +1,16 @@
-/** Small parts of the gate, shown by themselves: frame lengths, joined frames, ack rings, hashes. */
+/**
+ * Small parts of the gate, shown by themselves: frame lengths, joined frames, ack rings, hashes.
+ */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { FrameJoiner } from '../../../gateway/broker/mqtt/frame-joiner.ts'
-import { BAD_LENGTH, bodyOffset, frame, frameBytes, NEED_MORE } from '../../../gateway/broker/mqtt/packets.ts'
+import {
+  BAD_LENGTH,
+  bodyOffset,
+  frame,
+  frameBytes,
+  NEED_MORE,
+} from '../../../gateway/broker/mqtt/packets.ts'
 import { AckQueue } from '../../../gateway/broker/publish/ack-queue.ts'
 import { MessageHash } from '../../../gateway/broker/sessions/message-hash.ts'
 import { NO_TICKET } from '../../../gateway/broker/sessions/packet-ids.ts'
@@ -30,26 +38,33 @@ test('frameBytes knows the length as soon as its last byte is there, up to 256 M
 test('FrameJoiner gives whole frames from chunks cut anywhere', () => {
   const sizes = fc.array(fc.integer({ min: 0, max: 400 }), { minLength: 1, maxLength: 10 })
   fc.assert(
-    fc.property(sizes, fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1 }), (lengths, cuts) => {
-      const frames = lengths.map((length, i) => frame(0x30, [Buffer.alloc(length, i)]))
-      const all = Buffer.concat(frames)
-      const got: Buffer[] = []
-      const joiner = new FrameJoiner((whole) => got.push(Buffer.from(whole)))
-      for (let at = 0, i = 0; at < all.length; i += 1) {
-        const size = cuts[i % cuts.length]!
-        joiner.push(all.subarray(at, at + size))
-        at += size
-      }
-      expect(got).toEqual(frames)
-      expect(joiner.isEmpty).toBe(true)
-    }),
+    fc.property(
+      sizes,
+      fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1 }),
+      (lengths, cuts) => {
+        const frames = lengths.map((length, i) => frame(0x30, [Buffer.alloc(length, i)]))
+        const all = Buffer.concat(frames)
+        const got: Buffer[] = []
+        const joiner = new FrameJoiner((whole) => got.push(Buffer.from(whole)))
+        for (let at = 0, i = 0; at < all.length; i += 1) {
+          const size = cuts[i % cuts.length]!
+          joiner.push(all.subarray(at, at + size))
+          at += size
+        }
+        expect(got).toEqual(frames)
+        expect(joiner.isEmpty).toBe(true)
+      },
+    ),
   )
 })
 
 test('I1, I2: the ack queue gives acks in order, none before its ticket, whatever the order of tickets', () => {
-  const entries = fc.array(fc.record({ ticket: fc.integer({ min: 0, max: 9 }), waits: fc.boolean() }), {
-    maxLength: 200,
-  })
+  const entries = fc.array(
+    fc.record({ ticket: fc.integer({ min: 0, max: 9 }), waits: fc.boolean() }),
+    {
+      maxLength: 200,
+    },
+  )
   fc.assert(
     fc.property(entries, (list) => {
       const queue = new AckQueue()
@@ -108,6 +123,8 @@ test('the message hash differs for every single changed byte and for moved bytes
     }
   }
   for (let cut = 1; cut < text.length; cut += 1) {
-    expect(of(text.slice(0, cut), text.slice(cut))).not.toBe(of(text.slice(0, cut - 1), text.slice(cut - 1)))
+    expect(of(text.slice(0, cut), text.slice(cut))).not.toBe(
+      of(text.slice(0, cut - 1), text.slice(cut - 1)),
+    )
   }
 })

@@ -14,7 +14,10 @@ test('of three connects with one client id that race, one stays and works, and n
     for (const client of clients) {
       client.send(packet.connect({ clientId: 'racer', clean: round % 2 === 0 }))
     }
-    await eventually(() => clients.filter(({ isClosed }) => isClosed).length === 2, 'two are closed')
+    await eventually(
+      () => clients.filter(({ isClosed }) => isClosed).length === 2,
+      'two are closed',
+    )
     const winner = clients.find(({ isClosed }) => !isClosed)!
     expect((await winner.next(TYPE.CONNACK)).body[1]).toBe(0)
     winner.send(packet.subscribe(1, [[`live/${round}`, 0]]))
@@ -80,7 +83,10 @@ test('DISCONNECT publishes no will, also right behind messages that are held bac
   await polite.end()
   const held = await RawMqtt.connect(rig.port, { clientId: 'held', will })
   rig.appender.hold()
-  held.send(...[1, 2, 3, 4].map((id) => packet.publish('t/1', `m${id}`, { qos: 1, id })), packet.disconnect())
+  held.send(
+    ...[1, 2, 3, 4].map((id) => packet.publish('t/1', `m${id}`, { qos: 1, id })),
+    packet.disconnect(),
+  )
   await eventually(() => rig.broker.stats.unackedMessages === 2, 'two are taken')
   held.cut()
   await eventually(() => rig.broker.connections() === 0, 'both are gone')
@@ -95,9 +101,15 @@ test('a DISCONNECT that is held back counts, also with a length of more bytes th
   const rig = await startRig({ maxUnackedMessages: 1 })
   const held = await RawMqtt.connect(rig.port, { clientId: 'held', will })
   rig.appender.hold()
-  held.send(packet.publish('t/1', 'm1', { qos: 1, id: 1 }), packet.publish('t/1', 'm2', { qos: 1, id: 2 }))
+  held.send(
+    packet.publish('t/1', 'm1', { qos: 1, id: 1 }),
+    packet.publish('t/1', 'm2', { qos: 1, id: 2 }),
+  )
   held.send(Buffer.of(0xe0, 0x80, 0x00))
-  await eventually(() => rig.broker.stats.holdBackBytes === 14, 'the second message and DISCONNECT are held')
+  await eventually(
+    () => rig.broker.stats.holdBackBytes === 14,
+    'the second message and DISCONNECT are held',
+  )
   held.cut()
   await eventually(() => rig.broker.connections() === 0, 'it is gone')
   rig.appender.release()
@@ -111,10 +123,15 @@ test('a cut connection publishes its will into its stream and to local subscribe
   const watcher = await RawMqtt.connect(rig.port, { clientId: 'watcher' })
   watcher.send(packet.subscribe(1, [['t/will', 1]]))
   await watcher.next(TYPE.SUBACK)
-  const device = await RawMqtt.connect(rig.port, { clientId: 'dev', will: { ...will, retain: true } })
+  const device = await RawMqtt.connect(rig.port, {
+    clientId: 'dev',
+    will: { ...will, retain: true },
+  })
   device.cut()
   expect(readPublish(await watcher.next(TYPE.PUBLISH))).toMatchObject({ payload: 'gone', qos: 1 })
-  expect(rig.appender.records).toMatchObject([{ topic: 't/will', will: true, retain: true, device: 'dev' }])
+  expect(rig.appender.records).toMatchObject([
+    { topic: 't/will', will: true, retain: true, device: 'dev' },
+  ])
   const late = await RawMqtt.connect(rig.port, { clientId: 'late' })
   late.send(packet.subscribe(1, [['t/#', 0]]))
   await late.next(TYPE.SUBACK)

@@ -11,7 +11,13 @@ const old = (first: number, flags: number, ...fields: string[]): Buffer =>
   encodeFrame(first, str('MQIsdp'), Buffer.of(3, flags, 0, 10), ...fields.map(str))
 
 const mqtt5 = (level: number, properties: Buffer): Buffer =>
-  encodeFrame(0x10, str('MQTT'), Buffer.of(level, 2, 0, 10, properties.length), properties, str('modern'))
+  encodeFrame(
+    0x10,
+    str('MQTT'),
+    Buffer.of(level, 2, 0, 10, properties.length),
+    properties,
+    str('modern'),
+  )
 
 test.each([
   ['the reserved connect flag', old(0x10, 0x03, 'p')],
@@ -32,7 +38,8 @@ test('MQTT 3.1: SUBSCRIBE, PUBREL and UNSUBSCRIBE may be marked as duplicates', 
   const client = await RawMqtt.open(rig.port)
   client.send(old(0x10, 0x02, 'p'))
   await client.next(TYPE.CONNACK)
-  const marked = (frame: Buffer): Buffer => Buffer.concat([Buffer.of(frame[0]! | 8), frame.subarray(1)])
+  const marked = (frame: Buffer): Buffer =>
+    Buffer.concat([Buffer.of(frame[0]! | 8), frame.subarray(1)])
   client.send(marked(packet.subscribe(1, [['live/x', 1]])))
   await client.next(TYPE.SUBACK)
   client.send(packet.publish('t/1', 'x', { qos: 2, id: 7 }))
@@ -69,6 +76,8 @@ test.each([
     expect(client.receivedBytes).toBe(5)
     expect(client.inbox.map((frame) => frame.bytes.toString('hex'))).toEqual(['2003008400'])
     expect(rig.broker.stats.connectionsRefused['protocol-version']).toBe(1)
-    expect(rig.eventsOf('broker.client-refused')).toMatchObject([{ reason: 'protocol-version', clientId }])
+    expect(rig.eventsOf('broker.client-refused')).toMatchObject([
+      { reason: 'protocol-version', clientId },
+    ])
   },
 )

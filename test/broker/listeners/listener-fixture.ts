@@ -1,4 +1,7 @@
-/** What the tests of the doors share: a configuration, started listeners that are closed at the end, waiting. */
+/**
+ * What the tests of the doors share: a configuration, started listeners that are closed at the end,
+ * waiting.
+ */
 import { once } from 'node:events'
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
@@ -71,7 +74,10 @@ export interface OpenDoors {
   /** The next connection that becomes a stream, in order. */
   next(): Promise<Inbound>
   /** Resolves once an event of this type was emitted, the ones before included. */
-  event<T extends DoorEvent['type']>(type: T, count?: number): Promise<Extract<DoorEvent, { type: T }>>
+  event<T extends DoorEvent['type']>(
+    type: T,
+    count?: number,
+  ): Promise<Extract<DoorEvent, { type: T }>>
 }
 
 export const FAST_POLL_MS = 20

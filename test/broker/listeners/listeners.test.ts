@@ -47,7 +47,9 @@ describe('TCP listeners', () => {
   })
 
   test('say where they listen when port 0 was asked for', async () => {
-    const doors = await openDoors(mqttConfig({ listeners: [LOOPBACK, { ...LOOPBACK, websocket: true }] }))
+    const doors = await openDoors(
+      mqttConfig({ listeners: [LOOPBACK, { ...LOOPBACK, websocket: true }] }),
+    )
     const [first, second] = doors.listeners.addresses
     expect(first).toEqual({ host: '127.0.0.1', port: first?.port, tls: false, websocket: false })
     expect(second).toEqual({ host: '127.0.0.1', port: second?.port, tls: false, websocket: true })
@@ -78,7 +80,9 @@ describe('TCP listeners', () => {
   })
 
   test('the limit holds over all listeners together, and a flood of refusals is one event', async () => {
-    const doors = await openDoors(mqttConfig({ listeners: [LOOPBACK, LOOPBACK], maxConnections: 1 }))
+    const doors = await openDoors(
+      mqttConfig({ listeners: [LOOPBACK, LOOPBACK], maxConnections: 1 }),
+    )
     await tcp(doors.port)
     await doors.next()
     const other = doors.listeners.addresses[1]?.port ?? 0
@@ -202,7 +206,9 @@ describe('what may listen', () => {
       { ...LOOPBACK, port },
     ])
     expect(error.code).toBe('LISTENER_ADDRESS_IN_USE')
-    expect(error.message).toContain(`mqtt.listeners[1] (127.0.0.1:${port}): another program listens there`)
+    expect(error.message).toContain(
+      `mqtt.listeners[1] (127.0.0.1:${port}): another program listens there`,
+    )
     await expect(tcp(first)).rejects.toMatchObject({ code: 'ECONNREFUSED' })
   })
 
@@ -214,9 +220,13 @@ describe('what may listen', () => {
   })
 
   test('certificates that are missing or do not belong together are refused by name', async () => {
-    const missing = await refusal([{ ...LOOPBACK, tls: { ...SERVER_TLS, cert: '/nowhere/cert.pem' } }])
+    const missing = await refusal([
+      { ...LOOPBACK, tls: { ...SERVER_TLS, cert: '/nowhere/cert.pem' } },
+    ])
     expect(missing.message).toContain('tls.cert /nowhere/cert.pem: ENOENT')
-    const mixed = await refusal([{ ...LOOPBACK, tls: { ...SERVER_TLS, key: tlsFile('client.key') } }])
+    const mixed = await refusal([
+      { ...LOOPBACK, tls: { ...SERVER_TLS, key: tlsFile('client.key') } },
+    ])
     expect(mixed.code).toBe('LISTENER_TLS_UNUSABLE')
     expect(mixed.message).toContain('the key must belong to the certificate')
   })

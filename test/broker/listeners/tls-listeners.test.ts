@@ -30,11 +30,20 @@ const PKCS8 = {
 const AUTHORITY = await readFile(tlsFile('authority.pem'))
 
 async function identity(name: string): Promise<ConnectionOptions> {
-  return { cert: await readFile(tlsFile(`${name}.pem`)), key: await readFile(tlsFile(`${name}.key`)) }
+  return {
+    cert: await readFile(tlsFile(`${name}.pem`)),
+    key: await readFile(tlsFile(`${name}.key`)),
+  }
 }
 
 function dial(port: number, options: ConnectionOptions = {}): TLSSocket {
-  const socket = connectTls({ host: '127.0.0.1', port, ca: AUTHORITY, servername: 'localhost', ...options })
+  const socket = connectTls({
+    host: '127.0.0.1',
+    port,
+    ca: AUTHORITY,
+    servername: 'localhost',
+    ...options,
+  })
   socket.on('error', () => {})
   onTestFinished(() => void socket.destroy())
   return socket
@@ -52,7 +61,9 @@ async function echo(socket: TLSSocket, text: string): Promise<string> {
 }
 
 async function tlsDoors(tls: Partial<ServerTlsConfig> = {}, changes = {}): Promise<OpenDoors> {
-  return openDoors(mqttConfig({ listeners: [{ ...LOOPBACK, tls: { ...SERVER_TLS, ...tls } }], ...changes }))
+  return openDoors(
+    mqttConfig({ listeners: [{ ...LOOPBACK, tls: { ...SERVER_TLS, ...tls } }], ...changes }),
+  )
 }
 
 async function expectedFingerprint(name: string): Promise<string> {
@@ -107,18 +118,28 @@ describe('TLS listeners', () => {
     const http = await tcp(doors.port)
     http.write('GET /mqtt HTTP/1.1\r\nHost: x\r\n\r\n')
     await ended(http)
-    expect((await doors.event('broker.handshake-failed')).message).toContain('speaks HTTP without TLS')
-  })
-
-  testWithTool('openssl', 'a client that does not trust the certificate is told of in words', async () => {
-    const doors = await tlsDoors()
-    const args = ['s_client', '-connect', `127.0.0.1:${doors.port}`, '-verify_return_error']
-    const client = startProcess('openssl', [...args, '-CAfile', tlsFile('stranger-authority.pem')])
-    onTestFinished(async () => void (await client.reap()))
-    expect((await doors.event('broker.handshake-failed')).message).toMatch(
-      /^the client does not trust this listener's certificate/,
+    expect((await doors.event('broker.handshake-failed')).message).toContain(
+      'speaks HTTP without TLS',
     )
   })
+
+  testWithTool(
+    'openssl',
+    'a client that does not trust the certificate is told of in words',
+    async () => {
+      const doors = await tlsDoors()
+      const args = ['s_client', '-connect', `127.0.0.1:${doors.port}`, '-verify_return_error']
+      const client = startProcess('openssl', [
+        ...args,
+        '-CAfile',
+        tlsFile('stranger-authority.pem'),
+      ])
+      onTestFinished(async () => void (await client.reap()))
+      expect((await doors.event('broker.handshake-failed')).message).toMatch(
+        /^the client does not trust this listener's certificate/,
+      )
+    },
+  )
 
   test('a key of another type than the certificate is refused at the start: every handshake would fail', async () => {
     const key = join(await temporaryFolder(), 'rsa.key')
@@ -154,7 +175,9 @@ describe('client certificates', () => {
     async (requireClientCert) => {
       const doors = await tlsDoors({ ...CHECKED, requireClientCert })
       await ended(dial(doors.port, await identity('stranger-client')))
-      expect(await doors.event('broker.handshake-failed')).toMatchObject({ kind: 'client-certificate' })
+      expect(await doors.event('broker.handshake-failed')).toMatchObject({
+        kind: 'client-certificate',
+      })
       expect(doors.connections).toHaveLength(0)
     },
   )
@@ -203,7 +226,9 @@ describe('client certificates', () => {
     ])('one %s is refused all the same', async (_name, file) => {
       const doors = await unset()
       await ended(dial(doors.port, await identity(file)))
-      expect(await doors.event('broker.handshake-failed')).toMatchObject({ kind: 'client-certificate' })
+      expect(await doors.event('broker.handshake-failed')).toMatchObject({
+        kind: 'client-certificate',
+      })
       expect(doors.connections).toHaveLength(0)
       expect(doors.listeners.stats.undatedCertificates).toBe(0)
     })

@@ -36,42 +36,53 @@ async function opened(port: number): Promise<WebSocket> {
   return socket
 }
 
-/** Enough of a broker to satisfy mqtt.js: CONNACK, SUBACK, PUBACK, PINGRESP, and every PUBLISH back. */
+/**
+ * Enough of a broker to satisfy mqtt.js: CONNACK, SUBACK, PUBACK, PINGRESP, and every PUBLISH back.
+ */
 function answerMqtt(stream: Duplex): void {
   const parser = mqttPacket.parser()
   parser.on('packet', (packet) => {
     if (packet.cmd === 'connect') {
       mqttPacket.writeToStream({ cmd: 'connack', returnCode: 0, sessionPresent: false }, stream)
     } else if (packet.cmd === 'subscribe') {
-      mqttPacket.writeToStream({ cmd: 'suback', messageId: packet.messageId ?? 0, granted: [1] }, stream)
+      mqttPacket.writeToStream(
+        { cmd: 'suback', messageId: packet.messageId ?? 0, granted: [1] },
+        stream,
+      )
     } else if (packet.cmd === 'publish') {
       mqttPacket.writeToStream({ cmd: 'puback', messageId: packet.messageId ?? 0 }, stream)
       const { payload, topic } = packet
-      mqttPacket.writeToStream({ cmd: 'publish', topic, payload, qos: 0, dup: false, retain: false }, stream)
+      mqttPacket.writeToStream(
+        { cmd: 'publish', topic, payload, qos: 0, dup: false, retain: false },
+        stream,
+      )
     }
   })
   stream.on('data', (chunk: Buffer) => parser.parse(chunk))
 }
 
 describe('WebSocket listeners', () => {
-  test.each([['ws'], ['wss']] as const)('mqtt.js publishes and receives over %s', async (scheme) => {
-    const listener = scheme === 'ws' ? WEBSOCKET : { ...WEBSOCKET, tls: SERVER_TLS }
-    const doors = await openDoors(mqttConfig({ listeners: [listener] }), answerMqtt)
-    const client = await mqtt.connectAsync(`${scheme}://localhost:${doors.port}/mqtt`, {
-      reconnectPeriod: 0,
-      ca: await readFile(tlsFile('authority.pem')),
-    })
-    onTestFinished(() => client.endAsync(true))
-    await client.subscribeAsync('plant/#')
-    const received = new Promise<[string, Buffer]>((resolve) => {
-      client.once('message', (topic, message) => resolve([topic, message]))
-    })
-    const payload = Buffer.alloc(100_000, 'x')
-    await client.publishAsync('plant/press-7', payload, { qos: 1 })
-    const [topic, message] = await received
-    expect(topic).toBe('plant/press-7')
-    expect(message.equals(payload)).toBe(true)
-  })
+  test.each([['ws'], ['wss']] as const)(
+    'mqtt.js publishes and receives over %s',
+    async (scheme) => {
+      const listener = scheme === 'ws' ? WEBSOCKET : { ...WEBSOCKET, tls: SERVER_TLS }
+      const doors = await openDoors(mqttConfig({ listeners: [listener] }), answerMqtt)
+      const client = await mqtt.connectAsync(`${scheme}://localhost:${doors.port}/mqtt`, {
+        reconnectPeriod: 0,
+        ca: await readFile(tlsFile('authority.pem')),
+      })
+      onTestFinished(() => client.endAsync(true))
+      await client.subscribeAsync('plant/#')
+      const received = new Promise<[string, Buffer]>((resolve) => {
+        client.once('message', (topic, message) => resolve([topic, message]))
+      })
+      const payload = Buffer.alloc(100_000, 'x')
+      await client.publishAsync('plant/press-7', payload, { qos: 1 })
+      const [topic, message] = await received
+      expect(topic).toBe('plant/press-7')
+      expect(message.equals(payload)).toBe(true)
+    },
+  )
 
   test('wss asks for client certificates like TLS does', async () => {
     const tls = { ...SERVER_TLS, ca: tlsFile('authority.pem'), requireClientCert: true }
@@ -85,7 +96,9 @@ describe('WebSocket listeners', () => {
     const ca = await readFile(tlsFile('authority.pem'))
     const anonymous = connect({ ca })
     await once(anonymous, 'close')
-    expect(await doors.event('broker.handshake-failed')).toMatchObject({ kind: 'client-certificate' })
+    expect(await doors.event('broker.handshake-failed')).toMatchObject({
+      kind: 'client-certificate',
+    })
     const cert = await readFile(tlsFile('client.pem'))
     await once(connect({ ca, cert, key: await readFile(tlsFile('client.key')) }), 'open')
     expect((await doors.next()).certificateSubject).toBe('press-7')
@@ -95,7 +108,10 @@ describe('WebSocket listeners', () => {
     const doors = await openDoors(CONFIG)
     for (const protocols of [[], ['mqttv4']]) {
       const refused = dial(doors.port, protocols)
-      const [, response] = (await once(refused, 'unexpected-response')) as [unknown, { statusCode: number }]
+      const [, response] = (await once(refused, 'unexpected-response')) as [
+        unknown,
+        { statusCode: number },
+      ]
       expect(response.statusCode).toBe(400)
     }
     expect(doors.listeners.stats.handshakesFailed).toBe(2)
@@ -108,11 +124,16 @@ describe('WebSocket listeners', () => {
   })
 
   test('a page of another origin may not use an anonymous listener; its own origin and credentials may', async () => {
-    const doors = await openDoors(mqttConfig({ listeners: [WEBSOCKET, { ...WEBSOCKET, auth: AUTH }] }))
+    const doors = await openDoors(
+      mqttConfig({ listeners: [WEBSOCKET, { ...WEBSOCKET, auth: AUTH }] }),
+    )
     const guarded = doors.listeners.addresses[1]?.port ?? 0
     const foreign = { origin: 'https://attacker.example' }
     const refused = dial(doors.port, 'mqtt', foreign)
-    const [, response] = (await once(refused, 'unexpected-response')) as [unknown, { statusCode: number }]
+    const [, response] = (await once(refused, 'unexpected-response')) as [
+      unknown,
+      { statusCode: number },
+    ]
     expect(response.statusCode).toBe(403)
     await once(dial(doors.port, 'mqtt', { origin: `http://127.0.0.1:${doors.port}` }), 'open')
     await once(dial(guarded, 'mqtt', foreign), 'open')
@@ -304,7 +325,8 @@ describe('a WebSocket as a stream', () => {
     silent.pause()
     second.stream.end()
     const gone = new Promise<void>((resolve) => {
-      const look = (): void => (doors.listeners.stats.open === 0 ? resolve() : void setTimeout(look, 20))
+      const look = (): void =>
+        doors.listeners.stats.open === 0 ? resolve() : void setTimeout(look, 20)
       look()
     })
     await gone

@@ -36,10 +36,12 @@ test('I2: acks leave in the order of the PUBLISHes across streams, unrouted topi
   }
   client.send(...sent)
   const frames = await client.take(500)
-  expect(frames.map(({ body }) => body.readUInt16BE(0))).toEqual(Array.from({ length: 500 }, (_, i) => i + 1))
-  expect(frames.every(({ type, body }) => (type === TYPE.PUBREC) === (body.readUInt16BE(0) % 3 === 0))).toBe(
-    true,
+  expect(frames.map(({ body }) => body.readUInt16BE(0))).toEqual(
+    Array.from({ length: 500 }, (_, i) => i + 1),
   )
+  expect(
+    frames.every(({ type, body }) => (type === TYPE.PUBREC) === (body.readUInt16BE(0) % 3 === 0)),
+  ).toBe(true)
 })
 
 test('I2: a message of no stream is not acknowledged before an earlier one that waits for its commit', async () => {
@@ -60,7 +62,9 @@ test('acks of one commit leave in one write', async () => {
   const rig = await startRig()
   const client = await RawMqtt.connect(rig.port)
   rig.appender.hold()
-  client.send(...Array.from({ length: 100 }, (_, i) => packet.publish('t/1', 'x', { qos: 1, id: i + 1 })))
+  client.send(
+    ...Array.from({ length: 100 }, (_, i) => packet.publish('t/1', 'x', { qos: 1, id: i + 1 })),
+  )
   await client.roundTrip()
   const chunks: number[] = []
   client.socket.on('data', (chunk: Buffer) => chunks.push(chunk.length))
@@ -98,9 +102,15 @@ test('a packet may be cut at every byte', async () => {
     client.send(whole.subarray(at))
     await client.until(() => client.inbox.length >= 7)
     expect(client.inbox.map(({ type }) => type).sort((a, b) => a - b)).toEqual(
-      [TYPE.CONNACK, TYPE.PUBACK, TYPE.PUBREC, TYPE.PINGRESP, TYPE.PUBCOMP, TYPE.SUBACK, TYPE.PUBACK].sort(
-        (a, b) => a - b,
-      ),
+      [
+        TYPE.CONNACK,
+        TYPE.PUBACK,
+        TYPE.PUBREC,
+        TYPE.PINGRESP,
+        TYPE.PUBCOMP,
+        TYPE.SUBACK,
+        TYPE.PUBACK,
+      ].sort((a, b) => a - b),
     )
     await client.end()
   }
@@ -119,7 +129,9 @@ test('packets pipelined behind CONNECT are processed in order after CONNACK', as
   expect((await client.next()).type).toBe(TYPE.CONNACK)
   await client.until(() => client.inbox.length >= 52)
   const acks = client.inbox.filter(({ type }) => type === TYPE.PUBACK)
-  expect(acks.map(({ body }) => body.readUInt16BE(0))).toEqual(Array.from({ length: 50 }, (_, i) => i + 1))
+  expect(acks.map(({ body }) => body.readUInt16BE(0))).toEqual(
+    Array.from({ length: 50 }, (_, i) => i + 1),
+  )
 })
 
 test('a client that sends all at once and leaves without waiting for CONNACK is heard', async () => {
@@ -142,7 +154,15 @@ test('a record carries the flags of its message and the device of its stream', a
   client.send(packet.publish('t/1', '{"a":1}', { qos: 1, id: 1, dup: true, retain: true }))
   await client.acks(1)
   expect(rig.appender.records).toMatchObject([
-    { device: 'press-7', topic: 't/1', payload: '{"a":1}', qos: 1, dup: true, retain: true, will: false },
+    {
+      device: 'press-7',
+      topic: 't/1',
+      payload: '{"a":1}',
+      qos: 1,
+      dup: true,
+      retain: true,
+      will: false,
+    },
   ])
 })
 

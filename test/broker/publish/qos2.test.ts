@@ -1,4 +1,7 @@
-/** I3 at the gate: QoS 2 exactly once into the spool, within a session, across connections and kills. */
+/**
+ * I3 at the gate: QoS 2 exactly once into the spool, within a session, across connections and
+ * kills.
+ */
 import { afterEach, expect, test } from 'vitest'
 import { packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
 import { eventually, startRig, stopRigs } from '../harness.ts'
@@ -51,7 +54,10 @@ test('a packet id in use with another message is a new message', async () => {
 test('a byte that moves between topic and payload makes another message', async () => {
   const rig = await startRig()
   const client = await RawMqtt.connect(rig.port, session)
-  client.send(packet.publish('t/ab', 'c', { qos: 2, id: 5 }), packet.publish('t/a', 'bc', { qos: 2, id: 5 }))
+  client.send(
+    packet.publish('t/ab', 'c', { qos: 2, id: 5 }),
+    packet.publish('t/a', 'bc', { qos: 2, id: 5 }),
+  )
   await client.acks(2, TYPE.PUBREC)
   expect(rig.appender.payloads('telemetry')).toEqual(['c', 'bc'])
 })
@@ -133,7 +139,8 @@ test('I3: a checkpoint of the journal and the changes behind it give the same st
   const again = await startRig({}, state)
   expect(again.broker.stats.openPacketIds).toBe(11)
   const back = await RawMqtt.connect(again.port, session)
-  for (let id = 11; id <= 21; id += 1) back.send(packet.publish('t/1', `m${id}`, { qos: 2, id, dup: true }))
+  for (let id = 11; id <= 21; id += 1)
+    back.send(packet.publish('t/1', `m${id}`, { qos: 2, id, dup: true }))
   await back.acks(11, TYPE.PUBREC)
   expect(again.appender.records).toHaveLength(21)
 })
@@ -242,7 +249,9 @@ test.each([true, false])(
     )
     await client.roundTrip()
     rig.appender.release()
-    const got = (await client.take(5)).map(({ type, body }) => `${type.toString(16)} ${body.readUInt16BE(0)}`)
+    const got = (await client.take(5)).map(
+      ({ type, body }) => `${type.toString(16)} ${body.readUInt16BE(0)}`,
+    )
     expect(got.indexOf('50 7')).toBeLessThan(got.indexOf('70 7'))
     expect(got.indexOf('50 8')).toBeLessThan(got.indexOf('70 8'))
     expect(got.filter((frame) => frame.startsWith('70'))).toEqual(['70 7', '70 8', '70 9'])
@@ -262,5 +271,9 @@ test('PUBREC stays before PUBCOMP where the acks wait for a message without room
   await client.roundTrip()
   expect(client.inbox).toEqual([])
   rig.appender.setRoom('alarms', null)
-  expect((await client.take(3)).map(({ type }) => type)).toEqual([TYPE.PUBACK, TYPE.PUBREC, TYPE.PUBCOMP])
+  expect((await client.take(3)).map(({ type }) => type)).toEqual([
+    TYPE.PUBACK,
+    TYPE.PUBREC,
+    TYPE.PUBCOMP,
+  ])
 })

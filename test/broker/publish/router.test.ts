@@ -3,7 +3,11 @@ import { describe, expect, test } from 'vitest'
 import { Router } from '../../../gateway/broker/publish/router.ts'
 import type { StreamIntake } from '../../../gateway/ports/appender.ts'
 import { TopicTrie } from '../../../gateway/shared/topics/topic-trie.ts'
-import { checkTopicFilter, checkTopicName, filterMatches } from '../../../gateway/shared/topics/topics.ts'
+import {
+  checkTopicFilter,
+  checkTopicName,
+  filterMatches,
+} from '../../../gateway/shared/topics/topics.ts'
 import { matchesByDefinition, topicFilters, topicNames } from '../aedes/topics.ts'
 
 const LIMITS = { maxTopicBytes: 16, maxTopicLevels: 3 }
@@ -121,7 +125,9 @@ describe('matching', () => {
         expect(trie.size).toBe(model.size)
         const found: number[] = []
         trie.collect(topic, found)
-        const expected = [...model.values()].filter(([filter]) => matchesByDefinition(filter, topic))
+        const expected = [...model.values()].filter(([filter]) =>
+          matchesByDefinition(filter, topic),
+        )
         const byValue = (a: number, b: number): number => a - b
         expect(found.sort(byValue)).toEqual(expected.map(([, value]) => value).sort(byValue))
       }),

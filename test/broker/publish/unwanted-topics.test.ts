@@ -1,6 +1,6 @@
 /**
- * Topics that are well-formed and unwanted never shut a device out: what is behind them comes through, and nothing goes
- * uncounted (I9). Closing is for what is malformed or not authorized.
+ * Topics that are well-formed and unwanted never shut a device out: what is behind them comes
+ * through, and nothing goes uncounted (I9). Closing is for what is malformed or not authorized.
  */
 import { afterEach, describe, expect, test } from 'vitest'
 import { packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
@@ -22,12 +22,17 @@ describe.each([1, 2] as const)('at QoS %i', (qos) => {
     async (_name, topic, reason) => {
       const rig = await startRig()
       const client = await RawMqtt.connect(rig.port, { clientId: 'poison', clean: false })
-      client.send(packet.publish(topic, '1', { qos, id: 1 }), packet.publish('t/1', '2', { qos, id: 2 }))
+      client.send(
+        packet.publish(topic, '1', { qos, id: 1 }),
+        packet.publish('t/1', '2', { qos, id: 2 }),
+      )
       expect(await client.acks(2, qos === 1 ? TYPE.PUBACK : TYPE.PUBREC)).toEqual([1, 2])
       expect(rig.appender.deadLetters).toMatchObject([{ stream: 'telemetry', topic }])
       expect(rig.appender.payloads('telemetry')).toEqual(['2'])
       expect(rig.broker.stats.unwanted[reason]).toBe(1)
-      expect(rig.eventsOf('broker.message-unwanted')).toMatchObject([{ reason, streams: ['telemetry'] }])
+      expect(rig.eventsOf('broker.message-unwanted')).toMatchObject([
+        { reason, streams: ['telemetry'] },
+      ])
       await client.end()
     },
   )
@@ -37,7 +42,9 @@ describe.each([1, 2] as const)('at QoS %i', (qos) => {
     const client = await RawMqtt.connect(rig.port, { clientId: 'shadow', clean: false })
     const topics = ['$aws/things/press-7/shadow/update', '$SYS/broker/connection/x/state', '$']
     client.send(
-      ...topics.map((topic, index) => packet.publish(topic, '1', { qos, id: index + 1, retain: true })),
+      ...topics.map((topic, index) =>
+        packet.publish(topic, '1', { qos, id: index + 1, retain: true }),
+      ),
       packet.publish('t/1', '2', { qos, id: 9 }),
     )
     expect(await client.acks(4, qos === 1 ? TYPE.PUBACK : TYPE.PUBREC)).toEqual([1, 2, 3, 9])
@@ -94,16 +101,19 @@ test('of a topic of 64 KiB that nobody takes, the beginning is shown', async () 
 test.each([
   ['under $SYS', '$SYS/broker/connection/hall-2/state', 'dollar-topic', 0],
   ['over a limit', DEEP, 'topic-too-deep', 1],
-] as const)('a will %s is taken, and counted when it is due', async (_name, topic, reason, deadLetters) => {
-  const rig = await startRig()
-  const will = { topic, payload: '0', qos: 1, retain: true }
-  const client = await RawMqtt.connect(rig.port, { clientId: 'hall-2', will })
-  client.socket.destroy()
-  await eventually(() => rig.broker.stats.unwanted[reason] === 1, 'the will is counted')
-  expect(rig.appender.deadLetters).toHaveLength(deadLetters)
-  expect(rig.appender.records).toEqual([])
-  expect(rig.broker.stats.retainedMessages).toBe(0)
-})
+] as const)(
+  'a will %s is taken, and counted when it is due',
+  async (_name, topic, reason, deadLetters) => {
+    const rig = await startRig()
+    const will = { topic, payload: '0', qos: 1, retain: true }
+    const client = await RawMqtt.connect(rig.port, { clientId: 'hall-2', will })
+    client.socket.destroy()
+    await eventually(() => rig.broker.stats.unwanted[reason] === 1, 'the will is counted')
+    expect(rig.appender.deadLetters).toHaveLength(deadLetters)
+    expect(rig.appender.records).toEqual([])
+    expect(rig.broker.stats.retainedMessages).toBe(0)
+  },
+)
 
 test('a message that waits for its ack is counted once, however often it is offered', async () => {
   const rig = await startRig({ maxUnackedMessages: 1 })

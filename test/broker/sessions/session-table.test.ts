@@ -1,4 +1,7 @@
-/** The session table as a journal: bounds, expiry, and that any replay gives the state that was (I3, I7). */
+/**
+ * The session table as a journal: bounds, expiry, and that any replay gives the state that was (I3,
+ * I7).
+ */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { NO_TICKET } from '../../../gateway/broker/sessions/packet-ids.ts'
@@ -12,7 +15,10 @@ function stateOf(table: SessionTable, clients: readonly string[]): unknown {
     const session = table.find(clientId)
     return session === undefined
       ? null
-      : { subscribed: session.subscribed, ids: [...session.ids.entries()].sort((a, b) => a[0] - b[0]) }
+      : {
+          subscribed: session.subscribed,
+          ids: [...session.ids.entries()].sort((a, b) => a[0] - b[0]),
+        }
   })
 }
 
@@ -77,7 +83,12 @@ test('I7: a value that cannot be read is reported; what stands before and behind
   const first = table.collect()!
   table.addId(session, 2, 2, 3, 1)
   const second = table.collect()!
-  for (const broken of [Buffer.of(9), Buffer.of(1, 99, 1), Buffer.of(1, 3, 1, 0), Buffer.alloc(0)]) {
+  for (const broken of [
+    Buffer.of(9),
+    Buffer.of(1, 99, 1),
+    Buffer.of(1, 3, 1, 0),
+    Buffer.alloc(0),
+  ]) {
     const replayed = new SessionTable(limits, () => 0)
     expect(replayed.recover({ checkpoint: null, changes: [first, broken, second] })).not.toBeNull()
     expect([...replayed.find('a')!.ids.entries()]).toEqual([
@@ -128,7 +139,9 @@ test('at the bound a dead subscriber gives way to a client that lives; never one
   const table = new SessionTable({ ...limits, maxSessions: 4 }, () => 0)
   const ended: string[] = []
   const open = (clientId: string) => table.open(clientId, (session) => ended.push(session.clientId))
-  const [exchange, late, early] = ['exchange', 'late', 'early'].map((clientId) => open(clientId)!.session)
+  const [exchange, late, early] = ['exchange', 'late', 'early'].map(
+    (clientId) => open(clientId)!.session,
+  )
   table.addId(exchange!, 1, 2, 3, 1)
   for (const session of [exchange!, early!, late!]) {
     table.markSubscribed(session)

@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { outageCapacity, reservedBytes, storedBytesPerMessage } from '../../../gateway/cli/text/capacity.ts'
+import {
+  outageCapacity,
+  reservedBytes,
+  storedBytesPerMessage,
+} from '../../../gateway/cli/text/capacity.ts'
 import { loadConfig } from '../../../gateway/config/load.ts'
 
 function configOf(env: Record<string, string>) {
@@ -42,7 +46,9 @@ describe('how long an outage the limits hold', () => {
   })
 
   test('reserves room for every stream and for both kinds of its dead letters', () => {
-    const config = configOf({ SLUICE__STREAMS__B: '{ maxBytes: 1MiB, deadLetters: { maxBytes: 2MiB } }' })
+    const config = configOf({
+      SLUICE__STREAMS__B: '{ maxBytes: 1MiB, deadLetters: { maxBytes: 2MiB } }',
+    })
     const mib = 1024 ** 2
     expect(reservedBytes(config)).toBe(1024 * mib + 128 * mib + mib + 4 * mib)
   })

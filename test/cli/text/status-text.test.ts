@@ -1,4 +1,6 @@
-/** What `sluice status` puts before a person: each trouble has its line, and good order has none. */
+/**
+ * What `sluice status` puts before a person: each trouble has its line, and good order has none.
+ */
 import { expect, test } from 'vitest'
 import { statusText } from '../../../gateway/cli/text/status-text.ts'
 import { buildStatus } from '../../../gateway/observe/status.ts'

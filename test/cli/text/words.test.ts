@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import { bytes, counted, hours, plain, plainLine, span, table } from '../../../gateway/cli/text/words.ts'
+import {
+  bytes,
+  counted,
+  hours,
+  plain,
+  plainLine,
+  span,
+  table,
+} from '../../../gateway/cli/text/words.ts'
 
 describe('words for people', () => {
   test('one is one', () => {

@@ -1,4 +1,7 @@
-/** The reference cloud over real HTTP and files: the rule, repeats, restarts, kill -9, gaps, what it shows. */
+/**
+ * The reference cloud over real HTTP and files: the rule, repeats, restarts, kill -9, gaps, what it
+ * shows.
+ */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -54,7 +57,9 @@ describe('exactly once with one number', () => {
     })
     const lines = []
     for await (const one of readStore(dir)) lines.push(one)
-    expect(lines.map((one) => one.line.toString())).toEqual(range(1, 3).map((seq) => line(seq, { payload })))
+    expect(lines.map((one) => one.line.toString())).toEqual(
+      range(1, 3).map((seq) => line(seq, { payload })),
+    )
     expect(lines[0]).toMatchObject(QUEUE)
   })
 
@@ -65,12 +70,20 @@ describe('exactly once with one number', () => {
     expect(await post(cloud.url, range(4, 8))).toMatchObject({ status: 200, ackedThrough: 8 })
     expect(await post(cloud.url, range(1, 3))).toMatchObject({ status: 200, ackedThrough: 3 })
     expect(await storedSeqs()).toEqual(range(1, 8))
-    expect(cloud.stats).toMatchObject({ records: 8, stored: 8, repeats: 10, batches: 2, violations: 0 })
+    expect(cloud.stats).toMatchObject({
+      records: 8,
+      stored: 8,
+      repeats: 10,
+      batches: 2,
+      violations: 0,
+    })
   })
 
   test('the same batch many times at once is stored once', async () => {
     const cloud = await start()
-    const answers = await Promise.all(Array.from({ length: 10 }, () => post(cloud.url, range(1, 50))))
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, () => post(cloud.url, range(1, 50))),
+    )
     expect(answers.every((one) => one.ackedThrough === 50)).toBe(true)
     expect(await storedSeqs()).toEqual(range(1, 50))
   })
@@ -83,14 +96,18 @@ describe('exactly once with one number', () => {
       post(cloud.url, range(1, 5), { spool: 'other1' }),
       post(cloud.url, range(1, 6), { stream: 'alarms' }),
     ])
-    expect(cloud.stats.queues.map((queue) => queue.highest).sort((a, b) => a - b)).toEqual([3, 4, 5, 6])
+    expect(cloud.stats.queues.map((queue) => queue.highest).sort((a, b) => a - b)).toEqual([
+      3, 4, 5, 6,
+    ])
     expect(cloud.stats).toMatchObject({ records: 18, repeats: 0, violations: 0 })
   })
 
   test('an uncompressed body and members in another order are understood', async () => {
     const cloud = await start()
     const mangle = (lines: string[]): string =>
-      lines.map((one) => `${JSON.stringify({ later: true, ...(JSON.parse(one) as object) })}\n`).join('')
+      lines
+        .map((one) => `${JSON.stringify({ later: true, ...(JSON.parse(one) as object) })}\n`)
+        .join('')
     expect(await post(cloud.url, range(1, 3), { encoding: 'identity', mangle })).toMatchObject({
       ackedThrough: 3,
     })
@@ -117,7 +134,11 @@ describe('what breaks the contract is never acked', () => {
       500,
     ],
     ['another count', { headers: { 'Sluice-Record-Count': '2' } }, 400],
-    ['a body that is not gzip', { encoding: 'identity', headers: { 'Content-Encoding': 'gzip' } }, 400],
+    [
+      'a body that is not gzip',
+      { encoding: 'identity', headers: { 'Content-Encoding': 'gzip' } },
+      400,
+    ],
     ['a line that is no record', { mangle: () => `${line(1)}\noops\n${line(3)}\n` }, 400],
     ['a gap that is none', { gaps: 'all' }, 400],
   ] as const)('%s', async (_, options, status) => {
@@ -158,8 +179,14 @@ describe('restarts', () => {
 
   test.each([
     ['half a line', async (path: string) => appendFile(path, line(4).slice(0, 60))],
-    ['zeroes, as a power cut leaves them', async (path: string) => appendFile(path, Buffer.alloc(300))],
-    ['zeroes with line ends', async (path: string) => appendFile(path, Buffer.from('\0\0\0\n\0\0\n'))],
+    [
+      'zeroes, as a power cut leaves them',
+      async (path: string) => appendFile(path, Buffer.alloc(300)),
+    ],
+    [
+      'zeroes with line ends',
+      async (path: string) => appendFile(path, Buffer.from('\0\0\0\n\0\0\n')),
+    ],
     [
       'a cut in the middle of the last line',
       async (path: string) => truncate(path, readFileSync(path).length - 10),
@@ -285,7 +312,13 @@ describe('what it shows', () => {
     await post(cloud.url, [1, 2, 5], { gaps: '3-4;reason=expired' })
     await post(cloud.url, [1, 2, 5], { gaps: '3-4;reason=expired' })
     const stats = (await (await fetch(`${cloud.adminUrl}/stats`)).json()) as object
-    expect(stats).toMatchObject({ requests: 2, records: 3, repeats: 3, gaps: 1, answers: { 200: 2 } })
+    expect(stats).toMatchObject({
+      requests: 2,
+      records: 3,
+      repeats: 3,
+      gaps: 1,
+      answers: { 200: 2 },
+    })
     const metrics = await (await fetch(`${cloud.adminUrl}/metrics`)).text()
     expect(metrics).toContain('cloud_records_stored_total 3\n')
     expect(metrics).toContain('cloud_records_repeated_total 3\n')

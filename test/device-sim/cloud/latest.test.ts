@@ -35,7 +35,10 @@ test('the last reading of each device, newest first, and only what came after a 
 test('of large batches only the end is kept, and of all only so much', () => {
   const latest = new LatestReadings()
   for (let batch = 0; batch < 50; batch++)
-    take(latest, ...Array.from({ length: 1_000 }, (_, n) => reading(`d${n}`, batch * 1_000 + n + 1)))
+    take(
+      latest,
+      ...Array.from({ length: 1_000 }, (_, n) => reading(`d${n}`, batch * 1_000 + n + 1)),
+    )
   expect(latest.total).toBe(50_000)
   const all = latest.perDevice(100_000)
   expect(all[0]).toMatchObject({ device: 'd999', number: 50_000, payload: '{"n":50000}' })

@@ -38,7 +38,15 @@ const good: DemoCounts = {
   unexpectedExits: [],
   sessionsLost: 0,
   drops: 4,
-  cloud: { outages: 1, busy: 2, lostAnswers: 1, records: 12, repeats: 3, violations: 0, missingSeqs: 0 },
+  cloud: {
+    outages: 1,
+    busy: 2,
+    lostAnswers: 1,
+    records: 12,
+    repeats: 3,
+    violations: 0,
+    missingSeqs: 0,
+  },
 }
 
 const failed = (counts: DemoCounts): string[] =>
@@ -62,11 +70,19 @@ describe('the demo’s judgement', () => {
       { ...good, verdict: { ...good.verdict, published: [0, 0, 0] } },
       'readings published',
     ],
-    ['a reading stays unacknowledged', { ...good, unacknowledged: 1 }, 'published and not acknowledged'],
+    [
+      'a reading stays unacknowledged',
+      { ...good, unacknowledged: 1 },
+      'published and not acknowledged',
+    ],
     ['acks come late', { ...good, ackSeconds: 30.1 }, 'every reading acknowledged within 30 s'],
     ['acks never come', { ...good, ackSeconds: null }, 'every reading acknowledged within 30 s'],
     ['draining takes too long', { ...good, drainSeconds: null }, 'pending 0 within 60 s'],
-    ['I1: a reading is lost', { ...good, verdict: { ...good.verdict, lost: 1 } }, 'acknowledged and lost'],
+    [
+      'I1: a reading is lost',
+      { ...good, verdict: { ...good.verdict, lost: 1 } },
+      'acknowledged and lost',
+    ],
     [
       'I3: QoS 2 twice',
       { ...good, verdict: { ...good.verdict, duplicated: 1 } },
@@ -93,7 +109,11 @@ describe('the demo’s judgement', () => {
       { ...good, cloud: { ...good.cloud, violations: 1 } },
       'requests that broke the ingest contract',
     ],
-    ['a session is forgotten', { ...good, sessionsLost: 1 }, 'QoS 2 sessions that the gateway forgot'],
+    [
+      'a session is forgotten',
+      { ...good, sessionsLost: 1 },
+      'QoS 2 sessions that the gateway forgot',
+    ],
     [
       'the gateway falls over',
       { ...good, unexpectedExits: ['code 1'] },
@@ -103,7 +123,11 @@ describe('the demo’s judgement', () => {
     ['it was killed empty', { ...good, pendingAtKill: 0 }, 'records pending when it was killed'],
     ['no outage', { ...good, cloud: { ...good.cloud, outages: 0 } }, 'cloud outages'],
     ['no 503', { ...good, cloud: { ...good.cloud, busy: 0 } }, 'answers 503 with Retry-After'],
-    ['no lost answer', { ...good, cloud: { ...good.cloud, lostAnswers: 0 } }, 'answers lost after storing'],
+    [
+      'no lost answer',
+      { ...good, cloud: { ...good.cloud, lostAnswers: 0 } },
+      'answers lost after storing',
+    ],
     ['no drops', { ...good, drops: 0 }, 'connections dropped by the fleet'],
   ]
   test.each(broken)('it fails when %s', (_, counts, what) => {
@@ -111,7 +135,8 @@ describe('the demo’s judgement', () => {
   })
 
   test('I5, I9: drops, dead letters and counters that do not balance fail, stream by stream', () => {
-    const balance = 'I5 balances: received + requeued = delivered + dead-lettered + dropped + pending'
+    const balance =
+      'I5 balances: received + requeued = delivered + dead-lettered + dropped + pending'
     expect(failed(withCounters({ received: 13, dropped: { expired: 1 } }))).toEqual(['dropped'])
     expect(failed(withCounters({ received: 13, deadLettered: 1 }))).toEqual(['dead-lettered'])
     expect(failed(withCounters({ received: 13 }))).toEqual([balance])

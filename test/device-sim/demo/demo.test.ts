@@ -23,13 +23,25 @@ describe('demo', () => {
     expect(existsSync(forgetful)).toBe(true)
     const { exit, stdout, stderr } = await runProgram(
       'device-sim',
-      ['demo', '--gateway', forgetful, '--devices', '20', '--seconds', '8', '--seed', '3', '--json'],
+      [
+        'demo',
+        '--gateway',
+        forgetful,
+        '--devices',
+        '20',
+        '--seconds',
+        '8',
+        '--seed',
+        '3',
+        '--json',
+      ],
       { timeoutMs: 100_000, env: { TMPDIR: folder } },
     )
     expect(stderr).toMatch(/^FAIL \(seed 3\)$/m)
     expect(exit.code).toBe(1)
     const result = JSON.parse(stdout) as DemoResult
-    const check = (what: string): boolean | undefined => result.checks.find((one) => one.what === what)?.ok
+    const check = (what: string): boolean | undefined =>
+      result.checks.find((one) => one.what === what)?.ok
     expect(result.verdict.lost).toBeGreaterThan(0)
     expect(check('acknowledged and lost')).toBe(false)
     expect(stderr).toMatch(/was acknowledged and is lost/)

@@ -1,7 +1,7 @@
 /**
- * What the demo is there to catch: a gateway that acknowledges from memory. Speaks MQTT, the ingest contract and the
- * admin paths well enough to be taken for a gateway; everything that it holds is gone when it is killed.
- * Called like the real one: `start --config FILE`, JSON for YAML.
+ * What the demo is there to catch: a gateway that acknowledges from memory. Speaks MQTT, the ingest
+ * contract and the admin paths well enough to be taken for a gateway; everything that it holds is
+ * gone when it is killed. Called like the real one: `start --config FILE`, JSON for YAML.
  */
 import { readFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
@@ -11,7 +11,14 @@ import { generate, parser } from 'mqtt-packet'
 
 const config = JSON.parse(readFileSync(process.argv[process.argv.indexOf('--config') + 1], 'utf8'))
 const spool = Math.random().toString(36).slice(2)
-const counters = { received: 0, requeued: 0, delivered: 0, deadLettered: 0, dropped: {}, pending: 0 }
+const counters = {
+  received: 0,
+  requeued: 0,
+  delivered: 0,
+  deadLettered: 0,
+  dropped: {},
+  pending: 0,
+}
 const sessions = new Map()
 const queue = []
 let nextSeq = 1

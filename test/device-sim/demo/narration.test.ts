@@ -14,7 +14,16 @@ const LATEST = {
 }
 
 function scene(seconds: number, more: Partial<Scene> = {}): Scene {
-  return { seconds, faults: NONE, cloudDown: false, drops: 0, storms: 0, pending: 0, latest: null, ...more }
+  return {
+    seconds,
+    faults: NONE,
+    cloudDown: false,
+    drops: 0,
+    storms: 0,
+    pending: 0,
+    latest: null,
+    ...more,
+  }
 }
 
 test('each thing is told when it first happens, and once', () => {
@@ -28,7 +37,9 @@ test('each thing is told when it first happens, and once', () => {
     expect.stringMatching(/^half of the devices/),
     expect.stringMatching(/^the cloud answers 503 with Retry-After/),
   ])
-  expect(narration.look(scene(3, { latest: LATEST, faults: { ...busy, busy: 2 }, storms: 2 }))).toEqual([])
+  expect(
+    narration.look(scene(3, { latest: LATEST, faults: { ...busy, busy: 2 }, storms: 2 })),
+  ).toEqual([])
 })
 
 test('the cloud comes back, and its backlog is delivered', () => {

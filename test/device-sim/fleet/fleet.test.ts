@@ -28,7 +28,10 @@ afterEach(async () => {
   }
 })
 
-async function startRun(options: Partial<FleetOptions>, faults: Partial<FaultRates> = {}): Promise<Run> {
+async function startRun(
+  options: Partial<FleetOptions>,
+  faults: Partial<FaultRates> = {},
+): Promise<Run> {
   const broker = new StrictBroker(5)
   await broker.start()
   const ledger = new Ledger(null, seed, new Date())
@@ -52,10 +55,16 @@ async function startRun(options: Partial<FleetOptions>, faults: Partial<FaultRat
 
 async function finish({ fleet, ledger, broker }: Run): Promise<Verdict> {
   fleet.finish()
-  expect(await fleet.acknowledged(20_000), `seed ${SEED}: ${ledger.unacknowledged} unacknowledged`).toBe(true)
+  expect(
+    await fleet.acknowledged(20_000),
+    `seed ${SEED}: ${ledger.unacknowledged} unacknowledged`,
+  ).toBe(true)
   const verifier = new Verifier(ledger.entries())
   for (const [index, { client, payload }] of broker.received.entries()) {
-    verifier.take({ gateway: 'g', spool: 'x', stream: 'broker' }, { device: client, seq: index + 1, payload })
+    verifier.take(
+      { gateway: 'g', spool: 'x', stream: 'broker' },
+      { device: client, seq: index + 1, payload },
+    )
   }
   const verdict = verifier.result()
   expect(broker.breaches, `seed ${SEED}`).toEqual([])

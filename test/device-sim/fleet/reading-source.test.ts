@@ -36,7 +36,9 @@ describe('reading source', () => {
     const { source, counts } = sourceOf({ lateShare: 0.3 })
     const sent = [...measure(source, 500), ...source.flush()].map(({ n }) => n)
     expect(counts.late).toBeGreaterThan(100)
-    expect([...sent].sort((a, b) => a - b)).toEqual(Array.from({ length: 500 }, (_, index) => index + 1))
+    expect([...sent].sort((a, b) => a - b)).toEqual(
+      Array.from({ length: 500 }, (_, index) => index + 1),
+    )
     let highest = 0
     let late = 0
     for (const n of sent) {

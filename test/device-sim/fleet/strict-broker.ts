@@ -1,6 +1,7 @@
 /**
- * A receiver that a fleet's devices are held against: acknowledges after a short wait, keeps QoS 2 state per client
- * across connections, and writes down every breach of MQTT 3.1.1 that a device commits when it sends again.
+ * A receiver that a fleet's devices are held against: acknowledges after a short wait, keeps QoS 2
+ * state per client across connections, and writes down every breach of MQTT 3.1.1 that a device
+ * commits when it sends again.
  */
 
 import { once } from 'node:events'
@@ -95,7 +96,8 @@ export class StrictBroker {
     if (clean) this.keptSessions.delete(client)
     else this.keptSessions.add(client)
     const sessionPresent = !clean && this.#sessions.has(client)
-    if (!this.#sessions.has(client)) this.#sessions.set(client, { open: new Map(), unacked: new Map() })
+    if (!this.#sessions.has(client))
+      this.#sessions.set(client, { open: new Map(), unacked: new Map() })
     this.#reply(socket, { cmd: 'connack', returnCode: 0, sessionPresent })
   }
 
@@ -125,7 +127,8 @@ export class StrictBroker {
       return
     }
     if (!session.open.has(id)) this.received.push({ client, payload, qos })
-    else if (session.open.get(id) !== text) this.breaches.push(`${client}: open id ${id} was reused`)
+    else if (session.open.get(id) !== text)
+      this.breaches.push(`${client}: open id ${id} was reused`)
     session.open.set(id, text)
     this.#reply(socket, { cmd: 'pubrec', messageId: id }, () => session.unacked.delete(id))
   }

@@ -24,7 +24,11 @@ describe('stored line', () => {
 
   test('members before and behind the payload, known or not, do not matter', () => {
     const stored = parseStoredLine(
-      line('{"a":1}', '"topic":"x/\\"payload\\":1,","extra":{"payload":[9]},', ',"dup":true,"bootId":"p"'),
+      line(
+        '{"a":1}',
+        '"topic":"x/\\"payload\\":1,","extra":{"payload":[9]},',
+        ',"dup":true,"bootId":"p"',
+      ),
     )
     expect(stored).toEqual({ device: 'd', seq: 42, payload: Buffer.from('{"a":1}') })
   })
@@ -52,7 +56,9 @@ describe('stored line', () => {
   test('any JSON comes back unchanged', () => {
     fc.assert(
       fc.property(fc.json(), (payload) => {
-        expect(parseStoredLine(line(payload, '', ',"retain":true')).payload.toString()).toBe(payload)
+        expect(parseStoredLine(line(payload, '', ',"retain":true')).payload.toString()).toBe(
+          payload,
+        )
       }),
     )
   })

@@ -77,7 +77,11 @@ describe('verify', () => {
   })
 
   test('I2: a first occurrence behind a later reading is reordered', () => {
-    expect(verdictOf(ledgerOf(1, 4), [1, 3, 2, 4])).toMatchObject({ reordered: 1, lost: 0, ok: false })
+    expect(verdictOf(ledgerOf(1, 4), [1, 3, 2, 4])).toMatchObject({
+      reordered: 1,
+      lost: 0,
+      ok: false,
+    })
   })
 
   test('order is judged by the order of sending, not by the reading’s own number', () => {
@@ -90,17 +94,25 @@ describe('verify', () => {
   test('order and copies are judged within a stream: two streams may each have a reading', () => {
     const verifier = new Verifier(ledgerOf(2, 2).entries())
     for (const stream of ['a', 'b']) {
-      for (const n of [1, 2]) verifier.take(queue(stream), { device: 'd', seq: n, payload: bytes('d', n) })
+      for (const n of [1, 2])
+        verifier.take(queue(stream), { device: 'd', seq: n, payload: bytes('d', n) })
     }
-    expect(verifier.result()).toMatchObject({ duplicated: 0, reordered: 0, storedReadings: 2, ok: true })
+    expect(verifier.result()).toMatchObject({
+      duplicated: 0,
+      reordered: 0,
+      storedReadings: 2,
+      ok: true,
+    })
     const parted = verdictOf(ledgerOf(2, 4), [3, 1, 4, 2], (n) => (n > 2 ? 'a' : 'b'))
     expect(parted).toMatchObject({ reordered: 0, ok: true })
   })
 
   test('I3: a copy under a later identity of the same stream is a copy, its order another matter', () => {
     const verifier = new Verifier(ledgerOf(2, 3).entries())
-    for (const n of [2, 3]) verifier.take(queue('s', 'new'), { device: 'd', seq: n, payload: bytes('d', n) })
-    for (const n of [1, 2]) verifier.take(queue('s', 'old'), { device: 'd', seq: n, payload: bytes('d', n) })
+    for (const n of [2, 3])
+      verifier.take(queue('s', 'new'), { device: 'd', seq: n, payload: bytes('d', n) })
+    for (const n of [1, 2])
+      verifier.take(queue('s', 'old'), { device: 'd', seq: n, payload: bytes('d', n) })
     expect(verifier.result()).toMatchObject({ duplicated: 1, reordered: 0, lost: 0, ok: false })
   })
 
@@ -111,7 +123,11 @@ describe('verify', () => {
   })
 
   test('changed bytes are seen: one digit less, another member order, a space', () => {
-    for (const changed of ['{"device":"d","n":1.0}', '{"n":1,"device":"d"}', '{"device":"d", "n":1}']) {
+    for (const changed of [
+      '{"device":"d","n":1.0}',
+      '{"n":1,"device":"d"}',
+      '{"device":"d", "n":1}',
+    ]) {
       const verifier = new Verifier(ledgerOf(1, 1).entries())
       verifier.take(queue('s'), { device: 'd', seq: 1, payload: Buffer.from(changed) })
       expect(verifier.result(), changed).toMatchObject({ differing: 1, lost: 1, ok: false })

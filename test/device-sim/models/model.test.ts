@@ -27,8 +27,14 @@ describe.each(MODEL_KINDS)('model %s', (kind) => {
   test('a reading carries the time at which it was measured, if that is given', () => {
     const model = createModel(kind, 5)
     const atMs = Date.UTC(2031, 4, 6, 7, 8, 9, 10)
-    expect(JSON.parse(model.next(atMs).toString())).toMatchObject({ n: 1, at: '2031-05-06T07:08:09.010Z' })
-    expect(JSON.parse(model.next().toString())).toMatchObject({ n: 2, at: '2026-01-01T00:00:02.000Z' })
+    expect(JSON.parse(model.next(atMs).toString())).toMatchObject({
+      n: 1,
+      at: '2031-05-06T07:08:09.010Z',
+    })
+    expect(JSON.parse(model.next().toString())).toMatchObject({
+      n: 2,
+      at: '2026-01-01T00:00:02.000Z',
+    })
   })
 
   test('readings have the size asked for', () => {
@@ -38,7 +44,11 @@ describe.each(MODEL_KINDS)('model %s', (kind) => {
     }
     for (const bytes of take(500, 3, LEAST_PAYLOAD_BYTES)) {
       expect(bytes.length).toBeLessThanOrEqual(LEAST_PAYLOAD_BYTES + 8)
-      expect(Object.keys(JSON.parse(bytes.toString()) as object).slice(0, 3)).toEqual(['device', 'n', 'at'])
+      expect(Object.keys(JSON.parse(bytes.toString()) as object).slice(0, 3)).toEqual([
+        'device',
+        'n',
+        'at',
+      ])
     }
     for (const bytes of take(100, 3, 120)) expect(Math.abs(bytes.length - 120)).toBeLessThan(50)
     for (const bytes of take(100, 3, 2000)) expect(Math.abs(bytes.length - 2000)).toBeLessThan(8)
@@ -46,7 +56,8 @@ describe.each(MODEL_KINDS)('model %s', (kind) => {
 
   test('values stay within their bounds for a long time', () => {
     let last: Record<string, unknown> = {}
-    for (const bytes of take(20_000, 9)) last = JSON.parse(bytes.toString()) as Record<string, unknown>
+    for (const bytes of take(20_000, 9))
+      last = JSON.parse(bytes.toString()) as Record<string, unknown>
     for (const value of Object.values(last)) {
       if (typeof value === 'number') expect(Math.abs(value)).toBeLessThan(1e6)
     }

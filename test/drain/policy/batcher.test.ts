@@ -93,14 +93,21 @@ describe('planBatch', () => {
         const rest = clipRuns(runs, spoolId, Number.MAX_SAFE_INTEGER)
         const more = planBatch(rest, { maxRecords: 1e9, maxBytes: 1e9 })
         const reached = recordCount >= limits.maxRecords || plan.rawBytes >= limits.maxBytes
-        const joinable = !reached && recordCount === more?.bounds.recordCount && rest.length === runs.length
+        const joinable =
+          !reached && recordCount === more?.bounds.recordCount && rest.length === runs.length
         expect(plan.full).toBe(!joinable)
       }),
     )
   })
 
   it('cuts a slice in proportion of its bytes', () => {
-    const run: Run = { spoolId: 's', firstSeq: 5, recordCount: 100, rawBytes: 10_000, receivedAtMs: 0 }
+    const run: Run = {
+      spoolId: 's',
+      firstSeq: 5,
+      recordCount: 100,
+      rawBytes: 10_000,
+      receivedAtMs: 0,
+    }
     expect(planBatch([run], { maxRecords: 1000, maxBytes: 2_500 })?.bounds).toEqual({
       spoolId: 's',
       firstSeq: 5,

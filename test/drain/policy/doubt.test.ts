@@ -1,12 +1,21 @@
 /**
- * One record that a sink stumbles over, whatever it answers to it, stops neither its sink nor its stream; and no outage,
- * wrong credential or flapping sink ever parks anything (I8).
+ * One record that a sink stumbles over, whatever it answers to it, stops neither its sink nor its
+ * stream; and no outage, wrong credential or flapping sink ever parks anything (I8).
  */
 import { describe, expect, it } from 'vitest'
 import { Doubt, type FailedTry } from '../../../gateway/drain/policy/doubt.ts'
 import { CONTRACT_RULES } from '../../../gateway/drain/policy/rules.ts'
 import type { SinkAnswer } from '../../../gateway/ports/sink.ts'
-import { ACKED, answer, Bench, LOST, MALFORMED, seeded, TIMED_OUT, unavailable } from '../harness.ts'
+import {
+  ACKED,
+  answer,
+  Bench,
+  LOST,
+  MALFORMED,
+  seeded,
+  TIMED_OUT,
+  unavailable,
+} from '../harness.ts'
 
 const FORBIDDEN = answer({ kind: 'hold', scope: 'sink', detail: 'answered 403' }, 403)
 const UNSENT = answer({ kind: 'retry', retryAfterMs: null, detail: 'refused', unsent: true }, null)
@@ -23,7 +32,12 @@ const SHAPES: Readonly<Record<string, SinkAnswer>> = {
 const streams = ['a', 'b'].map((name) => ({ name, sink: 'cloud' }))
 
 /** Lets time pass; each time another record comes on `fresh` streams. */
-async function goOn(bench: Bench, steps: number, fresh: readonly string[], stepMs = 5_000): Promise<void> {
+async function goOn(
+  bench: Bench,
+  steps: number,
+  fresh: readonly string[],
+  stepMs = 5_000,
+): Promise<void> {
   for (let i = 0; i < steps; i++) {
     for (const name of fresh) bench.append(1, name)
     await bench.settle()
@@ -52,7 +66,8 @@ describe('one record that the sink stumbles over', () => {
     'I8 I9: %s: alone at the head of its stream, others of the sink go on, and it is parked',
     async (_, poison) => {
       const bench = new Bench({ streams })
-      bench.sink.auto = ({ stream }, { seqs }) => (stream === 'a' && seqs.includes(1) ? poison : ACKED)
+      bench.sink.auto = ({ stream }, { seqs }) =>
+        stream === 'a' && seqs.includes(1) ? poison : ACKED
       await bench.start()
       bench.append(1, 'a')
       await goOn(bench, 100, ['b'])
@@ -101,7 +116,9 @@ describe('one record that the sink stumbles over', () => {
     await goOn(bench, 300, ['b'])
     const a = bench.store.queue('a')
     expect(bench.state.streams[0]).toMatchObject({ state: 'held', reason: 'refusals' })
-    expect([a.state.parked.length, a.state.deadLetters.length, a.pendingRecords]).toEqual([0, 0, 30])
+    expect([a.state.parked.length, a.state.deadLetters.length, a.pendingRecords]).toEqual([
+      0, 0, 30,
+    ])
   })
 })
 

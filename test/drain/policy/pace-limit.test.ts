@@ -1,4 +1,7 @@
-/** How large a batch is: by the pace of its link, by time-outs, by what a sink refuses for its size, by new limits. */
+/**
+ * How large a batch is: by the pace of its link, by time-outs, by what a sink refuses for its size,
+ * by new limits.
+ */
 import { describe, expect, it } from 'vitest'
 import { PaceLimit } from '../../../gateway/drain/policy/pace-limit.ts'
 import type { Batch, SinkAnswer } from '../../../gateway/ports/sink.ts'

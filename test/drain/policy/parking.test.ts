@@ -24,12 +24,20 @@ const refusals = (first: number, count: number): JudgedRun[] => {
 }
 
 function suspicion(changes: Partial<Suspicion> = {}): Suspicion {
-  return { window: new JudgedWindow(1000), unripe: 0, maxRefusedShare: 0.5, lifted: false, ...changes }
+  return {
+    window: new JudgedWindow(1000),
+    unripe: 0,
+    maxRefusedShare: 0.5,
+    lifted: false,
+    ...changes,
+  }
 }
 
 describe('JudgedWindow', () => {
   it('counts the last so many, as a plain list would', () => {
-    const pushes = fc.array(fc.tuple(fc.boolean(), fc.integer({ min: 1, max: 30 })), { maxLength: 60 })
+    const pushes = fc.array(fc.tuple(fc.boolean(), fc.integer({ min: 1, max: 30 })), {
+      maxLength: 60,
+    })
     fc.assert(
       fc.property(pushes, fc.integer({ min: 1, max: 50 }), (pushed, size) => {
         const window = new JudgedWindow(size)
@@ -59,7 +67,9 @@ describe('weigh', () => {
     expect(held).toMatchObject({ throughSeq: null, refused: [] })
     expect(held.held).toContain('100 records')
     expect(weigh([refused(7)], suspicion({ unripe: 99 }), CONTRACT_RULES).held).not.toBeNull()
-    expect(weigh([acked(6, 1), refused(7)], suspicion({ unripe: 99 }), CONTRACT_RULES).held).toBeNull()
+    expect(
+      weigh([acked(6, 1), refused(7)], suspicion({ unripe: 99 }), CONTRACT_RULES).held,
+    ).toBeNull()
   })
 
   it('I8: too large a share of refusals holds from 100 judged on, never before', () => {
@@ -109,11 +119,16 @@ describe('weigh', () => {
     const rules = { ...CONTRACT_RULES, parkedLimit: 3, judgedFrom: 10, judgedWindow: 30 }
     fc.assert(
       fc.property(someRuns, fc.nat(2), (runs, unripe) => {
-        const { throughSeq, refused, lastAckedSeq, held } = weigh(runs, suspicion({ unripe }), rules)
+        const { throughSeq, refused, lastAckedSeq, held } = weigh(
+          runs,
+          suspicion({ unripe }),
+          rules,
+        )
         if (held === null) expect(throughSeq).toBe(runs.at(-1)?.lastSeq)
         else expect(throughSeq).toBe(lastAckedSeq)
         for (const { seq } of refused) expect(seq).toBeLessThanOrEqual(throughSeq ?? 0)
-        if (held !== null) for (const { seq } of refused) expect(seq).toBeLessThan(lastAckedSeq ?? 0)
+        if (held !== null)
+          for (const { seq } of refused) expect(seq).toBeLessThan(lastAckedSeq ?? 0)
       }),
     )
   })
@@ -130,7 +145,11 @@ describe('isRipe and chooseDeadLetters', () => {
   const room = (): boolean => true
 
   it('I8: only a later acceptance makes a parked record a dead letter', () => {
-    expect(chooseDeadLetters([parked(5)], null, 'b', room)).toEqual({ seqs: [], earlier: [], left: 0 })
+    expect(chooseDeadLetters([parked(5)], null, 'b', room)).toEqual({
+      seqs: [],
+      earlier: [],
+      left: 0,
+    })
     expect(chooseDeadLetters([parked(5)], { spoolId: 'b', seq: 4 }, 'b', room).seqs).toEqual([])
     expect(chooseDeadLetters([parked(5)], { spoolId: 'b', seq: 6 }, 'b', room).seqs).toEqual([5])
   })

@@ -13,7 +13,10 @@ interface Found {
   readonly requests: number
 }
 
-/** Halves a batch of seqs 1 to n against a sink that answers 400 when one of `bad` is in the request. */
+/**
+ * Halves a batch of seqs 1 to n against a sink that answers 400 when one of `bad` is in the
+ * request.
+ */
 function halve(n: number, bad: ReadonlySet<number>): Found {
   const parked: number[] = []
   const acked: number[] = []
@@ -60,7 +63,9 @@ describe('halving', () => {
       }
     }
     for (const bad of [1, 2, 4999, 5000, 5001, 9999, 10_000]) {
-      expect(halve(10_000, new Set([bad])).requests - 1).toBeLessThanOrEqual(2 * Math.log2(10_000) + 2)
+      expect(halve(10_000, new Set([bad])).requests - 1).toBeLessThanOrEqual(
+        2 * Math.log2(10_000) + 2,
+      )
     }
   })
 
@@ -72,7 +77,9 @@ describe('halving', () => {
       fc.property(scenario, ([n, bad]) => {
         const { parked, acked } = halve(n, new Set(bad))
         expect(parked).toEqual(bad.toSorted((a, b) => a - b))
-        expect(acked).toEqual(Array.from({ length: n }, (_, i) => i + 1).filter((seq) => !bad.includes(seq)))
+        expect(acked).toEqual(
+          Array.from({ length: n }, (_, i) => i + 1).filter((seq) => !bad.includes(seq)),
+        )
       }),
     )
   })
@@ -87,10 +94,16 @@ describe('halving', () => {
     expect(nextPiece(runs, outer, null, { maxRecords: 100, maxBytes: 500 })).toEqual(
       boundsOf(runs.slice(0, 1)),
     )
-    expect(nextPiece(runs.slice(1), outer, null, { maxRecords: 100, maxBytes: 500 })).toMatchObject({
-      recordCount: 5,
+    expect(nextPiece(runs.slice(1), outer, null, { maxRecords: 100, maxBytes: 500 })).toMatchObject(
+      {
+        recordCount: 5,
+      },
+    )
+    expect(nextPiece(runs, outer, 12, WIDE)).toMatchObject({
+      firstSeq: 3,
+      lastSeq: 10,
+      recordCount: 2,
     })
-    expect(nextPiece(runs, outer, 12, WIDE)).toMatchObject({ firstSeq: 3, lastSeq: 10, recordCount: 2 })
     expect(nextPiece(runs.slice(2), outer, null, WIDE)).toBeNull()
   })
 })

@@ -65,13 +65,20 @@ describe('decide', () => {
       scope: 'stream',
       malformed: true,
     })
-    expect(decided(MALFORMED, { malformedBefore: 4 })).toMatchObject({ kind: 'hold', reason: 'malformed' })
+    expect(decided(MALFORMED, { malformedBefore: 4 })).toMatchObject({
+      kind: 'hold',
+      reason: 'malformed',
+    })
     const stranger = listed(refusal(9))
     expect(decided(stranger)).toMatchObject({ kind: 'retry', malformed: true })
   })
 
   it('I8: a clone holds', () => {
-    expect(decided(ackedThrough(4))).toMatchObject({ kind: 'hold', scope: 'stream', reason: 'clone' })
+    expect(decided(ackedThrough(4))).toMatchObject({
+      kind: 'hold',
+      scope: 'stream',
+      reason: 'clone',
+    })
   })
 
   it('faults of the connection and the service bind the sink, unless other streams get through', () => {
@@ -83,7 +90,10 @@ describe('decide', () => {
       unavailable(null, 504),
     ]) {
       expect(decided(given)).toMatchObject({ kind: 'retry', scope: 'sink' })
-      expect(decided(given, { othersGotThrough: true })).toMatchObject({ kind: 'retry', scope: 'stream' })
+      expect(decided(given, { othersGotThrough: true })).toMatchObject({
+        kind: 'retry',
+        scope: 'stream',
+      })
     }
   })
 
@@ -96,7 +106,10 @@ describe('decide', () => {
   it('a Retry-After binds the sink, whatever the status and the others', () => {
     for (const status of [429, 503, 500]) {
       const given = unavailable(7000, status)
-      expect(decided(given, { othersGotThrough: true })).toMatchObject({ scope: 'sink', retryAfterMs: 7000 })
+      expect(decided(given, { othersGotThrough: true })).toMatchObject({
+        scope: 'sink',
+        retryAfterMs: 7000,
+      })
     }
   })
 

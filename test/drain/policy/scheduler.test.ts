@@ -9,7 +9,11 @@ interface Served {
 }
 
 /** Serves all streams, which never run dry. */
-function serve(priorities: readonly number[], turns: number, bytesOf: (stream: number) => number): Served[] {
+function serve(
+  priorities: readonly number[],
+  turns: number,
+  bytesOf: (stream: number) => number,
+): Served[] {
   const streams = priorities.map((priority, i) => ({ name: `s${i}`, priority }))
   const names = streams.map(({ name }) => name)
   const scheduler = new Scheduler(streams)
@@ -28,7 +32,9 @@ function worstShare(served: readonly Served[], streams: number): number {
     const part = served.slice(from, from + window)
     const all = part.reduce((sum, { bytes }) => sum + bytes, 0)
     for (let i = 0; i < streams; i++) {
-      const own = part.filter(({ name }) => name === `s${i}`).reduce((sum, { bytes }) => sum + bytes, 0)
+      const own = part
+        .filter(({ name }) => name === `s${i}`)
+        .reduce((sum, { bytes }) => sum + bytes, 0)
       worst = Math.min(worst, own / all)
     }
   }
@@ -62,7 +68,8 @@ describe('Scheduler', () => {
         const n = bytes.length
         const priorities = bytes.map((_, i) => i % 10)
         const served = serve(priorities, 60 * n, (i) => (bytes[i] ?? 0) * (0.8 + 0.4 * random()))
-        // A batch is not divisible: whoever sends smaller ones than the others may be short by one of them.
+        // A batch is not divisible: whoever sends smaller ones than the others may be short by one
+        // of them.
         const smallest = Math.min(...bytes) * 0.8
         const largest = Math.max(...bytes) * 1.2
         const slack = largest / (10 * n * smallest)
@@ -88,7 +95,8 @@ describe('Scheduler', () => {
 
   it('takes turns among equals', () => {
     const served = serve([3, 3, 3], 30, () => 100)
-    for (let i = 0; i < 3; i++) expect(served.filter(({ name }) => name === `s${i}`)).toHaveLength(10)
+    for (let i = 0; i < 3; i++)
+      expect(served.filter(({ name }) => name === `s${i}`)).toHaveLength(10)
   })
 })
 
@@ -113,7 +121,9 @@ describe('priorities in the loop', () => {
     }
     expect(order[0]).toBe('high')
     for (let from = 0; from + 20 <= order.length; from++) {
-      expect(order.slice(from, from + 20).filter((name) => name === 'low').length).toBeGreaterThanOrEqual(2)
+      expect(
+        order.slice(from, from + 20).filter((name) => name === 'low').length,
+      ).toBeGreaterThanOrEqual(2)
     }
     expect(order.filter((name) => name === 'high').length).toBeGreaterThan(45)
   })

@@ -1,6 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type JudgedBatch, judgeAnswer, type Verdict } from '../../../gateway/drain/policy/verdicts.ts'
+import {
+  type JudgedBatch,
+  judgeAnswer,
+  type Verdict,
+} from '../../../gateway/drain/policy/verdicts.ts'
 import type { Listed } from '../../../gateway/ports/sink.ts'
 
 function batchOf(seqs: readonly number[], highestSentSeq = seqs.at(-1) ?? 0): JudgedBatch {
@@ -9,8 +13,15 @@ function batchOf(seqs: readonly number[], highestSentSeq = seqs.at(-1) ?? 0): Ju
   return { firstSeq, lastSeq, recordCount: seqs.length, seqs: () => seqs, highestSentSeq }
 }
 
-function judge(batch: JudgedBatch, ackedThrough: number | null, listed: readonly Listed[] = []): Verdict {
-  return judgeAnswer({ kind: 'verdicts', status: 200, sinkDateMs: null, ackedThrough, listed }, batch)
+function judge(
+  batch: JudgedBatch,
+  ackedThrough: number | null,
+  listed: readonly Listed[] = [],
+): Verdict {
+  return judgeAnswer(
+    { kind: 'verdicts', status: 200, sinkDateMs: null, ackedThrough, listed },
+    batch,
+  )
 }
 
 function judged(verdict: Verdict): Extract<Verdict, { kind: 'judged' }> {
@@ -30,7 +41,11 @@ describe('judgeAnswer', () => {
   })
 
   it('ackedThrough n: up to n acked, the rest sent again', () => {
-    expect(judged(judge(FIVE, 12))).toMatchObject({ acked: 3, resendFrom: 13, resendAfterBackoff: false })
+    expect(judged(judge(FIVE, 12))).toMatchObject({
+      acked: 3,
+      resendFrom: 13,
+      resendAfterBackoff: false,
+    })
     expect(judged(judge(FIVE, 9))).toMatchObject({ acked: 0, resendFrom: 10 })
     expect(judged(judge(FIVE, 0))).toMatchObject({ acked: 0, resendFrom: 10 })
   })
@@ -59,17 +74,33 @@ describe('judgeAnswer', () => {
 
   it('listed beats ackedThrough, in both directions', () => {
     expect(judged(judge(FIVE, 14, [later(11)]))).toMatchObject({ acked: 1, resendFrom: 11 })
-    expect(judged(judge(FIVE, 14, [refused(11)]))).toMatchObject({ acked: 4, refused: 1, resendFrom: null })
+    expect(judged(judge(FIVE, 14, [refused(11)]))).toMatchObject({
+      acked: 4,
+      refused: 1,
+      resendFrom: null,
+    })
     expect(judged(judge(FIVE, 10, [acked(11)]))).toMatchObject({ acked: 2, resendFrom: 12 })
   })
 
   it('ackedThrough n with n+1 refused goes on behind n+1', () => {
-    expect(judged(judge(FIVE, 11, [refused(12)]))).toMatchObject({ acked: 2, refused: 1, resendFrom: 13 })
-    expect(judged(judge(FIVE, 9, [refused(10)]))).toMatchObject({ acked: 0, refused: 1, resendFrom: 11 })
+    expect(judged(judge(FIVE, 11, [refused(12)]))).toMatchObject({
+      acked: 2,
+      refused: 1,
+      resendFrom: 13,
+    })
+    expect(judged(judge(FIVE, 9, [refused(10)]))).toMatchObject({
+      acked: 0,
+      refused: 1,
+      resendFrom: 11,
+    })
   })
 
   it('verdicts behind the first record to be sent again are ignored', () => {
-    expect(judged(judge(FIVE, 10, [refused(13)]))).toMatchObject({ acked: 1, refused: 0, resendFrom: 11 })
+    expect(judged(judge(FIVE, 10, [refused(13)]))).toMatchObject({
+      acked: 1,
+      refused: 0,
+      resendFrom: 11,
+    })
   })
 
   it('malformed: a seq that is not in the batch, a hole of it included; wrong types; contradictions', () => {
@@ -88,15 +119,21 @@ describe('judgeAnswer', () => {
   })
 
   it('I4 I8: agrees with the sentences of the contract, whatever is listed', () => {
-    const someSeqs = fc.uniqueArray(fc.integer({ min: 1, max: 30 }), { minLength: 1 }).map((seqs) => {
-      return seqs.toSorted((a, b) => a - b)
-    })
+    const someSeqs = fc
+      .uniqueArray(fc.integer({ min: 1, max: 30 }), { minLength: 1 })
+      .map((seqs) => {
+        return seqs.toSorted((a, b) => a - b)
+      })
     const scenario = someSeqs.chain((seqs) => {
       const one = fc
         .constantFrom(...seqs)
         .chain((seq) => fc.constantFrom(acked(seq), later(seq), refused(seq)))
       const listed = fc.uniqueArray(one, { selector: ({ seq }) => seq })
-      return fc.record({ seqs: fc.constant(seqs), listed, n: fc.option(fc.integer({ min: 0, max: 40 })) })
+      return fc.record({
+        seqs: fc.constant(seqs),
+        listed,
+        n: fc.option(fc.integer({ min: 0, max: 40 })),
+      })
     })
     fc.assert(
       fc.property(scenario, ({ seqs, listed, n }) => {
@@ -110,7 +147,9 @@ describe('judgeAnswer', () => {
         const bad = settled.filter((seq) => named.get(seq) === 'refused')
         expect(verdict.resendFrom).toBe(from)
         expect(verdict.acked).toBe(settled.length - bad.length)
-        const runs = verdict.runs.filter((run) => run.kind === 'refused').map(({ lastSeq }) => lastSeq)
+        const runs = verdict.runs
+          .filter((run) => run.kind === 'refused')
+          .map(({ lastSeq }) => lastSeq)
         expect(runs).toEqual(bad)
         expect(verdict.runs.reduce((sum, { count }) => sum + count, 0)).toBe(settled.length)
         expect(verdict.runs.at(-1)?.lastSeq).toBe(settled.at(-1))

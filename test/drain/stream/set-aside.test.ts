@@ -12,7 +12,9 @@ describe('a record that an operator sets aside', () => {
     bench.append(1)
     await bench.start()
     for (let i = 0; i < 10; i++) await bench.pass(60_000)
-    expect(bench.streamState.detail).toContain('if record 1 is to blame: sluice streams park telemetry 1')
+    expect(bench.streamState.detail).toContain(
+      'if record 1 is to blame: sluice streams park telemetry 1',
+    )
     const parking = bench.drain.setAside('telemetry', 1)
     await bench.settle()
     expect(await parking).toBe(true)

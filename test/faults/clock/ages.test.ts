@@ -1,4 +1,7 @@
-/** What pure code decides about ages and waits, under clocks that do as they like. `SLUICE_SEED` repeats a run. */
+/**
+ * What pure code decides about ages and waits, under clocks that do as they like. `SLUICE_SEED`
+ * repeats a run.
+ */
 import { expect, test } from 'vitest'
 import { SEED } from '../../support/seed.ts'
 import { ageRun, ageTotals } from './ages.ts'

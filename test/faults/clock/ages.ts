@@ -1,6 +1,7 @@
 /**
- * The decisions about age and waits, without IO, in a made-up world: boots, restarts, pauses of the process and of the box,
- * and a wall clock that jumps as it likes. The world knows the truth. Thousands of runs a second.
+ * The decisions about age and waits, without IO, in a made-up world: boots, restarts, pauses of the
+ * process and of the box, and a wall clock that jumps as it likes. The world knows the truth.
+ * Thousands of runs a second.
  */
 import assert from 'node:assert/strict'
 import { Random } from '../../../device-sim/random.ts'
@@ -20,7 +21,10 @@ interface Aged {
   readonly ordinal: number
   /** Really, since it was taken. */
   truthMs: number
-  /** What the promise counts of it: not the time between a mark and a power cut, nor that of a box that is off. */
+  /**
+   * What the promise counts of it: not the time between a mark and a power cut, nor that of a box
+   * that is off.
+   */
   countedMs: number
 }
 
@@ -106,7 +110,9 @@ class World {
     this.clock.setWall(Math.max(0, Date.UTC(2026, 10, 23) + years * 86_400_000))
   }
 
-  /** Within one boot the time between a mark and the kill is not lost: the monotonic clock goes on. */
+  /**
+   * Within one boot the time between a mark and the kill is not lost: the monotonic clock goes on.
+   */
   #restartsAfter(pauseMs: number): void {
     this.#totals.restarts++
     this.#restarts++
@@ -140,9 +146,12 @@ class World {
 
   #retention(): void {
     const nowMs = this.#time.nowMs()
-    const isOld = ({ spoolTimeMs }: { spoolTimeMs: number }): boolean => spoolTimeMs + this.#maxAgeMs < nowMs
+    const isOld = ({ spoolTimeMs }: { spoolTimeMs: number }): boolean =>
+      spoolTimeMs + this.#maxAgeMs < nowMs
     const doomed = new Set(
-      doomedBlocks(this.#state, this.#index, this.#state.head.ordinal, isOld).map(({ ordinal }) => ordinal),
+      doomedBlocks(this.#state, this.#index, this.#state.head.ordinal, isOld).map(
+        ({ ordinal }) => ordinal,
+      ),
     )
     const slackMs = ROUNDING_MS * (1 + this.#restarts)
     for (const { ordinal, truthMs, countedMs } of this.#blocks) {

@@ -1,4 +1,7 @@
-/** Fault 9, the long campaign: each scenario, decisions in made-up worlds, and one seeded walk for twenty runs. */
+/**
+ * Fault 9, the long campaign: each scenario, decisions in made-up worlds, and one seeded walk for
+ * twenty runs.
+ */
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
 import { sideBySide } from '../side-by-side.ts'
 import { ageRun, ageTotals } from './ages.ts'
@@ -33,9 +36,14 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
   }
   await run('worlds', async () => {
     const totals = ageTotals()
-    for (let world = 0; world < runs * WORLDS_PER_RUN; world += 1) ageRun(`${seed}-${world}`, 100, totals)
+    for (let world = 0; world < runs * WORLDS_PER_RUN; world += 1)
+      ageRun(`${seed}-${world}`, 100, totals)
     const { jumps, restarts, reboots } = totals
-    return { 'jumps in made-up worlds': jumps, 'restarts there': restarts, 'reboots there': reboots }
+    return {
+      'jumps in made-up worlds': jumps,
+      'restarts there': restarts,
+      'reboots there': reboots,
+    }
   })
   await run('start in 1970', startIn1970)
   await run('fifty years', fiftyYears)

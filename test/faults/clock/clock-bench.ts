@@ -1,6 +1,7 @@
 /**
- * A real gateway whose wall clock is wrong, a device and a sink that know the time. At its end nothing may have expired that
- * was not meant to, everything acknowledged has to be stored once and in order, and the clock must have been seen wrong.
+ * A real gateway whose wall clock is wrong, a device and a sink that know the time. At its end
+ * nothing may have expired that was not meant to, everything acknowledged has to be stored once and
+ * in order, and the clock must have been seen wrong.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import type { ServerOptions } from 'node:https'
@@ -18,7 +19,10 @@ export const HOUR_MS = 3_600_000
 /** A machine with two cores that is busy with other tests starts a process in some seconds. */
 const START_TIMEOUT_MS = 60_000
 
-/** Scenarios run side by side; were their processes started so too, each would take as long as all of them. */
+/**
+ * Scenarios run side by side; were their processes started so too, each would take as long as all
+ * of them.
+ */
 let lastStart: Promise<unknown> = Promise.resolve()
 
 /** A record as the sink stores it. */
@@ -104,7 +108,9 @@ export class ClockBench {
     const device = await this.#connected()
     const frames: Buffer[] = []
     for (let i = 1; i <= count; i += 1) {
-      frames.push(packet.publish('plant/press-7', JSON.stringify({ n: this.acked + i }), { qos: 1, id: i }))
+      frames.push(
+        packet.publish('plant/press-7', JSON.stringify({ n: this.acked + i }), { qos: 1, id: i }),
+      )
     }
     device.send(...frames)
     await device.acks(count)
@@ -119,14 +125,16 @@ export class ClockBench {
   }
 
   /**
-   * Resolves when retention has looked at all streams after this call: a dead letter of the canary, which may live for 1 s,
-   * is made and has expired.
+   * Resolves when retention has looked at all streams after this call: a dead letter of the canary,
+   * which may live for 1 s, is made and has expired.
    */
   async retentionRound(): Promise<void> {
     await this.publishBad('canary/bird')
     const goal = ++this.#badRounds
     const isGone = ({ streams }: Status): boolean =>
-      streams.some(({ name, deadLetters }) => name === 'canary' && deadLetters.removed['expired'] === goal)
+      streams.some(
+        ({ name, deadLetters }) => name === 'canary' && deadLetters.removed['expired'] === goal,
+      )
     await this.gateway.untilStatus('the dead letter of the canary has expired', isGone)
   }
 
@@ -192,7 +200,9 @@ export class ClockBench {
     return streamOf(await this.gateway.status())
   }
 
-  /** `wanted`: the sink's time minus the gateway's. The sink is asked at once, so that there is an answer to measure. */
+  /**
+   * `wanted`: the sink's time minus the gateway's. The sink is asked at once, so that there is an answer to measure.
+   */
   async untilSkew(wanted: number): Promise<void> {
     const seconds = ({ sinks }: Status): number => sinks[0]?.clockSkewSeconds ?? Number.NaN
     await this.retry()
@@ -212,25 +222,30 @@ export class ClockBench {
     if (expired !== this.expected.expired) {
       throw new Error(`I8: ${expired} records expired, not ${this.expected.expired}`)
     }
-    if (letters.kept !== deadLetters) throw new Error(`I8: ${letters.kept} dead letters of ${deadLetters}`)
+    if (letters.kept !== deadLetters)
+      throw new Error(`I8: ${letters.kept} dead letters of ${deadLetters}`)
   }
 
   async #end(): Promise<void> {
     if (this.clock.given === 0) throw new Error('the clock was never wrong: nothing was shown')
     await this.sinkUp()
-    const isDone = ({ streams }: Status): boolean => streams.every(({ counters }) => counters.pending === 0)
+    const isDone = ({ streams }: Status): boolean =>
+      streams.every(({ counters }) => counters.pending === 0)
     const status = await this.gateway.untilStatus('nothing is pending', isDone, 60_000)
     assertBalanced(status)
     if (this.sink.faults.length > 0) throw new Error(this.sink.faults.join('; '))
     const { counters } = streamOf(status)
     if (counters.dropped['expired'] !== this.expected.expired) {
-      throw new Error(`I8: ${counters.dropped['expired']} records expired, not ${this.expected.expired}`)
+      throw new Error(
+        `I8: ${counters.dropped['expired']} records expired, not ${this.expected.expired}`,
+      )
     }
     const numbers = this.stored.map(({ payload }) => payload.n)
     if (numbers.length !== this.acked - this.expected.expired) {
       throw new Error(`I1: ${this.acked} acknowledged, ${numbers.length} stored: ${numbers.join()}`)
     }
-    if (numbers.some((n, i) => i > 0 && n <= numbers[i - 1]!)) throw new Error(`I2: stored ${numbers.join()}`)
+    if (numbers.some((n, i) => i > 0 && n <= numbers[i - 1]!))
+      throw new Error(`I2: stored ${numbers.join()}`)
   }
 }
 

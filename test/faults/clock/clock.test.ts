@@ -1,10 +1,20 @@
-/** Fault 9, the clock: the fast selection, on real gateway processes. `SLUICE_SEED` repeats a run. */
+/**
+ * Fault 9, the clock: the fast selection, on real gateway processes. `SLUICE_SEED` repeats a run.
+ */
 import { afterAll, describe, expect, test } from 'vitest'
 import { reapProcesses } from '../../support/process.ts'
 import { SEED } from '../../support/seed.ts'
 import { describeWithTool } from '../../support/tool-tests.ts'
 import { HOUR_MS, YEAR_MS } from './clock-bench.ts'
-import { agesCount, anything, certificates, drift, fiftyYears, retryAfter, startIn1970 } from './scenarios.ts'
+import {
+  agesCount,
+  anything,
+  certificates,
+  drift,
+  fiftyYears,
+  retryAfter,
+  startIn1970,
+} from './scenarios.ts'
 
 const seed = String(SEED)
 
@@ -14,9 +24,18 @@ describeWithTool('gcc', `a wall clock that is wrong (SLUICE_SEED=${SEED})`, () =
   // They wait more than they work.
   describe.concurrent('side by side', () => {
     test.each([
-      ['I2 I8: from 1970 to now: nothing expires, what was taken before is marked and stays', startIn1970],
-      ['I8: fifty years on and an hour back: a backlog that may live for an hour stays', fiftyYears],
-      ['I8: a Retry-After in seconds over a jump back', () => retryAfter('seconds', -HOUR_MS, 'goes on')],
+      [
+        'I2 I8: from 1970 to now: nothing expires, what was taken before is marked and stays',
+        startIn1970,
+      ],
+      [
+        'I8: fifty years on and an hour back: a backlog that may live for an hour stays',
+        fiftyYears,
+      ],
+      [
+        'I8: a Retry-After in seconds over a jump back',
+        () => retryAfter('seconds', -HOUR_MS, 'goes on'),
+      ],
       [
         'I8: a Retry-After as a date over fifty years and a reboot',
         () => retryAfter('date', 50 * YEAR_MS, 'reboots'),

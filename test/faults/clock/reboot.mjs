@@ -1,4 +1,7 @@
-/** Another boot, for `node --import`: CLOCK_BOOT says which, and ms since it at the start of this process. */
+/**
+ * Another boot, for `node --import`: CLOCK_BOOT says which, and ms since it at the start of this
+ * process.
+ */
 import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 

@@ -1,4 +1,7 @@
-/** Fault 9: what a wrong wall clock must not change, scenario by scenario, each with restarts in between. */
+/**
+ * Fault 9: what a wrong wall clock must not change, scenario by scenario, each with restarts in
+ * between.
+ */
 import { readFileSync } from 'node:fs'
 import { uptime } from 'node:os'
 import { Random } from '../../../device-sim/random.ts'
@@ -48,7 +51,11 @@ export async function startIn1970(): Promise<Happened> {
       }
       expectMarked(bench.stored.slice(0, 20), bootedMs, jumpedMs)
       expectUnmarked(bench.stored.slice(20))
-      return { 'records before the clock was set': 20, 'jumps out of 1970': 1, starts: bench.starts }
+      return {
+        'records before the clock was set': 20,
+        'jumps out of 1970': 1,
+        starts: bench.starts,
+      }
     },
     { offsetMs: WAKES_AT_MS - Date.now() },
   )
@@ -59,7 +66,8 @@ function expectMarked(records: readonly StoredRecord[], fromMs: number, toMs: nu
   let lastMs = fromMs - 1
   for (const record of records) {
     const { receivedAt, clock, uptimeMs = Number.NaN } = record
-    const isMarked = clock === 'unset' && record.bootId === bootId && receivedAt.startsWith('1970-01-01T00:0')
+    const isMarked =
+      clock === 'unset' && record.bootId === bootId && receivedAt.startsWith('1970-01-01T00:0')
     if (!isMarked) throw new Error(`not marked: ${JSON.stringify(record)}`)
     // /proc/uptime has hundredths.
     if (!(uptimeMs >= lastMs - 10 && uptimeMs <= toMs + 10)) throw new Error(`uptimeMs ${uptimeMs}`)
@@ -70,12 +78,17 @@ function expectMarked(records: readonly StoredRecord[], fromMs: number, toMs: nu
 function expectUnmarked(records: readonly StoredRecord[]): void {
   for (const record of records) {
     const agoMs = Date.now() - Date.parse(record.receivedAt)
-    const isRight = record.clock === undefined && record.bootId === undefined && record.uptimeMs === undefined
-    if (!isRight || agoMs < 0 || agoMs > 120_000) throw new Error(`marked: ${JSON.stringify(record)}`)
+    const isRight =
+      record.clock === undefined && record.bootId === undefined && record.uptimeMs === undefined
+    if (!isRight || agoMs < 0 || agoMs > 120_000)
+      throw new Error(`marked: ${JSON.stringify(record)}`)
   }
 }
 
-/** A jump of fifty years and one to an hour before the truth, over a backlog that may live for an hour. */
+/**
+ * A jump of fifty years and one to an hour before the truth, over a backlog that may live for an
+ * hour.
+ */
 export async function fiftyYears(): Promise<Happened> {
   return await ClockBench.run(async (bench) => {
     const { clock } = bench
@@ -95,7 +108,8 @@ export async function fiftyYears(): Promise<Happened> {
     await bench.gateway.untilStatus('all is delivered', () => bench.sink.storedCount === 40, 60_000)
     for (const [i, offsetMs] of [0, ...offsetsMs].entries()) {
       const receivedAtMs = Date.parse(bench.stored[i * 10]?.receivedAt ?? '')
-      if (Math.abs(Date.now() + offsetMs - receivedAtMs) > 120_000) throw new Error('the clock did not jump')
+      if (Math.abs(Date.now() + offsetMs - receivedAtMs) > 120_000)
+        throw new Error('the clock did not jump')
     }
     return { 'jumps of 50 years': 2, 'jumps back': 1, starts: bench.starts }
   })
@@ -136,7 +150,10 @@ export async function retryAfter(
   })
 }
 
-/** Fast, slow, and to and fro, under a flow of readings, an idle device with a keepalive, and a session that waits. */
+/**
+ * Fast, slow, and to and fro, under a flow of readings, an idle device with a keepalive, and a
+ * session that waits.
+ */
 export async function drift(seed: string): Promise<Happened> {
   const random = new Random(seed, 'clock drift')
   return await ClockBench.run(
@@ -175,7 +192,10 @@ export async function drift(seed: string): Promise<Happened> {
   )
 }
 
-/** A certificate that is not valid yet, and one that is no more, by the clock: the data waits until it is set. */
+/**
+ * A certificate that is not valid yet, and one that is no more, by the clock: the data waits until
+ * it is set.
+ */
 export async function certificates(): Promise<Happened> {
   const tls = { cert: pem('server.pem'), key: pem('server.key') }
   const ca = sourcePath('test/support/tls-sink/ca.pem')
@@ -191,8 +211,13 @@ export async function certificates(): Promise<Happened> {
         // Or the connection of before would do.
         sink.cutConnections()
         await bench.publish(5)
-        await gateway.untilStatus(code, ({ sinks }) => sinks[0]?.why?.includes(code) ?? false, 60_000)
-        if (sink.storedCount !== before) throw new Error('a connection was trusted that must not be')
+        await gateway.untilStatus(
+          code,
+          ({ sinks }) => sinks[0]?.why?.includes(code) ?? false,
+          60_000,
+        )
+        if (sink.storedCount !== before)
+          throw new Error('a connection was trusted that must not be')
         clock.shift(0)
         const isAll = (): boolean => sink.storedCount === before + 5
         await gateway.untilStatus('delivery resumes by itself', isAll, 30_000)
@@ -203,7 +228,10 @@ export async function certificates(): Promise<Happened> {
   )
 }
 
-/** Ages do count: while the clock falls back, while the process is away, and from where they stood after a reboot. */
+/**
+ * Ages do count: while the clock falls back, while the process is away, and from where they stood
+ * after a reboot.
+ */
 export async function agesCount(): Promise<Happened> {
   const maxAgeMs = 2_000
   return await ClockBench.run(
@@ -248,7 +276,11 @@ export async function agesCount(): Promise<Happened> {
           throw new Error(`I8: expired after ${livedMs} ms and, behind a reboot, ${laterMs} ms`)
         }
       }
-      return { 'records that expired in time': bench.expected.expired, reboots: 2, starts: bench.starts }
+      return {
+        'records that expired in time': bench.expected.expired,
+        reboots: 2,
+        starts: bench.starts,
+      }
     },
     { maxAge: `${maxAgeMs / 1000}s` },
   )
@@ -268,7 +300,10 @@ export async function anything(seed: string, steps: number): Promise<Happened> {
       ['jumps into 1970', () => clock.jumpTo(random.below(600_000))],
       ['the clock is right', () => clock.shift(0)],
       ['kills', () => bench.restart()],
-      ['reboots', () => bench.restart(rebooted(`boot-${random.uint32()}`, random.below(10 * 86_400_000)))],
+      [
+        'reboots',
+        () => bench.restart(rebooted(`boot-${random.uint32()}`, random.below(10 * 86_400_000))),
+      ],
       ['outages', () => bench.sinkDown()],
       ['ends of an outage', () => bench.sinkUp()],
       ['rounds of retention', () => bench.retentionRound()],

@@ -1,4 +1,7 @@
-/** The wall clock of a process, set off as test/support/preload/clock-shift.c has it; and a boot that never was (reboot.mjs). */
+/**
+ * The wall clock of a process, set off as test/support/preload/clock-shift.c has it; and a boot
+ * that never was (reboot.mjs).
+ */
 import { execFileSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,7 +1,7 @@
 /**
- * Configuration changed across a restart with a backlog (fault 11): every key of streams and sinks. What waits stays, and goes
- * where the new configuration says, under its old ids. A stream that was removed keeps its data, and can be drained
- * through a named sink, or exported.
+ * Configuration changed across a restart with a backlog (fault 11): every key of streams and sinks.
+ * What waits stays, and goes where the new configuration says, under its old ids. A stream that was
+ * removed keeps its data, and can be drained through a named sink, or exported.
  */
 import { cp, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -68,8 +68,14 @@ afterEach(async () => {
 
 type Sections = Readonly<Record<string, unknown>>
 
-/** A copy of the backlog under a configuration; returns its file. `streams` and `sinks` are merged into what it had. */
-async function configured(name: string, change: { streams?: Sections; sinks?: Sections }): Promise<string> {
+/**
+ * A copy of the backlog under a configuration; returns its file. `streams` and `sinks` are merged
+ * into what it had.
+ */
+async function configured(
+  name: string,
+  change: { streams?: Sections; sinks?: Sections },
+): Promise<string> {
   const home = join(folder.path, name)
   await rm(home, { recursive: true, force: true })
   await mkdir(home)
@@ -104,7 +110,8 @@ async function until(isWanted: (status: Status) => boolean): Promise<Status> {
   for (;;) {
     const now = await status()
     if (isWanted(now)) return now
-    if (performance.now() > endMs) throw new Error(`not in time: ${JSON.stringify([now.streams, now.sinks])}`)
+    if (performance.now() > endMs)
+      throw new Error(`not in time: ${JSON.stringify([now.streams, now.sinks])}`)
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }
@@ -119,7 +126,9 @@ const isDrained = (now: Status): boolean => streamOf(now).counters.pending === 0
 
 /** Ids in the order of their first coming. */
 function storedIds(): string[] {
-  const all = sink.stored.flatMap(({ lines }) => lines.map((line) => (JSON.parse(line) as { id: string }).id))
+  const all = sink.stored.flatMap(({ lines }) =>
+    lines.map((line) => (JSON.parse(line) as { id: string }).id),
+  )
   return [...new Set(all)]
 }
 
@@ -146,7 +155,9 @@ const CHANGES: Readonly<Record<string, Change>> = {
   'streams.<name>.priority': { stream: { priority: 9 } },
   'streams.<name>.maxRecordBytes': { stream: { maxRecordBytes: '256' } },
   'streams.<name>.maxBytes': { stream: { maxRecordBytes: '256', maxBytes: '1KiB' } },
-  'streams.<name>.whenFull': { stream: { whenFull: 'drop-newest', maxRecordBytes: '256', maxBytes: '1KiB' } },
+  'streams.<name>.whenFull': {
+    stream: { whenFull: 'drop-newest', maxRecordBytes: '256', maxBytes: '1KiB' },
+  },
   'streams.<name>.deadLetters.maxBytes': {
     stream: { maxRecordBytes: '256', deadLetters: { maxBytes: '1KiB' } },
   },
@@ -156,7 +167,8 @@ const CHANGES: Readonly<Record<string, Change>> = {
   'sinks.<name>.url': { check: () => expect(requests()[0]?.path).toBe('/ingest') },
   'sinks.<name>.headers.<header>': {
     sink: { headers: { 'X-Site': 'north' } },
-    check: () => expect(requests().every(({ headers }) => headers['x-site'] === 'north')).toBe(true),
+    check: () =>
+      expect(requests().every(({ headers }) => headers['x-site'] === 'north')).toBe(true),
   },
   'sinks.<name>.bearerToken': {
     sink: { bearerToken: 'fresh' },
@@ -165,9 +177,13 @@ const CHANGES: Readonly<Record<string, Change>> = {
   'sinks.<name>.format': { sink: { format: 'ndjson' } },
   'sinks.<name>.compression': {
     sink: { compression: 'none' },
-    check: () => expect(later().every(({ headers }) => headers['content-encoding'] === undefined)).toBe(true),
+    check: () =>
+      expect(later().every(({ headers }) => headers['content-encoding'] === undefined)).toBe(true),
   },
-  'sinks.<name>.ack': { sink: { ack: 'body' }, answer: { body: { ackedThrough: Number.MAX_SAFE_INTEGER } } },
+  'sinks.<name>.ack': {
+    sink: { ack: 'body' },
+    answer: { body: { ackedThrough: Number.MAX_SAFE_INTEGER } },
+  },
   'sinks.<name>.ackStatus': { sink: { ackStatus: [203] }, answer: { status: 203 } },
   'sinks.<name>.maxInFlight': { sink: { maxInFlight: 4 } },
   'sinks.<name>.maxBatchRecords': {
@@ -216,7 +232,9 @@ describe('I8: a backlog under another configuration', () => {
       // A receiver by the contract: through the last seq of the batch.
       const { answer } = change
       if (answer?.body !== undefined) {
-        sink.script = ({ headers }) => ({ body: { ackedThrough: Number(headers['sluice-last-seq']) } })
+        sink.script = ({ headers }) => ({
+          body: { ackedThrough: Number(headers['sluice-last-seq']) },
+        })
       }
       const file = await configured('changed', {
         streams: { telemetry: change.stream ?? {} },
@@ -258,9 +276,13 @@ describe('I8: a backlog under another configuration', () => {
 
   it('I9: whenFull drop-oldest with less room: the oldest go, but for the batch in flight', async () => {
     sink.script = [{ status: 503 }]
-    const streams = { telemetry: { whenFull: 'drop-oldest', maxRecordBytes: '256', maxBytes: '1KiB' } }
+    const streams = {
+      telemetry: { whenFull: 'drop-oldest', maxRecordBytes: '256', maxBytes: '1KiB' },
+    }
     await start(await configured('room', { streams }))
-    const full = streamOf(await until((now) => (streamOf(now).counters.dropped['dropped-oldest'] ?? 0) > 0))
+    const full = streamOf(
+      await until((now) => (streamOf(now).counters.dropped['dropped-oldest'] ?? 0) > 0),
+    )
     sink.script = [{}]
     const { counters } = streamOf(await until(isDrained))
     expect(counters.dropped['dropped-oldest']).toBe(full.counters.dropped['dropped-oldest'])
@@ -310,7 +332,10 @@ describe('I8: a stream that was removed from the configuration', () => {
     await gateway?.stop(1_000)
     gateway = null
     const { spool } = await openSpool(join(folder.path, 'drained', 'data'))
-    expect(queueOf(spool).spool.view.counters).toMatchObject({ received: RECORDS, delivered: RECORDS })
+    expect(queueOf(spool).spool.view.counters).toMatchObject({
+      received: RECORDS,
+      delivered: RECORDS,
+    })
     expect(spool.notes.get('streams/drain-to/telemetry')).toBeNull()
     await spool.stop()
   })
@@ -324,27 +349,35 @@ describe('I8: a stream that was removed from the configuration', () => {
     expect(storedIds()).toEqual(ids)
   })
 
-  it.each(['running', 'stopped'])('is exported as NDJSON from a %s gateway, and stays', async (how) => {
-    sink.script = [{ status: 503 }]
-    const file = await configured(`export-${how}`, { streams: OTHER })
-    if (how === 'running') await start(file)
-    const out = join(folder.path, `${how}.ndjson`)
-    expect((await command(file, 'streams', 'export', 'telemetry', '--out', out)).err).toContain(
-      'exported 60 records',
-    )
-    const lines = (await readFile(out, 'utf8')).trimEnd().split('\n')
-    expect(lines.map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(ids)
-    expect((await command(file, 'streams', 'export', 'telemetry')).out).toBe(`${lines.join('\n')}\n`)
-    const again = new FakeContext(folder.path)
-    const at = gateway ? ['--url', gateway.adminUrl] : []
-    if (gateway) {
-      expect(
-        await runCli(['streams', 'export', 'telemetry', '--out', out, '--config', file, ...at], again),
-      ).toBe(1)
-      expect(again.err).toContain('exists already')
-      expect(streamOf(await status()).backlogRecords).toBe(RECORDS)
-    }
-  })
+  it.each(['running', 'stopped'])(
+    'is exported as NDJSON from a %s gateway, and stays',
+    async (how) => {
+      sink.script = [{ status: 503 }]
+      const file = await configured(`export-${how}`, { streams: OTHER })
+      if (how === 'running') await start(file)
+      const out = join(folder.path, `${how}.ndjson`)
+      expect((await command(file, 'streams', 'export', 'telemetry', '--out', out)).err).toContain(
+        'exported 60 records',
+      )
+      const lines = (await readFile(out, 'utf8')).trimEnd().split('\n')
+      expect(lines.map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(ids)
+      expect((await command(file, 'streams', 'export', 'telemetry')).out).toBe(
+        `${lines.join('\n')}\n`,
+      )
+      const again = new FakeContext(folder.path)
+      const at = gateway ? ['--url', gateway.adminUrl] : []
+      if (gateway) {
+        expect(
+          await runCli(
+            ['streams', 'export', 'telemetry', '--out', out, '--config', file, ...at],
+            again,
+          ),
+        ).toBe(1)
+        expect(again.err).toContain('exists already')
+        expect(streamOf(await status()).backlogRecords).toBe(RECORDS)
+      }
+    },
+  )
 
   it('a stream that is configured, or a sink that is not, is refused with the reason', async () => {
     sink.script = [{ status: 503 }]

@@ -1,9 +1,11 @@
 /**
- * What an undamaged gateway would make of a template: every pending record with its bytes, and the stored values that hold it.
- * The rule for what may be lost: a record is excusable only if none of the values that hold it (its block, the copy of
- * a parked one) is whole any more in any table or log of the damaged folder. Values in tables are contiguous; those in
- * logs are looked for at the bytes where they were. One more excuse: the last commit of a log that lost bytes cannot be
- * told from a write that a power cut tore before it was acknowledged, and neither can those behind the last whole one.
+ * What an undamaged gateway would make of a template: every pending record with its bytes, and the
+ * stored values that hold it. The rule for what may be lost: a record is excusable only if none of
+ * the values that hold it (its block, the copy of a parked one) is whole any more in any table or
+ * log of the damaged folder. Values in tables are contiguous; those in logs are looked for at the
+ * bytes where they were. One more excuse: the last commit of a log that lost bytes cannot be told
+ * from a write that a power cut tore before it was acknowledged, and neither can those behind the
+ * last whole one.
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -51,7 +53,9 @@ export interface Baseline {
   readonly dealt: ReadonlyMap<string, number>
   readonly counters: ReadonlyMap<string, StreamCounters>
   readonly deadLetters: ReadonlyMap<string, readonly string[]>
-  /** Ids of parked records: a gateway makes dead letters of them when the sink accepts later ones. */
+  /**
+   * Ids of parked records: a gateway makes dead letters of them when the sink accepts later ones.
+   */
   readonly parked: ReadonlySet<string>
   readonly journal: string
 }
@@ -87,7 +91,9 @@ export async function baselineOf(prepare: (target: string) => Promise<string>): 
   })
   const journal = journalText(checkpoint, changes)
   const parkedAt = new Set(
-    spool.queues.flatMap((queue) => queue.parked.map((p) => `${p.spoolId}:${queue.stream}:${p.seq}`)),
+    spool.queues.flatMap((queue) =>
+      queue.parked.map((p) => `${p.spoolId}:${queue.stream}:${p.seq}`),
+    ),
   )
   const { lines } = await drainAll(spool)
   await spool.stop()
@@ -105,7 +111,8 @@ export async function baselineOf(prepare: (target: string) => Promise<string>): 
       const raw = await readBlock(value).catch(() => null)
       if (raw === null) continue
       const stored = locate(value, logs, parseCommitKey(key)?.commit ?? 0)
-      for (const id of idsIn(raw)) if (place.has(id)) holders.set(id, [...(holders.get(id) ?? []), stored])
+      for (const id of idsIn(raw))
+        if (place.has(id)) holders.set(id, [...(holders.get(id) ?? []), stored])
     }
   }
   const chain: StoredValue[] = []
@@ -150,7 +157,10 @@ export function journalText(checkpoint: Uint8Array | null, changes: readonly Uin
 
 const DRAIN_LIMIT_MS = 20_000
 
-/** As a sink that accepts everything. @throws when nothing moves any more, or a batch is not what it says */
+/**
+ * As a sink that accepts everything. @throws when nothing moves any more, or a batch is not what it
+ * says
+ */
 export async function drainAll(spool: Spool): Promise<Delivered> {
   const lines: Line[] = []
   const gaps: Array<Delivered['gaps'][number]> = []
@@ -159,7 +169,8 @@ export async function drainAll(spool: Spool): Promise<Delivered> {
     const queue = queueOf(spool, stream)
     if (queue.parked.length > 0) await queue.returnParked()
     while (queue.pendingRecords > 0 || queue.pin) {
-      if (performance.now() > endMs) throw new Error(`${stream}: wedged with ${queue.pendingRecords} pending`)
+      if (performance.now() > endMs)
+        throw new Error(`${stream}: wedged with ${queue.pendingRecords} pending`)
       const batch = queue.pin ? await queue.load(queue.pin) : await pinNext(queue, 700)
       if (!batch) {
         await new Promise((resolve) => setTimeout(resolve, 1))
@@ -198,7 +209,11 @@ export async function drainAll(spool: Spool): Promise<Delivered> {
   return { lines, gaps }
 }
 
-function parseGaps(header: string | null, spoolId: string, stream: string): Delivered['gaps'][number][] {
+function parseGaps(
+  header: string | null,
+  spoolId: string,
+  stream: string,
+): Delivered['gaps'][number][] {
   return (header?.split(', ') ?? []).map((item) => {
     const match = /^(\d+)-(\d+);reason=[a-z-]+(?:;spool=([a-z0-9]+))?$/.exec(item)
     if (!match) throw new Error(`not a gap: ${item}`)
@@ -233,7 +248,9 @@ interface Log {
   readonly pieces: ReadonlyArray<readonly [number, number, number]>
 }
 
-/** Log format of LevelDB: 32 KiB blocks of records with headers of 7 bytes. These logs are whole. */
+/**
+ * Log format of LevelDB: 32 KiB blocks of records with headers of 7 bytes. These logs are whole.
+ */
 async function readLogs(dbDir: string): Promise<Log[]> {
   const logs: Log[] = []
   for (const file of (await readdir(dbDir)).filter((name) => name.endsWith('.log'))) {
@@ -316,7 +333,11 @@ export class Intactness {
   }
 }
 
-function isAt(file: Buffer, bytes: Buffer, pieces: ReadonlyArray<readonly [number, number]>): boolean {
+function isAt(
+  file: Buffer,
+  bytes: Buffer,
+  pieces: ReadonlyArray<readonly [number, number]>,
+): boolean {
   let done = 0
   for (const [from, to] of pieces) {
     if (to > file.length || !file.subarray(from, to).equals(bytes.subarray(done, done + to - from)))

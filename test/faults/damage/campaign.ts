@@ -1,6 +1,7 @@
 /**
- * The long campaign of damages (I7): seeded damages to copies of template spools, before an opening and under an open store.
- * A run is a number: the same seed and number damage the same bytes of a template of the same seed.
+ * The long campaign of damages (I7): seeded damages to copies of template spools, before an opening
+ * and under an open store. A run is a number: the same seed and number damage the same bytes of a
+ * template of the same seed.
  */
 import { access, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -106,7 +107,10 @@ export async function runDamage(
 }
 
 /** Bytes of tables change, or a table goes, under the open store. */
-async function damageOpen(dataDir: string, random: Random): Promise<{ kind: string; what: string }> {
+async function damageOpen(
+  dataDir: string,
+  random: Random,
+): Promise<{ kind: string; what: string }> {
   const dbDir = join(dataDir, 'spool')
   for (;;) {
     const tables = (await readdir(dbDir)).filter((name) => name.endsWith('.ldb'))
@@ -116,7 +120,8 @@ async function damageOpen(dataDir: string, random: Random): Promise<{ kind: stri
       await rm(join(dbDir, name))
       return { kind: 'open-delete', what: `${name} is deleted under the open store` }
     }
-    // Bytes of values only: where LevelDB itself finds no sense in a table, it ends the process (see process-damage.ts).
+    // Bytes of values only: where LevelDB itself finds no sense in a table, it ends the process
+    // (see process-damage.ts).
     const values = await blocksIn(join(dbDir, name))
     const value = values[random.below(values.length)]
     if (value === undefined) continue
@@ -157,7 +162,11 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
     const templates = await makeTemplates(root.path, seed)
     const ownerRuns = canHaveContainers() ? Math.ceil(runs / RUNS_PER_PROCESS) : 0
     for (let run = 0; run < ownerRuns; run++) {
-      const result = await runTwoOwners(root.path, `owners-${run}`, new Random(seed, `owners ${run}`))
+      const result = await runTwoOwners(
+        root.path,
+        `owners-${run}`,
+        new Random(seed, `owners ${run}`),
+      )
       for (const kind of result.damages) faults[kind] = (faults[kind] ?? 0) + 1
       failures.push(...result.faults.map((fault) => `seed ${seed} owners ${run}: ${fault}`))
     }

@@ -1,4 +1,7 @@
-/** The fast selection of damages: some of each shape, with fixed seeds. The long campaign is campaign.ts. */
+/**
+ * The fast selection of damages: some of each shape, with fixed seeds. The long campaign is
+ * campaign.ts.
+ */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { reapProcesses } from '../../support/process.ts'
 import { SEED } from '../../support/seed.ts'
@@ -37,7 +40,8 @@ describe(`I4, I5, I7, I9: a damaged spool starts, loses only what is damaged, an
   )
 
   it('the templates hold what they are for', () => {
-    const of = (shape: Shape): Template => templates.find((template) => template.shape === shape) as Template
+    const of = (shape: Shape): Template =>
+      templates.find((template) => template.shape === shape) as Template
     expect(new Set(of('identities').baseline.lines.map(({ spoolId }) => spoolId)).size).toBe(2)
     expect([...of('refused').baseline.deadLetters.values()].flat().length).toBeGreaterThan(3)
     expect(of('qos2').baseline.journal.split('\n')).toHaveLength(30)

@@ -1,8 +1,19 @@
 /**
- * What can happen to the files of a spool (I7): a seeded choice of damage to the bytes and files of a data folder. Each says
- * in words what it did, and whether it did anything at all.
+ * What can happen to the files of a spool (I7): a seeded choice of damage to the bytes and files of
+ * a data folder. Each says in words what it did, and whether it did anything at all.
  */
-import { cp, mkdir, open, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import {
+  cp,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import type { Random } from '../../../device-sim/random.ts'
 
@@ -47,7 +58,9 @@ const WEIGHTS: ReadonlyArray<readonly [pattern: RegExp, weight: number]> = [
 function chooseFile(random: Random, files: readonly string[]): string | null {
   const kinds = WEIGHTS.map(([pattern, weight], i) => {
     const others = WEIGHTS.slice(0, i).map(([p]) => p)
-    const own = files.filter((file) => pattern.test(file) && !others.some((other) => other.test(file)))
+    const own = files.filter(
+      (file) => pattern.test(file) && !others.some((other) => other.test(file)),
+    )
     return { own, weight }
   }).filter(({ own }) => own.length > 0)
   let at = random.below(kinds.reduce((sum, { weight }) => sum + weight, 0))
@@ -94,7 +107,11 @@ export async function changeBytes(
     const old = Buffer.alloc(bytes)
     await file.read(old, 0, bytes, at)
     const fresh =
-      how === 'zero' ? Buffer.alloc(bytes) : how === 'garbage' ? garbage(random, bytes) : Buffer.from(old)
+      how === 'zero'
+        ? Buffer.alloc(bytes)
+        : how === 'garbage'
+          ? garbage(random, bytes)
+          : Buffer.from(old)
     if (how === 'flip') {
       for (let n = 1 + random.below(3); n > 0; n--) {
         const i = random.below(bytes)
@@ -121,7 +138,9 @@ interface Target {
 /** What was done, in words; null: there was nothing to damage in this way. */
 type Way = (target: Target) => Promise<string | null>
 
-const BYTES: Readonly<Record<'flip' | 'zero' | 'garbage' | 'truncate' | 'empty' | 'grow' | 'insert', Way>> = {
+const BYTES: Readonly<
+  Record<'flip' | 'zero' | 'garbage' | 'truncate' | 'empty' | 'grow' | 'insert', Way>
+> = {
   flip: ({ path, random }) => changeBytes(path, 'flip', random),
   zero: ({ path, random }) => changeBytes(path, 'zero', random),
   garbage: ({ path, random }) => changeBytes(path, 'garbage', random),
@@ -139,7 +158,9 @@ const BYTES: Readonly<Record<'flip' | 'zero' | 'garbage' | 'truncate' | 'empty' 
   },
   grow: async ({ path, random }) => {
     const bytes = 1 + random.below(5_000)
-    await writeFile(path, random.chance(0.3) ? Buffer.alloc(bytes) : garbage(random, bytes), { flag: 'a' })
+    await writeFile(path, random.chance(0.3) ? Buffer.alloc(bytes) : garbage(random, bytes), {
+      flag: 'a',
+    })
     return `${bytes} bytes more`
   },
   insert: async ({ path, random }) => {

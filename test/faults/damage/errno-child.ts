@@ -1,7 +1,8 @@
 /**
- * The process of an errno run: opens a spool, appends, delivers, reopens, verifies, stops; in one of these phases a call of
- * the disk fails. Does what the gateway does about errors: what may pass is tried again, what is refused ends it.
- * Prints what it acknowledged and delivered, a JSON object a line.
+ * The process of an errno run: opens a spool, appends, delivers, reopens, verifies, stops; in one
+ * of these phases a call of the disk fails. Does what the gateway does about errors: what may pass
+ * is tried again, what is refused ends it. Prints what it acknowledged and delivered, a JSON object
+ * a line.
  */
 import { rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -59,7 +60,9 @@ async function patiently<T>(work: () => Promise<T>): Promise<T> {
 
 function isRefusal(error: unknown): boolean {
   return (
-    error instanceof FolderInUseError || error instanceof FolderUnusableError || error instanceof NoLocksError
+    error instanceof FolderInUseError ||
+    error instanceof FolderUnusableError ||
+    error instanceof NoLocksError
   )
 }
 
@@ -104,7 +107,9 @@ async function append(spool: Spool, count: number, from: number): Promise<void> 
 async function deliver(spool: Spool, batches: number): Promise<void> {
   const queue = queueOf(spool)
   for (let i = 0; i < batches; i++) {
-    const batch = await patiently(() => (queue.pin ? queue.load(queue.pin) : pinNext(queue, BATCH_RECORDS)))
+    const batch = await patiently(() =>
+      queue.pin ? queue.load(queue.pin) : pinNext(queue, BATCH_RECORDS),
+    )
     if (!batch) return
     const ids = linesOf(batch).map(({ id }) => id)
     await settleAll(queue, batch)
@@ -113,7 +118,9 @@ async function deliver(spool: Spool, batches: number): Promise<void> {
 }
 
 arm('open')
-const { spool } = await patiently(() => openSpool(dataDir, { ...OPEN_OPTIONS, openStore: rejecting }))
+const { spool } = await patiently(() =>
+  openSpool(dataDir, { ...OPEN_OPTIONS, openStore: rejecting }),
+)
 await append(spool, 3, 1)
 arm('read')
 await deliver(spool, 2)

@@ -1,6 +1,6 @@
 /**
- * The fast selection of calls that fail: those that once passed for damage, and some drawn by the seed. The long campaign is
- * campaign.ts.
+ * The fast selection of calls that fail: those that once passed for damage, and some drawn by the
+ * seed. The long campaign is campaign.ts.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { Random } from '../../../device-sim/random.ts'
@@ -16,7 +16,13 @@ const DRAWN = 4
 const AT_ONCE = 2
 
 /** Of the database itself, as if a gateway of version 0.1 in another container had it. */
-const LOCK_FAULT: ErrnoFault = { phase: 'open', call: 'lock', error: 'EAGAIN', nth: 4, stays: false }
+const LOCK_FAULT: ErrnoFault = {
+  phase: 'open',
+  call: 'lock',
+  error: 'EAGAIN',
+  nth: 4,
+  stays: false,
+}
 
 const KNOWN: readonly ErrnoFault[] = [
   // The database's log: LevelDB passes over it without a word.

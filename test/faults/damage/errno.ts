@@ -1,7 +1,8 @@
 /**
- * What is no proof of damage must not pass for it (I7, I8): one call of the disk fails with one of the system's errors, in
- * one phase of a process that has the spool; then another process opens it on a disk that works, and everything that was
- * acknowledged must be there, nothing moved, nothing repaired, nothing counted as corrupt.
+ * What is no proof of damage must not pass for it (I7, I8): one call of the disk fails with one of
+ * the system's errors, in one phase of a process that has the spool; then another process opens it
+ * on a disk that works, and everything that was acknowledged must be there, nothing moved, nothing
+ * repaired, nothing counted as corrupt.
  */
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { constants } from 'node:os'

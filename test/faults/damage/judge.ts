@@ -1,5 +1,6 @@
 /**
- * Opens a damaged spool as a gateway does, goes on with it, and says everything that I7 forbids. Empty: the promise holds.
+ * Opens a damaged spool as a gateway does, goes on with it, and says everything that I7 forbids.
+ * Empty: the promise holds.
  */
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -56,7 +57,8 @@ export async function judge(
 
   const lastWhole = before.lastWholeCommit(baseline)
   const isStateWhole =
-    lastWhole === baseline.chain.at(-1)?.commit && baseline.chain.every((value) => before.has(value))
+    lastWhole === baseline.chain.at(-1)?.commit &&
+    baseline.chain.every((value) => before.has(value))
   const old = lines.filter(({ text }) => !text.includes('"fresh":'))
   faults.push(...checkOld(old, baseline, isStateWhole))
   faults.push(...checkFresh(lines, fresh, baseline))
@@ -120,7 +122,11 @@ function checkOld(old: readonly Line[], baseline: Baseline, isStateWhole: boolea
   return faults
 }
 
-function checkFresh(lines: readonly Line[], fresh: readonly number[], baseline: Baseline): string[] {
+function checkFresh(
+  lines: readonly Line[],
+  fresh: readonly number[],
+  baseline: Baseline,
+): string[] {
   const faults: string[] = []
   for (const n of fresh) {
     const found = lines.filter(({ text }) => text.includes(`{"fresh":${n}}`))
@@ -150,7 +156,8 @@ function checkLost(
     if (holders.some((value) => intact.has(value)))
       faults.push(`${id} is whole on disk, and was not delivered`)
     const isReported = gaps.some(
-      (gap) => gap.spoolId === spoolId && gap.stream === stream && gap.first <= seq && gap.last >= seq,
+      (gap) =>
+        gap.spoolId === spoolId && gap.stream === stream && gap.first <= seq && gap.last >= seq,
     )
     if (!isReported && spool.spoolId === spoolId) faults.push(`I9: ${id} is lost without a gap`)
   }
@@ -187,7 +194,8 @@ function checkCounted(
     const delivered = old.filter(({ stream }) => stream === name).length
     const fresh = name === 'telemetry' ? 2 : 0
     const faults: string[] = []
-    if (corrupt !== own) faults.push(`I5: ${own} records of ${name} are lost, ${corrupt} are counted`)
+    if (corrupt !== own)
+      faults.push(`I5: ${own} records of ${name} are lost, ${corrupt} are counted`)
     const counted = state.counters.delivered - (was?.delivered ?? 0)
     if (counted !== delivered + fresh)
       faults.push(`I5: ${delivered + fresh} of ${name} delivered, ${counted} counted`)
@@ -201,7 +209,8 @@ async function checkDeadLetters(spool: Spool): Promise<string[]> {
     const listed = (await spool.deadLetters.list(name, null, 1_000)).length
     const kept = state.deadLetters.ingest.count + state.deadLetters.refused.count
     if (listed !== kept) faults.push(`${name} has ${listed} dead letters and counts ${kept}`)
-    if (kept !== keptByCounters(state.counters)) faults.push(`I5: dead letters of ${name} do not balance`)
+    if (kept !== keptByCounters(state.counters))
+      faults.push(`I5: dead letters of ${name} do not balance`)
   }
   return faults
 }

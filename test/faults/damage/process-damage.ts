@@ -1,7 +1,7 @@
 /**
- * The same through the real gateway process: the first PUBACK in time, and damage anywhere in a table while it runs. There
- * LevelDB may end the process (it checks its keys and not their checksums); whoever supervises the gateway starts it
- * again, and that start must find the damage.
+ * The same through the real gateway process: the first PUBACK in time, and damage anywhere in a
+ * table while it runs. There LevelDB may end the process (it checks its keys and not their
+ * checksums); whoever supervises the gateway starts it again, and that start must find the damage.
  */
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -33,7 +33,9 @@ export async function runProcessDamage(
   await copyShape(template.folder, dataDir)
   const whileRunning = random.chance(0.5)
   const kind = DAMAGES[random.below(DAMAGES.length)] ?? 'flip'
-  const done = whileRunning ? null : await damage(dataDir, join(template.folder, 'early'), kind, random)
+  const done = whileRunning
+    ? null
+    : await damage(dataDir, join(template.folder, 'early'), kind, random)
   const before = await Intactness.of(dataDir)
   const sink = await ScriptedSink.start({ script: whileRunning ? [{ status: 503 }] : [{}] })
   const gateway = await GatewayProcess.prepare({
@@ -41,7 +43,10 @@ export async function runProcessDamage(
     dataDir,
     sinkUrl: sink.url,
     sections: {
-      streams: { telemetry: { maxRecordBytes: '2000' }, alarms: { topics: ['alarms/#'], priority: 1 } },
+      streams: {
+        telemetry: { maxRecordBytes: '2000' },
+        alarms: { topics: ['alarms/#'], priority: 1 },
+      },
     },
   })
   const faults: string[] = []
@@ -74,7 +79,9 @@ export async function runProcessDamage(
     )
     const lastWhole = intact.lastWholeCommit(template.baseline)
     for (const { id, text } of template.baseline.lines) {
-      const holders = (template.baseline.holders.get(id) ?? []).filter(({ commit }) => commit <= lastWhole)
+      const holders = (template.baseline.holders.get(id) ?? []).filter(
+        ({ commit }) => commit <= lastWhole,
+      )
       const line = stored.get(id)
       if (template.baseline.parked.has(id)) continue
       if (line === undefined && holders.some((value) => intact.has(value)))

@@ -1,6 +1,7 @@
 /**
- * Template spools for damages: one data folder per shape, made once, as a kill or a clean stop leaves it, with what an
- * undamaged gateway would make of it. Small on purpose: thousands of copies are damaged in a campaign.
+ * Template spools for damages: one data folder per shape, made once, as a kill or a clean stop
+ * leaves it, with what an undamaged gateway would make of it. Small on purpose: thousands of copies
+ * are damaged in a campaign.
  */
 import { copyFile, cp, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -54,7 +55,8 @@ export const OPEN_OPTIONS = {
   leaseAhead: LEASE_AHEAD,
 } as const
 
-export const smallStores: OpenStore = (folder, options) => openStoreWith(folder, options, WRITE_BUFFER_BYTES)
+export const smallStores: OpenStore = (folder, options) =>
+  openStoreWith(folder, options, WRITE_BUFFER_BYTES)
 
 /** As a kill leaves it: nothing is written any more, and the files are free. */
 function killable(): { openStore: OpenStore; kill: () => Promise<void> } {
@@ -131,14 +133,22 @@ async function append(
   let ticket = 0
   for (let i = 0; i < count; i++) {
     for (const [, lane] of to) {
-      ticket = spool.appender.append(lane, message(JSON.stringify({ n: maker.n++, x: noise(random, bytes) })))
+      ticket = spool.appender.append(
+        lane,
+        message(JSON.stringify({ n: maker.n++, x: noise(random, bytes) })),
+      )
     }
   }
   await durable(spool, ticket)
 }
 
 /** In commits of their own. */
-async function appendCommits(maker: Maker, commits: number, count: number, bytes: number): Promise<void> {
+async function appendCommits(
+  maker: Maker,
+  commits: number,
+  count: number,
+  bytes: number,
+): Promise<void> {
   for (let i = 0; i < commits; i++) await append(maker, count, bytes)
 }
 
@@ -156,7 +166,9 @@ async function refuse(maker: Maker, records: number, deadLetter: boolean): Promi
   if (!batch) return
   const seq = batch.seqs()[Math.floor(records / 2)] ?? batch.pin.firstSeq
   const refused = [{ seq, status: 422, reason: 'test', line: await batch.line(seq) }]
-  const ripe = deadLetter ? queue.parked.filter((p) => p.spoolId === batch.pin.spoolId).map((p) => p.seq) : []
+  const ripe = deadLetter
+    ? queue.parked.filter((p) => p.spoolId === batch.pin.spoolId).map((p) => p.seq)
+    : []
   await queue.settle({
     throughSeq: batch.pin.lastSeq,
     refused,
@@ -175,8 +187,13 @@ async function oversize(maker: Maker, count: number): Promise<void> {
   await durable(maker.spool, ticket)
 }
 
-/** What each shape has; `middle`: where the files are copied, to be brought back later as old copies. */
-const MAKERS: Readonly<Record<Shape, (maker: Maker, middle: () => Promise<void>) => Promise<void>>> = {
+/**
+ * What each shape has; `middle`: where the files are copied, to be brought back later as old
+ * copies.
+ */
+const MAKERS: Readonly<
+  Record<Shape, (maker: Maker, middle: () => Promise<void>) => Promise<void>>
+> = {
   fresh: async (maker, middle) => {
     await append(maker, 3, 50)
     await middle()
@@ -253,7 +270,9 @@ const MAKERS: Readonly<Record<Shape, (maker: Maker, middle: () => Promise<void>)
 /** Of a process that is gone. */
 const GONE_OWNER = '{"pid":1,"startTicks":"1","bootId":"gone","since":"x","token":"t"}\n'
 
-/** Makes `<root>/<shape>/data`, and `<root>/<shape>/early` with the files as they were on the way. */
+/**
+ * Makes `<root>/<shape>/data`, and `<root>/<shape>/early` with the files as they were on the way.
+ */
 export async function makeShape(shape: Shape, root: string, seed: number): Promise<string> {
   const folder = join(root, shape)
   const dataDir = join(folder, 'data')

@@ -1,6 +1,7 @@
 /**
- * Two gateways and a command on one data folder, in pid namespaces of their own, as two containers on one volume are: a
- * rolling update, a second `docker run`. Whoever comes second is refused before it touches anything (I1, I4, I5).
+ * Two gateways and a command on one data folder, in pid namespaces of their own, as two containers
+ * on one volume are: a rolling update, a second `docker run`. Whoever comes second is refused
+ * before it touches anything (I1, I4, I5).
  */
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -25,7 +26,12 @@ export async function runTwoOwners(root: string, name: string, random: Random): 
   const sink = await ScriptedSink.start({ script: [{ status: 503 }] })
   const prepare = async (own: string, wrap: readonly string[]): Promise<GatewayProcess> => {
     await mkdir(join(folder, own), { recursive: true })
-    return await GatewayProcess.prepare({ folder: join(folder, own), dataDir, sinkUrl: sink.url, wrap })
+    return await GatewayProcess.prepare({
+      folder: join(folder, own),
+      dataDir,
+      sinkUrl: sink.url,
+      wrap,
+    })
   }
   const first = await prepare('first', CONTAINER)
   const second = await prepare('second', random.chance(0.5) ? CONTAINER : [])
@@ -52,21 +58,32 @@ export async function runTwoOwners(root: string, name: string, random: Random): 
     await first.kill()
     sink.script = [{}]
     await third.start()
-    const end = await third.untilStatus('all is delivered', (now) => now.streams[0]?.counters.pending === 0)
+    const end = await third.untilStatus(
+      'all is delivered',
+      (now) => now.streams[0]?.counters.pending === 0,
+    )
     assertBalanced(end)
     if (end.streams[0]?.counters.delivered !== received)
       faults.push(`${received} were acknowledged, ${end.streams[0]?.counters.delivered} delivered`)
-    if (end.spool.damage.length > 0) faults.push(`it is called damaged: ${end.spool.damage.join('; ')}`)
+    if (end.spool.damage.length > 0)
+      faults.push(`it is called damaged: ${end.spool.damage.join('; ')}`)
     const moved = (await readdir(dataDir)).filter((name) => /damaged|stray|unreadable/.test(name))
     if (moved.length > 0) faults.push(`moved away: ${moved.join(', ')}`)
   } catch (error) {
     faults.push(error instanceof Error ? error.message : String(error))
   } finally {
-    for (const gateway of [first, second, third]) if (gateway.wasStarted) await gateway.process.reap()
+    for (const gateway of [first, second, third])
+      if (gateway.wasStarted) await gateway.process.reap()
     await sink.close()
     await rm(folder, { recursive: true, force: true })
   }
-  return { damages: ['two-owners'], what: 'two owners', faults, lost: 0, openMs: performance.now() - began }
+  return {
+    damages: ['two-owners'],
+    what: 'two owners',
+    faults,
+    lost: 0,
+    openMs: performance.now() - began,
+  }
 }
 
 async function publish(gateway: GatewayProcess, from: number, count: number): Promise<void> {

@@ -1,4 +1,6 @@
-/** The long campaign of process deaths: `runs` deaths at every point, on two gateways side by side. */
+/**
+ * The long campaign of process deaths: `runs` deaths at every point, on two gateways side by side.
+ */
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
 import { MISSED, runDeaths } from './deaths.ts'
 import { type DeathPoint, INNER_POINTS, OUTER_POINTS } from './points.ts'
@@ -21,7 +23,8 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
   )
   const faults: Record<string, number> = {}
   for (const { points } of reports) {
-    for (const [point, count] of Object.entries(points)) faults[point] = (faults[point] ?? 0) + count
+    for (const [point, count] of Object.entries(points))
+      faults[point] = (faults[point] ?? 0) + count
   }
   const sum = (of: (report: (typeof reports)[number]) => number): number =>
     reports.reduce((all, report) => all + of(report), 0)

@@ -1,6 +1,6 @@
 /**
- * The fast selection of process deaths: each point once, and each planted defect until the oracle sees it. The long campaign
- * is campaign.ts.
+ * The fast selection of process deaths: each point once, and each planted defect until the oracle
+ * sees it. The long campaign is campaign.ts.
  */
 import { afterAll, describe, expect, test } from 'vitest'
 import { readText, sources } from '../../docs/source-tree.ts'
@@ -56,7 +56,12 @@ const PLANTED: readonly Planted[] = [
     points: ['commit.before'],
     mood: 'ok',
   },
-  { defect: 'qos2-ids-in-memory', seenAs: /I3: stored more than once/, points: ['commit.after'], mood: 'ok' },
+  {
+    defect: 'qos2-ids-in-memory',
+    seenAs: /I3: stored more than once/,
+    points: ['commit.after'],
+    mood: 'ok',
+  },
   {
     defect: 'delete-before-answer',
     seenAs: /I1: acknowledged, and not at the sink/,
@@ -84,6 +89,7 @@ test('the product knows nothing of it: no file of it names what turns a death or
   const files = sources('gateway', 'device-sim')
   expect(files.length).toBeGreaterThan(100)
   expect(files.filter(({ text }) => named.test(text)).map(({ path }) => path)).toEqual([])
-  const { start } = (JSON.parse(readText('package.json')) as { scripts: Record<string, string> }).scripts
+  const { start } = (JSON.parse(readText('package.json')) as { scripts: Record<string, string> })
+    .scripts
   expect(start).not.toMatch(/--import|NODE_OPTIONS/)
 })

@@ -1,6 +1,7 @@
 /**
- * Process death, over and over: a gateway under traffic is ended by SIGKILL at a point that a seed chooses, started again,
- * and checked by the oracle. One in five deaths is not followed by a check, so that backlogs and half-done recoveries pile up.
+ * Process death, over and over: a gateway under traffic is ended by SIGKILL at a point that a seed
+ * chooses, started again, and checked by the oracle. One in five deaths is not followed by a check,
+ * so that backlogs and half-done recoveries pile up.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -91,11 +92,17 @@ export const MISSED = 'time-out'
 
 /** A point that is not passed so often in this time is given up: the process dies all the same. */
 const PATIENCE_MS = 4_000
-/** Nothing is promised about time here: these find what hangs, also on a machine that is busy with other things. */
+/**
+ * Nothing is promised about time here: these find what hangs, also on a machine that is busy with
+ * other things.
+ */
 const START_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 60_000
 const UNCHECKED_SHARE = 0.2
-/** Now and then the sink is down over several lives: the backlog outgrows an index segment and a checkpoint. */
+/**
+ * Now and then the sink is down over several lives: the backlog outgrows an index segment and a
+ * checkpoint.
+ */
 const OUTAGE_SHARE = 0.02
 const OUTAGE_LIVES = 6
 const OUTAGE_LIFE_MS = 1_500
@@ -110,7 +117,9 @@ export async function runDeaths(options: DeathsOptions): Promise<DeathsReport> {
       folder,
       sections: { streams: STREAMS },
       sink: { recoveryJitter: '0s' },
-      env: { NODE_OPTIONS: `--import=${pathToFileURL(builtFile('test/faults/death/preload.js')).href}` },
+      env: {
+        NODE_OPTIONS: `--import=${pathToFileURL(builtFile('test/faults/death/preload.js')).href}`,
+      },
     },
     [...DEVICES, BURST],
   )
@@ -152,7 +161,8 @@ class Deaths {
         else {
           this.#points[point] = (this.#points[point] ?? 0) + 1
           died++
-          if (died % SAY_EVERY === 0) say(`${died} deaths, ${this.#oracle.verified} readings verified`)
+          if (died % SAY_EVERY === 0)
+            say(`${died} deaths, ${this.#oracle.verified} readings verified`)
         }
         isChecked = !this.#random.chance(UNCHECKED_SHARE)
       }
@@ -212,7 +222,10 @@ class Deaths {
     return end
   }
 
-  async #end(point: DeathPoint, plan: DeathPlan | null): Promise<DeathPoint | typeof MISSED | null> {
+  async #end(
+    point: DeathPoint,
+    plan: DeathPlan | null,
+  ): Promise<DeathPoint | typeof MISSED | null> {
     const { gateway } = this.#oracle
     if (point.endsWith('.stop') || point === 'stop.step') {
       await sleep(this.#random.between(5, 80))
@@ -222,7 +235,8 @@ class Deaths {
         gateway.process.kill('SIGKILL')
       }
       const { signal, code } = await gateway.process.waitForExit(STOP_TIMEOUT_MS)
-      if (signal !== 'SIGKILL' && code !== 0) this.#oracle.faults.push(`a stop ended with ${signal ?? code}`)
+      if (signal !== 'SIGKILL' && code !== 0)
+        this.#oracle.faults.push(`a stop ended with ${signal ?? code}`)
       return signal === 'SIGKILL' ? point : null
     }
     const mostMs = this.#outageLives > 0 ? OUTAGE_LIFE_MS : 300
@@ -313,7 +327,10 @@ class Deaths {
     }
   }
 
-  /** How the sink behaves until the death: drops want an outage, what hangs on its answers wants it well. */
+  /**
+   * How the sink behaves until the death: drops want an outage, what hangs on its answers wants it
+   * well.
+   */
   #trouble(point: DeathPoint): void {
     const { sink } = this.#oracle
     const mood = this.#outageLives > 0 ? 'refused' : this.#options.mood
@@ -329,7 +346,9 @@ class Deaths {
     }
   }
 
-  /** Deaths that the driver deals out itself, in the very turn in which it sees what they wait for. */
+  /**
+   * Deaths that the driver deals out itself, in the very turn in which it sees what they wait for.
+   */
   #lookOut(point: DeathPoint): void {
     const { sink, devices, gateway } = this.#oracle
     let left = 1 + this.#random.below(12)
@@ -347,7 +366,8 @@ class Deaths {
     const type = types[point]
     for (const device of devices) {
       // PUBREC: the PUBREL is not sent, the session stands between the two.
-      if (type !== undefined) device.onFrame = (frame) => frame.type === type && isNow() && point === 'pubrec'
+      if (type !== undefined)
+        device.onFrame = (frame) => frame.type === type && isNow() && point === 'pubrec'
       if (point === 'pubrel') device.onRelease = () => void isNow()
     }
   }

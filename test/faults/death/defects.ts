@@ -1,6 +1,6 @@
 /**
- * Defects that a test plants into a running gateway, to show that the oracle sees them: each breaks one guarantee in a way
- * that only a fault brings to light. Loaded by the preload alone.
+ * Defects that a test plants into a running gateway, to show that the oracle sees them: each breaks
+ * one guarantee in a way that only a fault brings to light. Loaded by the preload alone.
  */
 import { sessionLog } from '../../../gateway/broker/sessions/session-log.ts'
 import type { Pin } from '../../../gateway/ports/stream-queue.ts'
@@ -47,7 +47,10 @@ const PLANT: Readonly<Record<Defect, () => void>> = {
     around(sessionLog, 'removeId', () => undefined)
   },
 
-  /** I8: a batch is settled when it is read for sending, and what the sink answers then finds nothing to do. */
+  /**
+   * I8: a batch is settled when it is read for sending, and what the sink answers then finds
+   * nothing to do.
+   */
   'delete-before-answer': () => {
     around(SpoolQueue.prototype, 'load', async (call, self, [pin]) => {
       const batch = await call()

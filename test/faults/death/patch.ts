@@ -1,4 +1,7 @@
-/** Replaces a method by one that decides what happens around the original. For preloads of tests only. */
+/**
+ * Replaces a method by one that decides what happens around the original. For preloads of tests
+ * only.
+ */
 
 type Method = (this: unknown, ...args: unknown[]) => unknown
 

@@ -1,11 +1,15 @@
-/** Where a gateway under test may die, and what it says as it does: the words between the campaign and its preload. */
+/**
+ * Where a gateway under test may die, and what it says as it does: the words between the campaign
+ * and its preload.
+ */
 
 /**
- * Inside the gateway. `commit`: a write that holds new blocks; `settle`: one that deletes settled ones; `retention`: one that
- * deletes by a limit; `note`: any other. `before`: handed over to nobody; `during`: LevelDB's thread is at it; `after`:
- * durable, nobody knows. `answer`: the sink's answer has come, and was not looked at. `lease`: the file that
- * keeps seqs from being used twice is raised. `…step`: the n-th change of a file,
- * or call of LevelDB, in that phase; before and after each is one.
+ * Inside the gateway. `commit`: a write that holds new blocks; `settle`: one that deletes settled
+ * ones; `retention`: one that deletes by a limit; `note`: any other. `before`: handed over to
+ * nobody; `during`: LevelDB's thread is at it; `after`: durable, nobody knows. `answer`: the sink's
+ * answer has come, and was not looked at. `lease`: the file that keeps seqs from being used twice
+ * is raised. `…step`: the n-th change of a file, or call of LevelDB, in that phase; before and
+ * after each is one.
  */
 export const INNER_POINTS = [
   'commit.before',
@@ -47,7 +51,9 @@ export type DeathPoint = InnerPoint | OuterPoint
 /** One death inside the gateway, in {@link PLAN_VARIABLE} as JSON. */
 export interface DeathPlan {
   readonly point: InnerPoint
-  /** At so many-th passing, from 1; counted from the arming signal on, in `recovery` from the start. */
+  /**
+   * At so many-th passing, from 1; counted from the arming signal on, in `recovery` from the start.
+   */
   readonly nth: number
   /** `during`: how long the other thread has had then, microseconds. */
   readonly afterUs: number

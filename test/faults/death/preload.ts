@@ -1,6 +1,7 @@
 /**
- * Given to the gateway by `node --import`: ends it with SIGKILL at a named point, or plants a defect, both told by the
- * environment. The product knows nothing of it: LevelDB's and Node's functions are wrapped, and a few prototypes.
+ * Given to the gateway by `node --import`: ends it with SIGKILL at a named point, or plants a
+ * defect, both told by the environment. The product knows nothing of it: LevelDB's and Node's
+ * functions are wrapped, and a few prototypes.
  */
 import { writeSync } from 'node:fs'
 import fsp from 'node:fs/promises'

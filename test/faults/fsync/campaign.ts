@@ -1,6 +1,7 @@
 /**
- * Slow and failing fsync (fault 5), many: stalls, single and lasting failures, of the log, of the lease, of tables or of any
- * file, some of them ended by a SIGKILL. Beside them, once and in real time, the long stall.
+ * Slow and failing fsync (fault 5), many: stalls, single and lasting failures, of the log, of the
+ * lease, of tables or of any file, some of them ended by a SIGKILL. Beside them, once and in real
+ * time, the long stall.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Random } from '../../../device-sim/random.ts'
@@ -11,7 +12,10 @@ import { type KeptDevice, SyncBench } from './sync-bench.ts'
 /** Faults on one folder. */
 const ROUNDS = 10
 const FOLDERS_AT_ONCE = 5
-/** As the issue of this campaign has it: devices with this keepalive, connected through a stall of five minutes. */
+/**
+ * As the issue of this campaign has it: devices with this keepalive, connected through a stall of
+ * five minutes.
+ */
 const LONG = { keepAliveSeconds: 10, stallMs: 300_000, fromRuns: 100 }
 /** In shorter campaigns: five keepalives all the same. */
 const SHORT = { keepAliveSeconds: 2, stallMs: 10_000 }
@@ -36,20 +40,24 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
     say(`fsync: the long stall is over, ${failures.length} failures`)
   }
   let done = 1
-  const others = sideBySide(FOLDERS_AT_ONCE, Array(Math.ceil((runs - 1) / ROUNDS)).keys(), async (folder) => {
-    if (failures.length > 0) return
-    const random = new Random(seed, `fsync ${folder}`)
-    const rounds = Math.min(ROUNDS, runs - 1 - folder * ROUNDS)
-    await guarded(`folder ${folder}`, async (bench) => {
-      for (let round = 1; round <= rounds; round++) {
-        count(faults, await oneFault(bench, random, `press-${folder}-${round}`))
-        if (random.chance(0.3)) await bench.untilAllDelivered()
-      }
-      await bench.untilAllDelivered()
-    })
-    done += rounds
-    if (done % 100 <= ROUNDS) say(`fsync: ${done} of ${runs} faults`)
-  })
+  const others = sideBySide(
+    FOLDERS_AT_ONCE,
+    Array(Math.ceil((runs - 1) / ROUNDS)).keys(),
+    async (folder) => {
+      if (failures.length > 0) return
+      const random = new Random(seed, `fsync ${folder}`)
+      const rounds = Math.min(ROUNDS, runs - 1 - folder * ROUNDS)
+      await guarded(`folder ${folder}`, async (bench) => {
+        for (let round = 1; round <= rounds; round++) {
+          count(faults, await oneFault(bench, random, `press-${folder}-${round}`))
+          if (random.chance(0.3)) await bench.untilAllDelivered()
+        }
+        await bench.untilAllDelivered()
+      })
+      done += rounds
+      if (done % 100 <= ROUNDS) say(`fsync: ${done} of ${runs} faults`)
+    },
+  )
   await Promise.all([stall(), others])
   return { name: 'fsync', runs: done, faults, failures }
 }
@@ -65,7 +73,8 @@ async function longStall(
   await sleep(stallMs)
   const gone = devices.filter(({ isConnected }) => !isConnected)
   if (gone.length > 0) throw new Error(`${gone.length} devices were disconnected in the stall`)
-  if (bench.acked > 0) throw new Error(`${bench.acked} readings were acknowledged in the stall (I1)`)
+  if (bench.acked > 0)
+    throw new Error(`${bench.acked} readings were acknowledged in the stall (I1)`)
   if (bench.fault.hits === 0) throw new Error('nothing stalled')
   bench.fault.clear()
   for (const device of devices) await device.untilAcked()

@@ -8,7 +8,10 @@ import { ACKS_AGAIN_MS, SyncBench } from './sync-bench.ts'
 
 const TIMEOUT_MS = 60_000
 const KEEPALIVE_SECONDS = 1
-/** Five times as long as a device with that keepalive may be silent would be too long for a test; three will do. */
+/**
+ * Five times as long as a device with that keepalive may be silent would be too long for a test;
+ * three will do.
+ */
 const STALL_MS = 5_500
 
 afterAll(reapProcesses)
@@ -80,7 +83,9 @@ describe.concurrent('fsync', () => {
           await device.untilAcked()
           const status = await gateway.status()
           expect(status.spool).toMatchObject({ state: 'ok', commitFailures: 1, damage: [] })
-          expect((await gateway.event('spool.recovered'))['renumberedRecords'], 'no doubles').toBe(0)
+          expect((await gateway.event('spool.recovered'))['renumberedRecords'], 'no doubles').toBe(
+            0,
+          )
           await bench.killAndRestart()
           await bench.untilAllDelivered()
           expect(bench.sink.count).toBe(600)

@@ -1,6 +1,6 @@
 /**
- * A real gateway on a disk whose fsync can stall or fail, a sink, and devices with a keepalive that ping as the protocol
- * wants it and know what was acknowledged.
+ * A real gateway on a disk whose fsync can stall or fail, a sink, and devices with a keepalive that
+ * ping as the protocol wants it and know what was acknowledged.
  */
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
@@ -23,7 +23,12 @@ export class SyncBench {
   readonly devices: KeptDevice[] = []
   readonly #folder: string
 
-  private constructor(gateway: GatewayProcess, sink: OneNumberSink, fault: SyncFault, folder: string) {
+  private constructor(
+    gateway: GatewayProcess,
+    sink: OneNumberSink,
+    fault: SyncFault,
+    folder: string,
+  ) {
     this.gateway = gateway
     this.sink = sink
     this.fault = fault
@@ -118,7 +123,9 @@ export class KeptDevice {
     this.#client = client
     // Within the keepalive, as section 3.1.2.10 has it.
     this.#pings =
-      keepAliveSeconds > 0 ? setInterval(() => client.send(packet.pingreq()), keepAliveSeconds * 600) : null
+      keepAliveSeconds > 0
+        ? setInterval(() => client.send(packet.pingreq()), keepAliveSeconds * 600)
+        : null
     this.#run().catch(() => undefined)
   }
 

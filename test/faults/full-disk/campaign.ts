@@ -1,10 +1,16 @@
 /**
- * Full and broken disks (fault 4), many: somebody else fills a small file system, or a preload answers for one, while
- * readings arrive, while the backlog drains, and across a SIGKILL and a start on the full disk.
+ * Full and broken disks (fault 4), many: somebody else fills a small file system, or a preload
+ * answers for one, while readings arrive, while the backlog drains, and across a SIGKILL and a
+ * start on the full disk.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Random } from '../../../device-sim/random.ts'
-import { type FaultyDisk, mountedDisk, type PreloadedDisk, preloadedDisk } from '../../support/faulty-disk.ts'
+import {
+  type FaultyDisk,
+  mountedDisk,
+  type PreloadedDisk,
+  preloadedDisk,
+} from '../../support/faulty-disk.ts'
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
 import { sideBySide } from '../side-by-side.ts'
 import { ACKS_AGAIN_MS, DiskBench } from './disk-bench.ts'
@@ -53,7 +59,9 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
         await abuse(preloaded, PRELOADED, rounds, random, faults)
       }
     } catch (error) {
-      failures.push(`seed ${seed}, disk ${index}: ${error instanceof Error ? error.message : String(error)}`)
+      failures.push(
+        `seed ${seed}, disk ${index}: ${error instanceof Error ? error.message : String(error)}`,
+      )
       say(`disk: disk ${index} FAILED`)
     }
     done += rounds

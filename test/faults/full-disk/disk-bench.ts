@@ -1,4 +1,7 @@
-/** What a fault test needs: a disk that can fail, a sink, a real gateway on both, and a device; and what must be true. */
+/**
+ * What a fault test needs: a disk that can fail, a sink, a real gateway on both, and a device; and
+ * what must be true.
+ */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FaultyDisk } from '../../support/faulty-disk.ts'
@@ -69,7 +72,11 @@ export class DiskBench<D extends FaultyDisk = FaultyDisk> {
 
   async acked(device: Qos1Device, more: number, timeoutMs = 20_000): Promise<void> {
     const goal = device.acked.length + more
-    await until(`${more} more readings are acknowledged`, () => device.acked.length >= goal, timeoutMs)
+    await until(
+      `${more} more readings are acknowledged`,
+      () => device.acked.length >= goal,
+      timeoutMs,
+    )
     device.check()
   }
 
@@ -81,8 +88,9 @@ export class DiskBench<D extends FaultyDisk = FaultyDisk> {
   }
 
   /**
-   * Fills the disk under the gateway's feet. The guard looks every second: where it looked before the next commit it closed
-   * ingest, which is right, but not what these tests are about, and they do it again.
+   * Fills the disk under the gateway's feet. The guard looks every second: where it looked before
+   * the next commit it closed ingest, which is right, but not what these tests are about, and they
+   * do it again.
    */
   async fillUntilAWriteFails(device: Qos1Device): Promise<void> {
     for (;;) {
@@ -114,7 +122,10 @@ export class DiskBench<D extends FaultyDisk = FaultyDisk> {
     return status
   }
 
-  /** Every acknowledged reading of each device is at the sink; none is there twice, or out of order (I1, I2, I4). */
+  /**
+   * Every acknowledged reading of each device is at the sink; none is there twice, or out of order
+   * (I1, I2, I4).
+   */
   expectNothingLost(): void {
     for (const { clientId, acked } of this.devices) {
       const stored = this.sink.of(clientId)
@@ -148,7 +159,10 @@ export class DiskBench<D extends FaultyDisk = FaultyDisk> {
     )
   }
 
-  /** What is acknowledged after a failed write is what a later opening could lose: a backlog of it, SIGKILL, start. */
+  /**
+   * What is acknowledged after a failed write is what a later opening could lose: a backlog of it,
+   * SIGKILL, start.
+   */
   async expectNothingLostAtTheNextOpening(device: Qos1Device): Promise<void> {
     this.sinkDown()
     await this.acked(device, 1_000)
@@ -167,7 +181,11 @@ export class DiskBench<D extends FaultyDisk = FaultyDisk> {
   }
 }
 
-export async function until(what: string, condition: () => boolean, timeoutMs = 15_000): Promise<void> {
+export async function until(
+  what: string,
+  condition: () => boolean,
+  timeoutMs = 15_000,
+): Promise<void> {
   const endMs = performance.now() + timeoutMs
   while (!condition()) {
     if (performance.now() > endMs) throw new Error(`not within ${timeoutMs} ms: ${what}`)

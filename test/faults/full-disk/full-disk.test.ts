@@ -1,6 +1,7 @@
 /**
- * I1 and I6 on a disk that is really full (or really broken), under a real gateway process: ingest stops, nothing is
- * acknowledged that is not safe, delivery and deletion go on, and all of it comes back by itself.
+ * I1 and I6 on a disk that is really full (or really broken), under a real gateway process: ingest
+ * stops, nothing is acknowledged that is not safe, delivery and deletion go on, and all of it comes
+ * back by itself.
  */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,7 +14,10 @@ const MIB = 1024 * 1024
 const DISK_BYTES = 96 * MIB
 const TIMEOUT_MS = 90_000
 
-/** A test on such a disk under a gateway; skipped where `disk` gives null, because the machine allows none. */
+/**
+ * A test on such a disk under a gateway; skipped where `disk` gives null, because the machine
+ * allows none.
+ */
 function itOnDisk<D extends FaultyDisk>(
   title: string,
   disk: () => D | null,

@@ -1,4 +1,7 @@
-/** One session with every kind of packet, in two segments, cut at every byte boundary: what comes of it is always the same. */
+/**
+ * One session with every kind of packet, in two segments, cut at every byte boundary: what comes of
+ * it is always the same.
+ */
 import { packet } from '../../support/raw-mqtt.ts'
 import { FrameTaker } from './frame-taker.ts'
 import type { Door, FuzzedGate } from './fuzzed-gate.ts'
@@ -55,7 +58,8 @@ export async function cutEverywhere(gate: FuzzedGate, door: Door): Promise<numbe
     if (taker.fault !== null) throw taker.fault
     // DISCONNECT may overtake the last commit: acks are there from the first one on.
     const acks = ['40 1', '50 2', '50 2', '40 3'].slice(0, taker.acks.length)
-    if (taker.acks.join() !== acks.join()) throw new Error(`cut at byte ${at}: acks ${taker.acks.join()}`)
+    if (taker.acks.join() !== acks.join())
+      throw new Error(`cut at byte ${at}: acks ${taker.acks.join()}`)
   }
   gate.appender.records.length = 0
   return bytes.length - 1
@@ -64,7 +68,10 @@ export async function cutEverywhere(gate: FuzzedGate, door: Door): Promise<numbe
 async function turns(gate: FuzzedGate, closedBefore: number): Promise<void> {
   const { stats } = gate.broker
   for (let left = 1_000; left > 0; left -= 1) {
-    if (stats.connectionsClosed['client-disconnect'] > closedBefore && gate.appender.records.length >= 4)
+    if (
+      stats.connectionsClosed['client-disconnect'] > closedBefore &&
+      gate.appender.records.length >= 4
+    )
       break
     await new Promise((resolve) => {
       setTimeout(resolve, 1)

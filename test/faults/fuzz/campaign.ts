@@ -1,7 +1,8 @@
 /**
- * Fault 12, the long campaign: at least a thousand packets a run, so a million in a thousand runs. In-process, so that an
- * exception, an unhandled rejection or a leak of this process is one of the broker; then the same hostile sessions against
- * a real gateway process, which has to live, answer, and not grow.
+ * Fault 12, the long campaign: at least a thousand packets a run, so a million in a thousand runs.
+ * In-process, so that an exception, an unhandled rejection or a leak of this process is one of the
+ * broker; then the same hostile sessions against a real gateway process, which has to live, answer,
+ * and not grow.
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -22,7 +23,9 @@ const MAX_GROWTH_BYTES = 24 * 1024 * 1024
 export async function campaign({ runs, seed, say }: CampaignOptions): Promise<CampaignResult> {
   const failures: string[] = []
   const onError = (error: unknown): void => {
-    failures.push(`the process would have died: ${error instanceof Error ? error.stack : String(error)}`)
+    failures.push(
+      `the process would have died: ${error instanceof Error ? error.stack : String(error)}`,
+    )
   }
   process.on('uncaughtException', onError)
   process.on('unhandledRejection', onError)
@@ -81,8 +84,11 @@ async function judged(
   say(
     `fuzz: the heap was ${mib(warm ?? 0)} after a tenth and ${mib(warm === null ? 0 : warm + grown)} at the end`,
   )
-  say(`fuzz: RSS was ${mib(warmRssBytes)} after a tenth and ${mib(process.memoryUsage.rss())} at the end`)
-  if (warm !== null && runs >= 50 && grown > MAX_GROWTH_BYTES) failures.push(`the heap grew by ${mib(grown)}`)
+  say(
+    `fuzz: RSS was ${mib(warmRssBytes)} after a tenth and ${mib(process.memoryUsage.rss())} at the end`,
+  )
+  if (warm !== null && runs >= 50 && grown > MAX_GROWTH_BYTES)
+    failures.push(`the heap grew by ${mib(grown)}`)
   faults['packets looked at'] = totals.packets
   faults['connections'] = totals.connections
   faults['messages of a bystander, all acknowledged in order and stored'] = totals.bystanderMessages
@@ -108,7 +114,9 @@ async function chaotic(
     await gate.stop()
   }
   failures.push(...totals.failures)
-  say(`fuzz: ${totals.connections} racing connections, ${totals.cuts} cut, ${totals.takeovers} taken over`)
+  say(
+    `fuzz: ${totals.connections} racing connections, ${totals.cuts} cut, ${totals.takeovers} taken over`,
+  )
   faults['racing connections'] = totals.connections
   faults['racing connections cut'] = totals.cuts
   faults['takeovers'] = totals.takeovers
@@ -116,7 +124,12 @@ async function chaotic(
   faults['rounds with a stalled commit'] = totals.heldCommits
 }
 
-function codecs(runs: number, seed: number, faults: Record<string, number>, failures: string[]): void {
+function codecs(
+  runs: number,
+  seed: number,
+  faults: Record<string, number>,
+  failures: string[],
+): void {
   const totals = newCodecTotals()
   for (let session = 0; session < runs * 5; session += 1) {
     try {

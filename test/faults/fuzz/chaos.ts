@@ -1,6 +1,7 @@
 /**
- * Connections that race for few client ids, cut at any moment, while streams fill up and commits stall: what becomes of
- * each cannot be foretold, but when all are gone nothing is charged to anybody, and the bystanders notice nothing (I6).
+ * Connections that race for few client ids, cut at any moment, while streams fill up and commits
+ * stall: what becomes of each cannot be foretold, but when all are gone nothing is charged to
+ * anybody, and the bystanders notice nothing (I6).
  */
 import { Random } from '../../../device-sim/random.ts'
 import { FrameTaker } from './frame-taker.ts'
@@ -71,9 +72,12 @@ export async function runChaos(
       'no copy is left',
       () => stats.subscriberBytes === 0 && gate.watcher.seen >= bystander.published,
     )
-    const mine = appender.records.filter(({ device }) => device === 'bystander').map(({ payload }) => payload)
+    const mine = appender.records
+      .filter(({ device }) => device === 'bystander')
+      .map(({ payload }) => payload)
     const expected = Array.from({ length: 5 }, (_, i) => String(bystander.published - 4 + i))
-    if (mine.join() !== expected.join()) throw new Error(`the bystander's records are ${mine.join()}`)
+    if (mine.join() !== expected.join())
+      throw new Error(`the bystander's records are ${mine.join()}`)
   } catch (error) {
     totals.failures.push(`chaos ${seed}: ${String(error)}`)
   }
@@ -84,10 +88,19 @@ export async function runChaos(
   appender.checkpoint()
 }
 
-async function runOne(gate: FuzzedGate, random: Random, door: Door, totals: ChaosTotals): Promise<void> {
+async function runOne(
+  gate: FuzzedGate,
+  random: Random,
+  door: Door,
+  totals: ChaosTotals,
+): Promise<void> {
   const clean = random.chance(0.5)
   const session = makeSession(random, { clientId: pick(random, IDS), clean, maxFrames: 25 })
-  const parts = segments(random, mutate(random, session, pick(random, MUTATIONS)), pick(random, SPLITS))
+  const parts = segments(
+    random,
+    mutate(random, session, pick(random, MUTATIONS)),
+    pick(random, SPLITS),
+  )
   const [cutAt, delay, ends] = [random.below(parts.length + 1), random.below(20), random.below(3)]
   const reads = random.chance(0.8)
   await turns(delay)

@@ -1,7 +1,7 @@
 /**
- * The gateway's reading of frames (gateway/broker/mqtt) against the package mqtt-packet: whatever the gateway takes of
- * valid and broken frames has to be the same packet there, with the same fields. (PUBLISH is read in place on the
- * publish path; its fields are compared by judge.ts.)
+ * The gateway's reading of frames (gateway/broker/mqtt) against the package mqtt-packet: whatever
+ * the gateway takes of valid and broken frames has to be the same packet there, with the same
+ * fields. (PUBLISH is read in place on the publish path; its fields are compared by judge.ts.)
  */
 import assert from 'node:assert/strict'
 import mqttPacket, { type Packet } from 'mqtt-packet'
@@ -26,7 +26,11 @@ export interface CodecTotals {
 }
 
 export function newCodecTotals(): CodecTotals {
-  return { frames: 0, same: { connect: 0, subscribe: 0, unsubscribe: 0, short: 0, cut: 0 }, refused: 0 }
+  return {
+    frames: 0,
+    same: { connect: 0, subscribe: 0, unsubscribe: 0, short: 0, cut: 0 },
+    refused: 0,
+  }
 }
 
 /** One session's worth of frames. @throws at the first difference, with the frame */
@@ -120,8 +124,15 @@ function compareFrame(frame: Buffer, totals: CodecTotals): void {
   }
 }
 
-/** A CONNECT that MQTT 3.1 allows and mqtt-packet does not read: reserved bits, or flags of fields that are missing. */
-function isOnlyOld(frame: Buffer, body: number, { level, will, username, password }: Connect): boolean {
+/**
+ * A CONNECT that MQTT 3.1 allows and mqtt-packet does not read: reserved bits, or flags of fields
+ * that are missing.
+ */
+function isOnlyOld(
+  frame: Buffer,
+  body: number,
+  { level, will, username, password }: Connect,
+): boolean {
   if (level !== 3) return false
   const flags = frame[body + 'xxMQIsdp'.length + 1]!
   const isMissing = (flags >= 128 && username === null) || ((flags & 64) !== 0 && password === null)
@@ -154,7 +165,10 @@ function compareCuts(random: Random, frames: readonly Buffer[], totals: CodecTot
   totals.same.cut += readable.length
 }
 
-/** Alone and in a stream: of a frame that is too short for its kind mqtt-packet reads on in the next one, where there is one. */
+/**
+ * Alone and in a stream: of a frame that is too short for its kind mqtt-packet reads on in the next
+ * one, where there is one.
+ */
 function isReadable(frame: Buffer): boolean {
   return isFirst(frame) && isFirst(Buffer.concat([frame, NEXT_FRAME]))
 }
@@ -178,7 +192,11 @@ function isFirst(bytes: Buffer): boolean {
   return verdict ?? false
 }
 
-function parseOne<C extends Packet['cmd']>(frame: Buffer, cmd: C, what: string): Extract<Packet, { cmd: C }> {
+function parseOne<C extends Packet['cmd']>(
+  frame: Buffer,
+  cmd: C,
+  what: string,
+): Extract<Packet, { cmd: C }> {
   const packets: Packet[] = []
   const parser = mqttPacket.parser({ protocolVersion: 4 })
   parser.on('packet', (packet) => packets.push(packet))

@@ -1,6 +1,6 @@
 /**
- * Takes the frames that a server sends, sorts them, and lets a test wait for them. Answers nothing. Strict: bytes that
- * are no whole, known frame of a server are an error.
+ * Takes the frames that a server sends, sorts them, and lets a test wait for them. Answers nothing.
+ * Strict: bytes that are no whole, known frame of a server are an error.
  */
 import type { Duplex } from 'node:stream'
 import { TYPE } from '../../support/raw-mqtt.ts'
@@ -25,7 +25,10 @@ export class FrameTaker {
   #pending: Buffer = Buffer.alloc(0)
   #wake: (() => void) | null = null
 
-  constructor(end: Duplex, onCopy: ((topic: string, payload: string, id: number) => void) | null = null) {
+  constructor(
+    end: Duplex,
+    onCopy: ((topic: string, payload: string, id: number) => void) | null = null,
+  ) {
     this.#onCopy = onCopy
     end.on('data', (chunk: Buffer) => {
       this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk])

@@ -1,4 +1,7 @@
-/** Fault 12, hostile bytes: the fast selection. `SLUICE_SEED` repeats a run; the long campaign is campaign.ts. */
+/**
+ * Fault 12, hostile bytes: the fast selection. `SLUICE_SEED` repeats a run; the long campaign is
+ * campaign.ts.
+ */
 import { afterEach, describe, expect, test } from 'vitest'
 import { SEED } from '../../support/seed.ts'
 import { cutEverywhere } from './boundaries.ts'
@@ -11,8 +14,13 @@ const ENDINGS = ['open', 'closed malformed', 'closed packet-too-large', 'closed 
 
 /** What a run has to have met before its verdict counts, and has not. */
 function notMet(totals: FuzzTotals): string[] {
-  const often = Object.entries({ ...totals.mutations, ...totals.splits }).filter(([, count]) => count <= 5)
-  return [...often.map(([what]) => what), ...ENDINGS.filter((ending) => !totals.endings.has(ending))]
+  const often = Object.entries({ ...totals.mutations, ...totals.splits }).filter(
+    ([, count]) => count <= 5,
+  )
+  return [
+    ...often.map(([what]) => what),
+    ...ENDINGS.filter((ending) => !totals.endings.has(ending)),
+  ]
 }
 
 let gate: FuzzedGate | null = null
@@ -31,9 +39,12 @@ describe(`hostile bytes (SLUICE_SEED=${SEED})`, () => {
     async (door, packets) => {
       gate = await FuzzedGate.start()
       const totals = newTotals()
-      // A seed meets what is rare early or late: on until all of it was met, within a bound that no seed needs.
+      // A seed meets what is rare early or late: on until all of it was met, within a bound that no
+      // seed needs.
       for (let batch = 0; totals.packets < packets || notMet(totals).length > 0; batch += 1) {
-        expect(totals.packets, `still not met: ${notMet(totals).join(', ')}`).toBeLessThan(packets * 10)
+        expect(totals.packets, `still not met: ${notMet(totals).join(', ')}`).toBeLessThan(
+          packets * 10,
+        )
         await runBatch(gate, `${SEED}-${door}-${batch}`, door, totals)
         expect(totals.failures).toEqual([])
       }

@@ -1,7 +1,8 @@
 /**
- * A broker on an Appender in memory with two doors, real sockets and links in memory, and two well-behaved clients on it:
- * one that publishes and checks each ack, one that subscribes to what the first one says. Its clock stands still unless
- * told otherwise, so that no time-out of a slow machine is taken for a verdict.
+ * A broker on an Appender in memory with two doors, real sockets and links in memory, and two
+ * well-behaved clients on it: one that publishes and checks each ack, one that subscribes to what
+ * the first one says. Its clock stands still unless told otherwise, so that no time-out of a slow
+ * machine is taken for a verdict.
  */
 import { once } from 'node:events'
 import { createConnection } from 'node:net'
@@ -109,7 +110,9 @@ export class FuzzedGate {
   }
 
   /** A new connection, and when the gateway's end of it is gone; over TCP that is not known. */
-  async connect(door: Door): Promise<{ readonly end: Duplex; readonly farEndGone: Promise<unknown> | null }> {
+  async connect(
+    door: Door,
+  ): Promise<{ readonly end: Duplex; readonly farEndGone: Promise<unknown> | null }> {
     if (door === 'memory') {
       const [end, far] = LinkEnd.pair()
       end.on('error', () => {})
@@ -183,7 +186,10 @@ export class Bystander {
       const qos = n % 2 === 0 ? 1 : 2
       const expected = [`${qos === 1 ? '40' : '50'} ${id}`]
       this.#end.write(packet.publish(BYSTANDER_TOPIC, String(n), { qos, id }))
-      await this.taker.until(`the ack of the bystander's message ${n}`, () => this.taker.acks.length > 0)
+      await this.taker.until(
+        `the ack of the bystander's message ${n}`,
+        () => this.taker.acks.length > 0,
+      )
       const acks = this.taker.acks.splice(0)
       if (acks.join() !== expected.join())
         throw new Error(`the bystander got acks ${acks.join()}, not ${expected.join()}`)
@@ -202,7 +208,10 @@ export class Bystander {
   }
 }
 
-/** Has a subscription at QoS 1 to what the bystander says; every copy has to come, once, and in order. */
+/**
+ * Has a subscription at QoS 1 to what the bystander says; every copy has to come, once, and in
+ * order.
+ */
 export class Watcher {
   readonly taker: FrameTaker
   readonly #end: Duplex

@@ -1,8 +1,9 @@
 /**
- * The fuzzer: batches of clients at the same time, each with one to three connections of its own, valid, or broken by a
- * mutation, in segments of any size. What the gateway makes of each connection is compared with judge.ts: its answers in
- * order, its ending, its records; then the batch as a whole: counters of endings, nothing charged to any bound, the
- * bystanders untouched (I2, I3, I6, I9). A batch depends on its seed alone.
+ * The fuzzer: batches of clients at the same time, each with one to three connections of its own,
+ * valid, or broken by a mutation, in segments of any size. What the gateway makes of each
+ * connection is compared with judge.ts: its answers in order, its ending, its records; then the
+ * batch as a whole: counters of endings, nothing charged to any bound, the bystanders untouched
+ * (I2, I3, I6, I9). A batch depends on its seed alone.
  */
 import type { Duplex } from 'node:stream'
 import { Random } from '../../../device-sim/random.ts'
@@ -10,7 +11,13 @@ import type { CloseReason, RefuseReason } from '../../../gateway/broker/events.t
 import { packet } from '../../support/raw-mqtt.ts'
 import { FrameTaker } from './frame-taker.ts'
 import { BYSTANDER, type Door, type FuzzedGate, LIMITS } from './fuzzed-gate.ts'
-import { type Ending, type JudgedRecord, type Judgement, judge, type StoredSessions } from './judge.ts'
+import {
+  type Ending,
+  type JudgedRecord,
+  type Judgement,
+  judge,
+  type StoredSessions,
+} from './judge.ts'
 import { MUTATIONS, type Mutation, mutate, SPLITS, type Split, segments } from './mutations.ts'
 import { makeClientId, makeSession, pick } from './sessions.ts'
 
@@ -74,7 +81,9 @@ export async function runBatch(
     totals.failures.push(`batch ${seed}: ${what}`)
   }
   await Promise.all([
-    ...plans.map((plan) => runClient(gate, door, plan).catch((error: unknown) => fail(String(error)))),
+    ...plans.map((plan) =>
+      runClient(gate, door, plan).catch((error: unknown) => fail(String(error))),
+    ),
     gate.bystander.publish(BYSTANDER_MESSAGES).catch((error: unknown) => fail(String(error))),
   ])
   const all = plans.flat()
@@ -117,13 +126,18 @@ function planClient(random: Random, door: Door, totals: FuzzTotals): PlannedConn
     const split = pick(random, SPLITS)
     totals.mutations[mutation] += 1
     totals.splits[split] += 1
-    const frames = mutate(random, makeSession(random, { clientId, clean, maxFrames: 100 }), mutation)
+    const frames = mutate(
+      random,
+      makeSession(random, { clientId, clean, maxFrames: 100 }),
+      mutation,
+    )
     const planned = planConnection(random, frames, split, sessions, door, `${mutation}, ${split}`)
     plan.push(planned)
     // What its session holds now cannot be told.
     if (planned.judgement.isCutShort) break
   }
-  // Stored sessions are ended as the protocol has it, so that the number of sessions stays what it was.
+  // Stored sessions are ended as the protocol has it, so that the number of sessions stays what it
+  // was.
   for (const stored of Array.from(sessions.keys())) {
     const frames = [packet.connect({ clientId: stored, clean: true }), packet.disconnect()]
     plan.push(planConnection(random, frames, 'whole', sessions, door, 'the end of the session'))
@@ -145,14 +159,26 @@ function planConnection(
   let parts = segments(random, frames, split)
   const judgement = judge(bytes, sessions, LIMITS, `minted-judge-${++minted}`)
   const { ending, subscriptions } = judgement
-  if (ending.kind === 'closed' && ending.reason === 'client-disconnect' && subscriptions.length > 0) {
-    // What is broken behind a DISCONNECT that is held back may be found before it. Whole packets there cannot.
+  if (
+    ending.kind === 'closed' &&
+    ending.reason === 'client-disconnect' &&
+    subscriptions.length > 0
+  ) {
+    // What is broken behind a DISCONNECT that is held back may be found before it. Whole packets
+    // there cannot.
     bytes = bytes.subarray(0, judgement.bytes)
     parts = segments(random, [bytes], split)
   }
   // Which records are whose could not be told of a name that the gateway makes up.
   if (judgement.isCutShort && judgement.clientId?.startsWith('minted-') === true) {
-    return planConnection(random, [packet.connect(), packet.disconnect()], split, sessions, door, what)
+    return planConnection(
+      random,
+      [packet.connect(), packet.disconnect()],
+      split,
+      sessions,
+      door,
+      what,
+    )
   }
   return {
     parts,
@@ -167,19 +193,30 @@ function planConnection(
 
 // One client.
 
-async function runClient(gate: FuzzedGate, door: Door, plan: readonly PlannedConnection[]): Promise<void> {
+async function runClient(
+  gate: FuzzedGate,
+  door: Door,
+  plan: readonly PlannedConnection[],
+): Promise<void> {
   for (const planned of plan) {
     try {
       await runConnection(gate, door, planned)
     } catch (error) {
-      throw new Error(`${String(error)} (judged ${nameOf(planned.judgement.ending)}; ${planned.what})`, {
-        cause: error,
-      })
+      throw new Error(
+        `${String(error)} (judged ${nameOf(planned.judgement.ending)}; ${planned.what})`,
+        {
+          cause: error,
+        },
+      )
     }
   }
 }
 
-async function runConnection(gate: FuzzedGate, door: Door, planned: PlannedConnection): Promise<void> {
+async function runConnection(
+  gate: FuzzedGate,
+  door: Door,
+  planned: PlannedConnection,
+): Promise<void> {
   const { end, farEndGone } = await gate.connect(door)
   try {
     await talk(end, planned)
@@ -216,7 +253,10 @@ async function finish(end: Duplex, taker: FrameTaker, ends: 'cut' | 'fin'): Prom
   await taker.until('the end of the connection', () => taker.isClosed, true)
 }
 
-function hasAll(taker: FrameTaker, { ending, acks, completions, pings, subscriptions }: Judgement): boolean {
+function hasAll(
+  taker: FrameTaker,
+  { ending, acks, completions, pings, subscriptions }: Judgement,
+): boolean {
   const isConnected = ending.kind === 'open' && ending.connected
   return (
     (taker.connack !== null) === isConnected &&
@@ -227,7 +267,10 @@ function hasAll(taker: FrameTaker, { ending, acks, completions, pings, subscript
   )
 }
 
-/** Of a connection that the gateway closed, the last answers may be missing: what is there is in order. */
+/**
+ * Of a connection that the gateway closed, the last answers may be missing: what is there is in
+ * order.
+ */
 function compareAnswers(taker: FrameTaker, judgement: Judgement): void {
   const { ending } = judgement
   const whole = ending.kind === 'open'
@@ -271,12 +314,16 @@ function compareUnordered(
     if (at < 0) throw new Error(`${what}: ${got.join()}; expected ${expected.join()}`)
     left.splice(at, 1)
   }
-  if (whole && left.length > 0) throw new Error(`${what}: ${got.join()}; expected ${expected.join()}`)
+  if (whole && left.length > 0)
+    throw new Error(`${what}: ${got.join()}; expected ${expected.join()}`)
 }
 
 // The batch.
 
-/** Every record under the name of its client, in order (I2), once (I3), unchanged; the bystander's among them. */
+/**
+ * Every record under the name of its client, in order (I2), once (I3), unchanged; the bystander's
+ * among them.
+ */
 function compareRecords(gate: FuzzedGate, all: readonly PlannedConnection[]): string[] {
   const got = new Map<string, string[]>()
   for (const record of gate.appender.records) add(got, record.device, describe(record))
@@ -285,7 +332,9 @@ function compareRecords(gate: FuzzedGate, all: readonly PlannedConnection[]): st
   const mine = Array.from({ length: BYSTANDER_MESSAGES }, (_, i) =>
     String(published - BYSTANDER_MESSAGES + 1 + i),
   )
-  const his = gate.appender.records.filter(({ device }) => device === BYSTANDER).map(({ payload }) => payload)
+  const his = gate.appender.records
+    .filter(({ device }) => device === BYSTANDER)
+    .map(({ payload }) => payload)
   if (his.join() !== mine.join()) faults.push(`the bystander's records are ${his.join()}`)
   got.delete(BYSTANDER)
   const expected = new Map<string, PlannedConnection[]>()
@@ -313,7 +362,10 @@ function recordsAtMost(connections: readonly PlannedConnection[]): string[] {
   )
 }
 
-/** Exactly those of the connections, one after the other; of one that was cut short, those that it got acks for. */
+/**
+ * Exactly those of the connections, one after the other; of one that was cut short, those that it
+ * got acks for.
+ */
 function areRecordsOf(got: readonly string[], connections: readonly PlannedConnection[]): boolean {
   let at = 0
   const take = (records: readonly string[]): boolean => {
@@ -337,8 +389,13 @@ function areRecordsOf(got: readonly string[], connections: readonly PlannedConne
   return at === got.length
 }
 
-/** Lists of records of devices with names that the gateway made up: which is whose cannot be told. */
-function takeMinted<T>(byDevice: Map<string, T[]>, recordsOf: (list: T[]) => readonly string[]): string {
+/**
+ * Lists of records of devices with names that the gateway made up: which is whose cannot be told.
+ */
+function takeMinted<T>(
+  byDevice: Map<string, T[]>,
+  recordsOf: (list: T[]) => readonly string[],
+): string {
   const lists: string[] = []
   for (const [device, list] of Array.from(byDevice)) {
     if (!device.startsWith('minted-')) continue
@@ -357,7 +414,12 @@ interface Counters {
 }
 
 function countersOf({ broker }: FuzzedGate): Counters {
-  const { connectionsOpened, connectionsClosed, connectionsRefused, willsPublished: wills } = broker.stats
+  const {
+    connectionsOpened,
+    connectionsClosed,
+    connectionsRefused,
+    willsPublished: wills,
+  } = broker.stats
   return {
     wills,
     opened: connectionsOpened,
@@ -370,7 +432,11 @@ function countersOf({ broker }: FuzzedGate): Counters {
 const BROKEN: readonly string[] = ['closed malformed', 'closed packet-too-large']
 
 /** The counters moved by what happened, reason by reason. */
-function compareCounters(before: Counters, after: Counters, all: readonly PlannedConnection[]): string[] {
+function compareCounters(
+  before: Counters,
+  after: Counters,
+  all: readonly PlannedConnection[],
+): string[] {
   const expected = new Map<string, number>()
   const count = (name: string): void => {
     expected.set(name, (expected.get(name) ?? 0) + 1)
@@ -422,7 +488,15 @@ function leftovers(gate: FuzzedGate): string[] {
     .map(([name, value]) => `${name} is ${value} behind the batch`)
 }
 
-function describe({ stream, topic, payload, qos, dup, retain, will }: Omit<JudgedRecord, 'device'>): string {
+function describe({
+  stream,
+  topic,
+  payload,
+  qos,
+  dup,
+  retain,
+  will,
+}: Omit<JudgedRecord, 'device'>): string {
   return `${stream} ${topic} q${qos}${dup ? ' dup' : ''}${retain ? ' retain' : ''}${will ? ' will' : ''} ${payload}`
 }
 

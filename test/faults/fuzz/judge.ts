@@ -1,10 +1,11 @@
 /**
- * What the gateway has to make of the bytes of one connection: which packets, which answers, which records, and how it
- * ends. A second opinion, made from MQTT 3.1.1 and the package mqtt-packet, not from the gateway's code: the bytes of
- * every packet that passes are read by mqtt-packet, and what must not pass is judged by rules written down here.
+ * What the gateway has to make of the bytes of one connection: which packets, which answers, which
+ * records, and how it ends. A second opinion, made from MQTT 3.1.1 and the package mqtt-packet, not
+ * from the gateway's code: the bytes of every packet that passes are read by mqtt-packet, and what
+ * must not pass is judged by rules written down here.
  *
- * Knows a client's session between its connections (QoS 2 ids), streams `t`, `a` and `both` of fuzzed-gate.ts, and
- * the limits there. Not known to it: copies for local subscribers.
+ * Knows a client's session between its connections (QoS 2 ids), streams `t`, `a` and `both` of
+ * fuzzed-gate.ts, and the limits there. Not known to it: copies for local subscribers.
  */
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import type { CloseReason, RefuseReason } from '../../../gateway/broker/events.ts'
@@ -41,11 +42,15 @@ export interface Judgement {
   readonly records: JudgedRecord[]
   /** How many records there are with the message of each of `acks`. */
   readonly recordsAtAck: number[]
-  /** Of its ending without DISCONNECT: the records, empty where no stream takes the topic. Null: there is no will. */
+  /**
+   * Of its ending without DISCONNECT: the records, empty where no stream takes the topic. Null:
+   * there is no will.
+   */
   will: readonly JudgedRecord[] | null
   /**
-   * Packets behind a SUBSCRIBE may be held back when a broken one is found further on, which ends the connection
-   * before they are looked at; they are not acknowledged then. `records` says only what there is at most.
+   * Packets behind a SUBSCRIBE may be held back when a broken one is found further on, which ends
+   * the connection before they are looked at; they are not acknowledged then. `records` says only
+   * what there is at most.
    */
   isCutShort: boolean
   /** Bytes that were looked at. */
@@ -113,7 +118,16 @@ export function judge(
     isCutShort: false,
     bytes: 0,
   }
-  const state: State = { judgement, limits, minted, sessions, parser, parsed, ids: new Map(), isOld: false }
+  const state: State = {
+    judgement,
+    limits,
+    minted,
+    sessions,
+    parser,
+    parsed,
+    ids: new Map(),
+    isOld: false,
+  }
   let at = 0
   while (at < bytes.length && isOpen(judgement)) {
     const cut = cutFrame(bytes, at, state)
@@ -162,11 +176,20 @@ function cutFrame(bytes: Buffer, at: number, state: State): Cut | null {
   if (next - at > (isFirst ? limits.maxConnectPacketBytes : limits.maxPacketBytes))
     return end('packet-too-large')
   if (next > bytes.length) return null
-  return { first: bytes[at]!, body: bytes.subarray(offset, next), whole: bytes.subarray(at, next), next }
+  return {
+    first: bytes[at]!,
+    body: bytes.subarray(offset, next),
+    whole: bytes.subarray(at, next),
+    next,
+  }
 }
 
 /** Exactly one packet, in the words of mqtt-packet. */
-function parse<C extends Packet['cmd']>(cut: Cut, state: State, cmd: C): Extract<Packet, { cmd: C }> {
+function parse<C extends Packet['cmd']>(
+  cut: Cut,
+  state: State,
+  cmd: C,
+): Extract<Packet, { cmd: C }> {
   state.parsed.length = 0
   const whole = Buffer.from(cut.whole)
   // What MQTT 3.1 does not look at, mqtt-packet does.
@@ -300,7 +323,8 @@ function judgePacket(cut: Cut, state: State): Ending | null {
     case 7: {
       if (body.length !== 2 || body.readUInt16BE(0) === 0) return malformed
       const ack = parse(cut, state, (['puback', 'pubrec', 'pubrel', 'pubcomp'] as const)[type - 4]!)
-      if (ack.messageId !== body.readUInt16BE(0)) throw new Divergence('mqtt-packet reads another packet id')
+      if (ack.messageId !== body.readUInt16BE(0))
+        throw new Divergence('mqtt-packet reads another packet id')
       if (type !== 6) return null
       const id = ack.messageId ?? 0
       state.ids.delete(id)
@@ -374,13 +398,19 @@ function judgeSubscribe(cut: Cut, state: State, withQos: boolean): Ending | null
   if (filters.length === 0) return malformed
   const packet = withQos ? parse(cut, state, 'subscribe') : parse(cut, state, 'unsubscribe')
   const read =
-    packet.cmd === 'subscribe' ? packet.subscriptions.map(({ topic }) => topic) : packet.unsubscriptions
+    packet.cmd === 'subscribe'
+      ? packet.subscriptions.map(({ topic }) => topic)
+      : packet.unsubscriptions
   if (JSON.stringify(read) !== JSON.stringify(filters))
     throw new Divergence('mqtt-packet reads other filters')
-  // Over a limit of the gateway, not of MQTT: answered 0x80, and an UNSUBSCRIBE of one is answered like any other.
-  // Under `$` nothing is delivered, so nothing is granted.
-  const refused = filters.filter((filter) => isTooBig(filter, limits) || filter.startsWith('$')).length
-  judgement.subscriptions.push(`${packet.messageId} ${withQos ? `${filters.length} ${refused}` : 'u'}`)
+  // Over a limit of the gateway, not of MQTT: answered 0x80, and an UNSUBSCRIBE of one is answered
+  // like any other. Under `$` nothing is delivered, so nothing is granted.
+  const refused = filters.filter(
+    (filter) => isTooBig(filter, limits) || filter.startsWith('$'),
+  ).length
+  judgement.subscriptions.push(
+    `${packet.messageId} ${withQos ? `${filters.length} ${refused}` : 'u'}`,
+  )
   return null
 }
 
@@ -406,7 +436,11 @@ function stringAt(body: Buffer, at: number): { text: string; end: number } | nul
 
 function isTooBig(topic: string, limits: JudgeLimits): boolean {
   const levels = topic.split('/').length
-  return topic === '' || Buffer.byteLength(topic) > limits.maxTopicBytes || levels > limits.maxTopicLevels
+  return (
+    topic === '' ||
+    Buffer.byteLength(topic) > limits.maxTopicBytes ||
+    levels > limits.maxTopicLevels
+  )
 }
 
 function isTopicName(topic: string): boolean {
@@ -430,7 +464,9 @@ function recordsOf(
   flags: Pick<JudgedRecord, 'qos' | 'dup' | 'retain' | 'will'>,
 ): JudgedRecord[] {
   const streams = STREAMS_OF[topic.split('/')[0] ?? ''] ?? []
-  return Array.isArray(streams) ? streams.map((stream) => ({ stream, device, topic, payload, ...flags })) : []
+  return Array.isArray(streams)
+    ? streams.map((stream) => ({ stream, device, topic, payload, ...flags }))
+    : []
 }
 
 /** First level of a topic to the streams of fuzzed-gate.ts that take it. */

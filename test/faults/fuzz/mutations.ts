@@ -1,6 +1,7 @@
 /**
- * What hostile or broken peers make of a valid session, at the level of bits, fields and frames; and how its bytes are
- * dealt out over segments. Everything is drawn from the generator that is handed in.
+ * What hostile or broken peers make of a valid session, at the level of bits, fields and frames;
+ * and how its bytes are dealt out over segments. Everything is drawn from the generator that is
+ * handed in.
  */
 import type { Random } from '../../../device-sim/random.ts'
 import { encodeFrame, packet } from '../../support/raw-mqtt.ts'
@@ -68,7 +69,11 @@ export function mutate(random: Random, frames: readonly Buffer[], mutation: Muta
   }
 }
 
-function withBytes(random: Random, frames: readonly Buffer[], change: (bytes: Buffer) => Buffer): Buffer[] {
+function withBytes(
+  random: Random,
+  frames: readonly Buffer[],
+  change: (bytes: Buffer) => Buffer,
+): Buffer[] {
   const changed = [...frames]
   // Behind CONNECT as a rule: a session that never begins shows little.
   const at = random.chance(0.2) ? 0 : random.below(changed.length)
@@ -102,9 +107,15 @@ function mutateField(random: Random, frame: Buffer): Buffer {
   const changes: (() => Buffer)[] = [
     () => encodeFrame(random.below(256), body),
     () => encodeFrame((frame[0]! & 0xf0) | random.below(16), body),
-    () => withLength(frame[0]!, body, Math.max(0, body.length + pick(random, [-3, -2, -1, 1, 2, 3, 200]))),
+    () =>
+      withLength(
+        frame[0]!,
+        body,
+        Math.max(0, body.length + pick(random, [-3, -2, -1, 1, 2, 3, 200])),
+      ),
     // More bytes than the length needs; four are allowed, five are not.
-    () => Buffer.concat([Buffer.of(frame[0]!), paddedLength(body.length, 2 + random.below(4)), body]),
+    () =>
+      Buffer.concat([Buffer.of(frame[0]!), paddedLength(body.length, 2 + random.below(4)), body]),
     () => encodeFrame(frame[0]!, body, Buffer.alloc(1 + random.below(4), noiseByte(random))),
     () => encodeFrame(frame[0]!),
     () => encodeFrame(frame[0]!, body, Buffer.alloc(pick(random, [3_000, 4_080, 4_096, 70_000]))),
@@ -113,15 +124,20 @@ function mutateField(random: Random, frame: Buffer): Buffer {
   if (type === 0x30) {
     const qos = (frame[0]! >> 1) & 3
     const id = Buffer.from([random.below(3) === 0 ? 0xff : 0, pick(random, [0, 1, 255])])
-    changes.push(() => encodeFrame(frame[0]!, prefixed(text), ...(qos > 0 ? [id] : []), body.subarray(0, 20)))
+    changes.push(() =>
+      encodeFrame(frame[0]!, prefixed(text), ...(qos > 0 ? [id] : []), body.subarray(0, 20)),
+    )
     changes.push(() => encodeFrame(frame[0]! | 0x06, body))
     changes.push(() => encodeFrame((frame[0]! & 0xf9) | 0x08, body))
   }
   if (type === 0x80) {
-    changes.push(() => encodeFrame(0x82, Buffer.of(0, 1), prefixed(text), Buffer.of(random.below(4))))
+    changes.push(() =>
+      encodeFrame(0x82, Buffer.of(0, 1), prefixed(text), Buffer.of(random.below(4))),
+    )
     changes.push(() => encodeFrame(0x82, Buffer.of(0, random.below(2))))
   }
-  if (type === 0xa0) changes.push(() => encodeFrame(0xa2, Buffer.of(0, random.below(2)), prefixed(text)))
+  if (type === 0xa0)
+    changes.push(() => encodeFrame(0xa2, Buffer.of(0, random.below(2)), prefixed(text)))
   if ([0x40, 0x50, 0x60, 0x70].includes(type)) {
     changes.push(() => encodeFrame(frame[0]!, Buffer.alloc(random.below(5), noiseByte(random))))
   }
@@ -146,7 +162,11 @@ function connectChanges(random: Random, body: Buffer, text: Buffer): (() => Buff
     () => put(nameEnd + 1, flags ^ (1 << random.below(8))),
     () => encodeFrame(0x10, prefixed(text), body.subarray(nameEnd)),
     // No id of the list may be somebody's: those that pass are taken over by nobody.
-    () => withId(pick(random, [Buffer.alloc(0), Buffer.from([0xff]), Buffer.from('x\u0000')]), flags & 2),
+    () =>
+      withId(
+        pick(random, [Buffer.alloc(0), Buffer.from([0xff]), Buffer.from('x\u0000')]),
+        flags & 2,
+      ),
     () => withId(Buffer.alloc(pick(random, [1_025, 2_000, 65_535]), 0x79), 2),
     () => encodeFrame(0x10, body.subarray(0, random.below(body.length))),
     () =>
@@ -174,14 +194,21 @@ function mutateFrames(random: Random, frames: readonly Buffer[]): Buffer[] {
       () => changed.splice(random.below(changed.length), 0, ...changed.splice(at, 1)),
       () => changed.splice(at, 0, forbiddenFrame(random, changed[0]!)),
       () => changed.splice(at, 0, packet.pubrel(3), packet.pubrel(3)),
-      () => changed.push(packet.disconnect(), packet.publish('t/1', 'behind the end', { qos: 1, id: 9 })),
+      () =>
+        changed.push(
+          packet.disconnect(),
+          packet.publish('t/1', 'behind the end', { qos: 1, id: 9 }),
+        ),
     ]
     pick(random, changes)()
   }
   return changed
 }
 
-/** A second CONNECT, packets that only a server sends, types that do not exist, lengths that never come. */
+/**
+ * A second CONNECT, packets that only a server sends, types that do not exist, lengths that never
+ * come.
+ */
 function forbiddenFrame(random: Random, connect: Buffer): Buffer {
   return pick(random, [
     () => connect,
@@ -232,7 +259,10 @@ function prefixed(bytes: Buffer): Buffer {
 }
 
 function withLength(first: number, body: Buffer, length: number): Buffer {
-  return Buffer.concat([encodeFrame(first, Buffer.alloc(length)).subarray(0, length < 128 ? 2 : 3), body])
+  return Buffer.concat([
+    encodeFrame(first, Buffer.alloc(length)).subarray(0, length < 128 ? 2 : 3),
+    body,
+  ])
 }
 
 function paddedLength(length: number, bytes: number): Buffer {

@@ -1,6 +1,7 @@
 /**
- * Hostile sessions over TCP against a real gateway process with its spool: it must live, serve a well-behaved device all
- * the while, end or serve each connection, and not grow. What it makes of each byte is shown in-process (fuzzer.ts).
+ * Hostile sessions over TCP against a real gateway process with its spool: it must live, serve a
+ * well-behaved device all the while, end or serve each connection, and not grow. What it makes of
+ * each byte is shown in-process (fuzzer.ts).
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createConnection } from 'node:net'
@@ -15,7 +16,10 @@ import { makeClientId, makeSession, pick } from './sessions.ts'
 
 const AT_A_TIME = 32
 const CONNECTIONS_PER_RUN = 40
-/** Of RssAnon, in the last third: it levels off by some 15,000 connections (220 MB there, 234 MB after 40,000). */
+/**
+ * Of RssAnon, in the last third: it levels off by some 15,000 connections (220 MB there, 234 MB
+ * after 40,000).
+ */
 const MAX_GROWTH_BYTES = 32 * 1024 * 1024
 
 export async function fuzzProcess(
@@ -26,10 +30,16 @@ export async function fuzzProcess(
 ): Promise<Record<string, number>> {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-fuzz-'))
   const sink = await OneNumberSink.start()
-  // Hostile payloads are no readings with numbers: only the device's stream goes to the sink that counts them.
+  // Hostile payloads are no readings with numbers: only the device's stream goes to the sink that
+  // counts them.
   const streams = {
     own: { topics: ['plant/#'], sink: 'cloud' },
-    hostile: { topics: ['t/#', 'a/#', 'both/#'], sink: 'nowhere', whenFull: 'drop-oldest', maxBytes: '1MiB' },
+    hostile: {
+      topics: ['t/#', 'a/#', 'both/#'],
+      sink: 'nowhere',
+      whenFull: 'drop-oldest',
+      maxBytes: '1MiB',
+    },
   }
   const gateway = await GatewayProcess.prepare({
     folder,
@@ -43,7 +53,8 @@ export async function fuzzProcess(
   const device = new Qos1Device('well-behaved', { window: 10, textBytes: 60 })
   const random = new Random(seed, 'process-fuzz')
   const connections = runs * CONNECTIONS_PER_RUN
-  // The most of each third: a single moment says how long ago the last collection was. In the first the heap grows to its size.
+  // The most of each third: a single moment says how long ago the last collection was. In the first
+  // the heap grows to its size.
   const peakBytes = [0, 0, 0]
   let done = 0
   try {
@@ -60,7 +71,10 @@ export async function fuzzProcess(
       peakBytes[third] = Math.max(peakBytes[third] ?? 0, rssAnonBytes(gateway.process.pid))
     }
     device.pause()
-    await gateway.untilStatus('only the device is connected', ({ broker }) => broker?.connections === 1)
+    await gateway.untilStatus(
+      'only the device is connected',
+      ({ broker }) => broker?.connections === 1,
+    )
     await until(() => device.unacked === 0, 'the last acks of the well-behaved device')
     await sink.until(device.acked.length)
     const stored = sink.of(device.clientId)
@@ -103,7 +117,11 @@ async function hostile(port: number, random: Random): Promise<void> {
     clean,
     maxFrames: 40,
   })
-  const parts = segments(random, mutate(random, session, pick(random, MUTATIONS)), pick(random, SPLITS))
+  const parts = segments(
+    random,
+    mutate(random, session, pick(random, MUTATIONS)),
+    pick(random, SPLITS),
+  )
   const [ends, waitMs] = [random.below(3), random.below(15)]
   await new Promise<void>((resolve) => {
     const socket = createConnection({ port, host: '127.0.0.1', noDelay: true })

@@ -1,12 +1,16 @@
 /**
- * Valid sessions of made-up clients, frame by frame: CONNECT in all its variants, PUBLISH at each QoS with the PUBRELs
- * that belong to them, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, acks of copies, DISCONNECT. What breaks them is mutations.ts's.
+ * Valid sessions of made-up clients, frame by frame: CONNECT in all its variants, PUBLISH at each
+ * QoS with the PUBRELs that belong to them, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, acks of copies,
+ * DISCONNECT. What breaks them is mutations.ts's.
  */
 import type { Random } from '../../../device-sim/random.ts'
 import { packet } from '../../support/raw-mqtt.ts'
 
 /** Of the streams `t` and `a` (one each), `both` (two), and of none. */
-/** No copy gets such a packet id here: whether an ack for one that is on its way is the right one is a question of time. */
+/**
+ * No copy gets such a packet id here: whether an ack for one that is on its way is the right one is
+ * a question of time.
+ */
 const UNUSED_ID = 40_000
 
 const TOPICS = ['t', 't/1', 't/2/é', 'a/1', 'both/x', 'both/y/z', 'live/1', 'nobody']
@@ -36,7 +40,9 @@ export function makeSession(random: Random, shape: SessionShape): Buffer[] {
   const open: number[] = []
   let number = 0
   const payload = (): string =>
-    random.chance(0.03) ? '' : `{"n":${++number},"c":"${clientId}","x":"${'x'.repeat(random.below(120))}"}`
+    random.chance(0.03)
+      ? ''
+      : `{"n":${++number},"c":"${clientId}","x":"${'x'.repeat(random.below(120))}"}`
   const publish = (qos: 0 | 1 | 2): Buffer => {
     // Few ids, so that they meet again.
     const id = 1 + random.below(random.chance(0.9) ? 8 : 65_535)
@@ -53,8 +59,10 @@ export function makeSession(random: Random, shape: SessionShape): Buffer[] {
     else if (kind < 15) frames.push(packet.pubrel(open.shift() ?? 1 + random.below(8)))
     else if (kind < 16) frames.push(packet.pingreq())
     else if (kind < 17) frames.push(makeSubscribe(random))
-    else if (kind < 18) frames.push(packet.unsubscribe(1 + random.below(9), [pick(random, FILTERS)]))
-    else if (kind < 19) frames.push(packet.ack(pick(random, [0x40, 0x50, 0x70]), UNUSED_ID + random.below(9)))
+    else if (kind < 18)
+      frames.push(packet.unsubscribe(1 + random.below(9), [pick(random, FILTERS)]))
+    else if (kind < 19)
+      frames.push(packet.ack(pick(random, [0x40, 0x50, 0x70]), UNUSED_ID + random.below(9)))
     // A device's own repeat.
     else frames.push(frames[1 + random.below(frames.length - 1)] ?? packet.pingreq())
   }
@@ -82,6 +90,9 @@ function makeConnect(random: Random, clientId: string, clean: boolean): Buffer {
 
 function makeSubscribe(random: Random): Buffer {
   const count = 1 + random.below(3)
-  const filters = Array.from({ length: count }, () => [pick(random, FILTERS), random.below(3)] as const)
+  const filters = Array.from(
+    { length: count },
+    () => [pick(random, FILTERS), random.below(3)] as const,
+  )
   return packet.subscribe(1 + random.below(9), filters)
 }

@@ -1,4 +1,7 @@
-/** Fault 8, the long campaign: cuts at each byte, slow peers of each kind, and a reconnect storm of 5,000 devices. */
+/**
+ * Fault 8, the long campaign: cuts at each byte, slow peers of each kind, and a reconnect storm of
+ * 5,000 devices.
+ */
 
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
 import { FuzzedGate } from '../fuzz/fuzzed-gate.ts'
@@ -40,7 +43,11 @@ export async function campaign({ runs, say }: CampaignOptions): Promise<Campaign
   return { name: 'network', runs, faults, failures }
 }
 
-async function cuts(runs: number, faults: Record<string, number>, failures: string[]): Promise<void> {
+async function cuts(
+  runs: number,
+  faults: Record<string, number>,
+  failures: string[],
+): Promise<void> {
   const totals: CutTotals = { cuts: 0, interrupted: 0, acked: 0, failures }
   // A round cuts a thousand links.
   for (let round = 0; round < Math.max(1, runs / 50) && failures.length < 10; round += 1) {

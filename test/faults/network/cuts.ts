@@ -1,14 +1,19 @@
 /**
- * Fault 8: the link is cut in every state of the protocol. One exchange per QoS (CONNECT, two PUBLISHes, at QoS 2 their
- * PUBRELs, DISCONNECT) is cut behind each byte that the device sends, and behind each byte that it gets to see; then the device
- * comes back as a real one does, with its session and its unacknowledged messages. Every acknowledged message has to be stored,
- * QoS 2 once (I3), QoS 1 at least once and at most once per try, QoS 0 at most once; the gate keeps nothing of the cut connection.
+ * Fault 8: the link is cut in every state of the protocol. One exchange per QoS (CONNECT, two
+ * PUBLISHes, at QoS 2 their PUBRELs, DISCONNECT) is cut behind each byte that the device sends, and
+ * behind each byte that it gets to see; then the device comes back as a real one does, with its
+ * session and its unacknowledged messages. Every acknowledged message has to be stored, QoS 2 once
+ * (I3), QoS 1 at least once and at most once per try, QoS 0 at most once; the gate keeps nothing of
+ * the cut connection.
  */
 import { createConnection, type Socket } from 'node:net'
 import { packet } from '../../support/raw-mqtt.ts'
 import type { FuzzedGate } from '../fuzz/fuzzed-gate.ts'
 
-/** What the device does when its link fails: reset, FIN, or nothing at all (half-open: it comes back on a new one). */
+/**
+ * What the device does when its link fails: reset, FIN, or nothing at all (half-open: it comes back
+ * on a new one).
+ */
 export const CUTS = ['reset', 'fin', 'half-open'] as const
 export type Cut = (typeof CUTS)[number]
 
@@ -57,7 +62,9 @@ export async function cutEveryState(
     try {
       await step(devices[index]!)
     } catch (error) {
-      totals.failures.push(`QoS ${qos}, ${cut} behind ${JSON.stringify(places[index])}: ${String(error)}`)
+      totals.failures.push(
+        `QoS ${qos}, ${cut} behind ${JSON.stringify(places[index])}: ${String(error)}`,
+      )
     }
   }
   await Promise.all(
@@ -84,7 +91,8 @@ export async function cutEveryState(
 function sentBytes(clientId: string, qos: 0 | 1 | 2): number {
   const publishes = MESSAGES.map((n) => publishOf(clientId, n, qos, false))
   const releases = qos === 2 ? MESSAGES.map((n) => packet.pubrel(n)) : []
-  return Buffer.concat([packet.connect({ clientId, clean: false }), ...publishes, ...releases]).length
+  return Buffer.concat([packet.connect({ clientId, clean: false }), ...publishes, ...releases])
+    .length
 }
 
 function publishOf(clientId: string, n: number, qos: 0 | 1 | 2, dup: boolean): Buffer {
@@ -195,16 +203,19 @@ function take(frame: Buffer, device: Device, send: (bytes: Buffer) => void): voi
       return
     }
     case 0x40:
-      if (qos !== 1 || states.get(id) !== 'sent') throw new Error(`PUBACK for ${id}, ${states.get(id)}`)
+      if (qos !== 1 || states.get(id) !== 'sent')
+        throw new Error(`PUBACK for ${id}, ${states.get(id)}`)
       states.set(id, 'done')
       return
     case 0x50:
-      if (qos !== 2 || states.get(id) !== 'sent') throw new Error(`PUBREC for ${id}, ${states.get(id)}`)
+      if (qos !== 2 || states.get(id) !== 'sent')
+        throw new Error(`PUBREC for ${id}, ${states.get(id)}`)
       states.set(id, 'received')
       send(packet.pubrel(id))
       return
     case 0x70:
-      if (qos !== 2 || states.get(id) !== 'received') throw new Error(`PUBCOMP for ${id}, ${states.get(id)}`)
+      if (qos !== 2 || states.get(id) !== 'received')
+        throw new Error(`PUBCOMP for ${id}, ${states.get(id)}`)
       states.set(id, 'done')
       return
     case 0xd0:

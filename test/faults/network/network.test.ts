@@ -11,25 +11,31 @@ afterEach(reapProcesses)
 describe('links that are cut', () => {
   const cases = ([0, 1, 2] as const).flatMap((qos) => CUTS.map((cut) => [qos, cut] as const))
 
-  test.each(cases)('I1, I2, I3: at QoS %i, by %s, behind each byte of either side', async (qos, cut) => {
-    const gate = await FuzzedGate.start()
-    try {
-      const totals: CutTotals = { cuts: 0, interrupted: 0, acked: 0, failures: [] }
-      await cutEveryState(gate, qos, cut, totals)
-      expect(totals.failures).toEqual([])
-      expect(totals.interrupted).toBeGreaterThan(totals.cuts / 3)
-      await gate.bystander.publish(4)
-      expect(gate.takeFaults()).toEqual([])
-    } finally {
-      await gate.stop()
-    }
-  })
+  test.each(cases)(
+    'I1, I2, I3: at QoS %i, by %s, behind each byte of either side',
+    async (qos, cut) => {
+      const gate = await FuzzedGate.start()
+      try {
+        const totals: CutTotals = { cuts: 0, interrupted: 0, acked: 0, failures: [] }
+        await cutEveryState(gate, qos, cut, totals)
+        expect(totals.failures).toEqual([])
+        expect(totals.interrupted).toBeGreaterThan(totals.cuts / 3)
+        await gate.bystander.publish(4)
+        expect(gate.takeFaults()).toEqual([])
+      } finally {
+        await gate.stop()
+      }
+    },
+  )
 })
 
 describe('slow peers', () => {
   test.each([
     ['CONNECTs that come a byte at a time are closed by connectTimeout', () => slowConnects(100)],
-    ['half-open devices are closed by their keepalive, and their wills published', () => halfOpen(50)],
+    [
+      'half-open devices are closed by their keepalive, and their wills published',
+      () => halfOpen(50),
+    ],
     [
       'I2: segments of one byte: every message is taken in order, and nothing piles up',
       () => oneByteSegments(10, 40),
@@ -46,7 +52,8 @@ test('a reconnect storm of hundreds does not hold up the acks of those that publ
   const storms = await measureStorms({ devices: 300, withinMs: 120, quietMs: 800 })
   const what = storms.reports.map(describeStorm).join('; ')
   for (const { connected } of storms.reports) expect(connected, what).toBe(300)
-  // The ratio is the campaign's, on a quiet machine. Beside other tests 15 ms became 80 and 32 became 123.
+  // The ratio is the campaign's, on a quiet machine. Beside other tests 15 ms became 80 and 32
+  // became 123.
   const leastMs = Math.min(...storms.reports.map(({ storm }) => storm.p99Ms))
   expect(storms.isHarmlessAtBest || leastMs <= MAX_STORM_ACK_MS, what).toBe(true)
 }, 60_000)

@@ -1,6 +1,7 @@
 /**
- * Fault 8: peers that do as little as they can. Each kind runs beside a device that publishes steadily; the gate ends each
- * of them for its reason, within its time and within its memory, and the device's acks keep coming in order.
+ * Fault 8: peers that do as little as they can. Each kind runs beside a device that publishes
+ * steadily; the gate ends each of them for its reason, within its time and within its memory, and
+ * the device's acks keep coming in order.
  */
 import { once } from 'node:events'
 import { createConnection, type Socket } from 'node:net'
@@ -17,14 +18,25 @@ export interface SlowReport {
 }
 
 async function open(gate: FuzzedGate): Promise<Socket> {
-  const socket = createConnection({ port: gate.broker.addresses[0]!.port, host: '127.0.0.1', noDelay: true })
+  const socket = createConnection({
+    port: gate.broker.addresses[0]!.port,
+    host: '127.0.0.1',
+    noDelay: true,
+  })
   socket.on('error', () => {})
   await once(socket, 'connect')
   return socket
 }
 
-/** The gate's clock goes on while `condition` does not hold: a second per sweep. @throws when it does not come to hold */
-async function passTime(gate: FuzzedGate, seconds: number, condition: () => boolean): Promise<number> {
+/**
+ * The gate's clock goes on while `condition` does not hold: a second per sweep. @throws when it
+ * does not come to hold
+ */
+async function passTime(
+  gate: FuzzedGate,
+  seconds: number,
+  condition: () => boolean,
+): Promise<number> {
   for (let passed = 0; passed <= seconds; passed += 1) {
     if (condition()) return passed
     gate.turnClock(1_000)
@@ -49,9 +61,15 @@ export async function slowConnects(peers: number): Promise<SlowReport> {
       await gate.bystander.publish(5)
       const seconds = await passTime(gate, 6, () => gate.broker.connections() === 2)
       if (seconds < 3) throw new Error(`closed after ${seconds} s, connectTimeout is 3 s`)
-      if (at < 10 || at >= bytes.length) throw new Error(`${at} bytes were sent: the peers were not slow`)
+      if (at < 10 || at >= bytes.length)
+        throw new Error(`${at} bytes were sent: the peers were not slow`)
       await gate.bystander.publish(5)
-      return report(gate, 'slow CONNECT', peers, gate.broker.stats.connectionsClosed['connect-timeout'])
+      return report(
+        gate,
+        'slow CONNECT',
+        peers,
+        gate.broker.stats.connectionsClosed['connect-timeout'],
+      )
     } finally {
       clearInterval(trickle)
       for (const socket of sockets) socket.destroy()
@@ -69,14 +87,20 @@ export async function slowFrames(peers: number): Promise<SlowReport> {
     const bytes = packet.publish('t/slow', 'x'.repeat(2_000), { qos: 1, id: 1 })
     let at = 0
     const trickle = setInterval(() => {
-      for (const { socket } of clients) if (!socket.destroyed) socket.write(bytes.subarray(at, at + 1))
+      for (const { socket } of clients)
+        if (!socket.destroyed) socket.write(bytes.subarray(at, at + 1))
       at += 1
     }, 50)
     try {
       const seconds = await passTime(gate, 70, () => gate.broker.connections() === 2)
       if (seconds < 59) throw new Error(`closed after ${seconds} s`)
       await gate.bystander.publish(5)
-      return report(gate, 'slow PUBLISH', peers, gate.broker.stats.connectionsClosed['frame-timeout'])
+      return report(
+        gate,
+        'slow PUBLISH',
+        peers,
+        gate.broker.stats.connectionsClosed['frame-timeout'],
+      )
     } finally {
       clearInterval(trickle)
       for (const client of clients) client.cut()
@@ -86,7 +110,9 @@ export async function slowFrames(peers: number): Promise<SlowReport> {
   }
 }
 
-/** Devices whose link died without a word: their keepalive ends them, and their wills are published. */
+/**
+ * Devices whose link died without a word: their keepalive ends them, and their wills are published.
+ */
 export async function halfOpen(peers: number): Promise<SlowReport> {
   const gate = await FuzzedGate.start()
   try {
@@ -108,7 +134,9 @@ export async function halfOpen(peers: number): Promise<SlowReport> {
     const seconds = await passTime(gate, 12, () => gate.broker.connections() === 2)
     if (seconds < 6) throw new Error(`closed after ${seconds} s, keepalive is 4 s`)
     await gate.bystander.publish(5)
-    const wills = new Set(gate.appender.records.filter((record) => record.will).map(({ payload }) => payload))
+    const wills = new Set(
+      gate.appender.records.filter((record) => record.will).map(({ payload }) => payload),
+    )
     if (wills.size !== peers) throw new Error(`${wills.size} wills of ${peers} were published`)
     for (const client of clients) client.cut()
     return report(gate, 'half-open', peers, gate.broker.stats.connectionsClosed.keepalive)
@@ -118,8 +146,8 @@ export async function halfOpen(peers: number): Promise<SlowReport> {
 }
 
 /**
- * Devices that publish and never read their acks: nothing more is read from them, and they go. Over links in memory: the
- * kernel would take megabytes of acks for each of them first.
+ * Devices that publish and never read their acks: nothing more is read from them, and they go. Over
+ * links in memory: the kernel would take megabytes of acks for each of them first.
  */
 export async function neverRead(peers: number): Promise<SlowReport> {
   const gate = await FuzzedGate.start()
@@ -129,7 +157,9 @@ export async function neverRead(peers: number): Promise<SlowReport> {
     )
     for (const [n, end] of ends.entries()) end.write(packet.connect({ clientId: `deaf-${n}` }))
     const burst = Buffer.concat([
-      ...Array.from({ length: 100 }, (_, n) => packet.publish('t/deaf', 'x', { qos: 1, id: n + 1 })),
+      ...Array.from({ length: 100 }, (_, n) =>
+        packet.publish('t/deaf', 'x', { qos: 1, id: n + 1 }),
+      ),
       // PINGREQs ask for an answer each, and cost the peer two bytes.
       ...Array.from({ length: 400 }, () => packet.pingreq()),
     ])
@@ -184,9 +214,13 @@ export async function oneByteSegments(peers: number, messages: number): Promise<
       if (acks.some((id, index) => id !== index + 1)) throw new Error(`I2: acks ${acks.join()}`)
       await client.end()
     }
-    await Promise.all([...Array.from({ length: peers }, (_, n) => one(n)), gate.bystander.publish(20)])
+    await Promise.all([
+      ...Array.from({ length: peers }, (_, n) => one(n)),
+      gate.bystander.publish(20),
+    ])
     const stored = gate.appender.records.filter(({ topic }) => topic === 't/slow').length
-    if (stored !== peers * messages) throw new Error(`${stored} of ${peers * messages} messages are stored`)
+    if (stored !== peers * messages)
+      throw new Error(`${stored} of ${peers * messages} messages are stored`)
     if (peakBytes > peers * 64) throw new Error(`${peakBytes} bytes were held`)
     return report(
       gate,
@@ -203,11 +237,19 @@ export async function oneByteSegments(peers: number, messages: number): Promise<
 async function connectAll(gate: FuzzedGate, peers: number, keepAlive: number): Promise<RawMqtt[]> {
   const { port } = gate.broker.addresses[0]!
   return await Promise.all(
-    Array.from({ length: peers }, (_, n) => RawMqtt.connect(port, { clientId: `peer-${n}`, keepAlive })),
+    Array.from({ length: peers }, (_, n) =>
+      RawMqtt.connect(port, { clientId: `peer-${n}`, keepAlive }),
+    ),
   )
 }
 
-function report(gate: FuzzedGate, kind: string, peers: number, ended: number, heldBytes = 0): SlowReport {
+function report(
+  gate: FuzzedGate,
+  kind: string,
+  peers: number,
+  ended: number,
+  heldBytes = 0,
+): SlowReport {
   const faults = gate.takeFaults()
   if (faults.length > 0) throw new Error(faults.join('\n'))
   if (ended !== peers) throw new Error(`${kind}: ${ended} of ${peers} ended for the right reason`)

@@ -1,4 +1,7 @@
-/** A device that publishes at QoS 1 at its own pace and notes how long each ack took; acks have to come in order (I2). */
+/**
+ * A device that publishes at QoS 1 at its own pace and notes how long each ack took; acks have to
+ * come in order (I2).
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
 
@@ -49,7 +52,9 @@ export class SteadyDevice {
       this.published += 1
       sentAtMs.push(performance.now())
       const id = 1 + ((this.published - 1) % 60_000)
-      client.send(packet.publish(`plant/${this.#clientId}`, `{"n":${this.published}}`, { qos: 1, id }))
+      client.send(
+        packet.publish(`plant/${this.#clientId}`, `{"n":${this.published}}`, { qos: 1, id }),
+      )
       await sleep(this.#everyMs)
     }
   }

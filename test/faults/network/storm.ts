@@ -1,7 +1,8 @@
 /**
- * Fault 8, reconnect storm: thousands of devices come back within seconds while others publish. Three processes, so that
- * nobody measures himself: the gateway, the devices of the storm (`stormMain`), and here those that publish. What counts is
- * the time from PUBLISH to PUBACK of the latter, before and during the storm.
+ * Fault 8, reconnect storm: thousands of devices come back within seconds while others publish.
+ * Three processes, so that nobody measures himself: the gateway, the devices of the storm
+ * (`stormMain`), and here those that publish. What counts is the time from PUBLISH to PUBACK of the
+ * latter, before and during the storm.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createConnection, type Socket } from 'node:net'
@@ -53,7 +54,10 @@ interface StormOrder {
   readonly keepAliveSeconds?: number
 }
 
-/** Rests, storms, and compares. @throws when a device is not connected in the end, or a publisher lost an ack */
+/**
+ * Rests, storms, and compares. @throws when a device is not connected in the end, or a publisher
+ * lost an ack
+ */
 async function measureStorm(options: StormOptions): Promise<StormReport> {
   const { folder, devices, withinMs, quietMs } = options
   const sink = await ScriptedSink.start()
@@ -103,10 +107,16 @@ export async function stormEnd(
   timeoutMs = 120_000,
 ): Promise<Pick<StormReport, 'connected' | 'connectedMs'>> {
   const { text } = await storming.waitForLine('connected', timeoutMs)
-  return JSON.parse(text.slice('connected '.length)) as Pick<StormReport, 'connected' | 'connectedMs'>
+  return JSON.parse(text.slice('connected '.length)) as Pick<
+    StormReport,
+    'connected' | 'connectedMs'
+  >
 }
 
-async function measure(publishers: readonly SteadyDevice[], until: Promise<unknown>): Promise<Latencies> {
+async function measure(
+  publishers: readonly SteadyDevice[],
+  until: Promise<unknown>,
+): Promise<Latencies> {
   for (const publisher of publishers) publisher.latenciesMs.length = 0
   await until
   for (const publisher of publishers) publisher.check()
@@ -143,7 +153,11 @@ export async function stormMain(order: StormOrder): Promise<void> {
   process.stdout.write(`connected ${JSON.stringify(report)}\n`)
 }
 
-async function connectOnce(port: number, fields: ConnectFields, sockets: Set<Socket>): Promise<boolean> {
+async function connectOnce(
+  port: number,
+  fields: ConnectFields,
+  sockets: Set<Socket>,
+): Promise<boolean> {
   return await new Promise((resolve) => {
     const socket = createConnection({ port, host: '127.0.0.1', noDelay: true })
     sockets.add(socket)
@@ -179,7 +193,9 @@ export async function measureStorms(options: Omit<StormOptions, 'folder'>): Prom
       rmSync(folder, { recursive: true, force: true })
     }
   }
-  const ratios = reports.map(({ quiet, storm }) => storm.p99Ms / quiet.p99Ms).toSorted((a, b) => a - b)
+  const ratios = reports
+    .map(({ quiet, storm }) => storm.p99Ms / quiet.p99Ms)
+    .toSorted((a, b) => a - b)
   const [best = Number.NaN, median = Number.NaN] = ratios
   return { reports, isHarmless: median <= MAX_RATIO, isHarmlessAtBest: best <= MAX_RATIO }
 }

@@ -38,7 +38,10 @@ describe('the checks of a device', () => {
     expect(lostReadings(story({ acked: [1, 2, 3], stored: [1, 3] }))[0]).toMatch(/I1: .* sink: 2$/)
     expect(lostReadings(story({ qos: 2, acked: [1] }))).toHaveLength(1)
     expect(lostReadings(story({ lossy: true, acked: [1] })), 'its stream may drop it').toEqual([])
-    expect(lostReadings(story({ acked: [1], stored: [1, 2] })), 'more than was acknowledged').toEqual([])
+    expect(
+      lostReadings(story({ acked: [1], stored: [1, 2] })),
+      'more than was acknowledged',
+    ).toEqual([])
   })
 
   test('I3: a reading at QoS 2 is stored once, one at QoS 1 as often as it was sent', () => {
@@ -60,8 +63,13 @@ describe('the checks of a device', () => {
     expect(orderFaults(story({ stored: [1, 3, 2, 4], resumedFrom: [2] }))).toHaveLength(1)
     expect(orderFaults(story({ stored: [2, 3] })), 'the first is missing').toHaveLength(1)
     const thrice = { stored: [1, 2, 1, 1, 2, 3], resumedFrom: [1, 1, 1] }
-    expect(orderFaults(story(thrice)), 'a connection of which nothing was taken leaves no trace').toEqual([])
-    expect(orderFaults(story({ ...thrice, resumedFrom: [1] })), 'each goes back once').toHaveLength(1)
+    expect(
+      orderFaults(story(thrice)),
+      'a connection of which nothing was taken leaves no trace',
+    ).toEqual([])
+    expect(orderFaults(story({ ...thrice, resumedFrom: [1] })), 'each goes back once').toHaveLength(
+      1,
+    )
   })
 
   test('I2: at QoS 2 it never goes back, and a lossy stream may skip but not turn', () => {
@@ -95,9 +103,15 @@ describe('the checks of the balance', () => {
     expect(balanceFaults([stream({})], totals(10))).toEqual([])
     const dropped = { received: 15, dropped: { 'dropped-oldest': 3, expired: 2 } }
     expect(
-      balanceFaults([stream(dropped)], totals(10, { 'dropped-oldest': 3, expired: 2, unused: 99_992 })),
+      balanceFaults(
+        [stream(dropped)],
+        totals(10, { 'dropped-oldest': 3, expired: 2, unused: 99_992 }),
+      ),
     ).toEqual([])
-    expect(balanceFaults([stream({ received: 0, delivered: 0 })], new Map()), 'no record yet').toEqual([])
+    expect(
+      balanceFaults([stream({ received: 0, delivered: 0 })], new Map()),
+      'no record yet',
+    ).toEqual([])
   })
 
   test('I5: see a record too many or too few, although the counters agree with each other', () => {
@@ -108,18 +122,27 @@ describe('the checks of the balance', () => {
       balanceFaults([stream(dropped)], totals(10, { 'dropped-oldest': 2 })),
       'a gap too short',
     ).toHaveLength(1)
-    expect(balanceFaults([stream({})], totals(10, { corrupt: 1 })), 'a gap of nothing').toHaveLength(1)
+    expect(
+      balanceFaults([stream({})], totals(10, { corrupt: 1 })),
+      'a gap of nothing',
+    ).toHaveLength(1)
   })
 
   test('I5: see counters that disagree with each other, dead letters included', () => {
     expect(balanceFaults([stream({ received: 11 })], totals(10))).toHaveLength(1)
     expect(balanceFaults([stream({ received: 11, deadLettered: 1 })], totals(10))).toHaveLength(1)
-    expect(balanceFaults([stream({ received: 11, deadLettered: 1 }, { kept: 1 })], totals(10))).toEqual([])
+    expect(
+      balanceFaults([stream({ received: 11, deadLettered: 1 }, { kept: 1 })], totals(10)),
+    ).toEqual([])
   })
 
   test('I5: see a counter that falls across a restart', () => {
-    expect(monotonyFaults([stream({})], [stream({ received: 12, delivered: 11, pending: 1 })])).toEqual([])
-    expect(monotonyFaults([stream({})], [stream({ delivered: 9, pending: 1 })])[0]).toMatch(/delivered fell/)
+    expect(
+      monotonyFaults([stream({})], [stream({ received: 12, delivered: 11, pending: 1 })]),
+    ).toEqual([])
+    expect(monotonyFaults([stream({})], [stream({ delivered: 9, pending: 1 })])[0]).toMatch(
+      /delivered fell/,
+    )
     const before = stream({ dropped: { expired: 2 } })
     expect(monotonyFaults([before], [stream({ dropped: { expired: 1 } })])).toHaveLength(1)
     expect(monotonyFaults([], [stream({})])).toEqual([])

@@ -1,10 +1,14 @@
 /**
- * What must be true of a gateway behind any fault, as pure functions over what the driver saw: what devices published and
- * had acknowledged, what the sink stored, and the gateway's own status. Each returns sentences; none: all is well.
+ * What must be true of a gateway behind any fault, as pure functions over what the driver saw: what
+ * devices published and had acknowledged, what the sink stored, and the gateway's own status. Each
+ * returns sentences; none: all is well.
  */
 import type { Status } from '../../../gateway/observe/status.ts'
 
-/** One device since the last check, at a moment when nothing is under way any more. Readings are numbered from 1. */
+/**
+ * One device since the last check, at a moment when nothing is under way any more. Readings are
+ * numbered from 1.
+ */
 export interface DeviceStory {
   readonly device: string
   readonly qos: 1 | 2
@@ -40,15 +44,19 @@ export function doubledReadings(story: DeviceStory): string[] {
   return told(story, 'I3: stored more than once', doubled)
 }
 
-/** Nothing is stored that was not published since the last check; earlier readings were settled, and are not sent again. */
+/**
+ * Nothing is stored that was not published since the last check; earlier readings were settled, and
+ * are not sent again.
+ */
 export function strangeReadings(story: DeviceStory): string[] {
   const strange = story.stored.filter((n) => n < story.first || n > story.published)
   return told(story, `I4: stored, but published were ${story.first} to ${story.published}`, strange)
 }
 
 /**
- * I2: readings are stored in the order of their arrival. Each connection sends consecutive numbers, of which the gateway has
- * taken a beginning: so the order goes back only to where a reconnection began again, and never skips one.
+ * I2: readings are stored in the order of their arrival. Each connection sends consecutive numbers,
+ * of which the gateway has taken a beginning: so the order goes back only to where a reconnection
+ * began again, and never skips one.
  */
 export function orderFaults(story: DeviceStory): string[] {
   const { qos, lossy, stored } = story
@@ -71,7 +79,9 @@ export function orderFaults(story: DeviceStory): string[] {
 }
 
 export function deviceFaults(story: DeviceStory): string[] {
-  return [lostReadings, doubledReadings, strangeReadings, orderFaults].flatMap((check) => check(story))
+  return [lostReadings, doubledReadings, strangeReadings, orderFaults].flatMap((check) =>
+    check(story),
+  )
 }
 
 /** What the sink knows of one stream, under all its spool ids. */
@@ -86,8 +96,9 @@ export interface StreamTotals {
 const DROPS_WITH_SEQ = ['expired', 'dropped-oldest', 'corrupt', 'purged']
 
 /**
- * I5 to the record, at a moment when nothing is pending: what the gateway counts is what the sink has and was told. Status
- * derives `pending` from the other counters, so that only the outside can tell a wrong one.
+ * I5 to the record, at a moment when nothing is pending: what the gateway counts is what the sink
+ * has and was told. Status derives `pending` from the other counters, so that only the outside can
+ * tell a wrong one.
  */
 export function balanceFaults(
   streams: Status['streams'],
@@ -99,7 +110,8 @@ export function balanceFaults(
     const dropped: Readonly<Record<string, number>> = counters.dropped
     const lines: string[] = []
     const expectSame = (what: string, counted: number, seen: number): void => {
-      if (counted !== seen) lines.push(`${name}: I5: ${what}: the gateway counts ${counted}, it were ${seen}`)
+      if (counted !== seen)
+        lines.push(`${name}: I5: ${what}: the gateway counts ${counted}, it were ${seen}`)
     }
     expectSame('pending', pending, 0)
     expectSame('delivered', delivered, stored)
@@ -124,7 +136,9 @@ export function monotonyFaults(before: Status['streams'], after: Status['streams
       ),
       ...Object.entries(counters.dropped).map(([key, count]) => [`dropped ${key}`, count] as const),
       ['dead letters requeued', deadLetters.requeued],
-      ...Object.entries(deadLetters.removed).map(([key, count]) => [`removed ${key}`, count] as const),
+      ...Object.entries(deadLetters.removed).map(
+        ([key, count]) => [`removed ${key}`, count] as const,
+      ),
     ])
   return after.flatMap((stream) => {
     const earlier = before.find(({ name }) => name === stream.name)

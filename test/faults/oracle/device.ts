@@ -1,9 +1,11 @@
 /**
- * The driver's device: MQTT 3.1.1 over a real socket, at QoS 1 or 2 with clean session 0. It sees each PUBACK, PUBREC and
- * PUBCOMP, keeps what was acknowledged, and resends on a new connection what section 4.4 wants: every PUBLISH without its
- * first ack again with DUP, every PUBREL without a PUBCOMP again, in order and under their packet ids.
+ * The driver's device: MQTT 3.1.1 over a real socket, at QoS 1 or 2 with clean session 0. It sees
+ * each PUBACK, PUBREC and PUBCOMP, keeps what was acknowledged, and resends on a new connection
+ * what section 4.4 wants: every PUBLISH without its first ack again with DUP, every PUBREL without
+ * a PUBCOMP again, in order and under their packet ids.
  *
- * What it sees that must not be (acks out of order, for ids that are not in flight, a lost session) is kept in `faults`.
+ * What it sees that must not be (acks out of order, for ids that are not in flight, a lost session)
+ * is kept in `faults`.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -40,7 +42,10 @@ export class OracleDevice {
   readonly faults: string[] = []
   published = 0
   isPublishing = false
-  /** Called with each frame before anything is done about it; true: nothing is, as if it were not read any more. */
+  /**
+   * Called with each frame before anything is done about it; true: nothing is, as if it were not
+   * read any more.
+   */
   onFrame: (frame: RawFrame) => boolean = () => false
   /** Called behind each PUBREL that was written. */
   onRelease: () => void = () => undefined
@@ -88,7 +93,10 @@ export class OracleDevice {
     return story
   }
 
-  /** Connects, resends, and lives until the connection ends. Never rejects: a gateway that dies is what it is here for. */
+  /**
+   * Connects, resends, and lives until the connection ends. Never rejects: a gateway that dies is
+   * what it is here for.
+   */
   async live(port: number): Promise<void> {
     this.#isParted = false
     try {
@@ -157,7 +165,8 @@ export class OracleDevice {
       client.send(packet.pubrel(id))
       this.onRelease()
     } else if (frame.type === TYPE.PUBCOMP && this.options.qos === 2) {
-      if (one === undefined || !one.isReceived) return this.#fault(`PUBCOMP for ${id} without a PUBREL`)
+      if (one === undefined || !one.isReceived)
+        return this.#fault(`PUBCOMP for ${id} without a PUBREL`)
       this.#inFlight.delete(id)
     } else {
       return this.#fault(`got frame 0x${frame.type.toString(16)}`)

@@ -1,4 +1,7 @@
-/** The scripted sink with the contract's ledger behind it, over real HTTP. What it does with a request is the script's. */
+/**
+ * The scripted sink with the contract's ledger behind it, over real HTTP. What it does with a
+ * request is the script's.
+ */
 import { type ScriptedRequest, ScriptedSink, type Step } from '../../support/scripted-sink.ts'
 import { Ledger, type LedgerRequest } from './ledger.ts'
 

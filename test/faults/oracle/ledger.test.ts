@@ -10,7 +10,12 @@ function batch(
   const identity = { gateway: 'edge-01', spool: 'abc', stream: 'telemetry', ...rest }
   const name = `${identity.gateway}:${identity.spool}:${identity.stream}`
   const lines = seqs.map((seq) => {
-    return JSON.stringify({ id: `${name}:${seq}`, seq, device: `press${mark}`, payload: { n: seq } })
+    return JSON.stringify({
+      id: `${name}:${seq}`,
+      seq,
+      device: `press${mark}`,
+      payload: { n: seq },
+    })
   })
   const [firstSeq = 0] = seqs
   const lastSeq = seqs.at(-1) ?? 0

@@ -1,7 +1,8 @@
 /**
- * The sink's ledger: one number per queue, to the letter of README's ingest contract, and everything that a sink can see of
- * I2, I4 and I9 while it fills: ids that are used twice, seqs that go back, gaps that lie over records, batches that change
- * between two tries. Pure: requests in, answers out; what is wrong is a sentence in `faults`.
+ * The sink's ledger: one number per queue, to the letter of README's ingest contract, and
+ * everything that a sink can see of I2, I4 and I9 while it fills: ids that are used twice, seqs
+ * that go back, gaps that lie over records, batches that change between two tries. Pure: requests
+ * in, answers out; what is wrong is a sentence in `faults`.
  */
 import { createHash } from 'node:crypto'
 import type { StreamTotals } from './checks.ts'
@@ -26,7 +27,10 @@ export interface LedgerRequest {
 interface Queue {
   readonly stream: string
   highest: number
-  /** Digests of the lines as first seen since the last rest, by seq: also of those that were not stored then. */
+  /**
+   * Digests of the lines as first seen since the last rest, by seq: also of those that were not
+   * stored then.
+   */
   readonly lines: Map<number, string>
   /** Every seq that ever came. */
   readonly seen: SeqRanges
@@ -80,7 +84,10 @@ export class Ledger {
     if (queue.open?.key === request.key) queue.open = null
   }
 
-  /** Nothing is pending: what came so far must not come again, and need not be remembered line by line. */
+  /**
+   * Nothing is pending: what came so far must not come again, and need not be remembered line by
+   * line.
+   */
   rest(): void {
     for (const queue of this.#queues.values()) {
       queue.lines.clear()
@@ -128,11 +135,13 @@ export class Ledger {
     const queue = this.#queue(request)
     const name = `${gateway}:${spool}:${stream}`
     if (queue.open !== null) {
-      if (queue.open.key !== key) this.#fault(`I4: ${queue.open.key} was not acked, and ${key} came`)
+      if (queue.open.key !== key)
+        this.#fault(`I4: ${queue.open.key} was not acked, and ${key} came`)
       else if (!queue.open.raw.equals(raw)) this.#fault(`I4: ${key} came with other bytes`)
     }
     queue.open = { key, raw }
-    if (lines.length !== recordCount) this.#fault(`${key}: ${lines.length} records, announced ${recordCount}`)
+    if (lines.length !== recordCount)
+      this.#fault(`${key}: ${lines.length} records, announced ${recordCount}`)
     let previous = firstSeq - 1
     for (const text of lines) {
       const { id, seq } = JSON.parse(text) as Line
@@ -149,7 +158,8 @@ export class Ledger {
       queue.lines.set(seq, digest)
       queue.seen.add(seq, seq)
       for (const [reason, gap] of queue.gaps) {
-        if (gap.has(seq)) this.#fault(`I4: ${id} came, and was reported as a gap before (${reason})`)
+        if (gap.has(seq))
+          this.#fault(`I4: ${id} came, and was reported as a gap before (${reason})`)
       }
     }
     return queue
@@ -174,7 +184,8 @@ export class Ledger {
       queue.gaps.set(reason, ranges)
       ranges.add(Number(first), Number(last))
       const inside = queue.seen.overlap(Number(first), Number(last))
-      if (inside !== null) this.#fault(`I9: ${request.key}: the gap ${item} lies over record ${inside}`)
+      if (inside !== null)
+        this.#fault(`I9: ${request.key}: the gap ${item} lies over record ${inside}`)
     }
   }
 

@@ -1,7 +1,7 @@
 /**
- * The oracle: devices, a real gateway and a sink, and the question after each fault: is every acknowledged reading at the
- * sink, QoS 2 once, each device in order, the balance right to the record, and no id used twice? A fault is the caller's to
- * make; this restarts nothing by itself.
+ * The oracle: devices, a real gateway and a sink, and the question after each fault: is every
+ * acknowledged reading at the sink, QoS 2 once, each device in order, the balance right to the
+ * record, and no id used twice? A fault is the caller's to make; this restarts nothing by itself.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Status } from '../../../gateway/observe/status.ts'
@@ -62,8 +62,8 @@ export class Oracle {
   }
 
   /**
-   * Lets the devices finish and the spool drain, and checks everything. The gateway runs, and the devices are connected.
-   * False: something is wrong, now or earlier; see `faults`.
+   * Lets the devices finish and the spool drain, and checks everything. The gateway runs, and the
+   * devices are connected. False: something is wrong, now or earlier; see `faults`.
    */
   async check(drainTimeoutMs = DRAIN_TIMEOUT_MS): Promise<boolean> {
     this.publishing = false
@@ -109,7 +109,9 @@ export class Oracle {
     while (!this.devices.every((device) => device.isIdle)) {
       if (this.devices.some((device) => device.faults.length > 0)) return null
       if (performance.now() > endMs) {
-        const waiting = this.devices.filter((device) => !device.isIdle).map(({ options }) => options.name)
+        const waiting = this.devices
+          .filter((device) => !device.isIdle)
+          .map(({ options }) => options.name)
         return `not all readings were acknowledged within ${timeoutMs} ms: ${waiting.join(', ')}`
       }
       await sleep(POLL_MS)
@@ -123,8 +125,10 @@ export class Oracle {
     }
     const commitEndMs = performance.now() + COMMIT_TIMEOUT_MS
     const isAtRest = ({ streams, sinks }: Status): boolean =>
-      streams.every(({ counters }) => counters.pending === 0) && sinks.every(({ inFlight }) => inFlight === 0)
-    while (!isAtRest(await this.gateway.status()) && performance.now() < commitEndMs) await sleep(POLL_MS)
+      streams.every(({ counters }) => counters.pending === 0) &&
+      sinks.every(({ inFlight }) => inFlight === 0)
+    while (!isAtRest(await this.gateway.status()) && performance.now() < commitEndMs)
+      await sleep(POLL_MS)
     return null
   }
 }

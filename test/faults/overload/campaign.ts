@@ -1,4 +1,7 @@
-/** Fault 10, overload, the long campaign: disk, sink, backlog, connections, and who is heard meanwhile. `runs` scales it. */
+/**
+ * Fault 10, overload, the long campaign: disk, sink, backlog, connections, and who is heard
+ * meanwhile. `runs` scales it.
+ */
 
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -51,11 +54,16 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
   return { name: 'overload', runs: Object.keys(steps).length, faults: counts, failures }
 }
 
-function stepsOf(share: number, seed: number): Readonly<Record<string, (folder: string) => Promise<Found>>> {
+function stepsOf(
+  share: number,
+  seed: number,
+): Readonly<Record<string, (folder: string) => Promise<Found>>> {
   const slowDevices = async (folder: string, load: typeof SLOW_CARD): Promise<Found> => {
     const pairs = { windowMs: 5_000, windowPairs: 7 }
     const report = await measureSlowDevices({ folder, seed, ...pairs, ...load })
-    const counts = { [`acks of slow devices timed, fsync + ${load.syncDelayMs} ms`]: report.samples }
+    const counts = {
+      [`acks of slow devices timed, fsync + ${load.syncDelayMs} ms`]: report.samples,
+    }
     return { line: describeSlowDevices(report), faults: slowDeviceFaults(report), counts }
   }
   return {
@@ -88,7 +96,10 @@ function stepsOf(share: number, seed: number): Readonly<Record<string, (folder: 
     'slow devices, slow disk': (folder) => slowDevices(folder, SLOW_CARD),
     'slow devices': (folder) => slowDevices(folder, OWN_DISK),
     'idle connections': async (folder) => {
-      const report = await idleConnections(folder, Math.max(1_000, Math.round(share * FULL_IDLE_CONNECTIONS)))
+      const report = await idleConnections(
+        folder,
+        Math.max(1_000, Math.round(share * FULL_IDLE_CONNECTIONS)),
+      )
       return {
         line: describeIdle(report),
         faults: report.faults,

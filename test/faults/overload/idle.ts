@@ -1,4 +1,7 @@
-/** Connections that say nothing: what each holds in the gateway's memory, and that others are acknowledged beside them. */
+/**
+ * Connections that say nothing: what each holds in the gateway's memory, and that others are
+ * acknowledged beside them.
+ */
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { memoryMb } from '../../bench/processes.ts'
@@ -28,7 +31,10 @@ const ACKS_WANTED = 500
 const ACK_TIMEOUT_MS = 20_000
 const REST_MS = 1_500
 
-/** null, or why so many connections cannot be had here. Node has raised the soft limit to the hard one already. */
+/**
+ * null, or why so many connections cannot be had here. Node has raised the soft limit to the hard
+ * one already.
+ */
 export function refusedConnections(count: number): string | null {
   const limit = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
   return limit !== undefined && Number(limit) < 1.5 * count + OTHER_FILES
@@ -47,13 +53,20 @@ export async function idleConnections(folder: string, count: number): Promise<Id
   const storms: RunningProcess[] = []
   const connect = async (prefix: string, devices: number): ReturnType<typeof stormEnd> => {
     const withinMs = (devices / CONNECTS_PER_SECOND) * 1000
-    const storm = startStorm({ port: gateway.mqttPort, devices, withinMs, prefix, keepAliveSeconds: 0 })
+    const storm = startStorm({
+      port: gateway.mqttPort,
+      devices,
+      withinMs,
+      prefix,
+      keepAliveSeconds: 0,
+    })
     storms.push(storm)
     return await stormEnd(storm, CONNECT_TIMEOUT_MS)
   }
   try {
     await device.connect(gateway.mqttPort)
-    // What the first messages and connections bring in stays, and is nobody's: those before count as the beginning.
+    // What the first messages and connections bring in stays, and is nobody's: those before count
+    // as the beginning.
     await connect('first', count / 2)
     const before = await settledMemory(gateway, device)
     const { connected, connectedMs } = await connect('idle', count)

@@ -1,24 +1,37 @@
-/** What the gateway is held to under overload (fault 10), and how its memory is read while it lasts. */
+/**
+ * What the gateway is held to under overload (fault 10), and how its memory is read while it lasts.
+ */
 
 import type { BacklogFigures } from '../../bench/measures.ts'
 import { memoryMb } from '../../bench/processes.ts'
 
-/** Above what it was before the load: unacknowledged messages and held-back bytes at their defaults, and a commit. */
+/**
+ * Above what it was before the load: unacknowledged messages and held-back bytes at their defaults,
+ * and a commit.
+ */
 export const MAX_OVERLOAD_GROWTH_MB = 160
 /** RssAnon with a backlog of any size. */
 export const MAX_BACKLOG_RSS_ANON_MB = 150
 /** From the start of the process to a PUBACK, whatever the backlog ... */
 export const MAX_START_MS = 2_000
-/** ... or so many times what an empty spool takes in the same run: a busy machine measures itself. */
+/**
+ * ... or so many times what an empty spool takes in the same run: a busy machine measures itself.
+ */
 export const MAX_START_RATIO = 1.5
 export const MAX_IDLE_CONNECTION_KIB = 28
 /** Once, however many connect: the young generation of the heap grows to its maximum. */
 export const HEAP_GROWTH_MB = 16
 /** What is left behind an overload is a backlog; a busy machine takes its time. */
 export const OVERLOAD_DRAIN_TIMEOUT_MS = 60_000
-/** p99 of the acks of slow devices while others publish faster than the disk takes it, against the quiet one. */
+/**
+ * p99 of the acks of slow devices while others publish faster than the disk takes it, against the
+ * quiet one.
+ */
 export const MAX_ACK_RATIO = 3
-/** The same p99 where the disk keeps up and the others take all of the processor: no ratio holds there. */
+/**
+ * The same p99 where the disk keeps up and the others take all of the processor: no ratio holds
+ * there.
+ */
 export const MAX_BUSY_ACK_MS = 250
 
 const SAMPLE_EVERY_MS = 100
@@ -31,7 +44,10 @@ export interface MemoryPeak {
 }
 
 /** The most that a process holds while `during` lasts. */
-export async function peakOf(pid: number | undefined, during: () => Promise<void>): Promise<MemoryPeak> {
+export async function peakOf(
+  pid: number | undefined,
+  during: () => Promise<void>,
+): Promise<MemoryPeak> {
   if (pid === undefined) throw new Error('the gateway has no pid')
   const base = memoryMb(pid)
   let { rssAnon, rss } = base

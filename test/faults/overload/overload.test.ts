@@ -1,4 +1,7 @@
-/** Fault 10, overload: the fast selection, against real gateway processes. The long campaign is campaign.ts. */
+/**
+ * Fault 10, overload: the fast selection, against real gateway processes. The long campaign is
+ * campaign.ts.
+ */
 import { rmSync } from 'node:fs'
 import { afterAll, describe, expect, test } from 'vitest'
 import { measureBacklog } from '../../bench/measures.ts'

@@ -1,7 +1,7 @@
 /**
- * One sink behind a slow link, three streams: live readings at the highest priority, and two backlogs below. Live data
- * flows while they drain, and each backlog gets its promised share of the bytes, in every window of 10 s or 10 n batches,
- * whichever is longer.
+ * One sink behind a slow link, three streams: live readings at the highest priority, and two
+ * backlogs below. Live data flows while they drain, and each backlog gets its promised share of the
+ * bytes, in every window of 10 s or 10 n batches, whichever is longer.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisedShare } from '../../../gateway/drain/policy/scheduler.ts'
@@ -29,7 +29,10 @@ export interface SharesReport {
     readonly p99Ms: number
     readonly maxMs: number
   }
-  /** From one batch at the sink to the next, ms: link, commit of the pin, and what the machine does beside. */
+  /**
+   * From one batch at the sink to the next, ms: link, commit of the pin, and what the machine does
+   * beside.
+   */
   readonly turn: { readonly p50Ms: number; readonly maxMs: number }
   readonly faults: readonly string[]
 }
@@ -68,7 +71,10 @@ export async function measureShares(options: SharesOptions): Promise<SharesRepor
   )
   const sink = { maxBatchRecords: 1_000, maxBatchBytes: '64KiB', linger: '20ms' }
   const oracle = await Oracle.prepare({ folder, sections: { streams: STREAMS }, sink }, devices)
-  const live = Array.from({ length: LIVE_DEVICES }, (_, i) => new SteadyDevice(`live-${i}`, LIVE_EVERY_MS))
+  const live = Array.from(
+    { length: LIVE_DEVICES },
+    (_, i) => new SteadyDevice(`live-${i}`, LIVE_EVERY_MS),
+  )
   try {
     oracle.sink.mood = () => 'refused'
     await oracle.gateway.start()
@@ -100,14 +106,18 @@ export async function measureShares(options: SharesOptions): Promise<SharesRepor
   }
 }
 
-/** Backlogs that last: of each stream, while the sink refuses everything, as many bytes as the link takes in all. */
+/**
+ * Backlogs that last: of each stream, while the sink refuses everything, as many bytes as the link
+ * takes in all.
+ */
 async function fill(oracle: Oracle, bytes: number): Promise<void> {
   oracle.connect()
   oracle.publishing = true
   const isFull = (stored: number): boolean => stored >= bytes
   await oracle.gateway.untilStatus(
     'the backlogs are there',
-    ({ streams }) => streams.every(({ name, storedBytes }) => name === 'live' || isFull(storedBytes)),
+    ({ streams }) =>
+      streams.every(({ name, storedBytes }) => name === 'live' || isFull(storedBytes)),
     FILL_TIMEOUT_MS,
   )
   oracle.publishing = false
@@ -134,7 +144,11 @@ function watch(oracle: Oracle, bytesPerSecond: number): { sent: Sent[]; latencie
   return { sent, latenciesMs }
 }
 
-function judge(sent: readonly Sent[], delays: readonly number[], faults: readonly string[]): SharesReport {
+function judge(
+  sent: readonly Sent[],
+  delays: readonly number[],
+  faults: readonly string[],
+): SharesReport {
   const found = [...faults]
   const windows = windowsOf(sent)
   const promised = promisedShare(STREAM_COUNT)
@@ -146,7 +160,9 @@ function judge(sent: readonly Sent[], delays: readonly number[], faults: readonl
     const least = Math.min(...shares)
     leastShare[stream] = least
     if (!(least >= promised))
-      found.push(`${stream} had ${(100 * least).toFixed(1)} % of a window, ${100 * promised} % are promised`)
+      found.push(
+        `${stream} had ${(100 * least).toFixed(1)} % of a window, ${100 * promised} % are promised`,
+      )
   }
   if (windows.length === 0) found.push(`no window: ${sent.length} batches`)
   const turnsMs = sent.slice(1).map(({ atMs }, i) => atMs - sent[i]!.atMs)
@@ -157,8 +173,10 @@ function judge(sent: readonly Sent[], delays: readonly number[], faults: readonl
     p99Ms: quantile(delays, 0.99),
     maxMs: quantile(delays, 1),
   }
-  // A stall of the machine shows in the turns, too; a live stream that waits for the others does not.
-  const isPrompt = live.p50Ms <= MAX_LIVE_TURNS * turn.p50Ms && live.p99Ms <= MAX_LIVE_TURNS * turn.maxMs
+  // A stall of the machine shows in the turns, too; a live stream that waits for the others does
+  // not.
+  const isPrompt =
+    live.p50Ms <= MAX_LIVE_TURNS * turn.p50Ms && live.p99Ms <= MAX_LIVE_TURNS * turn.maxMs
   if (!isPrompt) found.push(`live readings wait for backlogs: ${JSON.stringify({ live, turn })}`)
   return { batches: sent.length, leastShare, windows: windows.length, live, turn, faults: found }
 }

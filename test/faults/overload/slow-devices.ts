@@ -1,10 +1,12 @@
 /**
- * Devices that publish once a second, while others publish as fast as acks come. Where the disk is what is overloaded, the
- * p99 of the slow ones' acks is at most {@link MAX_ACK_RATIO} times the quiet one of the same run. Where it is the
- * processor, they wait for what the others have in flight, as long as it takes at full rate: {@link MAX_BUSY_ACK_MS}.
+ * Devices that publish once a second, while others publish as fast as acks come. Where the disk is
+ * what is overloaded, the p99 of the slow ones' acks is at most {@link MAX_ACK_RATIO} times the
+ * quiet one of the same run. Where it is the processor, they wait for what the others have in
+ * flight, as long as it takes at full rate: {@link MAX_BUSY_ACK_MS}.
  *
- * Quiet and loaded windows alternate, and the median of the pairs is judged: one stall of the machine spoils one pair. A
- * p99 below {@link FLOOR_MS} counts as that: below it timers and scheduling of the machine are measured.
+ * Quiet and loaded windows alternate, and the median of the pairs is judged: one stall of the
+ * machine spoils one pair. A p99 below {@link FLOOR_MS} counts as that: below it timers and
+ * scheduling of the machine are measured.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { runPublisher } from '../../bench/processes.ts'
@@ -18,7 +20,10 @@ export interface SlowDevicesOptions {
   readonly seed: number
   readonly windowMs: number
   readonly windowPairs: number
-  /** Each fsync takes so much longer, in quiet windows, too: the disk is what is overloaded. 0: as fast as it is. */
+  /**
+   * Each fsync takes so much longer, in quiet windows, too: the disk is what is overloaded. 0: as
+   * fast as it is.
+   */
   readonly syncDelayMs: number
   /** Messages that each of the loud devices has in flight. */
   readonly loudWindow: number
@@ -91,7 +96,9 @@ export async function measureSlowDevices(options: SlowDevicesOptions): Promise<S
     }
     const pairs: { quietMs: number; loadedMs: number }[] = []
     const ratios = (): number[] =>
-      pairs.map(({ quietMs, loadedMs }) => Math.max(loadedMs, FLOOR_MS) / Math.max(quietMs, FLOOR_MS))
+      pairs.map(
+        ({ quietMs, loadedMs }) => Math.max(loadedMs, FLOOR_MS) / Math.max(quietMs, FLOOR_MS),
+      )
     while (pairs.length < windowPairs) {
       const quietMs = await latencies(sleep(windowMs))
       pairs.push({ quietMs, loadedMs: await loaded() })
@@ -102,7 +109,14 @@ export async function measureSlowDevices(options: SlowDevicesOptions): Promise<S
       pairs.map((pair) => pair.loadedMs),
       0.5,
     )
-    return { syncDelayMs, pairs, medianRatio: quantile(ratios(), 0.5), medianLoadedMs, load, samples }
+    return {
+      syncDelayMs,
+      pairs,
+      medianRatio: quantile(ratios(), 0.5),
+      medianLoadedMs,
+      load,
+      samples,
+    }
   } finally {
     for (const device of devices) device.close()
     await gateway.process.reap()
@@ -111,7 +125,9 @@ export async function measureSlowDevices(options: SlowDevicesOptions): Promise<S
 
 export function describeSlowDevices(report: SlowDevicesReport): string {
   const { syncDelayMs, pairs, medianRatio, medianLoadedMs, load, samples } = report
-  const each = pairs.map(({ quietMs, loadedMs }) => `${quietMs.toFixed(0)} -> ${loadedMs.toFixed(0)}`)
+  const each = pairs.map(
+    ({ quietMs, loadedMs }) => `${quietMs.toFixed(0)} -> ${loadedMs.toFixed(0)}`,
+  )
   return (
     `slow devices${syncDelayMs > 0 ? `, fsync ${syncDelayMs} ms slower` : ''}: p99 of ${samples} acks, ms, quiet -> loaded: ` +
     `${each.join(', ')}; median ${medianRatio.toFixed(2)} x, ${medianLoadedMs.toFixed(0)} ms; ${load} readings of the others acknowledged`

@@ -1,6 +1,7 @@
 /**
- * Publishers faster than the disk: each fsync takes {@link SYNC_DELAY_MS} longer. Acks are withheld that long (I1), what
- * devices may have in flight is bounded and so is the memory (I6), and nothing that was acknowledged is lost.
+ * Publishers faster than the disk: each fsync takes {@link SYNC_DELAY_MS} longer. Acks are withheld
+ * that long (I1), what devices may have in flight is bounded and so is the memory (I6), and nothing
+ * that was acknowledged is lost.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SteadyDevice } from '../network/steady-device.ts'

@@ -1,12 +1,19 @@
 /**
- * A sink that is slower than the publishers, an hour of it compressed: the link takes so many bytes a second, a fraction
- * of what comes. Three streams, one for each `whenFull`, grow up to their `maxBytes` and then do what their policy says,
- * in bounded memory; when the sink is fast again, everything is delivered or counted (I5, I6, I9).
+ * A sink that is slower than the publishers, an hour of it compressed: the link takes so many bytes
+ * a second, a fraction of what comes. Three streams, one for each `whenFull`, grow up to their
+ * `maxBytes` and then do what their policy says, in bounded memory; when the sink is fast again,
+ * everything is delivered or counted (I5, I6, I9).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { StreamStatus } from '../../../gateway/observe/status.ts'
 import { Oracle } from '../oracle/oracle.ts'
-import { describePeak, type MemoryPeak, memoryFaults, OVERLOAD_DRAIN_TIMEOUT_MS, peakOf } from './limits.ts'
+import {
+  describePeak,
+  type MemoryPeak,
+  memoryFaults,
+  OVERLOAD_DRAIN_TIMEOUT_MS,
+  peakOf,
+} from './limits.ts'
 
 export interface SlowSinkReport {
   readonly peak: MemoryPeak

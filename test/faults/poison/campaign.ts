@@ -1,4 +1,7 @@
-/** Fault 7, the long campaign: each combination through each receiver, each scenario, and seeded days, one for twenty runs. */
+/**
+ * Fault 7, the long campaign: each combination through each receiver, each scenario, and seeded
+ * days, one for twenty runs.
+ */
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
 import { sideBySide } from '../side-by-side.ts'
 import { COMBINATIONS, combine, day, RECEIVERS } from './mishaps.ts'
@@ -42,7 +45,10 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
     const receiver = receivers[index % receivers.length] ?? ''
     jobs.push([`day ${own}`, () => day(own, receiver)])
     if (index % 5 === 0) {
-      jobs.push([`needle ${own}`, () => needle(own, index % 2 === 0 ? 400 : 422, { kill: index % 4 > 0 })])
+      jobs.push([
+        `needle ${own}`,
+        () => needle(own, index % 2 === 0 ? 400 : 422, { kill: index % 4 > 0 }),
+      ])
       jobs.push([`everything ${own}`, () => refusesEverything(own)])
     }
   }

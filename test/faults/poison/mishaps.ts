@@ -1,6 +1,7 @@
 /**
- * Refusal, lost answer and kill in every combination, through each of the contract's model receivers: at so many requests
- * behind the publishing of eight readings, of which one is bad, one thing goes wrong. And seeded days of all of it at once.
+ * Refusal, lost answer and kill in every combination, through each of the contract's model
+ * receivers: at so many requests behind the publishing of eight readings, of which one is bad, one
+ * thing goes wrong. And seeded days of all of it at once.
  */
 import assert from 'node:assert/strict'
 import { Random } from '../../../device-sim/random.ts'
@@ -31,7 +32,10 @@ interface Mishap {
 /** An answer that is withheld is lost with the process that waits for it. */
 export const MISHAPS: Readonly<Record<string, Mishap>> = {
   'answer lost, nothing stored': { deed: { step: { drop: 'before' } }, killAfterMs: null },
-  'answer lost behind storing': { deed: { stores: true, step: { drop: 'after' } }, killAfterMs: null },
+  'answer lost behind storing': {
+    deed: { stores: true, step: { drop: 'after' } },
+    killAfterMs: null,
+  },
   'killed before storing': { deed: { step: { halfOpen: true } }, killAfterMs: 0 },
   'killed behind storing': { deed: { stores: true, step: { halfOpen: true } }, killAfterMs: 0 },
   'killed behind the answer': { deed: { step: null }, killAfterMs: 2 },
@@ -56,8 +60,14 @@ export const COMBINATIONS: readonly Combination[] = Object.keys(MISHAPS).flatMap
   ),
 )
 
-/** One combination after the other on one gateway; the books are checked at each step, and closed at the end. */
-export async function combine(name: ReceiverName, combinations: readonly Combination[]): Promise<Happened> {
+/**
+ * One combination after the other on one gateway; the books are checked at each step, and closed at
+ * the end.
+ */
+export async function combine(
+  name: ReceiverName,
+  combinations: readonly Combination[],
+): Promise<Happened> {
   const newReceiver = RECEIVERS[name]
   assert(newReceiver)
   return await PoisonBench.run(
@@ -104,7 +114,10 @@ async function befall(bench: PoisonBench, one: Combination, happened: Happened):
 const TOO_LARGE_BYTES = 4_000
 const BURSTS = 6
 
-/** Bursts of readings, some bad and some too large; answers lost, requests too large, kills at any moment. */
+/**
+ * Bursts of readings, some bad and some too large; answers lost, requests too large, kills at any
+ * moment.
+ */
 export async function day(seed: string, name: ReceiverName): Promise<Happened> {
   const random = new Random(seed, 'poison day')
   const newReceiver = RECEIVERS[name]

@@ -1,7 +1,8 @@
 /**
- * A real gateway between readings of which some are poison and a sink that refuses those by their content, for scenarios
- * that lose answers and kill the gateway. Each reading is published once and waited for, so that after any fault the books
- * can be closed to the record: stored once and in order, or a dead letter with its bytes, or pending (I4, I5, I9).
+ * A real gateway between readings of which some are poison and a sink that refuses those by their
+ * content, for scenarios that lose answers and kill the gateway. Each reading is published once and
+ * waited for, so that after any fault the books can be closed to the record: stored once and in
+ * order, or a dead letter with its bytes, or pending (I4, I5, I9).
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -10,7 +11,11 @@ import { join } from 'node:path'
 import type { DeadLetter, DeadLetterPage } from '../../../gateway/admin/actions.ts'
 import type { Status, StreamStatus } from '../../../gateway/observe/status.ts'
 import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
-import { OneNumberReceiver, type Receiver, type ReceiverRules } from '../../support/model-receivers.ts'
+import {
+  OneNumberReceiver,
+  type Receiver,
+  type ReceiverRules,
+} from '../../support/model-receivers.ts'
 import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
 import { balanceFaults, monotonyFaults } from '../oracle/checks.ts'
 import { FaultySink } from '../sink/faulty-sink.ts'
@@ -71,7 +76,10 @@ export class PoisonBench {
   }
 
   /** Runs a scenario, and clears up behind it. */
-  static async run<T>(scenario: (bench: PoisonBench) => Promise<T>, options: PoisonOptions = {}): Promise<T> {
+  static async run<T>(
+    scenario: (bench: PoisonBench) => Promise<T>,
+    options: PoisonOptions = {},
+  ): Promise<T> {
     const { newReceiver = (rules) => new OneNumberReceiver(rules), stream = {} } = options
     const folder = mkdtempSync(join(tmpdir(), 'sluice-poison-'))
     const judge: Judge = { refuses: REFUSES_BAD }
@@ -105,11 +113,23 @@ export class PoisonBench {
     }
   }
 
-  /** Readings that go on where the last ones ended, in one write; resolves when all of them are acknowledged. */
-  async publish(count: number, more: (index: number) => Omit<Reading, 'n'> = () => ({})): Promise<void> {
+  /**
+   * Readings that go on where the last ones ended, in one write; resolves when all of them are
+   * acknowledged.
+   */
+  async publish(
+    count: number,
+    more: (index: number) => Omit<Reading, 'n'> = () => ({}),
+  ): Promise<void> {
     const first = this.published.length + 1
-    const readings = Array.from({ length: count }, (_, index) => ({ n: first + index, ...more(index) }))
-    const client = await RawMqtt.connect(this.gateway.mqttPort, { clientId: 'press-7', clean: true })
+    const readings = Array.from({ length: count }, (_, index) => ({
+      n: first + index,
+      ...more(index),
+    }))
+    const client = await RawMqtt.connect(this.gateway.mqttPort, {
+      clientId: 'press-7',
+      clean: true,
+    })
     try {
       client.send(
         ...readings.map((reading, index) =>
@@ -141,13 +161,20 @@ export class PoisonBench {
     this.#streams = status.streams
     const [stream] = status.streams
     assert(stream)
-    // Each was acknowledged once, and none was sent twice: not one more or less was received, kills or not.
-    assert.equal(stream.counters.received, this.published.length, 'I5: received is what was acknowledged')
+    // Each was acknowledged once, and none was sent twice: not one more or less was received, kills
+    // or not.
+    assert.equal(
+      stream.counters.received,
+      this.published.length,
+      'I5: received is what was acknowledged',
+    )
     this.check()
     return stream
   }
 
-  /** @throws when the sink has seen what must not be: something twice, out of order, or under one key as other bytes */
+  /**
+   * @throws when the sink has seen what must not be: something twice, out of order, or under one key as other bytes
+   */
   check(): void {
     assert.deepEqual(this.sink.faults, [])
     const { stored } = this
@@ -185,8 +212,8 @@ export class PoisonBench {
   }
 
   /**
-   * Waits until nothing is pending any more, and compares to the record: every reading was stored or is a dead letter with
-   * all its content, and none is both. Returns the dead letters.
+   * Waits until nothing is pending any more, and compares to the record: every reading was stored
+   * or is a dead letter with all its content, and none is both. Returns the dead letters.
    */
   async closeBooks(): Promise<PoisonRecord[]> {
     await this.until('nothing is pending', ({ counters }) => counters.pending === 0)
@@ -218,7 +245,10 @@ export class PoisonBench {
 
   /** All of them. Returns how many became new records. */
   async requeue(): Promise<number> {
-    const { changed } = (await this.#act('/api/dead-letters/requeue', { stream: STREAM, all: true })) as {
+    const { changed } = (await this.#act('/api/dead-letters/requeue', {
+      stream: STREAM,
+      all: true,
+    })) as {
       readonly changed: number
     }
     return changed

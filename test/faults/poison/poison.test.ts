@@ -16,7 +16,9 @@ import {
 } from './scenarios.ts'
 
 const seed = String(SEED)
-/** One combination of each mishap, at a request that comes: halving eight takes four at the least. */
+/**
+ * One combination of each mishap, at a request that comes: halving eight takes four at the least.
+ */
 function selection(name: string): Combination[] {
   const random = new Random(seed, name)
   const most = name.endsWith('whole requests') ? 4 : 1
@@ -54,7 +56,10 @@ describe.concurrent(`poison (SLUICE_SEED=${SEED})`, () => {
       'I8: a sink that refuses everything is held after 100 parked, and through SIGKILLs nothing becomes a dead letter',
       () => refusesEverything(seed),
     ],
-    ['I8: a sink that refuses three of five is held, and nothing more is given up', () => refusesShare(3)],
+    [
+      'I8: a sink that refuses three of five is held, and nothing more is given up',
+      () => refusesShare(3),
+    ],
     ['I9: a sink that refuses two of five is believed', () => refusesShare(2)],
     [
       'I6, I9: dead letters without room hold the stream, survive a SIGKILL, and make room by requeueing',
@@ -64,11 +69,17 @@ describe.concurrent(`poison (SLUICE_SEED=${SEED})`, () => {
       `I2, I4, I9: refusal, lost answers and SIGKILLs against a receiver that ${name}`,
       () => combine(name, selection(name)),
     ]),
-    ['I8, I9: one record that is answered 500 is set aside alone', () => stumbles(seed, 'answered 500')],
+    [
+      'I8, I9: one record that is answered 500 is set aside alone',
+      () => stumbles(seed, 'answered 500'),
+    ],
     ['I8, I9: one record that a firewall answers 403', () => stumbles(seed, 'answered 403')],
     ['I5, I9: the first record of a lone stream, set aside by an operator', parkedByHand],
     ['I8: 403 to everything sets nothing aside', () => stumblesAtAll('answered 403')],
-    ['I6, I9: with drop-oldest the oldest dead letters go, counted', () => boundedLetters('drop-oldest')],
+    [
+      'I6, I9: with drop-oldest the oldest dead letters go, counted',
+      () => boundedLetters('drop-oldest'),
+    ],
   ])(
     '%s',
     async (_, scenario) => {

@@ -1,6 +1,7 @@
 /**
- * Fault 7 against a real gateway process: records that the sink refuses, and sinks that refuse too much to be believed, with
- * SIGKILLs. What each answer does to a batch is shown in test/drain; here its promises, through commits, kills and HTTP.
+ * Fault 7 against a real gateway process: records that the sink refuses, and sinks that refuse too
+ * much to be believed, with SIGKILLs. What each answer does to a batch is shown in test/drain; here
+ * its promises, through commits, kills and HTTP.
  */
 import assert from 'node:assert/strict'
 import { Random } from '../../../device-sim/random.ts'
@@ -21,7 +22,10 @@ const WATCHED_MS = 1_000
 const wholeRequests = (rules: ReceiverRules): Receiver => new ByIdReceiver(rules, 'whole')
 const byName = (rules: ReceiverRules): Receiver => new ByIdReceiver(rules, 'list')
 
-/** One refused reading among so many in one batch, and the answer to a request that has it is 400 or 422, nothing more. */
+/**
+ * One refused reading among so many in one batch, and the answer to a request that has it is 400 or
+ * 422, nothing more.
+ */
 export async function needle(
   seed: string,
   status: 400 | 422,
@@ -61,15 +65,20 @@ export async function needle(
       await bench.publish(count)
       assert.deepEqual((await bench.closeBooks()).map(numberOf), [bad + 1])
       assert(refused > 0 && bench.kills === (kill ? 1 : 0), 'the fault did not fire')
-      return { 'requests refused for one record': refused, 'extra requests': extra, kills: bench.kills }
+      return {
+        'requests refused for one record': refused,
+        'extra requests': extra,
+        kills: bench.kills,
+      }
     },
     { newReceiver: wholeRequests, sink },
   )
 }
 
 /**
- * Everything is refused, after some readings were taken. Held after 100 parked; a SIGKILL before (at so many requests) and one
- * behind it change nothing; the sink is well again, and every reading arrives.
+ * Everything is refused, after some readings were taken. Held after 100 parked; a SIGKILL before
+ * (at so many requests) and one behind it change nothing; the sink is well again, and every reading
+ * arrives.
  */
 export async function refusesEverything(seed: string): Promise<Happened> {
   const random = new Random(seed, 'everything')
@@ -91,12 +100,19 @@ export async function refusesEverything(seed: string): Promise<Happened> {
           'the stream is held, with all in its place',
           ({ delivery, parked }) => delivery.state === 'held' && parked === 0,
         )
-        assert.equal(stream.counters.deadLettered, 0, 'I8: a sink that refuses everything is not obeyed')
+        assert.equal(
+          stream.counters.deadLettered,
+          0,
+          'I8: a sink that refuses everything is not obeyed',
+        )
         assert.equal(stream.counters.pending, 250)
       }
       await isHeld()
       const most = refused
-      assert(most > PARKED_LIMIT, `held after ${most} requests: 100 records cannot have been parked`)
+      assert(
+        most > PARKED_LIMIT,
+        `held after ${most} requests: 100 records cannot have been parked`,
+      )
       await bench.killAndRestart()
       await isHeld()
       await bench.publish(20)
@@ -126,10 +142,16 @@ async function watch(bench: PoisonBench, pending: number): Promise<void> {
   )
   assert.equal(after.counters.pending, pending)
   // Those that came meanwhile and a probe that was due.
-  assert(bench.sink.seen.length - asked <= 1, `${bench.sink.seen.length - asked} requests into a hold`)
+  assert(
+    bench.sink.seen.length - asked <= 1,
+    `${bench.sink.seen.length - asked} requests into a hold`,
+  )
 }
 
-/** So many of five readings are refused, one by one. From 100 judged on, more than half hold the stream; fewer never do. */
+/**
+ * So many of five readings are refused, one by one. From 100 judged on, more than half hold the
+ * stream; fewer never do.
+ */
 export async function refusesShare(ofFive: 2 | 3): Promise<Happened> {
   const isHeld = ofFive > 2.5
   return await PoisonBench.run(
@@ -147,7 +169,10 @@ export async function refusesShare(ofFive: 2 | 3): Promise<Happened> {
       )
       const { deadLettered, pending } = held.counters
       assert.match(held.delivery.why ?? '', /of the last/)
-      assert(deadLettered <= JUDGED_FROM, `${deadLettered} dead letters: more than the records that it needs`)
+      assert(
+        deadLettered <= JUDGED_FROM,
+        `${deadLettered} dead letters: more than the records that it needs`,
+      )
       await watch(bench, pending)
       // Its probe is refused as a whole, or it would rightly end the hold.
       bench.sink.plan = () => ({ step: { status: 422 } })
@@ -156,7 +181,11 @@ export async function refusesShare(ofFive: 2 | 3): Promise<Happened> {
       bench.sink.plan = null
       bench.judge.refuses = () => false
       await bench.retry()
-      assert.equal((await bench.closeBooks()).length, deadLettered, 'I8: all behind the hold was delivered')
+      assert.equal(
+        (await bench.closeBooks()).length,
+        deadLettered,
+        'I8: all behind the hold was delivered',
+      )
       return { 'shares above the limit': 1, holds: 1, kills: bench.kills }
     },
     { sink: { maxBatchRecords: 50 } },
@@ -165,7 +194,10 @@ export async function refusesShare(ofFive: 2 | 3): Promise<Happened> {
 
 const READINGS = 400
 
-/** Room for a few dead letters only. `hold`: the rest waits for the operator; `drop-oldest`: the oldest go, counted. */
+/**
+ * Room for a few dead letters only. `hold`: the rest waits for the operator; `drop-oldest`: the
+ * oldest go, counted.
+ */
 export async function boundedLetters(whenFull: 'hold' | 'drop-oldest'): Promise<Happened> {
   const maxBytes = 4_096
   return await PoisonBench.run(
@@ -204,7 +236,9 @@ export async function boundedLetters(whenFull: 'hold' | 'drop-oldest'): Promise<
 
 /** Returns what was requeued, as it was. */
 export async function requeueAll(bench: PoisonBench): Promise<PoisonRecord[]> {
-  const letters = (await bench.deadLetters()).map(({ record }) => JSON.parse(record) as PoisonRecord)
+  const letters = (await bench.deadLetters()).map(
+    ({ record }) => JSON.parse(record) as PoisonRecord,
+  )
   assert.equal(await bench.requeue(), letters.length)
   return letters
 }
@@ -243,7 +277,11 @@ async function dropsOldest(bench: PoisonBench, maxBytes: number): Promise<Happen
   const requeued = await requeueAll(bench)
   await bench.until('they are delivered', ({ counters }) => counters.pending === 0)
   expectRequeued(bench, requeued)
-  return { 'dead letters removed by quota': removed, 'dead letters requeued': requeued.length, kills: 1 }
+  return {
+    'dead letters removed by quota': removed,
+    'dead letters requeued': requeued.length,
+    kills: 1,
+  }
 }
 
 /** What a sink does to a request for the content of one record. */
@@ -254,7 +292,10 @@ export const STUMBLES: Readonly<Record<string, Step>> = {
   'answered nonsense': { status: 207, body: { rejected: 'all' } },
 }
 
-/** Requests with one reading of many come to nothing; all others are delivered, and it alone is set aside. */
+/**
+ * Requests with one reading of many come to nothing; all others are delivered, and it alone is set
+ * aside.
+ */
 export async function stumbles(
   seed: string,
   how: string,
@@ -284,7 +325,11 @@ export async function stumbles(
       const { length } = bench.sink.seen
       assert(length < 60, `${length} requests to find one of ${count}`)
       await bench.publish(5)
-      assert.deepEqual((await bench.closeBooks()).map(numberOf), [bad + 1], 'I9: it alone is set aside')
+      assert.deepEqual(
+        (await bench.closeBooks()).map(numberOf),
+        [bad + 1],
+        'I9: it alone is set aside',
+      )
       assert(stumbled > 5, 'the fault did not fire')
       return { [`requests ${how}`]: stumbled, kills: bench.kills }
     },
@@ -318,7 +363,10 @@ export async function stumblesAtAll(how: string): Promise<Happened> {
   )
 }
 
-/** The first record of a lone stream is answered 500: nothing tells whose fault it is, until an operator does. */
+/**
+ * The first record of a lone stream is answered 500: nothing tells whose fault it is, until an
+ * operator does.
+ */
 export async function parkedByHand(): Promise<Happened> {
   return await PoisonBench.run(
     async (bench) => {

@@ -1,6 +1,7 @@
 /**
- * Power cuts (fault 2), many: recordings of a real gateway, each cut at many points. A later recording begins where a cut
- * of the one before has left disk and devices, so recoveries are cut, too; in some an fsync fails once in a while.
+ * Power cuts (fault 2), many: recordings of a real gateway, each cut at many points. A later
+ * recording begins where a cut of the one before has left disk and devices, so recoveries are cut,
+ * too; in some an fsync fails once in a while.
  */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -30,11 +31,14 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
   let done = 0
   try {
     for (let number = 1; done < runs; number++) {
-      const killAt = Array.from({ length: random.below(3) }, () => random.between(0.05, 0.95)).toSorted(
-        (a, b) => a - b,
-      )
+      const killAt = Array.from({ length: random.below(3) }, () =>
+        random.between(0.05, 0.95),
+      ).toSorted((a, b) => a - b)
       const failingSyncs = random.chance(0.4)
-        ? Array.from({ length: 1 + random.below(4) }, () => FAILING[random.below(FAILING.length)] as string)
+        ? Array.from(
+            { length: 1 + random.below(4) },
+            () => FAILING[random.below(FAILING.length)] as string,
+          )
         : []
       const delayMs = random.between(0, 80)
       sink.delayMs = () => delayMs

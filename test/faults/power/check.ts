@@ -3,10 +3,12 @@
  *
  * - it opens, takes nothing for damage, and its books balance (I5, I7);
  * - every reading that was acknowledged is in it or at the sink: at QoS 2 once (I1, I3);
- * - the QoS 2 state is the one of the same commit: a stored reading whose PUBREL has not left has its packet id there, one
- *   that is not stored has not (else its repeat would be stored twice, or not at all) (I3);
+ * - the QoS 2 state is the one of the same commit: a stored reading whose PUBREL has not left has
+ *   its packet id there, one that is not stored has not (else its repeat would be stored twice, or
+ *   not at all) (I3);
  * - each device's readings are in their order (I2);
- * - an id means one record for ever: none that the sink has seen comes with other bytes, or is dealt again (I4).
+ * - an id means one record for ever: none that the sink has seen comes with other bytes, or is
+ *   dealt again (I4).
  */
 
 import { SessionTable } from '../../../gateway/broker/sessions/session-table.ts'
@@ -47,7 +49,8 @@ export async function checkSpool(
   const { spool, events } = opened
   const faults: string[] = []
   try {
-    // LevelDB does not sync the very first MANIFEST of a new database; and a disk that failed did damage something.
+    // LevelDB does not sync the very first MANIFEST of a new database; and a disk that failed did
+    // damage something.
     const isNew = [...world.devices.values()].every(({ acked }) => acked.size === 0)
     for (const event of events) {
       if (event.type !== 'spool.damage' || isNew || options.isDiskFaulty) continue
@@ -96,7 +99,11 @@ async function readAll(queue: SpoolQueue): Promise<SinkRecord[] | null> {
 }
 
 /** By id, those of the sink first. */
-function union(atSink: readonly SinkRecord[], there: readonly SinkRecord[], faults: string[]): SinkRecord[] {
+function union(
+  atSink: readonly SinkRecord[],
+  there: readonly SinkRecord[],
+  faults: string[],
+): SinkRecord[] {
   const byId = new Map<string, SinkRecord>()
   for (const record of [...atSink, ...there]) {
     const known = byId.get(record.id)
@@ -109,22 +116,29 @@ function union(atSink: readonly SinkRecord[], there: readonly SinkRecord[], faul
 
 /** Everything that was acknowledged is at the sink. */
 export function booksFaults(world: World, atSink: readonly SinkRecord[]): string[] {
-  return [...world.devices.values()].flatMap((device) => readingFaults(device, countsOf(device, atSink)))
+  return [...world.devices.values()].flatMap((device) =>
+    readingFaults(device, countsOf(device, atSink)),
+  )
 }
 
 /** How often each reading of the device is there, in the order of the first ones. */
 function countsOf(device: DeviceState, all: readonly SinkRecord[]): Map<number, number> {
   const counts = new Map<number, number>()
-  for (const one of all) if (one.device === device.name) counts.set(one.n, (counts.get(one.n) ?? 0) + 1)
+  for (const one of all)
+    if (one.device === device.name) counts.set(one.n, (counts.get(one.n) ?? 0) + 1)
   return counts
 }
 
-function readingFaults({ name, qos, acked }: DeviceState, counts: ReadonlyMap<number, number>): string[] {
+function readingFaults(
+  { name, qos, acked }: DeviceState,
+  counts: ReadonlyMap<number, number>,
+): string[] {
   const faults: string[] = []
   const lost = [...acked].filter((n) => !counts.has(n))
   if (lost.length > 0) faults.push(`I1: ${name}: acknowledged and gone: ${brief(lost)}`)
   const order = [...counts.keys()]
-  if (order.some((n, i) => n < (order[i - 1] ?? 0))) faults.push(`I2: ${name}: out of order: ${brief(order)}`)
+  if (order.some((n, i) => n < (order[i - 1] ?? 0)))
+    faults.push(`I2: ${name}: out of order: ${brief(order)}`)
   const twice = [...counts].filter(([, count]) => count > 1).map(([n]) => n)
   if (qos === 2 && twice.length > 0) faults.push(`I3: ${name}: stored twice: ${brief(twice)}`)
   return faults
@@ -142,11 +156,13 @@ function sessionFaults(
     if (counts.has(n) && !released && !isOpen)
       faults.push(`I3: ${name}: ${n} is stored, packet id ${id} is not`)
     if (!counts.has(n) && isOpen) faults.push(`I3: ${name}: packet id ${id} is stored, ${n} is not`)
-    if (isOpen && completed.has(n)) faults.push(`I3: ${name}: PUBCOMP for ${id} left before its removal`)
+    if (isOpen && completed.has(n))
+      faults.push(`I3: ${name}: PUBCOMP for ${id} left before its removal`)
   }
   const known = new Set(inFlight.map(({ id }) => id))
   const stale = [...(ids?.entries() ?? [])].map(([id]) => id).filter((id) => !known.has(id))
-  if (stale.length > 0) faults.push(`I3: ${name}: packet ids of completed readings: ${brief(stale)}`)
+  if (stale.length > 0)
+    faults.push(`I3: ${name}: packet ids of completed readings: ${brief(stale)}`)
   return faults
 }
 

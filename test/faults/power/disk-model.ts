@@ -1,15 +1,18 @@
 /**
  * What a power cut leaves of a folder, from a journal of what was done to it.
  *
- * The model is stricter than any file system that the gateway runs on (ext4, xfs and btrfs keep more):
+ * The model is stricter than any file system that the gateway runs on (ext4, xfs and btrfs keep
+ * more):
  *
- * - An fsync of a file makes what was written to it before the call durable, and nothing else: not its name, not the name
- *   of its folder. An fsync that failed makes nothing durable, and what it should have covered is lost for good, whatever
- *   a later one says (Linux marks the pages clean).
- * - An fsync of a folder makes the entries durable that were made, moved or removed in it before the call.
- * - What is not durable may survive all the same: of a folder, a prefix of its changes in their order, each folder for
- *   itself (a move between two folders is one step of both); of a file, a prefix of its writes, the last one torn
- *   anywhere, or any of its writes, with zeros for what is missing.
+ * - An fsync of a file makes what was written to it before the call durable, and nothing else: not
+ *   its name, not the name of its folder. An fsync that failed makes nothing durable, and what it
+ *   should have covered is lost for good, whatever a later one says (Linux marks the pages clean).
+ * - An fsync of a folder makes the entries durable that were made, moved or removed in it before
+ *   the call.
+ * - What is not durable may survive all the same: of a folder, a prefix of its changes in their
+ *   order, each folder for itself (a move between two folders is one step of both); of a file, a
+ *   prefix of its writes, the last one torn anywhere, or any of its writes, with zeros for what is
+ *   missing.
  * - An fsync counts behind its return; what is written while it runs is not covered.
  *
  * Hard links stay hard links.
@@ -68,7 +71,9 @@ export class DiskModel {
   readonly #syncs = new Map<bigint, { readonly node: Node; readonly at: number }>()
   #at = 0
 
-  /** `root`: the recorded folder. `base`: a copy of what was in it, durable, when the recording began. */
+  /**
+   * `root`: the recorded folder. `base`: a copy of what was in it, durable, when the recording began.
+   */
   constructor(root: string, base: Snapshot) {
     this.#root = root
     this.#load(this.#top, base)
@@ -99,7 +104,12 @@ export class DiskModel {
       this.#byIno.set(entry.ino, node)
       this.#names({ at, remove: [], add: [...this.#place(entry.path), node] })
     } else if (entry.type === 'write') {
-      this.#file(entry.ino)?.changes.push({ at, bytes: entry.bytes, offset: entry.offset, state: 'written' })
+      this.#file(entry.ino)?.changes.push({
+        at,
+        bytes: entry.bytes,
+        offset: entry.offset,
+        state: 'written',
+      })
     } else if (entry.type === 'truncate') {
       this.#file(entry.ino)?.changes.push({ at, bytes: null, offset: entry.size, state: 'written' })
     } else if (entry.type === 'rename') {
@@ -120,7 +130,10 @@ export class DiskModel {
     }
   }
 
-  /** Another process begins: what the one before did not finish stays unfinished, and its fsync ids come again. */
+  /**
+   * Another process begins: what the one before did not finish stays unfinished, and its fsync ids
+   * come again.
+   */
   restart(): void {
     this.#syncs.clear()
   }
@@ -179,7 +192,8 @@ export class DiskModel {
     if (parent !== this.#root) {
       for (const name of parent.slice(this.#root.length + 1).split('/')) {
         const next = folder.live.get(name)
-        if (!(next instanceof FolderNode)) throw new Error(`the journal names ${path}, outside of any folder`)
+        if (!(next instanceof FolderNode))
+          throw new Error(`the journal names ${path}, outside of any folder`)
         folder = next
       }
     }
@@ -189,11 +203,13 @@ export class DiskModel {
 
 function synced(node: Node, beginAt: number, failed: boolean): void {
   if (node instanceof FolderNode) {
-    if (!failed) node.durable = Math.max(node.durable, node.changes.filter(({ at }) => at < beginAt).length)
+    if (!failed)
+      node.durable = Math.max(node.durable, node.changes.filter(({ at }) => at < beginAt).length)
     return
   }
   for (const change of node.changes) {
-    if (change.at < beginAt && change.state === 'written') change.state = failed ? 'lost' : 'durable'
+    if (change.at < beginAt && change.state === 'written')
+      change.state = failed ? 'lost' : 'durable'
   }
 }
 
@@ -207,7 +223,9 @@ function allFolders(top: FolderNode): FolderNode[] {
   return [...found]
 }
 
-/** How many changes of each folder survive. A move between two folders survives in both or in none. */
+/**
+ * How many changes of each folder survive. A move between two folders survives in both or in none.
+ */
 function keptChanges(
   folders: readonly FolderNode[],
   survival: Survival,
@@ -346,7 +364,9 @@ export function isWithoutContent(name: string): boolean {
 /** Differences in names and bytes, in words. Inodes do not count. */
 export function differences(a: Snapshot, b: Snapshot, path = ''): string[] {
   if (a.bytes !== null && b.bytes !== null) {
-    return a.bytes.equals(b.bytes) ? [] : [`${path}: ${a.bytes.length} bytes, ${b.bytes.length} bytes`]
+    return a.bytes.equals(b.bytes)
+      ? []
+      : [`${path}: ${a.bytes.length} bytes, ${b.bytes.length} bytes`]
   }
   if (a.bytes !== null || b.bytes !== null) return [`${path}: a file and a folder`]
   const found: string[] = []

@@ -1,4 +1,5 @@
-// A planted defect, for `node --import`: batches are written without `sync: true`, as if the gateway had forgotten it.
+// A planted defect, for `node --import`: batches are written without `sync: true`, as if the
+// gateway had forgotten it.
 import { Level } from 'level'
 
 const { prototype } = Level

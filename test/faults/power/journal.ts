@@ -1,20 +1,36 @@
 /**
- * The journal of test/support/preload/disk-recorder.c: what a process did to the files below a folder, what it sent, and
- * notes that others put between, all in the order in which it happened. Reads it; decides nothing.
+ * The journal of test/support/preload/disk-recorder.c: what a process did to the files below a
+ * folder, what it sent, and notes that others put between, all in the order in which it happened.
+ * Reads it; decides nothing.
  */
 import { closeSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs'
 
 export type Entry =
   /** What a driver did, or learned; written before it acts on it. */
   | { readonly type: 'note'; readonly note: unknown }
-  | { readonly type: 'create'; readonly ino: bigint; readonly isFolder: boolean; readonly path: string }
-  | { readonly type: 'write'; readonly ino: bigint; readonly offset: number; readonly bytes: Buffer }
+  | {
+      readonly type: 'create'
+      readonly ino: bigint
+      readonly isFolder: boolean
+      readonly path: string
+    }
+  | {
+      readonly type: 'write'
+      readonly ino: bigint
+      readonly offset: number
+      readonly bytes: Buffer
+    }
   | { readonly type: 'truncate'; readonly ino: bigint; readonly size: number }
   | { readonly type: 'rename' | 'link'; readonly from: string; readonly to: string }
   | { readonly type: 'unlink' | 'rmdir'; readonly path: string }
   | { readonly type: 'sync-begin'; readonly id: bigint; readonly ino: bigint }
   | { readonly type: 'sync-end'; readonly id: bigint; readonly failed: boolean }
-  | { readonly type: 'sent'; readonly localPort: number; readonly peerPort: number; readonly bytes: Buffer }
+  | {
+      readonly type: 'sent'
+      readonly localPort: number
+      readonly peerPort: number
+      readonly bytes: Buffer
+    }
 
 const NOTE = 1
 const CREATE = 2
@@ -30,7 +46,9 @@ const SENT = 11
 
 const HEADER_BYTES = 5
 
-/** @throws when the process did what the recorder does not understand: the recording is not to be used then */
+/**
+ * @throws when the process did what the recorder does not understand: the recording is not to be used then
+ */
 export function readJournal(path: string): Entry[] {
   const bytes = readFileSync(path)
   return wholeEntries(bytes).map(({ at, end }) =>
@@ -39,8 +57,8 @@ export function readJournal(path: string): Entry[] {
 }
 
 /**
- * A SIGKILL between two pages of one append leaves a part of an entry, which would swallow what is noted next. Call behind
- * each kill, before anybody notes anything.
+ * A SIGKILL between two pages of one append leaves a part of an entry, which would swallow what is
+ * noted next. Call behind each kill, before anybody notes anything.
  */
 export function dropTornEnd(path: string): void {
   truncateSync(path, wholeEntries(readFileSync(path)).at(-1)?.end ?? 0)
@@ -61,19 +79,29 @@ function decode(type: number, fields: Buffer): Entry {
   if (type === NOTE) return { type: 'note', note: JSON.parse(fields.toString()) as unknown }
   if (type === CREATE) {
     const [path] = paths(fields.subarray(9))
-    return { type: 'create', ino: fields.readBigUInt64LE(0), isFolder: fields[8] === 1, path: path ?? '' }
+    return {
+      type: 'create',
+      ino: fields.readBigUInt64LE(0),
+      isFolder: fields[8] === 1,
+      path: path ?? '',
+    }
   }
   if (type === WRITE) {
     const offset = Number(fields.readBigUInt64LE(8))
     return { type: 'write', ino: fields.readBigUInt64LE(0), offset, bytes: fields.subarray(16) }
   }
   if (type === TRUNCATE) {
-    return { type: 'truncate', ino: fields.readBigUInt64LE(0), size: Number(fields.readBigUInt64LE(8)) }
+    return {
+      type: 'truncate',
+      ino: fields.readBigUInt64LE(0),
+      size: Number(fields.readBigUInt64LE(8)),
+    }
   }
   if (type === SYNC_BEGIN) {
     return { type: 'sync-begin', id: fields.readBigUInt64LE(0), ino: fields.readBigUInt64LE(8) }
   }
-  if (type === SYNC_END) return { type: 'sync-end', id: fields.readBigUInt64LE(0), failed: fields[8] !== 0 }
+  if (type === SYNC_END)
+    return { type: 'sync-end', id: fields.readBigUInt64LE(0), failed: fields[8] !== 0 }
   if (type === SENT) {
     const [localPort, peerPort] = [fields.readUInt16LE(0), fields.readUInt16LE(2)]
     return { type: 'sent', localPort, peerPort, bytes: fields.subarray(4) }

@@ -1,6 +1,7 @@
 /**
- * A device that repeats after a reconnect what MQTT 3.1.1 section 4.4 wants repeated, and notes in the journal whatever it
- * does before it does it. It can begin anew from the state that it had at any point of a recording.
+ * A device that repeats after a reconnect what MQTT 3.1.1 section 4.4 wants repeated, and notes in
+ * the journal whatever it does before it does it. It can begin anew from the state that it had at
+ * any point of a recording.
  */
 import assert from 'node:assert/strict'
 import { createCipheriv, createHash } from 'node:crypto'
@@ -40,7 +41,11 @@ export class PowerDevice {
     const client = await RawMqtt.open(port)
     this.#client = client
     this.#isClosing = false
-    this.#notes.write({ t: 'open', d: state.name, port: client.socket.localPort as number } satisfies Note)
+    this.#notes.write({
+      t: 'open',
+      d: state.name,
+      port: client.socket.localPort as number,
+    } satisfies Note)
     client.send(packet.connect({ clientId: state.name, clean: state.qos === 1, keepAlive: 0 }))
     const { body } = await client.next(TYPE.CONNACK)
     assert.equal(body[1], 0, 'CONNACK')
@@ -123,7 +128,10 @@ export class PowerDevice {
   }
 }
 
-/** The same for the same n, in any run. Random text, so that it takes on disk what it takes on the wire. */
+/**
+ * The same for the same n, in any run. Random text, so that it takes on disk what it takes on the
+ * wire.
+ */
 export function payloadOf(device: DeviceState, n: number): string {
   const key = createHash('sha256').update(`${device.seed}/${device.name}/${n}`).digest()
   const isLarge = key.readUInt8(16) < 256 * LARGE_SHARE

@@ -1,6 +1,6 @@
 /**
- * A sink with one number per queue that notes in the journal what it has stored before it answers, and can be put back to
- * what it knew at any point of a recording.
+ * A sink with one number per queue that notes in the journal what it has stored before it answers,
+ * and can be put back to what it knew at any point of a recording.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OneNumberReceiver, type ReceivedRequest } from '../../support/model-receivers.ts'
@@ -61,7 +61,9 @@ export class PowerSink {
 
   /** What it has stored at that point. */
   storedAt(world: World): SinkRecord[] {
-    return this.#receiverOf(world).stored.map(({ line, seq, id, queue }) => recordOf(line, seq, id, queue))
+    return this.#receiverOf(world).stored.map(({ line, seq, id, queue }) =>
+      recordOf(line, seq, id, queue),
+    )
   }
 
   async close(): Promise<void> {
@@ -100,6 +102,10 @@ function newReceiver(): OneNumberReceiver {
 }
 
 export function recordOf(line: string, seq: number, id: string, queue: string): SinkRecord {
-  const { device, qos, payload } = JSON.parse(line) as { device: string; qos: number; payload: { n: number } }
+  const { device, qos, payload } = JSON.parse(line) as {
+    device: string
+    qos: number
+    payload: { n: number }
+  }
   return { id, seq, queue, device, qos, n: payload.n, line }
 }

@@ -10,7 +10,14 @@ import { sourcePath } from '../../support/source-path.ts'
 import { testWithTool } from '../../support/tool-tests.ts'
 import { tryCut } from './campaign.ts'
 import { booksFaults } from './check.ts'
-import { DiskModel, differences, isWithoutContent, SURVIVALS, type Survival, snapshot } from './disk-model.ts'
+import {
+  DiskModel,
+  differences,
+  isWithoutContent,
+  SURVIVALS,
+  type Survival,
+  snapshot,
+} from './disk-model.ts'
 import { dropTornEnd, type Entry, NoteWriter, readJournal } from './journal.ts'
 import { PowerSink } from './power-sink.ts'
 import {
@@ -32,7 +39,9 @@ interface Bench {
   readonly folder: RecordFolder
   readonly sink: PowerSink
   readonly random: Random
-  readonly record: (options: Pick<RecordOptions, 'bytes'> & Partial<RecordOptions>) => Promise<Recording>
+  readonly record: (
+    options: Pick<RecordOptions, 'bytes'> & Partial<RecordOptions>,
+  ) => Promise<Recording>
 }
 
 async function withBench(label: string, test: (bench: Bench) => Promise<void>): Promise<void> {
@@ -73,10 +82,15 @@ describe(`cuts under a real gateway (SLUICE_SEED=${SEED})`, () => {
         const whole = join(folder.path, 'whole')
         end.disk.rebuild(whole, 'all', random)
         const [real, rebuilt] = [folder.disk, whole].map((path) => snapshot(path, isWithoutContent))
-        expect(differences(real!, rebuilt!), 'the journal holds all that the process did').toEqual([])
-        expect(createdBy(entries, /\d\.log$/), 'LevelDB began new logs under load').toBeGreaterThan(2)
+        expect(differences(real!, rebuilt!), 'the journal holds all that the process did').toEqual(
+          [],
+        )
+        expect(createdBy(entries, /\d\.log$/), 'LevelDB began new logs under load').toBeGreaterThan(
+          2,
+        )
         expect(createdBy(entries, /\.ldb$/), 'and flushed tables').toBeGreaterThan(1)
-        for (const { acked, name } of end.world.devices.values()) expect(acked.size, name).toBeGreaterThan(50)
+        for (const { acked, name } of end.world.devices.values())
+          expect(acked.size, name).toBeGreaterThan(50)
 
         for (let i = 0; i < CUTS; i++) {
           const cut = chooseCut(recording, random, [SURVIVALS[i % SURVIVALS.length]!])
@@ -103,7 +117,9 @@ describe(`cuts under a real gateway (SLUICE_SEED=${SEED})`, () => {
           const atSink = sink.storedAt(end.world)
           expect(booksFaults(end.world, atSink), told(cut)).toEqual([])
           for (const device of end.world.devices.values()) {
-            const there = new Set(atSink.filter((one) => one.device === device.name).map(({ n }) => n))
+            const there = new Set(
+              atSink.filter((one) => one.device === device.name).map(({ n }) => n),
+            )
             expect(there.size, device.name).toBe(device.published)
           }
         } finally {
@@ -122,7 +138,9 @@ describe(`cuts under a real gateway (SLUICE_SEED=${SEED})`, () => {
         const recording = await begin({ bytes: 1e6, failingSyncs: ['.log', '.log'] })
         const { entries } = recording
         expect(recording.failedSyncs, 'the fault fired').toBe(2)
-        const failures = entries.flatMap((one, i) => (one.type === 'sync-end' && one.failed ? [i] : []))
+        const failures = entries.flatMap((one, i) =>
+          one.type === 'sync-end' && one.failed ? [i] : [],
+        )
         for (const failure of failures) {
           const ack = entries.findIndex(
             (one, i) => i > failure && one.type === 'sent' && one.bytes[0] === TYPE.PUBACK,
@@ -156,14 +174,24 @@ describe(`cuts under a real gateway (SLUICE_SEED=${SEED})`, () => {
       async () => {
         await withBench(file, async ({ folder, sink, random, record: begin }) => {
           const preload = pathToFileURL(sourcePath(`test/faults/power/${file}`)).href
-          const recording = await begin({ bytes: 1e6, env: { NODE_OPTIONS: `--import ${preload}` } })
+          const recording = await begin({
+            bytes: 1e6,
+            env: { NODE_OPTIONS: `--import ${preload}` },
+          })
           const faults: string[] = []
           for (let i = 1; i <= 3; i++) {
-            const cut: Cut = { at: Math.floor((recording.entries.length * i) / 3), survival: 'none' }
+            const cut: Cut = {
+              at: Math.floor((recording.entries.length * i) / 3),
+              survival: 'none',
+            }
             faults.push(...(await tryCut(recording, cut, folder, sink, random)))
           }
-          expect(faults.some((one) => one.startsWith('I1: press-1: acknowledged and gone'))).toBe(true)
-          expect(faults.some((one) => one.startsWith('I1: press-2: acknowledged and gone'))).toBe(true)
+          expect(faults.some((one) => one.startsWith('I1: press-1: acknowledged and gone'))).toBe(
+            true,
+          )
+          expect(faults.some((one) => one.startsWith('I1: press-2: acknowledged and gone'))).toBe(
+            true,
+          )
         })
       },
       TIMEOUT_MS,
@@ -216,7 +244,10 @@ it('keeps of a file what was synced, and of the rest a torn part at most', () =>
     for (const entry of entries.slice(0, count)) model.apply(entry)
     const target = join(folder.path, 'target')
     model.rebuild(target, survival, random)
-    const found = [...snapshot(target, () => false).entries].map(([name, file]) => [name, String(file.bytes)])
+    const found = [...snapshot(target, () => false).entries].map(([name, file]) => [
+      name,
+      String(file.bytes),
+    ])
     rmSync(target, { recursive: true })
     return Object.fromEntries(found) as Record<string, string>
   }

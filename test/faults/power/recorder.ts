@@ -14,7 +14,17 @@ export function recorderLibrary(): string {
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   const path = join(folder, 'disk-recorder.so')
   const source = sourcePath('test/support/preload/disk-recorder.c')
-  execFileSync('gcc', ['-std=gnu11', '-O1', '-shared', '-fPIC', '-o', path, source, '-ldl', '-lpthread'])
+  execFileSync('gcc', [
+    '-std=gnu11',
+    '-O1',
+    '-shared',
+    '-fPIC',
+    '-o',
+    path,
+    source,
+    '-ldl',
+    '-lpthread',
+  ])
   library = path
   return path
 }

@@ -1,6 +1,7 @@
 /**
- * Records a real gateway under load: devices that publish at QoS 1 and 2, a sink that is slow, a SIGKILL and a start in the
- * middle if wanted. The result gives the disk and the world at any point of it; both can begin the next recording.
+ * Records a real gateway under load: devices that publish at QoS 1 and 2, a sink that is slow, a
+ * SIGKILL and a start in the middle if wanted. The result gives the disk and the world at any point
+ * of it; both can begin the next recording.
  */
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
@@ -9,7 +10,13 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../../../device-sim/random.ts'
 import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
-import { DiskModel, isWithoutContent, type Snapshot, type Survival, snapshot } from './disk-model.ts'
+import {
+  DiskModel,
+  isWithoutContent,
+  type Snapshot,
+  type Survival,
+  snapshot,
+} from './disk-model.ts'
 import { dropTornEnd, type Entry, NoteWriter, readJournal } from './journal.ts'
 import { PowerDevice } from './power-device.ts'
 import type { PowerSink } from './power-sink.ts'
@@ -76,7 +83,9 @@ export async function record(folder: RecordFolder, options: RecordOptions): Prom
     sink: { maxBatchRecords: 20 + random.below(200) },
     env: { ...recorderEnv({ root: folder.disk, journal: folder.journal, fault }), ...options.env },
   })
-  const devices = [...copyWorld(options.world).devices.values()].map((state) => new PowerDevice(state, notes))
+  const devices = [...copyWorld(options.world).devices.values()].map(
+    (state) => new PowerDevice(state, notes),
+  )
   const start = async (): Promise<void> => {
     sink.release()
     notes.write({ t: 'start', port: gateway.mqttPort } satisfies Note)
@@ -134,7 +143,13 @@ export async function record(folder: RecordFolder, options: RecordOptions): Prom
     notes.close()
   }
   const entries = readJournal(folder.journal)
-  return { entries, base, root: folder.disk, world: copyWorld(options.world), failedSyncs: fault.hits }
+  return {
+    entries,
+    base,
+    root: folder.disk,
+    world: copyWorld(options.world),
+    failedSyncs: fault.hits,
+  }
 }
 
 /** Disk and world at the point before entry `at`. */
@@ -157,8 +172,15 @@ export interface Cut {
   readonly survival: Survival
 }
 
-/** A point of the recording: any, or one beside a change of names or an fsync, where the interesting orders are. */
-export function chooseCut(recording: Recording, random: Random, survivals: readonly Survival[]): Cut {
+/**
+ * A point of the recording: any, or one beside a change of names or an fsync, where the interesting
+ * orders are.
+ */
+export function chooseCut(
+  recording: Recording,
+  random: Random,
+  survivals: readonly Survival[],
+): Cut {
   const { entries } = recording
   const first = entries.findIndex(({ type }) => type === 'create')
   const survival = survivals[random.below(survivals.length)] as Survival

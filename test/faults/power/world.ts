@@ -1,7 +1,8 @@
 /**
- * What the world outside of the gateway knows at a point of a recording: what devices have published and seen answered,
- * what the gateway has answered, what the sink has stored. Folded from the journal, so that it fits the disk of the same
- * point: a note stands in the journal before what it tells of happens.
+ * What the world outside of the gateway knows at a point of a recording: what devices have
+ * published and seen answered, what the gateway has answered, what the sink has stored. Folded from
+ * the journal, so that it fits the disk of the same point: a note stands in the journal before what
+ * it tells of happens.
  */
 import { packet, TYPE } from '../../support/raw-mqtt.ts'
 import type { Entry } from './journal.ts'
@@ -39,7 +40,9 @@ export interface DeviceState {
   inFlight: InFlight[]
   /** Readings by packet id: the last one under it. */
   readonly byId: Map<number, number>
-  /** PUBACK or PUBREC was handed to the network, whoever has seen it: durable, or the gateway lied. */
+  /**
+   * PUBACK or PUBREC was handed to the network, whoever has seen it: durable, or the gateway lied.
+   */
   readonly acked: Set<number>
   /** The same for PUBCOMP. */
   readonly completed: Set<number>
@@ -77,7 +80,10 @@ export function newWorld(devices: readonly { name: string; qos: 1 | 2; seed: str
 }
 
 export function copyWorld(world: World): World {
-  return structuredClone({ ...world, connections: new Map<number, { device: string; rest: Buffer }>() })
+  return structuredClone({
+    ...world,
+    connections: new Map<number, { device: string; rest: Buffer }>(),
+  })
 }
 
 /** The entry has happened. */
@@ -91,7 +97,8 @@ function applyNote(world: World, note: Note): void {
     world.mqttPort = note.port
     world.connections.clear()
   } else if (note.t === 'stored') world.stored.push(note.r)
-  else if (note.t === 'open') world.connections.set(note.port, { device: note.d, rest: Buffer.alloc(0) })
+  else if (note.t === 'open')
+    world.connections.set(note.port, { device: note.d, rest: Buffer.alloc(0) })
   else applyToDevice(deviceOf(world, note.d), note)
 }
 
@@ -144,6 +151,11 @@ export function topicOf(device: DeviceState): string {
   return `plant/${device.name}`
 }
 
-export function encodePublish(device: DeviceState, payload: string, id: number, dup: boolean): Buffer {
+export function encodePublish(
+  device: DeviceState,
+  payload: string,
+  id: number,
+  dup: boolean,
+): Buffer {
   return packet.publish(topicOf(device), payload, { qos: device.qos, id, dup })
 }

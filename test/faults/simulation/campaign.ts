@@ -1,4 +1,6 @@
-/** Simulated days of the pure parts, as many seeds as runs; says how many days a minute that makes. */
+/**
+ * Simulated days of the pure parts, as many seeds as runs; says how many days a minute that makes.
+ */
 
 import { Random } from '../../../device-sim/random.ts'
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
@@ -11,7 +13,10 @@ import { simulateWaits } from './waits.ts'
 
 /** Simulated days of one run: what is decided in one of them takes about as long for each. */
 const SIMULATIONS: Readonly<
-  Record<string, { readonly days: number; readonly run: (random: Random, days: number) => Simulated }>
+  Record<
+    string,
+    { readonly days: number; readonly run: (random: Random, days: number) => Simulated }
+  >
 > = {
   pacing: { days: 5, run: simulatePacing },
   'rate limit': { days: 0.5, run: simulateRate },

@@ -1,6 +1,7 @@
 /**
- * Days of commits under a virtual clock: quiet hours, trickles, bursts and load arrive at a committer that asks `Pace` as the
- * real one does. Seen from outside: how often a small commit begins, and how long anything waits for its commit.
+ * Days of commits under a virtual clock: quiet hours, trickles, bursts and load arrive at a
+ * committer that asks `Pace` as the real one does. Seen from outside: how often a small commit
+ * begins, and how long anything waits for its commit.
  */
 import type { Random } from '../../../device-sim/random.ts'
 import {
@@ -20,7 +21,8 @@ export type Pacing = Pick<Pace, 'delayMs' | 'sufficientBytes' | 'stalled' | 'beg
 export function simulatePacing(
   random: Random,
   days: number,
-  newPace: (options: PaceOptions, nowMs: number) => Pacing = (options, nowMs) => new Pace(options, nowMs),
+  newPace: (options: PaceOptions, nowMs: number) => Pacing = (options, nowMs) =>
+    new Pace(options, nowMs),
 ): Simulated {
   const options: PaceOptions = {
     commitIntervalMs: [0, 20, 50, 1_000, 60_000][random.below(5)] ?? 0,
@@ -42,7 +44,10 @@ class SimulatedCommits {
   readonly #pendingStreams = new Set<number>()
   #firstAtMs = 0
   #lastAtMs = 0
-  /** When the open commit was worth its writes, and when it was large enough to wait for nothing; null: it is not. */
+  /**
+   * When the open commit was worth its writes, and when it was large enough to wait for nothing;
+   * null: it is not.
+   */
   #fullAtMs: number | null = null
   #largeAtMs: number | null = null
   #dueMs = Number.POSITIVE_INFINITY
@@ -54,7 +59,10 @@ class SimulatedCommits {
   #isEager = false
   #beganMs = Number.NEGATIVE_INFINITY
   #endsMs = Number.NEGATIVE_INFINITY
-  /** Small commits that may still begin: burst and one, and one more per interval. That is the bound over any window. */
+  /**
+   * Small commits that may still begin: burst and one, and one more per interval. That is the bound
+   * over any window.
+   */
   #allowed: number
   #allowedAtMs = 0
 
@@ -75,7 +83,8 @@ class SimulatedCommits {
     for (let i = 0; i < arrivals; i += 1) {
       const meanMs = [600_000, Math.max(1, commitIntervalMs * 2), 1, 0.1, 4 * STALL_MS][kind] ?? 1
       this.#runTo(this.nowMs + random.exponential(1 / meanMs))
-      // The last are devices that wait for their acks: all that they send comes at once, and then nothing.
+      // The last are devices that wait for their acks: all that they send comes at once, and then
+      // nothing.
       const bytes = [600, 600, 600, 40_000, LARGE_COMMIT_BYTES][kind] ?? 1
       this.#arrive(1 + random.below(bytes), random.below(streams))
     }
@@ -141,11 +150,17 @@ class SimulatedCommits {
     const { commitIntervalMs, commitBurst } = this.#options
     const freeMs = Math.max(this.#firstAtMs, this.#endsMs)
     const lateMs = nowMs - Math.max(freeMs, this.#beganMs + commitIntervalMs)
-    faults.expect(lateMs <= EPSILON_MS, () => `at ${nowMs}: ${lateMs} ms later than commitInterval allows`)
+    faults.expect(
+      lateMs <= EPSILON_MS,
+      () => `at ${nowMs}: ${lateMs} ms later than commitInterval allows`,
+    )
     if (this.#fullAtMs !== null) {
       const enoughAtMs = this.#isEager ? this.#fullAtMs : (this.#largeAtMs ?? nowMs)
       const waitedMs = nowMs - Math.max(enoughAtMs, this.#endsMs)
-      faults.expect(waitedMs <= EPSILON_MS, () => `at ${nowMs}: enough for a commit waited ${waitedMs} ms`)
+      faults.expect(
+        waitedMs <= EPSILON_MS,
+        () => `at ${nowMs}: enough for a commit waited ${waitedMs} ms`,
+      )
       const stalledMs = nowMs - Math.max(this.#lastAtMs, this.#endsMs) - 2 * STALL_MS
       faults.expect(stalledMs <= EPSILON_MS, () => `at ${nowMs}: a full commit waited for nothing`)
     } else {
@@ -153,7 +168,10 @@ class SimulatedCommits {
       this.#allowed = Math.min(commitBurst + 1, this.#allowed + earned) - 1
       this.#allowedAtMs = nowMs
       const isPaced = commitIntervalMs === 0 || this.#allowed >= -EPSILON_MS
-      faults.expect(isPaced, () => `at ${nowMs}: more small commits than ${commitBurst} + 1 per interval`)
+      faults.expect(
+        isPaced,
+        () => `at ${nowMs}: more small commits than ${commitBurst} + 1 per interval`,
+      )
     }
     this.#pace.begin(this.#pendingBytes, nowMs)
     this.count += 1

@@ -1,4 +1,7 @@
-/** What a simulation tells: how much virtual time passed, what was decided in it, and what must not have been. */
+/**
+ * What a simulation tells: how much virtual time passed, what was decided in it, and what must not
+ * have been.
+ */
 export interface Simulated {
   readonly days: number
   readonly decisions: number

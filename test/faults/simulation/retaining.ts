@@ -1,8 +1,9 @@
 /**
- * Days of a stream with `maxBytes` and `maxAge` under outages: blocks come, batches are pinned and settled, and retention
- * decides at each commit. Beside it a plain list of the same blocks: what goes is its oldest part behind a pin that may
- * have been sent, whole, and no block more than the limit asks for (I8). And the limit holds however large a batch may be:
- * no message waits for the sink, and the stream stays within its room (I6).
+ * Days of a stream with `maxBytes` and `maxAge` under outages: blocks come, batches are pinned and
+ * settled, and retention decides at each commit. Beside it a plain list of the same blocks: what
+ * goes is its oldest part behind a pin that may have been sent, whole, and no block more than the
+ * limit asks for (I8). And the limit holds however large a batch may be: no message waits for the
+ * sink, and the stream stays within its room (I6).
  */
 import type { Random } from '../../../device-sim/random.ts'
 import { BlockIndex, type BlockMeta } from '../../../gateway/spool/stream/block-index.ts'
@@ -38,7 +39,11 @@ interface Block {
   readonly meta: BlockMeta
 }
 
-export function simulateRetaining(random: Random, days: number, wrong: Partial<Retaining> = {}): Simulated {
+export function simulateRetaining(
+  random: Random,
+  days: number,
+  wrong: Partial<Retaining> = {},
+): Simulated {
   const stream = new RetainedStream(random, { ...RETAINING, ...wrong })
   while (stream.nowMs < days * DAY_MS) stream.step()
   return { days, decisions: stream.decisions, faults: stream.faults.list }
@@ -52,7 +57,10 @@ class RetainedStream {
   readonly #retain: Retaining
   readonly #maxBytes: number
   readonly #maxAgeMs: number
-  readonly #state: StreamState = newStreamState('telemetry', 1, { spoolId: 's', gateway: 'edge-01' })
+  readonly #state: StreamState = newStreamState('telemetry', 1, {
+    spoolId: 's',
+    gateway: 'edge-01',
+  })
   readonly #index = new BlockIndex()
   /** All that is not settled or dropped, oldest first. */
   #blocks: Block[] = []
@@ -66,7 +74,9 @@ class RetainedStream {
   constructor(random: Random, retain: Retaining) {
     this.#random = random
     this.#retain = retain
-    this.#maxBatchBytes = random.chance(0.5) ? Number.POSITIVE_INFINITY : random.between(1_000, 50_000)
+    this.#maxBatchBytes = random.chance(0.5)
+      ? Number.POSITIVE_INFINITY
+      : random.between(1_000, 50_000)
     this.#maxBytes = 10_000 * 2 ** random.below(6)
     this.#maxAgeMs = random.chance(0.3) ? Number.POSITIVE_INFINITY : random.between(0.1, 3) * DAY_MS
   }
@@ -86,7 +96,8 @@ class RetainedStream {
       () => `maxBytes at ${this.nowMs}: a message waits for the sink`,
     )
     this.faults.expect(
-      this.#storedBytes <= Math.max(this.#maxBytes, this.#maxBytes * 2 * PINNED_SHARE + MAX_BLOCK_BYTES),
+      this.#storedBytes <=
+        Math.max(this.#maxBytes, this.#maxBytes * 2 * PINNED_SHARE + MAX_BLOCK_BYTES),
       () => `maxBytes at ${this.nowMs}: ${this.#storedBytes} stored, of ${this.#maxBytes}`,
     )
   }
@@ -123,7 +134,10 @@ class RetainedStream {
     this.#blocks.push({ ordinal, meta })
   }
 
-  /** Settles what is pinned, whole or in part, and pins what is next: some blocks, or a slice of one. */
+  /**
+   * Settles what is pinned, whole or in part, and pins what is next: some blocks, or a slice of
+   * one.
+   */
   #deliver(): void {
     const random = this.#random
     const state = this.#state
@@ -135,7 +149,8 @@ class RetainedStream {
     // Now and then nothing is sent: the rest of a block that was settled in part is free.
     if (state.pin !== null || first === undefined || random.chance(0.3)) return
     const last = this.#lastOfBatch(first)
-    const firstSeq = first.meta.firstSeq + (first.ordinal === state.head.ordinal ? state.head.index : 0)
+    const firstSeq =
+      first.meta.firstSeq + (first.ordinal === state.head.ordinal ? state.head.index : 0)
     const end = last.firstSeq + last.count - 1
     const lastSeq = Math.max(firstSeq, random.chance(0.5) ? end : last.firstSeq)
     const pin = {
@@ -216,12 +231,16 @@ class RetainedStream {
       blocks.map(({ ordinal }) => ordinal).join()
     this.faults.expect(
       ordinals(doomed) === ordinals(expected),
-      () => `${limit} at ${this.nowMs}: drops blocks ${ordinals(doomed)}, not ${ordinals(expected)}`,
+      () =>
+        `${limit} at ${this.nowMs}: drops blocks ${ordinals(doomed)}, not ${ordinals(expected)}`,
     )
     for (const { ordinal, meta, firstSeq, count } of doomed) {
       const settled = ordinal === head.ordinal ? head.index : 0
       const isWhole = firstSeq === meta.firstSeq + settled && count === meta.count - settled
-      this.faults.expect(isWhole, () => `${limit} at ${this.nowMs}: counts ${count} of block ${ordinal}`)
+      this.faults.expect(
+        isWhole,
+        () => `${limit} at ${this.nowMs}: counts ${count} of block ${ordinal}`,
+      )
     }
   }
 }

@@ -1,7 +1,8 @@
 /**
- * Days of streams that share one sink: backlogs come and go, batches are of all sizes. Any stream that waits through 10 n
- * batches in a row gets its promised share of their bytes; judged where batches are of one size: of
- * uneven ones a number of batches says little. What the promise leaves belongs to the first priority.
+ * Days of streams that share one sink: backlogs come and go, batches are of all sizes. Any stream
+ * that waits through 10 n batches in a row gets its promised share of their bytes; judged where
+ * batches are of one size: of uneven ones a number of batches says little. What the promise leaves
+ * belongs to the first priority.
  */
 import type { Random } from '../../../device-sim/random.ts'
 import { promisedShare, Scheduler } from '../../../gateway/drain/policy/scheduler.ts'
@@ -25,7 +26,10 @@ interface Batch {
 
 /** Windows in which the first priority is looked at, in batches for each stream. */
 const PRIORITY_WINDOW = 40
-/** A stream with credit goes first: half as much again as is promised, and at most four batches saved up, and the last one. */
+/**
+ * A stream with credit goes first: half as much again as is promised, and at most four batches
+ * saved up, and the last one.
+ */
 const GENEROSITY = 1.5
 const SAVED_BATCHES = 5
 /** The largest batch of a stream, relative to its mean. */
@@ -63,12 +67,18 @@ class SharedSink {
   readonly #msPerByte: number
   readonly #last: Batch[] = []
 
-  constructor(streams: readonly Stream[], scheduler: Scheduling, random: Random, isUneven: boolean) {
+  constructor(
+    streams: readonly Stream[],
+    scheduler: Scheduling,
+    random: Random,
+    isUneven: boolean,
+  ) {
     this.#streams = streams
     this.#scheduler = scheduler
     this.#random = random
     this.#isUneven = isUneven
-    this.#msPerByte = (SECONDS_PER_BATCH * 1_000) / Math.max(...streams.map(({ meanBytes }) => meanBytes))
+    this.#msPerByte =
+      (SECONDS_PER_BATCH * 1_000) / Math.max(...streams.map(({ meanBytes }) => meanBytes))
   }
 
   step(): void {
@@ -83,9 +93,14 @@ class SharedSink {
     const names = ready.map(({ name }) => name)
     const picked = this.#scheduler.pick(names)
     const stream = ready.find(({ name }) => name === picked)
-    this.faults.expect(stream !== undefined, () => `batch ${this.batches}: ${picked} has nothing to send`)
+    this.faults.expect(
+      stream !== undefined,
+      () => `batch ${this.batches}: ${picked} has nothing to send`,
+    )
     if (stream === undefined) return void (this.nowMs += DAY_MS)
-    const size = this.#isUneven ? stream.meanBytes * random.between(0.2, UNEVEN_MOST) : stream.meanBytes
+    const size = this.#isUneven
+      ? stream.meanBytes * random.between(0.2, UNEVEN_MOST)
+      : stream.meanBytes
     this.#serve(stream, size, names)
   }
 

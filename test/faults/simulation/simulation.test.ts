@@ -1,6 +1,6 @@
 /**
- * Simulated days of the pure parts: the fast selection, and for each check a wrong policy that it catches. `SLUICE_SEED`
- * repeats a run.
+ * Simulated days of the pure parts: the fast selection, and for each check a wrong policy that it
+ * catches. `SLUICE_SEED` repeats a run.
  */
 import { describe, expect, it } from 'vitest'
 import { Random } from '../../../device-sim/random.ts'
@@ -23,7 +23,10 @@ const RUNS = 20
 /** Not every configuration shows every defect. */
 const PLANTED_RUNS = 12
 
-/** Sentences about a wrong policy. Always the same days, so that what is caught does not depend on the day. */
+/**
+ * Sentences about a wrong policy. Always the same days, so that what is caught does not depend on
+ * the day.
+ */
 function caught(simulate: (random: Random) => Simulated): string {
   const runs = Array.from({ length: PLANTED_RUNS }, (_, i) => simulate(new Random(i, 'planted')))
   return runs.flatMap(({ faults }) => faults).join('\n')
@@ -70,14 +73,18 @@ describe('a wrong pace of commits', () => {
         return Number.POSITIVE_INFINITY
       }
     }
-    expect(withPace((options, nowMs) => new Greedy(options, nowMs))).toContain('enough for a commit waited')
+    expect(withPace((options, nowMs) => new Greedy(options, nowMs))).toContain(
+      'enough for a commit waited',
+    )
   })
 
   it('that does not learn from a stall is caught', () => {
     class Stubborn extends Pace {
       override stalled(): void {}
     }
-    expect(withPace((options, nowMs) => new Stubborn(options, nowMs))).toContain('enough for a commit waited')
+    expect(withPace((options, nowMs) => new Stubborn(options, nowMs))).toContain(
+      'enough for a commit waited',
+    )
   })
 })
 
@@ -99,7 +106,9 @@ describe('a wrong rate', () => {
 
   it('that waits for longer than it must is caught', () => {
     const timid = (rate: number): Pacer => new Pacer(rate / 2)
-    expect(caught((random) => simulateRate(random, 0.2, timid))).toContain('longer than the rate asks')
+    expect(caught((random) => simulateRate(random, 0.2, timid))).toContain(
+      'longer than the rate asks',
+    )
   })
 })
 
@@ -188,7 +197,11 @@ describe('a wrong retention', () => {
 
   it('that counts what was settled already is caught', () => {
     const careless: Retaining['doomed'] = (...of) =>
-      doomedBlocks(...of).map((one) => ({ ...one, firstSeq: one.meta.firstSeq, count: one.meta.count }))
+      doomedBlocks(...of).map((one) => ({
+        ...one,
+        firstSeq: one.meta.firstSeq,
+        count: one.meta.count,
+      }))
     expect(withRetention(careless)).toContain('counts')
   })
 

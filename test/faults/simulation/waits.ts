@@ -1,7 +1,8 @@
 /**
- * Days of a sink that fails, asks to be left alone, is held and comes back, with restarts and reboots between: the gateway's
- * own `SinkWaits` and notes under a virtual clock. Whatever comes together, no request is sooner than the sink asked, than
- * backoff or than a probe is due; and none is later than the longest of them allows.
+ * Days of a sink that fails, asks to be left alone, is held and comes back, with restarts and
+ * reboots between: the gateway's own `SinkWaits` and notes under a virtual clock. Whatever comes
+ * together, no request is sooner than the sink asked, than backoff or than a probe is due; and none
+ * is later than the longest of them allows.
  */
 import type { Random } from '../../../device-sim/random.ts'
 import { DrainNotes } from '../../../gateway/drain/notes.ts'
@@ -85,7 +86,9 @@ class FailingSink {
     this.elapsedMs += ms
   }
 
-  /** A kill, or a power cut: then the monotonic clock starts anew, and the full wait is due again. */
+  /**
+   * A kill, or a power cut: then the monotonic clock starts anew, and the full wait is due again.
+   */
   #restart(): void {
     const downMs = this.#random.exponential(1 / 60_000)
     const isReboot = this.#random.chance(0.3)
@@ -98,14 +101,20 @@ class FailingSink {
     this.#waits.start()
     const leftMs = this.#waits.openAtMs - this.#clock.monotonicMs()
     const most = MAX_RETRY_AFTER_MS + this.#recoveryJitterMs
-    this.faults.expect(leftMs <= most + EPSILON_MS, () => `after a restart ${leftMs} ms are waited for`)
+    this.faults.expect(
+      leftMs <= most + EPSILON_MS,
+      () => `after a restart ${leftMs} ms are waited for`,
+    )
   }
 
   #request(): void {
     this.requests += 1
     const beganAtMs = this.#clock.monotonicMs()
     const earlyMs = this.#askedUntilMs - beganAtMs
-    this.faults.expect(earlyMs <= EPSILON_MS, () => `a request ${earlyMs} ms before Retry-After is over`)
+    this.faults.expect(
+      earlyMs <= EPSILON_MS,
+      () => `a request ${earlyMs} ms before Retry-After is over`,
+    )
     this.#waits.begins()
     const wasHeld = this.#waits.isHeld
     this.#pass(this.#random.between(1, 30_000))
@@ -118,7 +127,8 @@ class FailingSink {
     const random = this.#random
     const kind = random.below(10)
     if (kind < 3) return ACKED
-    if (kind < 4) return { kind: 'hold', scope: 'sink', reason: 'answer', status: 401, detail: '401' }
+    if (kind < 4)
+      return { kind: 'hold', scope: 'sink', reason: 'answer', status: 401, detail: '401' }
     const isAsked = random.chance(0.2)
     const retryAfterMs = isAsked ? random.below(MAX_RETRY_AFTER_MS) : null
     const status = isAsked || random.chance(0.5) ? 503 : null
@@ -147,7 +157,10 @@ class FailingSink {
     if (decision.kind === 'hold' || this.#waits.isHeld) {
       this.#failures = 0
       const isMinute = Math.abs(waitMs - probeMs) <= EPSILON_MS
-      this.faults.expect(isMinute || waitMs > probeMs, () => `a probe of a hold is due in ${waitMs} ms`)
+      this.faults.expect(
+        isMinute || waitMs > probeMs,
+        () => `a probe of a hold is due in ${waitMs} ms`,
+      )
       return
     }
     if (decision.kind !== 'retry') return
@@ -158,13 +171,17 @@ class FailingSink {
       this.#askedMs = askedMs
     }
     const ceilingMs = Math.min(backoffCapMs, backoffBaseMs * 2 ** this.#failures)
-    this.faults.expect(waitMs >= backoffBaseMs - EPSILON_MS, () => `backs off for ${waitMs} ms only`)
+    this.faults.expect(
+      waitMs >= backoffBaseMs - EPSILON_MS,
+      () => `backs off for ${waitMs} ms only`,
+    )
     const most = Math.max(ceilingMs, askedMs > 0 ? askedMs + this.#recoveryJitterMs : 0)
     this.faults.expect(
       waitMs <= most + EPSILON_MS,
       () => `failure ${this.#failures} backs off for ${waitMs} ms, more than ${most}`,
     )
-    if (askedMs === 0 && !wasHeld) this.#jitters.push((waitMs - backoffBaseMs) / (ceilingMs - backoffBaseMs))
+    if (askedMs === 0 && !wasHeld)
+      this.#jitters.push((waitMs - backoffBaseMs) / (ceilingMs - backoffBaseMs))
   }
 
   /** Full jitter: from none to all of it, evenly. */
@@ -172,14 +189,22 @@ class FailingSink {
     const jitters = this.#jitters
     if (jitters.length < TELLING_WAITS) return
     const mean = jitters.reduce((sum, one) => sum + one, 0) / jitters.length
-    const isFull = Math.abs(mean - 0.5) < 0.1 && Math.min(...jitters) < 0.05 && Math.max(...jitters) > 0.95
+    const isFull =
+      Math.abs(mean - 0.5) < 0.1 && Math.min(...jitters) < 0.05 && Math.max(...jitters) > 0.95
     this.faults.expect(isFull, () => `jitter of ${jitters.length} waits is ${mean} in the mean`)
   }
 }
 
 const ACKED: Decision = {
   kind: 'acked',
-  verdict: { kind: 'judged', runs: [], acked: 1, refused: 0, resendFrom: null, resendAfterBackoff: false },
+  verdict: {
+    kind: 'judged',
+    runs: [],
+    acked: 1,
+    refused: 0,
+    resendFrom: null,
+    resendAfterBackoff: false,
+  },
   resend: 'at-once',
   retryAfterMs: null,
 }

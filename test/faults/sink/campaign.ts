@@ -1,7 +1,18 @@
-/** Fault 6, the long campaign: each scenario, and seeded days of misdeeds with kills, one for twenty runs. */
+/**
+ * Fault 6, the long campaign: each scenario, and seeded days of misdeeds with kills, one for twenty
+ * runs.
+ */
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
 import { sideBySide } from '../side-by-side.ts'
-import { certificate, credentials, day, flapping, type Happened, redirect, retryAfter } from './scenarios.ts'
+import {
+  certificate,
+  credentials,
+  day,
+  flapping,
+  type Happened,
+  redirect,
+  retryAfter,
+} from './scenarios.ts'
 
 const RUNS_PER_DAY = 20
 const DAYS_AT_ONCE = 5
@@ -12,7 +23,8 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
   const run = async (name: string, scenario: () => Promise<Happened>): Promise<void> => {
     try {
       const happened = await scenario()
-      for (const [fault, count] of Object.entries(happened)) faults[fault] = (faults[fault] ?? 0) + count
+      for (const [fault, count] of Object.entries(happened))
+        faults[fault] = (faults[fault] ?? 0) + count
     } catch (error) {
       failures.push(`${name}: ${error instanceof Error ? error.message : String(error)}`)
       say(`sink: ${name} FAILED`)

@@ -1,10 +1,15 @@
 /**
- * A sink that keeps the contract (one number per queue, or another of its model receivers) and misbehaves around it as it is
- * told, and that watches the gateway over all its lives: a request is never early, a key always names the same bytes (I4). What it sees that must not be is kept in
+ * A sink that keeps the contract (one number per queue, or another of its model receivers) and
+ * misbehaves around it as it is told, and that watches the gateway over all its lives: a request is
+ * never early, a key always names the same bytes (I4). What it sees that must not be is kept in
  * `faults`.
  */
 import type { ServerOptions } from 'node:https'
-import { OneNumberReceiver, type Receiver, type ReceiverAnswer } from '../../support/model-receivers.ts'
+import {
+  OneNumberReceiver,
+  type Receiver,
+  type ReceiverAnswer,
+} from '../../support/model-receivers.ts'
 import { type ScriptedRequest, ScriptedSink, type Step } from '../../support/scripted-sink.ts'
 
 /** What becomes of one request. */
@@ -25,7 +30,10 @@ export interface SeenRequest {
 }
 
 const OBEY: Deed = { step: null }
-/** The batch is split. The same records may come together once more, as a new batch with gaps of its own. */
+/**
+ * The batch is split. The same records may come together once more, as a new batch with gaps of its
+ * own.
+ */
 const ENDS_A_BATCH: ReadonlySet<number> = new Set([400, 413, 422])
 /** Timers of both processes are whole milliseconds, and the answer takes its way. */
 const TIMER_SLACK_MS = 3

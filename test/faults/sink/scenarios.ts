@@ -1,6 +1,7 @@
 /**
- * Fault 6 against a real gateway process, as far as it takes a process to show it: kills in between, secrets and certificates
- * in files, time. What each answer means is shown in test/sink and test/drain.
+ * Fault 6 against a real gateway process, as far as it takes a process to show it: kills in
+ * between, secrets and certificates in files, time. What each answer means is shown in test/sink
+ * and test/drain.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -37,7 +38,11 @@ export async function retryAfter(
     await bench.killAndRestart()
     await bench.requests(1, seconds * 1_000 + 15_000)
     sink.plan = null
-    await bench.until('the sink has the readings', () => sink.storedCount > 0, seconds * 1_000 + 20_000)
+    await bench.until(
+      'the sink has the readings',
+      () => sink.storedCount > 0,
+      seconds * 1_000 + 20_000,
+    )
     return { [`${status} with Retry-After (${form})`]: told, kills: bench.kills }
   })
 }
@@ -85,7 +90,10 @@ export async function credentials(): Promise<Happened> {
   )
 }
 
-/** The sink's certificate is replaced by one of another authority, and the gateway's file a while later. */
+/**
+ * The sink's certificate is replaced by one of another authority, and the gateway's file a while
+ * later.
+ */
 export async function certificate(): Promise<Happened> {
   const first = { cert: pem('tls-sink/server.pem'), key: pem('tls-sink/server.key') }
   const renewed = { cert: pem('tls/renewed-server.pem'), key: pem('tls/renewed-server.key') }
@@ -101,7 +109,11 @@ export async function certificate(): Promise<Happened> {
       await pause(1_000)
       if (sink.storedCount !== before) throw new Error('readings went to a stranger')
       writeFileSync(authority(folder), pem('tls/authority.pem'))
-      await bench.until('readings by the renewed certificate', () => sink.storedCount > before, 15_000)
+      await bench.until(
+        'readings by the renewed certificate',
+        () => sink.storedCount > before,
+        15_000,
+      )
       return { 'certificates renewed': 1 }
     },
     {
@@ -114,7 +126,9 @@ export async function certificate(): Promise<Happened> {
   )
 }
 
-/** 307 and 301: held, nothing goes elsewhere, and the sink's return is found by an operator's retry. */
+/**
+ * 307 and 301: held, nothing goes elsewhere, and the sink's return is found by an operator's retry.
+ */
 export async function redirect(): Promise<Happened> {
   return await SinkBench.run(async (bench) => {
     const { sink, gateway } = bench
@@ -128,7 +142,8 @@ export async function redirect(): Promise<Happened> {
     await bench.publish()
     await gateway.event('drain.held')
     await pause(1_000)
-    if (asked !== 1 || elsewhere > 0) throw new Error(`I8: ${asked} requests, ${elsewhere} of them elsewhere`)
+    if (asked !== 1 || elsewhere > 0)
+      throw new Error(`I8: ${asked} requests, ${elsewhere} of them elsewhere`)
     sink.plan = null
     const retried = await fetch(`${gateway.adminUrl}/api/sinks/cloud/retry`, {
       method: 'POST',
@@ -171,7 +186,10 @@ export async function flapping(seconds: number): Promise<Happened> {
   })
 }
 
-/** Answers that come too late, never, in drops, or contradict themselves; kills at any moment; keys and bytes stay. */
+/**
+ * Answers that come too late, never, in drops, or contradict themselves; kills at any moment; keys
+ * and bytes stay.
+ */
 export async function day(seed: string, steps: number, killEvery: number): Promise<Happened> {
   const random = new Random(seed, 'sink day')
   const happened: Happened = {}
@@ -206,7 +224,9 @@ export async function day(seed: string, steps: number, killEvery: number): Promi
 const seqOf = (request: ScriptedRequest, end: 'first' | 'last'): number =>
   Number(request.headers[`sluice-${end}-seq`])
 
-/** All of them end in the same batch being sent again, or in a partial ack; none may hold the sink. */
+/**
+ * All of them end in the same batch being sent again, or in a partial ack; none may hold the sink.
+ */
 const MISDEEDS: readonly (readonly [string, (request: ScriptedRequest) => Deed])[] = [
   ['503', () => ({ step: { status: 503 } })],
   ['408', () => ({ step: { status: 408 } })],
@@ -221,9 +241,15 @@ const MISDEEDS: readonly (readonly [string, (request: ScriptedRequest) => Deed])
   ['answer after the time-out', () => ({ stores: true, step: { delayMs: 1_300 } })],
   [
     'slow trickle',
-    () => ({ stores: true, step: { body: 'ok ok ok ', trickle: { bytes: 1, everyMs: 50, endless: true } } }),
+    () => ({
+      stores: true,
+      step: { body: 'ok ok ok ', trickle: { bytes: 1, everyMs: 50, endless: true } },
+    }),
   ],
-  ['ack cut in its body', () => ({ stores: true, step: { body: { ackedThrough: 1 }, cutBodyAt: 5 } })],
+  [
+    'ack cut in its body',
+    () => ({ stores: true, step: { body: { ackedThrough: 1 }, cutBodyAt: 5 } }),
+  ],
   ['no HTTP', () => ({ step: { rawBytes: 'SSH-2.0-OpenSSH_9.2\r\n' } })],
   [
     'ackedThrough is a string',
@@ -247,7 +273,10 @@ const MISDEEDS: readonly (readonly [string, (request: ScriptedRequest) => Deed])
     (request) => ({ step: { body: { rejected: [{ seq: seqOf(request, 'last') + 1_000 }] } } }),
   ],
   ['207 without a word', () => ({ step: { status: 207, body: '' } })],
-  ['acked nothing', (request) => ({ step: { body: { ackedThrough: seqOf(request, 'first') - 1 } } })],
+  [
+    'acked nothing',
+    (request) => ({ step: { body: { ackedThrough: seqOf(request, 'first') - 1 } } }),
+  ],
   [
     'all acked, first one later',
     (request) => ({

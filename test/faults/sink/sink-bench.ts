@@ -1,6 +1,7 @@
 /**
- * A real gateway between a device that publishes and a faulty sink, for scenarios that kill the gateway and the sink's good
- * manners. At its end everything that was acknowledged has to be stored once and in order, and the balance (I5) has to be right.
+ * A real gateway between a device that publishes and a faulty sink, for scenarios that kill the
+ * gateway and the sink's good manners. At its end everything that was acknowledged has to be stored
+ * once and in order, and the balance (I5) has to be right.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import type { ServerOptions } from 'node:https'
@@ -25,7 +26,9 @@ export class SinkBench {
     this.gateway = gateway
   }
 
-  /** Runs a scenario, checks what has to be true behind any, and clears up. `config`: of the sink. */
+  /**
+   * Runs a scenario, checks what has to be true behind any, and clears up. `config`: of the sink.
+   */
   static async run<T>(
     scenario: (bench: SinkBench) => Promise<T>,
     options: {
@@ -64,7 +67,9 @@ export class SinkBench {
     return device
   }
 
-  /** SIGKILL, start, and the devices come back as others: the readings of each are numbered from 1. */
+  /**
+   * SIGKILL, start, and the devices come back as others: the readings of each are numbered from 1.
+   */
   async killAndRestart(): Promise<void> {
     this.kills += 1
     for (const device of this.#devices) device.expectClose()
@@ -112,8 +117,10 @@ export class SinkBench {
     for (const device of this.#devices) {
       const stored = this.sink.of(device.clientId)
       const missing = device.acked.filter((n) => !stored.includes(n))
-      if (missing.length > 0) throw new Error(`I1: acknowledged, and not at the sink: ${missing.join()}`)
-      if (stored.some((n, index) => n !== index + 1)) throw new Error(`I2, I4: stored ${stored.join()}`)
+      if (missing.length > 0)
+        throw new Error(`I1: acknowledged, and not at the sink: ${missing.join()}`)
+      if (stored.some((n, index) => n !== index + 1))
+        throw new Error(`I2, I4: stored ${stored.join()}`)
     }
     const delivered = status.streams[0]?.counters.delivered
     if (delivered !== this.sink.storedCount) {

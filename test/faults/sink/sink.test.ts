@@ -1,4 +1,6 @@
-/** Fault 6, the sink: the fast selection, on real gateway processes. `SLUICE_SEED` repeats a run. */
+/**
+ * Fault 6, the sink: the fast selection, on real gateway processes. `SLUICE_SEED` repeats a run.
+ */
 import { afterAll, describe, expect, test } from 'vitest'
 import { reapProcesses } from '../../support/process.ts'
 import { SEED } from '../../support/seed.ts'
@@ -18,7 +20,8 @@ describe.concurrent(`a sink that misbehaves (SLUICE_SEED=${SEED})`, () => {
     async (_, scenario) => {
       const happened = await scenario()
       for (const [what, count] of Object.entries(happened)) {
-        if (what !== 'kills' && what !== 'requests into them') expect(count, what).toBeGreaterThan(0)
+        if (what !== 'kills' && what !== 'requests into them')
+          expect(count, what).toBeGreaterThan(0)
       }
     },
     120_000,

@@ -1,4 +1,7 @@
-/** The contract's answer table, row by row, decided without IO. http-sink.test.ts shows the same over sockets. */
+/**
+ * The contract's answer table, row by row, decided without IO. http-sink.test.ts shows the same
+ * over sockets.
+ */
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -11,7 +14,12 @@ import {
   readAnswer,
 } from '../../../gateway/sink/http/answer.ts'
 
-const RULES = { ack: 'status', ackStatus: [200, 201, 204], answers: {}, maxRetryAfter: 3_600_000 } as const
+const RULES = {
+  ack: 'status',
+  ackStatus: [200, 201, 204],
+  answers: {},
+  maxRetryAfter: 3_600_000,
+} as const
 const BATCH = { firstSeq: 10, lastSeq: 20 }
 const HTML = '<!doctype html><html><title>Welcome to Airport WiFi</title></html>'
 
@@ -25,8 +33,14 @@ interface Given {
 }
 
 function read(status: number, given: Given = {}): SinkAnswer {
-  const body = typeof given.body === 'string' ? Buffer.from(given.body) : (given.body ?? Buffer.alloc(0))
-  const answer = { status, headers: given.headers ?? {}, body, bodyTooLong: given.bodyTooLong ?? false }
+  const body =
+    typeof given.body === 'string' ? Buffer.from(given.body) : (given.body ?? Buffer.alloc(0))
+  const answer = {
+    status,
+    headers: given.headers ?? {},
+    body,
+    bodyTooLong: given.bodyTooLong ?? false,
+  }
   const { ack = RULES.ack, ackStatus = RULES.ackStatus, answers = RULES.answers } = given
   const rules = { ...RULES, ack, ackStatus, answers }
   return readAnswer(answer, rules, BATCH)
@@ -95,7 +109,10 @@ describe('ackedThrough', () => {
   })
 
   test('counts with 207, with ack: body, and under whatever type a small server sends', () => {
-    expect(verdicts(207, { ackedThrough: 15 })).toMatchObject({ kind: 'verdicts', ackedThrough: 15 })
+    expect(verdicts(207, { ackedThrough: 15 })).toMatchObject({
+      kind: 'verdicts',
+      ackedThrough: 15,
+    })
     expect(verdicts(200, { ackedThrough: 20 }, { ack: 'body' })).toMatchObject({ ackedThrough: 20 })
     for (const type of ['text/plain', 'text/html; charset=utf-8', 'application/octet-stream']) {
       const headers = { 'content-type': type }
@@ -147,9 +164,9 @@ describe('rejected', () => {
       { seq: 10, verdict: 'refused', status: null, reason: null },
       { seq: 11, verdict: 'refused', status: null, reason: null },
     ]
-    expect(verdicts(200, { rejected: [{ seq: 10 }, { seq: 11, status: null, reason: null }] })).toMatchObject(
-      { listed },
-    )
+    expect(
+      verdicts(200, { rejected: [{ seq: 10 }, { seq: 11, status: null, reason: null }] }),
+    ).toMatchObject({ listed })
   })
 
   test('an empty list is a word, so everything is acked also with ack: body and 207', () => {
@@ -206,13 +223,15 @@ describe('rejected', () => {
 describe('I8: no ack, however friendly the status', () => {
   test.each([200, 201, 207])('%i with HTML, by type or by look, holds the sink', (status) => {
     const hold = { kind: 'hold', scope: 'sink' }
-    expect(read(status, { body: HTML, headers: { 'content-type': 'text/html' } })).toMatchObject(hold)
-    expect(read(status, { body: 'please log in', headers: { 'content-type': 'text/html' } })).toMatchObject(
+    expect(read(status, { body: HTML, headers: { 'content-type': 'text/html' } })).toMatchObject(
       hold,
     )
-    expect(read(status, { body: `\n ${HTML}`, headers: { 'content-type': 'text/plain' } })).toMatchObject(
-      hold,
-    )
+    expect(
+      read(status, { body: 'please log in', headers: { 'content-type': 'text/html' } }),
+    ).toMatchObject(hold)
+    expect(
+      read(status, { body: `\n ${HTML}`, headers: { 'content-type': 'text/plain' } }),
+    ).toMatchObject(hold)
     expect(read(status, { body: '<!-- portal --><script>', headers: {} })).toMatchObject(hold)
   })
 
@@ -267,7 +286,9 @@ describe('I8: no ack, however friendly the status', () => {
   })
 
   test('what a sink says of single records comes before what it says of itself', () => {
-    expect(verdicts(200, { ackedThrough: 12, error: 'disk full' })).toMatchObject({ ackedThrough: 12 })
+    expect(verdicts(200, { ackedThrough: 12, error: 'disk full' })).toMatchObject({
+      ackedThrough: 12,
+    })
   })
 
   test('an echo of one record and an echo of several are the same: JSON that says nothing', () => {
@@ -288,7 +309,9 @@ describe('I8: no ack, however friendly the status', () => {
     (encoding) => {
       const headers = { 'content-encoding': encoding }
       expect(read(200, { body: 'ok', headers })).toMatchObject(ALL_ACKED)
-      expect(read(200, { body: '{"ackedThrough":12}', headers })).toMatchObject({ ackedThrough: 12 })
+      expect(read(200, { body: '{"ackedThrough":12}', headers })).toMatchObject({
+        ackedThrough: 12,
+      })
       expect(read(200, { body: HTML, headers }).kind).toBe('hold')
     },
   )
@@ -308,7 +331,12 @@ describe('I8: no ack, however friendly the status', () => {
   })
 
   test('an early yes, or one whose end nobody knows, is malformed; whatever says no counts', () => {
-    const given = { status: 200, headers: {}, body: Buffer.from('{"ackedThrough":20}'), bodyTooLong: false }
+    const given = {
+      status: 200,
+      headers: {},
+      body: Buffer.from('{"ackedThrough":20}'),
+      bodyTooLong: false,
+    }
     for (const status of [200, 201, 202, 204, 207]) {
       expect(readAnswer({ ...given, status, earlyAt: 17 }, RULES, BATCH)).toMatchObject({
         kind: 'malformed',
@@ -406,7 +434,8 @@ test('413 is too large; 400 and 422 refuse', () => {
 
 describe('I8: everything else holds', () => {
   const sinkWide = [
-    202, 203, 205, 206, 226, 300, 301, 302, 303, 304, 307, 308, 401, 402, 403, 404, 405, 406, 407, 410, 411,
+    202, 203, 205, 206, 226, 300, 301, 302, 303, 304, 307, 308, 401, 402, 403, 404, 405, 406, 407,
+    410, 411,
   ]
   const more = [414, 415, 416, 417, 418, 421, 423, 424, 426, 428, 451, 499, 501, 505, 600, 999]
   test.each([...sinkWide, ...more])('%i holds the sink', (status) => {
@@ -426,7 +455,9 @@ describe('I8: everything else holds', () => {
 
   test('a redirect says where to, and that it is not followed', () => {
     const answer = read(302, { headers: { location: 'http://portal.example/login' } })
-    expect(answer).toMatchObject({ detail: expect.stringMatching(/portal\.example.*not followed/) as string })
+    expect(answer).toMatchObject({
+      detail: expect.stringMatching(/portal\.example.*not followed/) as string,
+    })
   })
 })
 
@@ -440,10 +471,14 @@ test('the Date of the answer is handed over, or null', () => {
 
 test('an encoding that a server forces on its answer is undone, a false one holds', () => {
   const body = Buffer.from('{"ackedThrough":15}')
-  expect(read(200, { body: gzipSync(body), headers: { 'content-encoding': 'gzip' } })).toMatchObject({
+  expect(
+    read(200, { body: gzipSync(body), headers: { 'content-encoding': 'gzip' } }),
+  ).toMatchObject({
     ackedThrough: 15,
   })
-  expect(read(200, { body: brotliCompressSync(body), headers: { 'content-encoding': 'br' } })).toMatchObject({
+  expect(
+    read(200, { body: brotliCompressSync(body), headers: { 'content-encoding': 'br' } }),
+  ).toMatchObject({
     ackedThrough: 15,
   })
   expect(read(200, { body, headers: { 'content-encoding': 'gzip' } }).kind).toBe('hold')

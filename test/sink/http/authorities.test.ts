@@ -11,7 +11,8 @@ import { createHttpSink } from '../../../gateway/sink/http/http-sink.ts'
 import { ScriptedSink } from '../../support/scripted-sink.ts'
 import { batchOf, never, sinkConfig } from './batches.ts'
 
-const pem = (name: string): string => fileURLToPath(new URL(`../support/tls-sink/${name}`, import.meta.url))
+const pem = (name: string): string =>
+  fileURLToPath(new URL(`../support/tls-sink/${name}`, import.meta.url))
 const stranger = fileURLToPath(new URL('../../support/tls/authority.pem', import.meta.url))
 const OWN = readFileSync(pem('ca.pem'), 'utf8')
 
@@ -33,8 +34,14 @@ const hasOwn = (ca: readonly string[] | undefined): boolean =>
 describe('what is trusted', () => {
   test("Node's alone where the system's bundle adds none", () => {
     writeFileSync(join(dir, 'bundle.pem'), rootCertificates.slice(0, 5).join('\n'))
-    expect(systemAuthorities({}, [join(dir, 'bundle.pem')])).toMatchObject({ ca: undefined, failures: [] })
-    expect(systemAuthorities({}, [join(dir, 'none.pem')])).toMatchObject({ ca: undefined, failures: [] })
+    expect(systemAuthorities({}, [join(dir, 'bundle.pem')])).toMatchObject({
+      ca: undefined,
+      failures: [],
+    })
+    expect(systemAuthorities({}, [join(dir, 'none.pem')])).toMatchObject({
+      ca: undefined,
+      failures: [],
+    })
   })
 
   test("the system's bundle beside Node's: the first that is there", () => {
@@ -61,16 +68,24 @@ describe('what is trusted', () => {
   test('what cannot be read is told, and an entry that is no certificate spoils nothing', () => {
     const bad = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
     writeFileSync(join(dir, 'bundle.pem'), bad + OWN)
-    const env = { SSL_CERT_FILE: join(dir, 'gone.pem'), NODE_EXTRA_CA_CERTS: join(dir, 'bundle.pem') }
+    const env = {
+      SSL_CERT_FILE: join(dir, 'gone.pem'),
+      NODE_EXTRA_CA_CERTS: join(dir, 'bundle.pem'),
+    }
     const { ca, failures } = systemAuthorities(env, [])
     expect(hasOwn(ca)).toBe(true)
     expect(ca).toHaveLength(rootCertificates.length + 1)
-    expect(failures).toEqual([expect.stringMatching(/^SSL_CERT_FILE, .*gone\.pem, cannot be read: ENOENT/)])
+    expect(failures).toEqual([
+      expect.stringMatching(/^SSL_CERT_FILE, .*gone\.pem, cannot be read: ENOENT/),
+    ])
   })
 })
 
 describe('a sink whose authority only the system knows', () => {
-  async function start(): Promise<{ sink: ReturnType<typeof createHttpSink>; events: SinkEvent[] }> {
+  async function start(): Promise<{
+    sink: ReturnType<typeof createHttpSink>
+    events: SinkEvent[]
+  }> {
     const tls = { cert: readFileSync(pem('server.pem')), key: readFileSync(pem('server.key')) }
     const server = await ScriptedSink.start({ tls })
     cleanups.push(() => server.close())
@@ -110,7 +125,11 @@ describe('a sink whose authority only the system knows', () => {
     const { sink, events } = await start()
     expect((await sink.send(batchOf(1, 3), never())).kind).toBe('verdicts')
     expect(events).toEqual([
-      expect.objectContaining({ type: 'sink.file-unusable', kept: true, file: join(dir, 'gone.pem') }),
+      expect.objectContaining({
+        type: 'sink.file-unusable',
+        kept: true,
+        file: join(dir, 'gone.pem'),
+      }),
     ])
   })
 })

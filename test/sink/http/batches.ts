@@ -1,4 +1,7 @@
-/** Batches and configurations for the sink's tests, as the drain and the configuration would hand them over. */
+/**
+ * Batches and configurations for the sink's tests, as the drain and the configuration would hand
+ * them over.
+ */
 import { crc32, gzipSync } from 'node:zlib'
 import type { HttpSinkConfig } from '../../../gateway/config/config.ts'
 import type { Batch } from '../../../gateway/ports/sink.ts'

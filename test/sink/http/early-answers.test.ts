@@ -1,6 +1,7 @@
 /**
- * I8: a yes counts only if it can be the answer to this batch: not before the batch was sent, not of another request.
- * A no counts whenever it comes: proxies say 413 and 401 to the head of a request.
+ * I8: a yes counts only if it can be the answer to this batch: not before the batch was sent, not
+ * of another request. A no counts whenever it comes: proxies say 413 and 401 to the head of a
+ * request.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
@@ -10,7 +11,8 @@ import type { Batch } from '../../../gateway/ports/sink.ts'
 import { batchOf, never } from './batches.ts'
 import { onRequests, RawSink } from './raw-sink.ts'
 
-const pem = (name: string): string => fileURLToPath(new URL(`../support/tls-sink/${name}`, import.meta.url))
+const pem = (name: string): string =>
+  fileURLToPath(new URL(`../support/tls-sink/${name}`, import.meta.url))
 const TLS = { cert: readFileSync(pem('server.pem')), key: readFileSync(pem('server.key')) }
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
 
@@ -124,22 +126,26 @@ describe.each([
 })
 
 // Only Linux tells what a connection's buffer still holds.
-describe.runIf(existsSync('/proc/net/tcp'))('an answer while the kernel still holds the body', () => {
-  test('I8: a sink that stops reading and says 200 got no batch, though this side has nothing left to write', async () => {
-    const raw = await start((socket) => {
-      socket.once('data', () => {
-        socket.pause()
-        // By then all of the body is in buffers; what the sink's own did not take is on this side.
-        setTimeout(() => socket.write(OK), 300)
+describe.runIf(existsSync('/proc/net/tcp'))(
+  'an answer while the kernel still holds the body',
+  () => {
+    test('I8: a sink that stops reading and says 200 got no batch, though this side has nothing left to write', async () => {
+      const raw = await start((socket) => {
+        socket.once('data', () => {
+          socket.pause()
+          // By then all of the body is in buffers; what the sink's own did not take is on this
+          // side.
+          setTimeout(() => socket.write(OK), 300)
+        })
       })
+      const sink = raw.sink()
+      const batch = bigBatch(1024 * 1024)
+      const got = await sink.send(batch, never())
+      expect(sink.stats.sentBytes).toBe(batch.bodyBytes)
+      expect(got).toMatchObject({ kind: 'malformed', status: 200 })
     })
-    const sink = raw.sink()
-    const batch = bigBatch(1024 * 1024)
-    const got = await sink.send(batch, never())
-    expect(sink.stats.sentBytes).toBe(batch.bodyBytes)
-    expect(got).toMatchObject({ kind: 'malformed', status: 200 })
-  })
-})
+  },
+)
 
 describe('an answer that belongs to another request', () => {
   test('I8: one that comes while nothing is asked ends the connection, and acks nothing', async () => {
@@ -166,7 +172,8 @@ describe('an answer that belongs to another request', () => {
     })
     const sink = raw.sink({ timeout: 200 })
     expect((await sink.send(batchOf(1, 3), never())).kind).toBe('verdicts')
-    // Written before the request, and not read yet: nothing of the event loop lies between the two lines.
+    // Written before the request, and not read yet: nothing of the event loop lies between the two
+    // lines.
     raw.sockets[0]?.write(OK)
     const second = sink.send(batchOf(4, 6), never())
     expect(await second).toMatchObject({ kind: 'retry', status: null })
@@ -178,7 +185,8 @@ describe('an answer that belongs to another request', () => {
       onRequests(socket, () => socket.write(OK + OK))
     })
     const sink = raw.sink()
-    for (let n = 1; n <= 3; n += 1) expect((await sink.send(batchOf(n, n), never())).kind).toBe('verdicts')
+    for (let n = 1; n <= 3; n += 1)
+      expect((await sink.send(batchOf(n, n), never())).kind).toBe('verdicts')
     expect(raw.sockets).toHaveLength(3)
   })
 

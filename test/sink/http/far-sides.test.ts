@@ -1,6 +1,7 @@
 /**
- * The HTTP sink against two far sides that know nothing of it: the reference cloud, and a receiver in Python's standard
- * library written from the contract. A plain driver stands for the drain: it sends what is not acked until it is.
+ * The HTTP sink against two far sides that know nothing of it: the reference cloud, and a receiver
+ * in Python's standard library written from the contract. A plain driver stands for the drain: it
+ * sends what is not acked until it is.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -41,8 +42,16 @@ interface Outcome {
   readonly refused: number[]
 }
 
-/** Sends `first` to `last` in batches of `size` until all are acked or refused. @throws when it takes too many tries */
-async function deliver(sink: HttpSink, first: number, last: number, size: number): Promise<Outcome> {
+/**
+ * Sends `first` to `last` in batches of `size` until all are acked or refused. @throws when it
+ * takes too many tries
+ */
+async function deliver(
+  sink: HttpSink,
+  first: number,
+  last: number,
+  size: number,
+): Promise<Outcome> {
   const refused: number[] = []
   let [retries, partials] = [0, 0]
   for (let at = first; at <= last; ) {
@@ -53,7 +62,8 @@ async function deliver(sink: HttpSink, first: number, last: number, size: number
       retries += 1
       continue
     }
-    if (answer.kind !== 'verdicts' || answer.ackedThrough === null) throw new Error(JSON.stringify(answer))
+    if (answer.kind !== 'verdicts' || answer.ackedThrough === null)
+      throw new Error(JSON.stringify(answer))
     if (answer.ackedThrough < batch.lastSeq) partials += 1
     at = answer.ackedThrough + 1
     if (answer.listed[0]?.seq === at) {
@@ -101,7 +111,10 @@ describe('the reference cloud', () => {
     cleanups.push(() => cloud.close())
     const sink = sinkTo(cloud.url)
     const answer = await sink.send(batchOf(1, 3), never())
-    expect(answer).toMatchObject({ kind: 'retry', detail: expect.stringContaining('ECONNREFUSED') as string })
+    expect(answer).toMatchObject({
+      kind: 'retry',
+      detail: expect.stringContaining('ECONNREFUSED') as string,
+    })
     cloud.faults.clear()
     while ((await sink.send(batchOf(1, 3), never())).kind === 'retry')
       await new Promise((resolve) => setTimeout(resolve, 5))
@@ -118,7 +131,10 @@ describe('the reference cloud', () => {
     })
     cleanups.push(() => cloud.close())
     const sink = sinkTo(cloud.url)
-    expect(await sink.send(batchOf(1, 1), never())).toMatchObject({ status: 503, retryAfterMs: 4000 })
+    expect(await sink.send(batchOf(1, 1), never())).toMatchObject({
+      status: 503,
+      retryAfterMs: 4000,
+    })
     const dated = await sink.send(batchOf(1, 1), never())
     const waitMs = dated.kind === 'retry' ? (dated.retryAfterMs ?? 0) : 0
     expect(waitMs).toBeGreaterThanOrEqual(29_000)
@@ -126,56 +142,68 @@ describe('the reference cloud', () => {
   })
 })
 
-describeWithTool('python3', "a receiver in Python's standard library, written from the contract", () => {
-  const program = fileURLToPath(new URL('../../support/receiver.py', import.meta.url))
+describeWithTool(
+  'python3',
+  "a receiver in Python's standard library, written from the contract",
+  () => {
+    const program = fileURLToPath(new URL('../../support/receiver.py', import.meta.url))
 
-  async function receive(
-    ...options: string[]
-  ): Promise<{ readonly url: string; readonly receiver: RunningProcess }> {
-    const receiver = startProcess('python3', [program, '--db', join(dir, 'records.db'), ...options])
-    const { text } = await receiver.waitForLine(/^http/)
-    return { url: text, receiver }
-  }
+    async function receive(
+      ...options: string[]
+    ): Promise<{ readonly url: string; readonly receiver: RunningProcess }> {
+      const receiver = startProcess('python3', [
+        program,
+        '--db',
+        join(dir, 'records.db'),
+        ...options,
+      ])
+      const { text } = await receiver.waitForLine(/^http/)
+      return { url: text, receiver }
+    }
 
-  async function stored(url: string): Promise<string[]> {
-    const text = await (await fetch(url.replace('/ingest', '/records?stream=telemetry'))).text()
-    return text.split('\n').slice(0, -1)
-  }
+    async function stored(url: string): Promise<string[]> {
+      const text = await (await fetch(url.replace('/ingest', '/records?stream=telemetry'))).text()
+      return text.split('\n').slice(0, -1)
+    }
 
-  test('I4: through 503s, lost answers, partial acks and refusals every record is stored once, unchanged', async () => {
-    const { url } = await receive(
-      '--lose',
-      '0.2',
-      '--busy',
-      '0.1',
-      '--partial',
-      '0.2',
-      '--refuse',
-      ':77"',
-      '--seed',
-      '3',
-    )
-    const outcome = await deliver(sinkTo(url), 1, 1000, 25)
-    expect(outcome.refused).toEqual([77])
-    expect(await stored(url)).toEqual(expected(1, 1000, [77]))
-    const stats = (await (await fetch(url.replace('/ingest', '/stats'))).json()) as Record<string, number>
-    for (const kind of ['lost', 'busy', 'partial', 'refused', 'repeats'])
-      expect(stats[kind], kind).toBeGreaterThan(0)
-    expect(stats['bad']).toBe(0)
-  })
+    test('I4: through 503s, lost answers, partial acks and refusals every record is stored once, unchanged', async () => {
+      const { url } = await receive(
+        '--lose',
+        '0.2',
+        '--busy',
+        '0.1',
+        '--partial',
+        '0.2',
+        '--refuse',
+        ':77"',
+        '--seed',
+        '3',
+      )
+      const outcome = await deliver(sinkTo(url), 1, 1000, 25)
+      expect(outcome.refused).toEqual([77])
+      expect(await stored(url)).toEqual(expected(1, 1000, [77]))
+      const stats = (await (await fetch(url.replace('/ingest', '/stats'))).json()) as Record<
+        string,
+        number
+      >
+      for (const kind of ['lost', 'busy', 'partial', 'refused', 'repeats'])
+        expect(stats[kind], kind).toBeGreaterThan(0)
+      expect(stats['bad']).toBe(0)
+    })
 
-  test('I4: killed hard after an ack that was lost, it knows what it has', async () => {
-    const first = await receive('--lose', '1')
-    expect((await sinkTo(first.url).send(batchOf(1, 40), never())).kind).toBe('retry')
-    await first.receiver.reap()
-    const second = await receive()
-    const outcome = await deliver(sinkTo(second.url), 1, 60, 40)
-    expect(outcome).toEqual({ retries: 0, partials: 0, refused: [] })
-    expect(await stored(second.url)).toEqual(expected(1, 60))
-    const stats = (await (await fetch(second.url.replace('/ingest', '/stats'))).json()) as Record<
-      string,
-      number
-    >
-    expect(stats).toMatchObject({ stored: 20, repeats: 40 })
-  })
-})
+    test('I4: killed hard after an ack that was lost, it knows what it has', async () => {
+      const first = await receive('--lose', '1')
+      expect((await sinkTo(first.url).send(batchOf(1, 40), never())).kind).toBe('retry')
+      await first.receiver.reap()
+      const second = await receive()
+      const outcome = await deliver(sinkTo(second.url), 1, 60, 40)
+      expect(outcome).toEqual({ retries: 0, partials: 0, refused: [] })
+      expect(await stored(second.url)).toEqual(expected(1, 60))
+      const stats = (await (await fetch(second.url.replace('/ingest', '/stats'))).json()) as Record<
+        string,
+        number
+      >
+      expect(stats).toMatchObject({ stored: 20, repeats: 40 })
+    })
+  },
+)

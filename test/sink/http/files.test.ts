@@ -1,4 +1,7 @@
-/** Secrets and certificates of a sink: used, re-read, missing, rotated; over real files, HTTP and TLS. */
+/**
+ * Secrets and certificates of a sink: used, re-read, missing, rotated; over real files, HTTP and
+ * TLS.
+ */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { copyFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -61,7 +64,9 @@ function open(url: string, changes: Parameters<typeof sinkConfig>[1]): Watched {
   }
 }
 
-async function serve(options: Parameters<typeof ScriptedSink.start>[0] = {}): Promise<ScriptedSink> {
+async function serve(
+  options: Parameters<typeof ScriptedSink.start>[0] = {},
+): Promise<ScriptedSink> {
   const server = await ScriptedSink.start(options)
   cleanups.push(() => server.close())
   return server
@@ -106,7 +111,9 @@ describe('secrets in files', () => {
     const { sink, changed, events } = open(server.url, { bearerToken: { file } })
     const answer = await sink.send(batchOf(1, 1), never())
     expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', status: null })
-    expect(answer).toMatchObject({ detail: expect.stringMatching(/bearerToken.*token.*ENOENT/) as string })
+    expect(answer).toMatchObject({
+      detail: expect.stringMatching(/bearerToken.*token.*ENOENT/) as string,
+    })
     expect(events[0]).toMatchObject({ type: 'sink.file-unusable', kept: false, file })
     expect(server.requests).toHaveLength(0)
     const change = changed()
@@ -127,7 +134,10 @@ describe('secrets in files', () => {
     await writeFile(file, 'line one\nline two\n')
     await seen('sink.file-unusable')
     await sink.send(batchOf(2, 2), never())
-    expect(server.requests.map((one) => one.headers.authorization)).toEqual(['Bearer good', 'Bearer good'])
+    expect(server.requests.map((one) => one.headers.authorization)).toEqual([
+      'Bearer good',
+      'Bearer good',
+    ])
     expect(events.every((event) => event.type === 'sink.file-unusable' && event.kept)).toBe(true)
     expect(JSON.stringify(events)).not.toContain('line one')
   })
@@ -155,19 +165,29 @@ describe('TLS', () => {
   test.each([
     ['an unknown authority', 'server', null, /authority.*tls\.ca/],
     ['another host name', 'other-host', ca, /another host name.*ERR_TLS_CERT_ALTNAME_INVALID/],
-    ['an expired certificate', 'expired', ca, /expired, or the clock of this box.*CERT_HAS_EXPIRED/],
-  ])('%s is a retry that says so, and not a byte of a record is sent', async (_, name, authority, detail) => {
-    const server = await serve({ tls: { cert: pem(`${name}.pem`), key: pem(`${name}.key`) } })
-    const { sink } = open(server.url, { tls: authority === null ? null : { ca: authority, ...noClient } })
-    const answer = await sink.send(batchOf(1, 3), never())
-    expect(answer).toMatchObject({
-      kind: 'retry',
-      status: null,
-      detail: expect.stringMatching(detail) as string,
-    })
-    expect(server.requests).toHaveLength(0)
-    expect(sink.stats.sentBytes).toBe(0)
-  })
+    [
+      'an expired certificate',
+      'expired',
+      ca,
+      /expired, or the clock of this box.*CERT_HAS_EXPIRED/,
+    ],
+  ])(
+    '%s is a retry that says so, and not a byte of a record is sent',
+    async (_, name, authority, detail) => {
+      const server = await serve({ tls: { cert: pem(`${name}.pem`), key: pem(`${name}.key`) } })
+      const { sink } = open(server.url, {
+        tls: authority === null ? null : { ca: authority, ...noClient },
+      })
+      const answer = await sink.send(batchOf(1, 3), never())
+      expect(answer).toMatchObject({
+        kind: 'retry',
+        status: null,
+        detail: expect.stringMatching(detail) as string,
+      })
+      expect(server.requests).toHaveLength(0)
+      expect(sink.stats.sentBytes).toBe(0)
+    },
+  )
 
   test('https to a port that speaks plain HTTP says so', async () => {
     const server = await serve()
@@ -218,9 +238,10 @@ describe('TLS', () => {
     await seen('sink.file-unusable')
     expect(events[0]).toMatchObject({ what: 'tls.ca, cert, key', kept: true })
     server.cutConnections()
-    const kinds = [await sink.send(batchOf(2, 2), never()), await sink.send(batchOf(2, 2), never())].map(
-      (one) => one.kind,
-    )
+    const kinds = [
+      await sink.send(batchOf(2, 2), never()),
+      await sink.send(batchOf(2, 2), never()),
+    ].map((one) => one.kind)
     expect(kinds[1]).toBe('verdicts')
   })
 })

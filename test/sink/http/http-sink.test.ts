@@ -1,4 +1,7 @@
-/** The HTTP sink against a scripted server, over real sockets: every row of the contract's answer table, and the network. */
+/**
+ * The HTTP sink against a scripted server, over real sockets: every row of the contract's answer
+ * table, and the network.
+ */
 import { createServer, type Server } from 'node:net'
 import { gunzipSync } from 'node:zlib'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -19,7 +22,10 @@ interface Setup {
   readonly events: SinkEvent[]
 }
 
-async function setUp(script: Script, changes: Parameters<typeof sinkConfig>[1] = {}): Promise<Setup> {
+async function setUp(
+  script: Script,
+  changes: Parameters<typeof sinkConfig>[1] = {},
+): Promise<Setup> {
   const server = await ScriptedSink.start({ script })
   cleanups.push(() => server.close())
   const { sink, events } = sinkTo(server.url, changes)
@@ -58,11 +64,18 @@ describe('the answer table over real HTTP', () => {
     ['204', { status: 204 }, { kind: 'verdicts', ackedThrough: null }],
     ['200 JSON without members', { body: { ok: true } }, { kind: 'verdicts', ackedThrough: null }],
     ['ackedThrough', { body: { ackedThrough: 2 } }, { kind: 'verdicts', ackedThrough: 2 }],
-    ['207 ackedThrough', { status: 207, body: { ackedThrough: 2 } }, { kind: 'verdicts', ackedThrough: 2 }],
+    [
+      '207 ackedThrough',
+      { status: 207, body: { ackedThrough: 2 } },
+      { kind: 'verdicts', ackedThrough: 2 },
+    ],
     [
       'rejected',
       { body: { rejected: [{ seq: 2, status: 422, reason: 'too hot' }] } },
-      { kind: 'verdicts', listed: [{ seq: 2, verdict: 'refused', status: 422, reason: 'too hot' }] },
+      {
+        kind: 'verdicts',
+        listed: [{ seq: 2, verdict: 'refused', status: 422, reason: 'too hot' }],
+      },
     ],
     [
       'captive portal',
@@ -79,7 +92,8 @@ describe('the answer table over real HTTP', () => {
     ['a seq outside', { body: { rejected: [{ seq: 4 }] } }, { kind: 'malformed' }],
     ['207 without members', { status: 207, body: {} }, { kind: 'malformed' }],
     ...[408, 409, 425, 429, 500, 502, 503, 504].map(
-      (status) => [String(status), { status }, { kind: 'retry', status, retryAfterMs: null }] as const,
+      (status) =>
+        [String(status), { status }, { kind: 'retry', status, retryAfterMs: null }] as const,
     ),
     [
       '503 with seconds',
@@ -90,7 +104,10 @@ describe('the answer table over real HTTP', () => {
       '429 with a date',
       {
         status: 429,
-        headers: { date: 'Sun, 06 Nov 1994 08:49:37 GMT', 'retry-after': 'Sun, 06 Nov 1994 08:49:57 GMT' },
+        headers: {
+          date: 'Sun, 06 Nov 1994 08:49:37 GMT',
+          'retry-after': 'Sun, 06 Nov 1994 08:49:57 GMT',
+        },
       },
       { kind: 'retry', retryAfterMs: 20_000, sinkDateMs: Date.UTC(1994, 10, 6, 8, 49, 37) },
     ],
@@ -122,7 +139,10 @@ describe('the answer table over real HTTP', () => {
   test('ack: body holds on an empty 200 and takes ackedThrough', async () => {
     const { sink } = await setUp([{}, { body: { ackedThrough: 3 } }], { ack: 'body' })
     expect((await sink.send(batchOf(1, 3), never())).kind).toBe('hold')
-    expect(await sink.send(batchOf(1, 3), never())).toMatchObject({ kind: 'verdicts', ackedThrough: 3 })
+    expect(await sink.send(batchOf(1, 3), never())).toMatchObject({
+      kind: 'verdicts',
+      ackedThrough: 3,
+    })
   })
 
   test('maxRetryAfter cuts both forms', async () => {
@@ -133,7 +153,10 @@ describe('the answer table over real HTTP', () => {
     ]
     const { sink } = await setUp(script, { maxRetryAfter: 5000 })
     for (let n = 0; n < 2; n += 1) {
-      expect(await sink.send(batchOf(1, 3), never())).toMatchObject({ kind: 'retry', retryAfterMs: 5000 })
+      expect(await sink.send(batchOf(1, 3), never())).toMatchObject({
+        kind: 'retry',
+        retryAfterMs: 5000,
+      })
     }
   })
 
@@ -142,7 +165,10 @@ describe('the answer table over real HTTP', () => {
     cleanups.push(() => elsewhere.close())
     const { sink } = await setUp([{ status: 307, headers: { location: elsewhere.url } }])
     const answer = await sink.send(batchOf(1, 3), never())
-    expect(answer).toMatchObject({ kind: 'hold', detail: expect.stringContaining(elsewhere.url) as string })
+    expect(answer).toMatchObject({
+      kind: 'hold',
+      detail: expect.stringContaining(elsewhere.url) as string,
+    })
     expect(elsewhere.requests).toHaveLength(0)
   })
 })
@@ -153,14 +179,18 @@ describe('the request on the wire', () => {
     const batch = batchOf(42, 44, { gaps: '40-41;reason=expired' })
     for (let n = 0; n < 3; n += 1) await sink.send(batch, never())
     const [first, second, third] = server.requests
-    expect(first?.headers['idempotency-key']).toMatch(/^"edge-01:k3f9x2m7q4w8z:telemetry:42-44:[0-9a-f]{8}"$/)
+    expect(first?.headers['idempotency-key']).toMatch(
+      /^"edge-01:k3f9x2m7q4w8z:telemetry:42-44:[0-9a-f]{8}"$/,
+    )
     expect(first?.headers['sluice-gap']).toBe('40-41;reason=expired')
     expect(first?.headers['content-length']).toBe(String(batch.bodyBytes))
     expect(first?.headers['transfer-encoding']).toBeUndefined()
     expect(second?.rawHeaders).toEqual(first?.rawHeaders)
     expect(third?.rawHeaders).toEqual(first?.rawHeaders)
     for (const one of server.requests) expect(one.rawBody).toEqual(Buffer.concat(batch.body))
-    expect(third?.lines.map((line) => (JSON.parse(line) as { seq: number }).seq)).toEqual([42, 43, 44])
+    expect(third?.lines.map((line) => (JSON.parse(line) as { seq: number }).seq)).toEqual([
+      42, 43, 44,
+    ])
   })
 
   test('a body of many chunks arrives whole, and is counted', async () => {
@@ -171,7 +201,9 @@ describe('the request on the wire', () => {
     for (let at = 0; at < bytes.length; at += 97) chunks.push(bytes.subarray(at, at + 97))
     await sink.send({ ...whole, body: chunks }, never())
     expect(server.requests[0]?.rawBody).toEqual(bytes)
-    expect(gunzipSync(server.requests[0]?.rawBody ?? Buffer.alloc(0)).length).toBeGreaterThan(bytes.length)
+    expect(gunzipSync(server.requests[0]?.rawBody ?? Buffer.alloc(0)).length).toBeGreaterThan(
+      bytes.length,
+    )
     expect(sink.stats).toMatchObject({
       sentBytes: bytes.length,
       sentRecords: 2000,
@@ -195,7 +227,10 @@ describe('the request on the wire', () => {
       'Content-Type': { value: 'text/plain' },
       'Sluice-Stream': { value: 'x' },
     }
-    const { sink, events } = sinkTo(`${server.url}/v1?site=7`, { headers, bearerToken: { value: 's3cret' } })
+    const { sink, events } = sinkTo(`${server.url}/v1?site=7`, {
+      headers,
+      bearerToken: { value: 's3cret' },
+    })
     await sink.send(batchOf(1, 3), never())
     const [request] = server.requests
     expect(request?.path).toBe('/ingest/v1?site=7')
@@ -206,14 +241,20 @@ describe('the request on the wire', () => {
       'content-type': 'application/x-ndjson',
       'sluice-stream': 'telemetry',
     })
-    expect(events.map((event) => event.type)).toEqual(['sink.header-ignored', 'sink.header-ignored'])
+    expect(events.map((event) => event.type)).toEqual([
+      'sink.header-ignored',
+      'sink.header-ignored',
+    ])
   })
 
   test('user and password in the url become Basic authentication and show up in no detail', async () => {
     const server = await ScriptedSink.start({ script: [{ status: 401 }, { drop: 'before' }] })
     cleanups.push(() => server.close())
     const { sink } = sinkTo(server.url.replace('http://', 'http://box:p%40ss@'))
-    const answers = [await sink.send(batchOf(1, 1), never()), await sink.send(batchOf(1, 1), never())]
+    const answers = [
+      await sink.send(batchOf(1, 1), never()),
+      await sink.send(batchOf(1, 1), never()),
+    ]
     const basic = `Basic ${Buffer.from('box:p@ss').toString('base64')}`
     expect(server.requests[0]?.headers.authorization).toBe(basic)
     expect(JSON.stringify(answers)).not.toMatch(/p@ss|p%40ss/)
@@ -233,7 +274,9 @@ describe('the request on the wire', () => {
     const answer = await sink.send(batchOf(1, 1), never())
     expect(answer).toMatchObject({
       kind: 'hold',
-      detail: expect.stringContaining('Cannot POST /ingest/(hidden)?(hidden) as Bearer (hidden)') as string,
+      detail: expect.stringContaining(
+        'Cannot POST /ingest/(hidden)?(hidden) as Bearer (hidden)',
+      ) as string,
     })
     expect(JSON.stringify([answer, events])).not.toMatch(/tok_9f8e|abcdef|s3cret/)
   })
@@ -243,7 +286,9 @@ describe('the request on the wire', () => {
     for (let n = 1; n <= 5; n += 1) await one.sink.send(batchOf(n, n), never())
     expect(one.server.connectionsOpened).toBe(1)
     const three = await setUp([{ delayMs: 20 }], { maxInFlight: 3 })
-    await Promise.all(Array.from({ length: 9 }, (_, n) => three.sink.send(batchOf(n + 1, n + 1), never())))
+    await Promise.all(
+      Array.from({ length: 9 }, (_, n) => three.sink.send(batchOf(n + 1, n + 1), never())),
+    )
     expect(three.server.connectionsOpened).toBe(3)
     expect(three.server.requests).toHaveLength(9)
   })
@@ -332,7 +377,14 @@ describe('the network', () => {
   test('a status that acks nothing counts although its body never ends', async () => {
     const endless = { bytes: 10, everyMs: 10, endless: true } as const
     const { sink } = await setUp(
-      [{ status: 503, body: 'down for repair ', headers: { 'retry-after': '9' }, trickle: endless }],
+      [
+        {
+          status: 503,
+          body: 'down for repair ',
+          headers: { 'retry-after': '9' },
+          trickle: endless,
+        },
+      ],
       { timeout: 200 },
     )
     expect(await sink.send(batchOf(1, 3), never())).toMatchObject({
@@ -347,7 +399,10 @@ describe('the network', () => {
       { body: 'y'.repeat(65_536), trickle: { bytes: 65_536, everyMs: 1, endless: true } },
     ])
     const answer = await sink.send(batchOf(1, 3), never())
-    expect(answer).toMatchObject({ kind: 'hold', detail: expect.stringContaining('over 1048576') as string })
+    expect(answer).toMatchObject({
+      kind: 'hold',
+      detail: expect.stringContaining('over 1048576') as string,
+    })
   })
 
   test('an answer before the body was read is understood: 413 of a proxy', async () => {
@@ -444,5 +499,7 @@ test('counts: outcomes, latency, skew of the clock, last ack', async () => {
   expect(sink.stats.requests).toMatchObject({ acked: 1, partial: 1, retry: 1, hold: 1, refused: 0 })
   expect(sink.stats.requestSeconds.count).toBe(4)
   expect(sink.stats.requestSeconds.counts.reduce((sum, n) => sum + n, 0)).toBe(4)
-  expect(sink.stats.requestSeconds.counts).toHaveLength(sink.stats.requestSeconds.bucketsSeconds.length + 1)
+  expect(sink.stats.requestSeconds.counts).toHaveLength(
+    sink.stats.requestSeconds.bucketsSeconds.length + 1,
+  )
 })

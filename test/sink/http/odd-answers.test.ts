@@ -1,4 +1,7 @@
-/** Answers as odd servers, proxies and dying links send them, over real sockets: an ack, a word that is true, or a retry. */
+/**
+ * Answers as odd servers, proxies and dying links send them, over real sockets: an ack, a word that
+ * is true, or a retry.
+ */
 import type { Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterEach, expect, test } from 'vitest'
@@ -12,7 +15,10 @@ afterEach(async () => {
 })
 
 /** Says this to each request; `end` closes behind it, `reset` resets. */
-async function start(answer: string | Buffer, then: 'stay' | 'end' | 'reset' = 'stay'): Promise<RawSink> {
+async function start(
+  answer: string | Buffer,
+  then: 'stay' | 'end' | 'reset' = 'stay',
+): Promise<RawSink> {
   const say = (socket: Socket): void => {
     if (then === 'end') socket.end(answer)
     else socket.write(answer, () => (then === 'reset' ? socket.resetAndDestroy() : undefined))
@@ -26,31 +32,49 @@ const detailOf = (answer: SinkAnswer): string => ('detail' in answer ? answer.de
 const gzipped = gzipSync('{"ackedThrough":3}')
 
 const ACKS: ReadonlyArray<readonly [name: string, answer: string | Buffer, then?: 'end']> = [
-  ['an unasked 100 before it', 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'],
+  [
+    'an unasked 100 before it',
+    'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n',
+  ],
   [
     '102 and 103 before it',
     'HTTP/1.1 102 P\r\n\r\nHTTP/1.1 103 H\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n',
   ],
   ['HTTP/1.0, closed', 'HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nok\n', 'end'],
   ['HTTP/1.0, kept', 'HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok'],
-  ['no length, closed', 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{"ok":true}', 'end'],
+  [
+    'no length, closed',
+    'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{"ok":true}',
+    'end',
+  ],
   ['closed without a word', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', 'end'],
   ['204 with a length', 'HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok'],
-  ['204 in chunks', 'HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n'],
+  [
+    '204 in chunks',
+    'HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n',
+  ],
   [
     'chunks and a length',
     'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n',
   ],
-  ['a length that came twice', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok'],
+  [
+    'a length that came twice',
+    'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok',
+  ],
   [
     'trailers',
     'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n2\r\nok\r\n0\r\nX: 1\r\n\r\n',
   ],
-  ['20 KB of headers', `HTTP/1.1 200 OK\r\nX-Policy: ${'x'.repeat(20_000)}\r\nContent-Length: 0\r\n\r\n`],
+  [
+    '20 KB of headers',
+    `HTTP/1.1 200 OK\r\nX-Policy: ${'x'.repeat(20_000)}\r\nContent-Length: 0\r\n\r\n`,
+  ],
   [
     'gzip, unasked',
     Buffer.concat([
-      Buffer.from(`HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: ${gzipped.length}\r\n\r\n`),
+      Buffer.from(
+        `HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: ${gzipped.length}\r\n\r\n`,
+      ),
       gzipped,
     ]),
   ],

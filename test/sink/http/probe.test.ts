@@ -1,4 +1,7 @@
-/** The probe of a sink against real far sides: what a person is told, step by step, and that nothing is delivered. */
+/**
+ * The probe of a sink against real far sides: what a person is told, step by step, and that nothing
+ * is delivered.
+ */
 import { X509Certificate } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,8 +17,10 @@ import { describeWithTool } from '../../support/tool-tests.ts'
 import { sinkConfig } from './batches.ts'
 import { RawSink } from './raw-sink.ts'
 
-const pem = (name: string): string => fileURLToPath(new URL(`../support/tls-sink/${name}`, import.meta.url))
-const certificate = (name: string): X509Certificate => new X509Certificate(readFileSync(pem(`${name}.pem`)))
+const pem = (name: string): string =>
+  fileURLToPath(new URL(`../support/tls-sink/${name}`, import.meta.url))
+const certificate = (name: string): X509Certificate =>
+  new X509Certificate(readFileSync(pem(`${name}.pem`)))
 const day = (text: string): string => new Date(text).toISOString().slice(0, 10)
 const CA = { ca: pem('ca.pem'), cert: null, key: null }
 
@@ -25,7 +30,10 @@ afterEach(async () => {
   await reapProcesses()
 })
 
-async function serve(script: Script = [{ status: 204 }], certificateName?: string): Promise<ScriptedSink> {
+async function serve(
+  script: Script = [{ status: 204 }],
+  certificateName?: string,
+): Promise<ScriptedSink> {
   const tls =
     certificateName === undefined
       ? {}
@@ -48,7 +56,8 @@ async function probe(
   return probeSink({ name: 'cloud', config: sinkConfig(url, changes), ...more })
 }
 
-const stepsOf = ({ steps }: SinkProbe): string[] => steps.map(({ step, verdict }) => `${step} ${verdict}`)
+const stepsOf = ({ steps }: SinkProbe): string[] =>
+  steps.map(({ step, verdict }) => `${step} ${verdict}`)
 const last = ({ steps }: SinkProbe): ProbeStep | undefined => steps.at(-1)
 
 describe('a sink that is well', () => {
@@ -87,7 +96,9 @@ describe('a sink that is well', () => {
     const shown = certificate('server')
     expect(result.certificate?.validToMs).toBe(Date.parse(shown.validTo))
     expect(result.certificate?.names).toContain('127.0.0.1')
-    expect(result.steps[1]?.detail).toMatch(new RegExp(`TLSv1\\.3.*valid until ${day(shown.validTo)}`))
+    expect(result.steps[1]?.detail).toMatch(
+      new RegExp(`TLSv1\\.3.*valid until ${day(shown.validTo)}`),
+    )
   })
 
   test('a certificate that ends within two weeks is a warning', async () => {
@@ -170,7 +181,10 @@ describe('a sink that is not', () => {
     const server = await serve([{ status, headers: { location: 'https://elsewhere.example/' } }])
     const result = await probe(server.url)
     expect(result).toMatchObject({ verdict, status })
-    expect(last(result)).toMatchObject({ step: 'answer', detail: expect.stringMatching(words) as string })
+    expect(last(result)).toMatchObject({
+      step: 'answer',
+      detail: expect.stringMatching(words) as string,
+    })
   })
 
   test('a receiver that ends the connection instead of answering may not know probes', async () => {
@@ -196,7 +210,9 @@ test('the reference cloud answers it and stores nothing; with a wrong token it s
   cleanups.push(async () => rmSync(dir, { recursive: true }))
   const cloud = await Cloud.start({ dir, bearerToken: 'right' })
   cleanups.push(() => cloud.close())
-  expect(await probe(cloud.url, { bearerToken: { value: 'right' } })).toMatchObject({ verdict: 'ok' })
+  expect(await probe(cloud.url, { bearerToken: { value: 'right' } })).toMatchObject({
+    verdict: 'ok',
+  })
   expect(await probe(cloud.url, { bearerToken: { value: 'wrong' } })).toMatchObject({
     verdict: 'problem',
     status: 401,
@@ -213,7 +229,10 @@ describeWithTool('python3', "the receiver in Python's standard library", () => {
     const receiver = startProcess('python3', [program, '--db', join(dir, 'records.db')])
     const { text: url } = await receiver.waitForLine(/^http/)
     expect(await probe(url)).toMatchObject({ verdict: 'ok', status: 204 })
-    const stats = (await (await fetch(url.replace('/ingest', '/stats'))).json()) as Record<string, number>
+    const stats = (await (await fetch(url.replace('/ingest', '/stats'))).json()) as Record<
+      string,
+      number
+    >
     expect(stats).toMatchObject({ stored: 0, bad: 0 })
   })
 })

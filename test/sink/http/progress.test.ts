@@ -1,4 +1,7 @@
-/** A try is given up for lack of progress, not for its length: slow and dead links, over real sockets. */
+/**
+ * A try is given up for lack of progress, not for its length: slow and dead links, over real
+ * sockets.
+ */
 import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -18,7 +21,10 @@ function bigBatch(bodyBytes: number): Batch {
   return { ...batchOf(1, 3), body: [Buffer.alloc(bodyBytes, 0x61)], bodyBytes }
 }
 
-/** Takes `bytes` every `everyMs`, up to `stopsAt` if that is given, and answers when `total` have come. */
+/**
+ * Takes `bytes` every `everyMs`, up to `stopsAt` if that is given, and answers when `total` have
+ * come.
+ */
 function slowReader(
   socket: Socket,
   pace: {
@@ -31,7 +37,8 @@ function slowReader(
   let got = 0
   socket.pause()
   const timer = setInterval(() => {
-    const chunk = (socket.read(Math.min(pace.bytes, socket.readableLength)) ?? Buffer.alloc(0)) as Buffer
+    const chunk = (socket.read(Math.min(pace.bytes, socket.readableLength)) ??
+      Buffer.alloc(0)) as Buffer
     got += chunk.length
     if (got >= (pace.stopsAt ?? Number.POSITIVE_INFINITY)) clearInterval(timer)
     if (got < pace.total) return
@@ -80,7 +87,8 @@ describe('a sink that takes its time', () => {
     const raw = await start((socket) => {
       socket.once('data', () => {
         const pieces =
-          'HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n{"ackedThrough":    3}'.match(/.{1,6}/gs) ?? []
+          'HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n{"ackedThrough":    3}'.match(/.{1,6}/gs) ??
+          []
         const timer = setInterval(() => {
           const piece = pieces.shift()
           if (piece === undefined) clearInterval(timer)
@@ -109,7 +117,9 @@ describe('a sink that stops', () => {
     const answer = await sink.send(batch, never())
     expect(answer).toMatchObject({
       kind: 'retry',
-      detail: expect.stringMatching(/within 400 ms \(TIMEOUT, \d+ of 50331648 bytes taken\)/) as string,
+      detail: expect.stringMatching(
+        /within 400 ms \(TIMEOUT, \d+ of 50331648 bytes taken\)/,
+      ) as string,
     })
     expect(answer.transfer).toMatchObject({ timedOut: true })
     expect(answer.transfer?.bytes).toBeGreaterThanOrEqual(4 * 1024 * 1024)
@@ -142,7 +152,9 @@ test('an answer that trickles holds a large batch no longer than a small one', a
   const answer = await raw.sink({ timeout: 200 }).send(batch, never())
   expect(answer).toMatchObject({
     kind: 'retry',
-    detail: expect.stringMatching(/the rest of the answer was not there \d+ ms after its head/) as string,
+    detail: expect.stringMatching(
+      /the rest of the answer was not there \d+ ms after its head/,
+    ) as string,
   })
 }, 10_000)
 
@@ -151,7 +163,9 @@ test('what moves, but slower than minBytesPerSecond on the whole, is given up', 
   const raw = await start((socket) =>
     slowReader(socket, { bytes: 256 * 1024, everyMs: 20, total: batch.bodyBytes }),
   )
-  const answer = await raw.sink({ timeout: 300, minBytesPerSecond: 480 * 1024 * 1024 }).send(batch, never())
+  const answer = await raw
+    .sink({ timeout: 300, minBytesPerSecond: 480 * 1024 * 1024 })
+    .send(batch, never())
   expect(answer).toMatchObject({
     kind: 'retry',
     transfer: { timedOut: true },

@@ -1,4 +1,7 @@
-/** A sink as raw bytes over a real socket: a test writes what it likes, when it likes. Also over TLS. */
+/**
+ * A sink as raw bytes over a real socket: a test writes what it likes, when it likes. Also over
+ * TLS.
+ */
 import { createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
 import { createHttpSink, type HttpSink } from '../../../gateway/sink/http/http-sink.ts'
@@ -56,7 +59,9 @@ export class RawSink {
   }
 }
 
-/** Calls `onRequest` with the number of each whole request of a connection, from 0, and its body. */
+/**
+ * Calls `onRequest` with the number of each whole request of a connection, from 0, and its body.
+ */
 export function onRequests(socket: Socket, onRequest: (index: number, body: Buffer) => void): void {
   let rest: Buffer = Buffer.alloc(0)
   let index = 0

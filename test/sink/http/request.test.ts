@@ -1,5 +1,9 @@
 import { expect, test } from 'vitest'
-import { idempotencyKey, isConfigurableHeader, requestHeaders } from '../../../gateway/sink/http/request.ts'
+import {
+  idempotencyKey,
+  isConfigurableHeader,
+  requestHeaders,
+} from '../../../gateway/sink/http/request.ts'
 import { batchOf } from './batches.ts'
 
 const KEY = /^"edge-01:k3f9x2m7q4w8z:telemetry:42-44:[0-9a-f]{8}"$/
@@ -13,7 +17,9 @@ test('I4: the idempotency key is a quoted string of identity, bounds and checksu
 })
 
 test('I4: the key does not depend on the compression', () => {
-  expect(idempotencyKey(batchOf(1, 9, { encoding: 'identity' }))).toBe(idempotencyKey(batchOf(1, 9)))
+  expect(idempotencyKey(batchOf(1, 9, { encoding: 'identity' }))).toBe(
+    idempotencyKey(batchOf(1, 9)),
+  )
 })
 
 test('the head of a request carries what the contract lists, and a fixed length', () => {

@@ -43,19 +43,25 @@ async function block(raw: Buffer, codec: BlockHeader['codec'], changes: Partial<
     spoolTimeMs: 1_800_000_000_000.5,
     ...changes,
   }
-  return { header, value: encodeBlock(header, codec === 'none' ? raw : await deflater.deflate(raw)) }
+  return {
+    header,
+    value: encodeBlock(header, codec === 'none' ? raw : await deflater.deflate(raw)),
+  }
 }
 
 describe('a block', () => {
-  it.each(['none', 'deflate'] as const)('with codec %s gives back header and records', async (codec) => {
-    const raw = ndjson(500)
-    const { header, value } = await block(raw, codec)
-    const { bodyOffset, ...decoded } = decodeBlockHeader(value)
-    expect(decoded).toEqual(header)
-    const body = value.subarray(bodyOffset)
-    expect((codec === 'none' ? body : inflate(body)).equals(raw)).toBe(true)
-    expect((await readBlock(value)).equals(raw)).toBe(true)
-  })
+  it.each(['none', 'deflate'] as const)(
+    'with codec %s gives back header and records',
+    async (codec) => {
+      const raw = ndjson(500)
+      const { header, value } = await block(raw, codec)
+      const { bodyOffset, ...decoded } = decodeBlockHeader(value)
+      expect(decoded).toEqual(header)
+      const body = value.subarray(bodyOffset)
+      expect((codec === 'none' ? body : inflate(body)).equals(raw)).toBe(true)
+      expect((await readBlock(value)).equals(raw)).toBe(true)
+    },
+  )
 
   it('is read from the middle of other memory', async () => {
     const { value } = await block(ndjson(3), 'deflate')
@@ -79,9 +85,13 @@ describe('a block', () => {
   it('I7: cut off anywhere, or with bytes behind it, it is refused with SLUICE_BLOCK_DAMAGED', async () => {
     const { value } = await block(ndjson(4), 'deflate')
     for (let end = 0; end < value.length; end += 1) {
-      await expect(readBlock(value.subarray(0, end))).rejects.toMatchObject({ code: 'SLUICE_BLOCK_DAMAGED' })
+      await expect(readBlock(value.subarray(0, end))).rejects.toMatchObject({
+        code: 'SLUICE_BLOCK_DAMAGED',
+      })
     }
-    await expect(readBlock(Buffer.concat([value, Buffer.alloc(1)]))).rejects.toThrow(BlockDamagedError)
+    await expect(readBlock(Buffer.concat([value, Buffer.alloc(1)]))).rejects.toThrow(
+      BlockDamagedError,
+    )
   })
 
   it('I7: random bytes are refused', async () => {
@@ -188,7 +198,9 @@ describe('Deflater', () => {
     const pending = raws.map((raw) => closing.deflate(raw))
     closing.close()
     const segments = await Promise.all(pending)
-    expect(segments.map((segment) => inflate(segment).length)).toEqual(raws.map((raw) => raw.length))
+    expect(segments.map((segment) => inflate(segment).length)).toEqual(
+      raws.map((raw) => raw.length),
+    )
     await expect(closing.deflate(ndjson(1))).rejects.toThrow('closed')
   })
 

@@ -157,7 +157,9 @@ describe('isJson', () => {
   })
 
   it('judges every prefix of a text with everything in it like JSON.parse', () => {
-    const whole = Buffer.from(' {"k\\u00e9y":[-1.5e-7,true,false,null,"\\"é€😀\\\\",{}],"n":{"m":[[]]}} ')
+    const whole = Buffer.from(
+      ' {"k\\u00e9y":[-1.5e-7,true,false,null,"\\"é€😀\\\\",{}],"n":{"m":[[]]}} ',
+    )
     for (let end = 0; end <= whole.length; end += 1) expectSameVerdict(whole.subarray(0, end))
   })
 
@@ -217,7 +219,9 @@ describe('isJson', () => {
   it('accepts what JSON.stringify writes, indented or not', () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 6 }), fc.boolean(), (text, indented) => {
-        const bytes = Buffer.from(indented ? JSON.stringify(JSON.parse(text), null, '\t\r\n ') : text)
+        const bytes = Buffer.from(
+          indented ? JSON.stringify(JSON.parse(text), null, '\t\r\n ') : text,
+        )
         expect(parses(bytes)).toBe(true)
         expectSameVerdict(bytes)
       }),
@@ -226,7 +230,11 @@ describe('isJson', () => {
   })
 
   it('has the verdict of JSON.parse on JSON with a few bytes changed, removed or put in', () => {
-    const edit = fc.tuple(fc.nat(), fc.constantFrom('set', 'cut', 'put'), fc.integer({ min: 0, max: 255 }))
+    const edit = fc.tuple(
+      fc.nat(),
+      fc.constantFrom('set', 'cut', 'put'),
+      fc.integer({ min: 0, max: 255 }),
+    )
     fc.assert(
       fc.property(fc.json(), fc.array(edit, { minLength: 1, maxLength: 3 }), (text, edits) => {
         let bytes = Buffer.from(text)

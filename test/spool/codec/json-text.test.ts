@@ -1,4 +1,7 @@
-/** Text as a JSON string is byte for byte what JSON.stringify makes of it, and what is no UTF-8 is no text. */
+/**
+ * Text as a JSON string is byte for byte what JSON.stringify makes of it, and what is no UTF-8 is
+ * no text.
+ */
 import { isUtf8 } from 'node:buffer'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
@@ -31,9 +34,25 @@ it('escapes as JSON.stringify does', () => {
 })
 
 it('takes for UTF-8 what RFC 3629 does', () => {
-  const lead = fc.constantFrom(0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xef, 0xf0, 0xf3, 0xf4, 0xf5, 0xff)
+  const lead = fc.constantFrom(
+    0xc0,
+    0xc1,
+    0xc2,
+    0xdf,
+    0xe0,
+    0xe1,
+    0xed,
+    0xef,
+    0xf0,
+    0xf3,
+    0xf4,
+    0xf5,
+    0xff,
+  )
   const rest = fc.constantFrom(0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0x41)
-  const sequence = fc.tuple(lead, fc.array(rest, { maxLength: 3 })).map(([first, more]) => [first, ...more])
+  const sequence = fc
+    .tuple(lead, fc.array(rest, { maxLength: 3 }))
+    .map(([first, more]) => [first, ...more])
   fc.assert(
     fc.property(fc.array(sequence, { maxLength: 4 }), (parts) => {
       const bytes = Buffer.from(parts.flat())
@@ -65,7 +84,14 @@ it('makes a line that says every payload as text, JSON too', () => {
     })
     return (JSON.parse(buffer.bytes().toString()) as { payload: unknown }).payload
   }
-  for (const payload of ['Online', '{"n":1.10}', '', '"quoted"', 'zwei\nZeilen \u2028 ü €', '\u0000']) {
+  for (const payload of [
+    'Online',
+    '{"n":1.10}',
+    '',
+    '"quoted"',
+    'zwei\nZeilen \u2028 ü €',
+    '\u0000',
+  ]) {
     expect(text(payload)).toBe(payload)
   }
 })

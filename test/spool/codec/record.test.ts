@@ -116,17 +116,36 @@ describe('RecordBuffer', () => {
     expect(line).toMatchObject({ requeuedFrom: 'edge-01:old:telemetry:7' })
     expect(line).toMatchObject({ clock: 'unset', bootId: 'b00t', uptimeMs: 1234 })
     const plain = JSON.parse(lineOf('1', { qos: 0 }))
-    expect(Object.keys(plain)).toEqual(['id', 'seq', 'device', 'topic', 'qos', 'receivedAt', 'payload'])
+    expect(Object.keys(plain)).toEqual([
+      'id',
+      'seq',
+      'device',
+      'topic',
+      'qos',
+      'receivedAt',
+      'payload',
+    ])
   })
 
-  it.each([1, 9, 10, 99, 999_999_999, 1_000_000_000, 1_000_000_007, 2 ** 31, 2 ** 32, 10 ** 15, 2 ** 53 - 1])(
-    'writes the seq %d',
-    (seq) => {
-      const line = lineOf('1', { seq })
-      expect(line.startsWith(`{"id":"edge-01:k3f9x2m7q4w8z:telemetry:${seq}","seq":${seq},`)).toBe(true)
-      expect(seqOfLine(Buffer.from(line))).toBe(seq)
-    },
-  )
+  it.each([
+    1,
+    9,
+    10,
+    99,
+    999_999_999,
+    1_000_000_000,
+    1_000_000_007,
+    2 ** 31,
+    2 ** 32,
+    10 ** 15,
+    2 ** 53 - 1,
+  ])('writes the seq %d', (seq) => {
+    const line = lineOf('1', { seq })
+    expect(line.startsWith(`{"id":"edge-01:k3f9x2m7q4w8z:telemetry:${seq}","seq":${seq},`)).toBe(
+      true,
+    )
+    expect(seqOfLine(Buffer.from(line))).toBe(seq)
+  })
 
   it('writes receivedAt as Date.toISOString does, whatever the clock did between records', () => {
     const buffer = new RecordBuffer(16)
@@ -175,7 +194,9 @@ describe('RecordBuffer', () => {
     for (let seq = 1; seq <= 20; seq += 1) buffer.append(fields(payload, { seq }))
     expect(buffer.recordCount).toBe(20)
     const lines = buffer.bytes().toString().trimEnd().split('\n')
-    expect(lines.map((line) => JSON.parse(line).seq)).toEqual(Array.from({ length: 20 }, (_, n) => n + 1))
+    expect(lines.map((line) => JSON.parse(line).seq)).toEqual(
+      Array.from({ length: 20 }, (_, n) => n + 1),
+    )
     expect(buffer.byteLength).toBe(buffer.bytes().length)
     buffer.clear()
     expect([buffer.byteLength, buffer.recordCount, buffer.bytes().length]).toEqual([0, 0, 0])
@@ -186,7 +207,8 @@ function someLines(count: number, firstSeq = 41): Buffer {
   const buffer = new RecordBuffer(16)
   for (let n = 0; n < count; n += 1) {
     // A payload and a device that try to look like the members that are searched for.
-    const payload = n % 2 === 0 ? `{"seq":9,"receivedAt":"x","requeuedFrom":"y","n":${n}}` : 'not json'
+    const payload =
+      n % 2 === 0 ? `{"seq":9,"receivedAt":"x","requeuedFrom":"y","n":${n}}` : 'not json'
     const envelope = envelopeBytes('","seq":7,"receivedAt":"', ',"requeuedFrom":"z"')
     buffer.append(fields(payload, { seq: firstSeq + n, envelope }))
   }
@@ -226,8 +248,12 @@ describe('renumber', () => {
       const before = raw.toString().trimEnd().split('\n')
       for (const [n, line] of lines.entries()) {
         const seq = newFirstSeq + n
-        expect(line.startsWith(`{"id":"edge-01:fresh:telemetry:${seq}","seq":${seq},"device":`)).toBe(true)
-        expect(line.slice(line.indexOf('"device"'))).toBe(before[n]?.slice(before[n]?.indexOf('"device"')))
+        expect(
+          line.startsWith(`{"id":"edge-01:fresh:telemetry:${seq}","seq":${seq},"device":`),
+        ).toBe(true)
+        expect(line.slice(line.indexOf('"device"'))).toBe(
+          before[n]?.slice(before[n]?.indexOf('"device"')),
+        )
       }
       expect(lines).toHaveLength(5)
     },
@@ -241,8 +267,14 @@ describe('requeueLine', () => {
       const requeued = requeueLine(line, PREFIX, 1000).toString()
       expect(requeued).toBe(
         old
-          .replace(/^\{"id":"([^"]*)","seq":\d+/, '{"id":"edge-01:k3f9x2m7q4w8z:telemetry:1000","seq":1000')
-          .replace('"2026-11-23T03:05:00.123Z"', (time) => `${time},"requeuedFrom":"${idOfLine(line)}"`),
+          .replace(
+            /^\{"id":"([^"]*)","seq":\d+/,
+            '{"id":"edge-01:k3f9x2m7q4w8z:telemetry:1000","seq":1000',
+          )
+          .replace(
+            '"2026-11-23T03:05:00.123Z"',
+            (time) => `${time},"requeuedFrom":"${idOfLine(line)}"`,
+          ),
       )
       expect(JSON.parse(requeued)).toMatchObject({ requeuedFrom: idOfLine(line), seq: 1000 })
     }

@@ -38,10 +38,15 @@ async function partsOf(pieces: readonly Piece[]): Promise<Part[]> {
   )
 }
 
-/** Short and long ones, some that deflate well and some that do not, on both sides of the threshold. */
+/**
+ * Short and long ones, some that deflate well and some that do not, on both sides of the threshold.
+ */
 const piece: fc.Arbitrary<Piece> = fc
   .tuple(
-    fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: SMALL_PART_RAW_BYTES - 50, max: 70_000 })),
+    fc.oneof(
+      fc.integer({ min: 1, max: 300 }),
+      fc.integer({ min: SMALL_PART_RAW_BYTES - 50, max: 70_000 }),
+    ),
     fc.boolean(),
     fc.constantFrom('deflated', 'raw'),
     fc.nat(),
@@ -111,7 +116,9 @@ describe('stitchGzip', () => {
       { raw: mixedBytes(50_000, 1), stored: 'deflated' },
     ])
     const { chunks } = await stitchGzip(parts)
-    expect(chunks.slice(1, -1)).toEqual(parts.map((part) => (part.kind === 'deflated' ? part.segment : null)))
+    expect(chunks.slice(1, -1)).toEqual(
+      parts.map((part) => (part.kind === 'deflated' ? part.segment : null)),
+    )
     expect(chunks[1]).toBe((parts[0] as Part & { kind: 'deflated' }).segment)
   })
 
@@ -122,7 +129,9 @@ describe('stitchGzip', () => {
         `{"id":"edge:s:t:${n}","seq":${n},"receivedAt":"${at}","payload":{"celsius":${n % 31}}}\n`,
       )
     })
-    const parts = await partsOf(lines.map((raw, n) => ({ raw, stored: n % 3 === 0 ? 'raw' : 'deflated' })))
+    const parts = await partsOf(
+      lines.map((raw, n) => ({ raw, stored: n % 3 === 0 ? 'raw' : 'deflated' })),
+    )
     const body = await stitchGzip(parts)
     expect(body.chunks).toHaveLength(3)
     expect(gunzipSync(bytesOf(body)).equals(Buffer.concat(lines))).toBe(true)
@@ -165,19 +174,26 @@ describe('stitchGzip', () => {
     expect(raw.equals(Buffer.concat(pieces.map((p) => p.raw)))).toBe(true)
   })
 
-  testWithTool('python3', "gives a member that python's gzip module reads, nothing behind it", async () => {
-    const pieces = fc.sample(piece, { numRuns: 12, seed: 815 })
-    const member = bytesOf(await stitchGzip(await partsOf(pieces)))
-    const program = [
-      'import sys, zlib',
-      'd = zlib.decompressobj(wbits=31)',
-      'raw = d.decompress(sys.stdin.buffer.read())',
-      'assert d.eof and d.unused_data == b""',
-      'sys.stdout.buffer.write(raw)',
-    ].join('\n')
-    const raw = execFileSync('python3', ['-c', program], { input: member, maxBuffer: 64 * 1024 * 1024 })
-    expect(raw.equals(Buffer.concat(pieces.map((p) => p.raw)))).toBe(true)
-  })
+  testWithTool(
+    'python3',
+    "gives a member that python's gzip module reads, nothing behind it",
+    async () => {
+      const pieces = fc.sample(piece, { numRuns: 12, seed: 815 })
+      const member = bytesOf(await stitchGzip(await partsOf(pieces)))
+      const program = [
+        'import sys, zlib',
+        'd = zlib.decompressobj(wbits=31)',
+        'raw = d.decompress(sys.stdin.buffer.read())',
+        'assert d.eof and d.unused_data == b""',
+        'sys.stdout.buffer.write(raw)',
+      ].join('\n')
+      const raw = execFileSync('python3', ['-c', program], {
+        input: member,
+        maxBuffer: 64 * 1024 * 1024,
+      })
+      expect(raw.equals(Buffer.concat(pieces.map((p) => p.raw)))).toBe(true)
+    },
+  )
 })
 
 describe('joinIdentity', () => {

@@ -182,8 +182,9 @@ describe('the pace of commits, with no budget for small ones and an interval of 
   }
 
   /**
-   * One turn of the event loop later: what begins at once has begun, so that what comes then is of the next commit. What
-   * waits for a timer has not, however long the turn took: it comes behind this.
+   * One turn of the event loop later: what begins at once has begun, so that what comes then is of
+   * the next commit. What waits for a timer has not, however long the turn took: it comes behind
+   * this.
    */
   async function hasBegun(spool: Spool, ticket: number): Promise<boolean> {
     await nextTurn()

@@ -13,7 +13,9 @@ function system(code: string): Error {
 /** As abstract-level gives what LevelDB said at an opening. */
 function level(code: string | null, words: string): Error {
   const cause = Object.assign(new Error(words), code === null ? {} : { code })
-  return Object.assign(new Error('Database failed to open', { cause }), { code: 'LEVEL_DATABASE_NOT_OPEN' })
+  return Object.assign(new Error('Database failed to open', { cause }), {
+    code: 'LEVEL_DATABASE_NOT_OPEN',
+  })
 }
 
 const LOCK = 'IO error: lock /data/owner/LOCK'
@@ -21,26 +23,61 @@ const TABLE = 'IO error: /data/no space left on device/spool/000005.ldb'
 
 const CASES: ReadonlyArray<readonly [string, Error, DiskError | null]> = [
   ['a checksum', level('LEVEL_CORRUPTION', 'Corruption: block checksum mismatch'), 'damage'],
-  ['a table that is gone', level('LEVEL_IO_ERROR', `${TABLE}: No such file or directory`), 'damage'],
-  ['nothing to repair', level('LEVEL_IO_ERROR', 'IO error: /data/spool: repair found no files'), 'damage'],
-  ['a lock of another process', level('LEVEL_LOCKED', `${LOCK}: Resource temporarily unavailable`), 'held'],
+  [
+    'a table that is gone',
+    level('LEVEL_IO_ERROR', `${TABLE}: No such file or directory`),
+    'damage',
+  ],
+  [
+    'nothing to repair',
+    level('LEVEL_IO_ERROR', 'IO error: /data/spool: repair found no files'),
+    'damage',
+  ],
+  [
+    'a lock of another process',
+    level('LEVEL_LOCKED', `${LOCK}: Resource temporarily unavailable`),
+    'held',
+  ],
   ['a lock of this process', level('LEVEL_LOCKED', `${LOCK}: already held by process`), 'held'],
   ['a lock, the other word of POSIX', level('LEVEL_LOCKED', `${LOCK}: Permission denied`), 'held'],
   ['no lock service', level('LEVEL_LOCKED', `${LOCK}: No locks available`), 'no-locks'],
-  ['locks that do not exist', level('LEVEL_LOCKED', `${LOCK}: Function not implemented`), 'no-locks'],
+  [
+    'locks that do not exist',
+    level('LEVEL_LOCKED', `${LOCK}: Function not implemented`),
+    'no-locks',
+  ],
   ['descriptors', level('LEVEL_IO_ERROR', `${TABLE}: Too many open files`), 'passing'],
-  ['descriptors, musl', level('LEVEL_IO_ERROR', `${TABLE}: No file descriptors available`), 'passing'],
+  [
+    'descriptors, musl',
+    level('LEVEL_IO_ERROR', `${TABLE}: No file descriptors available`),
+    'passing',
+  ],
   ['EIO', level('LEVEL_IO_ERROR', `${TABLE}: Input/output error`), 'passing'],
   ['EIO, musl', level('LEVEL_IO_ERROR', `${TABLE}: I/O error`), 'passing'],
   ['memory', level('LEVEL_IO_ERROR', `${TABLE}: Cannot allocate memory`), 'passing'],
-  ['words that nobody knows', level('LEVEL_IO_ERROR', `${TABLE}: Structure needs cleaning`), 'passing'],
+  [
+    'words that nobody knows',
+    level('LEVEL_IO_ERROR', `${TABLE}: Structure needs cleaning`),
+    'passing',
+  ],
   ['room', level('LEVEL_IO_ERROR', `${TABLE}: No space left on device`), 'full'],
   ['rights', level('LEVEL_IO_ERROR', `${TABLE}: Permission denied`), 'refused'],
   ['a read-only disk', level('LEVEL_IO_ERROR', `${TABLE}: Read-only file system`), 'refused'],
-  ...['EMFILE', 'ENFILE', 'ENOMEM', 'ESTALE', 'EIO', 'EINTR', 'ETIMEDOUT', 'EAGAIN', 'EBUSY', 'EUCLEAN'].map(
-    (code) => [code, system(code), 'passing'] as const,
+  ...[
+    'EMFILE',
+    'ENFILE',
+    'ENOMEM',
+    'ESTALE',
+    'EIO',
+    'EINTR',
+    'ETIMEDOUT',
+    'EAGAIN',
+    'EBUSY',
+    'EUCLEAN',
+  ].map((code) => [code, system(code), 'passing'] as const),
+  ...['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'ELOOP'].map(
+    (code) => [code, system(code), 'refused'] as const,
   ),
-  ...['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'ELOOP'].map((code) => [code, system(code), 'refused'] as const),
   ...['ENOSPC', 'EDQUOT'].map((code) => [code, system(code), 'full'] as const),
   ['ENOLCK', system('ENOLCK'), 'no-locks'],
   [
@@ -54,7 +91,11 @@ const CASES: ReadonlyArray<readonly [string, Error, DiskError | null]> = [
     'passing',
   ],
   ['a mistake of the program', new TypeError('x is not a function'), null],
-  ['a handle that is closed', Object.assign(new Error('x'), { code: 'LEVEL_DATABASE_NOT_OPEN' }), null],
+  [
+    'a handle that is closed',
+    Object.assign(new Error('x'), { code: 'LEVEL_DATABASE_NOT_OPEN' }),
+    null,
+  ],
 ]
 
 describe('I7, I8: only proof of damage is damage', () => {

@@ -37,12 +37,15 @@ describe('a data folder that cannot be used', () => {
     expect(message).toContain(`data is a link to ${join(folder, 'usb-stick')}, which is not there`)
   })
 
-  it.runIf(process.platform === 'linux')('lies where no folder can be made, and does not hang', async () => {
-    const { code, message } = await refusal('/proc/sluice/data')
-    expect(code).toBe('SLUICE_FOLDER_UNUSABLE')
-    expect(message).toContain('/proc/sluice')
-    expect(message).toContain('cannot be made there')
-  })
+  it.runIf(process.platform === 'linux')(
+    'lies where no folder can be made, and does not hang',
+    async () => {
+      const { code, message } = await refusal('/proc/sluice/data')
+      expect(code).toBe('SLUICE_FOLDER_UNUSABLE')
+      expect(message).toContain('/proc/sluice')
+      expect(message).toContain('cannot be made there')
+    },
+  )
 
   it.each([
     ['EROFS', /read-only file system: mount it writable/],
@@ -52,7 +55,10 @@ describe('a data folder that cannot be used', () => {
     ['EISDIR', /is a folder where a file belongs/],
   ])('says what to do about %s', (code, words) => {
     const error = Object.assign(new Error(code), { code, path: '/data/spool', syscall: 'fsync' })
-    expect(folderError('/data', error)).toMatchObject({ code: 'SLUICE_FOLDER_UNUSABLE', retryable: false })
+    expect(folderError('/data', error)).toMatchObject({
+      code: 'SLUICE_FOLDER_UNUSABLE',
+      retryable: false,
+    })
     expect((folderError('/data', error) as Error).message).toMatch(words)
   })
 
@@ -61,7 +67,9 @@ describe('a data folder that cannot be used', () => {
       code: 'LEVEL_IO_ERROR',
     })
     const error = new Error('Database failed to open', { cause })
-    expect((folderError('/data', error) as Error).message).toContain('/data/spool/000004.ldb (EACCES)')
+    expect((folderError('/data', error) as Error).message).toContain(
+      '/data/spool/000004.ldb (EACCES)',
+    )
   })
 })
 

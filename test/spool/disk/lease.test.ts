@@ -15,7 +15,10 @@ async function reopened(path: string) {
 }
 
 /** Writes the leases one after the other in one life of the file. */
-async function writeLeases(path: string, ...leases: ReadonlyArray<Record<string, number>>): Promise<void> {
+async function writeLeases(
+  path: string,
+  ...leases: ReadonlyArray<Record<string, number>>
+): Promise<void> {
   const { lease } = await SeqLease.open(path)
   for (const ends of leases) await lease.write(new Map(Object.entries(ends)))
   await lease.close()
@@ -40,13 +43,19 @@ describe('SeqLease', () => {
     }
     // A clean stop lowers the lease.
     await writeLeases(path, { 's/telemetry': 1234 })
-    expect(await reopened(path)).toEqual({ state: 'ok', ends: { 's/telemetry': 1234 }, torn: false })
+    expect(await reopened(path)).toEqual({
+      state: 'ok',
+      ends: { 's/telemetry': 1234 },
+      torn: false,
+    })
   })
 
   it('holds 256 streams with the longest keys, and refuses one more', async () => {
     const path = join(await tempFolder(), 'lease')
     const key = (n: number): string => `${'s'.repeat(127)}/${String(n).padStart(127, 't')}`
-    const ends = new Map(Array.from({ length: MAX_LEASED_STREAMS }, (_, n) => [key(n), 2 ** 53 - 1]))
+    const ends = new Map(
+      Array.from({ length: MAX_LEASED_STREAMS }, (_, n) => [key(n), 2 ** 53 - 1]),
+    )
     const { lease } = await SeqLease.open(path)
     await lease.write(ends)
     await expect(lease.write(new Map([...ends, ['one/more', 1]]))).rejects.toThrow(RangeError)

@@ -36,7 +36,15 @@ const TAKE = `
 
 /** Another process that owns the folder, where this one cannot see it if `wrap` says so. */
 async function ownerProcess(folder: string, wrap: readonly string[] = []): Promise<ChildProcess> {
-  const [command, ...args] = [...wrap, process.execPath, '--input-type=module', '-e', TAKE, '--', folder]
+  const [command, ...args] = [
+    ...wrap,
+    process.execPath,
+    '--input-type=module',
+    '-e',
+    TAKE,
+    '--',
+    folder,
+  ]
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   children.push(child)
   const [said] = (await once(child.stdout as NodeJS.ReadableStream, 'data')) as [Buffer]
@@ -76,7 +84,9 @@ describe('takeOwnership', () => {
       if (run % 2 === 1) await writeFile(join(folder, OWNER_FILE), 'left by something else')
       if (run % 3 === 1) await writeFile(join(folder, 'owner-7.turn'), 'left by version 0.1')
       const owners: Array<{ release(): Promise<void> }> = []
-      const claims = Array.from({ length: 12 }, async () => owners.push(await takeOwnership(folder)))
+      const claims = Array.from({ length: 12 }, async () =>
+        owners.push(await takeOwnership(folder)),
+      )
       const results = await Promise.allSettled(claims)
       expect(owners).toHaveLength(1)
       for (const result of results) {
@@ -102,7 +112,8 @@ describe('takeOwnership', () => {
     const folder = await tempFolder()
     await (await takeOwnership(folder)).release()
     const lock = join(folder, 'owner')
-    for (const name of await readdir(lock)) if (name !== 'LOCK') await writeFile(join(lock, name), 'garbage')
+    for (const name of await readdir(lock))
+      if (name !== 'LOCK') await writeFile(join(lock, name), 'garbage')
     await (await takeOwnership(folder)).release()
     await mkdir(join(lock, '000099.dbtmp', 'inside'), { recursive: true })
     await (await takeOwnership(folder)).release()
@@ -164,10 +175,18 @@ describe('takeOwnership', () => {
     'a process of another pid namespace (a container) is an owner, and the refusal says that it cannot be seen',
     async () => {
       const folder = await tempFolder()
-      const child = await ownerProcess(folder, ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'])
+      const child = await ownerProcess(folder, [
+        'unshare',
+        '--pid',
+        '--fork',
+        '--kill-child',
+        '--mount-proc',
+      ])
       const error = await refusal(folder)
       expect(error.pid).toBe(null)
-      expect(error.message).toContain('a process that this one cannot see, for instance in another container')
+      expect(error.message).toContain(
+        'a process that this one cannot see, for instance in another container',
+      )
       child.kill('SIGKILL')
       await once(child, 'exit')
     },

@@ -1,6 +1,17 @@
-/** A data folder that is not where it was written goes on under a fresh spool id (I4), and one that is keeps its own. */
+/**
+ * A data folder that is not where it was written goes on under a fresh spool id (I4), and one that
+ * is keeps its own.
+ */
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Found, judgePlace, type Place } from '../../../gateway/spool/disk/place.ts'
@@ -61,12 +72,15 @@ async function live(dataDir: string, readings: number, delivers = true): Promise
     await settleAll(queue, batch)
   }
   await spool.stop()
-  const whys = events.flatMap((event) => (event.type === 'spool.identity-changed' ? [event.why] : []))
+  const whys = events.flatMap((event) =>
+    event.type === 'spool.identity-changed' ? [event.why] : [],
+  )
   return { spoolId: spool.spoolId, appended, delivered, whys }
 }
 
 /** Clones blocks where the file system can. */
-const copy = (from: string, to: string): void => void execFileSync('cp', ['-a', '--reflink=auto', from, to])
+const copy = (from: string, to: string): void =>
+  void execFileSync('cp', ['-a', '--reflink=auto', from, to])
 
 describe('a data folder that stays where it is', () => {
   it('keeps its spool id over stops, and over a kill', async () => {
@@ -96,7 +110,9 @@ describe('a data folder that stays where it is', () => {
   })
 })
 
-/** How a folder of an earlier time comes back. Each gets `data` as it is now and `bak` as it was. */
+/**
+ * How a folder of an earlier time comes back. Each gets `data` as it is now and `bak` as it was.
+ */
 const RESTORES: Readonly<Record<string, () => void>> = {
   'swapped for its copy': () => {
     rmSync(data, { recursive: true })
@@ -138,32 +154,37 @@ const RESTORES: Readonly<Record<string, () => void>> = {
 }
 
 describe.each(Object.entries(RESTORES))('a data folder that was %s', (name, restore) => {
-  it.each(['stop', 'copy of a folder in use'])('I4: uses no number twice, after a %s', async (how) => {
-    const first = await live(data, 5, false)
-    if (how === 'stop') copy(data, bak)
-    else {
-      const { spool } = await openSpool(data, OPTIONS)
-      copy(data, bak)
-      await spool.stop()
-    }
-    const second = await live(data, 5)
-    expect(second.delivered).toEqual([...first.appended, ...second.appended])
-    restore()
-    const third = await live(data, 3)
-    const known = new Set(second.delivered)
-    expect(third.appended.filter((id) => known.has(id))).toEqual([])
-    // Where all of it is old, what waited then drains under the id that it had.
-    expect(third.delivered).toEqual(expect.arrayContaining([...third.appended]))
-    if (!name.includes('in part')) {
-      expect(third.whys).toHaveLength(1)
-      expect(third.whys[0]).toMatch(/^the data folder was copied, moved or restored from a backup \(/)
-      // Over newer files an old log is put together with what came behind it.
-      if (!name.includes('over what')) expect(third.delivered.slice(0, 5)).toEqual(first.appended)
-    }
-    const fourth = await live(data, 1)
-    expect(fourth.whys).toEqual([])
-    expect(fourth.spoolId).toBe(third.spoolId)
-  })
+  it.each(['stop', 'copy of a folder in use'])(
+    'I4: uses no number twice, after a %s',
+    async (how) => {
+      const first = await live(data, 5, false)
+      if (how === 'stop') copy(data, bak)
+      else {
+        const { spool } = await openSpool(data, OPTIONS)
+        copy(data, bak)
+        await spool.stop()
+      }
+      const second = await live(data, 5)
+      expect(second.delivered).toEqual([...first.appended, ...second.appended])
+      restore()
+      const third = await live(data, 3)
+      const known = new Set(second.delivered)
+      expect(third.appended.filter((id) => known.has(id))).toEqual([])
+      // Where all of it is old, what waited then drains under the id that it had.
+      expect(third.delivered).toEqual(expect.arrayContaining([...third.appended]))
+      if (!name.includes('in part')) {
+        expect(third.whys).toHaveLength(1)
+        expect(third.whys[0]).toMatch(
+          /^the data folder was copied, moved or restored from a backup \(/,
+        )
+        // Over newer files an old log is put together with what came behind it.
+        if (!name.includes('over what')) expect(third.delivered.slice(0, 5)).toEqual(first.appended)
+      }
+      const fourth = await live(data, 1)
+      expect(fourth.whys).toEqual([])
+      expect(fourth.spoolId).toBe(third.spoolId)
+    },
+  )
 })
 
 it('I4: two boxes that went on from one folder number their records apart', async () => {
@@ -175,7 +196,10 @@ it('I4: two boxes that went on from one folder number their records apart', asyn
 
 describe('judgePlace', () => {
   const [EXT4, NFS, FAT, BTRFS] = [0xef53, 0x6969, 0x4d44, 0x9123683e]
-  const mark = (inode: string, birth: string | null = '7'): { inode: string; birth: string | null } => ({
+  const mark = (
+    inode: string,
+    birth: string | null = '7',
+  ): { inode: string; birth: string | null } => ({
     inode,
     birth,
   })
@@ -239,7 +263,11 @@ describe('judgePlace', () => {
   })
 
   it('asks nothing of a file system that numbers files as it meets them', () => {
-    expect(judgePlace(null, found(FAT), true)).toEqual({ moved: null, isTelling: false, changes: 0 })
+    expect(judgePlace(null, found(FAT), true)).toEqual({
+      moved: null,
+      isTelling: false,
+      changes: 0,
+    })
   })
 
   it('misses a mark only where there was one', () => {

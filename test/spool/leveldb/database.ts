@@ -10,7 +10,11 @@ type Database = ClassicLevel<string, Buffer>
 const SIZES = { writeBufferSize: 64 * 1024, maxFileSize: 64 * 1024 }
 
 export async function openDatabase(folder: string): Promise<Database> {
-  const db: Database = new ClassicLevel(folder, { valueEncoding: 'buffer', compression: false, ...SIZES })
+  const db: Database = new ClassicLevel(folder, {
+    valueEncoding: 'buffer',
+    compression: false,
+    ...SIZES,
+  })
   await db.open({ createIfMissing: false })
   return db
 }
@@ -31,11 +35,20 @@ export function blockValue(n: number): Buffer {
 const EARLY_BLOCKS = 110
 
 /**
- * 200 blocks, some compacted, some in young tables, the last ones only in the log. The files are taken from under the
- * running database, as a kill leaves them. `early` gets CURRENT, MANIFEST and log as they were on the way.
+ * 200 blocks, some compacted, some in young tables, the last ones only in the log. The files are
+ * taken from under the running database, as a kill leaves them. `early` gets CURRENT, MANIFEST and
+ * log as they were on the way.
  */
-export async function writeKilledDatabase(target: string, work: string, early?: string): Promise<void> {
-  const db: Database = new ClassicLevel(work, { valueEncoding: 'buffer', compression: false, ...SIZES })
+export async function writeKilledDatabase(
+  target: string,
+  work: string,
+  early?: string,
+): Promise<void> {
+  const db: Database = new ClassicLevel(work, {
+    valueEncoding: 'buffer',
+    compression: false,
+    ...SIZES,
+  })
   await db.open()
   for (let n = 0; n < BLOCKS; n += 1) {
     await db.put(blockKey(n), blockValue(n), { sync: true })

@@ -114,7 +114,9 @@ async function currentManifest(dbDir: string): Promise<string> {
 /** Without LOCK and LOG. */
 async function dataFiles(dbDir: string): Promise<Record<string, string>> {
   const names = (await listDatabaseFiles(dbDir)).map(({ name }) => name)
-  return Object.fromEntries(Object.entries(await contents(dbDir)).filter(([name]) => names.includes(name)))
+  return Object.fromEntries(
+    Object.entries(await contents(dbDir)).filter(([name]) => names.includes(name)),
+  )
 }
 
 describe('prepareOpening', () => {
@@ -142,12 +144,16 @@ describe('prepareOpening', () => {
   it('I7: puts hard links of every file aside before an unclean opening, and opens', async () => {
     const spool = await killedSpool()
     const names = await namesOf(spool.dbDir, /ldb$|log$|^MANIFEST|^CURRENT$/)
-    const inodes = await Promise.all(names.map(async (name) => (await stat(join(spool.dbDir, name))).ino))
+    const inodes = await Promise.all(
+      names.map(async (name) => (await stat(join(spool.dbDir, name))).ino),
+    )
     const plan = await prepareOpening(spool.dbDir, spool.asideRoot)
     expect(plan).toMatchObject({ mode: 'open', suspicious: false, notes: [], earlier: [] })
     const aside = plan.aside as string
     expect(await namesOf(aside, /./)).toEqual(names)
-    expect(await Promise.all(names.map(async (name) => (await stat(join(aside, name))).ino))).toEqual(inodes)
+    expect(
+      await Promise.all(names.map(async (name) => (await stat(join(aside, name))).ino)),
+    ).toEqual(inodes)
     await carryOut(plan)
     expect(await readBlocks(spool.dbDir)).toEqual(ALL_BLOCKS)
     await dropAside(plan)
@@ -207,7 +213,8 @@ describe('prepareOpening', () => {
     const before = await contents(plan.aside as string)
     await carryOut(plan)
     expect((await readBlocks(spool.dbDir)).length).toBeLessThan(BLOCKS)
-    // Without taking the unnamed tables out of its folder LevelDB truncates some, and with them their links.
+    // Without taking the unnamed tables out of its folder LevelDB truncates some, and with them
+    // their links.
     expect(await contents(plan.aside as string)).toEqual(before)
     expect(await foundBlocks(plan)).toEqual(ALL_BLOCKS)
   })
@@ -239,19 +246,22 @@ describe('prepareOpening', () => {
     expect(found).toEqual(ALL_BLOCKS.slice(0, found.length))
   })
 
-  it.each(['gone', 'shorter', 'empty'])('I7: a table that is %s costs its own blocks only', async (how) => {
-    const spool = await killedSpool()
-    const table = (await namesOf(spool.dbDir, /ldb$/))[0] as string
-    if (how === 'gone') await rm(join(spool.dbDir, table))
-    else await truncate(join(spool.dbDir, table), how === 'empty' ? 0 : 1000)
-    const plan = await prepareOpening(spool.dbDir, spool.asideRoot)
-    expect(plan).toMatchObject({ mode: 'repair', suspicious: true })
-    expect(plan.notes.join()).toContain(`the table ${table}`)
-    await carryOut(plan)
-    const found = await readBlocks(spool.dbDir)
-    expect(found.length).toBeGreaterThan(BLOCKS * 0.7)
-    expect(found.length).toBeLessThan(BLOCKS)
-  })
+  it.each(['gone', 'shorter', 'empty'])(
+    'I7: a table that is %s costs its own blocks only',
+    async (how) => {
+      const spool = await killedSpool()
+      const table = (await namesOf(spool.dbDir, /ldb$/))[0] as string
+      if (how === 'gone') await rm(join(spool.dbDir, table))
+      else await truncate(join(spool.dbDir, table), how === 'empty' ? 0 : 1000)
+      const plan = await prepareOpening(spool.dbDir, spool.asideRoot)
+      expect(plan).toMatchObject({ mode: 'repair', suspicious: true })
+      expect(plan.notes.join()).toContain(`the table ${table}`)
+      await carryOut(plan)
+      const found = await readBlocks(spool.dbDir)
+      expect(found.length).toBeGreaterThan(BLOCKS * 0.7)
+      expect(found.length).toBeLessThan(BLOCKS)
+    },
+  )
 
   it('I7: always has a plan that ends in an open database, whatever is in the folder', async () => {
     const damage = fc.record({
@@ -321,16 +331,20 @@ describe('prepareOpening', () => {
     expect(plan).toMatchObject({ mode: 'open', faults: [], suspicious: false })
     expect(plan.notes.join()).toContain(`the last change of ${current} came without its tables`)
     expect(await readFile(join(dbDir, current))).toEqual(before)
-    expect(await readFile(join(plan.aside as string, current)), 'the aside has what was found').toEqual(
-      asLeft,
-    )
+    expect(
+      await readFile(join(plan.aside as string, current)),
+      'the aside has what was found',
+    ).toEqual(asLeft)
     await carryOut(plan)
     expect(await readBlocks(dbDir)).toEqual(ALL_BLOCKS)
 
-    // Behind a clean stop all names were durable; and where the tables of before are gone, too, nothing is left to go back to.
+    // Behind a clean stop all names were durable; and where the tables of before are gone, too,
+    // nothing is left to go back to.
     const clean = await killedSpool()
     await writeFile(join(clean.dbDir, current), asLeft)
-    expect((await prepareOpening(clean.dbDir, clean.asideRoot, { afterCleanStop: true })).mode).toBe('repair')
+    expect(
+      (await prepareOpening(clean.dbDir, clean.asideRoot, { afterCleanStop: true })).mode,
+    ).toBe('repair')
     const gone = await killedSpool()
     await writeFile(join(gone.dbDir, current), asLeft)
     await rm(join(gone.dbDir, (await namesOf(gone.dbDir, /ldb$/))[0] as string))
@@ -345,7 +359,11 @@ describe('prepareOpening', () => {
     await writeFile(join(dbDir, oldest), bytes)
     const files = await listDatabaseFiles(dbDir)
     const look = async (allTables: boolean, newestBytes: number): Promise<number> => {
-      const { faults } = await diagnose(dbDir, files, { afterCleanStop: false, allTables, newestBytes })
+      const { faults } = await diagnose(dbDir, files, {
+        afterCleanStop: false,
+        allTables,
+        newestBytes,
+      })
       return faults.filter((fault) => fault.startsWith(`the table ${oldest} is damaged`)).length
     }
     expect(await look(false, bytes.length)).toBe(0)
@@ -355,24 +373,27 @@ describe('prepareOpening', () => {
 
   const otherDisk = '/dev/shm'
   const hasOtherDisk = existsSync(otherDisk)
-  it.runIf(hasOtherDisk)('copies where hard links are refused, as between file systems', async (context) => {
-    const spool = await killedSpool()
-    const root = await mkdtemp(join(otherDisk, 'sluice-aside-'))
-    try {
-      if ((await stat(root)).dev === (await stat(spool.dbDir)).dev)
-        context.skip('/dev/shm is no other file system')
-      const before = await contents(spool.dbDir)
-      const plan = await prepareOpening(spool.dbDir, root)
-      expect(plan.notes.join()).toContain('copied aside')
-      expect(plan.faults).toEqual([])
-      const copies = await contents(plan.aside as string)
-      for (const [name, hash] of Object.entries(copies)) expect(hash).toBe(before[name])
-      await rm(join(spool.dbDir, 'CURRENT'))
-      expect(await foundBlocks({ ...plan, dbDir: plan.aside as string })).toEqual(ALL_BLOCKS)
-    } finally {
-      await rm(root, { recursive: true, force: true })
-    }
-  })
+  it.runIf(hasOtherDisk)(
+    'copies where hard links are refused, as between file systems',
+    async (context) => {
+      const spool = await killedSpool()
+      const root = await mkdtemp(join(otherDisk, 'sluice-aside-'))
+      try {
+        if ((await stat(root)).dev === (await stat(spool.dbDir)).dev)
+          context.skip('/dev/shm is no other file system')
+        const before = await contents(spool.dbDir)
+        const plan = await prepareOpening(spool.dbDir, root)
+        expect(plan.notes.join()).toContain('copied aside')
+        expect(plan.faults).toEqual([])
+        const copies = await contents(plan.aside as string)
+        for (const [name, hash] of Object.entries(copies)) expect(hash).toBe(before[name])
+        await rm(join(spool.dbDir, 'CURRENT'))
+        expect(await foundBlocks({ ...plan, dbDir: plan.aside as string })).toEqual(ALL_BLOCKS)
+      } finally {
+        await rm(root, { recursive: true, force: true })
+      }
+    },
+  )
 
   it('I7: an opening that did not finish leaves its aside to the next one, and half made folders go', async () => {
     const spool = await killedSpool()

@@ -115,7 +115,9 @@ describe('I7: a damaged spool starts and delivers what is undamaged', () => {
     expect(ns.length).toBeGreaterThan(RECORDS / 4)
     await expectBalance(opened, ns)
     expect(gaps.join()).toContain('reason=corrupt')
-    expect(opened.events.some((e) => e.type === 'spool.records-lost' || e.type === 'spool.damage')).toBe(true)
+    expect(
+      opened.events.some((e) => e.type === 'spool.records-lost' || e.type === 'spool.damage'),
+    ).toBe(true)
     const queue = queueOf(opened.spool)
     await durable(
       opened.spool,
@@ -216,7 +218,8 @@ describe('I7: a damaged spool starts and delivers what is undamaged', () => {
       await stores.crash()
       const asKilled = join(folder.path, 'as-killed')
       await cp(dbDir, asKilled, { recursive: true })
-      // The next process makes a table of the log, and a MANIFEST that names it; CURRENT's new content is not durable yet.
+      // The next process makes a table of the log, and a MANIFEST that names it; CURRENT's new
+      // content is not durable yet.
       await prepareOpening(dbDir, join(folder.path, 'aside'))
       await (await openStore(dbDir, { create: false })).close()
       const table = (await filesEnding('.ldb'))[0] as string
@@ -254,7 +257,10 @@ describe('I7: a damaged spool starts and delivers what is undamaged', () => {
     const queue = queueOf(spool)
     const old = queue.ahead(1)[0]?.spoolId
     expect(spool.spoolId).not.toBe(old)
-    await durable(spool, spool.appender.append(lanes(spool, 'd', 't'), message(`{"n":${RECORDS + 1}}`)))
+    await durable(
+      spool,
+      spool.appender.append(lanes(spool, 'd', 't'), message(`{"n":${RECORDS + 1}}`)),
+    )
     const { ns } = await drain(opened)
     expect(ns).toEqual(Array.from({ length: RECORDS + 1 }, (_, i) => i + 1))
     expect(opened.events.some((e) => e.type === 'spool.identity-changed')).toBe(true)
@@ -269,7 +275,9 @@ it('I4, I5: a dead letter that is newer than the state counts, and its number is
     const { spool } = await openSpool(own.path, { streams, ballastBytes: 4096 })
     const to = lanes(spool, 'd', 't')
     await durable(spool, spool.appender.append(to, message(JSON.stringify({ x: 'x'.repeat(500) }))))
-    const { state } = spool.streams.get('telemetry') as NonNullable<ReturnType<typeof spool.streams.get>>
+    const { state } = spool.streams.get('telemetry') as NonNullable<
+      ReturnType<typeof spool.streams.get>
+    >
     const after = structuredClone({ letters: state.deadLetters, counters: state.counters })
     expect(after.letters.ingest).toMatchObject({ count: 1, next: 2 })
     Object.assign(state.deadLetters.ingest, { next: 1, count: 0, bytes: 0 })

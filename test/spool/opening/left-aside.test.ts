@@ -1,4 +1,7 @@
-/** What was moved aside, by mistake or because a disk could not read it, comes back at the operator's word (I4, I5, I7). */
+/**
+ * What was moved aside, by mistake or because a disk could not read it, comes back at the
+ * operator's word (I4, I5, I7).
+ */
 import { cp, readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -29,7 +32,8 @@ const NAME = 'spool.damaged-1764000000000'
 async function append(spool: Spool, from: number, count: number): Promise<void> {
   const to = lanes(spool, 'd', 't')
   let ticket = 0
-  for (let n = from; n < from + count; n++) ticket = spool.appender.append(to, message(`{"n":${n}}`))
+  for (let n = from; n < from + count; n++)
+    ticket = spool.appender.append(to, message(`{"n":${n}}`))
   await durable(spool, ticket)
 }
 
@@ -81,11 +85,17 @@ describe('sluice spool restore-aside', () => {
     expect(spool.spoolId).not.toBe(old.spoolId)
     await append(spool, 101, 3)
     expect(await spool.leftAside()).toEqual([
-      { name: NAME, unreadable: [], streams: [{ name: 'telemetry', spoolIds: [old.spoolId], records: 27 }] },
+      {
+        name: NAME,
+        unreadable: [],
+        streams: [{ name: 'telemetry', spoolIds: [old.spoolId], records: 27 }],
+      },
     ])
     expect(await spool.restoreLeftAside(NAME)).toBe(27)
     await append(spool, 201, 2)
-    await expect(spool.restoreLeftAside(NAME)).rejects.toMatchObject({ code: 'SLUICE_NOT_RESTORED' })
+    await expect(spool.restoreLeftAside(NAME)).rejects.toMatchObject({
+      code: 'SLUICE_NOT_RESTORED',
+    })
     expect(await spool.leftAside()).toEqual([])
     await spool.stop()
 

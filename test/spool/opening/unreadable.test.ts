@@ -1,4 +1,7 @@
-/** A store that the disk cannot read is left as it is, and a new one begins beside it (I7: bytes that can be read). */
+/**
+ * A store that the disk cannot read is left as it is, and a new one begins beside it (I7: bytes
+ * that can be read).
+ */
 import { readdir, rename, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -40,7 +43,9 @@ it.runIf(process.platform === 'linux')(
     const names = (await readdir(dbDir)).filter((name) => /ldb|log|MANIFEST|CURRENT/.test(name))
     await expect(openSpool(folder.path, OPTIONS)).rejects.toMatchObject({ code: 'EIO' })
     await expect(openSpool(folder.path, OPTIONS)).rejects.toMatchObject({ code: 'EIO' })
-    expect((await readdir(dbDir)).filter((name) => /ldb|log|MANIFEST|CURRENT/.test(name))).toEqual(names)
+    expect((await readdir(dbDir)).filter((name) => /ldb|log|MANIFEST|CURRENT/.test(name))).toEqual(
+      names,
+    )
 
     const { spool, events } = await openSpool(folder.path, { ...OPTIONS, besideUnreadable: true })
     expect(spool.spoolId, 'numbers are not used twice (I4)').not.toBe(spoolId)
@@ -52,8 +57,12 @@ it.runIf(process.platform === 'linux')(
       dropped: { corrupt: 0 },
     })
     await spool.stop()
-    const left = (await readdir(folder.path)).find((name) => name.startsWith('spool.unreadable-')) as string
-    expect((await readdir(join(folder.path, left))).filter((name) => names.includes(name))).toEqual(names)
+    const left = (await readdir(folder.path)).find((name) =>
+      name.startsWith('spool.unreadable-'),
+    ) as string
+    expect((await readdir(join(folder.path, left))).filter((name) => names.includes(name))).toEqual(
+      names,
+    )
 
     // The disk reads again, and whoever looks after it has put the store back.
     await rm(dbDir, { recursive: true })

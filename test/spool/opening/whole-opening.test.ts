@@ -22,13 +22,17 @@ beforeEach(async () => {
 afterEach(() => folder.remove())
 
 /** As LevelDB with a log that it cannot open: it passes over the log, and deletes it. */
-function forgetful(openings: number): { readonly openStore: OpenStore; readonly forgot: () => number } {
+function forgetful(openings: number): {
+  readonly openStore: OpenStore
+  readonly forgot: () => number
+} {
   let forgot = 0
   return {
     openStore: async (path, options) => {
       if (forgot < openings) {
         forgot++
-        for (const name of await readdir(path)) if (name.endsWith('.log')) await rm(join(path, name))
+        for (const name of await readdir(path))
+          if (name.endsWith('.log')) await rm(join(path, name))
       }
       return await openStore(path, options)
     },
@@ -38,9 +42,13 @@ function forgetful(openings: number): { readonly openStore: OpenStore; readonly 
 
 async function writeSome(stop: 'stop' | 'crash'): Promise<void> {
   const stores = heldStores()
-  const { spool } = await openSpool(folder.path, { openStore: stores.openStore, ballastBytes: 4096 })
+  const { spool } = await openSpool(folder.path, {
+    openStore: stores.openStore,
+    ballastBytes: 4096,
+  })
   const to = lanes(spool, 'd', 't')
-  for (let n = 1; n <= 20; n++) await durable(spool, spool.appender.append(to, message(`{"n":${n}}`)))
+  for (let n = 1; n <= 20; n++)
+    await durable(spool, spool.appender.append(to, message(`{"n":${n}}`)))
   await (stop === 'stop' ? spool.stop() : stores.crash())
 }
 
@@ -73,7 +81,8 @@ describe('I1, I7: a log that LevelDB left out at an opening is read at the next 
       },
     })
     const to = lanes(spool, 'd', 't')
-    for (let n = 1; n <= 20; n++) await durable(spool, spool.appender.append(to, message(`{"n":${n}}`)))
+    for (let n = 1; n <= 20; n++)
+      await durable(spool, spool.appender.append(to, message(`{"n":${n}}`)))
     isForgetful = true
     stores.failNext('before', Object.assign(new Error('EMFILE: x'), { code: 'EMFILE' }))
     await durable(spool, spool.appender.append(to, message('{"n":21}')))

@@ -1,9 +1,19 @@
-/** Which state records a backlog keeps: of small commits they would take more of the disk than the readings. */
+/**
+ * Which state records a backlog keeps: of small commits they would take more of the disk than the
+ * readings.
+ */
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { parseCommitKey } from '../../../gateway/spool/store/keys.ts'
 import { type OpenStore, openStore } from '../../../gateway/spool/store/store.ts'
-import { durable, lanes, message, openSpool, queueOf, temporaryFolder } from '../../support/spool-fixture.ts'
+import {
+  durable,
+  lanes,
+  message,
+  openSpool,
+  queueOf,
+  temporaryFolder,
+} from '../../support/spool-fixture.ts'
 
 const COMMITS = 700
 
@@ -17,7 +27,11 @@ afterEach(async () => {
 
 it.each([
   { what: 'small commits: go', textBytes: 100, isKept: false },
-  { what: 'large commits: stay, or LevelDB would merge all tables', textBytes: 12_000, isKept: true },
+  {
+    what: 'large commits: stay, or LevelDB would merge all tables',
+    textBytes: 12_000,
+    isKept: true,
+  },
 ])('I6: the state records of a backlog of $what', async ({ textBytes, isKept }) => {
   const states = new Set<number>()
   const counting: OpenStore = async (path, options) => {
@@ -46,7 +60,10 @@ it.each([
   await spool.stop()
 
   const again = await openSpool(folder.path, { ballastBytes: 4096 })
-  expect(queueOf(again.spool).spool.view.counters).toMatchObject({ received: COMMITS, delivered: 0 })
+  expect(queueOf(again.spool).spool.view.counters).toMatchObject({
+    received: COMMITS,
+    delivered: 0,
+  })
   expect(queueOf(again.spool).spool.pendingRecords).toBe(COMMITS)
   await again.spool.stop()
 })

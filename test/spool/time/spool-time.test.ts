@@ -1,4 +1,7 @@
-/** Spool time in a real spool: what ages by it, what does not age by the wall clock, and what a reboot does to it (I8). */
+/**
+ * Spool time in a real spool: what ages by it, what does not age by the wall clock, and what a
+ * reboot does to it (I8).
+ */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { SpoolOptions } from '../../../gateway/spool/spool.ts'
 import {
@@ -46,11 +49,16 @@ type Opened = Awaited<ReturnType<typeof openSpool>>['spool']
 async function fill(spool: Opened): Promise<void> {
   const to = lanes(spool, 'd', 't')
   spool.appender.append(to, message('1', { receivedAtMs: clock.wallMs() }))
-  await durable(spool, spool.appender.append(to, message('no JSON', { receivedAtMs: clock.wallMs() })))
+  await durable(
+    spool,
+    spool.appender.append(to, message('no JSON', { receivedAtMs: clock.wallMs() })),
+  )
 }
 
 /** What is left after retention has looked at everything. */
-async function left(spool: Opened): Promise<{ readonly records: number; readonly deadLetters: number }> {
+async function left(
+  spool: Opened,
+): Promise<{ readonly records: number; readonly deadLetters: number }> {
   await spool.deadLetters.tidy()
   const { spool: stream } = queueOf(spool)
   // Whatever is committed, what is too old goes.

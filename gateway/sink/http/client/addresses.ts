@@ -1,6 +1,7 @@
 /**
- * The addresses of a sink's name, in the order in which they are worth a try: families in turn, and those that lately
- * led to nothing last. One lookup at a time: one that hangs holds a thread that the spool's fsync wants.
+ * The addresses of a sink's name, in the order in which they are worth a try: families in turn, and
+ * those that lately led to nothing last. One lookup at a time: one that hangs holds a thread that
+ * the spool's fsync wants.
  */
 import { lookup as lookupName } from 'node:dns/promises'
 import { isIP } from 'node:net'
@@ -69,7 +70,10 @@ export class Addresses {
 function inTurn(found: readonly Address[]): Address[] {
   const first = found.filter(({ family }) => family === found[0]?.family)
   const second = found.filter(({ family }) => family !== found[0]?.family)
-  return Array.from({ length: Math.max(first.length, second.length) }, (_, n) => [first[n], second[n]])
+  return Array.from({ length: Math.max(first.length, second.length) }, (_, n) => [
+    first[n],
+    second[n],
+  ])
     .flat()
     .filter((one) => one !== undefined)
 }

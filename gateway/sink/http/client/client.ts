@@ -1,8 +1,9 @@
 /**
- * An HTTP/1.1 client for one origin: a few keep-alive connections, each with one request at a time. A connection is
- * kept only behind an answer that was what was wanted: whatever else came, the next try looks its address up again, and
- * prefers another one, so neither a name that moved nor one bad server behind it holds delivery up.
- * Not here: what is sent and what its answer means, repeating (the drain's).
+ * An HTTP/1.1 client for one origin: a few keep-alive connections, each with one request at a time.
+ * A connection is kept only behind an answer that was what was wanted: whatever else came, the next
+ * try looks its address up again, and prefers another one, so neither a name that moved nor one bad
+ * server behind it holds delivery up. Not here: what is sent and what its answer means, repeating
+ * (the drain's).
  */
 import type { SecureContext } from 'node:tls'
 import type { Transfer } from '../../../ports/sink.ts'
@@ -11,12 +12,15 @@ import { type ClientAnswer, type ClientRequest, Connection } from './connection.
 import { type Dialed, dial } from './dial.ts'
 
 /**
- * How long an idle connection is kept without a hint of the sink, ms. Longer saves handshakes of a quiet stream;
- * shorter meets fewer connections that a NAT or the sink has silently forgotten.
+ * How long an idle connection is kept without a hint of the sink, ms. Longer saves handshakes of a
+ * quiet stream; shorter meets fewer connections that a NAT or the sink has silently forgotten.
  */
 const IDLE_MS = 30_000
 
-/** A connection that is older is not used for another request, ms: a sink whose name moved is followed by then. */
+/**
+ * A connection that is older is not used for another request, ms: a sink whose name moved is
+ * followed by then.
+ */
 const MAX_AGE_MS = 600_000
 
 const NOTHING_SENT: Transfer = { bytes: 0, ms: 0, timedOut: false }
@@ -51,9 +55,13 @@ export class HttpClient {
   }
 
   /**
-   * One request, one answer. Never rejects. @param isWelcome may the connection be used again after this answer?
+   * One request, one answer. Never rejects. @param isWelcome may the connection be used again after
+   * this answer?
    */
-  async send(request: ClientRequest, isWelcome: (answer: ClientAnswer) => boolean): Promise<ClientAnswer> {
+  async send(
+    request: ClientRequest,
+    isWelcome: (answer: ClientAnswer) => boolean,
+  ): Promise<ClientAnswer> {
     await this.#enter()
     try {
       const connection = await this.#connect(request.signal)

@@ -1,11 +1,13 @@
 /**
- * One connection to a sink, one request at a time. I8: an answer belongs to the request before it only if that request
- * had left: bytes that come while none is in progress end the connection, an answer that comes before the last byte of
- * the body was taken is marked as early, and nothing is read behind an answer.
+ * One connection to a sink, one request at a time. I8: an answer belongs to the request before it
+ * only if that request had left: bytes that come while none is in progress end the connection, an
+ * answer that comes before the last byte of the body was taken is marked as early, and nothing is
+ * read behind an answer.
  *
- * Progress is what a try is measured by, not its length: bytes that the other side takes, and bytes of its answer.
- * Written bytes first fill a buffer of the kernel; whether that empties is looked up before a try is given up.
- * Not here: which answers are acks, how connections are made and kept (dial.ts, client.ts).
+ * Progress is what a try is measured by, not its length: bytes that the other side takes, and bytes
+ * of its answer. Written bytes first fill a buffer of the kernel; whether that empties is looked up
+ * before a try is given up. Not here: which answers are acks, how connections are made and kept
+ * (dial.ts, client.ts).
  */
 import type { Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -15,7 +17,10 @@ import { LinkError } from './link-error.ts'
 import { type ResponseHead, ResponseParser } from './response-parser.ts'
 import { unacknowledgedBytes } from './send-queue.ts'
 
-/** A request's bytes are handed over in pieces of at most this size: each that is taken is progress that can be seen. */
+/**
+ * A request's bytes are handed over in pieces of at most this size: each that is taken is progress
+ * that can be seen.
+ */
 const PIECE_BYTES = 64 * 1024
 
 /** Chunks of a large body that are smaller than this leave together. */
@@ -24,13 +29,19 @@ const SMALL_PIECE_BYTES = 16 * 1024
 /** Bodies up to here leave in one piece: the copy costs less than a write for each chunk. */
 const MAX_JOINED_BYTES = 64 * 1024
 
-/** Smaller bodies are gone with the first flight of packets (RFC 6928: ten segments); nearby that is all. */
+/**
+ * Smaller bodies are gone with the first flight of packets (RFC 6928: ten segments); nearby that is
+ * all.
+ */
 const SMALL_BODY_BYTES = 14 * 1024
 
 /** A round trip from which on a link may be thin, so that even a small body takes its time, ms. */
 const FAR_MS = 5
 
-/** An answer's word on the kernel's buffer is looked up this often at most, ms: the look costs milliseconds. */
+/**
+ * An answer's word on the kernel's buffer is looked up this often at most, ms: the look costs
+ * milliseconds.
+ */
 const LOOK_EVERY_MS = 1000
 
 export interface ClientRequest {
@@ -97,8 +108,8 @@ export class Connection {
   }
 
   /**
-   * Sees what came while the connection was idle: the end, or an answer that nobody asked for. Two turns of the event
-   * loop have a look at the network between them. false: not fit any more.
+   * Sees what came while the connection was idle: the end, or an answer that nobody asked for. Two
+   * turns of the event loop have a look at the network between them. false: not fit any more.
    */
   async isQuiet(): Promise<boolean> {
     if (this.#requests === 0) return this.isUsable
@@ -107,7 +118,10 @@ export class Connection {
     return this.isUsable
   }
 
-  /** Never rejects. Afterwards the connection is usable or destroyed. @param keepIdleMs how long it may idle */
+  /**
+   * Never rejects. Afterwards the connection is usable or destroyed. @param keepIdleMs how long it
+   * may idle
+   */
   async send(request: ClientRequest, keepIdleMs: number): Promise<ClientAnswer> {
     this.#requests += 1
     this.#socket.setTimeout(0)
@@ -127,7 +141,10 @@ export class Connection {
     return answer
   }
 
-  /** Is the answer quick enough, or the body large enough, to doubt that the other side had all of it? */
+  /**
+   * Is the answer quick enough, or the body large enough, to doubt that the other side had all of
+   * it?
+   */
   #shallLook(request: ClientRequest, sinceSentMs: number): boolean {
     const isSmall = request.bodyBytes <= SMALL_BODY_BYTES && this.#connectMs < FAR_MS
     if (isSmall && sinceSentMs >= this.#connectMs) return false
@@ -186,7 +203,9 @@ class Exchange {
   }
 
   get isReusable(): boolean {
-    return this.#error === null && this.#earlyAt === null && !this.#hasStray && this.#parser.isReusable
+    return (
+      this.#error === null && this.#earlyAt === null && !this.#hasStray && this.#parser.isReusable
+    )
   }
 
   async run(): Promise<ClientAnswer> {
@@ -298,7 +317,8 @@ class Exchange {
       this.#giveUp('TOO_SLOW', `not done within ${Math.round(longestMs)} ms`)
       return
     }
-    // An answer that trickles is progress, but must not hold a batch for as long as its body may take.
+    // An answer that trickles is progress, but must not hold a batch for as long as its body may
+    // take.
     const answerMs = 2 * timeoutMs + (this.#answerBytes / minBytesPerSecond) * 1000
     if (this.#headAt !== null && performance.now() - this.#headAt >= answerMs) {
       this.#giveUp(
@@ -313,7 +333,8 @@ class Exchange {
     this.#unacknowledged = now
     const held = before ?? this.#taken
     // At the first look an empty buffer does not say when it emptied.
-    if (now !== null && now < held && (before !== null || now > 0)) this.#progressAt = performance.now()
+    if (now !== null && now < held && (before !== null || now > 0))
+      this.#progressAt = performance.now()
     if (performance.now() - this.#progressAt >= timeoutMs)
       this.#giveUp('TIMEOUT', `nothing moved within ${timeoutMs} ms`)
   }
@@ -347,7 +368,10 @@ interface Piece {
   readonly ofBody: number
 }
 
-/** The request as it is handed over: the head leaves with what comes first, and small chunks leave together. */
+/**
+ * The request as it is handed over: the head leaves with what comes first, and small chunks leave
+ * together.
+ */
 function* piecesOf(
   head: Buffer,
   body: readonly Uint8Array[],
@@ -373,9 +397,13 @@ function* piecesOf(
   if (waitingBytes > 0) yield { bytes: Buffer.concat(waiting), ofBody: waitingBytes }
 }
 
-/** `Keep-Alive: timeout=5`: a second less, so that the request does not meet the other side's close. */
+/**
+ * `Keep-Alive: timeout=5`: a second less, so that the request does not meet the other side's close.
+ */
 function idleHintMs(head: ResponseHead | null): number {
   const value = head?.headers['keep-alive']
   const seconds = /\btimeout=(\d+)/i.exec(typeof value === 'string' ? value : '')?.[1]
-  return seconds === undefined ? Number.POSITIVE_INFINITY : Math.max(0, Number(seconds) * 1000 - 1000)
+  return seconds === undefined
+    ? Number.POSITIVE_INFINITY
+    : Math.max(0, Number(seconds) * 1000 - 1000)
 }

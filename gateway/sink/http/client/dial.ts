@@ -1,7 +1,8 @@
 /**
- * A name -> a connection, TLS included, within one time-out. The addresses are raced: each later one begins when those
- * before it had their head start, and none is given up while the time lasts, so neither a dead address nor a long way
- * keeps the others out (RFC 8305, section 5). Not here: what goes over the connection.
+ * A name -> a connection, TLS included, within one time-out. The addresses are raced: each later
+ * one begins when those before it had their head start, and none is given up while the time lasts,
+ * so neither a dead address nor a long way keeps the others out (RFC 8305, section 5). Not here:
+ * what goes over the connection.
  */
 import { connect, isIP, type Socket } from 'node:net'
 import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls'
@@ -9,8 +10,9 @@ import type { Address, Addresses } from './addresses.ts'
 import { DialError, LinkError } from './link-error.ts'
 
 /**
- * Head start of an address before the next one, ms; less where the addresses are many, so that each has a fair share
- * of the time-out. Above the round trip of a satellite: a healthy address is seldom raced in vain.
+ * Head start of an address before the next one, ms; less where the addresses are many, so that each
+ * has a fair share of the time-out. Above the round trip of a satellite: a healthy address is
+ * seldom raced in vain.
  */
 const HEAD_START_MS = 1000
 
@@ -91,7 +93,11 @@ interface Connected {
 }
 
 /** The first address that takes the connection; the others are let go. */
-async function race(found: readonly Address[], options: DialOptions, deadline: number): Promise<Connected> {
+async function race(
+  found: readonly Address[],
+  options: DialOptions,
+  deadline: number,
+): Promise<Connected> {
   const { addresses, port, timeoutMs, signal } = options
   const headStartMs = Math.min(HEAD_START_MS, timeoutMs / found.length)
   const open = new Map<Address, Socket>()
@@ -184,7 +190,9 @@ async function secure(
   }
 }
 
-/** Settles as `work` says, at the latest at the deadline or the abort. `work` returns what ends it. */
+/**
+ * Settles as `work` says, at the latest at the deadline or the abort. `work` returns what ends it.
+ */
 async function bounded<T>(
   deadline: number,
   signal: AbortSignal,
@@ -216,7 +224,10 @@ async function bounded<T>(
 function mostTelling(found: readonly Address[], failures: ReadonlyMap<Address, Error>): Error {
   const silent = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'])
   const errors = found.map((one) => failures.get(one)).filter((one) => one !== undefined)
-  return errors.find((one) => !silent.has((one as NodeJS.ErrnoException).code ?? '')) ?? asError(errors[0])
+  return (
+    errors.find((one) => !silent.has((one as NodeJS.ErrnoException).code ?? '')) ??
+    asError(errors[0])
+  )
 }
 
 function triedOf(found: readonly Address[]): string[] {

@@ -1,4 +1,7 @@
-/** What can go wrong on a connection besides what the system and TLS say, with a code for the words (network-error.ts). */
+/**
+ * What can go wrong on a connection besides what the system and TLS say, with a code for the words
+ * (network-error.ts).
+ */
 
 export type LinkErrorCode =
   | 'DNS_TIMEOUT'

@@ -1,8 +1,9 @@
 /**
- * The bytes of one HTTP/1.x answer to a POST -> status, headers, body (RFC 9112, as its recipient). Pure.
- * I8: where an answer ends is what makes it whole, so section 6.3 is followed to the letter: what contradicts itself is
- * said in words (`fault`) and never guessed at; what was cut is an error. Interim answers (RFC 9110, 15.2) are passed
- * over, asked for or not. Not here: what the answer means (answer.ts), whose answer it is (connection.ts).
+ * The bytes of one HTTP/1.x answer to a POST -> status, headers, body (RFC 9112, as its recipient).
+ * Pure. I8: where an answer ends is what makes it whole, so section 6.3 is followed to the letter:
+ * what contradicts itself is said in words (`fault`) and never guessed at; what was cut is an
+ * error. Interim answers (RFC 9110, 15.2) are passed over, asked for or not. Not here: what the
+ * answer means (answer.ts), whose answer it is (connection.ts).
  */
 import { LinkError } from './link-error.ts'
 
@@ -15,7 +16,9 @@ export interface ResponseHead {
   readonly status: number
   /** Names lower case; a header that came twice is a list. */
   readonly headers: Readonly<Record<string, string | readonly string[]>>
-  /** Why nobody can say where the body ends: which headers contradict each other; null: it is clear. */
+  /**
+   * Why nobody can say where the body ends: which headers contradict each other; null: it is clear.
+   */
   readonly fault: string | null
 }
 
@@ -112,7 +115,10 @@ export class ResponseParser {
       (at < 0 && this.#headBytes + this.#rest.length > MAX_HEAD_BYTES)
     ) {
       if (this.#stage === 'status') throw notHttp(this.#rest)
-      throw new LinkError('HEAD_TOO_LONG', `the headers of the answer have more than ${MAX_HEAD_BYTES} bytes`)
+      throw new LinkError(
+        'HEAD_TOO_LONG',
+        `the headers of the answer have more than ${MAX_HEAD_BYTES} bytes`,
+      )
     }
     if (at < 0) {
       // What does not begin like an answer is none, however long its first line takes.
@@ -130,7 +136,8 @@ export class ResponseParser {
     else if (this.#stage === 'headers') this.#takeHeader(line)
     else if (this.#stage === 'size') this.#takeChunkSize(line)
     else if (this.#stage === 'chunk-end') {
-      if (line !== '') throw new LinkError('NOT_HTTP', 'a chunk of the answer is longer than it says')
+      if (line !== '')
+        throw new LinkError('NOT_HTTP', 'a chunk of the answer is longer than it says')
       this.#stage = 'size'
     } else if (line === '') this.#stage = 'done'
   }
@@ -166,7 +173,8 @@ export class ResponseParser {
 
   #endHead(): void {
     const status = this.#status
-    // 101 cannot follow a request that asked for no upgrade; it is no interim answer, so it is read as the last word.
+    // 101 cannot follow a request that asked for no upgrade; it is no interim answer, so it is read
+    // as the last word.
     if (status >= 100 && status <= 199 && status !== 101) {
       this.#interim += 1
       if (this.#interim > MAX_INTERIM)
@@ -178,7 +186,8 @@ export class ResponseParser {
     const headers = merge(this.#fields)
     const listed = (name: string): string[] => listOf(headers[name])
     const connection = listed('connection').map((one) => one.toLowerCase())
-    this.#keeps = this.#minor >= 1 ? !connection.includes('close') : connection.includes('keep-alive')
+    this.#keeps =
+      this.#minor >= 1 ? !connection.includes('close') : connection.includes('keep-alive')
     const fault = this.#frame(status, listed('transfer-encoding'), listed('content-length'))
     this.head = { status, headers, fault }
   }
@@ -186,7 +195,8 @@ export class ResponseParser {
   /** RFC 9112, section 6.3, rule by rule. Returns what contradicts itself. */
   #frame(status: number, codings: readonly string[], lengths: readonly string[]): string | null {
     this.#headBytes = 0
-    // Rules 1 and 2. Headers that announce a body are a mistake, and what follows them is not trusted.
+    // Rules 1 and 2. Headers that announce a body are a mistake, and what follows them is not
+    // trusted.
     if (status === 204 || status === 304 || status === 101) {
       if (codings.length > 0 || lengths.some((one) => !/^0+$/.test(one))) this.#keeps = false
       this.#stage = 'done'
@@ -197,7 +207,8 @@ export class ResponseParser {
       const names = codings.map((one) => one.split(';')[0]?.trim().toLowerCase() ?? '')
       if (lengths.length > 0 || this.#minor === 0) this.#keeps = false
       const unasked = names.filter((one) => one !== 'chunked' && one !== 'identity')
-      if (unasked.length > 0) return this.#faulty(`Transfer-Encoding ${unasked.join(', ')} was not asked for`)
+      if (unasked.length > 0)
+        return this.#faulty(`Transfer-Encoding ${unasked.join(', ')} was not asked for`)
       if (names.filter((one) => one === 'chunked').length > 1)
         return this.#faulty('Transfer-Encoding says chunked twice')
       if (names.at(-1) === 'chunked') this.#stage = 'size'
@@ -235,7 +246,8 @@ export class ResponseParser {
 
   #takeChunkSize(line: string): void {
     const size = /^([0-9a-fA-F]{1,13})[ \t]*(?:;.*)?$/.exec(line)
-    if (size === null) throw new LinkError('NOT_HTTP', 'a chunk of the answer does not say its size')
+    if (size === null)
+      throw new LinkError('NOT_HTTP', 'a chunk of the answer does not say its size')
     this.#headBytes = 0
     this.#left = Number.parseInt(size[1] ?? '', 16)
     this.#stage = this.#left === 0 ? 'trailers' : 'chunk'
@@ -259,7 +271,10 @@ export class ResponseParser {
     return true
   }
 
-  /** Without a length an answer that was cut behind its head looks whole; JSON has at least two bytes. */
+  /**
+   * Without a length an answer that was cut behind its head looks whole; JSON has at least two
+   * bytes.
+   */
   #checkEmptyJson(): void {
     const type = listOf(this.head?.headers['content-type'])[0] ?? ''
     if (this.bodyBytes === 0 && /[/+]json\b/i.test(type))
@@ -267,8 +282,13 @@ export class ResponseParser {
   }
 }
 
-function merge(fields: ReadonlyArray<readonly [string, string]>): Record<string, string | string[]> {
-  const merged: Record<string, string | string[]> = Object.create(null) as Record<string, string | string[]>
+function merge(
+  fields: ReadonlyArray<readonly [string, string]>,
+): Record<string, string | string[]> {
+  const merged: Record<string, string | string[]> = Object.create(null) as Record<
+    string,
+    string | string[]
+  >
   for (const [name, value] of fields) {
     const known = merged[name]
     if (known === undefined) merged[name] = value

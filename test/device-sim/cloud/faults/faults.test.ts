@@ -1,4 +1,7 @@
-/** Every fault of the reference cloud, over real HTTP: that it does what it says, and that it is counted when it did. */
+/**
+ * Every fault of the reference cloud, over real HTTP: that it does what it says, and that it is
+ * counted when it did.
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,7 +26,10 @@ afterEach(async () => {
   rmSync(dir, { recursive: true })
 })
 
-async function start(faults: readonly FaultSpec[] = [], options: Partial<CloudOptions> = {}): Promise<Cloud> {
+async function start(
+  faults: readonly FaultSpec[] = [],
+  options: Partial<CloudOptions> = {},
+): Promise<Cloud> {
   const cloud = await Cloud.start({ dir, faults, ...options })
   clouds.push(cloud)
   return cloud
@@ -51,7 +57,8 @@ describe('faults that store nothing', () => {
     expect([first.status, second.status, third.status]).toEqual([429, 503, 503])
     expect(first.headers.get('retry-after')).toBe('3')
     const waitMs =
-      Date.parse(second.headers.get('retry-after') ?? '') - Date.parse(second.headers.get('date') ?? '')
+      Date.parse(second.headers.get('retry-after') ?? '') -
+      Date.parse(second.headers.get('date') ?? '')
     expect(waitMs).toBeGreaterThanOrEqual(59_000)
     expect(waitMs).toBeLessThanOrEqual(61_000)
     expect(cloud.stats).toMatchObject({ records: 0, faults: { busy: 3 } })
@@ -100,11 +107,14 @@ describe('outages', () => {
     expect(await post(cloud.url, [1])).toMatchObject({ ackedThrough: 1 })
   })
 
-  test.each(['refuse', 'reset'] as const)('%s ends by itself when its time is over', async (mode) => {
-    const cloud = await start([{ kind: 'outage', mode, forMs: 50 }])
-    await postUntilAnswered(cloud.url, [1])
-    expect(cloud.stats.records).toBe(1)
-  })
+  test.each(['refuse', 'reset'] as const)(
+    '%s ends by itself when its time is over',
+    async (mode) => {
+      const cloud = await start([{ kind: 'outage', mode, forMs: 50 }])
+      await postUntilAnswered(cloud.url, [1])
+      expect(cloud.stats.records).toBe(1)
+    },
+  )
 
   test('everything is 503 while it lasts', async () => {
     const cloud = await start([{ kind: 'outage', mode: '503' }])
@@ -118,7 +128,9 @@ describe('outages', () => {
   test('the admin port stays up and ends an outage that has no end', async () => {
     const cloud = await start([], { adminPort: 0 })
     const faults = JSON.stringify({ faults: [{ kind: 'outage' }] })
-    expect((await fetch(`${cloud.adminUrl}/faults`, { method: 'POST', body: faults })).status).toBe(200)
+    expect((await fetch(`${cloud.adminUrl}/faults`, { method: 'POST', body: faults })).status).toBe(
+      200,
+    )
     expect(await postIsCut(cloud.url, [1])).toBe(true)
     expect((await fetch(`${cloud.adminUrl}/faults`, { method: 'DELETE' })).status).toBe(200)
     expect(await postUntilAnswered(cloud.url, [1])).toBeGreaterThanOrEqual(1)
@@ -143,7 +155,10 @@ describe('outages', () => {
     nowMs = 1500
     expect(control.connectionOutage()).toEqual({ mode: 'refuse', nextChangeMs: 1600 })
     nowMs = 1600
-    expect(control.connectionOutage()).toEqual({ mode: null, nextChangeMs: Number.POSITIVE_INFINITY })
+    expect(control.connectionOutage()).toEqual({
+      mode: null,
+      nextChangeMs: Number.POSITIVE_INFINITY,
+    })
   })
 })
 
@@ -159,7 +174,8 @@ describe('faults around storing', () => {
   test('a half-open answer stores and never comes', async () => {
     const cloud = await start([{ kind: 'half-open', count: 1 }])
     const pending = post(cloud.url, range(1, 3)).catch(() => 'cut')
-    while (cloud.stats.faults['half-open'] === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    while (cloud.stats.faults['half-open'] === 0)
+      await new Promise((resolve) => setTimeout(resolve, 5))
     expect(cloud.stats.records).toBe(3)
     expect(await post(cloud.url, range(1, 3))).toMatchObject({ ackedThrough: 3 })
     await cloud.close()
@@ -176,7 +192,11 @@ describe('faults around storing', () => {
 
   test('a partial ack stores a share, says how far, and the rest fits behind it', async () => {
     const cloud = await start([{ kind: 'partial', keep: 0.4, count: 1 }])
-    expect(await post(cloud.url, range(1, 10))).toMatchObject({ status: 207, ackedThrough: 4, rejected: [] })
+    expect(await post(cloud.url, range(1, 10))).toMatchObject({
+      status: 207,
+      ackedThrough: 4,
+      rejected: [],
+    })
     expect(await post(cloud.url, range(5, 12))).toMatchObject({ status: 200, ackedThrough: 12 })
     expect(cloud.stats).toMatchObject({ records: 12, repeats: 0, faults: { partial: 1 } })
   })
@@ -200,8 +220,15 @@ describe('refused records', () => {
   test('by the rule: stop in front of it, name it, go on behind it; the repeat is refused again', async () => {
     const cloud = await start([{ kind: 'refuse', match: { member: 'celsius', above: 26 } }])
     const first = await post(cloud.url, range(1, 10))
-    expect(first).toMatchObject({ status: 207, ackedThrough: 5, rejected: [{ seq: 6, status: 422 }] })
-    expect(await post(cloud.url, range(6, 10))).toMatchObject({ ackedThrough: 5, rejected: [{ seq: 6 }] })
+    expect(first).toMatchObject({
+      status: 207,
+      ackedThrough: 5,
+      rejected: [{ seq: 6, status: 422 }],
+    })
+    expect(await post(cloud.url, range(6, 10))).toMatchObject({
+      ackedThrough: 5,
+      rejected: [{ seq: 6 }],
+    })
     expect(await post(cloud.url, [7])).toMatchObject({ ackedThrough: 6, rejected: [{ seq: 7 }] })
     expect(await post(cloud.url, range(10, 15))).toMatchObject({ status: 200, ackedThrough: 15 })
     expect(cloud.stats).toMatchObject({ refused: 3, faults: { refuse: 3 } })
@@ -242,9 +269,13 @@ describe('refused records', () => {
   })
 
   test('by text in the line, and only in the stream that the rule names', async () => {
-    const cloud = await start([{ kind: 'refuse', match: { contains: 'press-7' }, stream: 'alarms' }])
+    const cloud = await start([
+      { kind: 'refuse', match: { contains: 'press-7' }, stream: 'alarms' },
+    ])
     expect(await post(cloud.url, [1])).toMatchObject({ status: 200 })
-    expect(await post(cloud.url, [1], { stream: 'alarms' })).toMatchObject({ rejected: [{ seq: 1 }] })
+    expect(await post(cloud.url, [1], { stream: 'alarms' })).toMatchObject({
+      rejected: [{ seq: 1 }],
+    })
   })
 })
 
@@ -256,7 +287,10 @@ describe('rules', () => {
       fetch(url, { method: 'POST', body: JSON.stringify(body) })
     expect(await (await set({ faults: [{ kind: 'busy', count: 5 }] })).json()).toEqual({ ids: [1] })
     await post(cloud.url, [1])
-    const listed = (await (await fetch(url)).json()) as { faults: object[]; fired: Record<FaultKind, number> }
+    const listed = (await (await fetch(url)).json()) as {
+      faults: object[]
+      fired: Record<FaultKind, number>
+    }
     expect(listed.faults).toEqual([
       {
         id: 1,
@@ -266,7 +300,9 @@ describe('rules', () => {
       },
     ])
     expect(listed.fired.busy).toBe(1)
-    expect(await (await set({ faults: [{ kind: 'portal' }], replace: true })).json()).toEqual({ ids: [2] })
+    expect(await (await set({ faults: [{ kind: 'portal' }], replace: true })).json()).toEqual({
+      ids: [2],
+    })
     expect((await post(cloud.url, [1])).text).toContain('<html>')
     await fetch(url, { method: 'DELETE' })
     expect(await post(cloud.url, [1])).toMatchObject({ ackedThrough: 1 })
@@ -327,7 +363,9 @@ describe('a seeded day', () => {
     expect(begins).toEqual([...begins].sort((a, b) => a - b))
     expect(Math.max(...begins)).toBeLessThan(30_000)
     const kinds = new Set(day.map((one) => one.kind))
-    expect(kinds).toEqual(new Set(['outage', 'busy', 'lost-answer', 'drop-request', 'partial', 'slow']))
+    expect(kinds).toEqual(
+      new Set(['outage', 'busy', 'lost-answer', 'drop-request', 'partial', 'slow']),
+    )
     expect(FAULT_KINDS).toEqual(expect.arrayContaining([...kinds]))
   })
 

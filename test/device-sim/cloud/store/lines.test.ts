@@ -1,9 +1,15 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Judge, judgeLines, linePrefix, seqOfLine } from '../../../../device-sim/cloud/store/lines.ts'
+import {
+  type Judge,
+  judgeLines,
+  linePrefix,
+  seqOfLine,
+} from '../../../../device-sim/cloud/store/lines.ts'
 import { line, QUEUE } from '../client.ts'
 
-const bodyOf = (seqs: readonly number[]): Buffer => Buffer.from(seqs.map((seq) => `${line(seq)}\n`).join(''))
+const bodyOf = (seqs: readonly number[]): Buffer =>
+  Buffer.from(seqs.map((seq) => `${line(seq)}\n`).join(''))
 const claim = (seqs: readonly number[]): Parameters<typeof judgeLines>[1] => ({
   ...QUEUE,
   firstSeq: seqs[0] ?? 0,
@@ -126,7 +132,8 @@ describe('the rule of the contract', () => {
   })
 
   test('splits on LF only, as U+2028 and U+0085 may stand inside strings', () => {
-    const text = '{"id":"edge-01:k3f9x2m7q4w8z:telemetry:1","seq":1,"payload":"a\u2028b\u0085c\\r"}\n'
+    const text =
+      '{"id":"edge-01:k3f9x2m7q4w8z:telemetry:1","seq":1,"payload":"a\u2028b\u0085c\\r"}\n'
     expect(judgeLines(Buffer.from(text), claim([1]), 0, null)).toMatchObject({ stored: 1 })
   })
 })

@@ -1,9 +1,16 @@
-/** From a name to a connection: several addresses of which some are dead, over real sockets and an own lookup. */
+/**
+ * From a name to a connection: several addresses of which some are dead, over real sockets and an
+ * own lookup.
+ */
 import { readFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, test } from 'vitest'
-import { type Address, Addresses, SUSPECT_MS } from '../../../../gateway/sink/http/client/addresses.ts'
+import {
+  type Address,
+  Addresses,
+  SUSPECT_MS,
+} from '../../../../gateway/sink/http/client/addresses.ts'
 import { createHttpSink, type HttpSink } from '../../../../gateway/sink/http/http-sink.ts'
 import { reapProcesses, startProcess } from '../../../support/process.ts'
 import { type Script, ScriptedSink } from '../../../support/scripted-sink.ts'
@@ -21,7 +28,10 @@ afterEach(async () => {
   await reapProcesses()
 })
 
-async function serve(script: Script = [{}], tls?: { cert: Buffer; key: Buffer }): Promise<ScriptedSink> {
+async function serve(
+  script: Script = [{}],
+  tls?: { cert: Buffer; key: Buffer },
+): Promise<ScriptedSink> {
   const server = await ScriptedSink.start({ script, ...(tls === undefined ? {} : { tls }) })
   cleanups.push(() => server.close())
   return server
@@ -81,7 +91,8 @@ describe('addresses of a name', () => {
       async () => [v4('1'), v4('2'), v4('3')],
       () => now,
     )
-    const order = async (): Promise<string> => (await addresses.find()).map(({ address }) => address).join('')
+    const order = async (): Promise<string> =>
+      (await addresses.find()).map(({ address }) => address).join('')
     addresses.suspect(v4('1'))
     now = 10
     addresses.suspect(v4('2'))
@@ -118,7 +129,8 @@ test('an IPv6 address in the url is reached', async () => {
   expect((await sink.send(batchOf(1, 3), never())).kind).toBe('verdicts')
 })
 
-// A listener that never accepts: once its queue is full, the kernel drops what comes, like a firewall.
+// A listener that never accepts: once its queue is full, the kernel drops what comes, like a
+// firewall.
 const BLACK_HOLE = `
 import socket, sys, time
 listener = socket.socket()
@@ -179,7 +191,9 @@ describeWithTool('python3', 'an address that drops every packet', () => {
     expect(await sink.send(batchOf(1, 3), never())).toMatchObject({
       kind: 'retry',
       unsent: true,
-      detail: expect.stringMatching(/sink\.test:\d+: the host does not answer.*CONNECT_TIMEOUT/) as string,
+      detail: expect.stringMatching(
+        /sink\.test:\d+: the host does not answer.*CONNECT_TIMEOUT/,
+      ) as string,
     })
   })
 })
@@ -189,7 +203,9 @@ describe('other ways in which an address is no good', () => {
     const server = await serve()
     const { port } = server
     const { sink } = named(port, [[v4('127.0.0.3'), v4('127.0.0.4'), GOOD]])
-    const ms = await msOf(async () => expect((await sink.send(batchOf(1, 3), never())).kind).toBe('verdicts'))
+    const ms = await msOf(async () =>
+      expect((await sink.send(batchOf(1, 3), never())).kind).toBe('verdicts'),
+    )
     expect(ms).toBeLessThan(900)
     const none = named(port, [[v4('127.0.0.3'), v4('127.0.0.4')]])
     expect(await none.sink.send(batchOf(1, 3), never())).toMatchObject({
@@ -213,8 +229,12 @@ describe('other ways in which an address is no good', () => {
     const tls = { ca: pem('ca.pem'), cert: null, key: null }
     const { sink } = named(server.port, [[DEAD, GOOD]], { tls, connectTimeout: 400 })
     const first = await sink.send(batchOf(1, 3), never())
-    expect(first).toMatchObject({ kind: 'retry', detail: expect.stringContaining('TLS_TIMEOUT') as string })
-    // The certificate is for 127.0.0.1 and not for the name: that this is said proves which address it was.
+    expect(first).toMatchObject({
+      kind: 'retry',
+      detail: expect.stringContaining('TLS_TIMEOUT') as string,
+    })
+    // The certificate is for 127.0.0.1 and not for the name: that this is said proves which address
+    // it was.
     expect(await sink.send(batchOf(1, 3), never())).toMatchObject({
       kind: 'retry',
       detail: expect.stringContaining('ERR_TLS_CERT_ALTNAME_INVALID') as string,
@@ -249,7 +269,8 @@ describe('the name', () => {
     })
     cleanups.push(async () => moved.close())
     const { sink, lookups } = named(old.port, [[GOOD], [v4('127.0.0.2')]])
-    for (let n = 0; n < 2; n += 1) expect((await sink.send(batchOf(1, 3), never())).kind).toBe('verdicts')
+    for (let n = 0; n < 2; n += 1)
+      expect((await sink.send(batchOf(1, 3), never())).kind).toBe('verdicts')
     expect(lookups()).toBe(1)
     expect((await sink.send(batchOf(1, 3), never())).kind).toBe('retry')
     expect((await sink.send(batchOf(1, 3), never())).kind).toBe('verdicts')

@@ -1,8 +1,13 @@
-/** Bytes of an HTTP answer -> what it is, as RFC 9112 has it; the same however the bytes are cut. */
+/**
+ * Bytes of an HTTP answer -> what it is, as RFC 9112 has it; the same however the bytes are cut.
+ */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { LinkError } from '../../../../gateway/sink/http/client/link-error.ts'
-import { MAX_HEAD_BYTES, ResponseParser } from '../../../../gateway/sink/http/client/response-parser.ts'
+import {
+  MAX_HEAD_BYTES,
+  ResponseParser,
+} from '../../../../gateway/sink/http/client/response-parser.ts'
 
 const LIMIT = 1000
 
@@ -56,16 +61,36 @@ const ROWS: readonly Row[] = [
   ['no reason phrase', 'HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n', false, WHOLE],
   ['LF alone (2.2)', 'HTTP/1.1 200 OK\nContent-Length: 2\n\nok', false, { ...WHOLE, body: 'ok' }],
   ['space before the colon (5.1)', ok('Content-Length : 2', 'ok'), false, { ...WHOLE, body: 'ok' }],
-  ['an obsolete fold (5.2)', ok('X-Long: a\n\tb\nContent-Length: 2', 'ok'), false, { ...WHOLE, body: 'ok' }],
-  ['Latin-1 in a header', ok('X-Name: M\xfcller\nContent-Length: 2', 'ok'), false, { ...WHOLE, body: 'ok' }],
+  [
+    'an obsolete fold (5.2)',
+    ok('X-Long: a\n\tb\nContent-Length: 2', 'ok'),
+    false,
+    { ...WHOLE, body: 'ok' },
+  ],
+  [
+    'Latin-1 in a header',
+    ok('X-Name: M\xfcller\nContent-Length: 2', 'ok'),
+    false,
+    { ...WHOLE, body: 'ok' },
+  ],
   [
     'Connection: close',
     ok('Connection: close\nContent-Length: 2', 'ok'),
     false,
     { ...WHOLE, isReusable: false },
   ],
-  ['bytes behind it', ok('Content-Length: 2', 'ok\r\n'), false, { ...WHOLE, body: 'ok', isReusable: false }],
-  ['HTTP/1.0', ok('Content-Length: 2', 'ok', '1.0'), false, { ...WHOLE, body: 'ok', isReusable: false }],
+  [
+    'bytes behind it',
+    ok('Content-Length: 2', 'ok\r\n'),
+    false,
+    { ...WHOLE, body: 'ok', isReusable: false },
+  ],
+  [
+    'HTTP/1.0',
+    ok('Content-Length: 2', 'ok', '1.0'),
+    false,
+    { ...WHOLE, body: 'ok', isReusable: false },
+  ],
   [
     'HTTP/1.0, kept',
     ok('Connection: Keep-Alive\nContent-Length: 2', 'ok', '1.0'),
@@ -85,7 +110,12 @@ const ROWS: readonly Row[] = [
     false,
     WHOLE,
   ],
-  ['100 and then nothing', 'HTTP/1.1 100 Continue\r\n\r\n', true, { error: 'CLOSED', isDone: false }],
+  [
+    '100 and then nothing',
+    'HTTP/1.1 100 Continue\r\n\r\n',
+    true,
+    { error: 'CLOSED', isDone: false },
+  ],
   [
     '101 is no interim answer',
     'HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n',
@@ -179,7 +209,12 @@ const ROWS: readonly Row[] = [
     false,
     { ...WHOLE, body: 'ok', isReusable: true },
   ],
-  ['a length that is a list of the same', ok('Content-Length: 2, 2', 'ok'), false, { ...WHOLE, body: 'ok' }],
+  [
+    'a length that is a list of the same',
+    ok('Content-Length: 2, 2', 'ok'),
+    false,
+    { ...WHOLE, body: 'ok' },
+  ],
   [
     'two lengths',
     ok('Content-Length: 2\nContent-Length: 3', 'okk'),
@@ -192,7 +227,12 @@ const ROWS: readonly Row[] = [
     false,
     { isDone: true, isReusable: false, fault: 'Content-Length is -1, not a number of bytes' },
   ],
-  ['fewer bytes than the length', ok('Content-Length: 3', 'ok'), true, { error: 'CUT_SHORT', isDone: false }],
+  [
+    'fewer bytes than the length',
+    ok('Content-Length: 3', 'ok'),
+    true,
+    { error: 'CUT_SHORT', isDone: false },
+  ],
   // Rule 8.
   [
     'until the connection ends',
@@ -230,7 +270,12 @@ const ROWS: readonly Row[] = [
     false,
     { error: 'HEAD_TOO_LONG' },
   ],
-  ['interim answers without an end', 'HTTP/1.1 102 P\r\n\r\n'.repeat(101), false, { error: 'NOT_HTTP' }],
+  [
+    'interim answers without an end',
+    'HTTP/1.1 102 P\r\n\r\n'.repeat(101),
+    false,
+    { error: 'NOT_HTTP' },
+  ],
 ]
 
 test.each(ROWS)('%s', (_, answer, ends, expected) => {
