@@ -2,14 +2,12 @@
  * Defects that a test plants into a running gateway, to show that the oracle sees them: each breaks
  * one guarantee in a way that only a fault brings to light. Loaded by the preload alone.
  */
-import { sessionLog } from '../../../gateway/broker/sessions/session-log.ts'
 import type { Pin } from '../../../gateway/ports/stream-queue.ts'
 import { SpoolAppender } from '../../../gateway/spool/appender.ts'
-import { Committer } from '../../../gateway/spool/commit/committer.ts'
-import { SpoolQueue } from '../../../gateway/spool/queue/queue.ts'
+import type { SpoolQueue } from '../../../gateway/spool/queue/queue.ts'
 import { copyCounters, type StreamCounters } from '../../../gateway/spool/stream/counters.ts'
-import { type ClosedStream, SpoolStream } from '../../../gateway/spool/stream/stream.ts'
-import { around } from './patch.ts'
+import type { ClosedStream, SpoolStream } from '../../../gateway/spool/stream/stream.ts'
+import { around } from './fault-points.ts'
 import type { Defect } from './points.ts'
 
 export function plantDefect(defect: Defect): void {
@@ -17,11 +15,11 @@ export function plantDefect(defect: Defect): void {
 }
 
 const PLANT: Readonly<Record<Defect, () => void>> = {
-  /** I1: whoever appends is told at the end of the turn that it is durable. */
+  /** I1: at the end of the turn every append is called durable. */
   'ack-before-commit': () => {
     const listeners: Array<(ticket: number) => void> = []
     let promised = 0
-    around(Committer.prototype, 'onDurable', (call, _, [listener]) => {
+    around('commit.listen', (call, _, [listener]) => {
       listeners.push(listener as (ticket: number) => void)
       return call()
     })
@@ -31,7 +29,7 @@ const PLANT: Readonly<Record<Defect, () => void>> = {
         return Math.max(promised, real?.get?.call(this) as number)
       },
     })
-    around(SpoolAppender.prototype, 'append', (call) => {
+    around('appender.append', (call) => {
       const ticket = call() as number
       setImmediate(() => {
         promised = Math.max(promised, ticket)
@@ -43,8 +41,8 @@ const PLANT: Readonly<Record<Defect, () => void>> = {
 
   /** I3: sessions are stored, their open packet ids are not. */
   'qos2-ids-in-memory': () => {
-    around(sessionLog, 'addId', () => undefined)
-    around(sessionLog, 'removeId', () => undefined)
+    around('session.add-id', () => undefined)
+    around('session.remove-id', () => undefined)
   },
 
   /**
@@ -52,7 +50,7 @@ const PLANT: Readonly<Record<Defect, () => void>> = {
    * nothing to do.
    */
   'delete-before-answer': () => {
-    around(SpoolQueue.prototype, 'load', async (call, self, [pin]) => {
+    around('queue.load', async (call, self, [pin]) => {
       const batch = await call()
       const queue = self as SpoolQueue
       if (batch !== null && queue.pin !== null) {
@@ -67,7 +65,7 @@ const PLANT: Readonly<Record<Defect, () => void>> = {
       }
       return batch
     })
-    around(SpoolQueue.prototype, 'settle', (call, self) => {
+    around('queue.settle', (call, self) => {
       return (self as SpoolQueue).pin === null ? Promise.resolve() : call()
     })
   },
@@ -75,7 +73,7 @@ const PLANT: Readonly<Record<Defect, () => void>> = {
   /** I5: each commit carries the counters as they were at the commit before. */
   'counters-outside-batch': () => {
     const written = new WeakMap<SpoolStream, StreamCounters>()
-    around(SpoolStream.prototype, 'close', (call, self) => {
+    around('stream.close-block', (call, self) => {
       const { state } = self as SpoolStream
       const now = state.counters
       state.counters = written.get(self as SpoolStream) ?? now

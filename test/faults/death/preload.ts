@@ -1,21 +1,16 @@
 /**
  * Given to the gateway by `node --import`: ends it with SIGKILL at a named point, or plants a
- * defect, both told by the environment. The product knows nothing of it: LevelDB's and Node's
- * functions are wrapped, and a few prototypes.
+ * defect, both told by the environment. The product knows nothing of it: what is
+ * wrapped stands in fault-points.ts.
  */
 import { writeSync } from 'node:fs'
-import fsp from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
-import { Level } from 'level'
-import { Broker } from '../../../gateway/broker/broker.ts'
-import { HttpClient } from '../../../gateway/sink/http/client/client.ts'
 import type { ClientAnswer } from '../../../gateway/sink/http/client/connection.ts'
-import { SeqLease } from '../../../gateway/spool/disk/lease.ts'
 import { blockKey, parseCommitKey } from '../../../gateway/spool/store/keys.ts'
 import type { Doomed } from '../../../gateway/spool/stream/retention.ts'
-import { SpoolStream } from '../../../gateway/spool/stream/stream.ts'
+import type { SpoolStream } from '../../../gateway/spool/stream/stream.ts'
 import { plantDefect } from './defects.ts'
-import { around } from './patch.ts'
+import { around, faultPoints } from './fault-points.ts'
 import {
   ARMING_SIGNAL,
   DEFECT_VARIABLE,
@@ -71,31 +66,13 @@ async function stepped(call: () => unknown): Promise<unknown> {
   return result
 }
 
-// What changes files. Reading a file again gives nothing to die for.
-const FILE_CALLS = [
-  'rename',
-  'link',
-  'unlink',
-  'rm',
-  'mkdir',
-  'copyFile',
-  'writeFile',
-  'truncate',
-  'open',
-] as const
-for (const name of FILE_CALLS) around(fsp, name, stepped)
-const handle = await fsp.open('/dev/null')
-for (const name of ['write', 'sync', 'datasync', 'truncate', 'writeFile']) {
-  around(Object.getPrototypeOf(handle) as object, name, stepped)
-}
-await handle.close()
+for (const name of [...faultPoints('file'), ...faultPoints('handle')]) around(name, stepped)
 syncBuiltinESMExports()
-
-for (const name of ['_open', '_close']) around(Level.prototype, name, stepped)
+for (const name of ['store.open', 'store.close'] as const) around(name, stepped)
 
 /** Blocks that a limit has dropped, until the write that deletes them. */
 const dropped = new Set<string>()
-around(SpoolStream.prototype, 'drop', (call, self, [doomed]) => {
+around('stream.drop', (call, self, [doomed]) => {
   const { state } = self as SpoolStream
   for (const { meta } of doomed as readonly Doomed[]) {
     dropped.add(blockKey(meta.commit, state.id, meta.index).toString('hex'))
@@ -115,7 +92,7 @@ function writesOf(ops: ReadonlyArray<{ readonly type: string; readonly key: Buff
   return writes.size > 0 ? writes : new Set(['note'])
 }
 
-around(Level.prototype, 'batch', async (call, _, [ops]) => {
+around('store.write', async (call, _, [ops]) => {
   const writes = writesOf(ops as Parameters<typeof writesOf>[0])
   step()
   for (const write of writes) reach(`${write}.before`)
@@ -131,25 +108,25 @@ around(Level.prototype, 'batch', async (call, _, [ops]) => {
   for (const write of writes) reach(`${write}.after`)
 })
 
-around(SeqLease.prototype, 'write', async (call) => {
+around('lease.write', async (call) => {
   reach('lease.before')
   await call()
   reach('lease.after')
 })
 
 // The whole answer is there, and nobody knows of it yet.
-around(HttpClient.prototype, 'send', async (call) => {
+around('sink.send', async (call) => {
   const answer = (await call()) as ClientAnswer
   if (answer.head !== null && answer.error === null) reach('answer')
   return answer
 })
 
-around(Broker, 'start', async (call) => {
+around('broker.start', async (call) => {
   const broker = await call()
   enter('running')
   return broker
 })
-around(Broker.prototype, 'stop', (call) => {
+around('broker.stop', (call) => {
   enter('stop')
   return call()
 })
