@@ -9,7 +9,7 @@ import { open, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { AdminError } from './admin/actions.ts'
 import { adminAddressFault } from './admin/server.ts'
-import { doorFaults, portFaults } from './broker/preflight.ts'
+import { listenerFaults, portFaults } from './broker/preflight.ts'
 import type { Config, Secret } from './config/config.ts'
 import { errorCode } from './shared/errors.ts'
 import { probeSink } from './sink/http/probe.ts'
@@ -46,7 +46,7 @@ const MADE_UP_FILE_SYSTEMS = new Set([0x9fa0, 0x6265_6572, 0x27_e0eb, 0x6367_727
 
 /** @throws StartRefusedError, or the one fault that there is */
 export async function refuseEarly(config: Config): Promise<void> {
-  const faults = await doorFaults(config.mqtt)
+  const faults = await listenerFaults(config.mqtt)
   // Who owns the folder says more than who has its port: the gateway that runs already.
   if ((await runningOwner(config.gateway.dataDir)) === null)
     faults.push(...(await addressFaults(config)))
@@ -70,7 +70,7 @@ async function runningOwner(dataDir: string): Promise<Owner | null> {
  */
 export async function findFaults(config: Config): Promise<Error[]> {
   return [
-    ...(await doorFaults(config.mqtt)),
+    ...(await listenerFaults(config.mqtt)),
     ...folderFaults(config.gateway.dataDir),
     ...secretFaults(config),
   ]

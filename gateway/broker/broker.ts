@@ -24,21 +24,20 @@ import {
   type PersistenceStats,
 } from './aedes/persistence.ts'
 import { RetainedDelivery } from './aedes/retained-delivery.ts'
-import { type AuthenticationStats, Authenticator } from './auth/authenticator.ts'
+import { type Authenticate, type AuthenticationStats, Authenticator } from './auth/authenticator.ts'
 import { DeliveryOrder } from './consumers/delivery-order.ts'
 import { LocalDelivery } from './consumers/local-delivery.ts'
 import { SysTree } from './consumers/sys-tree.ts'
+import { EventDamper } from './event-damper.ts'
 import type { EmitBrokerEvent } from './events.ts'
 import { Gate } from './gate/gate.ts'
 import type { GateShared } from './gate/shared.ts'
-import { EventDamper } from './listeners/event-damper.ts'
 import {
   type Inbound,
   type ListenerStats,
   type Listeners,
   startListeners,
 } from './listeners/listeners.ts'
-import type { BrokerOptions } from './options.ts'
 import { DurableTickets } from './publish/durable-tickets.ts'
 import { Router } from './publish/router.ts'
 import { MessageHash } from './sessions/message-hash.ts'
@@ -50,6 +49,27 @@ import { type BrokerStats, createBrokerStats } from './stats.ts'
  * sockets.
  */
 const ACKS_SHARE_OF_STOP = 0.7
+
+export interface BrokerOptions {
+  readonly config: MqttConfig
+  readonly appender: Appender
+  readonly emit: EmitBrokerEvent
+  /** Wall clock for `receivedAt`, ms since the epoch. Default: `Date.now`. */
+  readonly nowMs?: () => number
+  /** Clock of keepalive and time-outs, monotonic ms. Default: `performance.now`. */
+  readonly monotonicMs?: () => number
+  /**
+   * Names a client that connects with an empty client id. Default: 16 random hex digits behind
+   * `sluice-`.
+   */
+  readonly mintClientId?: () => string
+  /** Shown under `$SYS`. @default unknown */
+  readonly version?: string
+  /** Where right credentials are kept over a restart; null: nowhere. @default null */
+  readonly loginsFile?: string | null
+  /** Judges CONNECTs instead of the configured password and access files. */
+  readonly authenticate?: Authenticate
+}
 
 export class Broker {
   readonly #stats: BrokerStats

@@ -1,6 +1,6 @@
 /**
- * What would keep the doors from opening, found without opening one: hosts, certificates, password
- * and access files, by the readers that the doors use themselves. Changes nothing.
+ * What would keep the listeners from starting, found without starting one: hosts, certificates,
+ * password and access files, by the readers that the listeners use themselves. Changes nothing.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:net'
@@ -9,8 +9,8 @@ import { readAuthFiles } from './auth/realm.ts'
 import { admittedAddress, authOf, listenFault, nameOf } from './listeners/listener-policy.ts'
 import { readCertificates } from './listeners/listener-tls.ts'
 
-/** Every fault, one for each listener and file; empty: the doors would open. */
-export async function doorFaults(config: MqttConfig): Promise<Error[]> {
+/** Every fault, one for each listener and file; empty: all would start. */
+export async function listenerFaults(config: MqttConfig): Promise<Error[]> {
   const faults: Error[] = []
   const attempt = async (work: () => Promise<unknown>): Promise<void> => {
     await work().catch((error: unknown) => faults.push(error as Error))

@@ -8,13 +8,13 @@
  */
 import { isDollarTopic, isSysTopic, PROTOCOL_TOPIC_LIMITS } from '../../shared/topics/topics.ts'
 import { type CopyAck, type OutboundHost, OutboundQueue } from '../consumers/outbound-queue.ts'
-import { SubscriptionDesk } from '../consumers/subscription-desk.ts'
+import { SubscribeHandler } from '../consumers/subscribe-handler.ts'
 import type { CloseReason, RefuseReason } from '../events.ts'
 import type { ConnectionState } from '../gate/deadlines.ts'
 import type { Gate } from '../gate/gate.ts'
+import { AEDES_END_GRACE_MS, MAX_UNREAD_BYTES } from '../limits.ts'
 import { CONNACK, PUBCOMP, PUBREC, pubrel, SUBACK, SUBSCRIBE, UNSUBACK } from '../mqtt/packets.ts'
 import { readSubscribe } from '../mqtt/subscribe.ts'
-import { AEDES_END_GRACE_MS, MAX_UNREAD_BYTES } from '../options.ts'
 import { HOLD, type PublishPath, TAKEN, type Verdict } from '../publish/publish-path.ts'
 import { MAX_AEDES_LEVELS } from './aedes-server.ts'
 import { type DuplexHost, GateDuplex } from './gate-duplex.ts'
@@ -46,7 +46,7 @@ export class AedesSide implements DuplexHost, OutboundHost {
   readonly #gate: Gate
   readonly #host: AedesSideHost
   readonly #outbound: OutboundQueue
-  readonly #desk: SubscriptionDesk
+  readonly #subscribes: SubscribeHandler
   #duplex: GateDuplex | null = null
   #hasConnack = false
   /**
@@ -61,7 +61,7 @@ export class AedesSide implements DuplexHost, OutboundHost {
     const { config, stats, monotonicMs } = gate.shared
     this.#gate = gate
     this.#host = host
-    this.#desk = new SubscriptionDesk(config.maxSubscriptions)
+    this.#subscribes = new SubscribeHandler(config.maxSubscriptions)
     this.#outbound = new OutboundQueue(config, stats, this, monotonicMs)
   }
 
@@ -156,8 +156,8 @@ export class AedesSide implements DuplexHost, OutboundHost {
       path.access.maySubscribe(filter)
     if (hasTree && isSubscribe && packet.filters.some(isSysTopic)) this.#gate.onSysSubscribe()
     const { forward, answer } = isSubscribe
-      ? this.#desk.subscribe(whole, packet, allows, held)
-      : this.#desk.unsubscribe(whole, packet)
+      ? this.#subscribes.subscribe(whole, packet, allows, held)
+      : this.#subscribes.unsubscribe(whole, packet)
     if (answer !== null) this.#outbound.push(answer)
     if (forward === null) return TAKEN
     if (isSubscribe) sessions.markSubscribed(path.session)
@@ -175,7 +175,7 @@ export class AedesSide implements DuplexHost, OutboundHost {
   onAedesFrame(frame: Buffer): void {
     if ((frame[0]! & 0xf0) === CONNACK) this.#onConnack(frame)
     else if (this.#host.state !== 'closed') {
-      this.#outbound.push(this.#desk.translate(this.#duplex?.withRetainFlag(frame) ?? frame))
+      this.#outbound.push(this.#subscribes.translate(this.#duplex?.withRetainFlag(frame) ?? frame))
       const type = frame[0]! & 0xf0
       if (type === SUBACK || type === UNSUBACK) this.#changed()
     }

@@ -15,8 +15,8 @@
 
 import { TopicTrie } from '../../shared/topics/topic-trie.ts'
 import type { DeliveryOrder } from '../consumers/delivery-order.ts'
-import { EventDamper } from '../listeners/event-damper.ts'
-import { type EmitDoorEvent, noDoorEvents } from '../listeners/events.ts'
+import { EventDamper } from '../event-damper.ts'
+import type { EmitBrokerEvent } from '../events.ts'
 
 /** A message as aedes hands it over; only the topic matters here. */
 export interface LocalMessage {
@@ -40,7 +40,7 @@ const DOLLAR = 36
 export class LocalMq {
   readonly #listeners = new TopicTrie<LocalListener>()
   readonly #stored: StoredSubscriptions | null
-  readonly #emitEvent: EmitDoorEvent
+  readonly #emitEvent: EmitBrokerEvent
   readonly #damper = new EventDamper()
   readonly #order: Pick<DeliveryOrder, 'last'> | null
   /**
@@ -61,7 +61,7 @@ export class LocalMq {
    */
   constructor(
     stored: StoredSubscriptions | null = null,
-    emitEvent: EmitDoorEvent = noDoorEvents,
+    emitEvent: EmitBrokerEvent = () => {},
     order: Pick<DeliveryOrder, 'last'> | null = null,
   ) {
     this.#stored = stored

@@ -37,7 +37,7 @@ import {
   type Qos,
   type StoredWill,
 } from '../consumers/stored-values.ts'
-import { type EmitDoorEvent, noDoorEvents } from '../listeners/events.ts'
+import type { EmitBrokerEvent } from '../events.ts'
 import { DurableTickets } from '../publish/durable-tickets.ts'
 import type { StoredSubscriptions } from './local-mq.ts'
 import type { ReplayedConnection } from './replay.ts'
@@ -69,7 +69,7 @@ export interface PersistenceOptions {
    * `authorizeSubscribe` refused; what is refused here is not stored, so nothing is queued for it.
    */
   readonly mayStore?: (clientId: string, filter: string) => boolean
-  readonly emit?: EmitDoorEvent
+  readonly emit?: EmitBrokerEvent
 }
 
 /** The broker id that wills of an earlier run carry: never the id of a live one. */
@@ -116,7 +116,7 @@ export async function createPersistence(
 export class AedesPersistence implements StoredSubscriptions {
   readonly #store: PersistenceStore
   readonly #options: PersistenceOptions
-  readonly #emit: EmitDoorEvent
+  readonly #emit: EmitBrokerEvent
   readonly #retained: RetainedMessages
   readonly #order: DeliveryOrder
   /** False: aedes finds none; whoever embeds it sends them. */
@@ -134,7 +134,7 @@ export class AedesPersistence implements StoredSubscriptions {
   constructor(store: PersistenceStore, options: PersistenceOptions) {
     this.#store = store
     this.#options = options
-    this.#emit = options.emit ?? noDoorEvents
+    this.#emit = options.emit ?? (() => {})
     this.#order = options.order ?? new DeliveryOrder()
     this.#retained = new RetainedMessages(
       store.retained,

@@ -11,7 +11,7 @@
  */
 import type { Ticket } from '../../ports/appender.ts'
 import type { RetainedMessages, RetainedPacket, Staged } from '../consumers/retained-messages.ts'
-import { COPIES_PER_TURN, RETAINED_WAIT_MS } from '../options.ts'
+import { COPIES_PER_TURN, RETAINED_WAIT_MS } from '../limits.ts'
 
 /** A client of aedes, as a subscriber. */
 export interface RetainedSubscriber {

@@ -7,7 +7,7 @@
  * - `auth` without a password file: the access file says what is allowed, to the name in the
  *   client's verified certificate, or to those without a name. A user name that a client claims
  *   counts for nothing there.
- * - With a password file: name and password against it; `allowAnonymous` opens no door that has
+ * - With a password file: name and password against it; `allowAnonymous` opens no listener that has
  *   one.
  *
  * An unknown user costs and answers the same as a wrong password. Credentials that were right are
@@ -18,26 +18,22 @@
  */
 import type { AuthConfig, ListenerConfig, MqttConfig } from '../../config/config.ts'
 import { FILE_POLL_INTERVAL_MS } from '../../shared/file-watch.ts'
-import { type EmitDoorEvent, noDoorEvents } from '../listeners/events.ts'
+import type { EmitBrokerEvent } from '../events.ts'
 import { authOf } from '../listeners/listener-policy.ts'
 import { type Access, FULL_ACCESS } from './access-rules.ts'
-import { type PasswordCheckOptions, PasswordChecks, type Verdict } from './password-checks.ts'
+import {
+  type PasswordCheckOptions,
+  PasswordChecks,
+  type PasswordVerdict,
+} from './password-checks.ts'
 import { Realm } from './realm.ts'
 import { RememberedLogins } from './remembered-logins.ts'
 
-export interface Principal {
+/** What the user of a connection may do, by the rules of this moment. */
+export interface Principal extends Access {
   /** null: anonymous. */
   readonly user: string | null
-  /** `topic`: a valid topic name. */
-  mayPublish(topic: string): boolean
-  /** `filter`: a valid topic filter. True: some topic of it may be received. */
-  maySubscribe(filter: string): boolean
-  /** May all of it? */
-  mayReceiveAll(filter: string): boolean
-  mayReceive(topic: string): boolean
-  /**
-   * Rises when access rules or users were read again: what was answered before may have changed.
-   */
+  /** Rises when access rules or users were read again: earlier answers may have changed. */
   readonly version: number
 }
 
@@ -64,6 +60,8 @@ export type Authentication =
   | { readonly ok: true; readonly principal: Principal }
   | { readonly ok: false; readonly returnCode: ConnectReturnCode; readonly reason: RefusedLogin }
 
+export type Authenticate = (request: AuthenticationRequest) => Promise<Authentication>
+
 export interface AuthenticatorOptions {
   /** How often the files are looked at, ms. @default FILE_POLL_INTERVAL_MS */
   readonly filePollMs?: number
@@ -88,7 +86,7 @@ const REFUSALS = {
   busy: { returnCode: null, reason: 'login-busy' },
   damped: { returnCode: null, reason: 'login-damped' },
 } as const satisfies Record<
-  Exclude<Verdict, 'right'>,
+  Exclude<PasswordVerdict, 'right'>,
   { returnCode: ConnectReturnCode; reason: RefusedLogin }
 >
 
@@ -123,7 +121,7 @@ export class Authenticator {
    */
   static async open(
     config: MqttConfig,
-    emit: EmitDoorEvent = noDoorEvents,
+    emit: EmitBrokerEvent = () => {},
     options: AuthenticatorOptions = {},
   ): Promise<Authenticator> {
     const realms = new Map<string, Realm>()
@@ -199,7 +197,11 @@ export class Authenticator {
     await this.#remembered.close()
   }
 
-  async #judge(realm: Realm, user: string, request: AuthenticationRequest): Promise<Verdict> {
+  async #judge(
+    realm: Realm,
+    user: string,
+    request: AuthenticationRequest,
+  ): Promise<PasswordVerdict> {
     const { remoteAddress: address, isWanted = () => true } = request
     const password = request.password ?? NO_PASSWORD
     for (;;) {
@@ -251,7 +253,7 @@ const MAX_RECEIVED_TOPICS = 1_000
 /** One check for all who wait for the same answer. */
 interface SharedCheck {
   readonly askers: (() => boolean)[]
-  readonly verdict: Promise<Verdict>
+  readonly verdict: Promise<PasswordVerdict>
 }
 
 function anonymous(certificateSubject: string | null): Principal {

@@ -22,7 +22,7 @@ export const MAX_QUEUED_CHECKS = 1_000
  */
 const REST_FACTOR = 3
 
-export type Verdict =
+export type PasswordVerdict =
   | 'right'
   | 'wrong'
   /** The queue is full, or the turn came too late for the client. */
@@ -56,7 +56,7 @@ export interface PasswordCheckOptions {
 interface Waiting {
   readonly request: CheckRequest
   readonly since: number
-  readonly resolve: (verdict: Verdict) => void
+  readonly resolve: (verdict: PasswordVerdict) => void
 }
 
 export interface PasswordCheckStats {
@@ -86,7 +86,7 @@ export class PasswordChecks {
   }
 
   /** Never rejects. */
-  async check(request: CheckRequest): Promise<Verdict> {
+  async check(request: CheckRequest): Promise<PasswordVerdict> {
     if (this.#closed) return 'busy'
     if (!this.#failed.admits(request.address, request.user)) return this.#damped()
     const suspect = this.#failed.isSuspect(request.address)
@@ -169,12 +169,12 @@ export class PasswordChecks {
     this.#resting = null
   }
 
-  #busy(): Verdict {
+  #busy(): PasswordVerdict {
     this.stats.refusedBusy += 1
     return 'busy'
   }
 
-  #damped(): Verdict {
+  #damped(): PasswordVerdict {
     this.stats.refusedDamped += 1
     return 'damped'
   }

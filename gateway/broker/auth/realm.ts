@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises'
 import type { AuthConfig } from '../../config/config.ts'
 import { errorCode, errorMessage } from '../../shared/errors.ts'
 import { FileWatch } from '../../shared/file-watch.ts'
-import type { EmitDoorEvent } from '../listeners/events.ts'
+import type { EmitBrokerEvent } from '../events.ts'
 import {
   type Access,
   type AccessRules,
@@ -34,7 +34,7 @@ export interface Credentials {
 
 export class Realm {
   readonly #config: AuthConfig
-  readonly #emit: EmitDoorEvent
+  readonly #emit: EmitBrokerEvent
   readonly #onUsers: () => void
   readonly #watches: FileWatch[] = []
   #credentials: Credentials
@@ -43,7 +43,7 @@ export class Realm {
 
   private constructor(
     config: AuthConfig,
-    emit: EmitDoorEvent,
+    emit: EmitBrokerEvent,
     credentials: Credentials,
     rules: AccessRules | null,
     onUsers: () => void,
@@ -61,7 +61,7 @@ export class Realm {
    */
   static async open(
     config: AuthConfig,
-    emit: EmitDoorEvent,
+    emit: EmitBrokerEvent,
     pollMs: number,
     onUsers: () => void,
   ): Promise<Realm> {

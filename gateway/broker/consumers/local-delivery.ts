@@ -11,7 +11,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Ticket } from '../../ports/appender.ts'
 import type { Published } from '../aedes/forwarding.ts'
-import { COPIES_PER_TURN } from '../options.ts'
+import { COPIES_PER_TURN } from '../limits.ts'
 import type { BrokerStats } from '../stats.ts'
 import type { DeliveryOrder } from './delivery-order.ts'
 import type { SubscriberLimits } from './outbound-queue.ts'

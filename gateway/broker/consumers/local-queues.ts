@@ -31,7 +31,7 @@ export interface QueueLimits {
   readonly maxSubscriberBytesTotal: number
 }
 
-export type DropReason = 'session-full' | 'all-full'
+export type CopyDropReason = 'session-full' | 'all-full'
 
 /**
  * What a queued packet costs beside its topic and payload: the object, its entry, the buffer's
@@ -59,7 +59,7 @@ interface Queue {
 
 export class LocalQueues {
   readonly #limits: QueueLimits
-  readonly #onDrop: (clientId: string, reason: DropReason) => void
+  readonly #onDrop: (clientId: string, reason: CopyDropReason) => void
   readonly #onRemoved: (clientId: string, packet: QueuedPacket) => void
   /** In order of creation: a queue is deleted when it is empty, so the first has waited longest. */
   readonly #queues = new Map<string, Queue>()
@@ -71,7 +71,7 @@ export class LocalQueues {
   /** `onRemoved`: for whatever reason; also for a packet that was not taken. */
   constructor(
     limits: QueueLimits,
-    onDrop: (clientId: string, reason: DropReason) => void,
+    onDrop: (clientId: string, reason: CopyDropReason) => void,
     onRemoved: (clientId: string, packet: QueuedPacket) => void,
   ) {
     const maxSubscriberMessages = Math.min(limits.maxSubscriberMessages, MAX_COPIES_OF_A_SESSION)
@@ -246,12 +246,12 @@ export class LocalQueues {
     return entry
   }
 
-  #evict(clientId: string, queue: Queue, reason: DropReason): void {
+  #evict(clientId: string, queue: Queue, reason: CopyDropReason): void {
     this.#remove(clientId, queue, victimOf(queue))
     this.#count(clientId, reason)
   }
 
-  #count(clientId: string, reason: DropReason): void {
+  #count(clientId: string, reason: CopyDropReason): void {
     this.#dropped += 1
     this.#onDrop(clientId, reason)
   }

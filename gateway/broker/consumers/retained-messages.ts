@@ -12,8 +12,8 @@
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
 import { errorMessage } from '../../shared/errors.ts'
 import { filterMatches } from '../../shared/topics/topics.ts'
-import { EventDamper } from '../listeners/event-damper.ts'
-import type { EmitDoorEvent } from '../listeners/events.ts'
+import { EventDamper } from '../event-damper.ts'
+import type { EmitBrokerEvent } from '../events.ts'
 import { decodeRetained, encodeRetained, type Qos, type StoredRetained } from './stored-values.ts'
 
 export interface RetainedLimits {
@@ -61,7 +61,7 @@ interface Visible {
 export class RetainedMessages {
   readonly #store: KeyedStore
   readonly #limits: RetainedLimits
-  readonly #emit: EmitDoorEvent
+  readonly #emit: EmitBrokerEvent
   readonly #damper = new EventDamper()
   /** What subscribers see. */
   readonly #visible = new Map<string, Visible>()
@@ -72,7 +72,7 @@ export class RetainedMessages {
   #bytes = 0
   #refused = 0
 
-  constructor(store: KeyedStore, limits: RetainedLimits, emit: EmitDoorEvent) {
+  constructor(store: KeyedStore, limits: RetainedLimits, emit: EmitBrokerEvent) {
     this.#store = store
     this.#limits = limits
     this.#emit = emit

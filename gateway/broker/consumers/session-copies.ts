@@ -7,12 +7,12 @@
 import { Readable } from 'node:stream'
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
 import { Replay, type ReplayedConnection } from '../aedes/replay.ts'
-import { EventDamper } from '../listeners/event-damper.ts'
-import { type EmitDoorEvent } from '../listeners/events.ts'
+import { EventDamper } from '../event-damper.ts'
+import type { EmitBrokerEvent } from '../events.ts'
 import type { DurableTickets } from '../publish/durable-tickets.ts'
 import {
+  type CopyDropReason,
   copyBytes,
-  type DropReason,
   LocalQueues,
   type QueuedPacket,
   type QueueLimits,
@@ -43,7 +43,7 @@ const EARLIER_RUN = 'earlier-run'
 export class SessionCopies {
   readonly #subscriptions: Pick<SubscriptionTable, 'taking' | 'version'>
   readonly #durable: DurableTickets
-  readonly #emit: EmitDoorEvent
+  readonly #emit: EmitBrokerEvent
   readonly #damper = new EventDamper()
   readonly #queues: LocalQueues
   readonly #stored: StoredCopies
@@ -63,7 +63,7 @@ export class SessionCopies {
     limits: QueueLimits,
     subscriptions: Pick<SubscriptionTable, 'taking' | 'version'>,
     durable: DurableTickets,
-    emit: EmitDoorEvent,
+    emit: EmitBrokerEvent,
   ) {
     this.#subscriptions = subscriptions
     this.#durable = durable
@@ -264,7 +264,7 @@ export class SessionCopies {
     this.#replays.delete(clientId)
   }
 
-  #reportDrop(clientId: string, reason: DropReason): void {
+  #reportDrop(clientId: string, reason: CopyDropReason): void {
     const suppressed = this.#damper.pass(`${reason} ${clientId}`)
     if (suppressed === null) return
     this.#emit({ type: 'broker.queued-copies-dropped', clientId, reason, suppressed })

@@ -15,6 +15,7 @@
 import type { StreamIntake } from '../../ports/appender.ts'
 import { AedesSide, type AedesSideHost } from '../aedes/aedes-side.ts'
 import type { GateDuplex } from '../aedes/gate-duplex.ts'
+import type { Principal } from '../auth/authenticator.ts'
 import type { CloseReason, RefuseReason } from '../events.ts'
 import type { Inbound } from '../listeners/listeners.ts'
 import {
@@ -46,7 +47,6 @@ import type { Gate } from './gate.ts'
 import { Inlet, type InletHost } from './inlet.ts'
 import { Opening, type OpeningHost } from './opening.ts'
 import { Reading } from './read-control.ts'
-import type { AccessRules } from './shared.ts'
 import { Wire, type WireHost } from './wire.ts'
 
 export class Connection implements AedesSideHost, InletHost, OpeningHost, PublishHost, WireHost {
@@ -99,7 +99,7 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
     return this.#state === 'closed'
   }
 
-  get access(): AccessRules | null {
+  get access(): Principal | null {
     return this.#path?.access ?? null
   }
 
@@ -225,7 +225,7 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
     await this.#gate.takeOver(this)
   }
 
-  begin(access: AccessRules, session: Session, connect: Buffer): void {
+  begin(access: Principal, session: Session, connect: Buffer): void {
     this.#path = new PublishPath(this.#gate.shared, this, access, session)
     this.#aedes.connect(
       connect,

@@ -7,7 +7,7 @@
  */
 import type { MqttLimits } from '../../config/config.ts'
 import type { CloseReason } from '../events.ts'
-import { MIN_FRAME_TIMEOUT_MS, MIN_UNREAD_TIMEOUT_MS, SUBSCRIBER_STALL_MS } from '../options.ts'
+import { MIN_FRAME_TIMEOUT_MS, MIN_UNREAD_TIMEOUT_MS, SUBSCRIBER_STALL_MS } from '../limits.ts'
 
 export type ConnectionState = 'awaiting-connect' | 'authenticating' | 'opening' | 'open' | 'closed'
 

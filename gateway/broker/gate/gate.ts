@@ -9,21 +9,21 @@ import { within } from '../../shared/within.ts'
 import type { AedesServer, WillMessage } from '../aedes/aedes-server.ts'
 import type { AedesSide } from '../aedes/aedes-side.ts'
 import type { GateDuplex } from '../aedes/gate-duplex.ts'
-import type { AuthenticationRequest } from '../auth/authenticator.ts'
+import type { Authenticate, Authentication, AuthenticationRequest } from '../auth/authenticator.ts'
 import type { CloseReason, RefuseReason } from '../events.ts'
-import type { Inbound } from '../listeners/listeners.ts'
 import {
   FINISHING_TURN_MS,
   MAX_FINISHING_FRAMES,
   SWEEP_GAP_MS,
   SWEEP_INTERVAL_MS,
   TAKEOVER_GRACE_MS,
-} from '../options.ts'
+} from '../limits.ts'
+import type { Inbound } from '../listeners/listeners.ts'
 import { Wills } from '../publish/wills.ts'
 import type { EndedSession } from '../sessions/session-table.ts'
 import { ConnectAdmission } from './connect-admission.ts'
 import { Connection } from './connection.ts'
-import type { Authenticate, AuthenticationAnswer, GateShared } from './shared.ts'
+import type { GateShared } from './shared.ts'
 import { TakeoverWatch } from './takeover-watch.ts'
 
 /** How often idle sessions are looked at. */
@@ -103,7 +103,7 @@ export class Gate {
 
   // What connections ask.
 
-  async authenticate(request: AuthenticationRequest): Promise<AuthenticationAnswer> {
+  async authenticate(request: AuthenticationRequest): Promise<Authentication> {
     return await this.#neighbours.authenticate(request)
   }
 

@@ -10,7 +10,7 @@
 
 import type { Ticket } from '../../ports/appender.ts'
 import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/topics.ts'
-import type { RefusedLogin } from '../auth/authenticator.ts'
+import type { Principal, RefusedLogin } from '../auth/authenticator.ts'
 import type { RefuseReason } from '../events.ts'
 import type { Inbound } from '../listeners/listeners.ts'
 import { type Connect, connectForAedes, readConnect } from '../mqtt/connect.ts'
@@ -19,7 +19,6 @@ import { TAKEN, type Verdict } from '../publish/publish-path.ts'
 import type { Session } from '../sessions/session-table.ts'
 import type { ConnectionState } from './deadlines.ts'
 import type { Gate } from './gate.ts'
-import type { AccessRules } from './shared.ts'
 
 export interface OpeningHost {
   readonly state: ConnectionState
@@ -30,7 +29,7 @@ export interface OpeningHost {
   /**
    * The client is known and has its session: publishes can be judged, and aedes gets this CONNECT.
    */
-  begin(access: AccessRules, session: Session, connect: Buffer): void
+  begin(access: Principal, session: Session, connect: Buffer): void
   /**
    * CONNACK is ready and waits for a commit, or no longer: `openIfDurable` is to be called at each.
    */
@@ -173,12 +172,12 @@ export class Opening {
   }
 
   /** A will on a `$` topic that no stream names is dropped when it is due; so it needs no right. */
-  #mayLeave(topic: string, access: AccessRules): boolean {
+  #mayLeave(topic: string, access: Principal): boolean {
     if (isDollarTopic(topic) && this.#gate.shared.router.route(topic).length === 0) return true
     return access.mayPublish(topic)
   }
 
-  #openSession(connect: Connect, access: AccessRules): void {
+  #openSession(connect: Connect, access: Principal): void {
     const gate = this.#gate
     const { sessions, appender } = gate.shared
     let session = sessions.transient(this.#clientId)

@@ -4,7 +4,7 @@
  * share (but for a few that finish a frame), while its peer does not read what we sent, and when
  * the gateway stops. Time in which we do not read is not held against the peer.
  */
-import { HOLD_BACK_FLOOR_BYTES, MAX_UNREAD_BYTES } from '../options.ts'
+import { HOLD_BACK_FLOOR_BYTES, MAX_UNREAD_BYTES } from '../limits.ts'
 import type { Inlet } from './inlet.ts'
 import type { GateShared } from './shared.ts'
 import type { Wire } from './wire.ts'

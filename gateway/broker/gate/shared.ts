@@ -4,34 +4,13 @@
  */
 import type { MqttConfig } from '../../config/config.ts'
 import type { Appender, Message, StreamIntake, Ticket } from '../../ports/appender.ts'
-import type { AuthenticationRequest, RefusedLogin } from '../auth/authenticator.ts'
 import type { LocalDelivery } from '../consumers/local-delivery.ts'
 import type { StagedCopies } from '../consumers/session-copies.ts'
+import type { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
-import type { EventDamper } from '../listeners/event-damper.ts'
 import type { MessageHash } from '../sessions/message-hash.ts'
 import type { SessionTable } from '../sessions/session-table.ts'
 import type { BrokerStats } from '../stats.ts'
-
-/**
- * What a user may do. `version` rises when access files were read again: verdicts kept from before
- * are stale.
- */
-export interface AccessRules {
-  readonly version: number
-  mayPublish(topic: string): boolean
-  /** Some topic of it may be received. */
-  maySubscribe(filter: string): boolean
-  /** Every topic of it may; else each copy is looked at. */
-  mayReceiveAll(filter: string): boolean
-  mayReceive(topic: string): boolean
-}
-
-export type AuthenticationAnswer =
-  | { readonly ok: true; readonly principal: AccessRules }
-  | { readonly ok: false; readonly returnCode: 4 | 5 | null; readonly reason: RefusedLogin }
-
-export type Authenticate = (request: AuthenticationRequest) => Promise<AuthenticationAnswer>
 
 export interface TopicRouter {
   route(topic: string): readonly StreamIntake[]

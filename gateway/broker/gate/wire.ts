@@ -4,7 +4,7 @@
  * with or without `destroySoon`.
  */
 import type { Duplex } from 'node:stream'
-import { CLOSE_GRACE_MS } from '../options.ts'
+import { CLOSE_GRACE_MS } from '../limits.ts'
 
 export interface WireHost {
   onBytes(chunk: Buffer): void

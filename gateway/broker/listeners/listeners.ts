@@ -16,8 +16,8 @@ import type { ListenerConfig, MqttConfig } from '../../config/config.ts'
 import { isClockSet } from '../../shared/clock.ts'
 import { errorMessage } from '../../shared/errors.ts'
 import { FILE_POLL_INTERVAL_MS, FileWatch } from '../../shared/file-watch.ts'
-import { EventDamper } from './event-damper.ts'
-import type { EmitDoorEvent, HandshakeFailure } from './events.ts'
+import { EventDamper } from '../event-damper.ts'
+import type { EmitBrokerEvent, HandshakeFailure } from '../events.ts'
 import { admittedAddress, authOf, listenFault, nameOf } from './listener-policy.ts'
 import {
   type Certificates,
@@ -99,7 +99,7 @@ const TCP_KEEPALIVE_MS = 60_000
 export async function startListeners(
   config: MqttConfig,
   onConnection: (connection: Inbound) => void,
-  emit: EmitDoorEvent,
+  emit: EmitBrokerEvent,
   options: ListenerOptions = {},
 ): Promise<Listeners> {
   const shared = new Shared(config, onConnection, emit, options)
@@ -136,7 +136,7 @@ export async function startListeners(
 class Shared {
   readonly config: MqttConfig
   readonly onConnection: (connection: Inbound) => void
-  readonly emit: EmitDoorEvent
+  readonly emit: EmitBrokerEvent
   readonly options: ListenerOptions
   readonly stats: ListenerStats = {
     open: 0,
@@ -152,7 +152,7 @@ class Shared {
   constructor(
     config: MqttConfig,
     onConnection: (connection: Inbound) => void,
-    emit: EmitDoorEvent,
+    emit: EmitBrokerEvent,
     options: ListenerOptions,
   ) {
     this.config = config

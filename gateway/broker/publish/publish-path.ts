@@ -11,10 +11,11 @@
 
 import { MUST_WAIT, type StreamIntake, type Ticket } from '../../ports/appender.ts'
 import { nearestFilter } from '../../shared/nearest.ts'
+import type { Principal } from '../auth/authenticator.ts'
 import type { CloseReason } from '../events.ts'
-import type { AccessRules, GateShared } from '../gate/shared.ts'
+import type { GateShared } from '../gate/shared.ts'
+import { WAITING_SHARE } from '../limits.ts'
 import { PUBACK, PUBCOMP, PUBREC } from '../mqtt/packets.ts'
-import { WAITING_SHARE } from '../options.ts'
 import { NO_TICKET } from '../sessions/packet-ids.ts'
 import { MAX_OPEN_PACKET_IDS, type Session } from '../sessions/session-table.ts'
 import { AckQueue } from './ack-queue.ts'
@@ -48,7 +49,7 @@ const EMPTY = new Uint8Array(0)
 export class PublishPath {
   readonly #shared: GateShared
   readonly #host: PublishHost
-  readonly #access: AccessRules
+  readonly #access: Principal
   readonly #session: Session
   readonly #topics: Topics
   readonly #acks = new AckQueue()
@@ -66,7 +67,7 @@ export class PublishPath {
     arrivedMs: 0,
   }
 
-  constructor(shared: GateShared, host: PublishHost, access: AccessRules, session: Session) {
+  constructor(shared: GateShared, host: PublishHost, access: Principal, session: Session) {
     this.#shared = shared
     this.#host = host
     this.#access = access
@@ -79,7 +80,7 @@ export class PublishPath {
     return this.#session
   }
 
-  get access(): AccessRules {
+  get access(): Principal {
     return this.#access
   }
 

@@ -5,7 +5,7 @@
  */
 import type { Lane } from '../../ports/appender.ts'
 import type { UnwantedReason } from '../events.ts'
-import { TOPIC_CACHE_ENTRIES } from '../options.ts'
+import { TOPIC_CACHE_ENTRIES } from '../limits.ts'
 
 export interface TopicEntry {
   readonly bytes: Uint8Array

@@ -6,18 +6,19 @@
  */
 
 import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/topics.ts'
-import type { AccessRules, GateShared } from '../gate/shared.ts'
+import type { Principal } from '../auth/authenticator.ts'
+import type { GateShared } from '../gate/shared.ts'
 import { readString } from '../mqtt/reader.ts'
 import { TopicCache, type TopicEntry } from './topic-cache.ts'
 import { refusalOf, unwantedReason } from './unwanted.ts'
 
 export class Topics {
   readonly #shared: GateShared
-  readonly #access: AccessRules
+  readonly #access: Principal
   readonly #clientId: string
   readonly #cache = new TopicCache()
 
-  constructor(shared: GateShared, access: AccessRules, clientId: string) {
+  constructor(shared: GateShared, access: Principal, clientId: string) {
     this.#shared = shared
     this.#access = access
     this.#clientId = clientId

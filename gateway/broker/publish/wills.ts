@@ -8,9 +8,10 @@
 import { type Lane, MUST_WAIT } from '../../ports/appender.ts'
 import { isDollarTopic } from '../../shared/topics/topics.ts'
 import type { WillMessage } from '../aedes/aedes-server.ts'
+import type { Principal } from '../auth/authenticator.ts'
 import type { UnwantedReason } from '../events.ts'
-import type { AccessRules, GateShared } from '../gate/shared.ts'
-import { WAITING_SHARE } from '../options.ts'
+import type { GateShared } from '../gate/shared.ts'
+import { WAITING_SHARE } from '../limits.ts'
 import { countUnwanted, refusalOf, unwantedReason } from './unwanted.ts'
 
 interface DueWill {
@@ -35,7 +36,7 @@ export class Wills {
    * `access`: null for a will of an earlier run, which was allowed when it was set. `done`: it was appended, or will
    * never be; its stored copy may go.
    */
-  publish(clientId: string, will: WillMessage, access: AccessRules | null, done: () => void): void {
+  publish(clientId: string, will: WillMessage, access: Principal | null, done: () => void): void {
     const { config, router, emit, nowMs, monotonicMs } = this.#shared
     const lanes = router.route(will.topic).map((stream) => ({
       stream,

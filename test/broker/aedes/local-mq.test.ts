@@ -1,7 +1,7 @@
 import { Aedes } from 'aedes'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type LocalListener, LocalMq } from '../../../gateway/broker/aedes/local-mq.ts'
-import type { DoorEvent } from '../../../gateway/broker/listeners/events.ts'
+import type { BrokerEvent } from '../../../gateway/broker/events.ts'
 
 const take: LocalListener = (_message, done) => done()
 
@@ -106,7 +106,7 @@ describe('handing over', () => {
   })
 
   test('a listener that throws does not keep the message from the next one, and is reported', async () => {
-    const events: DoorEvent[] = []
+    const events: BrokerEvent[] = []
     const mq = new LocalMq(null, (event) => events.push(event))
     let got = 0
     mq.on('a', () => {

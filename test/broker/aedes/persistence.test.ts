@@ -7,7 +7,7 @@ import {
 } from '../../../gateway/broker/aedes/persistence.ts'
 import type { QueuedPacket } from '../../../gateway/broker/consumers/local-queues.ts'
 import { DEFAULT_MAX_SUBSCRIPTIONS } from '../../../gateway/broker/consumers/stored-subscriptions.ts'
-import type { DoorEvent } from '../../../gateway/broker/listeners/events.ts'
+import type { BrokerEvent } from '../../../gateway/broker/events.ts'
 import { emptyContents, ManualCommits, storeOn } from './keyed-store.ts'
 
 const LIMITS = {
@@ -118,7 +118,7 @@ describe('a restart', () => {
     contents.subscriptions.set('broken', Buffer.from('\u0001{nonsense'))
     contents.subscriptions.set('bad-filter', Buffer.from('\u0001[["a#",{"qos":1}]]'))
     contents.wills.set('broken', Uint8Array.of(1, 0, 0, 200, 65))
-    const events: DoorEvent[] = []
+    const events: BrokerEvent[] = []
     const after = await createPersistence(storeOn(contents), {
       emit: (event) => events.push(event),
     })
@@ -217,11 +217,11 @@ describe('retained messages', () => {
   const BOUNDED = { maxRetainedMessages: 2, maxRetainedMessageBytes: 10, maxRetainedBytes: 15 }
 
   async function bounded(retainedLimits = BOUNDED) {
-    const events: DoorEvent[] = []
+    const events: BrokerEvent[] = []
     const contents = emptyContents()
     const options = {
       retained: retainedLimits,
-      emit: (event: DoorEvent) => void events.push(event),
+      emit: (event: BrokerEvent) => void events.push(event),
     }
     return { contents, events, persistence: await createPersistence(storeOn(contents), options) }
   }
@@ -283,8 +283,8 @@ describe('retained messages', () => {
 
 describe('copies for sessions that are away', () => {
   async function queues(limits = LIMITS) {
-    const events: DoorEvent[] = []
-    const emit = (event: DoorEvent): void => void events.push(event)
+    const events: BrokerEvent[] = []
+    const emit = (event: BrokerEvent): void => void events.push(event)
     return {
       events,
       persistence: await createPersistence(storeOn(emptyContents()), { limits, emit }),

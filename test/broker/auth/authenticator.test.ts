@@ -12,7 +12,7 @@ import {
   hashPassword,
   type PasswordHash,
 } from '../../../gateway/broker/auth/password-file.ts'
-import type { DoorEvent } from '../../../gateway/broker/listeners/events.ts'
+import type { BrokerEvent } from '../../../gateway/broker/events.ts'
 import type { AuthConfig, ListenerConfig, MqttConfig } from '../../../gateway/config/config.ts'
 import {
   FAST_POLL_MS,
@@ -34,21 +34,21 @@ interface Login {
 
 interface Opened {
   readonly authenticator: Authenticator
-  readonly events: DoorEvent[]
+  readonly events: BrokerEvent[]
   readonly login: (
     user: string | null,
     password: string | null,
     changes?: Partial<Login>,
   ) => Promise<Authentication>
-  readonly event: (type: DoorEvent['type'], count?: number) => Promise<DoorEvent>
+  readonly event: (type: BrokerEvent['type'], count?: number) => Promise<BrokerEvent>
 }
 
 async function openOn(
   config: MqttConfig,
   checks: NonNullable<AuthenticatorOptions['checks']> = {},
 ): Promise<Opened> {
-  const events: DoorEvent[] = []
-  const emit = (event: DoorEvent): void => void events.push(event)
+  const events: BrokerEvent[] = []
+  const emit = (event: BrokerEvent): void => void events.push(event)
   const authenticator = await Authenticator.open(config, emit, { filePollMs: FAST_POLL_MS, checks })
   onTestFinished(() => authenticator.close())
   const [listener = LOOPBACK] = config.listeners
@@ -153,7 +153,7 @@ describe('authentication', () => {
     expect(press.mayPublish('plant/press-7/temp')).toBe(false)
   })
 
-  test('the auth of a listener overrides that of mqtt, and allowAnonymous opens no door that has one', async () => {
+  test('the auth of a listener overrides that of mqtt, and allowAnonymous opens no listener that has one', async () => {
     const [general, special] = [await files(USERS), await files(`other:${quickHash('other')}`)]
     const listeners = [
       LOOPBACK,

@@ -3,7 +3,7 @@
  * nobody else.
  */
 import { afterEach, expect, test } from 'vitest'
-import type { Authenticate } from '../../../gateway/broker/gate/shared.ts'
+import type { Authenticate } from '../../../gateway/broker/auth/authenticator.ts'
 import { packet, type RawFrame, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
 import { eventually, startRig, stopRigs } from '../harness.ts'
 
@@ -25,6 +25,7 @@ function rules() {
     Promise.resolve({
       ok: true,
       principal: {
+        user: null,
         get version() {
           return version
         },

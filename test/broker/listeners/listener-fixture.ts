@@ -1,5 +1,5 @@
 /**
- * What the tests of the doors share: a configuration, started listeners that are closed at the end,
+ * What the tests of the listeners share: a configuration, started listeners that are closed at the end,
  * waiting.
  */
 import { once } from 'node:events'
@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { onTestFinished } from 'vitest'
-import type { DoorEvent } from '../../../gateway/broker/listeners/events.ts'
+import type { BrokerEvent } from '../../../gateway/broker/events.ts'
 import {
   type Inbound,
   type ListenerOptions,
@@ -66,29 +66,29 @@ export const SERVER_TLS: ServerTlsConfig = {
   requireClientCert: false,
 }
 
-export interface OpenDoors {
+export interface ListenerRig {
   readonly listeners: Listeners
-  readonly events: DoorEvent[]
+  readonly events: BrokerEvent[]
   readonly connections: Inbound[]
   readonly port: number
   /** The next connection that becomes a stream, in order. */
   next(): Promise<Inbound>
   /** Resolves once an event of this type was emitted, the ones before included. */
-  event<T extends DoorEvent['type']>(
+  event<T extends BrokerEvent['type']>(
     type: T,
     count?: number,
-  ): Promise<Extract<DoorEvent, { type: T }>>
+  ): Promise<Extract<BrokerEvent, { type: T }>>
 }
 
 export const FAST_POLL_MS = 20
 
 /** Listeners on free ports; `onStream` gets every stream (default: echoes its bytes). */
-export async function openDoors(
+export async function openListeners(
   config: MqttConfig,
   onStream: (stream: Duplex) => void = (stream) => void stream.pipe(stream),
   options: ListenerOptions = {},
-): Promise<OpenDoors> {
-  const events: DoorEvent[] = []
+): Promise<ListenerRig> {
+  const events: BrokerEvent[] = []
   const connections: Inbound[] = []
   let wake: () => void = () => {}
   let handed = 0
@@ -164,7 +164,7 @@ export async function bytes(stream: Duplex, count: number): Promise<Buffer> {
 }
 
 export async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'sluice-doors-'))
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-listeners-'))
   onTestFinished(() => rm(folder, { recursive: true, force: true }))
   return folder
 }

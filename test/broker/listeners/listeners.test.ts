@@ -10,7 +10,7 @@ import {
   ended,
   LOOPBACK,
   mqttConfig,
-  openDoors,
+  openListeners,
   SERVER_TLS,
   tcp,
   tlsFile,
@@ -34,11 +34,11 @@ async function refusal(listeners: readonly ListenerConfig[], changes = {}): Prom
 
 describe('TCP listeners', () => {
   test('a connection becomes a stream of its bytes, with the address it came from', async () => {
-    const doors = await openDoors(mqttConfig())
-    const socket = await tcp(doors.port)
+    const rig = await openListeners(mqttConfig())
+    const socket = await tcp(rig.port)
     socket.write('ping')
     expect((await bytes(socket, 4)).toString()).toBe('ping')
-    const { certificateSubject, listener, remoteAddress } = await doors.next()
+    const { certificateSubject, listener, remoteAddress } = await rig.next()
     expect({ certificateSubject, listener, remoteAddress }).toEqual({
       certificateSubject: null,
       listener: LOOPBACK,
@@ -47,54 +47,54 @@ describe('TCP listeners', () => {
   })
 
   test('say where they listen when port 0 was asked for', async () => {
-    const doors = await openDoors(
+    const rig = await openListeners(
       mqttConfig({ listeners: [LOOPBACK, { ...LOOPBACK, websocket: true }] }),
     )
-    const [first, second] = doors.listeners.addresses
+    const [first, second] = rig.listeners.addresses
     expect(first).toEqual({ host: '127.0.0.1', port: first?.port, tls: false, websocket: false })
     expect(second).toEqual({ host: '127.0.0.1', port: second?.port, tls: false, websocket: true })
     expect(first?.port).toBeGreaterThan(0)
-    expect(doors.events.filter(({ type }) => type === 'broker.listening')).toHaveLength(2)
+    expect(rig.events.filter(({ type }) => type === 'broker.listening')).toHaveLength(2)
   })
 
   test('I6: the connection at the limit is served, the one above is destroyed at once and counted', async () => {
-    const doors = await openDoors(mqttConfig({ maxConnections: 2 }))
-    const first = await tcp(doors.port)
-    const second = await tcp(doors.port)
+    const rig = await openListeners(mqttConfig({ maxConnections: 2 }))
+    const first = await tcp(rig.port)
+    const second = await tcp(rig.port)
     second.write('x')
     await bytes(second, 1)
-    const third = await tcp(doors.port)
+    const third = await tcp(rig.port)
     await ended(third)
-    expect(doors.listeners.stats).toMatchObject({ open: 2, accepted: 3, refusedAtLimit: 1 })
-    expect(await doors.event('broker.connection-refused')).toMatchObject({
+    expect(rig.listeners.stats).toMatchObject({ open: 2, accepted: 3, refusedAtLimit: 1 })
+    expect(await rig.event('broker.connection-refused')).toMatchObject({
       openConnections: 2,
       suppressed: 0,
     })
 
-    const gone = once((await doors.next()).stream, 'close')
+    const gone = once((await rig.next()).stream, 'close')
     first.destroy()
     await gone
-    const fourth = await tcp(doors.port)
+    const fourth = await tcp(rig.port)
     fourth.write('y')
     expect((await bytes(fourth, 1)).toString()).toBe('y')
   })
 
   test('the limit holds over all listeners together, and a flood of refusals is one event', async () => {
-    const doors = await openDoors(
+    const rig = await openListeners(
       mqttConfig({ listeners: [LOOPBACK, LOOPBACK], maxConnections: 1 }),
     )
-    await tcp(doors.port)
-    await doors.next()
-    const other = doors.listeners.addresses[1]?.port ?? 0
+    await tcp(rig.port)
+    await rig.next()
+    const other = rig.listeners.addresses[1]?.port ?? 0
     for (let i = 0; i < 20; i += 1) await ended(await tcp(other))
-    expect(doors.listeners.stats.refusedAtLimit).toBe(20)
-    expect(doors.events.filter(({ type }) => type === 'broker.connection-refused')).toHaveLength(1)
+    expect(rig.listeners.stats.refusedAtLimit).toBe(20)
+    expect(rig.events.filter(({ type }) => type === 'broker.connection-refused')).toHaveLength(1)
   })
 
   test('I6: one address has at most its share, others are served, and who has most is named', async () => {
-    const doors = await openDoors(mqttConfig({ maxConnections: 4, maxConnectionsPerAddress: 2 }))
+    const rig = await openListeners(mqttConfig({ maxConnections: 4, maxConnectionsPerAddress: 2 }))
     const from = async (localAddress: string): Promise<Socket> => {
-      const socket = connect({ port: doors.port, host: '127.0.0.1', localAddress })
+      const socket = connect({ port: rig.port, host: '127.0.0.1', localAddress })
       socket.on('error', () => {})
       onTestFinished(() => void socket.destroy())
       await once(socket, 'connect')
@@ -103,7 +103,7 @@ describe('TCP listeners', () => {
     const first = await from('127.0.0.1')
     await from('127.0.0.1')
     await ended(await from('127.0.0.1'))
-    expect(await doors.event('broker.connection-refused')).toMatchObject({
+    expect(await rig.event('broker.connection-refused')).toMatchObject({
       limit: 'maxConnectionsPerAddress',
       address: '127.0.0.1',
     })
@@ -112,13 +112,13 @@ describe('TCP listeners', () => {
     expect((await bytes(other, 1)).toString()).toBe('z')
     await from('127.0.0.3')
     await ended(await from('127.0.0.4'))
-    expect(await doors.event('broker.connection-refused', 2)).toMatchObject({
+    expect(await rig.event('broker.connection-refused', 2)).toMatchObject({
       limit: 'maxConnections',
       most: { address: '127.0.0.1', connections: 2 },
     })
-    expect(doors.listeners.stats).toMatchObject({ open: 4, refusedAtLimit: 2 })
+    expect(rig.listeners.stats).toMatchObject({ open: 4, refusedAtLimit: 2 })
     // Who leaves gives its place back.
-    const gone = once((await doors.next()).stream, 'close')
+    const gone = once((await rig.next()).stream, 'close')
     first.destroy()
     await gone
     const again = await from('127.0.0.1')
@@ -127,27 +127,27 @@ describe('TCP listeners', () => {
   })
 
   test('pause refuses new connections and leaves the open ones alone; close ends them', async () => {
-    const doors = await openDoors(mqttConfig())
-    const socket = await tcp(doors.port)
-    await doors.next()
-    doors.listeners.pause()
-    await expect(tcp(doors.port)).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+    const rig = await openListeners(mqttConfig())
+    const socket = await tcp(rig.port)
+    await rig.next()
+    rig.listeners.pause()
+    await expect(tcp(rig.port)).rejects.toMatchObject({ code: 'ECONNREFUSED' })
     socket.write('still here')
     expect((await bytes(socket, 10)).toString()).toBe('still here')
     const gone = ended(socket)
-    await doors.listeners.close()
+    await rig.listeners.close()
     await gone
-    expect(doors.listeners.stats.open).toBe(0)
+    expect(rig.listeners.stats.open).toBe(0)
   })
 
   test('a peer that resets its connection ends nothing else', async () => {
-    const doors = await openDoors(mqttConfig(), () => {})
-    const socket = await tcp(doors.port)
-    const { stream } = await doors.next()
+    const rig = await openListeners(mqttConfig(), () => {})
+    const socket = await tcp(rig.port)
+    const { stream } = await rig.next()
     stream.write(Buffer.alloc(1024))
     socket.resetAndDestroy()
     await ended(stream)
-    expect((await tcp(doors.port)).destroyed).toBe(false)
+    expect((await tcp(rig.port)).destroyed).toBe(false)
   })
 })
 
@@ -181,7 +181,7 @@ describe('what may listen', () => {
       mqttConfig({ listeners: [everywhere], allowAnonymous: true }),
       mqttConfig({ listeners: [{ ...everywhere, tls: withCertificate }] }),
     ]
-    for (const config of configs) await (await openDoors(config)).listeners.close()
+    for (const config of configs) await (await openListeners(config)).listeners.close()
   })
 
   test('auth: null on a listener overrides the auth of mqtt', async () => {

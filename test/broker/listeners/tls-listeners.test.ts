@@ -10,10 +10,10 @@ import { testWithTool } from '../../support/tool-tests.ts'
 import {
   bytes,
   ended,
+  type ListenerRig,
   LOOPBACK,
   mqttConfig,
-  type OpenDoors,
-  openDoors,
+  openListeners,
   replaceFile,
   SERVER_TLS,
   tcp,
@@ -60,8 +60,11 @@ async function echo(socket: TLSSocket, text: string): Promise<string> {
   return (await bytes(socket, text.length)).toString()
 }
 
-async function tlsDoors(tls: Partial<ServerTlsConfig> = {}, changes = {}): Promise<OpenDoors> {
-  return openDoors(
+async function tlsListeners(
+  tls: Partial<ServerTlsConfig> = {},
+  changes = {},
+): Promise<ListenerRig> {
+  return openListeners(
     mqttConfig({ listeners: [{ ...LOOPBACK, tls: { ...SERVER_TLS, ...tls } }], ...changes }),
   )
 }
@@ -73,7 +76,7 @@ async function expectedFingerprint(name: string): Promise<string> {
 
 describe('TLS listeners', () => {
   test('carry bytes both ways, with at least TLS 1.2', async () => {
-    const { port } = await tlsDoors()
+    const { port } = await tlsListeners()
     const socket = await connected(port)
     expect(socket.authorized).toBe(true)
     expect(await echo(socket, 'hello')).toBe('hello')
@@ -83,42 +86,42 @@ describe('TLS listeners', () => {
   })
 
   test('a peer that never begins its handshake is dropped after connectTimeout', async () => {
-    const doors = await tlsDoors({}, { connectTimeout: 150 })
-    const socket = await tcp(doors.port)
+    const rig = await tlsListeners({}, { connectTimeout: 150 })
+    const socket = await tcp(rig.port)
     const begun = performance.now()
     await ended(socket)
     expect(performance.now() - begun).toBeGreaterThan(100)
-    expect(await doors.event('broker.handshake-failed')).toMatchObject({ kind: 'timeout' })
-    expect(doors.listeners.stats.handshakesFailed).toBe(1)
+    expect(await rig.event('broker.handshake-failed')).toMatchObject({ kind: 'timeout' })
+    expect(rig.listeners.stats.handshakesFailed).toBe(1)
   })
 
   test('connectTimeout ends with the handshake: from then on the gate watches', async () => {
-    const doors = await tlsDoors({}, { connectTimeout: 150 })
-    const socket = await connected(doors.port)
-    await doors.next()
-    const stalled = await tcp(doors.port)
+    const rig = await tlsListeners({}, { connectTimeout: 150 })
+    const socket = await connected(rig.port)
+    await rig.next()
+    const stalled = await tcp(rig.port)
     await ended(stalled)
     expect(await echo(socket, 'still here')).toBe('still here')
   })
 
   test('plain bytes on a TLS port are an event, not a crash', async () => {
-    const doors = await tlsDoors()
-    const socket = await tcp(doors.port)
+    const rig = await tlsListeners()
+    const socket = await tcp(rig.port)
     socket.write('\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00')
     await ended(socket)
-    const failed = await doors.event('broker.handshake-failed')
+    const failed = await rig.event('broker.handshake-failed')
     expect(failed).toMatchObject({ kind: 'tls', address: '127.0.0.1' })
     expect(failed.message).toContain('the client does not speak TLS, and this port does')
-    expect(doors.listeners.stats).toMatchObject({ handshakesFailed: 1, open: 0 })
-    expect(await echo(await connected(doors.port), 'ok')).toBe('ok')
+    expect(rig.listeners.stats).toMatchObject({ handshakesFailed: 1, open: 0 })
+    expect(await echo(await connected(rig.port), 'ok')).toBe('ok')
   })
 
   test('HTTP on a TLS port is told of in words', async () => {
-    const doors = await tlsDoors()
-    const http = await tcp(doors.port)
+    const rig = await tlsListeners()
+    const http = await tcp(rig.port)
     http.write('GET /mqtt HTTP/1.1\r\nHost: x\r\n\r\n')
     await ended(http)
-    expect((await doors.event('broker.handshake-failed')).message).toContain(
+    expect((await rig.event('broker.handshake-failed')).message).toContain(
       'speaks HTTP without TLS',
     )
   })
@@ -127,15 +130,15 @@ describe('TLS listeners', () => {
     'openssl',
     'a client that does not trust the certificate is told of in words',
     async () => {
-      const doors = await tlsDoors()
-      const args = ['s_client', '-connect', `127.0.0.1:${doors.port}`, '-verify_return_error']
+      const rig = await tlsListeners()
+      const args = ['s_client', '-connect', `127.0.0.1:${rig.port}`, '-verify_return_error']
       const client = startProcess('openssl', [
         ...args,
         '-CAfile',
         tlsFile('stranger-authority.pem'),
       ])
       onTestFinished(async () => void (await client.reap()))
-      expect((await doors.event('broker.handshake-failed')).message).toMatch(
+      expect((await rig.event('broker.handshake-failed')).message).toMatch(
         /^the client does not trust this listener's certificate/,
       )
     },
@@ -144,16 +147,16 @@ describe('TLS listeners', () => {
   test('a key of another type than the certificate is refused at the start: every handshake would fail', async () => {
     const key = join(await temporaryFolder(), 'rsa.key')
     await writeFile(key, generateKeyPairSync('rsa', PKCS8).privateKey)
-    await expect(tlsDoors({ key })).rejects.toThrow(
+    await expect(tlsListeners({ key })).rejects.toThrow(
       /the certificate is for a key of type ec, the key is of type rsa\); both must be PEM/,
     )
   })
 
   test('the connection limit counts handshakes, too', async () => {
-    const doors = await tlsDoors({}, { maxConnections: 1 })
-    await tcp(doors.port)
-    await ended(await tcp(doors.port))
-    expect(doors.listeners.stats.refusedAtLimit).toBe(1)
+    const rig = await tlsListeners({}, { maxConnections: 1 })
+    await tcp(rig.port)
+    await ended(await tcp(rig.port))
+    expect(rig.listeners.stats.refusedAtLimit).toBe(1)
   })
 })
 
@@ -161,42 +164,42 @@ describe('client certificates', () => {
   const CHECKED = { ca: tlsFile('authority.pem') }
 
   test('where they are optional, one gives the subject and none gives none', async () => {
-    const doors = await tlsDoors(CHECKED)
-    await connected(doors.port, await identity('client'))
-    expect((await doors.next()).certificateSubject).toBe('press-7')
-    await connected(doors.port)
-    expect((await doors.next()).certificateSubject).toBeNull()
-    await connected(doors.port, await identity('unnamed-client'))
-    expect((await doors.next()).certificateSubject).toBe('O=Plant 3, OU=Presses')
+    const rig = await tlsListeners(CHECKED)
+    await connected(rig.port, await identity('client'))
+    expect((await rig.next()).certificateSubject).toBe('press-7')
+    await connected(rig.port)
+    expect((await rig.next()).certificateSubject).toBeNull()
+    await connected(rig.port, await identity('unnamed-client'))
+    expect((await rig.next()).certificateSubject).toBe('O=Plant 3, OU=Presses')
   })
 
   test.each([[false], [true]])(
     'one of another authority is refused (required: %s)',
     async (requireClientCert) => {
-      const doors = await tlsDoors({ ...CHECKED, requireClientCert })
-      await ended(dial(doors.port, await identity('stranger-client')))
-      expect(await doors.event('broker.handshake-failed')).toMatchObject({
+      const rig = await tlsListeners({ ...CHECKED, requireClientCert })
+      await ended(dial(rig.port, await identity('stranger-client')))
+      expect(await rig.event('broker.handshake-failed')).toMatchObject({
         kind: 'client-certificate',
       })
-      expect(doors.connections).toHaveLength(0)
+      expect(rig.connections).toHaveLength(0)
     },
   )
 
   test('where they are required, a client without one is refused', async () => {
-    const doors = await tlsDoors({ ...CHECKED, requireClientCert: true })
-    await ended(dial(doors.port))
-    expect(await doors.event('broker.handshake-failed')).toMatchObject({
+    const rig = await tlsListeners({ ...CHECKED, requireClientCert: true })
+    await ended(dial(rig.port))
+    expect(await rig.event('broker.handshake-failed')).toMatchObject({
       kind: 'client-certificate',
       message: 'the client sent no certificate',
     })
-    expect(doors.connections).toHaveLength(0)
-    await connected(doors.port, await identity('client'))
-    expect((await doors.next()).certificateSubject).toBe('press-7')
+    expect(rig.connections).toHaveLength(0)
+    await connected(rig.port, await identity('client'))
+    expect((await rig.next()).certificateSubject).toBe('press-7')
   })
 
   describe('while the clock is not set', () => {
-    const unset = async (): Promise<OpenDoors> =>
-      openDoors(
+    const unset = async (): Promise<ListenerRig> =>
+      openListeners(
         mqttConfig({
           listeners: [{ ...LOOPBACK, tls: { ...SERVER_TLS, ...CHECKED, requireClientCert: true } }],
         }),
@@ -205,16 +208,16 @@ describe('client certificates', () => {
       )
 
     test('one that is not valid yet is taken, counted and told; with a clock it is refused', async () => {
-      const doors = await unset()
-      await connected(doors.port, await identity('future-client'))
-      expect((await doors.next()).certificateSubject).toBe('press-9')
-      expect(doors.listeners.stats).toMatchObject({ undatedCertificates: 1, handshakesFailed: 0 })
-      expect(await doors.event('broker.certificate-undated')).toMatchObject({ subject: 'press-9' })
-      await connected(doors.port, await identity('client'))
-      await doors.next()
-      expect(doors.listeners.stats.undatedCertificates).toBe(1)
+      const rig = await unset()
+      await connected(rig.port, await identity('future-client'))
+      expect((await rig.next()).certificateSubject).toBe('press-9')
+      expect(rig.listeners.stats).toMatchObject({ undatedCertificates: 1, handshakesFailed: 0 })
+      expect(await rig.event('broker.certificate-undated')).toMatchObject({ subject: 'press-9' })
+      await connected(rig.port, await identity('client'))
+      await rig.next()
+      expect(rig.listeners.stats.undatedCertificates).toBe(1)
 
-      const set = await tlsDoors({ ...CHECKED, requireClientCert: true })
+      const set = await tlsListeners({ ...CHECKED, requireClientCert: true })
       await ended(dial(set.port, await identity('future-client')))
       expect((await set.event('broker.handshake-failed')).message).toContain('CERT_NOT_YET_VALID')
     })
@@ -224,37 +227,37 @@ describe('client certificates', () => {
       ['that is for servers', 'future-server'],
       ['that ended before any clock could say so', 'expired-client'],
     ])('one %s is refused all the same', async (_name, file) => {
-      const doors = await unset()
-      await ended(dial(doors.port, await identity(file)))
-      expect(await doors.event('broker.handshake-failed')).toMatchObject({
+      const rig = await unset()
+      await ended(dial(rig.port, await identity(file)))
+      expect(await rig.event('broker.handshake-failed')).toMatchObject({
         kind: 'client-certificate',
       })
-      expect(doors.connections).toHaveLength(0)
-      expect(doors.listeners.stats.undatedCertificates).toBe(0)
+      expect(rig.connections).toHaveLength(0)
+      expect(rig.listeners.stats.undatedCertificates).toBe(0)
     })
   })
 
   test('a resumed session keeps its identity', async () => {
-    const doors = await tlsDoors({ ...CHECKED, requireClientCert: true })
+    const rig = await tlsListeners({ ...CHECKED, requireClientCert: true })
     const client = await identity('client')
-    const first = await connected(doors.port, { ...client, maxVersion: 'TLSv1.2' })
+    const first = await connected(rig.port, { ...client, maxVersion: 'TLSv1.2' })
     const session = first.getSession()
-    await doors.next()
+    await rig.next()
     first.destroy()
-    const second = await connected(doors.port, { ...client, maxVersion: 'TLSv1.2', session })
+    const second = await connected(rig.port, { ...client, maxVersion: 'TLSv1.2', session })
     expect(second.isSessionReused()).toBe(true)
-    expect((await doors.next()).certificateSubject).toBe('press-7')
+    expect((await rig.next()).certificateSubject).toBe('press-7')
   })
 })
 
 describe('certificate renewal', () => {
-  async function renewable(): Promise<{ doors: OpenDoors; cert: string; key: string }> {
+  async function renewable(): Promise<{ rig: ListenerRig; cert: string; key: string }> {
     const folder = await temporaryFolder()
     const cert = join(folder, 'server.pem')
     const key = join(folder, 'server.key')
     await copyFile(SERVER_TLS.cert, cert)
     await copyFile(SERVER_TLS.key, key)
-    return { doors: await tlsDoors({ cert, key }), cert, key }
+    return { rig: await tlsListeners({ cert, key }), cert, key }
   }
 
   async function presented(port: number): Promise<string> {
@@ -265,24 +268,24 @@ describe('certificate renewal', () => {
   }
 
   test('new connections get the new certificate, and open sessions go on', async () => {
-    const { doors, cert, key } = await renewable()
-    const open = await connected(doors.port)
+    const { rig, cert, key } = await renewable()
+    const open = await connected(rig.port)
     expect(open.getPeerCertificate().fingerprint256).toBe(await expectedFingerprint('server'))
     await replaceFile(cert, await readFile(tlsFile('renewed-server.pem')))
     await replaceFile(key, await readFile(tlsFile('renewed-server.key')))
-    await doors.event('broker.certificate-loaded', 2)
-    expect(await presented(doors.port)).toBe(await expectedFingerprint('renewed-server'))
+    await rig.event('broker.certificate-loaded', 2)
+    expect(await presented(rig.port)).toBe(await expectedFingerprint('renewed-server'))
     expect(await echo(open, 'same session')).toBe('same session')
   })
 
   test('a renewal that cannot be used keeps the former certificate and says why; a good one ends that', async () => {
-    const { doors, cert, key } = await renewable()
+    const { rig, cert, key } = await renewable()
     await replaceFile(cert, await readFile(tlsFile('renewed-server.pem')))
-    const refused = await doors.event('broker.certificate-refused')
+    const refused = await rig.event('broker.certificate-refused')
     expect(refused.message).toContain('the key must belong to the certificate')
-    expect(await presented(doors.port)).toBe(await expectedFingerprint('server'))
+    expect(await presented(rig.port)).toBe(await expectedFingerprint('server'))
     await replaceFile(key, await readFile(tlsFile('renewed-server.key')))
-    await doors.event('broker.certificate-loaded', 2)
-    expect(await presented(doors.port)).toBe(await expectedFingerprint('renewed-server'))
+    await rig.event('broker.certificate-loaded', 2)
+    expect(await presented(rig.port)).toBe(await expectedFingerprint('renewed-server'))
   })
 })

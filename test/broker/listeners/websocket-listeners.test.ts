@@ -13,7 +13,7 @@ import {
   ended,
   LOOPBACK,
   mqttConfig,
-  openDoors,
+  openListeners,
   SERVER_TLS,
   tcp,
   tlsFile,
@@ -66,8 +66,8 @@ describe('WebSocket listeners', () => {
     'mqtt.js publishes and receives over %s',
     async (scheme) => {
       const listener = scheme === 'ws' ? WEBSOCKET : { ...WEBSOCKET, tls: SERVER_TLS }
-      const doors = await openDoors(mqttConfig({ listeners: [listener] }), answerMqtt)
-      const client = await mqtt.connectAsync(`${scheme}://localhost:${doors.port}/mqtt`, {
+      const rig = await openListeners(mqttConfig({ listeners: [listener] }), answerMqtt)
+      const client = await mqtt.connectAsync(`${scheme}://localhost:${rig.port}/mqtt`, {
         reconnectPeriod: 0,
         ca: await readFile(tlsFile('authority.pem')),
       })
@@ -86,9 +86,9 @@ describe('WebSocket listeners', () => {
 
   test('wss asks for client certificates like TLS does', async () => {
     const tls = { ...SERVER_TLS, ca: tlsFile('authority.pem'), requireClientCert: true }
-    const doors = await openDoors(mqttConfig({ listeners: [{ ...WEBSOCKET, tls }] }))
+    const rig = await openListeners(mqttConfig({ listeners: [{ ...WEBSOCKET, tls }] }))
     const connect = (options: object): WebSocket => {
-      const socket = new WebSocket(`wss://localhost:${doors.port}`, 'mqtt', options)
+      const socket = new WebSocket(`wss://localhost:${rig.port}`, 'mqtt', options)
       socket.on('error', () => {})
       onTestFinished(() => socket.terminate())
       return socket
@@ -96,59 +96,59 @@ describe('WebSocket listeners', () => {
     const ca = await readFile(tlsFile('authority.pem'))
     const anonymous = connect({ ca })
     await once(anonymous, 'close')
-    expect(await doors.event('broker.handshake-failed')).toMatchObject({
+    expect(await rig.event('broker.handshake-failed')).toMatchObject({
       kind: 'client-certificate',
     })
     const cert = await readFile(tlsFile('client.pem'))
     await once(connect({ ca, cert, key: await readFile(tlsFile('client.key')) }), 'open')
-    expect((await doors.next()).certificateSubject).toBe('press-7')
+    expect((await rig.next()).certificateSubject).toBe('press-7')
   })
 
   test('[MQTT-6.0.0-3]: the subprotocol mqtt is required, among others or alone', async () => {
-    const doors = await openDoors(CONFIG)
+    const rig = await openListeners(CONFIG)
     for (const protocols of [[], ['mqttv4']]) {
-      const refused = dial(doors.port, protocols)
+      const refused = dial(rig.port, protocols)
       const [, response] = (await once(refused, 'unexpected-response')) as [
         unknown,
         { statusCode: number },
       ]
       expect(response.statusCode).toBe(400)
     }
-    expect(doors.listeners.stats.handshakesFailed).toBe(2)
-    const accepted = dial(doors.port, ['mqttv3.1', 'mqtt'])
+    expect(rig.listeners.stats.handshakesFailed).toBe(2)
+    const accepted = dial(rig.port, ['mqttv3.1', 'mqtt'])
     await once(accepted, 'open')
     expect(accepted.protocol).toBe('mqtt')
-    const old = dial(doors.port, ['mqttv3.1'])
+    const old = dial(rig.port, ['mqttv3.1'])
     await once(old, 'open')
     expect(old.protocol).toBe('mqttv3.1')
   })
 
   test('a page of another origin may not use an anonymous listener; its own origin and credentials may', async () => {
-    const doors = await openDoors(
+    const rig = await openListeners(
       mqttConfig({ listeners: [WEBSOCKET, { ...WEBSOCKET, auth: AUTH }] }),
     )
-    const guarded = doors.listeners.addresses[1]?.port ?? 0
+    const guarded = rig.listeners.addresses[1]?.port ?? 0
     const foreign = { origin: 'https://attacker.example' }
-    const refused = dial(doors.port, 'mqtt', foreign)
+    const refused = dial(rig.port, 'mqtt', foreign)
     const [, response] = (await once(refused, 'unexpected-response')) as [
       unknown,
       { statusCode: number },
     ]
     expect(response.statusCode).toBe(403)
-    await once(dial(doors.port, 'mqtt', { origin: `http://127.0.0.1:${doors.port}` }), 'open')
+    await once(dial(rig.port, 'mqtt', { origin: `http://127.0.0.1:${rig.port}` }), 'open')
     await once(dial(guarded, 'mqtt', foreign), 'open')
   })
 
   test('an ordinary HTTP request is told what this port is, and broken HTTP is refused', async () => {
-    const doors = await openDoors(CONFIG)
-    const get = request({ host: '127.0.0.1', port: doors.port, path: '/' }).end()
+    const rig = await openListeners(CONFIG)
+    const get = request({ host: '127.0.0.1', port: rig.port, path: '/' }).end()
     const [response] = (await once(get, 'response')) as [{ statusCode: number; resume(): void }]
     response.resume()
     expect(response.statusCode).toBe(426)
-    const socket = await tcp(doors.port)
+    const socket = await tcp(rig.port)
     socket.write('\x10\x0c\x00\x04MQTT')
     await ended(socket)
-    const failed = await doors.event('broker.handshake-failed')
+    const failed = await rig.event('broker.handshake-failed')
     expect(failed).toMatchObject({ kind: 'websocket' })
     expect(failed.message).toContain(
       'the client speaks MQTT over TCP, and this port speaks MQTT over WebSocket',
@@ -156,19 +156,19 @@ describe('WebSocket listeners', () => {
   })
 
   test('an upgrade that never comes is dropped after connectTimeout', async () => {
-    const doors = await openDoors({ ...CONFIG, connectTimeout: 150 })
-    const socket = await tcp(doors.port)
+    const rig = await openListeners({ ...CONFIG, connectTimeout: 150 })
+    const socket = await tcp(rig.port)
     socket.write('GET /mqtt HTTP/1.1\r\nHost: x\r\n')
     await ended(socket)
-    expect(await doors.event('broker.handshake-failed')).toMatchObject({ kind: 'timeout' })
+    expect(await rig.event('broker.handshake-failed')).toMatchObject({ kind: 'timeout' })
   })
 })
 
 describe('a WebSocket as a stream', () => {
   test('[MQTT-6.0.0-1]: a text message ends it with an error', async () => {
-    const doors = await openDoors(CONFIG, () => {})
-    const client = await opened(doors.port)
-    const { stream } = await doors.next()
+    const rig = await openListeners(CONFIG, () => {})
+    const client = await opened(rig.port)
+    const { stream } = await rig.next()
     const failed = once(stream, 'error')
     client.send('text')
     const [code] = (await once(client, 'close')) as [number]
@@ -177,8 +177,8 @@ describe('a WebSocket as a stream', () => {
   })
 
   test('[MQTT-6.0.0-2]: message borders mean nothing', async () => {
-    const doors = await openDoors(CONFIG)
-    const client = await opened(doors.port)
+    const rig = await openListeners(CONFIG)
+    const client = await opened(rig.port)
     const received: Buffer[] = []
     client.on('message', (data: Buffer) => received.push(data))
     const sent = Buffer.from('packets split at every byte')
@@ -194,10 +194,10 @@ describe('a WebSocket as a stream', () => {
     'I6: a message at the limit passes, one byte more closes with 1009: %s',
     async (_, greeted, packetBytes) => {
       const limit = packetBytes + WEBSOCKET_MESSAGE_SLACK_BYTES
-      const doors = await openDoors(CONFIG, () => {})
+      const rig = await openListeners(CONFIG, () => {})
       const accept = async (): Promise<readonly [WebSocket, Duplex]> => {
-        const client = await opened(doors.port)
-        const { stream } = await doors.next()
+        const client = await opened(rig.port)
+        const { stream } = await rig.next()
         if (greeted) {
           const greeting = once(client, 'message')
           stream.write('CONNACK')
@@ -221,9 +221,9 @@ describe('a WebSocket as a stream', () => {
   )
 
   test('I6: a reader that stops makes the sender wait, and nothing is lost when it goes on', async () => {
-    const doors = await openDoors(CONFIG, () => {})
-    const client = await opened(doors.port)
-    const { stream } = await doors.next()
+    const rig = await openListeners(CONFIG, () => {})
+    const client = await opened(rig.port)
+    const { stream } = await rig.next()
     const chunk = Buffer.alloc(64 * 1024, 7)
     const chunks = 800
     for (let i = 0; i < chunks; i += 1) client.send(chunk)
@@ -235,9 +235,9 @@ describe('a WebSocket as a stream', () => {
   })
 
   test('I6: a client that stops reading makes writes wait', async () => {
-    const doors = await openDoors(CONFIG, () => {})
-    const client = await opened(doors.port)
-    const { stream } = await doors.next()
+    const rig = await openListeners(CONFIG, () => {})
+    const client = await opened(rig.port)
+    const { stream } = await rig.next()
     client.pause()
     const chunk = Buffer.alloc(64 * 1024, 7)
     let written = 0
@@ -265,9 +265,9 @@ describe('a WebSocket as a stream', () => {
   })
 
   test('many small writes leave in few messages, in order', async () => {
-    const doors = await openDoors(CONFIG, () => {})
-    const client = await opened(doors.port)
-    const { stream } = await doors.next()
+    const rig = await openListeners(CONFIG, () => {})
+    const client = await opened(rig.port)
+    const { stream } = await rig.next()
     const received: Buffer[] = []
     client.on('message', (data: Buffer) => received.push(data))
     const expected = Array.from({ length: 1_000 }, (_, i) => `${i},`)
@@ -278,9 +278,9 @@ describe('a WebSocket as a stream', () => {
   })
 
   test('destroySoon lets what was written leave first', async () => {
-    const doors = await openDoors(CONFIG, () => {})
-    const client = await opened(doors.port)
-    const { stream } = await doors.next()
+    const rig = await openListeners(CONFIG, () => {})
+    const client = await opened(rig.port)
+    const { stream } = await rig.next()
     const received: Buffer[] = []
     client.on('message', (data: Buffer) => received.push(data))
     stream.write(Buffer.alloc(300_000, 1))
@@ -295,10 +295,10 @@ describe('a WebSocket as a stream', () => {
     ['says goodbye', (client: WebSocket) => client.close()],
     ['is cut', (client: WebSocket) => client.terminate()],
   ])('a client that %s ends the stream, read or unread', async (_, end) => {
-    const doors = await openDoors(CONFIG, () => {})
+    const rig = await openListeners(CONFIG, () => {})
     for (const reads of [true, false]) {
-      const client = await opened(doors.port)
-      const { stream } = await doors.next()
+      const client = await opened(rig.port)
+      const { stream } = await rig.next()
       client.send(Buffer.alloc(10_000))
       const over = once(stream, reads ? 'close' : 'readable')
       if (reads) stream.resume()
@@ -308,25 +308,25 @@ describe('a WebSocket as a stream', () => {
       stream.resume()
       await gone
     }
-    expect(doors.listeners.stats.open).toBeLessThanOrEqual(1)
+    expect(rig.listeners.stats.open).toBeLessThanOrEqual(1)
   })
 
   test('a stream that is destroyed takes its connection along, also when the client does not answer', async () => {
-    const doors = await openDoors(CONFIG, () => {})
-    const client = await opened(doors.port)
-    const { stream } = await doors.next()
+    const rig = await openListeners(CONFIG, () => {})
+    const client = await opened(rig.port)
+    const { stream } = await rig.next()
     client.pause()
     stream.destroy()
     client.resume()
     await once(client, 'close')
 
-    const silent = await opened(doors.port)
-    const second = await doors.next()
+    const silent = await opened(rig.port)
+    const second = await rig.next()
     silent.pause()
     second.stream.end()
     const gone = new Promise<void>((resolve) => {
       const look = (): void =>
-        doors.listeners.stats.open === 0 ? resolve() : void setTimeout(look, 20)
+        rig.listeners.stats.open === 0 ? resolve() : void setTimeout(look, 20)
       look()
     })
     await gone

@@ -4,7 +4,7 @@
  */
 import { packet } from '../../support/raw-mqtt.ts'
 import { FrameTaker } from './frame-taker.ts'
-import type { Door, FuzzedGate } from './fuzzed-gate.ts'
+import type { FuzzedGate, Transport } from './fuzzed-gate.ts'
 import { BYSTANDER } from './fuzzed-gate.ts'
 
 /** Topics and payloads of the session: long enough for a remaining length of two bytes. */
@@ -36,12 +36,12 @@ function sessionBytes(): Buffer {
 }
 
 /** Number of boundaries. @throws where a cut makes a difference */
-export async function cutEverywhere(gate: FuzzedGate, door: Door): Promise<number> {
+export async function cutEverywhere(gate: FuzzedGate, transport: Transport): Promise<number> {
   const bytes = sessionBytes()
   for (let at = 1; at < bytes.length; at += 1) {
     gate.appender.records.length = 0
     const before = gate.broker.stats.connectionsClosed['client-disconnect']
-    const { end } = await gate.connect(door)
+    const { end } = await gate.connect(transport)
     const taker = new FrameTaker(end)
     end.write(bytes.subarray(0, at))
     await new Promise((resolve) => {

@@ -5,7 +5,7 @@
  */
 import { Random } from '../../../device-sim/random.ts'
 import { FrameTaker } from './frame-taker.ts'
-import { type Door, FuzzedGate } from './fuzzed-gate.ts'
+import { FuzzedGate, type Transport } from './fuzzed-gate.ts'
 import { MUTATIONS, mutate, SPLITS, segments } from './mutations.ts'
 import { makeSession, pick } from './sessions.ts'
 
@@ -38,7 +38,7 @@ export async function startTightGate(): Promise<FuzzedGate> {
 export async function runChaos(
   gate: FuzzedGate,
   seed: string,
-  door: Door,
+  transport: Transport,
   totals: ChaosTotals,
   connections = 24,
 ): Promise<void> {
@@ -51,7 +51,9 @@ export async function runChaos(
       appender.setRoom('alarms', random.below(4))
       totals.fullStreams += 1
     }
-    const racing = Array.from({ length: connections }, () => runOne(gate, random, door, totals))
+    const racing = Array.from({ length: connections }, () =>
+      runOne(gate, random, transport, totals),
+    )
     const publishing = bystander.publish(5)
     if (random.chance(0.3)) {
       appender.hold()
@@ -91,7 +93,7 @@ export async function runChaos(
 async function runOne(
   gate: FuzzedGate,
   random: Random,
-  door: Door,
+  transport: Transport,
   totals: ChaosTotals,
 ): Promise<void> {
   const clean = random.chance(0.5)
@@ -104,7 +106,7 @@ async function runOne(
   const [cutAt, delay, ends] = [random.below(parts.length + 1), random.below(20), random.below(3)]
   const reads = random.chance(0.8)
   await turns(delay)
-  const { end } = await gate.connect(door)
+  const { end } = await gate.connect(transport)
   const taker = new FrameTaker(end)
   if (!reads) end.pause()
   for (const [index, part] of parts.entries()) {

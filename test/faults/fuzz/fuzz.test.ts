@@ -36,7 +36,7 @@ describe(`hostile bytes (SLUICE_SEED=${SEED})`, () => {
     ['tcp', 2_500],
   ] as const)(
     'I2, I3, I6, I9: broken sessions end or live by the rules and harm nobody (%s, %i packets)',
-    async (door, packets) => {
+    async (transport, packets) => {
       gate = await FuzzedGate.start()
       const totals = newTotals()
       // A seed meets what is rare early or late: on until all of it was met, within a bound that no
@@ -45,7 +45,7 @@ describe(`hostile bytes (SLUICE_SEED=${SEED})`, () => {
         expect(totals.packets, `still not met: ${notMet(totals).join(', ')}`).toBeLessThan(
           packets * 10,
         )
-        await runBatch(gate, `${SEED}-${door}-${batch}`, door, totals)
+        await runBatch(gate, `${SEED}-${transport}-${batch}`, transport, totals)
         expect(totals.failures).toEqual([])
       }
     },

@@ -1,5 +1,5 @@
 /**
- * A broker on an Appender in memory with two doors, real sockets and links in memory, and two
+ * A broker on an Appender in memory reached two ways, real sockets and links in memory, and two
  * well-behaved clients on it: one that publishes and checks each ack, one that subscribes to what
  * the first one says. Its clock stands still unless told otherwise, so that no time-out of a slow
  * machine is taken for a verdict.
@@ -61,7 +61,7 @@ const STREAMS = [
   { name: 'audit', topics: ['both/#', 'u/#'] },
 ]
 
-export type Door = 'memory' | 'tcp'
+export type Transport = 'memory' | 'tcp'
 
 export class FuzzedGate {
   readonly broker: Broker
@@ -111,9 +111,9 @@ export class FuzzedGate {
 
   /** A new connection, and when the gateway's end of it is gone; over TCP that is not known. */
   async connect(
-    door: Door,
+    transport: Transport,
   ): Promise<{ readonly end: Duplex; readonly farEndGone: Promise<unknown> | null }> {
-    if (door === 'memory') {
+    if (transport === 'memory') {
       const [end, far] = LinkEnd.pair()
       end.on('error', () => {})
       const farEndGone = new Promise((resolve) => far.once('close', resolve))

@@ -10,7 +10,7 @@ import { Random } from '../../../device-sim/random.ts'
 import type { CloseReason, RefuseReason } from '../../../gateway/broker/events.ts'
 import { packet } from '../../support/raw-mqtt.ts'
 import { FrameTaker } from './frame-taker.ts'
-import { BYSTANDER, type Door, type FuzzedGate, LIMITS } from './fuzzed-gate.ts'
+import { BYSTANDER, type FuzzedGate, LIMITS, type Transport } from './fuzzed-gate.ts'
 import {
   type Ending,
   type JudgedRecord,
@@ -69,12 +69,12 @@ export function newTotals(): FuzzTotals {
 export async function runBatch(
   gate: FuzzedGate,
   seed: string,
-  door: Door,
+  transport: Transport,
   totals: FuzzTotals,
   clients = CLIENTS_PER_BATCH,
 ): Promise<void> {
   const random = new Random(seed, 'fuzz')
-  const plans = Array.from({ length: clients }, () => planClient(random, door, totals))
+  const plans = Array.from({ length: clients }, () => planClient(random, transport, totals))
   const before = countersOf(gate)
   gate.turnClock(1)
   const fail = (what: string): void => {
@@ -82,7 +82,7 @@ export async function runBatch(
   }
   await Promise.all([
     ...plans.map((plan) =>
-      runClient(gate, door, plan).catch((error: unknown) => fail(String(error))),
+      runClient(gate, transport, plan).catch((error: unknown) => fail(String(error))),
     ),
     gate.bystander.publish(BYSTANDER_MESSAGES).catch((error: unknown) => fail(String(error))),
   ])
@@ -116,7 +116,7 @@ export async function runBatch(
 
 // Plans.
 
-function planClient(random: Random, door: Door, totals: FuzzTotals): PlannedConnection[] {
+function planClient(random: Random, transport: Transport, totals: FuzzTotals): PlannedConnection[] {
   const sessions: StoredSessions = new Map()
   const clientId = makeClientId(random)
   const plan: PlannedConnection[] = []
@@ -131,7 +131,14 @@ function planClient(random: Random, door: Door, totals: FuzzTotals): PlannedConn
       makeSession(random, { clientId, clean, maxFrames: 100 }),
       mutation,
     )
-    const planned = planConnection(random, frames, split, sessions, door, `${mutation}, ${split}`)
+    const planned = planConnection(
+      random,
+      frames,
+      split,
+      sessions,
+      transport,
+      `${mutation}, ${split}`,
+    )
     plan.push(planned)
     // What its session holds now cannot be told.
     if (planned.judgement.isCutShort) break
@@ -140,7 +147,9 @@ function planClient(random: Random, door: Door, totals: FuzzTotals): PlannedConn
   // was.
   for (const stored of Array.from(sessions.keys())) {
     const frames = [packet.connect({ clientId: stored, clean: true }), packet.disconnect()]
-    plan.push(planConnection(random, frames, 'whole', sessions, door, 'the end of the session'))
+    plan.push(
+      planConnection(random, frames, 'whole', sessions, transport, 'the end of the session'),
+    )
   }
   return plan
 }
@@ -152,7 +161,7 @@ function planConnection(
   frames: readonly Buffer[],
   split: Split,
   sessions: StoredSessions,
-  door: Door,
+  transport: Transport,
   what: string,
 ): PlannedConnection {
   let bytes = Buffer.concat(frames)
@@ -176,7 +185,7 @@ function planConnection(
       [packet.connect(), packet.disconnect()],
       split,
       sessions,
-      door,
+      transport,
       what,
     )
   }
@@ -185,7 +194,7 @@ function planConnection(
     pauses: random.chance(0.3),
     judgement,
     // Over TCP a reset overtakes what was sent before it.
-    ends: random.chance(0.5) && door === 'memory' ? 'cut' : 'fin',
+    ends: random.chance(0.5) && transport === 'memory' ? 'cut' : 'fin',
     what: `${what}: ${bytes.toString('hex').slice(0, 4_000)}`,
     acks: 0,
   }
@@ -195,12 +204,12 @@ function planConnection(
 
 async function runClient(
   gate: FuzzedGate,
-  door: Door,
+  transport: Transport,
   plan: readonly PlannedConnection[],
 ): Promise<void> {
   for (const planned of plan) {
     try {
-      await runConnection(gate, door, planned)
+      await runConnection(gate, transport, planned)
     } catch (error) {
       throw new Error(
         `${String(error)} (judged ${nameOf(planned.judgement.ending)}; ${planned.what})`,
@@ -214,10 +223,10 @@ async function runClient(
 
 async function runConnection(
   gate: FuzzedGate,
-  door: Door,
+  transport: Transport,
   planned: PlannedConnection,
 ): Promise<void> {
-  const { end, farEndGone } = await gate.connect(door)
+  const { end, farEndGone } = await gate.connect(transport)
   try {
     await talk(end, planned)
   } finally {

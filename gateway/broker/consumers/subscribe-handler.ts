@@ -13,12 +13,12 @@ const REFUSED = 0x80
 /**
  * `forward`: for aedes, null if it has nothing to do; `answer`: for the client at once, or null.
  */
-export interface DeskResult {
+export interface SubscribeResult {
   readonly forward: Buffer | null
   readonly answer: Buffer | null
 }
 
-export class SubscriptionDesk {
+export class SubscribeHandler {
   readonly #maxSubscriptions: number
   readonly #pending = new Map<number, { packet: Subscribe; allowed: readonly string[] }>()
 
@@ -35,7 +35,7 @@ export class SubscriptionDesk {
     packet: Subscribe,
     maySubscribe: (filter: string) => boolean,
     held: Readonly<Record<string, unknown>>,
-  ): DeskResult {
+  ): SubscribeResult {
     const allowed = new Map<string, number>()
     let count = Object.keys(held).length
     for (const [index, filter] of packet.filters.entries()) {
@@ -55,7 +55,7 @@ export class SubscriptionDesk {
   }
 
   /** Filters over a limit are none that the client has: there is nothing to do about them. */
-  unsubscribe(whole: Buffer, packet: Subscribe): DeskResult {
+  unsubscribe(whole: Buffer, packet: Subscribe): SubscribeResult {
     if (packet.overLimit.size === 0) return { forward: withFlags(whole), answer: null }
     const known = packet.filters.filter((filter) => !packet.overLimit.has(filter))
     if (known.length === 0) return { forward: null, answer: unsuback(packet.packetId) }

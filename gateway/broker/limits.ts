@@ -1,32 +1,7 @@
 /**
- * What the broker is started with, and the constants of the gate that are not configuration: each
- * says why it is what it is. Limits that an operator may set are in `MqttLimits`.
+ * Limits and times of the broker that no operator sets: each says why it is what it is. Those that
+ * an operator may set are in `MqttLimits`.
  */
-import type { MqttConfig } from '../config/config.ts'
-import type { Appender } from '../ports/appender.ts'
-import type { EmitBrokerEvent } from './events.ts'
-import type { Authenticate } from './gate/shared.ts'
-
-export interface BrokerOptions {
-  readonly config: MqttConfig
-  readonly appender: Appender
-  readonly emit: EmitBrokerEvent
-  /** Wall clock for `receivedAt`, ms since the epoch. Default: `Date.now`. */
-  readonly nowMs?: () => number
-  /** Clock of keepalive and time-outs, monotonic ms. Default: `performance.now`. */
-  readonly monotonicMs?: () => number
-  /**
-   * Names a client that connects with an empty client id. Default: 16 random hex digits behind
-   * `sluice-`.
-   */
-  readonly mintClientId?: () => string
-  /** Shown under `$SYS`. @default unknown */
-  readonly version?: string
-  /** Where right credentials are kept over a restart; null: nowhere. @default null */
-  readonly loginsFile?: string | null
-  /** Judges CONNECTs instead of the configured password and access files. */
-  readonly authenticate?: Authenticate
-}
 
 /** How often keepalives and time-outs are looked at; one timer for all connections. */
 export const SWEEP_INTERVAL_MS = 250
