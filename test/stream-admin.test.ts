@@ -1,4 +1,4 @@
-/** What an operator may not do to a stream is refused with the code that README explains. */
+/** What an operator may not do to a stream is refused with the code that gateway/cli/README.md explains. */
 import { expect, test } from 'vitest'
 import { OrphanError } from '../gateway/spool/operations/orphans.ts'
 import type { Spool } from '../gateway/spool/spool.ts'

@@ -3,7 +3,7 @@ import { errorMessage } from '../shared/errors.ts'
 
 /**
  * 0: done. 1: it failed, or was cut short. 2: wrong usage or configuration; running it again
- * without a change gives the same. Documented in README and in `sluice --help`.
+ * without a change gives the same. Documented in gateway/cli/README.md and in `sluice --help`.
  */
 export const EXIT = { ok: 0, failed: 1, usage: 2 } as const
 

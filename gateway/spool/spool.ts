@@ -49,7 +49,7 @@ import type { TakeOwnership } from './disk/owner.ts'
 import type { EmitSpoolEvent } from './events.ts'
 import { SPOOL_FORMAT } from './format.ts'
 import { openFolder } from './opening/folder-opening.ts'
-import { applyLease, chooseIdentity, mintSpoolId } from './opening/identity.ts'
+import { applyLease, chooseIdentity, mintSpoolId, type WantedIdentity } from './opening/identity.ts'
 import { type LeftAside, listLeftAside, restoreLeftAside } from './opening/left-aside.ts'
 import type { OpenedFolder } from './opening/opened-folder.ts'
 import { balance } from './opening/rebuild.ts'
@@ -57,7 +57,7 @@ import type { RecoveredState } from './opening/recovery.ts'
 import { backupBytes } from './operations/backup.ts'
 import { DeadLetters } from './operations/dead-letters.ts'
 import { Orphans } from './operations/orphans.ts'
-import { pendingRecords, type RecordPage } from './operations/pending-records.ts'
+import { type PendingRecordPage, pendingRecords } from './operations/pending-records.ts'
 import { Verifier } from './operations/verifier.ts'
 import { SpoolQueue } from './queue/queue.ts'
 import { createSpoolStats, type SpoolStats } from './stats.ts'
@@ -92,19 +92,13 @@ const TIDY_INTERVAL_MS = 1_000
  */
 const STALLED_AFTER_MS = 5_000
 
-export interface SpoolOptions {
+export interface SpoolOptions extends WantedIdentity {
   readonly dataDir: string
-  /** null: keep the stored one, or derive one from `hostName`. */
-  readonly gatewayId: string | null
-  readonly hostName: string
   readonly streams: Readonly<Record<string, StreamConfig>>
   readonly sinks: Readonly<Record<string, HttpSinkConfig>>
   readonly config: SpoolConfig
-  readonly emit: EmitSpoolEvent
   /** Raw bytes that may wait for their commit. @default MAX_OPEN_BYTES */
   readonly maxOpenBytes?: number
-  /** New records start under a fresh spool id (a data folder restored from a backup). */
-  readonly newSpoolId?: boolean
   readonly openStore?: OpenStore
   /** See unreadable.ts: only after the disk has failed to read for long. */
   readonly besideUnreadable?: boolean
@@ -344,7 +338,7 @@ export class Spool {
   }
 
   /** What is pending in a stream, for an export; null: there is no such stream. */
-  async records(name: string, after: string | null): Promise<RecordPage | null> {
+  async records(name: string, after: string | null): Promise<PendingRecordPage | null> {
     const stream = this.streams.get(name)
     return stream ? await pendingRecords(stream, this.#source, after) : null
   }

@@ -1,5 +1,5 @@
 /**
- * The import rules of README's Architecture section, over the real source tree: stages know each
+ * The import rules of gateway/README.md, over the real source tree: stages know each
  * other through narrow interface files only, and each package has one place. Layering that nothing
  * enforces rots into cycles.
  */

@@ -1,5 +1,5 @@
 /**
- * The receiver printed in README runs as it stands and keeps the contract's promise: every line
+ * The receiver printed in the ingest contract runs as it stands and keeps the contract's promise: every line
  * once, in order (I4).
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -12,9 +12,10 @@ import { testWithTool } from '../support/tool-tests.ts'
 import { findTool } from '../support/tools.ts'
 import { readText } from './source-tree.ts'
 
-function receiverInReadme(): string {
-  const code = /```python\n([\s\S]*?)```/.exec(readText('README.md'))?.[1]
-  if (code === undefined) throw new Error('README has no Python receiver')
+function printedReceiver(): string {
+  const contract = readText('gateway/sink/http/README.md')
+  const code = /```python\n([\s\S]*?)```/.exec(contract)?.[1]
+  if (code === undefined) throw new Error('the contract has no Python receiver')
   return code
 }
 
@@ -65,12 +66,12 @@ async function portOf(child: ChildProcess): Promise<number> {
 
 testWithTool(
   'python3',
-  'I4: the Python receiver in README stores every line once, across repeats, overlaps and its own restart',
+  'I4: the printed Python receiver stores every line once, across repeats, overlaps and its own restart',
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'sluice-receiver-'))
     const script = join(folder, 'receiver.py')
     const store = join(folder, 'store.db')
-    writeFileSync(script, receiverInReadme())
+    writeFileSync(script, printedReceiver())
     const start = () =>
       spawn(findTool('python3')!, [script, store, '0'], { stdio: ['ignore', 'pipe', 'inherit'] })
     let child = start()

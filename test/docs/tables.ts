@@ -1,4 +1,7 @@
-/** README's generated tables: between `<!-- table: name -->` and `<!-- end -->`. */
+/**
+ * The tables that are made from the code. They stand in their documents between
+ * `<!-- table: name -->` and `<!-- end -->`.
+ */
 import { describeKeys } from '../../gateway/config/describe.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
 
@@ -38,15 +41,15 @@ function escapeCell(text: string): string {
 const PLACE = /(<!-- table: (\w+) -->\n)([\s\S]*?)(<!-- end -->)/g
 
 /** What is between the marks now, by name. */
-export function tablesIn(readme: string): Map<string, string> {
+export function tablesIn(text: string): Map<string, string> {
   return new Map(
-    [...readme.matchAll(PLACE)].map((match) => [match[2] ?? '', (match[3] ?? '').trimEnd()]),
+    [...text.matchAll(PLACE)].map((match) => [match[2] ?? '', (match[3] ?? '').trimEnd()]),
   )
 }
 
 /** The text with its tables made anew. */
-export function withTables(readme: string): string {
-  return readme.replace(PLACE, (_, open: string, name: string, __, end: string) => {
+export function withTables(text: string): string {
+  return text.replace(PLACE, (_, open: string, name: string, __, end: string) => {
     const render = TABLES[name]
     return render === undefined ? `${open}${end}` : `${open}\n${render()}\n\n${end}`
   })

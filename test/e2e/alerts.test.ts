@@ -252,10 +252,10 @@ function checkMetrics(text: string): void {
   expect(`${String(stdout)}${String(stderr)}`).toBe('')
 }
 
-/** What a gateway makes in its data folder is in README's table. */
+/** What a gateway makes in its data folder is in the spool's document. */
 function documentsFolder(dataDir: string): void {
-  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
-  const section = /\n### The data folder\n([^]*?)\n### /.exec(readme)?.[1] ?? ''
+  const spool = readFileSync(join(ROOT, 'gateway/spool/README.md'), 'utf8')
+  const section = /\n## The data folder\n([^]*?)\n## /.exec(spool)?.[1] ?? ''
   const named = [...section.matchAll(/`([a-z.-]+)\/?`/g)].map((match) => match[1])
   const made = readdirSync(dataDir)
   expect(made.length).toBeGreaterThan(3)

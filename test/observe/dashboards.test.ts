@@ -265,12 +265,12 @@ describe('alert rules', () => {
   })
 
   test.each(rules)(
-    '$alert says what is wrong, what it means, how bad it is, and where README says what to do',
+    '$alert says what is wrong, what it means, how bad it is, and where the runbook says what to do',
     (rule) => {
       expect(['critical', 'warning']).toContain(rule.labels.severity)
       expect(rule.annotations.summary.length).toBeGreaterThan(10)
       expect(rule.annotations.description.length).toBeGreaterThan(40)
-      expect(rule.annotations.runbook).toBe(`README.md of Sluice, section Alerts, ${rule.alert}`)
+      expect(rule.annotations.runbook).toBe(`dashboards/README.md of Sluice, section ${rule.alert}`)
       const labels = usage(rule.expr).selectors.flatMap(({ labels: each }) => each)
       for (const [, label = ''] of rule.annotations.summary.matchAll(/\$labels\.(\w+)/g))
         expect([

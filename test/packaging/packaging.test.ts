@@ -337,13 +337,13 @@ describe('the example configuration', () => {
     }
   })
 
-  const readme = readFileSync(join(root, 'README.md'), 'utf8')
-  const readmeExample =
-    /^gateway: \{ id: press-hall-2, .*\n(?:(?!```).*\n)+/m.exec(readme)?.[0] ?? ''
+  const reference = readFileSync(join(root, 'gateway/config/README.md'), 'utf8')
+  const printedExample =
+    /^gateway: \{ id: press-hall-2, .*\n(?:(?!```).*\n)+/m.exec(reference)?.[0] ?? ''
 
   test.each([
     ['of the package', readFileSync(join(packaging, 'sluice.yaml'), 'utf8')],
-    ['of README', readmeExample],
+    ['of the reference', printedExample],
   ])('%s passes sluice check and starts, with the files that it names', async (_, text) => {
     const folder = mkdtempSync(join(tmpdir(), 'sluice-example-'))
     try {

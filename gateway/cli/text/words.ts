@@ -87,7 +87,7 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n')
 }
 
-/** README's table of error codes explains the code. */
+/** The table in gateway/cli/README.md explains the code. */
 export function withCode(error: unknown): string {
   const code = errorCode(error) ?? (error instanceof Error ? errorCode(error.cause) : null)
   const message = errorMessage(error)

@@ -54,6 +54,17 @@ export interface BlockHeader {
 }
 
 /**
+ * Which block is meant, in the store or in raw bytes. The copy of a single record (a parked one)
+ * and the block that it came from differ in their count.
+ */
+export type BlockName = Pick<BlockHeader, 'spoolId' | 'streamId' | 'firstSeq' | 'recordCount'>
+
+/** The name as a key of maps. */
+export function blockNameKey({ spoolId, streamId, firstSeq, recordCount }: BlockName): string {
+  return `${spoolId}/${streamId}/${firstSeq}/${recordCount}`
+}
+
+/**
  * These bytes are no block, or not the one that was written. What is lost is a gap with the reason
  * `corrupt`.
  */

@@ -275,6 +275,16 @@ export function requeueLine(line: Uint8Array, prefix: Uint8Array, newSeq: number
 
 const RECEIVED_AT = Buffer.from(',"receivedAt":"')
 
+/** A record's own time of arrival, ms; null: the line does not say. */
+export function receivedAtOf(line: Uint8Array): number | null {
+  const text = asBuffer(line)
+  const at = text.indexOf(RECEIVED_AT)
+  if (at < 0) return null
+  const from = at + RECEIVED_AT.length
+  const ms = Date.parse(text.toString('latin1', from, text.indexOf(QUOTE, from)))
+  return Number.isNaN(ms) ? null : ms
+}
+
 /** The number behind `"seq":`. */
 export function seqOfLine(line: Uint8Array): number {
   const bytes = asBuffer(line)

@@ -4,14 +4,13 @@
  * state records.
  */
 import type { Journal } from '../../ports/appender.ts'
-import { decodeBlockHeader, encodeBlock } from '../codec/block.ts'
+import { type BlockName, blockNameKey, decodeBlockHeader, encodeBlock } from '../codec/block.ts'
 import { SPOOL_FORMAT } from '../format.ts'
 import { lostValues, streamBlocks } from '../opening/found-blocks.ts'
 import { LeftAsideError, type PutBack } from '../opening/left-aside.ts'
 import type { OpenedFolder } from '../opening/opened-folder.ts'
-import { type BlockName, keyOf } from '../opening/raw-scan.ts'
 import { nameOf } from '../opening/rebuild.ts'
-import type { BlockReader } from '../queue/queue.ts'
+import type { BlockReader } from '../queue/block-reader.ts'
 import type { SpoolStats } from '../stats.ts'
 import { blockKey, MAX_BLOCK_INDEX, stateKey } from '../store/keys.ts'
 import type { Op, Store } from '../store/store.ts'
@@ -195,7 +194,7 @@ export class SpoolSource implements CommitSource, OpenCommit, BlockReader {
     const metas: BlockMeta[] = []
     for (const block of selectPending(state, blocks).pending) {
       const { key, meta, identity } = block
-      const value = key ? null : values.get(keyOf(nameOf(block)))
+      const value = key ? null : values.get(blockNameKey(nameOf(block)))
       if (value === undefined) continue
       const at = value === null ? meta : { commit: through, index: this.#lostIndex-- }
       if (value) this.add({ type: 'put', key: blockKey(at.commit, state.id, at.index), value })

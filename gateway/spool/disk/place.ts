@@ -95,7 +95,7 @@ export async function readPlace(dataDir: string): Promise<Place | null | 'damage
 }
 
 /** What the file system says now; null: what `readPlace` read is not there any more. */
-export interface Found {
+export interface PlaceStats {
   readonly files: { readonly place: FileMark | null; readonly lease: FileMark | null }
   readonly fileSystem: string | null
   readonly type: number
@@ -104,7 +104,7 @@ export interface Found {
 /** `expected`: a start that knows of places has finished here before. Pure. */
 export function judgePlace(
   place: Place | null | 'damaged',
-  found: Found,
+  found: PlaceStats,
   expected: boolean,
 ): PlaceVerdict {
   const hasNumbers = !WITHOUT_NUMBERS.has(found.type)
@@ -125,7 +125,7 @@ export function judgePlace(
   return { moved: isBelieved ? why : null, isTelling: isBelieved, changes }
 }
 
-function whatDiffers({ files, fileSystem }: Place, found: Found): string | null {
+function whatDiffers({ files, fileSystem }: Place, found: PlaceStats): string | null {
   for (const name of ['place', 'lease'] as const) {
     const [was, is] = [files?.[name], found.files[name]]
     const isSame = was?.inode === is?.inode && (was?.birth === is?.birth || was?.birth === null)
@@ -137,7 +137,7 @@ function whatDiffers({ files, fileSystem }: Place, found: Found): string | null 
   return isOther ? 'it lies in another file system or snapshot' : null
 }
 
-export async function lookAround(dataDir: string): Promise<Found> {
+export async function lookAround(dataDir: string): Promise<PlaceStats> {
   const { type } = await statfs(dataDir)
   const [place, lease] = await Promise.all([
     markOf(join(dataDir, PLACE_FILE)),

@@ -4,7 +4,7 @@
  */
 import { rename } from 'node:fs/promises'
 import { describeError, isDamage } from '../disk/disk-errors.ts'
-import { leftOut, type Opening, openWhole } from '../opening/whole-opening.ts'
+import { leftOut, openWhole, type StoreOpening } from '../opening/whole-opening.ts'
 import { type OpenStore, repairStore, type Store } from '../store/store.ts'
 import { listDatabaseFiles, unnamedTables } from './database-files.ts'
 import { makeRepairable } from './repairable.ts'
@@ -23,7 +23,7 @@ export async function repairFolder(dbDir: string): Promise<void> {
  * gateway starts.
  */
 export async function openDamaged(
-  { dbDir, aside, unnamed, apply }: Omit<Opening, 'open'>,
+  { dbDir, aside, unnamed, apply }: Omit<StoreOpening, 'open'>,
   openStore: OpenStore,
   error: unknown,
   damage: string[],

@@ -3,11 +3,12 @@
  * the store is open (I7).
  */
 
+import { blockNameKey } from '../codec/block.ts'
 import { NAMESPACE, parseCommitKey, prefixRange } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 import type { FoundBlock } from '../stream/reindex.ts'
 import type { StreamState } from '../stream/state.ts'
-import { keyOf, type RawScan } from './raw-scan.ts'
+import type { RawScan } from './raw-scan.ts'
 import { foundBlock, nameOf, onlyRaw } from './rebuild.ts'
 
 /**
@@ -45,7 +46,7 @@ export async function lostValues(
     if (block.key) continue
     for (const scan of scans) {
       const value = await scan.block(nameOf(block))
-      if (value) values.set(keyOf(nameOf(block)), value)
+      if (value) values.set(blockNameKey(nameOf(block)), value)
     }
   }
   return values

@@ -3,7 +3,7 @@
  * begins. Plain decisions at an opening; the lease that they rest on is stream/leases.ts.
  */
 import { randomBytes } from 'node:crypto'
-import type { SpoolOptions } from '../spool.ts'
+import type { EmitSpoolEvent } from '../events.ts'
 import type { LeaseKeeper } from '../stream/leases.ts'
 import { addGap, type Identity } from '../stream/state.ts'
 import type { SpoolStream } from '../stream/stream.ts'
@@ -29,14 +29,24 @@ export function gatewayIdFromHost(hostName: string): string {
   return id === '' ? 'gateway' : id
 }
 
+/** What the configuration and the operator say about it. */
+export interface WantedIdentity {
+  /** null: keep the stored one, or derive one from `hostName`. */
+  readonly gatewayId: string | null
+  readonly hostName: string
+  /** New records start under a fresh spool id (a data folder restored from a backup). */
+  readonly newSpoolId?: boolean
+  readonly emit: EmitSpoolEvent
+}
+
 /** A fresh spool id wherever numbers could be used twice, else the stored one. */
-export function chooseIdentity(options: SpoolOptions, folder: OpenedFolder): Identity {
+export function chooseIdentity(wanted: WantedIdentity, folder: OpenedFolder): Identity {
   const { recovered, leaseState } = folder
   const stored = recovered?.gateway ?? null
-  const gateway = options.gatewayId ?? stored ?? gatewayIdFromHost(options.hostName)
+  const gateway = wanted.gatewayId ?? stored ?? gatewayIdFromHost(wanted.hostName)
   const because = [
     !recovered?.spoolId && 'there is none yet',
-    options.newSpoolId && 'it was asked for',
+    wanted.newSpoolId && 'it was asked for',
     recovered && movedText(folder.place.moved),
     stored !== null && stored !== gateway && `gateway.id changed from ${stored} to ${gateway}`,
     recovered && leaseState !== 'ok' && `the seq lease is ${leaseState}`,
@@ -47,7 +57,7 @@ export function chooseIdentity(options: SpoolOptions, folder: OpenedFolder): Ide
   ].filter((why) => typeof why === 'string')
   if (because.length === 0 && recovered?.spoolId) return { spoolId: recovered.spoolId, gateway }
   const spoolId = mintSpoolId()
-  if (recovered) options.emit({ type: 'spool.identity-changed', spoolId, why: because.join('; ') })
+  if (recovered) wanted.emit({ type: 'spool.identity-changed', spoolId, why: because.join('; ') })
   return { spoolId, gateway }
 }
 

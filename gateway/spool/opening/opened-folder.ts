@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { decodeBlockHeader, readBlock } from '../codec/block.ts'
+import { type BlockName, decodeBlockHeader, readBlock } from '../codec/block.ts'
 import { lineAt, seqOfLine } from '../codec/record.ts'
 import type { Ballast } from '../disk/ballast.ts'
 import { describeError, isDamage, isFull } from '../disk/disk-errors.ts'
@@ -28,7 +28,7 @@ import {
 import { openDamaged } from '../leveldb/store-repair.ts'
 import { PatientReads } from '../store/patient-reads.ts'
 import type { Op, OpenStore, Store } from '../store/store.ts'
-import { type BlockName, RawScan } from './raw-scan.ts'
+import { RawScan } from './raw-scan.ts'
 import type { RecoveredState } from './recovery.ts'
 import { openWhole } from './whole-opening.ts'
 

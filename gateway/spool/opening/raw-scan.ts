@@ -13,7 +13,9 @@ import { crc32 } from 'node:zlib'
 import {
   BlockDamagedError,
   type BlockHeader,
+  type BlockName,
   blockBytes,
+  blockNameKey,
   decodeBlockHeader,
 } from '../codec/block.ts'
 import { unlessGone } from '../disk/folder.ts'
@@ -42,17 +44,6 @@ export interface RawState {
   readonly commit: number
   readonly checkpoint: boolean
   readonly place: Place
-}
-
-/**
- * Who a block belongs to. A copy of a single record (a parked one) and the block it came from
- * differ in their count.
- */
-export interface BlockName {
-  readonly spoolId: string
-  readonly streamId: number
-  readonly firstSeq: number
-  readonly recordCount: number
 }
 
 /**
@@ -106,7 +97,7 @@ export class RawScan {
 
   /** The value of a block; null: it is not there, or not there any more. */
   async block(name: BlockName): Promise<Buffer | null> {
-    const found = this.#blocks.get(keyOf(name))
+    const found = this.#blocks.get(blockNameKey(name))
     return found ? await this.#valueAt(found.place) : null
   }
 
@@ -142,7 +133,7 @@ export class RawScan {
       const header = headerOf(value)
       if (header === null) continue
       const place = { path, isLog, start: at, end: at + value.length, crc32: crc32(value) }
-      this.#blocks.set(keyOf(header), { header, storedBytes: value.length, place })
+      this.#blocks.set(blockNameKey(header), { header, storedBytes: value.length, place })
     }
     for (const { commit, checkpoint, value, at } of statesIn(bytes)) {
       const place = { path, isLog, start: at, end: at + value.length, crc32: crc32(value) }
@@ -160,10 +151,6 @@ export class RawScan {
       throw error
     }
   }
-}
-
-export function keyOf({ spoolId, streamId, firstSeq, recordCount }: BlockName): string {
-  return `${spoolId}/${streamId}/${firstSeq}/${recordCount}`
 }
 
 function headerOf(value: Buffer): BlockHeader | null {

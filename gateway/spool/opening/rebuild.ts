@@ -8,6 +8,8 @@
 import {
   BlockDamagedError,
   type BlockHeader,
+  type BlockName,
+  blockNameKey,
   decodeBlockHeader,
   readBlock,
 } from '../codec/block.ts'
@@ -27,7 +29,7 @@ import {
 } from '../stream/reindex.ts'
 import { newStreamState, type StreamState } from '../stream/state.ts'
 import { decodeState, type StoredState } from '../stream/state-record.ts'
-import { type BlockName, keyOf, type RawScan } from './raw-scan.ts'
+import type { RawScan } from './raw-scan.ts'
 import { joinJournals, MAX_COMMIT, type RecoveredState, type RecoveredStream } from './recovery.ts'
 
 export interface Rebuilt {
@@ -188,9 +190,9 @@ function ofHeader(
 
 /** What the raw files have and the store has not. */
 export function onlyRaw(blocks: readonly FoundBlock[], raw: RawScan): FoundBlock[] {
-  const known = new Set(blocks.map((block) => keyOf(nameOf(block))))
+  const known = new Set(blocks.map((block) => blockNameKey(nameOf(block))))
   return [...raw.blocks]
-    .filter(({ header }) => !known.has(keyOf(header)))
+    .filter(({ header }) => !known.has(blockNameKey(header)))
     .map(({ header, storedBytes }) => ofHeader(header, storedBytes, null, { commit: 0, index: 0 }))
 }
 

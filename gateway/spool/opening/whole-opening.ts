@@ -44,7 +44,7 @@ export function leftOut(dbDir: string): void {
   if (!patience.isOver(dbDir)) throw new LeftOutError(dbDir)
 }
 
-export interface Opening {
+export interface StoreOpening {
   readonly dbDir: string
   /** All files as they were before; null: there is no such folder. */
   readonly aside: string | null
@@ -57,7 +57,13 @@ export interface Opening {
   readonly open: () => Promise<Store>
 }
 
-export async function openWhole({ dbDir, aside, unnamed, apply, open }: Opening): Promise<Store> {
+export async function openWhole({
+  dbDir,
+  aside,
+  unnamed,
+  apply,
+  open,
+}: StoreOpening): Promise<Store> {
   for (let tries = 1; ; tries++) {
     const store = await open().catch(async (error: unknown) => {
       if (await isListCutShort(error)) leftOut(dbDir)

@@ -10,9 +10,8 @@ import {
   unpackDeadLetter,
   withoutSeq,
 } from '../codec/dead-letter.ts'
-import { idPrefix, requeueLine } from '../codec/record.ts'
+import { idPrefix, receivedAtOf, requeueLine } from '../codec/record.ts'
 import type { EmitSpoolEvent } from '../events.ts'
-import { receivedAtOf } from '../queue/queue.ts'
 import {
   type DeadLetterOrigin,
   deadLetterKey,
@@ -29,7 +28,7 @@ const ORIGINS: readonly DeadLetterOrigin[] = ['ingest', 'refused']
 /** Dead letters that one commit moves or removes at the most. */
 const BATCH = 500
 
-export interface DeadLetter extends Omit<DeadLetterInfo, 'spoolTimeMs'> {
+export interface ListedDeadLetter extends Omit<DeadLetterInfo, 'spoolTimeMs'> {
   readonly stream: string
   /** Place in its list: `<origin>:<number>`, the cursor of `list`. */
   readonly cursor: string
@@ -38,7 +37,7 @@ export interface DeadLetter extends Omit<DeadLetterInfo, 'spoolTimeMs'> {
   readonly line: string
 }
 
-interface Found extends StoredDeadLetter {
+interface StoredLetter extends StoredDeadLetter {
   readonly origin: DeadLetterOrigin
   readonly n: number
   readonly bytes: number
@@ -88,7 +87,11 @@ export class DeadLetters {
     return stream
   }
 
-  async *#scan(stream: SpoolStream, origin: DeadLetterOrigin, fromN = 0): AsyncGenerator<Found> {
+  async *#scan(
+    stream: SpoolStream,
+    origin: DeadLetterOrigin,
+    fromN = 0,
+  ): AsyncGenerator<StoredLetter> {
     const range = prefixRange(
       NAMESPACE.deadLetters,
       stream.state.id >>> 8,
@@ -106,10 +109,10 @@ export class DeadLetters {
    * Oldest first, ingest dead letters before refused records. `after`: the `cursor` of the last one
    * seen.
    */
-  async list(name: string, after: string | null, limit: number): Promise<DeadLetter[]> {
+  async list(name: string, after: string | null, limit: number): Promise<ListedDeadLetter[]> {
     const stream = this.#stream(name)
     const [afterOrigin, afterN] = after === null ? [null, 0] : parseCursor(after)
-    const found: DeadLetter[] = []
+    const found: ListedDeadLetter[] = []
     for (const origin of ORIGINS) {
       if (afterOrigin === 'refused' && origin === 'ingest') continue
       for await (const letter of this.#scan(
@@ -260,8 +263,8 @@ export class DeadLetters {
       let over = limits.whenFull === 'drop-oldest' ? quota.bytes - limits.maxBytes : 0
       const { maxAge } = limits
       if (quota.count === 0 || (over <= 0 && maxAge === null)) continue
-      const byQuota: Found[] = []
-      const byAge: Found[] = []
+      const byQuota: StoredLetter[] = []
+      const byAge: StoredLetter[] = []
       for await (const letter of this.#scan(stream, origin)) {
         if (over > 0) {
           byQuota.push(letter)
@@ -276,13 +279,13 @@ export class DeadLetters {
     }
   }
 
-  #ageMs({ info }: Found): number {
+  #ageMs({ info }: StoredLetter): number {
     return this.#time.nowMs() - (info.spoolTimeMs ?? this.#openedMs)
   }
 
   async #removeCounted(
     stream: SpoolStream,
-    letters: readonly Found[],
+    letters: readonly StoredLetter[],
     reason: RemovalReason,
   ): Promise<void> {
     for (const letter of letters) this.#remove(stream, letter)
@@ -296,7 +299,7 @@ export class DeadLetters {
     await this.#commit.durable(stream)
   }
 
-  #remove(stream: SpoolStream, letter: Found): void {
+  #remove(stream: SpoolStream, letter: StoredLetter): void {
     const quota = stream.state.deadLetters[letter.origin]
     quota.bytes -= letter.bytes
     quota.count--
@@ -306,7 +309,7 @@ export class DeadLetters {
   async #each(
     stream: SpoolStream,
     ids: readonly string[] | 'all',
-    act: (batch: readonly Found[]) => Promise<void>,
+    act: (batch: readonly StoredLetter[]) => Promise<void>,
   ): Promise<void> {
     const mine = this.#last.then(() => this.#eachAlone(stream, ids, act))
     this.#last = mine.catch(() => undefined)
@@ -316,11 +319,11 @@ export class DeadLetters {
   async #eachAlone(
     stream: SpoolStream,
     ids: readonly string[] | 'all',
-    act: (batch: readonly Found[]) => Promise<void>,
+    act: (batch: readonly StoredLetter[]) => Promise<void>,
   ): Promise<void> {
     const wanted = ids === 'all' ? null : new Set(ids)
     for (const origin of ORIGINS) {
-      let batch: Found[] = []
+      let batch: StoredLetter[] = []
       for await (const letter of this.#scan(stream, origin)) {
         if (wanted && !wanted.has(letter.info.id)) continue
         batch.push(letter)

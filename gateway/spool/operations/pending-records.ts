@@ -5,13 +5,13 @@
 import { decodeBlockHeader, readBlock } from '../codec/block.ts'
 import { lineOffsets } from '../codec/record.ts'
 import { blockName, copyName, isBlock, lineOfCopy } from '../queue/block-check.ts'
-import type { BlockReader } from '../queue/queue.ts'
+import type { BlockReader } from '../queue/block-reader.ts'
 import { blockKey } from '../store/keys.ts'
 import type { BlockMeta } from '../stream/block-index.ts'
 import { byPlace, unskipped } from '../stream/state.ts'
 import type { SpoolStream } from '../stream/stream.ts'
 
-export interface RecordPage {
+export interface PendingRecordPage {
   /** NDJSON lines, without their LF. */
   readonly records: readonly string[]
   /** Records of these pages that cannot be read: they will be a gap. */
@@ -35,7 +35,7 @@ export async function pendingRecords(
   stream: SpoolStream,
   reader: BlockReader,
   after: string | null,
-): Promise<RecordPage> {
+): Promise<PendingRecordPage> {
   const page = new Page(after === null ? { identity: 0, seq: 0 } : parsePlace(after))
   // Their seqs are below those of all blocks that are pending.
   const asides = [...stream.state.parked, ...stream.state.front].sort(byPlace)
@@ -109,7 +109,7 @@ class Page {
     }
   }
 
-  done(isLast: boolean): RecordPage {
+  done(isLast: boolean): PendingRecordPage {
     const { identity, seq } = this.#last
     return {
       records: this.#records,

@@ -12,7 +12,7 @@ import type { BlockMeta } from '../stream/block-index.ts'
 import { unskipped } from '../stream/state.ts'
 import type { SpoolStream } from '../stream/stream.ts'
 import { blockName, copyName, isBlock, lineOfCopy } from './block-check.ts'
-import type { BlockReader } from './queue.ts'
+import type { BlockReader } from './block-reader.ts'
 
 /** A stored piece of the batch: where its lines come from when an answer names one. */
 interface Piece {

@@ -4,8 +4,12 @@
  * of one, so that they are checked and found again in the same way (I4, I7).
  */
 import { crc32 } from 'node:zlib'
-import { BlockDamagedError, decodeBlockHeader, encodeBlock } from '../codec/block.ts'
-import type { BlockName } from '../opening/raw-scan.ts'
+import {
+  BlockDamagedError,
+  type BlockName,
+  decodeBlockHeader,
+  encodeBlock,
+} from '../codec/block.ts'
 import type { BlockMeta } from '../stream/block-index.ts'
 import type { Aside, StreamState } from '../stream/state.ts'
 

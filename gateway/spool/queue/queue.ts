@@ -15,29 +15,14 @@ import type {
   StreamQueue,
 } from '../../ports/stream-queue.ts'
 import { type DeadLetterInfo, packDeadLetter, packedBytes } from '../codec/dead-letter.ts'
-import { idOfLine } from '../codec/record.ts'
-import type { BlockName } from '../opening/raw-scan.ts'
+import { idOfLine, receivedAtOf } from '../codec/record.ts'
 import { deadLetterKey } from '../store/keys.ts'
-import type { BlockMeta } from '../stream/block-index.ts'
 import { PINNED_SHARE } from '../stream/retention.ts'
 import { type Aside, addGap, byPlace, gapHeader, unskipped } from '../stream/state.ts'
-import type { OpenCommit, SegmentSource, SpoolStream } from '../stream/stream.ts'
+import type { OpenCommit, SpoolStream } from '../stream/stream.ts'
 import { loadBatch } from './batch-loader.ts'
 import { copyName, encodeCopy, isBlock, lineOfCopy } from './block-check.ts'
-
-/** Reads many values at once, and answers for one that is missing or damaged. */
-export interface BlockReader extends SegmentSource {
-  /** undefined: missing, or the store cannot read it. Rejects only if it may be read later. */
-  readMany(keys: readonly Buffer[]): Promise<ReadonlyArray<Buffer | undefined>>
-  /**
-   * A block is gone for good: it was not salvageable. Its records are counted and reported (I7).
-   */
-  lost(stream: SpoolStream, ordinal: number, meta: BlockMeta): void
-  /** Looks for a block that is missing or damaged in the bytes of the files. */
-  salvage(name: BlockName): Promise<Buffer | null>
-  /** The same for the copy of a record, whose block may still be there: its line. */
-  salvageLine(name: BlockName): Promise<Buffer | null>
-}
+import type { BlockReader } from './block-reader.ts'
 
 export class SpoolQueue implements StreamQueue {
   readonly spool: SpoolStream
@@ -346,16 +331,4 @@ export class SpoolQueue implements StreamQueue {
   onReady(listener: () => void): void {
     this.spool.onReady(listener)
   }
-}
-
-const RECEIVED_AT = Buffer.from('"receivedAt":"')
-
-/** A record's own time of arrival, ms; null: the line does not say. */
-export function receivedAtOf(line: Uint8Array): number | null {
-  const text = Buffer.from(line.buffer, line.byteOffset, line.byteLength)
-  const at = text.indexOf(RECEIVED_AT)
-  if (at < 0) return null
-  const from = at + RECEIVED_AT.length
-  const ms = Date.parse(text.toString('latin1', from, text.indexOf(0x22, from)))
-  return Number.isNaN(ms) ? null : ms
 }

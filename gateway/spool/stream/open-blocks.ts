@@ -17,7 +17,7 @@ const MIN_DEFLATE_BYTES = 512
 /** Buffers kept for the next blocks. */
 const MAX_SPARE_BUFFERS = 4
 
-export interface PendingBlock {
+export interface UncommittedBlock {
   readonly identity: number
   readonly firstSeq: number
   readonly count: number
@@ -47,7 +47,7 @@ export class OpenBlocks {
   #identity = 0
   #firstSeq = 0
   #oldestMs = 0
-  #full: PendingBlock[] = []
+  #full: UncommittedBlock[] = []
   #fullRawBytes = 0
 
   constructor(deflater: Deflater, limits: BlockLimits, spoolTimeMs: () => number) {
@@ -103,7 +103,7 @@ export class OpenBlocks {
   }
 
   /** Everything so far, in order; begins anew. */
-  take(): PendingBlock[] {
+  take(): UncommittedBlock[] {
     this.#seal()
     const blocks = this.#full
     this.#full = []
@@ -115,11 +115,11 @@ export class OpenBlocks {
    * Blocks of a failed commit come back in front, and all records get new seqs from `nextSeq` on.
    */
   putBack(
-    failed: readonly PendingBlock[],
+    failed: readonly UncommittedBlock[],
     identity: number,
     prefix: Uint8Array,
     nextSeq: number,
-  ): PendingBlock[] {
+  ): UncommittedBlock[] {
     const old = [...failed, ...this.take()]
     let seq = nextSeq
     for (const block of old) {
@@ -131,7 +131,7 @@ export class OpenBlocks {
   }
 
   /** The blocks are durable: their buffers may be used again. */
-  recycle(blocks: readonly PendingBlock[]): void {
+  recycle(blocks: readonly UncommittedBlock[]): void {
     for (const { buffer } of blocks) {
       if (buffer && this.#spares.length < MAX_SPARE_BUFFERS) {
         buffer.clear()
@@ -156,7 +156,7 @@ export class OpenBlocks {
   }
 
   /** Full: deflated now, while an earlier commit may be being synced. */
-  #push(block: Omit<PendingBlock, 'body' | 'crc32'>): void {
+  #push(block: Omit<UncommittedBlock, 'body' | 'crc32'>): void {
     const { raw } = block
     const body = raw.length < MIN_DEFLATE_BYTES ? Promise.resolve(raw) : this.#deflater.deflate(raw)
     // A failed deflate surfaces where the commit awaits it, not as an unhandled rejection before.

@@ -7,7 +7,7 @@
 import { readBlock } from '../codec/block.ts'
 import { lineOffsets, requeueLine } from '../codec/record.ts'
 import { blockName, isBlock } from '../queue/block-check.ts'
-import type { BlockReader } from '../queue/queue.ts'
+import type { BlockReader } from '../queue/block-reader.ts'
 import { blockKey } from '../store/keys.ts'
 import { unskipped } from './state.ts'
 import type { OpenCommit, SpoolStream } from './stream.ts'

@@ -21,7 +21,7 @@ import {
   SEGMENT_BLOCKS,
 } from './block-index.ts'
 import type { DropReason } from './counters.ts'
-import { type BlockLimits, OpenBlocks, type PendingBlock } from './open-blocks.ts'
+import { type BlockLimits, OpenBlocks, type UncommittedBlock } from './open-blocks.ts'
 import { reindex } from './reindex.ts'
 import {
   type Doomed,
@@ -68,7 +68,7 @@ export type SegmentSource = Pick<OpenCommit, 'read' | 'reindex'>
 /** What one closed commit holds of a stream. */
 export interface ClosedStream {
   readonly stream: SpoolStream
-  readonly blocks: readonly PendingBlock[]
+  readonly blocks: readonly UncommittedBlock[]
   /** JSON members of the state record's entry, but for the blocks added: as of that instant. */
   readonly entry: string
   readonly view: CommittedView

@@ -1,5 +1,5 @@
 /**
- * The sink's ledger: one number per queue, to the letter of README's ingest contract, and
+ * The sink's ledger: one number per queue, to the letter of the ingest contract, and
  * everything that a sink can see of I2, I4 and I9 while it fills: ids that are used twice, seqs
  * that go back, gaps that lie over records, batches that change between two tries. Pure: requests
  * in, answers out; what is wrong is a sentence in `faults`.

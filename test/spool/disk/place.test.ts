@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Found, judgePlace, type Place } from '../../../gateway/spool/disk/place.ts'
+import { judgePlace, type Place, type PlaceStats } from '../../../gateway/spool/disk/place.ts'
 import { NewerFormatError, SPOOL_FORMAT } from '../../../gateway/spool/format.ts'
 import { heldStores } from '../../support/held-store.ts'
 import {
@@ -101,7 +101,7 @@ describe('a data folder that stays where it is', () => {
 
   it('keeps it over the first start of this version behind version 0.1.0', async () => {
     const name = '0.1.0-stopped'
-    const { pathname } = new URL(`../fixtures/spools/${name}.tar.gz`, import.meta.url)
+    const { pathname } = new URL(`../../fixtures/spools/${name}.tar.gz`, import.meta.url)
     mkdirSync(data)
     execFileSync('tar', ['-C', data, '-xzf', pathname])
     const first = await live(data, 0, false)
@@ -210,7 +210,7 @@ describe('judgePlace', () => {
     changes: 0,
     ...fields,
   })
-  const found = (type: number, fields: Partial<Found> = {}): Found => ({
+  const found = (type: number, fields: Partial<PlaceStats> = {}): PlaceStats => ({
     files: { place: mark('1'), lease: mark('2') },
     fileSystem: null,
     type,

@@ -1,0 +1,268 @@
+/**
+ * The documents against the code: what they say of keys, metrics, codes, alerts, guarantees,
+ * commands and files is so, what the code has is in them, and every link leads somewhere.
+ * `SLUICE_UPDATE_README=1` writes the generated tables instead of comparing them.
+ */
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { describeKeys } from '../../gateway/config/describe.ts'
+import { METRICS } from '../../gateway/observe/metrics/table.ts'
+import { anchorOf, type Document, linksOf, readDocuments, sectionOf } from './documents.ts'
+import { filesBelow, ROOT, readText, sources } from './source-tree.ts'
+import { TABLES, tablesIn, withTables } from './tables.ts'
+
+if (process.env['SLUICE_UPDATE_README'] === '1') {
+  for (const { path, text } of readDocuments())
+    if (tablesIn(text).size > 0) writeFileSync(join(ROOT, path), withTables(text))
+}
+
+const documents = readDocuments()
+const gateway = sources('gateway')
+const tests = sources('test')
+
+function documentAt(path: string): Document {
+  const found = documents.find((document) => document.path === path)
+  if (found === undefined) throw new Error(`there is no ${path}`)
+  return found
+}
+
+function sorted(values: Iterable<string>): string[] {
+  return [...new Set(values)].toSorted()
+}
+
+/** First groups of all matches in the prose of all documents. */
+function inProse(pattern: RegExp): string[] {
+  return documents.flatMap(({ prose }) =>
+    [...prose.matchAll(pattern)].map((match) => match[1] ?? ''),
+  )
+}
+
+test('README is a face: at most 200 lines', () => {
+  expect(documentAt('README.md').text.trimEnd().split('\n').length).toBeLessThanOrEqual(200)
+})
+
+describe('tables made from the code', () => {
+  const tables = documents.flatMap(({ text }) => [...tablesIn(text)])
+
+  test.each(Object.keys(TABLES))(
+    '%s is what the code says (SLUICE_UPDATE_README=1 writes it)',
+    (name) => {
+      expect(new Map(tables).get(name)?.trim()).toBe(TABLES[name]?.())
+    },
+  )
+
+  test('have rows, stand in one document each, and no place is without its table', () => {
+    expect(tables.map(([name]) => name).toSorted()).toEqual(sorted(Object.keys(TABLES)))
+    for (const [, table] of tables) expect(table.split('\n').length).toBeGreaterThan(30)
+  })
+})
+
+test('metrics that documents mention exist', () => {
+  const names = METRICS.map((metric) => metric.name)
+  const mentioned = inProse(/`(sluice_[a-z0-9_]*[a-z0-9])`/g)
+  expect(mentioned.length).toBeGreaterThan(names.length)
+  expect(mentioned.filter((name) => !names.includes(name))).toEqual([])
+})
+
+describe('guarantees', () => {
+  const numbers = ['I1', 'I2', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8', 'I9']
+
+  test('are the nine, each with its row', () => {
+    const rows = sectionOf(documentAt('gateway/README.md'), 'Guarantees')
+    expect([...rows.matchAll(/^\| (I\d+) \|/gm)].map((match) => match[1])).toEqual(numbers)
+  })
+
+  test.each(numbers)('%s has a test with its number in the title', (number) => {
+    const title = new RegExp(
+      `(?:test|it|describe)[^\\n]*\\(\\s*(?:[^\\n]*,\\s*)?['"\`][^'"\`\\n]*\\b${number}\\b[^'"\`\\n]*:`,
+    )
+    const files = tests.filter((file) => title.test(file.text)).map((file) => file.path)
+    expect(files.filter((path) => !path.startsWith('test/docs/'))).not.toEqual([])
+  })
+
+  test('no number beyond them is cited anywhere', () => {
+    const all = [
+      ...documents,
+      ...gateway,
+      ...sources('device-sim'),
+      ...tests.filter(({ path }) => !path.startsWith('test/docs/')),
+    ]
+    const cited = all.flatMap((file) =>
+      [...file.text.matchAll(/\b(I\d+)\b/g)].map((match) => match[1] ?? ''),
+    )
+    expect(sorted(cited).filter((number) => !numbers.includes(number))).toEqual([])
+  })
+})
+
+describe('error codes', () => {
+  const section = sectionOf(documentAt('gateway/cli/README.md'), 'Error codes')
+  const documented = [...section.matchAll(/^\| `([A-Z_]+)` \|/gm)].map((match) => match[1] ?? '')
+
+  test('of the code are in the table, and those of the table in the code', () => {
+    const pattern = /'((?:SLUICE|CONFIG|LISTENER|AUTH|ADMIN|SINK|SPOOL|BROKER|CLI)_[A-Z_]+)'/g
+    const used = gateway.flatMap((file) =>
+      [...file.text.matchAll(pattern)].map((match) => match[1] ?? ''),
+    )
+    const environment = used.filter((code) =>
+      /^SLUICE__|^SLUICE_(REQUIRE|UPDATE|CONFIG)/.test(code),
+    )
+    expect(sorted(documented)).toEqual(sorted(used.filter((code) => !environment.includes(code))))
+  })
+
+  test('each say what to do', () => {
+    for (const row of section.matchAll(/^\| `[A-Z_]+` \|(.*)\|$/gm))
+      expect(row[1]?.split('|').map((cell) => cell.trim().length > 0)).toEqual([true, true])
+  })
+})
+
+test('every alert has a section that says what to do, and no other section poses as one', () => {
+  const rules = parse(readText('dashboards/prometheus/rules.yml')) as {
+    groups: { rules: { alert: string }[] }[]
+  }
+  const alerts = rules.groups.flatMap((group) => group.rules.map((rule) => rule.alert))
+  const { headings } = documentAt('dashboards/README.md')
+  expect(sorted(headings.filter((heading) => heading.startsWith('Sluice')))).toEqual(sorted(alerts))
+})
+
+describe('what documents point to exists', () => {
+  const links = documents.flatMap(linksOf)
+
+  test('files and folders that they link', () => {
+    expect(links.length).toBeGreaterThan(30)
+    expect(links.filter(({ file }) => !existsSync(join(ROOT, file)))).toEqual([])
+  })
+
+  test('sections that they link', () => {
+    const anchors = new Map(
+      documents.map(({ path, headings }) => [path, headings.map(anchorOf)] as const),
+    )
+    const toSections = links.filter(({ anchor }) => anchor !== null)
+    expect(toSections.length).toBeGreaterThan(20)
+    expect(
+      toSections.filter(({ file, anchor }) => !anchors.get(file)?.includes(anchor ?? '')),
+    ).toEqual([])
+  })
+
+  test('headings are told apart by their anchors', () => {
+    const twice = documents.filter(
+      ({ headings }) => new Set(headings.map(anchorOf)).size < headings.length,
+    )
+    expect(twice.map(({ path }) => path).filter((path) => path !== 'CHANGELOG.md')).toEqual([])
+  })
+
+  // From the root, from the gateway's folder or from the document's own.
+  test('paths that they name', () => {
+    const named = documents
+      .filter(({ path }) => path !== 'CHANGELOG.md')
+      .flatMap(({ path, prose }) =>
+        [...prose.matchAll(/`((?:[\w.-]+\/)+[\w.-]*)`/g)].map((match) => ({
+          from: path,
+          name: match[1] ?? '',
+        })),
+      )
+      .filter(({ name }) => /\.c?ts$|^(gateway|device-sim|test|dashboards|\.ci)\//.test(name))
+    expect(named.length).toBeGreaterThan(10)
+    expect(
+      named.filter(({ from, name }) =>
+        ['', 'gateway', dirname(from)].every((base) => !existsSync(join(ROOT, base, name))),
+      ),
+    ).toEqual([])
+  })
+
+  test('every document, from README in one click', () => {
+    const reached = links.filter(({ from }) => from === 'README.md').map(({ file }) => file)
+    const fixtures = /^test\/(fixtures|support)\//
+    const paths = documents.map(({ path }) => path).filter((path) => !fixtures.test(path))
+    expect(paths.filter((path) => path !== 'README.md' && !reached.includes(path))).toEqual([])
+  })
+
+  test('the license that README and package.json name', () => {
+    const { license } = JSON.parse(readText('package.json')) as { license: string }
+    expect(documentAt('README.md').prose).toContain(`License: ${license}.`)
+    expect(readText('LICENSE')).toMatch(new RegExp(`^${license} License\\n`))
+  })
+
+  test('npm scripts', () => {
+    const { scripts } = JSON.parse(readText('package.json')) as { scripts: Record<string, string> }
+    const names = documents.flatMap(({ text }) =>
+      [...text.matchAll(/\bnpm run (?:--silent )?([a-z-]+)/g)].map((match) => match[1] ?? ''),
+    )
+    expect(names.length).toBeGreaterThan(5)
+    expect(sorted([...names, 'test', 'start']).filter((name) => !(name in scripts))).toEqual([])
+  })
+
+  test('commands: documents name those that there are, with their subcommands', () => {
+    const code = filesBelow('gateway/cli', '.ts').map(readText).join('\n')
+    const commands = [...code.matchAll(/new Command\('([a-z-]+)'\)/g)].map(
+      (match) => match[1] ?? '',
+    )
+    const top = ['start', 'check', 'status', 'streams', 'passwd', 'dead-letters', 'sinks', 'spool']
+    const named = documents.flatMap(({ prose }) => [
+      ...prose.matchAll(/`sluice ([a-z-]+)(?: ([a-z][a-z-]*))?/g),
+    ])
+    expect(sorted(named.map((match) => match[1] ?? ''))).toEqual(sorted(top))
+    const words = named
+      .flatMap((match) => [match[1] ?? '', match[2] ?? ''])
+      .filter((word) => word !== '')
+    expect(
+      sorted(words).filter((word) => !commands.includes(word) && !code.includes(`'${word}'`)),
+    ).toEqual([])
+    const reference = documentAt('gateway/cli/README.md').text
+    expect(
+      sorted(commands).filter((name) => name !== 'sluice' && !reference.includes(name)),
+    ).toEqual([])
+  })
+
+  test('commands of the fleet', () => {
+    const code = filesBelow('device-sim', '.ts').map(readText).join('\n')
+    const commands = [...code.matchAll(/new Command\('([a-z-]+)'\)/g)].map(
+      (match) => match[1] ?? '',
+    )
+    expect(sorted(inProse(/`sluice-sim ([a-z-]+)/g))).toEqual(
+      sorted(commands).filter((name) => name !== 'sluice-sim'),
+    )
+  })
+
+  test('every limit of the broker has its policy', () => {
+    const keys = describeKeys()
+      .map(
+        (key) =>
+          /^mqtt\.((?:max|connectTimeout|authTimeout|sessionExpiry)\w*)$/.exec(key.path)?.[1],
+      )
+      .filter((key) => key !== undefined)
+    const rows = sectionOf(documentAt('gateway/broker/README.md'), 'Limits of the broker')
+    expect(keys.length).toBeGreaterThan(15)
+    expect(keys.filter((key) => !rows.includes(`\`${key}\``))).toEqual([])
+  })
+
+  test('paths of the admin server', () => {
+    const served = readText('gateway/admin/routes.ts')
+    const pattern = /path: \/\^(.+)\$\/,/g
+    const routes = [...served.matchAll(pattern)].map(
+      (match) => new RegExp(`^${(match[1] ?? '').replaceAll('\\/', '/')}$`),
+    )
+    const { text } = documentAt('gateway/admin/README.md')
+    const documented = [...text.matchAll(/`(?:GET|POST) (\/[^`? ]*)/g)].map((match) =>
+      (match[1] ?? '').replace('<name>', 'name'),
+    )
+    expect(routes.length).toBeGreaterThan(5)
+    expect(documented.filter((path) => !routes.some((route) => route.test(path)))).toEqual([])
+    expect(
+      routes.filter((route) => !documented.some((path) => route.test(path))).map(String),
+    ).toEqual([])
+  })
+
+  test('folders of the gateway: each has its row', () => {
+    const folders = readdirSync(join(ROOT, 'gateway'), { withFileTypes: true }).filter((entry) =>
+      entry.isDirectory(),
+    )
+    const table = sectionOf(documentAt('gateway/README.md'), 'Folders')
+    expect(
+      folders
+        .map((folder) => folder.name)
+        .filter((name) => !table.includes(`\`gateway/${name}/\``)),
+    ).toEqual([])
+  })
+})
