@@ -132,6 +132,7 @@ export class Spool {
   readonly #folder: OpenedFolder
   readonly #leases: LeaseKeeper
   readonly #deflater: Deflater
+  readonly #mintId: () => string
   readonly #time: SpoolTime
   readonly #timer: NodeJS.Timeout
   #spoolId: string
@@ -280,6 +281,7 @@ export class Spool {
     this.#source = source
     this.#leases = leases
     this.#deflater = parts.deflater
+    this.#mintId = options.mintId ?? mintSpoolId
     this.#spoolId = identity.spoolId
     this.gateway = identity.gateway
     this.committer = committer
@@ -394,7 +396,7 @@ export class Spool {
 
   /** New records start under a fresh spool id; older ones drain first under theirs. */
   async newId(why: string): Promise<string> {
-    const spoolId = mintSpoolId()
+    const spoolId = this.#mintId()
     for (const stream of this.streams.values())
       stream.startIdentity({ spoolId, gateway: this.gateway })
     this.#source.identity = { spoolId, gateway: this.gateway }

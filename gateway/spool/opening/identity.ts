@@ -36,6 +36,8 @@ export interface WantedIdentity {
   readonly hostName: string
   /** New records start under a fresh spool id (a data folder restored from a backup). */
   readonly newSpoolId?: boolean
+  /** Where fresh spool ids come from. @default mintSpoolId */
+  readonly mintId?: () => string
   readonly emit: EmitSpoolEvent
 }
 
@@ -56,7 +58,7 @@ export function chooseIdentity(wanted: WantedIdentity, folder: OpenedFolder): Id
       'the seq lease and the records disagree',
   ].filter((why) => typeof why === 'string')
   if (because.length === 0 && recovered?.spoolId) return { spoolId: recovered.spoolId, gateway }
-  const spoolId = mintSpoolId()
+  const spoolId = (wanted.mintId ?? mintSpoolId)()
   if (recovered) wanted.emit({ type: 'spool.identity-changed', spoolId, why: because.join('; ') })
   return { spoolId, gateway }
 }
