@@ -8,13 +8,14 @@
  */
 
 /**
- * Number of the commit that will carry what was handed over. Rises by one a commit; starts at 1.
+ * Number of the commit that will carry what was handed over. Rises by one a commit; the spool's
+ * opening is commit 1, and durable before the first append.
  */
 export type Ticket = number
 
 /**
  * Answer of {@link Appender.append}: nothing was taken, in any stream; offer it again after
- * `onSpace`.
+ * `onSpace`. No ticket has this number.
  */
 export const MUST_WAIT = 0
 
@@ -74,11 +75,14 @@ export interface Message {
  */
 export interface Journal {
   readonly name: string
-  /** Changes since the last call, or null. Called once at the start of each commit. */
+  /**
+   * Changes since the last call, or null. Called once at the start of each commit. The spool keeps
+   * them until they are durable: those of a failed commit ride in a later one, before newer ones.
+   */
   collect(): Uint8Array | null
   /**
-   * The whole state, pending changes included. Called instead of `collect` when a commit is a
-   * checkpoint.
+   * The whole state, the changes that were just collected included. Called behind `collect` when
+   * the commit is a checkpoint.
    */
   checkpoint(): Uint8Array
 }
@@ -96,7 +100,7 @@ export interface RecoveredJournal {
 export interface KeyedStore {
   entries(): Promise<ReadonlyArray<readonly [key: string, value: Uint8Array]>>
   put(key: string, value: Uint8Array): Ticket
-  /** `lazily`: it rides with the next commit, and brings none about for a while. */
+  /** `lazily`: it rides with the next commit, and causes none for some seconds. */
   delete(key: string, lazily?: boolean): Ticket
 }
 
@@ -105,7 +109,8 @@ export interface Appender {
   /**
    * Takes the message into every lane, or into none. Synchronous; seqs are taken here.
    * QoS 0 for a stream that is full is dropped and counted (`full-qos0`), never waits.
-   * With no lanes it is `touch()`: a ticket behind everything appended before.
+   * With no lanes nothing is handed over and no commit comes: the answer is `durableTicket`. What
+   * keeps acks in order is the caller's queue, not a ticket.
    */
   append(lanes: readonly Lane[], message: Message): Ticket
   /** The journal has changes: makes sure that a commit comes, returns its ticket. */
@@ -120,7 +125,8 @@ export interface Appender {
   /** Called when a stream that answered MUST_WAIT may have room, or when ingest resumes. */
   onSpace(listener: () => void): void
   /**
-   * Joins a journal; its recovered content is handed over at once. Before the first append only.
+   * Joins a journal; its recovered content is handed over at once. Each name once, and before the
+   * first append.
    */
   attach(journal: Journal): RecoveredJournal
   keyed(space: 'retained' | 'subscriptions' | 'wills' | 'copies'): KeyedStore

@@ -53,9 +53,7 @@ export class SpoolAppender implements Appender {
 
   append(lanes: readonly Lane[], message: Message): Ticket {
     const { committer, leases } = this.#host
-    // A message without records waits for nothing: the acks before it are in front of it in the
-    // broker's queue.
-    if (lanes.length === 0) return Math.max(1, committer.durableTicket)
+    if (lanes.length === 0) return committer.durableTicket
     const closed = !this.#host.accepting() || this.#host.openBytes() >= this.#host.maxOpenBytes
     if (message.qos > 0) {
       if (closed) return this.#mustWait()

@@ -42,6 +42,9 @@ export interface StreamSpec {
   readonly device?: 'clientId' | `topic:${number}`
 }
 
+/** What nobody waits for is committed after so long, if nothing else is. */
+const LAZY_MS = 100
+
 interface Commit {
   readonly ticket: Ticket
   readonly records: readonly StoredRecord[]
@@ -68,7 +71,8 @@ export class MemoryAppender implements Appender {
   commits = 0
   /** Keep nothing per record: for measurements. */
   isDiscarding = false
-  #durable: Ticket = 0
+  /** The opening's commit. */
+  #durable: Ticket = 1
   #open: { records: StoredRecord[]; keyed: [Space, string, Uint8Array | null][]; isDue: boolean } =
     fresh()
   readonly #onDurable: ((ticket: Ticket) => void)[] = []
@@ -83,7 +87,7 @@ export class MemoryAppender implements Appender {
   readonly #full = new Map<string, number>()
   #isHeld = false
   #isScheduled = false
-  #ticket: Ticket = 1
+  #ticket: Ticket = 2
 
   constructor(specs: readonly StreamSpec[], recovered?: DurableState) {
     this.streams = specs.map((spec) => ({
@@ -111,7 +115,7 @@ export class MemoryAppender implements Appender {
   }
 
   append(lanes: readonly Lane[], message: Message): Ticket {
-    if (lanes.length === 0) return this.touch()
+    if (lanes.length === 0) return this.#durable
     if (message.refusal !== null) {
       for (const { stream, envelope } of lanes) {
         const [, topic] = JSON.parse(Buffer.from(envelope.bytes).toString()) as [string, string]
@@ -167,19 +171,23 @@ export class MemoryAppender implements Appender {
   }
 
   attach(journal: Journal): RecoveredJournal {
+    if (this.#journals.has(journal.name))
+      throw new Error(`journal ${journal.name} is attached already`)
     this.#journals.set(journal.name, journal)
     return this.#journalState.get(journal.name) ?? { checkpoint: null, changes: [] }
   }
 
   keyed(space: Space): KeyedStore {
-    const change = (key: string, value: Uint8Array | null): Ticket => {
+    const change = (key: string, value: Uint8Array | null, lazily = false): Ticket => {
       this.#open.keyed.push([space, key, value])
-      return this.touch()
+      if (!lazily) return this.touch()
+      setTimeout(() => this.touch(), LAZY_MS).unref()
+      return this.#ticket
     }
     return {
       entries: async () => Promise.resolve([...this.#keyed[space]]),
       put: (key, value) => change(key, Buffer.from(value)),
-      delete: (key) => change(key, null),
+      delete: (key, lazily) => change(key, null, lazily),
     }
   }
 
