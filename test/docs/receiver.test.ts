@@ -1,8 +1,8 @@
 /**
- * The receiver printed in the ingest contract runs as it stands and keeps the contract's promise: every line
- * once, in order (I4).
+ * The receivers printed in the documents run as they stand and keep the contract's promise: every
+ * line once, in order (I4).
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,10 +12,9 @@ import { testWithTool } from '../support/tool-tests.ts'
 import { findTool } from '../support/tools.ts'
 import { readText } from './source-tree.ts'
 
-function printedReceiver(): string {
-  const contract = readText('gateway/sink/http/README.md')
-  const code = /```python\n([\s\S]*?)```/.exec(contract)?.[1]
-  if (code === undefined) throw new Error('the contract has no Python receiver')
+function printedReceiver(document: string): string {
+  const code = /```python\n([\s\S]*?)```/.exec(readText(document))?.[1]
+  if (code === undefined) throw new Error(`${document} has no Python receiver`)
   return code
 }
 
@@ -50,6 +49,7 @@ async function send(
     },
     body: more.gzip === false ? body : gzipSync(body),
   })
+  if (response.status === 204) return last
   if (response.status !== 200) return -response.status
   return ((await response.json()) as { ackedThrough: number }).ackedThrough
 }
@@ -66,12 +66,12 @@ async function portOf(child: ChildProcess): Promise<number> {
 
 testWithTool(
   'python3',
-  'I4: the printed Python receiver stores every line once, across repeats, overlaps and its own restart',
+  'I4: the complete receiver of the contract stores every line once, across repeats, overlaps and its own restart',
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'sluice-receiver-'))
     const script = join(folder, 'receiver.py')
     const store = join(folder, 'store.db')
-    writeFileSync(script, printedReceiver())
+    writeFileSync(script, printedReceiver('gateway/sink/http/README.md'))
     const start = () =>
       spawn(findTool('python3')!, [script, store, '0'], { stdio: ['ignore', 'pipe', 'inherit'] })
     let child = start()
@@ -102,6 +102,46 @@ testWithTool(
       const [lines, gaps] = JSON.parse(readFileSync(out, 'utf8')) as [string[], string[]]
       expect(lines).toEqual([1, 2, 3, 4, 7, 8, 9, 10].map((seq) => line(seq).trimEnd()))
       expect(gaps).toEqual(['5-6;reason=expired'])
+    } finally {
+      child.kill('SIGKILL')
+      rmSync(folder, { recursive: true, force: true })
+    }
+  },
+)
+
+testWithTool(
+  'python3',
+  'I4: the short receiver in README stores every line once, across repeats and its own restart',
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sluice-receiver-'))
+    const script = join(folder, 'receiver.py')
+    // Any port that is free: 9000 may be taken on the machine that tests it.
+    writeFileSync(script, printedReceiver('README.md').replace('9000', '0'))
+    const start = () =>
+      spawn(findTool('python3')!, [script], { cwd: folder, stdio: ['ignore', 'pipe', 'ignore'] })
+    let child = start()
+    try {
+      let port = await portOf(child)
+      expect(await send(port, [1, 2, 3])).toBe(3)
+      expect(await send(port, [2, 3, 4])).toBe(4)
+      expect(await send(port, [1], { stream: 'alarms' })).toBe(1)
+      const probe = { method: 'POST', headers: { 'sluice-probe': '1', 'content-length': '0' } }
+      expect((await fetch(`http://127.0.0.1:${port}/`, probe)).status).toBe(204)
+      child.kill('SIGKILL')
+      child = start()
+      port = await portOf(child)
+      expect(await send(port, [4, 7], { gzip: false })).toBe(7)
+      const dump =
+        'import json, sqlite3; print(json.dumps(sqlite3.connect("readings.db").execute("select queue, line from reading order by rowid").fetchall()))'
+      const rows = execFileSync('python3', ['-c', dump], { cwd: folder, encoding: 'utf8' })
+      expect(JSON.parse(rows)).toEqual(
+        [1, 2, 3, 4]
+          .map((seq) => ['g/s/telemetry', line(seq).trimEnd()])
+          .concat([
+            ['g/s/alarms', line(1).trimEnd()],
+            ['g/s/telemetry', line(7).trimEnd()],
+          ]),
+      )
     } finally {
       child.kill('SIGKILL')
       rmSync(folder, { recursive: true, force: true })

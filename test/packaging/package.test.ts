@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { linksOf, readDocument } from '../docs/documents.ts'
 import { runToEnd } from '../support/process.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -74,6 +75,11 @@ test('holds the built programs, what a box needs, and nothing of the tests', () 
     'gateway/packaging/sluice.yaml',
   ])
     expect(paths).toContain(wanted)
+  // What README links comes with it, but for how it was tested.
+  const linked = linksOf(readDocument('README.md')).map(({ file }) => file)
+  expect(linked.length).toBeGreaterThan(10)
+  for (const path of linked.filter((file) => !file.startsWith('test/')))
+    expect(paths).toContain(path)
   const stray = paths.filter((path) =>
     /^(dist\/)?test\/|\.(pem|key|crt|ts)$|^node_modules/.test(path),
   )

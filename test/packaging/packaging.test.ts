@@ -337,13 +337,13 @@ describe('the example configuration', () => {
     }
   })
 
-  const reference = readFileSync(join(root, 'gateway/config/README.md'), 'utf8')
-  const printedExample =
-    /^gateway: \{ id: press-hall-2, .*\n(?:(?!```).*\n)+/m.exec(reference)?.[0] ?? ''
+  const printedIn = (document: string): string =>
+    /```yaml\n(gateway: [\s\S]*?)```/.exec(readFileSync(join(root, document), 'utf8'))?.[1] ?? ''
 
   test.each([
     ['of the package', readFileSync(join(packaging, 'sluice.yaml'), 'utf8')],
-    ['of the reference', printedExample],
+    ['of README', printedIn('README.md')],
+    ['of the reference', printedIn('gateway/config/README.md')],
   ])('%s passes sluice check and starts, with the files that it names', async (_, text) => {
     const folder = mkdtempSync(join(tmpdir(), 'sluice-example-'))
     try {
