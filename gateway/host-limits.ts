@@ -11,7 +11,8 @@
 import { readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
-import type { Config, MqttLimits } from './config/config.ts'
+import type { MqttLimits } from './broker/config.ts'
+import type { Config } from './configuration.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB

@@ -4,7 +4,7 @@
  */
 import type { Broker } from './broker/broker.ts'
 import { createBrokerStats } from './broker/stats.ts'
-import type { Config } from './config/config.ts'
+import type { Config } from './configuration.ts'
 import type { Drain } from './drain/drain.ts'
 import type { DeliveryStanding } from './drain/states.ts'
 import type {

@@ -2,7 +2,6 @@
  * What a host gives, read from what kernels write, and what of the configuration is then in effect.
  */
 import { describe, expect, test } from 'vitest'
-import { defaultConfig } from '../gateway/config/load.ts'
 import {
   BASE_MEMORY_BYTES,
   cgroupMemory,
@@ -10,6 +9,7 @@ import {
   type HostLimits,
   RESERVED_DESCRIPTORS,
 } from '../gateway/host-limits.ts'
+import { defaultConfig } from './support/configs.ts'
 
 const MIB = 1024 * 1024
 const config = defaultConfig('/')

@@ -3,7 +3,7 @@
  * once.
  */
 import { readFile } from 'node:fs/promises'
-import type { Secret } from '../config/config.ts'
+import type { Secret } from '../shared/secret.ts'
 import { AdminError } from './actions.ts'
 
 /**

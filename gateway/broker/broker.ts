@@ -12,7 +12,6 @@
  * architecture's "The broker" is the design; aedes-server.ts says what is changed of aedes.
  */
 import { randomBytes } from 'node:crypto'
-import type { MqttConfig } from '../config/config.ts'
 import type { Appender, Message, Ticket } from '../ports/appender.ts'
 import { listenerUrl } from '../shared/hosts.ts'
 import { within } from '../shared/within.ts'
@@ -25,6 +24,7 @@ import {
 } from './aedes/persistence.ts'
 import { RetainedDelivery } from './aedes/retained-delivery.ts'
 import { type Authenticate, type AuthenticationStats, Authenticator } from './auth/authenticator.ts'
+import type { MqttConfig } from './config.ts'
 import { DeliveryOrder } from './consumers/delivery-order.ts'
 import { LocalDelivery } from './consumers/local-delivery.ts'
 import { SysTree } from './consumers/sys-tree.ts'

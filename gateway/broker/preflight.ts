@@ -4,8 +4,8 @@
  */
 import { once } from 'node:events'
 import { createServer } from 'node:net'
-import type { MqttConfig } from '../config/config.ts'
 import { readAuthFiles } from './auth/realm.ts'
+import type { MqttConfig } from './config.ts'
 import { admittedAddress, authOf, listenFault, nameOf } from './listeners/listener-policy.ts'
 import { readCertificates } from './listeners/listener-tls.ts'
 

@@ -5,7 +5,7 @@
  */
 import { relative } from 'node:path'
 import type { DeadLetterAdmin, StreamAdmin } from '../admin/actions.ts'
-import type { Config } from '../config/config.ts'
+import type { Config } from '../configuration.ts'
 import type { Status } from '../observe/status.ts'
 import type { BackupHead, Restored } from '../spool/operations/backup.ts'
 import { listenToSignals, type SignalListener } from './signals.ts'

@@ -1,6 +1,7 @@
 /** Options that several commands share. */
 import { type Command, InvalidArgumentError } from 'commander'
 import type { LoadedConfig } from '../config/load.ts'
+import type { Config } from '../configuration.ts'
 import { findConfig } from './config-place.ts'
 import type { CliContext } from './context.ts'
 
@@ -16,10 +17,14 @@ export function withConfig(command: Command): Command {
 }
 
 /** Loads what --config names, or what is at a default place. @throws ConfigError */
-export async function loadFlagged(flags: ConfigFlag, context: CliContext): Promise<LoadedConfig> {
+export async function loadFlagged(
+  flags: ConfigFlag,
+  context: CliContext,
+): Promise<LoadedConfig<Config>> {
   const { loadConfig } = await import('../config/load.ts')
+  const { SCHEMA } = await import('../configuration.ts')
   const { file } = findConfig(flags.config, context.env, context.cwd)
-  return loadConfig({ file, env: context.env, cwd: context.cwd })
+  return loadConfig(SCHEMA, { file, env: context.env, cwd: context.cwd })
 }
 
 /**
@@ -28,7 +33,7 @@ export async function loadFlagged(flags: ConfigFlag, context: CliContext): Promi
 export async function loadWithWarnings(
   flags: ConfigFlag,
   context: CliContext,
-): Promise<LoadedConfig> {
+): Promise<LoadedConfig<Config>> {
   const loaded = await loadFlagged(flags, context)
   for (const warning of loaded.warnings) context.stderr.write(`warning: ${warning}\n`)
   return loaded

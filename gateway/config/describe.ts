@@ -1,19 +1,12 @@
-/** Every key of the configuration as a row of README's table, read from the schema. */
+/** Every key of a configuration as a row of its table, read from the schema. */
 import { stringify } from 'yaml'
-import { leaves } from './fields.ts'
-import { rootNode } from './schema.ts'
+import { type AnySchema, leaves } from './schema.ts'
 import { type Node, nodeOf } from './walk.ts'
-
-/** What the keys of a map are, where they are no names. */
-const MAP_KEYS: Readonly<Record<string, string>> = {
-  '.headers': '<header>',
-  '.answers': '<status>',
-}
 
 export interface KeyDescription {
   /**
-   * Dotted; `<name>` stands for the name of a stream or sink, `<header>` for a header's, `<status>`
-   * for an HTTP status, `<n>` for an index from 0.
+   * Dotted; `<name>` stands for a key of a map, by the word that the map has for its keys, `<n>`
+   * for an index from 0.
    */
   readonly path: string
   /** `size`, `duration`, `list of text`, `section`, … */
@@ -30,9 +23,9 @@ export interface KeyDescription {
 }
 
 /** In the order of the schema. Sections have a row of their own only if they can be null. */
-export function describeKeys(): KeyDescription[] {
+export function describeKeys(root: AnySchema): KeyDescription[] {
   const rows: KeyDescription[] = []
-  visit(nodeOf(rootNode), '', rows)
+  visit(nodeOf(root), '', rows)
   return rows
 }
 
@@ -54,7 +47,7 @@ function visit(node: Node, path: string, rows: KeyDescription[]): void {
     }
     for (const [key, child] of node.shape) visit(nodeOf(child), below(key), rows)
   } else if (node.type === 'map') {
-    visit(nodeOf(node.value), below(MAP_KEYS[path.slice(path.lastIndexOf('.'))] ?? '<name>'), rows)
+    visit(nodeOf(node.value), below(`<${node.key}>`), rows)
   } else {
     const item = leaves.get(node.item)
     if (item === undefined) visit(nodeOf(node.item), below('<n>'), rows)

@@ -8,9 +8,9 @@
  * Pure. Values are checked later, with those of the file.
  */
 import { parseDocument } from 'yaml'
-import type { z } from 'zod'
 import { nearest } from '../shared/nearest.ts'
 import type { Origin, Problem } from './problems.ts'
+import type { AnySchema } from './schema.ts'
 import { childOf, isMap, keyPath, type Node, nodeOf, type Path } from './walk.ts'
 
 export const ENVIRONMENT_PREFIX = 'SLUICE__'
@@ -39,7 +39,7 @@ function encodeKey(key: string | number): string {
 
 /** Lays the environment over `data`, which is not changed. */
 export function overlayEnvironment(
-  schema: z.core.$ZodType,
+  schema: AnySchema,
   data: unknown,
   environment: Readonly<Record<string, string | undefined>>,
 ): Overlay {
@@ -72,7 +72,7 @@ export function overlayEnvironment(
  * Parts of the tree that the same variable name would mean; refused even when no variable is set.
  */
 export function clashingNames(
-  schema: z.core.$ZodType,
+  schema: AnySchema,
   data: unknown,
 ): ReadonlyArray<{ readonly name: string; readonly first: Path; readonly second: Path }> {
   const seen = new Map<string, Path>()
@@ -240,7 +240,7 @@ function environmentProblem(name: string, key: string, wanted: string): Problem 
   }
 }
 
-function unknownName(schema: z.core.$ZodType, tree: unknown, name: string): Problem {
+function unknownName(schema: AnySchema, tree: unknown, name: string): Problem {
   const known: string[] = []
   const visit = (node: Node, value: unknown, path: Path): void => {
     if (path.length > 0) known.push(variableName(path))

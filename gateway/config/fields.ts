@@ -1,14 +1,10 @@
 /**
- * The kinds of value that a configuration key can have, as zod schemas that know how to say what
- * they want.
- *
- * Every leaf carries {@link LeafMeta} in a registry: the type and unit that README's table shows,
- * the text, whether it is a secret or a path. The loader reads it to resolve paths, the printer to
- * write units and to hide secrets.
+ * The kinds of value that a configuration key can have: what each takes, and how it says what it
+ * wants. Any stage may build its keys from them; they know none.
  */
-import { z } from 'zod'
 import { nearest } from '../shared/nearest.ts'
-import type { Secret } from './config.ts'
+import type { Secret } from '../shared/secret.ts'
+import type { LeafKind, LeafResult, LeafSpec } from './schema.ts'
 import { formatDuration, formatSize, type Parsed, parseDuration, parseSize } from './units.ts'
 
 /**
@@ -18,73 +14,6 @@ export const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/
 
 /** setTimeout takes at most 2^31-1 ms; a longer wait would end at once. */
 export const MAX_TIMER_MS = 24 * 86_400_000
-
-export type LeafKind =
-  | 'size'
-  | 'duration'
-  | 'integer'
-  | 'number'
-  | 'boolean'
-  | 'text'
-  | 'name'
-  | 'choice'
-  | 'path'
-  | 'secret'
-  | 'url'
-
-export interface LeafMeta {
-  readonly kind: LeafKind
-  /** In words, as an error says it: `a size from 1KiB to 1GiB`. */
-  readonly wanted: string
-  readonly nullable: boolean
-  readonly text: string
-}
-
-export const leaves = z.registry<LeafMeta>()
-/** Texts of sections, lists and maps. */
-export const sections = z.registry<{ readonly text: string }>()
-
-/** Why a value was refused; `wanted` replaces the leaf's own words where it can be said better. */
-export interface Refusal {
-  readonly fix: string
-  readonly wanted?: string
-}
-export type LeafResult<T> = { readonly value: T } | Refusal
-
-interface LeafSpec<T> {
-  readonly kind: LeafKind
-  readonly wanted: string
-  readonly text: string
-  parse(input: unknown): LeafResult<T>
-}
-
-/** A schema for one value: everything it takes and says is in `spec`. */
-export function leaf<T>(spec: LeafSpec<T>): z.ZodType<T> {
-  return build(spec, false, (input) => spec.parse(input))
-}
-
-/** The same, or null. */
-export function nullable<T>(spec: LeafSpec<T>): z.ZodType<T | null> {
-  return build<T | null>(spec, true, (input) =>
-    input === null ? { value: null } : spec.parse(input),
-  )
-}
-
-function build<T>(
-  spec: Omit<LeafSpec<unknown>, 'parse'>,
-  isNullable: boolean,
-  parse: (input: unknown) => LeafResult<T>,
-): z.ZodType<T> {
-  const wanted = isNullable ? `${spec.wanted}, or null` : spec.wanted
-  const schema = z.unknown().transform((input, context): T => {
-    const result = parse(input)
-    if ('value' in result) return result.value
-    context.addIssue({ code: 'custom', message: wanted, params: { wanted, ...result } })
-    return z.NEVER
-  })
-  leaves.add(schema, { kind: spec.kind, wanted, nullable: isNullable, text: spec.text })
-  return schema
-}
 
 interface Range {
   readonly min: number
@@ -273,12 +202,18 @@ export function secret(
   }
 }
 
-/**
- * A section: the keys in `shape` and no others; each has a default, so the section may be left out
- * or empty.
- */
-export function section<Shape extends z.ZodRawShape>(text: string, shape: Shape) {
-  const schema = z.strictObject(shape)
-  sections.add(schema, { text })
-  return schema
+const HOST_WORDS = 'a host name or an IP address'
+
+/** An address to listen on, without a port. */
+export function host(description: string): LeafSpec<string> {
+  return text(description, { wanted: HOST_WORDS, check: hostFix })
+}
+
+/** What to do about a host that is none, or null. */
+function hostFix(input: string): string | null {
+  if (input.includes('://')) return 'write the host alone, without scheme and path'
+  if (/^\[.*\]$/.test(input)) return `write ${input.slice(1, -1)} without brackets`
+  if (/^(\d{1,3}\.){3}\d{1,3}:\d+$|^[^:]+:\d+$/.test(input))
+    return 'write the port under the key port'
+  return /^[0-9A-Za-z._:%-]+$/.test(input) ? null : `write ${HOST_WORDS}`
 }

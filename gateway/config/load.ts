@@ -5,12 +5,10 @@
  */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import type { Config } from './config.ts'
-import { crossCheck, nameProblems } from './cross-checks.ts'
 import { clashingNames, overlayEnvironment } from './environment.ts'
-import { ConfigError, type Origin, type Problem } from './problems.ts'
-import { configSchema, rootNode } from './schema.ts'
-import { fillEmptySections, schemaProblems } from './validate.ts'
+import { ConfigError, type Origin, type Problem, type Report } from './problems.ts'
+import type { AnySchema, Schema } from './schema.ts'
+import { fillEmptySections, nameProblems, type OriginOf, schemaProblems } from './validate.ts'
 import { keyPath, mapLeaves, type Path } from './walk.ts'
 import { readYaml, type YamlSource } from './yaml.ts'
 
@@ -25,22 +23,32 @@ export interface ConfigSource {
   readonly cwd: string
 }
 
-export interface LoadedConfig {
-  readonly config: Config
+/** What there is to configure: given by whoever puts the sections together. */
+export interface ConfigSchema<T> {
+  readonly root: Schema<T>
+  /** What the schema of one key cannot see: references, and limits that contradict each other. */
+  readonly check: (config: T, report: Report) => void
+}
+
+export interface LoadedConfig<T> {
+  readonly config: T
   /** What works, but hardly as it was meant. One sentence each, beginning with the key. */
   readonly warnings: readonly string[]
 }
 
 /** @throws ConfigError with every problem that was found */
-export function loadConfig({ file, env, cwd }: ConfigSource): LoadedConfig {
+export function loadConfig<T>(
+  { root, check }: ConfigSchema<T>,
+  { file, env, cwd }: ConfigSource,
+): LoadedConfig<T> {
   const source = file === null ? EMPTY : readSource(file, resolve(cwd, file))
-  const overlay = overlayEnvironment(rootNode, source.data, env)
+  const overlay = overlayEnvironment(root, source.data, env)
   const originOf = (path: Path): Origin => {
     const name = overlay.variableOf(path)
     return name === null ? source.placeOf(path) : { kind: 'environment', name }
   }
-  const data = fillEmptySections(rootNode, overlay.data)
-  const clashes = clashingNames(rootNode, data).map(
+  const data = fillEmptySections(root, overlay.data)
+  const clashes = clashingNames(root, data).map(
     ({ name, first, second }): Problem => ({
       code: 'CONFIG_CONFLICT',
       origin: originOf(second),
@@ -50,25 +58,18 @@ export function loadConfig({ file, env, cwd }: ConfigSource): LoadedConfig {
       fix: 'rename one of the two',
     }),
   )
-  const early = [...overlay.problems, ...nameProblems(data, originOf), ...clashes]
-  const parsed = configSchema.safeParse(data)
+  const early = [...overlay.problems, ...nameProblems(root, data, originOf), ...clashes]
+  const parsed = root.safeParse(data)
   if (!parsed.success)
-    throw new ConfigError([
-      ...early,
-      ...schemaProblems(rootNode, data, parsed.error.issues, originOf),
-    ])
-  const { problems, warnings } = crossCheck(parsed.data, originOf)
+    throw new ConfigError([...early, ...schemaProblems(root, data, parsed.error.issues, originOf)])
+  const { problems, warnings, report } = collect(originOf)
+  check(parsed.data, report)
   if (early.length + problems.length > 0) throw new ConfigError([...early, ...problems])
   const base = file === null ? cwd : dirname(resolve(cwd, file))
   return {
-    config: resolvePaths(parsed.data, base),
+    config: resolvePaths(root, parsed.data, base),
     warnings: [...warnings, ...misspelledPrefixes(env)],
   }
-}
-
-/** The configuration of a gateway that was told nothing. `cwd`: where its data folder is. */
-export function defaultConfig(cwd: string = process.cwd()): Config {
-  return loadConfig({ file: null, env: {}, cwd }).config
 }
 
 const EMPTY: YamlSource = { data: {}, placeOf: () => ({ kind: 'default' }) }
@@ -116,14 +117,30 @@ function readSource(shown: string, file: string): YamlSource {
   return result
 }
 
-function resolvePaths(config: Config, base: string): Config {
-  const resolved = mapLeaves(rootNode, config, (value, { kind }) => {
+function collect(originOf: OriginOf) {
+  const problems: Problem[] = []
+  const warnings: string[] = []
+  const report: Report = {
+    complain: (path, complaint) =>
+      problems.push({
+        code: 'CONFIG_CONFLICT',
+        origin: originOf(path),
+        key: keyPath(path),
+        ...complaint,
+      }),
+    warn: (path, text) => warnings.push(`${keyPath(path)}: ${text}`),
+  }
+  return { problems, warnings, report }
+}
+
+function resolvePaths<T>(root: AnySchema, config: T, base: string): T {
+  const resolved = mapLeaves(root, config, (value, { kind }) => {
     if (kind === 'path') return typeof value === 'string' ? resolve(base, value) : value
     if (kind !== 'secret' || typeof value !== 'object' || value === null || !('file' in value))
       return value
     return { file: resolve(base, String(value.file)) }
   })
-  return resolved as Config
+  return resolved as T
 }
 
 /** `SLUICE_MQTT__…` is somebody's mistake, but the prefix is not ours alone: not an error. */

@@ -1,16 +1,15 @@
 /** The effective configuration as YAML that could be loaded again, but for its secrets. Pure. */
 import { stringify } from 'yaml'
 import { hideUrl } from '../shared/hide-url.ts'
-import type { Config } from './config.ts'
-import { rootNode } from './schema.ts'
+import type { AnySchema } from './schema.ts'
 import { formatDuration, formatSize } from './units.ts'
 import { mapLeaves } from './walk.ts'
 
 export const HIDDEN = '(hidden)'
 
 /** Sizes and durations with units; secrets as `(hidden)`, or the file that they are read from. */
-export function effectiveYaml(config: Config): string {
-  const shown = mapLeaves(rootNode, config, (value, { kind }) => {
+export function effectiveYaml(root: AnySchema, config: unknown): string {
+  const shown = mapLeaves(root, config, (value, { kind }) => {
     if (value === null || value === undefined) return value
     if (kind === 'size') return withUnit(formatSize(Number(value)))
     if (kind === 'duration') return formatDuration(Number(value))

@@ -2,6 +2,7 @@
  * What is wrong with a configuration, said so that it can be mended: where, which key, what it got,
  * what it wants, and the fix. Never repeats a secret.
  */
+import type { Path } from './walk.ts'
 
 export type ConfigErrorCode =
   | 'CONFIG_UNREADABLE'
@@ -26,6 +27,12 @@ export interface Problem {
   readonly got: string
   readonly wanted: string
   readonly fix: string
+}
+
+/** Where cross checks put what they find. A problem stops the start; a warning is only shown. */
+export interface Report {
+  complain(path: Path, complaint: Pick<Problem, 'got' | 'wanted' | 'fix'>): void
+  warn(path: Path, text: string): void
 }
 
 /**

@@ -1,25 +1,121 @@
-/** The whole configuration as one schema: a slice per stage, each with its defaults. */
-import type { z } from 'zod'
-import type { Config } from './config.ts'
-import { section } from './fields.ts'
-import { adminSlice } from './slices/admin.ts'
-import { gatewaySlice } from './slices/gateway.ts'
-import { logSlice } from './slices/log.ts'
-import { mqttSlice } from './slices/mqtt.ts'
-import { sinksSlice } from './slices/sinks.ts'
-import { spoolSlice } from './slices/spool.ts'
-import { streamsSlice } from './slices/streams.ts'
+/**
+ * What a configuration is built of: leaves in sections, lists and maps, as zod schemas that can be
+ * walked (walk.ts).
+ *
+ * Every leaf carries {@link LeafMeta} in a registry: the type and unit that the table of keys
+ * shows, the text, whether it is a secret or a path. The loader reads it to resolve paths, the
+ * printer to write units and to hide secrets.
+ */
+import { z } from 'zod'
 
-const slices = section('The configuration.', {
-  gateway: gatewaySlice.prefault({}),
-  mqtt: mqttSlice.prefault({}),
-  streams: streamsSlice.prefault({ telemetry: {} }),
-  sinks: sinksSlice.prefault({ cloud: {} }),
-  spool: spoolSlice.prefault({}),
-  admin: adminSlice.prefault({}),
-  log: logSlice.prefault({}),
-})
+/** A schema whose output is `T`. */
+export type Schema<T> = z.ZodType<T>
+/** A schema as the walkers see it. */
+export type AnySchema = z.core.$ZodType
 
-/** Its output is {@link Config}, with paths as they were written. */
-export const configSchema: z.ZodType<Config> = slices
-export const rootNode: z.ZodType = slices
+export type LeafKind =
+  | 'size'
+  | 'duration'
+  | 'integer'
+  | 'number'
+  | 'boolean'
+  | 'text'
+  | 'name'
+  | 'choice'
+  | 'path'
+  | 'secret'
+  | 'url'
+
+export interface LeafMeta {
+  readonly kind: LeafKind
+  /** In words, as an error says it: `a size from 1KiB to 1GiB`. */
+  readonly wanted: string
+  readonly nullable: boolean
+  readonly text: string
+}
+
+export const leaves = z.registry<LeafMeta>()
+
+/** Why a value was refused; `wanted` replaces the leaf's own words where it can be said better. */
+export interface Refusal {
+  readonly fix: string
+  readonly wanted?: string
+}
+export type LeafResult<T> = { readonly value: T } | Refusal
+
+export interface LeafSpec<T> {
+  readonly kind: LeafKind
+  readonly wanted: string
+  readonly text: string
+  parse(input: unknown): LeafResult<T>
+}
+
+/** A schema for one value: everything it takes and says is in `spec`. */
+export function leaf<T>(spec: LeafSpec<T>): z.ZodType<T> {
+  return build(spec, false, (input) => spec.parse(input))
+}
+
+/** The same, or null. */
+export function nullable<T>(spec: LeafSpec<T>): z.ZodType<T | null> {
+  return build<T | null>(spec, true, (input) =>
+    input === null ? { value: null } : spec.parse(input),
+  )
+}
+
+function build<T>(
+  spec: Omit<LeafSpec<unknown>, 'parse'>,
+  isNullable: boolean,
+  parse: (input: unknown) => LeafResult<T>,
+): z.ZodType<T> {
+  const wanted = isNullable ? `${spec.wanted}, or null` : spec.wanted
+  const schema = z.unknown().transform((input, context): T => {
+    const result = parse(input)
+    if ('value' in result) return result.value
+    context.addIssue({ code: 'custom', message: wanted, params: { wanted, ...result } })
+    return z.NEVER
+  })
+  leaves.add(schema, { kind: spec.kind, wanted, nullable: isNullable, text: spec.text })
+  return schema
+}
+
+interface GroupMeta {
+  readonly text: string
+}
+
+interface MapMeta extends GroupMeta {
+  /** What its keys are, in a word. A `name` is checked: it becomes part of ids and of variables. */
+  readonly key: string
+}
+
+/** Texts of sections and lists. */
+export const groups = z.registry<GroupMeta>()
+export const maps = z.registry<MapMeta>()
+
+/**
+ * A section: the keys in `shape` and no others; each has a default, so the section may be left out
+ * or empty.
+ */
+export function section<Shape extends z.ZodRawShape>(text: string, shape: Shape) {
+  const schema = z.strictObject(shape)
+  groups.add(schema, { text })
+  return schema
+}
+
+interface Length {
+  readonly min?: number
+  readonly max: number
+}
+
+/** A list, written as a YAML sequence. */
+export function list<Item extends z.ZodType>(text: string, item: Item, { min = 0, max }: Length) {
+  const schema = z.array(item).min(min).max(max)
+  groups.add(schema, { text })
+  return schema
+}
+
+/** A map of any keys to values of one kind; `key` says what the keys are, in a word. */
+export function map<Value extends z.ZodType>(text: string, key: string, value: Value) {
+  const schema = z.record(z.string(), value)
+  maps.add(schema, { text, key })
+  return schema
+}

@@ -2,7 +2,9 @@
 import type { z } from 'zod'
 import { hideUrl } from '../shared/hide-url.ts'
 import { nearest } from '../shared/nearest.ts'
+import { NAME_PATTERN, NAME_WORDS, nameFix } from './fields.ts'
 import { type Origin, type Problem, showKind, showValue } from './problems.ts'
+import type { AnySchema } from './schema.ts'
 import { childOf, isMap, keyPath, type Node, nodeAt, nodeOf, type Path } from './walk.ts'
 
 /** A section with more keys is not listed in full when the fix names the key that was meant. */
@@ -13,7 +15,7 @@ export type OriginOf = (path: Path) => Origin
 /**
  * `telemetry:` with nothing below it means a section with its defaults, as long as null is no value of its own.
  */
-export function fillEmptySections(schema: z.core.$ZodType, data: unknown): unknown {
+export function fillEmptySections(schema: AnySchema, data: unknown): unknown {
   const node = nodeOf(schema)
   if (data === null) return node.type === 'section' && !node.nullable ? {} : null
   if (node.type === 'list') {
@@ -28,9 +30,39 @@ export function fillEmptySections(schema: z.core.$ZodType, data: unknown): unkno
   return Object.fromEntries(entries)
 }
 
+/** Names in maps as they are written, before the schema: it would pass over `__proto__`. */
+export function nameProblems(
+  schema: AnySchema,
+  data: unknown,
+  originOf: OriginOf,
+  path: Path = [],
+): Problem[] {
+  const node = nodeOf(schema)
+  if (!isMap(data)) return []
+  return Object.entries(data).flatMap(([key, value]): Problem[] => {
+    const child = childOf(node, key)
+    if (child === null) return []
+    const here = [...path, key]
+    const inner = nameProblems(child, value, originOf, here)
+    const isName = node.type === 'map' && node.key === 'name'
+    return isName && !NAME_PATTERN.test(key) ? [nameProblem(key, here, originOf), ...inner] : inner
+  })
+}
+
+function nameProblem(name: string, path: Path, originOf: OriginOf): Problem {
+  return {
+    code: 'CONFIG_BAD_VALUE',
+    origin: originOf(path),
+    key: keyPath(path),
+    got: `the name ${showValue(name)}`,
+    wanted: NAME_WORDS,
+    fix: nameFix(name),
+  }
+}
+
 /** All problems that the schema finds, in the order of the file's sections. */
 export function schemaProblems(
-  schema: z.core.$ZodType,
+  schema: AnySchema,
   data: unknown,
   issues: readonly z.core.$ZodIssue[],
   originOf: OriginOf,

@@ -1,9 +1,9 @@
 /**
- * The schema as a tree that can be walked: by the environment overlay, by the printer, by README's
- * table. The only file that looks inside zod's schemas.
+ * The schema as a tree that can be walked: by the environment overlay, by the printer, by the
+ * table of keys. The only file that looks inside zod's schemas.
  */
 import { z } from 'zod'
-import { type LeafMeta, leaves, sections } from './fields.ts'
+import { type AnySchema, groups, type LeafMeta, leaves, maps } from './schema.ts'
 
 export type Path = ReadonlyArray<string | number>
 
@@ -22,14 +22,19 @@ export type Node = Wrapping &
     | {
         readonly type: 'section'
         readonly text: string
-        readonly shape: ReadonlyMap<string, z.core.$ZodType>
+        readonly shape: ReadonlyMap<string, AnySchema>
       }
-    | { readonly type: 'map'; readonly text: string; readonly value: z.core.$ZodType }
-    | { readonly type: 'list'; readonly text: string; readonly item: z.core.$ZodType }
+    | {
+        readonly type: 'map'
+        readonly text: string
+        readonly key: string
+        readonly value: AnySchema
+      }
+    | { readonly type: 'list'; readonly text: string; readonly item: AnySchema }
   )
 
 /** What a schema is, without its wrappings. */
-export function nodeOf(schema: z.core.$ZodType): Node {
+export function nodeOf(schema: AnySchema): Node {
   let inner = schema
   let nullable = false
   let optional = false
@@ -48,21 +53,24 @@ export function nodeOf(schema: z.core.$ZodType): Node {
   }
   const meta = leaves.get(inner as z.ZodType)
   if (meta !== undefined) return { type: 'leaf', meta, nullable: meta.nullable, optional, fallback }
-  const text = sections.get(inner as z.ZodType)?.text ?? ''
-  const wrapping = { nullable, optional, fallback, text }
+  const wrapping = { nullable, optional, fallback }
+  const map = maps.get(inner as z.ZodType)
+  if (map !== undefined && inner instanceof z.ZodRecord)
+    return { type: 'map', value: inner.valueType, ...map, ...wrapping }
+  const text = groups.get(inner as z.ZodType)?.text ?? ''
   if (inner instanceof z.ZodObject)
     return {
       type: 'section',
-      shape: new Map(Object.entries<z.core.$ZodType>(inner.shape)),
+      shape: new Map(Object.entries<AnySchema>(inner.shape)),
+      text,
       ...wrapping,
     }
-  if (inner instanceof z.ZodRecord) return { type: 'map', value: inner.valueType, ...wrapping }
-  if (inner instanceof z.ZodArray) return { type: 'list', item: inner.element, ...wrapping }
+  if (inner instanceof z.ZodArray) return { type: 'list', item: inner.element, text, ...wrapping }
   throw new Error(`the configuration schema has a node of unknown kind: ${inner._zod.def.type}`)
 }
 
 /** The schema below one key, or null if there is no such key. */
-export function childOf(node: Node, key: string | number): z.core.$ZodType | null {
+export function childOf(node: Node, key: string | number): AnySchema | null {
   if (node.type === 'section') return typeof key === 'string' ? (node.shape.get(key) ?? null) : null
   if (node.type === 'map') return typeof key === 'string' ? node.value : null
   if (node.type === 'list') return typeof key === 'number' ? node.item : null
@@ -70,7 +78,7 @@ export function childOf(node: Node, key: string | number): z.core.$ZodType | nul
 }
 
 /** The node at a path, or null. */
-export function nodeAt(schema: z.core.$ZodType, path: Path): Node | null {
+export function nodeAt(schema: AnySchema, path: Path): Node | null {
   let node = nodeOf(schema)
   for (const key of path) {
     const child = childOf(node, key)
@@ -90,7 +98,7 @@ export function isMap(value: unknown): value is Record<string, unknown> {
  * that the schema does not know stay as they are.
  */
 export function mapLeaves(
-  schema: z.core.$ZodType,
+  schema: AnySchema,
   value: unknown,
   replace: (value: unknown, meta: LeafMeta, path: Path) => unknown,
   path: Path = [],

@@ -12,10 +12,11 @@
  * Not here: HTTP and its answers (sink/), commits, retention and counters (spool/), logs and
  * metrics (observe/).
  */
-import type { HttpSinkConfig } from '../config/config.ts'
+
 import type { Sink } from '../ports/sink.ts'
 import type { NoteStore, StreamQueue } from '../ports/stream-queue.ts'
 import { type Clock, systemClock } from './clock.ts'
+import type { DrainedSinkConfig } from './config.ts'
 import type { EmitDrainEvent } from './events.ts'
 import { CONTRACT_RULES, type DrainRules } from './policy/rules.ts'
 import { SinkDrain } from './sink-drain.ts'
@@ -23,7 +24,7 @@ import type { SinkState } from './states.ts'
 import type { DrainStats } from './stats.ts'
 
 export interface DrainOptions {
-  readonly sinks: readonly { readonly sink: Sink; readonly config: HttpSinkConfig }[]
+  readonly sinks: readonly { readonly sink: Sink; readonly config: DrainedSinkConfig }[]
   /** Streams whose sink is not among `sinks` (orphaned ones) are left alone. */
   readonly queues: readonly StreamQueue[]
   readonly notes: NoteStore

@@ -6,10 +6,11 @@
  * one commit. What an answer does to its stream is stream-drain.ts's; what it means for the whole
  * sink is sink-waits.ts's.
  */
-import type { HttpSinkConfig } from '../config/config.ts'
+
 import type { Sink, SinkAnswer, Transfer } from '../ports/sink.ts'
 import type { LoadedBatch, NoteStore, StreamQueue } from '../ports/stream-queue.ts'
 import type { Clock } from './clock.ts'
+import type { DrainedSinkConfig } from './config.ts'
 import type { EmitDrainEvent } from './events.ts'
 import { DrainNotes, type LimitKind } from './notes.ts'
 import { LearnedLimit } from './policy/learned-limit.ts'
@@ -25,7 +26,7 @@ import { type Outcome, StreamDrain } from './stream/stream-drain.ts'
 
 export interface SinkDrainOptions {
   readonly sink: Sink
-  readonly config: HttpSinkConfig
+  readonly config: DrainedSinkConfig
   readonly queues: readonly StreamQueue[]
   readonly notes: NoteStore
   readonly rules: DrainRules

@@ -4,8 +4,9 @@
  * goes out, not one per stream. What survives a restart is noted (notes.ts). Knows no streams but
  * their names.
  */
-import type { HttpSinkConfig } from '../config/config.ts'
+
 import type { Clock } from './clock.ts'
+import type { DeliveryConfig } from './config.ts'
 import type { EmitDrainEvent } from './events.ts'
 import type { DrainNotes } from './notes.ts'
 import { recoveryDelayMs } from './policy/pacer.ts'
@@ -15,7 +16,7 @@ import type { DeliveryStanding } from './states.ts'
 
 export interface SinkWaitsOptions {
   readonly sink: string
-  readonly config: Pick<HttpSinkConfig, 'maxRetryAfter' | 'recoveryJitter'>
+  readonly config: Pick<DeliveryConfig, 'maxRetryAfter' | 'recoveryJitter'>
   readonly rules: DrainRules
   readonly notes: DrainNotes
   readonly emit: EmitDrainEvent

@@ -8,11 +8,12 @@
  */
 import { isatty } from 'node:tty'
 import { type AdminActions, AdminError } from '../admin/actions.ts'
+import type { AdminConfig } from '../admin/config.ts'
 import { createRoutes } from '../admin/routes.ts'
 import { type AdminRequestFacts, AdminServer } from '../admin/server.ts'
-import type { AdminConfig, LogConfig } from '../config/config.ts'
 import { errorMessage } from '../shared/errors.ts'
 import { hasColor } from '../shared/output/terminal.ts'
+import type { LogConfig } from './config.ts'
 import type { GatewayEvent } from './events.ts'
 import { liveness, readiness } from './health.ts'
 import { type LogDestination, openDestination } from './logs/destination.ts'

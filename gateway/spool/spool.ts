@@ -36,13 +36,14 @@
  * Not promised: order between devices, survival of disks that lie about fsync, a rollback below the
  * file system without a new spool id.
  */
-import type { HttpSinkConfig, SpoolConfig, StreamConfig } from '../config/config.ts'
+
 import type { NoteStore } from '../ports/stream-queue.ts'
 import { MAX_OPEN_BYTES, SpoolAppender } from './appender.ts'
 import { Deflater } from './codec/block.ts'
 import { Committer } from './commit/committer.ts'
 import { openNotes } from './commit/notes.ts'
 import { SpoolSource } from './commit/spool-source.ts'
+import type { SinkBatchLimits, SpoolConfig, StreamConfig } from './config.ts'
 import { folderError } from './disk/folder-errors.ts'
 import { DiskGuard } from './disk/guard.ts'
 import type { TakeOwnership } from './disk/owner.ts'
@@ -95,7 +96,8 @@ const STALLED_AFTER_MS = 5_000
 export interface SpoolOptions extends WantedIdentity {
   readonly dataDir: string
   readonly streams: Readonly<Record<string, StreamConfig>>
-  readonly sinks: Readonly<Record<string, HttpSinkConfig>>
+  /** By name: blocks are cut so that a batch of the sink holds whole ones. */
+  readonly sinks: Readonly<Record<string, SinkBatchLimits>>
   readonly config: SpoolConfig
   /** Raw bytes that may wait for their commit. @default MAX_OPEN_BYTES */
   readonly maxOpenBytes?: number

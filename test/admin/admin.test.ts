@@ -8,9 +8,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { AdminActions, DeadLetterSelection } from '../../gateway/admin/actions.ts'
+import type { AdminConfig } from '../../gateway/admin/config.ts'
 import { MAX_BODY_BYTES, MAX_CONNECTIONS } from '../../gateway/admin/server.ts'
-import type { AdminConfig, Secret } from '../../gateway/config/config.ts'
 import { Observer } from '../../gateway/observe/observer.ts'
+import type { Secret } from '../../gateway/shared/secret.ts'
 import { broker, type FakeState, fakeSources, sink, spool } from '../observe/fake-sources.ts'
 
 const OPEN = ['/', '/metrics', '/livez', '/readyz']

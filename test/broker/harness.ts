@@ -1,7 +1,7 @@
 /** A broker on a free port with an in-memory spool, for the tests of the gate. */
 import { Broker } from '../../gateway/broker/broker.ts'
+import type { MqttConfig } from '../../gateway/broker/config.ts'
 import type { BrokerEvent } from '../../gateway/broker/events.ts'
-import type { MqttConfig } from '../../gateway/config/config.ts'
 import { type DurableState, MemoryAppender, type StreamSpec } from '../support/memory-appender.ts'
 
 export const DEFAULTS: MqttConfig = {

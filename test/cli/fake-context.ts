@@ -5,7 +5,7 @@
 import { PassThrough } from 'node:stream'
 import type { CliContext, OfflineSpool, RunningGateway } from '../../gateway/cli/context.ts'
 import type { SignalListener } from '../../gateway/cli/signals.ts'
-import type { Config } from '../../gateway/config/config.ts'
+import type { Config } from '../../gateway/configuration.ts'
 
 export class FakeContext implements CliContext {
   readonly env: NodeJS.ProcessEnv = { UV_THREADPOOL_SIZE: '8' }

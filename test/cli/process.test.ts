@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { parsePasswordFile, verifyPassword } from '../../gateway/broker/auth/password-file.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
+import { SCHEMA } from '../../gateway/configuration.ts'
 import { OneNumberSink } from '../support/one-number-sink.ts'
 import {
   builtFile,
@@ -45,8 +46,12 @@ describe('sluice check', () => {
     const { exit, stdout, stderr } = await runProgram('gateway', ['check', '--config', config])
     expect(exit.code).toBe(0)
     expect(stderr).toBe('')
-    const again = loadConfig({ file: file('again.yaml', stdout), env: {}, cwd: folder }).config
-    expect(again).toEqual(loadConfig({ file: config, env: {}, cwd: folder }).config)
+    const again = loadConfig(SCHEMA, {
+      file: file('again.yaml', stdout),
+      env: {},
+      cwd: folder,
+    }).config
+    expect(again).toEqual(loadConfig(SCHEMA, { file: config, env: {}, cwd: folder }).config)
     expect(stdout).toMatch(/^# telemetry +41 d +4 d +22 h$/m)
     expect(stdout).toMatch(/^# alarms +4\.8 h +0\.4 h +0\.1 h$/m)
     expect(stdout).toContain(

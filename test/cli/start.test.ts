@@ -6,8 +6,10 @@ import { poolAdvice } from '../../gateway/cli/commands/start.ts'
 import type { RunningGateway } from '../../gateway/cli/context.ts'
 import { runCli } from '../../gateway/cli/program.ts'
 import { exampleTopic, firstSteps } from '../../gateway/cli/text/first-steps.ts'
-import type { Config } from '../../gateway/config/config.ts'
-import { defaultConfig, loadConfig } from '../../gateway/config/load.ts'
+import { loadConfig } from '../../gateway/config/load.ts'
+import type { Config } from '../../gateway/configuration.ts'
+import { SCHEMA } from '../../gateway/configuration.ts'
+import { defaultConfig } from '../support/configs.ts'
 import { FakeContext } from './fake-context.ts'
 
 let folder: string
@@ -213,7 +215,7 @@ describe('first steps', () => {
   })
 
   test('fit the configuration: user, TLS, the topic of the first stream; no reference cloud for another sink', () => {
-    const { config } = loadConfig({
+    const { config } = loadConfig(SCHEMA, {
       file: null,
       cwd: '/box',
       env: {

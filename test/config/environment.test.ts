@@ -4,6 +4,7 @@ import { stringify } from 'yaml'
 import { describeKeys } from '../../gateway/config/describe.ts'
 import { variableName } from '../../gateway/config/environment.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
+import { SCHEMA } from '../../gateway/configuration.ts'
 import { ConfigFolder } from './folder.ts'
 
 let folder: ConfigFolder
@@ -13,7 +14,7 @@ beforeEach(() => {
 afterEach(() => folder.remove())
 
 function fromEnvironment(env: Record<string, string>) {
-  return loadConfig({ file: null, env, cwd: '/box' }).config
+  return loadConfig(SCHEMA, { file: null, env, cwd: '/box' }).config
 }
 
 describe('names', () => {
@@ -245,7 +246,7 @@ describe('every key of the table', () => {
     return type === 'duration' ? `${String(value)}ms` : value
   }
 
-  test.each(describeKeys().map((key) => [key.path, key] as const))(
+  test.each(describeKeys(SCHEMA.root).map((key) => [key.path, key] as const))(
     '%s set by its variable is what the same key in the file is',
     (_, key) => {
       fc.assert(

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { ConfigError, describeProblem } from '../../gateway/config/problems.ts'
+import { SCHEMA } from '../../gateway/configuration.ts'
 import { ConfigFolder } from './folder.ts'
 
 let folder: ConfigFolder
@@ -531,7 +532,7 @@ describe('a file that cannot be read', () => {
   })
 
   test('is named, with the reason', () => {
-    const load = (file: string) => () => loadConfig({ file, env: {}, cwd: folder.path })
+    const load = (file: string) => () => loadConfig(SCHEMA, { file, env: {}, cwd: folder.path })
     expect(load('missing.yaml')).toThrow(/missing.yaml.*no file of this name.*--config/)
     mkdirSync(join(folder.path, 'folder'))
     expect(load('folder')).toThrow(/EISDIR/)

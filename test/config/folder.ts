@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type LoadedConfig, loadConfig } from '../../gateway/config/load.ts'
 import { ConfigError, type Problem } from '../../gateway/config/problems.ts'
+import { type Config, SCHEMA } from '../../gateway/configuration.ts'
 
 export class ConfigFolder {
   readonly path = mkdtempSync(join(tmpdir(), 'sluice-config-'))
@@ -14,9 +15,9 @@ export class ConfigFolder {
     return file
   }
 
-  load(text: string, env: Record<string, string> = {}): LoadedConfig {
+  load(text: string, env: Record<string, string> = {}): LoadedConfig<Config> {
     this.write(text)
-    return loadConfig({ file: 'sluice.yaml', env, cwd: this.path })
+    return loadConfig(SCHEMA, { file: 'sluice.yaml', env, cwd: this.path })
   }
 
   /** The problems of a configuration that has to be refused. */

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { defaultConfig, loadConfig } from '../../gateway/config/load.ts'
+import { loadConfig } from '../../gateway/config/load.ts'
 import { effectiveYaml } from '../../gateway/config/print.ts'
+import { SCHEMA } from '../../gateway/configuration.ts'
+import { defaultConfig } from '../support/configs.ts'
 import { ConfigFolder } from './folder.ts'
 
 /** The block of the specification, value by value; keys that came later are not in it. */
@@ -31,7 +33,7 @@ afterEach(() => folder.remove())
 
 describe('defaults', () => {
   test('are those that were specified, word by word', () => {
-    const printed = parse(effectiveYaml(defaultConfig(folder.path)))
+    const printed = parse(effectiveYaml(SCHEMA.root, defaultConfig(folder.path)))
     const specified = parse(SPECIFIED)
     specified.gateway.dataDir = `${folder.path}/data`
     expect(printed).toMatchObject(specified)
@@ -74,7 +76,7 @@ mqtt: { listeners: [{ port: 1884, auth: null }, { host: "::1", port: 8883, tls: 
 streams: { a-b: { maxBytes: 1234567, maxAge: 36h, device: "topic:2" }, alarms: { topics: ["alarm/#", "+/x"], priority: 9 } }
 sinks: { cloud: { url: "https://example.org/in", maxBytesPerSecond: 10KiB, tls: { ca: ca.pem } } }
 `)
-    expect(folder.load(effectiveYaml(config)).config).toEqual(config)
+    expect(folder.load(effectiveYaml(SCHEMA.root, config)).config).toEqual(config)
   })
 
   test('hides every secret and names the file of one that has a file', () => {
@@ -86,7 +88,7 @@ sinks:
     headers: { X-Key: s3cret-header, X-File: { file: header.txt } }
 admin: { token: s3cret-admin }
 `)
-    const printed = effectiveYaml(config)
+    const printed = effectiveYaml(SCHEMA.root, config)
     expect(printed).not.toContain('s3cret')
     expect(printed).toContain('bearerToken: (hidden)')
     expect(printed).toContain(`file: ${folder.path}/header.txt`)
@@ -99,16 +101,16 @@ describe('values', () => {
     folder.write(
       'gateway: { dataDir: spool }\nmqtt: { auth: { passwordFile: ../users, aclFile: /etc/acl } }\n',
     )
-    const { config } = loadConfig({ file: `${folder.path}/sluice.yaml`, env: {}, cwd: '/' })
+    const { config } = loadConfig(SCHEMA, { file: `${folder.path}/sluice.yaml`, env: {}, cwd: '/' })
     expect(config.gateway.dataDir).toBe(`${folder.path}/spool`)
     expect(config.mqtt.auth?.passwordFile).toMatch(/^\/[^.]*\/users$/)
     expect(config.mqtt.auth?.aclFile).toBe('/etc/acl')
   })
 
   test('without a file relative paths count from the working directory', () => {
-    expect(loadConfig({ file: null, env: {}, cwd: '/srv/box' }).config.gateway.dataDir).toBe(
-      '/srv/box/data',
-    )
+    expect(
+      loadConfig(SCHEMA, { file: null, env: {}, cwd: '/srv/box' }).config.gateway.dataDir,
+    ).toBe('/srv/box/data')
   })
 
   test('a secret is a literal or a file whose path counts from the configuration', () => {

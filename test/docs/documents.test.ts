@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { describeKeys } from '../../gateway/config/describe.ts'
+import { SCHEMA } from '../../gateway/configuration.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
 import { anchorOf, type Document, linksOf, readDocuments, sectionOf } from './documents.ts'
 import { filesBelow, ROOT, readText, sources } from './source-tree.ts'
@@ -226,7 +227,7 @@ describe('what documents point to exists', () => {
   })
 
   test('every limit of the broker has its policy', () => {
-    const keys = describeKeys()
+    const keys = describeKeys(SCHEMA.root)
       .map(
         (key) =>
           /^mqtt\.((?:max|connectTimeout|authTimeout|sessionExpiry)\w*)$/.exec(key.path)?.[1],

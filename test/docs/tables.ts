@@ -3,13 +3,14 @@
  * `<!-- table: name -->` and `<!-- end -->`.
  */
 import { describeKeys } from '../../gateway/config/describe.ts'
+import { SCHEMA } from '../../gateway/configuration.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
 
 export const TABLES: Readonly<Record<string, () => string>> = {
   configuration: () =>
     table(
       ['key', 'default', 'meaning'],
-      describeKeys().map((key) => [`\`${key.path}\``, `\`${key.default}\``, key.text]),
+      describeKeys(SCHEMA.root).map((key) => [`\`${key.path}\``, `\`${key.default}\``, key.text]),
     ),
   metrics: () =>
     table(

@@ -3,7 +3,7 @@
  * time.
  */
 import assert from 'node:assert/strict'
-import type { HttpSinkConfig } from '../../gateway/config/config.ts'
+import type { DrainedSinkConfig } from '../../gateway/drain/config.ts'
 import { Drain } from '../../gateway/drain/drain.ts'
 import type { DrainEvent } from '../../gateway/drain/events.ts'
 import type { DrainRules } from '../../gateway/drain/policy/rules.ts'
@@ -11,30 +11,18 @@ import type { Batch, Listed, Sink, SinkAnswer } from '../../gateway/ports/sink.t
 import { MemoryStore, type MemoryStreamOptions } from '../support/memory-queue.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
-export function sinkConfig(changes: Partial<HttpSinkConfig> = {}): HttpSinkConfig {
+export function sinkConfig(changes: Partial<DrainedSinkConfig> = {}): DrainedSinkConfig {
   return {
-    type: 'http',
-    url: 'http://127.0.0.1:9/ingest',
-    headers: {},
-    bearerToken: null,
-    tls: null,
-    format: 'ndjson',
     compression: 'none',
-    ack: 'status',
-    ackStatus: [200, 201, 204],
-    answers: {},
     maxInFlight: 1,
     maxBatchRecords: 10,
     maxBatchBytes: 64 * 1024,
     linger: 0,
-    connectTimeout: 20_000,
     timeout: 30_000,
-    minBytesPerSecond: 256,
     maxRetryAfter: 3_600_000,
     recoveryJitter: 0,
     maxBytesPerSecond: null,
     maxRefusedShare: 0.5,
-    allowInsecure: false,
     ...changes,
   }
 }
@@ -181,7 +169,7 @@ export class ScriptedSink implements Sink {
 
 export interface BenchOptions {
   readonly streams?: readonly (string | MemoryStreamOptions)[]
-  readonly config?: Partial<HttpSinkConfig>
+  readonly config?: Partial<DrainedSinkConfig>
   readonly rules?: Partial<DrainRules>
   readonly random?: () => number
 }
@@ -258,7 +246,7 @@ export class Bench {
     options: {
       readonly reboot?: boolean
       readonly downMs?: number
-      readonly config?: Partial<HttpSinkConfig>
+      readonly config?: Partial<DrainedSinkConfig>
     } = {},
   ): Promise<void> {
     this.store = this.store.crash()

@@ -14,8 +14,9 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
-import type { Config } from '../../gateway/config/config.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
+import type { Config } from '../../gateway/configuration.ts'
+import { SCHEMA } from '../../gateway/configuration.ts'
 import { reapProcesses, runProgram, runToEnd, startProgram } from '../support/process.ts'
 import { testWithTool } from '../support/tool-tests.ts'
 import { findTool } from '../support/tools.ts'
@@ -118,7 +119,7 @@ describe('docker-compose.yml', () => {
   function gatewayConfig(): Config {
     const env = compose.services['gateway']?.environment ?? {}
     for (const value of Object.values(env)) expect(typeof value).toBe('string')
-    return loadConfig({ file: null, env, cwd: '/var/lib/sluice' }).config
+    return loadConfig(SCHEMA, { file: null, env, cwd: '/var/lib/sluice' }).config
   }
 
   test("the gateway's variables load, and fit ports, volumes, sink and grace period", () => {
@@ -263,7 +264,7 @@ describe('sluice.service', () => {
   test('restarts always, and gives a stop more time than the gateway takes', () => {
     expect(value('Restart')).toBe('always')
     expect(value('StartLimitIntervalSec')).toBe('0')
-    const { config } = loadConfig({ file: null, env: {}, cwd: '/' })
+    const { config } = loadConfig(SCHEMA, { file: null, env: {}, cwd: '/' })
     expect(seconds(value('TimeoutStopSec')) * 1_000).toBeGreaterThan(config.gateway.stopTimeout)
     expect(Number(value('LimitNOFILE'))).toBeGreaterThan(2 * config.mqtt.maxConnections)
   })
@@ -271,7 +272,11 @@ describe('sluice.service', () => {
   test('starts the built program with the example configuration, whose folder it may write', () => {
     const start = value('ExecStart') ?? ''
     expect(start).toMatch(/\/dist\/gateway\/main\.js start .*--config \/etc\/sluice\/sluice\.yaml$/)
-    const { config } = loadConfig({ file: join(packaging, 'sluice.yaml'), env: {}, cwd: '/' })
+    const { config } = loadConfig(SCHEMA, {
+      file: join(packaging, 'sluice.yaml'),
+      env: {},
+      cwd: '/',
+    })
     expect(config.gateway.dataDir).toBe(`/var/lib/${value('StateDirectory')}`)
     expect(settings).toContain('Environment=UV_THREADPOOL_SIZE=8')
     expect(value('User')).toBe('sluice')
@@ -304,7 +309,7 @@ describe('sluice.service', () => {
 
 describe('the example configuration', () => {
   test('loads without a warning but those of its plain-text neighbours', () => {
-    const { config, warnings } = loadConfig({
+    const { config, warnings } = loadConfig(SCHEMA, {
       file: join(packaging, 'sluice.yaml'),
       env: {},
       cwd: '/',
@@ -327,7 +332,7 @@ describe('the example configuration', () => {
     const folder = mkdtempSync(join(tmpdir(), 'sluice-example-'))
     try {
       writeFileSync(join(folder, 'sluice.yaml'), uncommented)
-      const { config } = loadConfig({ file: 'sluice.yaml', env: {}, cwd: folder })
+      const { config } = loadConfig(SCHEMA, { file: 'sluice.yaml', env: {}, cwd: folder })
       expect(config.gateway.id).toBe('press-hall-3')
       expect(config.mqtt.listeners[1]?.tls?.requireClientCert).toBe(true)
       expect(config.sinks['cloud']?.maxBytesPerSecond).toBe(512 * 1024)

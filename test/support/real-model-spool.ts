@@ -10,7 +10,6 @@
  */
 import assert from 'node:assert/strict'
 import { Random } from '../../device-sim/random.ts'
-import type { StreamConfig } from '../../gateway/config/config.ts'
 import type { Message } from '../../gateway/ports/appender.ts'
 import type {
   LoadedBatch,
@@ -21,6 +20,7 @@ import type {
 } from '../../gateway/ports/stream-queue.ts'
 import { readBlock } from '../../gateway/spool/codec/block.ts'
 import { unpackDeadLetter } from '../../gateway/spool/codec/dead-letter.ts'
+import type { StreamConfig } from '../../gateway/spool/config.ts'
 import type { SpoolQueue } from '../../gateway/spool/queue/queue.ts'
 import { Spool } from '../../gateway/spool/spool.ts'
 import { NAMESPACE, parseCommitKey } from '../../gateway/spool/store/keys.ts'

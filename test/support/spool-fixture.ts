@@ -3,9 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import type { HttpSinkConfig, StreamConfig } from '../../gateway/config/config.ts'
+import type { SinkConfig } from '../../gateway/configuration.ts'
 import type { Lane, Message } from '../../gateway/ports/appender.ts'
 import type { LoadedBatch } from '../../gateway/ports/stream-queue.ts'
+import type { StreamConfig } from '../../gateway/spool/config.ts'
 import type { TakeOwnership } from '../../gateway/spool/disk/owner.ts'
 import type { SpoolEvent } from '../../gateway/spool/events.ts'
 import type { SpoolQueue } from '../../gateway/spool/queue/queue.ts'
@@ -24,7 +25,7 @@ export const STREAM: StreamConfig = {
   deadLetters: { maxBytes: 64 * 1024 ** 2, maxAge: null, whenFull: 'hold' },
 }
 
-export const SINK: HttpSinkConfig = {
+export const SINK: SinkConfig = {
   type: 'http',
   url: 'http://127.0.0.1:9/ingest',
   headers: {},

@@ -16,8 +16,9 @@
  * 3.1. "Server unavailable" is never among them: libraries take any return code for final, and
  * their devices would not come back.
  */
-import type { AuthConfig, ListenerConfig, MqttConfig } from '../../config/config.ts'
+
 import { FILE_POLL_INTERVAL_MS } from '../../shared/file-watch.ts'
+import type { AuthConfig, ListenerConfig, MqttConfig } from '../config.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 import { authOf } from '../listeners/listener-policy.ts'
 import { type Access, FULL_ACCESS } from './access-rules.ts'

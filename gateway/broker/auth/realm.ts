@@ -4,9 +4,9 @@
  * nothing; an event says so. Listeners with the same pair share one realm.
  */
 import { readFile } from 'node:fs/promises'
-import type { AuthConfig } from '../../config/config.ts'
 import { errorCode, errorMessage } from '../../shared/errors.ts'
 import { FileWatch } from '../../shared/file-watch.ts'
+import type { AuthConfig } from '../config.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 import {
   type Access,

@@ -8,7 +8,7 @@
  * and the persistence keep for the client is bounded too. Acks of the gate do not pass through
  * here: they are never behind copies.
  */
-import type { MqttLimits } from '../../config/config.ts'
+import type { MqttLimits } from '../config.ts'
 import { bodyOffset, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL } from '../mqtt/packets.ts'
 import type { BrokerStats } from '../stats.ts'
 

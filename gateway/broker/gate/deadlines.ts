@@ -5,7 +5,7 @@
  * [MQTT-3.1.2-24]; so a frame must complete in time, or a byte a minute would hold a connection for
  * ever.
  */
-import type { MqttLimits } from '../../config/config.ts'
+import type { MqttLimits } from '../config.ts'
 import type { CloseReason } from '../events.ts'
 import { MIN_FRAME_TIMEOUT_MS, MIN_UNREAD_TIMEOUT_MS, SUBSCRIBER_STALL_MS } from '../limits.ts'
 

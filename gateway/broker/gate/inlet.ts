@@ -7,7 +7,7 @@
  * in place, as offsets into the read buffer or the hold-back buffer; nobody may keep a view of
  * either.
  */
-import type { MqttLimits } from '../../config/config.ts'
+import type { MqttLimits } from '../config.ts'
 import type { CloseReason } from '../events.ts'
 import { notMqtt, TLS_HANDSHAKE } from '../listeners/wrong-protocol.ts'
 import {

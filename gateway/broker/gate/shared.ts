@@ -2,8 +2,9 @@
  * What all connections of a gate have in common, and the narrow interfaces that the gate needs of
  * its neighbours.
  */
-import type { MqttConfig } from '../../config/config.ts'
+
 import type { Appender, Message, StreamIntake, Ticket } from '../../ports/appender.ts'
+import type { MqttConfig } from '../config.ts'
 import type { LocalDelivery } from '../consumers/local-delivery.ts'
 import type { StagedCopies } from '../consumers/session-copies.ts'
 import type { EventDamper } from '../event-damper.ts'

@@ -4,8 +4,8 @@
  */
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
-import type { AuthConfig, ListenerConfig, MqttConfig } from '../../config/config.ts'
 import { hostAndPort, isLoopback } from '../../shared/hosts.ts'
+import type { AuthConfig, ListenerConfig, MqttConfig } from '../config.ts'
 
 export type ListenerErrorCode =
   /** Anonymous clients from other machines, and nobody said that this is wanted. */

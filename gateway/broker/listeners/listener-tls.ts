@@ -10,8 +10,8 @@ import {
   type TLSSocket,
   type TlsOptions,
 } from 'node:tls'
-import type { ServerTlsConfig } from '../../config/config.ts'
 import { errorCode, errorMessage } from '../../shared/errors.ts'
+import type { ServerTlsConfig } from '../config.ts'
 import { ListenerError } from './listener-policy.ts'
 import { isGoodWithoutDates } from './undated-certificate.ts'
 

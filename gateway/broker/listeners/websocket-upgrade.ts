@@ -6,7 +6,7 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
-import type { MqttLimits } from '../../config/config.ts'
+import type { MqttLimits } from '../config.ts'
 import { WEBSOCKET_CLOSE_TIMEOUT_MS, WebSocketDuplex } from './websocket-duplex.ts'
 import { notWebSocket } from './wrong-protocol.ts'
 

@@ -7,7 +7,7 @@
 import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Command } from 'commander'
-import type { Config } from '../../config/config.ts'
+import type { Config } from '../../configuration.ts'
 import { fitToHost, hostWarnings, readHostLimits } from '../../host-limits.ts'
 import type { CliContext } from '../context.ts'
 import { EXIT, type ExitCode } from '../exit.ts'
@@ -39,9 +39,12 @@ interface CheckFlags extends ConfigFlag {
 async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> {
   const { config } = await loadWithWarnings(flags, context)
   const { effectiveYaml } = await import('../../config/print.ts')
+  const { SCHEMA } = await import('../../configuration.ts')
   if (flags.config === undefined) context.stdout.write(`${comment(configLine(flags, context))}\n`)
   const free = await freeBytes(config.gateway.dataDir)
-  context.stdout.write(`${effectiveYaml(config)}\n${comment(capacityText(config, free))}\n`)
+  context.stdout.write(
+    `${effectiveYaml(SCHEMA.root, config)}\n${comment(capacityText(config, free))}\n`,
+  )
   if (free !== null) context.stdout.write(`${comment(diskText(config, free))}\n`)
   const host = readHostLimits()
   const warnings = [

@@ -4,7 +4,7 @@
  * SIGHUP reads the files anew that the configuration names; what else may be signaled does nothing.
  */
 import { Command } from 'commander'
-import type { Config } from '../../config/config.ts'
+import type { Config } from '../../configuration.ts'
 import { errorMessage } from '../../shared/errors.ts'
 import type { CliContext, RunningGateway } from '../context.ts'
 import { EXIT, type ExitCode } from '../exit.ts'

@@ -5,7 +5,7 @@
  * commit. Measured on realistic readings: 0.25 in large blocks, 0.48 in blocks of five; a record
  * alone is hardly compressed at all.
  */
-import type { Config } from '../../config/config.ts'
+import type { Config } from '../../configuration.ts'
 
 export const RATES_PER_SECOND = [1, 10, 100] as const
 export const MESSAGE_BYTES = 300

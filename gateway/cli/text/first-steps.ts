@@ -1,5 +1,7 @@
 /** What a person who has just started a gateway wants to know next. Pure. */
-import type { Config, ListenerConfig } from '../../config/config.ts'
+
+import type { ListenerConfig } from '../../broker/config.ts'
+import type { Config } from '../../configuration.ts'
 import { hideUrl } from '../../shared/hide-url.ts'
 import { listenerUrl } from '../../shared/hosts.ts'
 import type { RunningGateway } from '../context.ts'

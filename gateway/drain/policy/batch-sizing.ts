@@ -2,8 +2,9 @@
  * What batches of one stream may hold: by the configuration, its queue, and what its sink and its
  * link taught; tells of the latter.
  */
-import type { HttpSinkConfig } from '../../config/config.ts'
+
 import type { StreamQueue } from '../../ports/stream-queue.ts'
+import type { DeliveryConfig } from '../config.ts'
 import type { EmitDrainEvent } from '../events.ts'
 import type { BatchLimits } from './batcher.ts'
 import type { LearnedLimit } from './learned-limit.ts'
@@ -12,7 +13,7 @@ import type { PaceLimit } from './pace-limit.ts'
 export interface BatchSizingOptions {
   readonly sink: string
   readonly queue: Pick<StreamQueue, 'stream' | 'maxBatchBytes'>
-  readonly config: Pick<HttpSinkConfig, 'maxBatchRecords'>
+  readonly config: Pick<DeliveryConfig, 'maxBatchRecords'>
   readonly learned: LearnedLimit
   readonly pace: PaceLimit
   readonly emit: EmitDrainEvent

@@ -8,10 +8,11 @@
  * refusal is believed only once a later record was accepted. I9: what is refused for good becomes a
  * dead letter. Waits that concern the whole sink, and who goes next, are sink-drain.ts's.
  */
-import type { HttpSinkConfig } from '../../config/config.ts'
+
 import type { Batch, SinkAnswer } from '../../ports/sink.ts'
 import type { LoadedBatch, Pin, StreamQueue } from '../../ports/stream-queue.ts'
 import type { Clock } from '../clock.ts'
+import type { DrainedSinkConfig } from '../config.ts'
 import type { EmitDrainEvent } from '../events.ts'
 import type { DrainNotes } from '../notes.ts'
 import { BatchSizing } from '../policy/batch-sizing.ts'
@@ -40,7 +41,7 @@ import { StreamTrouble } from './trouble.ts'
 export interface StreamDrainOptions {
   readonly queue: StreamQueue
   readonly sink: string
-  readonly config: HttpSinkConfig
+  readonly config: DrainedSinkConfig
   readonly learned: LearnedLimit
   readonly pace: PaceLimit
   readonly rules: DrainRules

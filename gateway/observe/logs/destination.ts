@@ -3,8 +3,9 @@
  * the event loop, and with it every acknowledgement (I6); one that is gone, or a log file on a full
  * disk, must not end the process (shared/line-writer.ts).
  */
-import type { LogConfig } from '../../config/config.ts'
+
 import { LineWriter } from '../../shared/output/line-writer.ts'
+import type { LogConfig } from '../config.ts'
 
 /** The end of the process does not wait longer for who reads the log. */
 const FLUSH_MS = 1_000

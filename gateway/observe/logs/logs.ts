@@ -4,8 +4,8 @@
  * all the same (clean.ts).
  */
 import pino from 'pino'
-import type { LogConfig } from '../../config/config.ts'
 import { DAMPING_WINDOW_MS, Damping } from '../../shared/damping.ts'
+import type { LogConfig } from '../config.ts'
 import type { GatewayEvent } from '../events.ts'
 import { cleanText, cleanValue } from './clean.ts'
 import type { LogDestination } from './destination.ts'

@@ -9,9 +9,9 @@
  * highest ever sent): that is the drain's retry policy.
  */
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
-import type { AnswerMeaning, HttpSinkConfig } from '../../config/config.ts'
 import type { Batch, Listed, SinkAnswer } from '../../ports/sink.ts'
 import { hideUrl } from '../../shared/hide-url.ts'
+import type { AnswerMeaning, HttpSinkConfig } from './config.ts'
 import { parseHttpDate, parseRetryAfter } from './http-date.ts'
 
 /** Most of an answer's body that is looked at; a longer one is no answer of the contract. Bytes. */

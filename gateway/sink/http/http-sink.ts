@@ -9,7 +9,6 @@
  * and bytes: client/.
  */
 import type { SecureContext } from 'node:tls'
-import type { HttpSinkConfig } from '../../config/config.ts'
 import type { Batch, Sink, SinkAnswer } from '../../ports/sink.ts'
 import { hiddenParts } from '../../shared/hide-url.ts'
 import { Poller } from '../../shared/poller.ts'
@@ -20,6 +19,7 @@ import type { Lookup } from './client/addresses.ts'
 import { HttpClient } from './client/client.ts'
 import type { ClientAnswer } from './client/connection.ts'
 import { DialError, LinkError } from './client/link-error.ts'
+import type { HttpSinkConfig } from './config.ts'
 import { describeNetworkError, isUntrusted } from './network-error.ts'
 import { hostOf, portOf, requestHead } from './request.ts'
 import { type HeaderPair, SecretHeaders } from './secrets.ts'

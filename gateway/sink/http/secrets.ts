@@ -4,8 +4,10 @@
  * nothing is dropped; the sink holds and says which file. Not here: which headers may be configured
  * (request.ts), when a hold ends (the drain).
  */
-import type { HttpSinkConfig, Secret } from '../../config/config.ts'
+
+import type { Secret } from '../../shared/secret.ts'
 import type { EmitSinkEvent } from '../events.ts'
+import type { HttpSinkConfig } from './config.ts'
 import { ReloadingFile } from './reloading-file.ts'
 import { isConfigurableHeader, isHeaderValue } from './request.ts'
 

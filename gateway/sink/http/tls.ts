@@ -5,9 +5,9 @@
  * certificates (the broker's).
  */
 import { createSecureContext, type SecureContext } from 'node:tls'
-import type { ClientTlsConfig } from '../../config/config.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import { authoritiesStamp, systemAuthorities } from './authorities.ts'
+import type { ClientTlsConfig } from './config.ts'
 import { ReloadingFile } from './reloading-file.ts'
 
 /** PEM texts of the files. */

@@ -3,10 +3,11 @@
  * every change of the state, made in memory and written with the commit that is open (I5: one
  * commit for data and counters). Does no IO of its own but reading index segments.
  */
-import type { StreamConfig } from '../../config/config.ts'
+
 import type { Deflater } from '../codec/block.ts'
 import { checked, withCrc } from '../codec/checked.ts'
 import { idPrefix } from '../codec/record.ts'
+import type { StreamConfig } from '../config.ts'
 import type { EmitSpoolEvent } from '../events.ts'
 import { blockKey, gapPageKey, parkedKey, segmentKey } from '../store/keys.ts'
 import type { Op } from '../store/store.ts'

@@ -12,8 +12,8 @@ import {
   hashPassword,
   type PasswordHash,
 } from '../../../gateway/broker/auth/password-file.ts'
+import type { AuthConfig, ListenerConfig, MqttConfig } from '../../../gateway/broker/config.ts'
 import type { BrokerEvent } from '../../../gateway/broker/events.ts'
-import type { AuthConfig, ListenerConfig, MqttConfig } from '../../../gateway/config/config.ts'
 import {
   FAST_POLL_MS,
   LOOPBACK,

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { onTestFinished } from 'vitest'
+import type { ListenerConfig, MqttConfig, ServerTlsConfig } from '../../../gateway/broker/config.ts'
 import type { BrokerEvent } from '../../../gateway/broker/events.ts'
 import {
   type Inbound,
@@ -16,7 +17,6 @@ import {
   type Listeners,
   startListeners,
 } from '../../../gateway/broker/listeners/listeners.ts'
-import type { ListenerConfig, MqttConfig, ServerTlsConfig } from '../../../gateway/config/config.ts'
 
 export const LOOPBACK: ListenerConfig = { host: '127.0.0.1', port: 0, tls: null, websocket: false }
 

@@ -2,9 +2,9 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { freePort } from '../../../device-sim/free-ports.ts'
+import type { ListenerConfig } from '../../../gateway/broker/config.ts'
 import { ListenerError } from '../../../gateway/broker/listeners/listener-policy.ts'
 import { startListeners } from '../../../gateway/broker/listeners/listeners.ts'
-import type { ListenerConfig } from '../../../gateway/config/config.ts'
 import {
   bytes,
   ended,

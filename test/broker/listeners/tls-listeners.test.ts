@@ -4,7 +4,7 @@ import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import type { ServerTlsConfig } from '../../../gateway/config/config.ts'
+import type { ServerTlsConfig } from '../../../gateway/broker/config.ts'
 import { startProcess } from '../../support/process.ts'
 import { testWithTool } from '../../support/tool-tests.ts'
 import {

@@ -5,9 +5,10 @@ import {
   storedBytesPerMessage,
 } from '../../../gateway/cli/text/capacity.ts'
 import { loadConfig } from '../../../gateway/config/load.ts'
+import { SCHEMA } from '../../../gateway/configuration.ts'
 
 function configOf(env: Record<string, string>) {
-  return loadConfig({ file: null, cwd: '/', env }).config
+  return loadConfig(SCHEMA, { file: null, cwd: '/', env }).config
 }
 
 describe('how long an outage the limits hold', () => {

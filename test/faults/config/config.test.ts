@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { runCli } from '../../../gateway/cli/program.ts'
 import { describeKeys } from '../../../gateway/config/describe.ts'
 import { loadConfig } from '../../../gateway/config/load.ts'
+import { SCHEMA } from '../../../gateway/configuration.ts'
 import { type Gateway, startGateway } from '../../../gateway/gateway.ts'
 import type { Status } from '../../../gateway/observe/status.ts'
 import { Ballast } from '../../../gateway/spool/disk/ballast.ts'
@@ -97,7 +98,7 @@ async function configured(
 }
 
 async function start(file: string): Promise<void> {
-  gateway = await startGateway(loadConfig({ file, env: {}, cwd: folder.path }).config)
+  gateway = await startGateway(loadConfig(SCHEMA, { file, env: {}, cwd: folder.path }).config)
 }
 
 async function status(): Promise<Status> {
@@ -215,7 +216,7 @@ const ELSEWHERE = [
 
 describe('I8: a backlog under another configuration', () => {
   it('every key of streams and sinks is changed by a test', () => {
-    const keys = describeKeys()
+    const keys = describeKeys(SCHEMA.root)
       .map(({ path }) => path)
       .filter((path) => /^(streams|sinks)\.<name>\./.test(path))
     const missing = keys.filter(

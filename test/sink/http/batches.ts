@@ -3,8 +3,8 @@
  * them over.
  */
 import { crc32, gzipSync } from 'node:zlib'
-import type { HttpSinkConfig } from '../../../gateway/config/config.ts'
 import type { Batch } from '../../../gateway/ports/sink.ts'
+import type { HttpSinkConfig } from '../../../gateway/sink/http/config.ts'
 
 /** One NDJSON line of the contract, LF included. */
 export function recordLine(seq: number, payload = '{"celsius":21.4}'): string {
@@ -51,16 +51,10 @@ export function sinkConfig(url: string, changes: Partial<HttpSinkConfig> = {}): 
     ackStatus: [200, 201, 204],
     answers: {},
     maxInFlight: 1,
-    maxBatchRecords: 10_000,
-    maxBatchBytes: 4 * 1024 * 1024,
-    linger: 50,
     connectTimeout: 5000,
     timeout: 5000,
     minBytesPerSecond: 256,
     maxRetryAfter: 3_600_000,
-    recoveryJitter: 0,
-    maxBytesPerSecond: null,
-    maxRefusedShare: 0.5,
     allowInsecure: false,
     ...changes,
   }

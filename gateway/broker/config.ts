@@ -5,21 +5,76 @@
  * the gateway hold to about 130 MiB (unacknowledged 64, held back 16, subscribers 32, retained
  * messages 16), within the 250 MB that the process is to stay under.
  */
-import { z } from 'zod'
-import {
-  choice,
-  duration,
-  flag,
-  integer,
-  leaf,
-  nullable,
-  path,
-  section,
-  sections,
-  size,
-  text,
-} from '../fields.ts'
-import { HOST_WORDS, hostFix } from './admin.ts'
+import { choice, duration, flag, host, integer, path, size } from '../config/fields.ts'
+import { type Report, showValue } from '../config/problems.ts'
+import { leaf, list, nullable, type Schema, section } from '../config/schema.ts'
+import { formatSize } from '../config/units.ts'
+import { keyPath, type Path } from '../config/walk.ts'
+import { isLoopback } from '../shared/hosts.ts'
+
+export interface ServerTlsConfig {
+  readonly cert: string
+  readonly key: string
+  readonly ca: string | null
+  readonly requireClientCert: boolean
+}
+
+export interface AuthConfig {
+  /** null: clients are known by their certificate, or not at all. */
+  readonly passwordFile: string | null
+  readonly aclFile: string | null
+}
+
+export interface ListenerConfig {
+  readonly host: string
+  readonly port: number
+  readonly tls: ServerTlsConfig | null
+  readonly websocket: boolean
+  /** Overrides `mqtt.auth`; undefined: that one. */
+  readonly auth?: AuthConfig | null
+}
+
+/**
+ * Every limit of the broker: name, unit, default in the schema; the policy is in README's table of
+ * limits.
+ */
+export interface MqttLimits {
+  readonly maxConnections: number
+  /** null: as many as `maxConnections`. */
+  readonly maxConnectionsPerAddress: number | null
+  readonly maxPacketBytes: number
+  readonly maxConnectPacketBytes: number
+  readonly maxTopicBytes: number
+  readonly maxTopicLevels: number
+  readonly maxUnackedMessages: number
+  readonly maxUnackedBytes: number
+  readonly maxUnackedMessagesTotal: number
+  readonly maxUnackedBytesTotal: number
+  readonly maxHoldBackBytes: number
+  readonly maxHoldBackBytesTotal: number
+  readonly connectTimeout: number
+  readonly authTimeout: number
+  readonly maxSessions: number
+  readonly sessionExpiry: number
+  readonly maxSubscriberMessages: number
+  readonly maxSubscriberBytes: number
+  readonly maxSubscriberBytesTotal: number
+  readonly maxSubscriptions: number
+  readonly maxRetainedMessages: number
+  readonly maxRetainedMessageBytes: number
+  readonly maxRetainedBytes: number
+}
+
+export interface MqttConfig extends MqttLimits {
+  readonly listeners: readonly ListenerConfig[]
+  readonly auth: AuthConfig | null
+  readonly allowAnonymous: boolean
+  readonly unrouted: 'accept' | 'refuse'
+  /** On stop: wills of connected clients are appended before the last commit, or not. */
+  readonly willsOnStop: 'publish' | 'suppress'
+  /** ms; null: there is no `$SYS` tree. */
+  readonly sysInterval: number | null
+}
 
 const KIB = 1024
 /** The largest remaining length that MQTT can express (3.1.1, section 2.2.3). */
@@ -48,17 +103,14 @@ const tlsSection = section('TLS of this listener; files are re-read when they ch
 })
 
 const listenerSection = section('One address to listen on.', {
-  host: leaf(text('Address to listen on.', { wanted: HOST_WORDS, check: hostFix })).prefault(
-    '127.0.0.1',
-  ),
+  host: leaf(host('Address to listen on.')).prefault('127.0.0.1'),
   port: leaf(integer('Port to listen on; 0: a free one.', { min: 0, max: 65_535 })).prefault(1883),
   tls: tlsSection.nullable().prefault(null),
   websocket: leaf(flag('MQTT over WebSocket instead of bare TCP.')).prefault(false),
   auth: authSection.nullable().exactOptional(),
 })
 
-const listeners = z.array(listenerSection).min(1).max(32)
-sections.add(listeners, { text: 'Where devices connect.' })
+const listeners = list('Where devices connect.', listenerSection, { min: 1, max: 32 })
 
 const limits = {
   // A descriptor each, and some 10 KB; LimitNOFILE of the systemd unit is above it.
@@ -155,7 +207,7 @@ const limits = {
   ),
 }
 
-export const mqttSlice = section('The broker.', {
+export const mqttSection: Schema<MqttConfig> = section('The broker.', {
   listeners: listeners.prefault([{ host: '127.0.0.1', port: 1883 }]),
   auth: authSection.nullable().prefault(null),
   allowAnonymous: leaf(
@@ -180,3 +232,91 @@ export const mqttSlice = section('The broker.', {
   ).prefault('10s'),
   ...limits,
 })
+
+/** Listeners and limits that contradict each other, and who could connect unasked. */
+export function checkMqtt(mqtt: MqttConfig, report: Report): void {
+  checkListeners(mqtt, report)
+  checkLimits(mqtt, report)
+}
+
+function checkListeners(mqtt: MqttConfig, report: Report): void {
+  if (mqtt.auth !== null) checkAuth(['mqtt', 'auth'], mqtt.auth, report)
+  const taken = new Map<string, number>()
+  for (const [index, listener] of mqtt.listeners.entries()) {
+    const path = ['mqtt', 'listeners', index]
+    const address = `${listener.host.toLowerCase()} port ${listener.port}`
+    const first = taken.get(address)
+    if (first !== undefined && listener.port !== 0) {
+      const fix = 'change the port of one of them'
+      report.complain(path, {
+        got: `${address} a second time`,
+        wanted: `another address than mqtt.listeners[${first}]`,
+        fix,
+      })
+    }
+    taken.set(address, index)
+    checkListenerAccess(path, listener, mqtt.auth, mqtt.allowAnonymous, report)
+  }
+}
+
+function checkAuth(path: Path, { passwordFile, aclFile }: AuthConfig, report: Report): void {
+  if (passwordFile !== null || aclFile !== null) return
+  report.complain(path, {
+    got: 'neither passwordFile nor aclFile',
+    wanted: 'at least one of them',
+    fix: `set ${keyPath(path)}.passwordFile (sluice passwd writes it), or write ${keyPath(path)}: null`,
+  })
+}
+
+function checkListenerAccess(
+  path: Path,
+  listener: ListenerConfig,
+  commonAuth: AuthConfig | null,
+  allowAnonymous: boolean,
+  report: Report,
+): void {
+  const auth = listener.auth === undefined ? commonAuth : listener.auth
+  const open = !isLoopback(listener.host)
+  const knowsClients =
+    (auth !== null && auth.passwordFile !== null) || listener.tls?.requireClientCert === true
+  if (listener.auth) checkAuth([...path, 'auth'], listener.auth, report)
+  if (open && !knowsClients && !allowAnonymous) {
+    report.complain([...path, 'host'], {
+      got: `${showValue(listener.host)} without authentication`,
+      wanted: 'mqtt.auth, or a loopback address',
+      fix: 'set mqtt.auth.passwordFile (sluice passwd writes it), or tls.requireClientCert, or listen on 127.0.0.1, or set mqtt.allowAnonymous to true if everyone on that network may publish',
+    })
+  }
+  if (open && auth !== null && auth.passwordFile !== null && listener.tls === null)
+    report.warn(path, `passwords cross the network unencrypted on ${listener.host}; set tls`)
+  if (listener.tls?.requireClientCert === true && listener.tls.ca === null) {
+    const fix = 'set ca to the file of the authorities that sign them'
+    report.complain([...path, 'tls', 'requireClientCert'], {
+      got: 'true without ca',
+      wanted: 'ca, to check them',
+      fix,
+    })
+  }
+}
+
+function checkLimits(mqtt: MqttConfig, report: Report): void {
+  const atLeast = [
+    ['maxUnackedBytes', 'maxPacketBytes'],
+    ['maxUnackedBytesTotal', 'maxUnackedBytes'],
+    ['maxUnackedMessagesTotal', 'maxUnackedMessages'],
+    ['maxHoldBackBytesTotal', 'maxHoldBackBytes'],
+    ['maxSubscriberBytesTotal', 'maxSubscriberBytes'],
+    ['maxRetainedBytes', 'maxRetainedMessageBytes'],
+    ['maxPacketBytes', 'maxConnectPacketBytes'],
+  ] as const
+  for (const [key, least] of atLeast) {
+    if (mqtt[key] >= mqtt[least]) continue
+    const isSize = key.includes('Bytes')
+    const show = (value: number) => (isSize ? formatSize(value) : String(value))
+    report.complain(['mqtt', key], {
+      got: show(mqtt[key]),
+      wanted: `at least mqtt.${least} (${show(mqtt[least])})`,
+      fix: `write ${show(mqtt[least])} or more, or lower mqtt.${least}`,
+    })
+  }
+}

@@ -1,21 +1,44 @@
-/** Configuration of the sinks: where batches go, and how. */
-import { z } from 'zod'
-import type { Secret } from '../config.ts'
-import {
-  choice,
-  duration,
-  flag,
-  integer,
-  leaf,
-  nullable,
-  path,
-  secret,
-  section,
-  sections,
-  share,
-  size,
-  text,
-} from '../fields.ts'
+/** Configuration of an HTTP sink: where batches are posted, and how its answers are read. */
+import { choice, duration, flag, path, secret, size, text } from '../../config/fields.ts'
+import { leaf, list, map, nullable, section } from '../../config/schema.ts'
+import type { Secret } from '../../shared/secret.ts'
+
+export interface ClientTlsConfig {
+  readonly ca: string | null
+  readonly cert: string | null
+  readonly key: string | null
+}
+
+/** Rows of the contract's answer table. */
+export type AnswerMeaning = 'acked' | 'retry' | 'refused' | 'too-large' | 'hold'
+
+/** Keys of the delivery, which each type of sink has, that the client obeys as well. */
+interface ObeyedDelivery {
+  /** As many connections. */
+  readonly maxInFlight: number
+  readonly timeout: number
+  readonly maxRetryAfter: number
+}
+
+export interface HttpSinkConfig extends ObeyedDelivery {
+  readonly type: 'http'
+  readonly url: string
+  readonly headers: Readonly<Record<string, Secret>>
+  readonly bearerToken: Secret | null
+  readonly tls: ClientTlsConfig | null
+  readonly format: 'ndjson'
+  readonly compression: 'gzip' | 'none'
+  readonly ack: 'status' | 'body'
+  readonly ackStatus: readonly number[]
+  /**
+   * What a status outside of 2xx means at this sink, where that differs from the contract's table.
+   * By status.
+   */
+  readonly answers: Readonly<Record<string, AnswerMeaning>>
+  readonly connectTimeout: number
+  readonly minBytesPerSecond: number
+  readonly allowInsecure: boolean
+}
 
 const tls = section('TLS towards the sink; files are re-read when they change.', {
   ca: nullable(
@@ -39,29 +62,28 @@ const url = leaf(
 )
 
 /** A batch is named by its sink's word; 207 always needs a body, and other statuses are no acks. */
-const ackStatus = z
-  .array(
-    leaf<number>({
-      kind: 'integer',
-      wanted: 'a status from 200 to 299, without 207',
-      text: 'An HTTP status.',
-      parse: (input) => {
-        if (typeof input !== 'number' || !Number.isInteger(input))
-          return { fix: 'write a number such as 200' }
-        if (input === 207)
-          return { fix: 'remove it: 207 acks through its body alone, whatever is listed here' }
-        return input >= 200 && input <= 299
-          ? { value: input }
-          : { fix: 'only a 2xx status can be an ack' }
-      },
-    }),
-  )
-  .min(1)
-  .max(100)
-sections.add(ackStatus, { text: 'Answers that mean: every record is yours now.' })
+const ackStatus = list(
+  'Answers that mean: every record is yours now.',
+  leaf<number>({
+    kind: 'integer',
+    wanted: 'a status from 200 to 299, without 207',
+    text: 'An HTTP status.',
+    parse: (input) => {
+      if (typeof input !== 'number' || !Number.isInteger(input))
+        return { fix: 'write a number such as 200' }
+      if (input === 207)
+        return { fix: 'remove it: 207 acks through its body alone, whatever is listed here' }
+      return input >= 200 && input <= 299
+        ? { value: input }
+        : { fix: 'only a 2xx status can be an ack' }
+    },
+  }),
+  { min: 1, max: 100 },
+)
 
-const headers = z.record(
-  z.string(),
+const headers = map(
+  'Headers added to each request; values are secrets.',
+  'header',
   leaf<Secret>(
     secret('Value of the header.', (value) =>
       /^[\x20-\x7e\t]+$/.test(value) && value.trim() === value
@@ -70,10 +92,10 @@ const headers = z.record(
     ),
   ),
 )
-sections.add(headers, { text: 'Headers added to each request; values are secrets.' })
 
-const answers = z.record(
-  z.string(),
+const answers = map(
+  'Statuses that mean something else at this sink than in the contract.',
+  'status',
   leaf(
     choice('What this status means at this sink.', [
       'acked',
@@ -84,12 +106,9 @@ const answers = z.record(
     ]),
   ),
 )
-sections.add(answers, {
-  text: 'Statuses that mean something else at this sink than in the contract.',
-})
 
-export const sinkSection = section('One sink, by name.', {
-  type: leaf(choice('Kind of sink.', ['http'])).prefault('http'),
+/** What this type adds to the keys that each sink has. */
+export const httpKeys = {
   url: url.prefault('http://127.0.0.1:9000/ingest'),
   headers: headers.prefault({}),
   bearerToken: nullable(
@@ -108,24 +127,6 @@ export const sinkSection = section('One sink, by name.', {
   ).prefault('status'),
   ackStatus: ackStatus.prefault([200, 201, 204]),
   answers: answers.prefault({}),
-  maxInFlight: leaf(
-    integer('Streams that may have a request in progress; never more than one a stream.', {
-      min: 1,
-      max: 64,
-    }),
-  ).prefault(1),
-  maxBatchRecords: leaf(integer('Records of a batch.', { min: 1, max: 1_000_000 })).prefault(
-    10_000,
-  ),
-  maxBatchBytes: leaf(
-    size('Uncompressed bytes of a batch; one record alone may be larger.', {
-      min: 1024,
-      max: 256 * 1024 * 1024,
-    }),
-  ).prefault('4MiB'),
-  linger: leaf(
-    duration('How long a batch waits to be filled.', { min: 0, max: 3_600_000 }),
-  ).prefault('200ms'),
   connectTimeout: leaf(
     duration(
       'For a connection: name, address, TLS. Several addresses are raced, a dead one holds none up.',
@@ -134,11 +135,6 @@ export const sinkSection = section('One sink, by name.', {
       },
     ),
   ).prefault('20s'),
-  timeout: leaf(
-    duration('Longest time without progress: no byte of the request taken, none of the answer.', {
-      min: 100,
-    }),
-  ).prefault('30s'),
   minBytesPerSecond: leaf(
     size(
       'A request slower than this, timeout twice added, is given up, however steadily it moves.',
@@ -147,21 +143,8 @@ export const sinkSection = section('One sink, by name.', {
       },
     ),
   ).prefault(256),
-  maxRetryAfter: leaf(duration('Longest Retry-After that is obeyed.', { min: 0 })).prefault('1h'),
-  recoveryJitter: leaf(
-    duration('After an outage the first request waits a random time up to this.', { min: 0 }),
-  ).prefault('0s'),
-  maxBytesPerSecond: nullable(
-    size('Cap on compressed bytes sent each second. null: none.', { min: 1024 }),
-  ).prefault(null),
-  maxRefusedShare: leaf(
-    share('A sink that refuses more than this of the last 1,000 records is held, not obeyed (I8).'),
-  ).prefault(0.5),
   allowInsecure: leaf(flag('Secrets may go over plain http to another host.')).prefault(false),
-})
-
-export const sinksSlice = z.record(z.string(), sinkSection)
-sections.add(sinksSlice, { text: 'Where streams are delivered, by name.' })
+}
 
 function urlFix(input: string): string | null {
   const parsed = URL.canParse(input) ? new URL(input) : null

@@ -1,0 +1,147 @@
+/**
+ * The whole configuration: the sections that the stages own, put together, and what can only be
+ * checked where several of them are seen. Names are those of the YAML file. After loading,
+ * durations are milliseconds and sizes are bytes; YAML carries the unit.
+ */
+import { type AdminConfig, adminSection, checkAdmin } from './admin/config.ts'
+import { checkMqtt, type MqttConfig, mqttSection } from './broker/config.ts'
+import { choice, duration, name, path } from './config/fields.ts'
+import type { ConfigSchema } from './config/load.ts'
+import { type Report, showValue } from './config/problems.ts'
+import { leaf, map, nullable, type Schema, section } from './config/schema.ts'
+import { formatSize } from './config/units.ts'
+import { type DeliveryConfig, deliveryKeys } from './drain/config.ts'
+import { type LogConfig, logSection } from './observe/config.ts'
+import { nearest } from './shared/nearest.ts'
+import { type HttpSinkConfig, httpKeys } from './sink/http/config.ts'
+import { checkHttpSink } from './sink/http/config-checks.ts'
+import {
+  checkStreams,
+  type SpoolConfig,
+  type StreamConfig,
+  spoolSection,
+  streamsSection,
+} from './spool/config.ts'
+
+/** What every stage is given its part of, after defaults, environment and units were applied. */
+export interface Config {
+  readonly gateway: GatewayConfig
+  readonly mqtt: MqttConfig
+  /** By stream name, `[a-z0-9][a-z0-9-]{0,62}`. */
+  readonly streams: Readonly<Record<string, StreamConfig>>
+  /** By sink name, same alphabet. */
+  readonly sinks: Readonly<Record<string, SinkConfig>>
+  readonly spool: SpoolConfig
+  readonly admin: AdminConfig
+  readonly log: LogConfig
+}
+
+interface GatewayConfig {
+  /** null: derived once from the host name and kept in the spool. */
+  readonly id: string | null
+  /** Absolute path. */
+  readonly dataDir: string
+  /** How long a stop may take before it becomes a hard one, ms. */
+  readonly stopTimeout: number
+}
+
+/** What a type adds, beside the delivery that is the same for each. */
+export type SinkConfig = HttpSinkConfig & DeliveryConfig
+
+const gatewaySection: Schema<GatewayConfig> = section('The gateway as a whole.', {
+  id: nullable(
+    name(
+      'Name of this gateway in every record id. null: derived once from the host name and stored in the spool; only an explicit change counts.',
+    ),
+  ).prefault(null),
+  dataDir: leaf(path('Folder of the spool. One process owns it.')).prefault('./data'),
+  // Below the 30 s that Kubernetes gives a container before it kills it.
+  stopTimeout: leaf(
+    duration(
+      'How long a stop may take to finish requests in progress before it becomes a hard one.',
+      {
+        min: 0,
+      },
+    ),
+  ).prefault('20s'),
+})
+
+const sinkSection: Schema<SinkConfig> = section('One sink, by name.', {
+  type: leaf(choice('Kind of sink.', ['http'])).prefault('http'),
+  ...httpKeys,
+  ...deliveryKeys,
+})
+
+/** Paths in its output are as they were written; the loader makes them absolute. */
+const root: Schema<Config> = section('The configuration.', {
+  gateway: gatewaySection.prefault({}),
+  mqtt: mqttSection.prefault({}),
+  streams: streamsSection.prefault({ telemetry: {} }),
+  sinks: map('Where streams are delivered, by name.', 'name', sinkSection).prefault({ cloud: {} }),
+  spool: spoolSection.prefault({}),
+  admin: adminSection.prefault({}),
+  log: logSection.prefault({}),
+})
+
+export const SCHEMA: ConfigSchema<Config> = { root, check }
+
+function check(config: Config, report: Report): void {
+  checkMqtt(config.mqtt, report)
+  checkStreams(config.streams, report)
+  checkReferences(config, report)
+  for (const [sink, of] of Object.entries(config.sinks)) checkHttpSink(['sinks', sink], of, report)
+  checkPorts(config, report)
+  checkAdmin(config.admin, report)
+}
+
+/** Each stream has its sink, and its records fit through what is before and behind it. */
+function checkReferences({ streams, sinks, mqtt }: Config, report: Report): void {
+  const used = new Set<string>()
+  for (const [stream, { sink, maxRecordBytes }] of Object.entries(streams)) {
+    used.add(sink)
+    checkSinkName(stream, sink, sinks, report)
+    const key = ['streams', stream, 'maxRecordBytes']
+    const record = formatSize(maxRecordBytes)
+    if (maxRecordBytes > mqtt.maxPacketBytes)
+      report.warn(
+        key,
+        `${record} is never reached: mqtt.maxPacketBytes is ${formatSize(mqtt.maxPacketBytes)}`,
+      )
+    const maxBatchBytes = Object.hasOwn(sinks, sink) ? sinks[sink]?.maxBatchBytes : undefined
+    if (maxBatchBytes !== undefined && maxRecordBytes > maxBatchBytes)
+      report.warn(
+        key,
+        `a record over maxBatchBytes of ${sink} (${formatSize(maxBatchBytes)}) is sent alone, in a larger request`,
+      )
+  }
+  for (const sink of Object.keys(sinks)) {
+    if (!used.has(sink)) report.warn(['sinks', sink], 'no stream uses it')
+  }
+}
+
+function checkSinkName(stream: string, sink: string, sinks: Config['sinks'], report: Report): void {
+  if (Object.hasOwn(sinks, sink)) return
+  const known = Object.keys(sinks)
+  const near = nearest(sink, known) ?? (known.length === 1 ? known[0] : undefined)
+  report.complain(['streams', stream, 'sink'], {
+    got: showValue(sink),
+    wanted:
+      known.length === 0 ? 'a sink; there is none' : `the name of a sink: ${known.join(', ')}`,
+    fix:
+      near === undefined
+        ? `add sinks.${sink}, or name another`
+        : `write ${near}, or add sinks.${sink}`,
+  })
+}
+
+function checkPorts({ admin, mqtt }: Config, report: Report): void {
+  const same = mqtt.listeners.findIndex(
+    ({ host, port }) => host === admin.host && port === admin.port,
+  )
+  if (same < 0 || admin.port === 0) return
+  report.complain(['admin', 'port'], {
+    got: `the port of mqtt.listeners[${same}]`,
+    wanted: 'a port of its own',
+    fix: 'change one of the two ports',
+  })
+}

@@ -1,0 +1,17 @@
+/** Configuration of the log. */
+import { choice } from '../config/fields.ts'
+import { leaf, type Schema, section } from '../config/schema.ts'
+
+export interface LogConfig {
+  readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error'
+  readonly format: 'auto' | 'json' | 'pretty'
+}
+
+export const logSection: Schema<LogConfig> = section('The log, on standard output.', {
+  level: leaf(
+    choice('The least level that is written.', ['trace', 'debug', 'info', 'warn', 'error']),
+  ).prefault('info'),
+  format: leaf(
+    choice('auto: pretty on a terminal, else JSON.', ['auto', 'json', 'pretty']),
+  ).prefault('auto'),
+})

@@ -1,0 +1,232 @@
+/**
+ * Configuration of the spool: commits and disk; and of the streams: what goes where, and what
+ * happens when it cannot.
+ */
+import { choice, duration, integer, name, size, text } from '../config/fields.ts'
+import { type Report, showValue } from '../config/problems.ts'
+import { leaf, list, map, nullable, type Schema, section } from '../config/schema.ts'
+import { formatSize } from '../config/units.ts'
+import type { Path } from '../config/walk.ts'
+import { checkTopicFilter, PROTOCOL_TOPIC_LIMITS } from '../shared/topics/topics.ts'
+
+export interface StreamConfig {
+  /** MQTT topic filters; `#` does not match topics that begin with `$`. */
+  readonly topics: readonly string[]
+  /** The name of exactly one sink. */
+  readonly sink: string
+  /** The record's `device`: the client id, or a topic level (0 is the first) as `topic:<level>`. */
+  readonly device: 'clientId' | `topic:${number}`
+  readonly payload: 'any' | 'json' | 'text'
+  /** 0 is served first, 9 last. */
+  readonly priority: number
+  readonly maxRecordBytes: number
+  readonly maxBytes: number
+  /** ms, null: no limit. */
+  readonly maxAge: number | null
+  readonly whenFull: 'block' | 'drop-oldest' | 'drop-newest'
+  readonly deadLetters: DeadLetterConfig
+}
+
+export interface DeadLetterConfig {
+  /** Applies to ingest and to sink refusals each. */
+  readonly maxBytes: number
+  readonly maxAge: number | null
+  readonly whenFull: 'hold' | 'drop-oldest'
+}
+
+export interface SpoolConfig {
+  readonly commitInterval: number
+  readonly commitBurst: number
+  readonly minFreeBytes: number
+}
+
+/** What the spool has to know of a sink. */
+export interface SinkBatchLimits {
+  readonly maxBatchRecords: number
+  readonly maxBatchBytes: number
+}
+
+const MAX_AGE_MS = 3650 * 86_400_000
+
+const deadLetters = section('What the sink or the stream itself refused for good.', {
+  maxBytes: leaf(
+    size(
+      'Room for what the sink refused, and the same again for what the stream refused at ingest.',
+      {
+        min: 1024,
+      },
+    ),
+  ).prefault('64MiB'),
+  maxAge: nullable(
+    duration('Older ones are removed, counted. null: none are.', { min: 1_000, max: MAX_AGE_MS }),
+  ).prefault(null),
+  whenFull: leaf(
+    choice(
+      'hold: the stream waits for the operator, and so does what it refuses; drop-oldest: the oldest are removed, counted.',
+      ['hold', 'drop-oldest'],
+    ),
+  ).prefault('hold'),
+})
+
+const topics = list(
+  'MQTT topic filters. A message goes to every stream with a filter that matches it.',
+  leaf(
+    text('An MQTT topic filter.', {
+      wanted: 'an MQTT topic filter',
+      check: topicFilterFix,
+    }),
+  ),
+  { min: 1, max: 1_000 },
+)
+
+const device = leaf<'clientId' | `topic:${number}`>({
+  kind: 'choice',
+  wanted: 'clientId, or topic:<level> with a level from 0',
+  text: "The record's device: the client id, or a level of the topic (0 is the first).",
+  parse: (input) => {
+    if (input === 'clientId') return { value: input }
+    const level =
+      typeof input === 'string' ? /^topic:(0|[1-9]\d{0,3})$/.exec(input)?.[1] : undefined
+    if (level !== undefined) return { value: `topic:${Number(level)}` }
+    return { fix: 'write clientId, or for example topic:1 for the second level' }
+  },
+})
+
+const streamSection: Schema<StreamConfig> = section('One queue, by name.', {
+  topics: topics.prefault(['#']),
+  sink: leaf(name('Name of the sink that takes it.')).prefault('cloud'),
+  device: device.prefault('clientId'),
+  payload: leaf(
+    choice(
+      'any: JSON as it is, anything else as base64; json: anything else becomes a dead letter; text: every payload, JSON too, ' +
+        'as a JSON string, what is no UTF-8 as base64, counted.',
+      ['any', 'json', 'text'],
+    ),
+  ).prefault('any'),
+  priority: leaf(
+    integer('Order among the streams of a sink, 0 first. A lower one is never starved.', {
+      min: 0,
+      max: 9,
+    }),
+  ).prefault(0),
+  maxRecordBytes: leaf(
+    size(
+      'A larger record is acknowledged and becomes a dead letter: whole while there is room, else its first KiB.',
+      {
+        min: 256,
+        max: 64 * 1024 * 1024,
+      },
+    ),
+  ).prefault('256KiB'),
+  maxBytes: leaf(
+    size('Room on disk for what waits, as stored (compressed).', { min: 1024 }),
+  ).prefault('1GiB'),
+  maxAge: nullable(
+    duration('Older records are dropped, counted, reported to the sink. null: none are.', {
+      min: 1_000,
+      max: MAX_AGE_MS,
+    }),
+  ).prefault(null),
+  whenFull: leaf(
+    choice('block: acks wait, the device keeps its data; or which records are dropped, counted.', [
+      'block',
+      'drop-oldest',
+      'drop-newest',
+    ]),
+  ).prefault('block'),
+  deadLetters: deadLetters.prefault({}),
+})
+
+export const streamsSection = map('The queues, by name.', 'name', streamSection)
+
+export const spoolSection: Schema<SpoolConfig> = section('Commits and disk.', {
+  commitInterval: leaf(
+    duration(
+      'Pace of commits under a steady trickle, and the most that it adds to an ack; spares the flash. A burst, 128 KiB ' +
+        'for each stream, and devices that wait for their acks do not wait for it.',
+      {
+        min: 0,
+        max: 60_000,
+      },
+    ),
+  ).prefault('50ms'),
+  commitBurst: leaf(
+    integer(
+      'So many small commits may start at once; the budget refills by one per commitInterval.',
+      {
+        min: 0,
+        max: 1_000_000,
+      },
+    ),
+  ).prefault(1_000),
+  minFreeBytes: leaf(
+    size('Below so much free disk ingest closes, before the disk is full; delivery goes on (I6).', {
+      min: 1024 * 1024,
+    }),
+  ).prefault('256MiB'),
+})
+
+/** What a stream's keys say of each other. */
+export function checkStreams(
+  streams: Readonly<Record<string, StreamConfig>>,
+  report: Report,
+): void {
+  const names = Object.entries(streams)
+  if (names.length === 0) {
+    const fix = 'add a stream, or remove the key streams for the default one'
+    report.complain(['streams'], { got: 'no stream', wanted: 'at least one', fix })
+  }
+  for (const [stream, config] of names) {
+    const path = ['streams', stream]
+    checkSizes(path, config, report)
+    for (const [index, topic] of config.topics.entries()) {
+      if (config.topics.indexOf(topic) < index)
+        report.warn(
+          [...path, 'topics', index],
+          `${showValue(topic)} is there twice; once is enough`,
+        )
+    }
+  }
+}
+
+function checkSizes(path: Path, stream: StreamConfig, report: Report): void {
+  const record = formatSize(stream.maxRecordBytes)
+  for (const [key, bytes] of [
+    ['maxBytes', stream.maxBytes],
+    ['deadLetters.maxBytes', stream.deadLetters.maxBytes],
+  ] as const) {
+    if (bytes >= stream.maxRecordBytes) continue
+    report.complain([...path, ...key.split('.')], {
+      got: formatSize(bytes),
+      wanted: `room for one record of maxRecordBytes (${record}), or it would wait forever`,
+      fix: `write ${record} or more, or lower maxRecordBytes`,
+    })
+  }
+}
+
+const LENGTH_FIX = `write well-formed UTF-8 of at most ${PROTOCOL_TOPIC_LIMITS.maxTopicBytes} bytes`
+
+/** What to do about a filter that is none, or null if it is fine. */
+function topicFilterFix(filter: string): string | null {
+  if (/\p{Surrogate}/u.test(filter)) return LENGTH_FIX
+  if (filter.startsWith('$'))
+    return 'write a filter that does not begin with $: such topics are refused, and $share is no filter of a stream'
+  switch (checkTopicFilter(filter, PROTOCOL_TOPIC_LIMITS)) {
+    case null:
+      return null
+    case 'topic-empty':
+      return 'write at least one character; # alone takes every topic'
+    case 'topic-has-null':
+      return 'remove the NUL character'
+    case 'filter-wildcard-misplaced':
+      return wildcardFix(filter)
+    default:
+      return LENGTH_FIX
+  }
+}
+
+function wildcardFix(filter: string): string {
+  const mixed = filter.split('/').find((level) => level.length > 1 && /[+#]/.test(level))
+  if (mixed === undefined) return 'put # last: it matches everything below its level'
+  return `let + or # stand alone between slashes; ${JSON.stringify(mixed)} mixes them with text`
+}
