@@ -219,11 +219,11 @@ const NO_BROKER = createBrokerStats()
 
 function spoolSnapshot({ spool, folderBytes }: RunningStages): ReturnType<StatusSources['spool']> {
   const { committer, disk, stats } = spool
-  const { state, why } = spool.state
+  const { state, why, sinceMs } = spool.condition
   return {
     id: spool.spoolId,
     state,
-    sinceMs: spool.stateSinceMs,
+    sinceMs,
     why,
     folderBytes: folderBytes(),
     freeBytes: disk.freeBytes,

@@ -9,6 +9,8 @@
  * (metric-table.ts).
  */
 
+import type { SpoolState } from '../spool/stats.ts'
+
 /** What the stages hand over at each look. No function may throw or wait. */
 export interface StatusSources {
   identity(): IdentitySnapshot
@@ -247,13 +249,6 @@ export interface UnroutedMessage {
  * `credentials`: wrong, or none where some are needed; `busy`, `damped`: not judged, to be tried again later.
  */
 export const LOGIN_OUTCOMES = ['accepted', 'credentials', 'busy', 'damped'] as const
-
-/**
- * `read-only`: below `minFreeBytes`; ingest is closed, delivery and deletion go on (I6). `storage-failed`: nothing can
- * be written; acks are withheld. After a rejected write a reopening is tried every 5 s; a commit
- * that runs for more than 5 s is waited for. `recovering`: it is being opened or reopened.
- */
-export type SpoolState = 'ok' | 'read-only' | 'storage-failed' | 'recovering' | 'closed'
 
 export interface SpoolSnapshot {
   readonly id: string

@@ -7,6 +7,7 @@
  * changes its meaning. Pure: the caller brings the data and the clock. Not here: HTTP (admin/),
  * metric names (metric-table.ts).
  */
+import type { SpoolState } from '../spool/stats.ts'
 import type {
   BrokerSnapshot,
   ConservationCounters,
@@ -15,7 +16,6 @@ import type {
   DeliveryState,
   SinkSnapshot,
   SpoolSnapshot,
-  SpoolState,
   StatusSources,
   StreamSnapshot,
 } from './sources.ts'

@@ -43,6 +43,7 @@ import { Deflater } from './codec/block.ts'
 import { Committer } from './commit/committer.ts'
 import { openNotes } from './commit/notes.ts'
 import { SpoolSource } from './commit/spool-source.ts'
+import { type Condition, ConditionWatch } from './condition.ts'
 import type { SinkBatchLimits, SpoolConfig, StreamConfig } from './config.ts'
 import { folderError } from './disk/folder-errors.ts'
 import { DiskGuard } from './disk/guard.ts'
@@ -87,11 +88,6 @@ const DEFLATE_CONCURRENCY = 2
 const COMPACT_MIN_BYTES = 64 * 1024 * 1024
 const COMPACT_SHARE = 0.25
 const TIDY_INTERVAL_MS = 1_000
-/**
- * A commit that runs for so long is no slow disk any more: an operator wants to know before devices
- * complain.
- */
-const STALLED_AFTER_MS = 5_000
 
 export interface SpoolOptions extends WantedIdentity {
   readonly dataDir: string
@@ -136,11 +132,9 @@ export class Spool {
   readonly #deflater: Deflater
   readonly #mintId: () => string
   readonly #time: SpoolTime
+  readonly #condition: ConditionWatch
   readonly #timer: NodeJS.Timeout
   #spoolId: string
-  /** Wall clock, ms, when `state` became what it is. */
-  stateSinceMs = Date.now()
-  #lastState: string = 'ok'
   #compacting = false
   #stopping = false
 
@@ -296,6 +290,7 @@ export class Spool {
       onSpace: () => this.appender.space(),
     })
     const { disk } = this
+    this.#condition = new ConditionWatch(committer, disk, nowMs)
     this.appender = new SpoolAppender(
       {
         committer,
@@ -361,39 +356,8 @@ export class Spool {
     return this.#folder.damage
   }
 
-  /** For status, /readyz and metrics: what the spool can do now, and why not more. */
-  get state(): {
-    readonly state: 'ok' | 'read-only' | 'storage-failed' | 'closed'
-    readonly why: string | null
-  } {
-    const current = this.#currentState()
-    if (current.state !== this.#lastState) {
-      this.#lastState = current.state
-      this.stateSinceMs = Date.now()
-    }
-    return current
-  }
-
-  #currentState(): Spool['state'] {
-    if (this.#stopping) return { state: 'closed', why: 'it is being stopped' }
-    if (this.committer.failing) {
-      return {
-        state: 'storage-failed',
-        why: 'a write failed; acks are withheld and reopening is tried',
-      }
-    }
-    const runningMs = this.committer.runningMs ?? 0
-    if (runningMs >= STALLED_AFTER_MS) {
-      const seconds = Math.floor(runningMs / 1000)
-      return {
-        state: 'storage-failed',
-        why: `a commit has been running for ${seconds} s: the disk does not answer; acks are withheld`,
-      }
-    }
-    const { freeBytes, minFreeBytes, wantedBytes, low } = this.disk
-    if (!low) return { state: 'ok', why: null }
-    const why = `${freeBytes} bytes are free, minFreeBytes is ${minFreeBytes}; ingest opens at ${wantedBytes}`
-    return { state: 'read-only', why }
+  get condition(): Condition {
+    return this.#condition.current
   }
 
   /** New records start under a fresh spool id; older ones drain first under theirs. */
@@ -456,6 +420,7 @@ export class Spool {
   }
 
   #tidy(): void {
+    this.#condition.note()
     if (this.#stopping || this.committer.failing) return
     this.#source.retainAll()
     if (this.#time.unmarkedMs >= MARK_INTERVAL_MS) this.#markAges()
@@ -496,6 +461,7 @@ export class Spool {
 
   #endTimers(): void {
     this.#stopping = true
+    this.#condition.stop()
     clearInterval(this.#timer)
     this.disk.stop()
   }

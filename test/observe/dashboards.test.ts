@@ -321,7 +321,7 @@ const TWO_GATEWAYS = ['a', 'b'].flatMap((instance) => {
   return [
     { series: `up{job="sluice",instance="${instance}"}`, values: gone ? '1x9 0x10' : '1x20' },
     of('sluice_gateway_accepting', '', 1),
-    ...['ok', 'recovering', 'read-only', 'storage-failed', 'closed'].map((state) =>
+    ...['ok', 'read-only', 'storage-failed', 'closed'].map((state) =>
       of('sluice_spool_state', `,state="${state}"`, state === 'ok' ? 1 : 0),
     ),
     ...['ok', 'retrying', 'held'].flatMap((state) => [
@@ -350,7 +350,7 @@ testWithTool(
     const expected = {
       Gateways: [0, 1],
       Accepting: [1, 0],
-      Spool: [0, 5],
+      Spool: [0, 4],
       Sinks: [0, 3],
       Streams: [0, 3],
     }

@@ -59,7 +59,7 @@ describe('status', () => {
       buildStatus(fakeSources(state).sources, NOW_MS).accepting
     expect(accepting({})).toBe(true)
     expect(accepting({ broker: broker({ accepting: false }) })).toBe(false)
-    for (const state of ['read-only', 'storage-failed', 'recovering', 'closed'] as const)
+    for (const state of ['read-only', 'storage-failed', 'closed'] as const)
       expect(accepting({ spool: spool({ state }) })).toBe(false)
   })
 

@@ -1,14 +1,8 @@
 /** Metrics of the spool as a whole: its state, its disk, its commits. */
-import type { SpoolState } from '../sources.ts'
+import type { SpoolState } from '../../spool/stats.ts'
 import { type MetricDefinition, oneOf, single } from './definition.ts'
 
-export const SPOOL_STATES: readonly SpoolState[] = [
-  'ok',
-  'read-only',
-  'storage-failed',
-  'recovering',
-  'closed',
-]
+export const SPOOL_STATES: readonly SpoolState[] = ['ok', 'read-only', 'storage-failed', 'closed']
 
 export const SPOOL_METRICS: readonly MetricDefinition[] = [
   {

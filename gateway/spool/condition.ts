@@ -1,0 +1,81 @@
+/**
+ * What the spool can do now, and why not more: for status, /readyz and metrics. Reads what its
+ * parts say of themselves; since when is noted once a second, not by who asks.
+ */
+import type { Committer } from './commit/committer.ts'
+import type { DiskGuard } from './disk/guard.ts'
+import type { SpoolState } from './stats.ts'
+
+/**
+ * A commit that runs for so long is no slow disk any more: an operator wants to know before devices
+ * complain.
+ */
+const STALLED_AFTER_MS = 5_000
+
+export interface Condition {
+  readonly state: SpoolState
+  /** null: it is ok. */
+  readonly why: string | null
+  /** Wall clock, ms, to the second. */
+  readonly sinceMs: number
+}
+
+export class ConditionWatch {
+  readonly #committer: Pick<Committer, 'failing' | 'runningMs'>
+  readonly #disk: Pick<DiskGuard, 'freeBytes' | 'minFreeBytes' | 'wantedBytes' | 'low'>
+  readonly #nowMs: () => number
+  #isStopping = false
+  #noted: SpoolState = 'ok'
+  #notedMs: number
+
+  constructor(
+    committer: Pick<Committer, 'failing' | 'runningMs'>,
+    disk: Pick<DiskGuard, 'freeBytes' | 'minFreeBytes' | 'wantedBytes' | 'low'>,
+    nowMs: () => number,
+  ) {
+    this.#committer = committer
+    this.#disk = disk
+    this.#nowMs = nowMs
+    this.#notedMs = nowMs()
+  }
+
+  get current(): Condition {
+    const { state, why } = this.#look()
+    return { state, why, sinceMs: state === this.#noted ? this.#notedMs : this.#nowMs() }
+  }
+
+  /** Remembers when the state became what it is. */
+  note(): void {
+    const { state } = this.#look()
+    if (state === this.#noted) return
+    this.#noted = state
+    this.#notedMs = this.#nowMs()
+  }
+
+  stop(): void {
+    this.#isStopping = true
+    this.note()
+  }
+
+  #look(): Pick<Condition, 'state' | 'why'> {
+    if (this.#isStopping) return { state: 'closed', why: 'it is being stopped' }
+    if (this.#committer.failing) {
+      return {
+        state: 'storage-failed',
+        why: 'a write failed; acks are withheld and reopening is tried',
+      }
+    }
+    const runningMs = this.#committer.runningMs ?? 0
+    if (runningMs >= STALLED_AFTER_MS) {
+      const seconds = Math.floor(runningMs / 1000)
+      return {
+        state: 'storage-failed',
+        why: `a commit has been running for ${seconds} s: the disk does not answer; acks are withheld`,
+      }
+    }
+    const { freeBytes, minFreeBytes, wantedBytes, low } = this.#disk
+    if (!low) return { state: 'ok', why: null }
+    const why = `${freeBytes} bytes are free, minFreeBytes is ${minFreeBytes}; ingest opens at ${wantedBytes}`
+    return { state: 'read-only', why }
+  }
+}
