@@ -172,6 +172,21 @@ describe('what documents point to exists', () => {
     ).toEqual([])
   })
 
+  test('folders that the architecture names, but for those of a data folder', () => {
+    const inData = sectionOf(documentAt('gateway/spool/README.md'), 'The data folder')
+    const folders = filesBelow('gateway', '.ts').map((path) => `/${dirname(path)}/`)
+    const named = [...documentAt('gateway/README.md').prose.matchAll(/`([a-z-]+\/)`/g)]
+      .map((match) => match[1] ?? '')
+      .filter((name) => !inData.includes(`\`${name}\``))
+    const roots = ['device-sim/', 'test/', 'dashboards/', 'gateway/']
+    expect(named.length).toBeGreaterThan(20)
+    expect(
+      named.filter(
+        (name) => !roots.includes(name) && !folders.some((path) => path.includes(`/${name}`)),
+      ),
+    ).toEqual([])
+  })
+
   test('every document, from README in one click', () => {
     const reached = links.filter(({ from }) => from === 'README.md').map(({ file }) => file)
     const fixtures = /^test\/(fixtures|support)\//
