@@ -7,14 +7,14 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ADMIN_SOCKET } from './admin/socket.ts'
+import { AdminServer } from './admin/server.ts'
 import { Broker } from './broker/broker.ts'
 import type { Config } from './configuration.ts'
-import { deadLetterAdmin } from './dead-letter-admin.ts'
 import { Drain } from './drain/drain.ts'
 import { fitToHost, MIN_MEMORY_BYTES, readHostLimits } from './host-limits.ts'
-import { startNewIdentity } from './new-identity.ts'
 import { Observer } from './observe/observer.ts'
+import { runningOperator } from './operator.ts'
+import { ADMIN_SOCKET } from './ports/operator.ts'
 import { refuseEarly } from './preflight.ts'
 import { createHttpSink, type HttpSink } from './sink/http/http-sink.ts'
 import { REOPEN_INTERVAL_MS } from './spool/commit/committer.ts'
@@ -23,7 +23,6 @@ import { folderBytes } from './spool/disk/folder.ts'
 import { Spool, type SpoolOptions } from './spool/spool.ts'
 import { Patience } from './spool/store/patient-reads.ts'
 import { type RunningStages, statusSources } from './status-sources.ts'
-import { streamAdmin } from './stream-admin.ts'
 import { VERSION } from './version.ts'
 
 /** How often the real size of the data folder is measured. */
@@ -106,27 +105,17 @@ export async function startGateway(
 
     const stages = { config, version: VERSION, spool, sinks, drain, folderBytes: () => size }
     let broker: Broker | null = null
-    await observer.serve({
-      admin: config.admin,
-      adminSocket: join(config.gateway.dataDir, ADMIN_SOCKET),
-      sources: statusSources((): RunningStages => ({ ...stages, broker })),
-      actions: {
-        retrySink: async (name) => {
-          if (!sinks.has(name)) return false
-          drain.retryNow(name)
-          return true
-        },
-        backup: () => spool.backup(),
-        newSpoolId: async () => {
-          const spoolId = await startNewIdentity(spool)
-          // A stream that was held for it need not wait for its next probe.
-          for (const name of sinks.keys()) drain.retryNow(name)
-          return spoolId
-        },
-        deadLetters: deadLetterAdmin(spool.deadLetters),
-        streams: streamAdmin(spool, drain),
-      },
+    let admin: AdminServer | null = null
+    const views = observer.views(statusSources((): RunningStages => ({ ...stages, broker, admin })))
+    admin = await AdminServer.start({
+      config: config.admin,
+      socketPath: join(config.gateway.dataDir, ADMIN_SOCKET),
+      views,
+      operator: runningOperator(spool, drain, sinks, () => views.status()),
+      emit: observer.noteAdmin,
     })
+    const adminServer = admin
+    undo.splice(undo.length - 1, 0, () => adminServer.stop())
 
     const started = await Broker.start({
       config: config.mqtt,
@@ -141,7 +130,7 @@ export async function startGateway(
     await drain.start()
     return {
       addresses: started.addresses,
-      adminUrl: observer.adminUrl,
+      adminUrl: adminServer.url,
       gatewayId: spool.gateway,
       spoolId: spool.spoolId,
       reread: async () => {
@@ -156,6 +145,7 @@ export async function startGateway(
         for (const sink of sinks.values()) await sink.close()
         clearInterval(timer)
         await spool.stop()
+        await adminServer.stop()
         await observer.stop()
       },
     }

@@ -6,16 +6,14 @@
 import { statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import type { OfflineSpool } from './cli/context.ts'
 import type { Config } from './configuration.ts'
-import { deadLetterAdmin } from './dead-letter-admin.ts'
-import { startNewIdentity } from './new-identity.ts'
 import { buildStatus } from './observe/status.ts'
+import { spoolOperator } from './operator.ts'
+import type { OfflineOperator } from './ports/operator.ts'
 import { folderBytes } from './spool/disk/folder.ts'
 import { takeBriefly } from './spool/disk/owner.ts'
 import { Spool } from './spool/spool.ts'
 import { statusSources } from './status-sources.ts'
-import { streamAdmin } from './stream-admin.ts'
 import { VERSION } from './version.ts'
 
 export class NoSpoolError extends Error {
@@ -27,7 +25,7 @@ export class NoSpoolError extends Error {
 }
 
 /** Owns the folder until `close`. */
-export async function openOffline(config: Config): Promise<OfflineSpool> {
+export async function openOffline(config: Config): Promise<OfflineOperator> {
   const { dataDir } = config.gateway
   actAsOwnerOf(join(dataDir, 'spool'), dataDir)
   const spool = await Spool.open({
@@ -48,19 +46,17 @@ export async function openOffline(config: Config): Promise<OfflineSpool> {
     sinks: new Map(),
     drain: null,
     broker: null,
+    admin: null,
     folderBytes: () => size,
   }))
   return {
+    ...spoolOperator(spool, null),
     status: async () => {
       await spool.disk.look()
       // What only a running gateway has is not there; the folder says the rest.
       const status = buildStatus(sources, Date.now())
       return { ...status, uptimeSeconds: null, accepting: false, sinks: [], broker: null }
     },
-    deadLetters: deadLetterAdmin(spool.deadLetters),
-    streams: streamAdmin(spool, null),
-    newSpoolId: () => startNewIdentity(spool),
-    backup: () => spool.backup(),
     verify: async () => ({ ...(await spool.verifier.verifyAll()), damage: spool.damage }),
     leftAside: () => spool.leftAside(),
     restoreLeftAside: (name) => spool.restoreLeftAside(name),

@@ -7,7 +7,7 @@
 import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { AdminError } from './admin/actions.ts'
+import { AdminError } from './admin/errors.ts'
 import { adminAddressFault } from './admin/server.ts'
 import { listenerFaults, portFaults } from './broker/preflight.ts'
 import type { Config } from './configuration.ts'

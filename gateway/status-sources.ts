@@ -2,6 +2,8 @@
  * What observe reads of the running stages: the composition root's translation of their state into
  * plain data.
  */
+import type { AdminServer } from './admin/server.ts'
+import { createAdminStats } from './admin/stats.ts'
 import type { Broker } from './broker/broker.ts'
 import { createBrokerStats } from './broker/stats.ts'
 import type { Config } from './configuration.ts'
@@ -12,8 +14,8 @@ import type {
   DeliverySnapshot,
   StatusSources,
   StreamSnapshot,
-  UnroutedMessage,
 } from './observe/sources.ts'
+import type { BrokerStatus } from './ports/status.ts'
 import { isClockSet } from './shared/clock.ts'
 import { hideUrl } from './shared/hide-url.ts'
 import { listenerUrl } from './shared/hosts.ts'
@@ -31,9 +33,11 @@ export interface RunningStages {
   readonly sinks: ReadonlyMap<string, HttpSink>
   readonly drain: Drain | null
   readonly broker: Broker | null
+  readonly admin: AdminServer | null
   readonly folderBytes: () => number
 }
 
+const NO_REQUESTS = createAdminStats()
 const IDLE: DeliverySnapshot = { state: 'ok', sinceMs: null, why: null, nextTryAtMs: null }
 
 export function statusSources(stages: () => RunningStages): StatusSources {
@@ -61,6 +65,7 @@ export function statusSources(stages: () => RunningStages): StatusSources {
     sinks: () => sinkSnapshots(stages()),
     broker: () => brokerSnapshot(stages()),
     spool: () => spoolSnapshot(stages()),
+    admin: () => stages().admin?.stats ?? NO_REQUESTS,
   }
 }
 
@@ -199,7 +204,7 @@ function brokerSnapshot({ broker, config }: RunningStages): BrokerSnapshot {
 function lastUnrouted(
   { topic, clientId }: { readonly topic: string; readonly clientId: string },
   streams: Config['streams'],
-): UnroutedMessage | null {
+): BrokerStatus['lastUnrouted'] {
   if (topic === '') return null
   const filter = nearestFilter(
     topic,

@@ -10,7 +10,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { isLoopback } from '../shared/hosts.ts'
-import { AdminError } from './actions.ts'
+import { AdminError } from './errors.ts'
 
 /**
  * Served without a token on every address: they say nothing that a device or reading could be known

@@ -4,8 +4,7 @@
  * needs no token either. No script, nothing from elsewhere; it asks for itself again. Pure.
  */
 import { createHash } from 'node:crypto'
-import type { Health } from '../observe/health.ts'
-import type { Status } from '../observe/status.ts'
+import type { Health, Status } from '../ports/status.ts'
 
 const REFRESH_SECONDS = 5
 

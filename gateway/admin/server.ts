@@ -1,17 +1,24 @@
 /**
- * The admin server: node:http around guard.ts and routes.ts. Owns the bounds of what a request may
- * be (I6) and the form of errors. Whatever a caller sends or does, it gets an answer or loses its
- * connection; nothing reaches the process.
+ * The admin stage: node:http around guard.ts and router.ts. Serves what observe shows and what the
+ * {@link RunningOperator} can do. Owns the bounds of what a request may be (I6) and the form of
+ * errors. Whatever a caller sends or does, it gets an answer or loses its connection; nothing
+ * reaches the process.
  */
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, isIPv6 } from 'node:net'
 import { pipeline, Readable } from 'node:stream'
-import { AdminError } from './actions.ts'
+import type { RunningOperator } from '../ports/operator.ts'
+import type { Views } from '../ports/status.ts'
+import { errorMessage } from '../shared/errors.ts'
 import type { AdminConfig } from './config.ts'
+import { AdminError, type Refusal, refusalOf } from './errors.ts'
+import type { EmitAdminEvent } from './events.ts'
 import { guard } from './guard.ts'
-import type { AdminAnswer, AdminRequest } from './routes.ts'
+import { createRouter } from './router.ts'
+import type { AdminAnswer, AdminRequest } from './routes/route.ts'
+import { type AdminStats, createAdminStats } from './stats.ts'
 import { readToken } from './token.ts'
 
 /** A thousand ids of dead letters and then some. */
@@ -28,37 +35,33 @@ const STOP_GRACE_MS = 1_000
 
 const NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 
-export type AdminOutcome = 'ok' | 'refused' | 'failed'
-
 export interface AdminServerOptions {
   readonly config: AdminConfig
-  readonly answer: (request: AdminRequest) => Promise<AdminAnswer>
-  /** Called once a request, when its answer is decided. */
-  readonly onRequest: (facts: AdminRequestFacts) => void
-}
-
-export interface AdminRequestFacts {
-  readonly method: string
-  readonly path: string
-  readonly remote: string
-  readonly outcome: AdminOutcome
-  /** What went wrong; null for `ok`. */
-  readonly error: AdminError | Error | null
+  /** Where it also listens for the commands of this machine's own user; null: nowhere. */
+  readonly socketPath: string | null
+  readonly views: Views
+  readonly operator: RunningOperator
+  readonly emit: EmitAdminEvent
 }
 
 export class AdminServer {
+  readonly stats: AdminStats = createAdminStats()
   readonly #server: Server
   #local: Server | null = null
-  readonly #options: AdminServerOptions
+  readonly #config: AdminConfig
+  readonly #answer: (request: AdminRequest) => Promise<AdminAnswer>
+  readonly #emit: EmitAdminEvent
   #url = ''
 
   private constructor(server: Server, options: AdminServerOptions) {
     this.#server = server
-    this.#options = options
+    this.#config = options.config
+    this.#answer = createRouter(options.views, options.operator)
+    this.#emit = options.emit
   }
 
   /** @throws AdminError ADMIN_LISTEN: the address is taken or not ours. */
-  static async listen(options: AdminServerOptions): Promise<AdminServer> {
+  static async start(options: AdminServerOptions): Promise<AdminServer> {
     const server = boundedServer()
     const admin = new AdminServer(server, options)
     server.on('request', (request, response) => void admin.#serve(request, response, false))
@@ -73,15 +76,21 @@ export class AdminServer {
     server.on('error', () => {})
     const bound = server.address() as AddressInfo
     admin.#url = `http://${isIPv6(bound.address) ? `[${bound.address}]` : bound.address}:${bound.port}`
+    const { socketPath } = options
+    if (socketPath !== null)
+      await admin.#listenLocally(socketPath).catch((error: unknown) => {
+        options.emit({ type: 'admin.no-socket', message: errorMessage(error), url: admin.url })
+      })
     return admin
   }
 
   /**
    * Serves on the socket, too; what is there already is of an earlier process, since the data
    * folder has one owner.
-   * @throws the error of the operating system: a file system without sockets, a path that is too long (108 bytes)
+   * @throws the error of the operating system: a file system without sockets, a path of more than
+   * 108 bytes
    */
-  async listenLocally(path: string): Promise<void> {
+  async #listenLocally(path: string): Promise<void> {
     const server = boundedServer()
     server.on('request', (request, response) => void this.#serve(request, response, true))
     await rm(path, { force: true })
@@ -123,25 +132,20 @@ export class AdminServer {
     try {
       guard({ method, path, headers: request.headers }, isLocal ? LOCAL : await this.#policy(path))
       const body = method === 'POST' ? await readJson(request) : null
-      const answer = await this.#options.answer({
-        method,
-        path,
-        query: new URLSearchParams(search),
-        body,
-      })
-      this.#options.onRequest({ method, path, remote, outcome: 'ok', error: null })
+      const query = new URLSearchParams(search)
+      const answer = await this.#answer({ method, path, query, body })
+      this.stats.ok++
+      if (method === 'POST') this.#emit({ type: 'admin.changed', path, remote })
       send(response, answer, method)
     } catch (caught) {
       const error = caught instanceof Error ? caught : new Error(String(caught))
-      const known = error instanceof AdminError && error.status < 500
-      this.#options.onRequest({
-        method,
-        path,
-        remote,
-        outcome: known ? 'refused' : 'failed',
-        error,
-      })
-      sendError(response, error, method)
+      const refusal = refusalOf(error)
+      const outcome = refusal.status < 500 ? 'refused' : 'failed'
+      this.stats[outcome]++
+      const { code } = refusal
+      const { message } = error
+      this.#emit({ type: `admin.${outcome}`, code, message, method, path, remote })
+      sendRefusal(response, refusal, method)
     }
   }
 
@@ -150,7 +154,7 @@ export class AdminServer {
    * down.
    */
   async #policy(path: string): Promise<{ host: string; token: string | null }> {
-    const { host, token } = this.#options.config
+    const { host, token } = this.#config
     return { host, token: path.startsWith('/api/') ? await readToken(token) : null }
   }
 }
@@ -247,27 +251,19 @@ function send(
   })
   if (method === 'HEAD' || typeof body === 'string')
     response.end(method === 'HEAD' ? undefined : body)
-  // One that fails half way loses its connection: whoever reads it knows that it is not whole.
+  // One that fails half way loses its connection: the reader knows that it is not whole.
   else pipeline(Readable.from(body), response, () => undefined)
 }
 
-function sendError(response: ServerResponse, error: Error, method: string): void {
+function sendRefusal(
+  response: ServerResponse,
+  { status, code, message }: Refusal,
+  method: string,
+): void {
   // Unread rest of a body that was too large, or one that never ends: not worth keeping the
   // connection.
   response.shouldKeepAlive = false
-  if (error instanceof AdminError && error.code === 'ADMIN_UNAUTHORIZED')
-    response.setHeader('WWW-Authenticate', 'Bearer realm="sluice"')
-  const shown =
-    error instanceof AdminError
-      ? { code: error.code, message: error.message }
-      : { code: 'ADMIN_INTERNAL', message: 'that failed; the log says why' }
-  send(
-    response,
-    {
-      status: error instanceof AdminError ? error.status : 500,
-      contentType: 'application/json; charset=utf-8',
-      body: `${JSON.stringify({ error: shown })}\n`,
-    },
-    method,
-  )
+  if (code === 'ADMIN_UNAUTHORIZED') response.setHeader('WWW-Authenticate', 'Bearer realm="sluice"')
+  const body = `${JSON.stringify({ error: { code, message } })}\n`
+  send(response, { status, contentType: 'application/json; charset=utf-8', body }, method)
 }

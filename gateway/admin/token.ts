@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import type { Secret } from '../shared/secret.ts'
-import { AdminError } from './actions.ts'
+import { AdminError } from './errors.ts'
 
 /**
  * null: none is configured. An unreadable or empty file serves nobody: it must not open the door.

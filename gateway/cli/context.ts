@@ -4,9 +4,8 @@
  * for a stopped box does not load the broker.
  */
 import { relative } from 'node:path'
-import type { DeadLetterAdmin, StreamAdmin } from '../admin/actions.ts'
 import type { Config } from '../configuration.ts'
-import type { Status } from '../observe/status.ts'
+import type { OfflineOperator } from '../ports/operator.ts'
 import type { BackupHead, Restored } from '../spool/operations/backup.ts'
 import { listenToSignals, type SignalListener } from './signals.ts'
 import { type Output, StandardError, standardOutput } from './text/output.ts'
@@ -24,41 +23,6 @@ export interface RunningGateway {
   stop(deadlineMs: number): Promise<void>
 }
 
-/**
- * The spool of a gateway that is not running. Opening it takes the folder's lock; {@link close}
- * gives it back.
- */
-export interface OfflineSpool {
-  status(): Promise<Status>
-  readonly deadLetters: DeadLetterAdmin
-  readonly streams: StreamAdmin
-  newSpoolId(): Promise<string>
-  /** The bytes of a backup file. */
-  backup(): AsyncIterable<Uint8Array>
-  /** Reads every pending block and checks it. */
-  verify(): Promise<VerifyReport>
-  /** Stores that were moved aside, by name. */
-  leftAside(): Promise<readonly LeftAsideReport[]>
-  /** Puts the pending records of one back; returns how many. */
-  restoreLeftAside(name: string): Promise<number>
-  close(): Promise<void>
-}
-
-export interface LeftAsideReport {
-  readonly name: string
-  readonly streams: ReadonlyArray<{ readonly name: string; readonly records: number }>
-  /** Files that the disk cannot read. */
-  readonly unreadable: readonly string[]
-}
-
-export interface VerifyReport {
-  readonly blocks: number
-  /** Blocks between head and next seq that are not there or damaged. */
-  readonly missing: number
-  /** What was damaged and where it was kept, one sentence each (I7). */
-  readonly damage: readonly string[]
-}
-
 export interface CliContext {
   readonly env: NodeJS.ProcessEnv
   readonly cwd: string
@@ -74,7 +38,7 @@ export interface CliContext {
   tryOut(
     config: Config,
   ): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }>
-  openOffline(config: Config): Promise<OfflineSpool>
+  openOffline(config: Config): Promise<OfflineOperator>
   /** Reads a backup to its end. @throws if it is not whole */
   checkBackup(path: string): Promise<{ readonly head: BackupHead; readonly entries: number }>
   restoreBackup(path: string, dataDir: string, replace: boolean): Promise<Restored>

@@ -9,6 +9,9 @@ export const EXIT = { ok: 0, failed: 1, usage: 2 } as const
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
 
+/** What a command calls when it is done. */
+export type Done = (code: ExitCode) => void
+
 /** Ends the command with a message for a person that says what to do. */
 export class CliError extends Error {
   override readonly name = 'CliError'

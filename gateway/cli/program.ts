@@ -14,7 +14,7 @@ import { startCommand } from './commands/start.ts'
 import { statusCommand } from './commands/status.ts'
 import { streamsCommand } from './commands/streams.ts'
 import type { CliContext } from './context.ts'
-import { CliError, EXIT, type ExitCode } from './exit.ts'
+import { CliError, type Done, EXIT, type ExitCode } from './exit.ts'
 import { ReaderGoneError } from './text/output.ts'
 import { plain, withCode } from './text/words.ts'
 
@@ -45,8 +45,6 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
     return report(error, context)
   }
 }
-
-export type Done = (code: ExitCode) => void
 
 const COMMANDS: ReadonlyArray<(context: CliContext, done: Done) => Command> = [
   startCommand,

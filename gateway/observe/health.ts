@@ -6,13 +6,8 @@
  * That the event loop turns is shown by the answer itself: a probe's time-out is the other half of
  * /livez.
  */
+import type { Health } from '../ports/status.ts'
 import type { BrokerSnapshot, SpoolSnapshot } from './sources.ts'
-
-export interface Health {
-  readonly ok: boolean
-  /** One sentence each; empty if ok. */
-  readonly reasons: readonly string[]
-}
 
 /**
  * A commit takes milliseconds, on a worn-out card with a full queue some seconds. After this long

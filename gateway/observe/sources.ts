@@ -5,11 +5,16 @@
  * nothing is counted twice.
  *
  * Counters are committed values (I5): they are what a restart would find. Times are ms since the
- * epoch, sizes bytes. Not here: the JSON that operators see (status.ts), metric names
- * (metric-table.ts).
+ * epoch, sizes bytes. Not here: the JSON that operators see (status.ts), metric names (metrics/).
  */
-
-import type { SpoolState } from '../spool/stats.ts'
+import type { AdminStats } from '../admin/stats.ts'
+import type {
+  BrokerStatus,
+  ConservationCounters,
+  DeadLetterCounters,
+  DeliveryState,
+  SpoolState,
+} from '../ports/status.ts'
 
 /** What the stages hand over at each look. No function may throw or wait. */
 export interface StatusSources {
@@ -19,6 +24,7 @@ export interface StatusSources {
   sinks(): readonly SinkSnapshot[]
   broker(): BrokerSnapshot
   spool(): SpoolSnapshot
+  admin(): Readonly<AdminStats>
 }
 
 export interface IdentitySnapshot {
@@ -29,24 +35,6 @@ export interface IdentitySnapshot {
   readonly uptimeSeconds: number
   /** False: the wall clock is known to be unset, and records say so. */
   readonly clockSet: boolean
-}
-
-/**
- * The left and right side of I5 for one stream: `received + requeued = delivered + deadLettered +
- * sum(dropped) + pending`.
- */
-export interface ConservationCounters {
-  readonly received: number
-  /** Dead letters that came back into this stream as new records. */
-  readonly requeued: number
-  readonly delivered: number
-  readonly deadLettered: number
-  /** By reason: see {@link DROP_REASONS}. A reason that never occurred may be missing. */
-  readonly dropped: Readonly<Record<string, number>>
-  /**
-   * Records that are in the spool and not settled; parked ones included. The only one that falls.
-   */
-  readonly pending: number
 }
 
 /**
@@ -62,23 +50,7 @@ export const DROP_REASONS = [
   'purged',
 ] as const
 
-/** I5, second line: `deadLettered = kept + requeued + sum(removed)`. */
-export interface DeadLetterCounters {
-  readonly kept: number
-  readonly keptBytes: number
-  /** Dead letters of this stream that were requeued, into whatever stream. */
-  readonly requeued: number
-  /** By reason: see {@link DEAD_LETTER_REMOVALS}. */
-  readonly removed: Readonly<Record<string, number>>
-}
-
 export const DEAD_LETTER_REMOVALS = ['expired', 'quota', 'purged', 'corrupt'] as const
-
-/**
- * How delivery of a stream or a sink stands. `held`: an alarm; nothing is lost, nothing moves until
- * a probe succeeds (I8).
- */
-export type DeliveryState = 'ok' | 'retrying' | 'held'
 
 export interface DeliverySnapshot {
   readonly state: DeliveryState
@@ -154,95 +126,9 @@ export const SINK_OUTCOMES = [
   'hold',
 ] as const
 
-export interface BrokerSnapshot {
-  /** True: listeners are bound and new connections and messages are taken. */
-  readonly accepting: boolean
-  /** As URLs, `mqtt://127.0.0.1:1883`. */
-  readonly listeners: readonly string[]
-  readonly connections: number
-  readonly sessions: number
-  /** Sessions that ended without their client, by why (I9). */
-  readonly sessionsEnded: Readonly<Record<string, number>>
-  /** QoS 2 packet ids between PUBLISH and PUBREL, in all sessions (I3). */
-  readonly openPacketIds: number
-  /** What the listeners see before there is MQTT; counters since this start, except `open`. */
-  readonly sockets: {
-    /** Open now, also those whose handshake is not done. */
-    readonly open: number
-    /** Also those that were refused at accept. */
-    readonly accepted: number
-    /** TLS, client certificate, WebSocket, or too slow. */
-    readonly handshakesFailed: number
-    /** Client certificates taken without regard to their dates, because the clock is not set. */
-    readonly undatedCertificates: number
-  }
-  /**
-   * Verdicts of authentication by outcome: see {@link LOGIN_OUTCOMES}. Without `auth` every CONNECT
-   * is accepted.
-   */
-  readonly logins: Readonly<Record<string, number>>
-  /** Of the accepted ones, those whose credentials were known: they cost no hash. */
-  readonly loginsFromCache: number
-  /** Slow hashes computed. */
-  readonly passwordHashes: number
-  /** Counters since this start. */
-  readonly connectionsOpened: number
-  /** By reason: authentication, limits, protocol. */
-  readonly connectionsRefused: Readonly<Record<string, number>>
-  /**
-   * Connections that the gateway closed, by reason (malformed, packet-too-large, forbidden-topic,
-   * keepalive, …).
-   */
-  readonly connectionsClosed: Readonly<Record<string, number>>
-  /**
-   * PUBLISH packets of devices, by QoS, repeats included; gateway-wide, whatever became of them.
-   */
-  readonly messages: { readonly qos0: number; readonly qos1: number; readonly qos2: number }
-  readonly messageBytes: number
-  /** QoS 2 repeats that were recognised and not stored again (I3). */
-  readonly duplicates: number
-  /**
-   * QoS 0 messages that the spool could take into no stream; those of a full stream are in its
-   * `full-qos0` (I9).
-   */
-  readonly qos0Refused: number
-  readonly willsPublished: number
-  /** Messages that no stream and no local subscription took (I9). */
-  readonly unrouted: { readonly accepted: number; readonly refused: number }
-  /** Messages and wills that were acknowledged and made no record, by reason (I9). */
-  readonly unwanted: Readonly<Record<string, number>>
-  /** The last of those; null: none since this start. */
-  readonly lastUnrouted: UnroutedMessage | null
-  /** Messages whose verdict is not final: they wait for room in a stream. */
-  readonly waitingMessages: number
-  readonly unackedMessages: number
-  readonly unackedBytes: number
-  readonly holdBackBytes: number
-  /** Copies for local subscribers that are connected, by outcome (delivered, dropped). */
-  readonly localCopies: Readonly<Record<string, number>>
-  /** Bytes of copies that wait: for their commit, for their turn, for a slow subscriber (I6). */
-  readonly subscriberBytes: number
-  /**
-   * Copies kept for persistent sessions until they acknowledge them; `dropped` by a bound (I6, I9).
-   */
-  readonly queuedCopies: {
-    readonly messages: number
-    readonly bytes: number
-    readonly dropped: number
-  }
-  readonly retainedMessages: number
-  readonly retainedBytes: number
-  /** Messages that a limit kept from being retained; they were delivered like any other. */
-  readonly retainedRefused: number
+export interface BrokerSnapshot extends BrokerStatus {
   /** From the arrival of a QoS 1 or 2 PUBLISH to its ack on the wire. */
   readonly ackSeconds: HistogramSnapshot
-}
-
-export interface UnroutedMessage {
-  readonly topic: string
-  readonly clientId: string
-  /** The filter that the topic misses by least, and its stream; null: none is close. */
-  readonly nearest: { readonly filter: string; readonly stream: string } | null
 }
 
 /**

@@ -2,9 +2,10 @@
  * What the spool can do now, and why not more: for status, /readyz and metrics. Reads what its
  * parts say of themselves; since when is noted once a second, not by who asks.
  */
+
+import type { SpoolState } from '../ports/status.ts'
 import type { Committer } from './commit/committer.ts'
 import type { DiskGuard } from './disk/guard.ts'
-import type { SpoolState } from './stats.ts'
 
 /**
  * A commit that runs for so long is no slow disk any more: an operator wants to know before devices

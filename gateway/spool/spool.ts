@@ -36,7 +36,7 @@
  * Not promised: order between devices, survival of disks that lie about fsync, a rollback below the
  * file system without a new spool id.
  */
-
+import type { RecordPage } from '../ports/operator.ts'
 import type { NoteStore } from '../ports/stream-queue.ts'
 import { MAX_OPEN_BYTES, SpoolAppender } from './appender.ts'
 import { Deflater } from './codec/block.ts'
@@ -59,7 +59,7 @@ import type { RecoveredState } from './opening/recovery.ts'
 import { backupBytes } from './operations/backup.ts'
 import { DeadLetters } from './operations/dead-letters.ts'
 import { Orphans } from './operations/orphans.ts'
-import { type PendingRecordPage, pendingRecords } from './operations/pending-records.ts'
+import { pendingRecords } from './operations/pending-records.ts'
 import { Verifier } from './operations/verifier.ts'
 import { SpoolQueue } from './queue/queue.ts'
 import { createSpoolStats, type SpoolStats } from './stats.ts'
@@ -337,7 +337,7 @@ export class Spool {
   }
 
   /** What is pending in a stream, for an export; null: there is no such stream. */
-  async records(name: string, after: string | null): Promise<PendingRecordPage | null> {
+  async records(name: string, after: string | null): Promise<RecordPage | null> {
     const stream = this.streams.get(name)
     return stream ? await pendingRecords(stream, this.#source, after) : null
   }

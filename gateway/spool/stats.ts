@@ -6,13 +6,6 @@ const COMMIT_BUCKETS_SECONDS: readonly number[] = [
   0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60,
 ]
 
-/**
- * `read-only`: below `minFreeBytes`; ingest is closed, delivery and deletion go on (I6).
- * `storage-failed`: nothing can be written; acks are withheld. After a rejected write the store is
- * reopened, every 5 s until it works; a commit that runs for more than 5 s is waited for.
- */
-export type SpoolState = 'ok' | 'read-only' | 'storage-failed' | 'closed'
-
 export interface SpoolStats {
   commits: number
   failedCommits: number

@@ -7,10 +7,14 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { AdminActions, DeadLetterSelection } from '../../gateway/admin/actions.ts'
 import type { AdminConfig } from '../../gateway/admin/config.ts'
-import { MAX_BODY_BYTES, MAX_CONNECTIONS } from '../../gateway/admin/server.ts'
+import { AdminServer, MAX_BODY_BYTES, MAX_CONNECTIONS } from '../../gateway/admin/server.ts'
 import { Observer } from '../../gateway/observe/observer.ts'
+import {
+  type DeadLetterSelection,
+  OperatorError,
+  type RunningOperator,
+} from '../../gateway/ports/operator.ts'
 import type { Secret } from '../../gateway/shared/secret.ts'
 import { broker, type FakeState, fakeSources, sink, spool } from '../observe/fake-sources.ts'
 
@@ -22,6 +26,7 @@ interface Call {
 }
 
 let observer: Observer
+let server: AdminServer
 let state: FakeState
 let calls: Call[]
 let log: string[]
@@ -32,10 +37,20 @@ async function start(admin: Partial<AdminConfig> = {}): Promise<void> {
   calls = []
   log = []
   const record = (what: string, value: unknown) => void calls.push({ what, with: value })
-  const actions: AdminActions = {
+  observer = await Observer.open({
+    log: { level: 'info', format: 'json' },
+    destination: {
+      stream: { write: (line) => void log.push(line) },
+      droppedLines: () => 0,
+      flush: () => Promise.resolve(),
+    },
+  })
+  const views = observer.views({ ...fake.sources, admin: () => server.stats })
+  const operator: RunningOperator = {
+    status: async () => views.status(),
     retrySink: async (name) => {
       record('retry', name)
-      return name === 'cloud'
+      if (name !== 'cloud') throw new OperatorError('ADMIN_NOT_FOUND', `no sink is named ${name}`)
     },
     backup: async function* () {
       yield Buffer.from('backup')
@@ -67,16 +82,12 @@ async function start(admin: Partial<AdminConfig> = {}): Promise<void> {
       },
     },
   }
-  observer = await Observer.start({
-    log: { level: 'info', format: 'json' },
-    destination: {
-      stream: { write: (line) => void log.push(line) },
-      droppedLines: () => 0,
-      flush: () => Promise.resolve(),
-    },
-    admin: { host: '127.0.0.1', port: 0, token: null, ...admin },
-    sources: fake.sources,
-    actions,
+  server = await AdminServer.start({
+    config: { host: '127.0.0.1', port: 0, token: null, ...admin },
+    socketPath: null,
+    views,
+    operator,
+    emit: observer.noteAdmin,
   })
 }
 
@@ -91,7 +102,7 @@ function ask(
   path: string,
   options: { method?: string; headers?: Record<string, string>; body?: string } = {},
 ): Promise<Answer> {
-  const { port } = new URL(observer.adminUrl)
+  const { port } = new URL(server.url)
   return new Promise((resolve, reject) => {
     const request = httpRequest(
       {
@@ -131,6 +142,7 @@ function code(answer: Answer): string {
 }
 
 afterEach(async () => {
+  await server.stop()
   await observer.stop()
 })
 
@@ -360,7 +372,7 @@ describe('a browser on the same machine', () => {
       ).toEqual([])
     }
     expect(calls).toEqual([])
-    const { host } = new URL(observer.adminUrl)
+    const { host } = new URL(server.url)
     const own = await post(
       path,
       {},
@@ -465,7 +477,7 @@ describe('I6: bounds', () => {
   })
 
   test('nonsense on the socket costs that connection and nothing else', async () => {
-    const { port } = new URL(observer.adminUrl)
+    const { port } = new URL(server.url)
     for (const bytes of [
       '\0\0\0\0',
       'GET\r\n\r\n',
@@ -484,7 +496,7 @@ describe('I6: bounds', () => {
   })
 
   test('connections above the limit are closed, and there is room again when others leave', async () => {
-    const { port } = new URL(observer.adminUrl)
+    const { port } = new URL(server.url)
     const open = await Promise.all(
       Array.from({ length: MAX_CONNECTIONS }, async () => {
         const socket = connect(Number(port), '127.0.0.1')
@@ -506,7 +518,7 @@ describe('I6: bounds', () => {
   })
 
   test('a caller that leaves in the middle of its body or answer harms nobody', async () => {
-    const { port } = new URL(observer.adminUrl)
+    const { port } = new URL(server.url)
     for (let i = 0; i < 5; i++) {
       const socket = connect(Number(port), '127.0.0.1')
       await new Promise((resolve) => socket.once('connect', resolve))
@@ -523,21 +535,19 @@ describe('I6: bounds', () => {
 describe('its address', () => {
   test('that is taken is told with the address, and the stop after it works', async () => {
     await start()
-    const taken = Number(new URL(observer.adminUrl).port)
-    const second = await Observer.open({
-      log: { level: 'info', format: 'json' },
-      destination: {
-        stream: { write: () => undefined },
-        droppedLines: () => 0,
-        flush: () => Promise.resolve(),
-      },
-    })
-    const { sources } = fakeSources()
+    const taken = Number(new URL(server.url).port)
+    const health = () => ({ ok: true, reasons: [] })
     await expect(
-      second.serve({
-        admin: { host: '127.0.0.1', port: taken, token: null },
-        sources,
-        actions: {} as AdminActions,
+      AdminServer.start({
+        config: { host: '127.0.0.1', port: taken, token: null },
+        socketPath: null,
+        views: {
+          metrics: async () => ({ contentType: 'text/plain', text: '' }),
+          live: health,
+          ready: health,
+        },
+        operator: {} as RunningOperator,
+        emit: () => undefined,
       }),
     ).rejects.toMatchObject({
       code: 'ADMIN_LISTEN',
@@ -545,17 +555,16 @@ describe('its address', () => {
         `cannot listen on 127.0.0.1:${taken} (EADDRINUSE): another program`,
       ),
     })
-    await second.stop()
   })
 
   test('is free again after a stop, also with an idle connection open', async () => {
     await start()
-    const { port } = new URL(observer.adminUrl)
+    const { port } = new URL(server.url)
     const idle = connect(Number(port), '127.0.0.1')
     idle.on('error', () => undefined)
     await new Promise((resolve) => idle.once('connect', resolve))
     const beganMs = performance.now()
-    await observer.stop()
+    await server.stop()
     expect(performance.now() - beganMs).toBeLessThan(5_000)
     await expect(ask('/livez')).rejects.toThrow()
     await start()

@@ -3,9 +3,10 @@
  * whatever the test says.
  */
 import { PassThrough } from 'node:stream'
-import type { CliContext, OfflineSpool, RunningGateway } from '../../gateway/cli/context.ts'
+import type { CliContext, RunningGateway } from '../../gateway/cli/context.ts'
 import type { SignalListener } from '../../gateway/cli/signals.ts'
 import type { Config } from '../../gateway/configuration.ts'
+import type { OfflineOperator } from '../../gateway/ports/operator.ts'
 
 export class FakeContext implements CliContext {
   readonly env: NodeJS.ProcessEnv = { UV_THREADPOOL_SIZE: '8' }
@@ -18,7 +19,7 @@ export class FakeContext implements CliContext {
   readonly listeners = new Set<SignalListener>()
   gateway: (config: Config) => Promise<RunningGateway> = () =>
     Promise.reject(new Error('no gateway here'))
-  offline: (config: Config) => Promise<OfflineSpool> = () =>
+  offline: (config: Config) => Promise<OfflineOperator> = () =>
     Promise.reject(new Error('no folder here'))
 
   constructor(cwd: string) {
@@ -43,7 +44,7 @@ export class FakeContext implements CliContext {
     return { lines: [], faults: [] }
   }
 
-  openOffline(config: Config): Promise<OfflineSpool> {
+  openOffline(config: Config): Promise<OfflineOperator> {
     return this.offline(config)
   }
 

@@ -2,19 +2,22 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { type AdminActions, AdminError, type DeadLetter } from '../../gateway/admin/actions.ts'
-import { createRoutes } from '../../gateway/admin/routes.ts'
 import { AdminServer } from '../../gateway/admin/server.ts'
-import type { OfflineSpool } from '../../gateway/cli/context.ts'
-import { adminUrl } from '../../gateway/cli/operator.ts'
+import { adminUrl } from '../../gateway/cli/find-gateway.ts'
 import { runCli } from '../../gateway/cli/program.ts'
-import type { Status } from '../../gateway/observe/status.ts'
+import {
+  type DeadLetter,
+  type OfflineOperator,
+  OperatorError,
+  type RunningOperator,
+} from '../../gateway/ports/operator.ts'
+import type { Status } from '../../gateway/ports/status.ts'
 import { FakeContext } from './fake-context.ts'
 
 const ID = 'edge-01:k3f9x2m7q4w8z:telemetry'
 
 /** What the server was asked to do, and letters that it really removes. */
-class FakeActions implements AdminActions {
+class FakeOperator implements RunningOperator {
   readonly asked: unknown[] = []
   letters: DeadLetter[] = Array.from({ length: 1_205 }, (_, n) => ({
     id: `${ID}:${n + 1}`,
@@ -28,9 +31,13 @@ class FakeActions implements AdminActions {
     record: `{"seq":${n + 1}}`,
   }))
 
-  async retrySink(name: string): Promise<boolean> {
+  async status(): Promise<Status> {
+    return STATUS
+  }
+
+  async retrySink(name: string): Promise<void> {
     this.asked.push({ retry: name })
-    return name === 'cloud'
+    if (name !== 'cloud') throw new OperatorError('ADMIN_NOT_FOUND', `no sink is named ${name}`)
   }
 
   async *backup(): AsyncGenerator<Uint8Array> {
@@ -41,14 +48,14 @@ class FakeActions implements AdminActions {
     return 'freshspoolid1'
   }
 
-  readonly streams: AdminActions['streams'] = {
+  readonly streams: RunningOperator['streams'] = {
     drainTo: async (stream, sink) => {
       this.asked.push({ drain: stream, sink })
-      if (sink !== 'cloud') throw new AdminError('ADMIN_BAD_REQUEST', `there is no sink ${sink}`)
+      if (sink !== 'cloud') throw new OperatorError('ADMIN_BAD_REQUEST', `there is no sink ${sink}`)
     },
     park: async (stream, seq) => {
       this.asked.push({ park: stream, seq })
-      if (seq !== 7) throw new AdminError('SLUICE_NOT_NEXT', `that is 7, not ${seq}`)
+      if (seq !== 7) throw new OperatorError('SLUICE_NOT_NEXT', `that is 7, not ${seq}`)
     },
     records: async (_, after) => {
       return after === null
@@ -57,7 +64,7 @@ class FakeActions implements AdminActions {
     },
   }
 
-  readonly deadLetters: AdminActions['deadLetters'] = {
+  readonly deadLetters: RunningOperator['deadLetters'] = {
     list: async ({ stream, after, limit }) => {
       const from = after === null ? 0 : Number(after.slice('refused:'.length))
       const page = stream === 'telemetry' ? this.letters.slice(from, from + limit) : []
@@ -85,13 +92,13 @@ class FakeActions implements AdminActions {
 
 let folder: string
 let context: FakeContext
-let actions: FakeActions
+let operator: FakeOperator
 let server: AdminServer | null
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'sluice-operator-'))
   context = new FakeContext(folder)
-  actions = new FakeActions()
+  operator = new FakeOperator()
   server = null
 })
 afterEach(async () => {
@@ -106,13 +113,13 @@ async function serve(token: string | null = null): Promise<void> {
     metrics: async () => ({ contentType: 'text/plain', text: '' }),
     live: () => healthy,
     ready: () => healthy,
-    status: () => STATUS,
-    streams: () => STATUS.streams.map(({ name }) => name),
   }
-  server = await AdminServer.listen({
+  server = await AdminServer.start({
     config: { host: '127.0.0.1', port: 0, token: token === null ? null : { value: token } },
-    answer: createRoutes(views, actions),
-    onRequest: () => undefined,
+    socketPath: null,
+    views,
+    operator,
+    emit: () => undefined,
   })
   context.env['SLUICE__ADMIN__PORT'] = new URL(server.url).port
   if (token !== null) context.env['SLUICE__ADMIN__TOKEN'] = token
@@ -168,7 +175,7 @@ describe('a running gateway', () => {
   test('sinks retry asks for it, and a wrong name is a failure', async () => {
     await serve()
     expect(await run('sinks', 'retry', 'cloud')).toBe(0)
-    expect(actions.asked).toEqual([{ retry: 'cloud' }])
+    expect(operator.asked).toEqual([{ retry: 'cloud' }])
     expect(await run('sinks', 'retry', 'clout')).toBe(1)
     expect(context.err).toContain('no sink is named clout')
   })
@@ -184,7 +191,7 @@ describe('a running gateway', () => {
         .trimEnd()
         .split('\n')
         .map((line) => JSON.parse(line)),
-    ).toEqual(actions.letters)
+    ).toEqual(operator.letters)
     expect(await run('dead-letters', 'list', '--stream', 'old')).toBe(0)
     expect(context.out).toBe('there are no dead letters\n')
     expect(await run('dead-letters', 'list', '--limit', '0')).toBe(2)
@@ -201,16 +208,16 @@ describe('a running gateway', () => {
 
   test('requeue takes ids of any stream, in portions that the server takes, and tells what it skipped', async () => {
     await serve()
-    const ids = actions.letters.map(({ id }) => id)
+    const ids = operator.letters.map(({ id }) => id)
     expect(await run('dead-letters', 'requeue', ...ids)).toBe(1)
-    expect(actions.asked).toEqual([
+    expect(operator.asked).toEqual([
       { requeue: 'telemetry', ids: 1_000 },
       { requeue: 'telemetry', ids: 205 },
     ])
     expect(context.out).toBe('requeued 1,204 of telemetry\n')
     expect(context.err).toContain(`not requeued: ${ID}:5: only its first KiB was kept`)
     expect(await run('dead-letters', 'requeue', '--all', '--stream', 'telemetry')).toBe(0)
-    expect(actions.asked.at(-1)).toEqual({ requeue: 'telemetry', ids: 'all' })
+    expect(operator.asked.at(-1)).toEqual({ requeue: 'telemetry', ids: 'all' })
   })
 
   test('purge wants --yes, a selection, and then does it', async () => {
@@ -219,9 +226,9 @@ describe('a running gateway', () => {
     expect(context.err).toContain('say --yes')
     expect(await run('dead-letters', 'purge', '--yes')).toBe(2)
     expect(await run('dead-letters', 'purge', '--yes', '--all')).toBe(2)
-    expect(actions.asked).toEqual([])
+    expect(operator.asked).toEqual([])
     expect(await run('dead-letters', 'purge', '--yes', `${ID}:1`)).toBe(0)
-    expect(actions.asked).toEqual([{ purge: 'telemetry', ids: [`${ID}:1`] }])
+    expect(operator.asked).toEqual([{ purge: 'telemetry', ids: [`${ID}:1`] }])
   })
 
   test('spool new-id and streams ask it, too', async () => {
@@ -246,7 +253,7 @@ describe('a running gateway', () => {
     expect(context.out).toContain('record 7 of stream telemetry is parked')
     expect(await run('streams', 'park', 'telemetry', '8')).toBe(1)
     expect(context.err).toContain(': that is 7, not 8 [SLUICE_NOT_NEXT]')
-    expect(actions.asked).toEqual([
+    expect(operator.asked).toEqual([
       { park: 'telemetry', seq: 7 },
       { park: 'telemetry', seq: 8 },
     ])
@@ -257,7 +264,7 @@ describe('a running gateway', () => {
     await serve()
     expect(await run('streams', 'drain', 'old', '--sink', 'cloud')).toBe(0)
     expect(context.out).toContain('stream old is being drained, to sink cloud')
-    expect(actions.asked).toEqual([{ drain: 'old', sink: 'cloud' }])
+    expect(operator.asked).toEqual([{ drain: 'old', sink: 'cloud' }])
     expect(await run('streams', 'drain', 'old', '--sink', 'nowhere')).toBe(1)
     expect(context.err).toContain('there is no sink nowhere')
     expect(await run('streams', 'drain', 'old')).toBe(2)
@@ -273,10 +280,10 @@ describe('a running gateway', () => {
     expect(await run('streams', 'export', 'old', '--out', '-')).toBe(1)
     expect(context.out).toBe('{"seq":1}\n{"seq":2}\n{"seq":4}\n')
     expect(existsSync(join(folder, '-'))).toBe(false)
-    const real = actions.streams.records.bind(actions.streams)
+    const real = operator.streams.records.bind(operator.streams)
     let pages = 0
-    vi.spyOn(actions.streams, 'records').mockImplementation(async (...args) => {
-      if (++pages === 2) throw new AdminError('ADMIN_INTERNAL', 'the disk went away')
+    vi.spyOn(operator.streams, 'records').mockImplementation(async (...args) => {
+      if (++pages === 2) throw new Error('the disk went away')
       return real(...args)
     })
     expect(await run('streams', 'export', 'old', '--out', 'copy')).toBe(1)
@@ -297,7 +304,7 @@ describe('a running gateway', () => {
 })
 
 describe('a stopped gateway', () => {
-  function offline(over: Partial<OfflineSpool> = {}): { closed: number } {
+  function offline(over: Partial<OfflineOperator> = {}): { closed: number } {
     const seen = { closed: 0 }
     mkdirSync(join(folder, 'data'))
     context.env['SLUICE__ADMIN__PORT'] = '0'
@@ -311,9 +318,9 @@ describe('a stopped gateway', () => {
           sinks: [],
           broker: null,
         }),
-        deadLetters: actions.deadLetters,
-        streams: actions.streams,
-        backup: () => actions.backup(),
+        deadLetters: operator.deadLetters,
+        streams: operator.streams,
+        backup: () => operator.backup(),
         newSpoolId: async () => 'offlineid',
         verify: async () => ({ blocks: 12, missing: 0, damage: [] }),
         leftAside: async () => [],
@@ -468,6 +475,7 @@ const STATUS: Status = {
     nextSeq: 101,
     parked: 0,
     waitingMessages: name === 'old' ? 0 : 3,
+    illFormedTexts: 0,
     delivery: { state: 'ok', since: null, why: null, nextTryAt: null },
   })),
   sinks: [

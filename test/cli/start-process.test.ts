@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { Status } from '../../gateway/observe/status.ts'
+import type { Status } from '../../gateway/ports/status.ts'
 import {
   builtProgram,
   type RunningProcess,

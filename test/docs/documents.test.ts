@@ -254,7 +254,9 @@ describe('what documents point to exists', () => {
   })
 
   test('paths of the admin server', () => {
-    const served = readText('gateway/admin/routes.ts')
+    const served = sources('gateway/admin/routes')
+      .map(({ text }) => text)
+      .join('\n')
     const pattern = /path: \/\^(.+)\$\/,/g
     const routes = [...served.matchAll(pattern)].map(
       (match) => new RegExp(`^${(match[1] ?? '').replaceAll('\\/', '/')}$`),

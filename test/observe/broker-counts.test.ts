@@ -14,7 +14,6 @@ function samples(): ReadonlyMap<string, number> {
     events: {},
     suppressedLines: 0,
     droppedLines: 0,
-    adminRequests: {},
     certificateEndsAtMs: {},
   }
   const look: Look = { nowMs: NOW_MS, ...fakeSources().state, observe, writtenBytes: null }

@@ -1,4 +1,5 @@
 /** Sources with plain numbers that a test sets: what the composition root would hand to observe. */
+import type { AdminStats } from '../../gateway/admin/stats.ts'
 import type {
   BrokerSnapshot,
   DeliverySnapshot,
@@ -144,6 +145,7 @@ export interface FakeState {
   sinks: readonly SinkSnapshot[]
   broker: BrokerSnapshot
   spool: SpoolSnapshot
+  admin: AdminStats
 }
 
 /** Sources whose snapshots can be exchanged while a server reads them. */
@@ -157,6 +159,7 @@ export function fakeSources(more: Partial<FakeState> = {}): {
     sinks: [sink()],
     broker: broker(),
     spool: spool(),
+    admin: { ok: 4, refused: 5, failed: 6 },
     ...more,
   }
   return {
@@ -167,6 +170,7 @@ export function fakeSources(more: Partial<FakeState> = {}): {
       sinks: () => state.sinks,
       broker: () => state.broker,
       spool: () => state.spool,
+      admin: () => state.admin,
     },
   }
 }

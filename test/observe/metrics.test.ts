@@ -17,7 +17,6 @@ function look(more: Partial<Look> = {}): Look {
       events: { 'spool.opened': 1 },
       suppressedLines: 2,
       droppedLines: 3,
-      adminRequests: { ok: 4 },
       certificateEndsAtMs: { 'mqtt.listeners.0': 1_800_000_000_000 },
     },
     writtenBytes: 5,

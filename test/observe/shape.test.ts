@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { loadConfig } from '../../gateway/config/load.ts'
+import { SCHEMA } from '../../gateway/configuration.ts'
 import { type Gateway, startGateway } from '../../gateway/gateway.ts'
 
 interface Shape {
@@ -29,7 +30,7 @@ beforeAll(async () => {
     SLUICE__SINKS__CLOUD__URL: 'http://127.0.0.1:1/in',
     SLUICE__LOG__LEVEL: 'error',
   }
-  const { config } = await loadConfig({ file: null, env, cwd: folder })
+  const { config } = loadConfig(SCHEMA, { file: null, env, cwd: folder })
   gateway = await startGateway(config)
   const file = new URL('shape.json', import.meta.url)
   recorded = JSON.parse(await readFile(file, 'utf8')) as Shape

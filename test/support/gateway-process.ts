@@ -8,7 +8,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePorts } from '../../device-sim/free-ports.ts'
-import type { Status } from '../../gateway/observe/status.ts'
+import type { Status } from '../../gateway/ports/status.ts'
 import { builtProgram, type ProcessExit, type RunningProcess, startProcess } from './process.ts'
 
 export interface GatewayOptions {

@@ -10,9 +10,8 @@ import { Command } from 'commander'
 import type { Config } from '../../configuration.ts'
 import { fitToHost, hostWarnings, readHostLimits } from '../../host-limits.ts'
 import type { CliContext } from '../context.ts'
-import { EXIT, type ExitCode } from '../exit.ts'
+import { type Done, EXIT, type ExitCode } from '../exit.ts'
 import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from '../options.ts'
-import type { Done } from '../program.ts'
 import {
   ENVELOPE_BYTES,
   MESSAGE_BYTES,

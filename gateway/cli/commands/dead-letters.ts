@@ -5,15 +5,14 @@
 import { Command } from 'commander'
 import type {
   DeadLetter,
-  DeadLetterAdmin,
   DeadLetterChange,
+  DeadLetterOperator,
   DeadLetterSelection,
-} from '../../admin/actions.ts'
+} from '../../ports/operator.ts'
 import type { CliContext } from '../context.ts'
-import { CliError, EXIT, type ExitCode } from '../exit.ts'
-import { type OperatorFlags, withGateway, withOperator } from '../operator.ts'
+import { CliError, type Done, EXIT, type ExitCode } from '../exit.ts'
+import { type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
 import { wholeNumber } from '../options.ts'
-import type { Done } from '../program.ts'
 import { bytes, count, plain, plainLine, table } from '../text/words.ts'
 
 /** Dead letters of one request: each comes with its record. */
@@ -109,7 +108,7 @@ async function list(
   })
 }
 
-async function* pages(admin: DeadLetterAdmin, stream: string): AsyncGenerator<DeadLetter> {
+async function* pages(admin: DeadLetterOperator, stream: string): AsyncGenerator<DeadLetter> {
   let after: string | null = null
   do {
     const page = await admin.list({ stream, after, limit: PAGE })
@@ -159,7 +158,7 @@ async function show(id: string, flags: OperatorFlags, context: CliContext): Prom
   })
 }
 
-type Act = (admin: DeadLetterAdmin, selection: DeadLetterSelection) => Promise<DeadLetterChange>
+type Act = (admin: DeadLetterOperator, selection: DeadLetterSelection) => Promise<DeadLetterChange>
 
 async function change(
   ids: readonly string[],

@@ -6,10 +6,9 @@
 import { resolve } from 'node:path'
 import { Command } from 'commander'
 import type { CliContext } from '../context.ts'
-import { CliError, EXIT } from '../exit.ts'
+import { CliError, type Done, EXIT } from '../exit.ts'
 import { type ConfigFlag, loadFlagged, withConfig } from '../options.ts'
 import { readPassword } from '../password-input.ts'
-import type { Done } from '../program.ts'
 import { plainLine } from '../text/words.ts'
 
 interface PasswdFlags extends ConfigFlag {

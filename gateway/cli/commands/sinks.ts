@@ -1,10 +1,9 @@
 /** `sluice sinks`: what an operator does about sinks. */
 import { Command } from 'commander'
-import { NotRunningError } from '../admin-client.ts'
 import type { CliContext } from '../context.ts'
-import { CliError, EXIT } from '../exit.ts'
-import { type OperatorFlags, runningGateway, withOperator } from '../operator.ts'
-import type { Done } from '../program.ts'
+import { CliError, type Done, EXIT } from '../exit.ts'
+import { type OperatorFlags, runningGateway, withOperator } from '../find-gateway.ts'
+import { NotRunningError } from '../http-operator.ts'
 
 export function sinksCommand(context: CliContext, done: Done): Command {
   const sinks = new Command('sinks').description('what to do about sinks')

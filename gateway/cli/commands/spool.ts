@@ -1,10 +1,15 @@
 /** `sluice spool`: what an operator does about the spool folder. */
 import { Command } from 'commander'
-import type { CliContext, LeftAsideReport } from '../context.ts'
-import { EXIT } from '../exit.ts'
-import { type OperatorFlags, withGateway, withOperator, withStoppedGateway } from '../operator.ts'
+import type { LeftAsideReport } from '../../ports/operator.ts'
+import type { CliContext } from '../context.ts'
+import { type Done, EXIT } from '../exit.ts'
+import {
+  type OperatorFlags,
+  withGateway,
+  withOperator,
+  withStoppedGateway,
+} from '../find-gateway.ts'
 import { type ConfigFlag, withConfig } from '../options.ts'
-import type { Done } from '../program.ts'
 import { count, counted, plainLine } from '../text/words.ts'
 import { backupCommands } from './backup.ts'
 

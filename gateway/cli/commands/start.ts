@@ -7,9 +7,8 @@ import { Command } from 'commander'
 import type { Config } from '../../configuration.ts'
 import { errorMessage } from '../../shared/errors.ts'
 import type { CliContext, RunningGateway } from '../context.ts'
-import { EXIT, type ExitCode } from '../exit.ts'
+import { type Done, EXIT, type ExitCode } from '../exit.ts'
 import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from '../options.ts'
-import type { Done } from '../program.ts'
 import { type Commands, firstSteps, shellWord } from '../text/first-steps.ts'
 
 /** fsync, deflate, compaction and password hashing share libuv's pool. */

@@ -3,9 +3,8 @@
  */
 import { Command } from 'commander'
 import type { CliContext } from '../context.ts'
-import { EXIT } from '../exit.ts'
-import { type OperatorFlags, withGateway, withOperator } from '../operator.ts'
-import type { Done } from '../program.ts'
+import { type Done, EXIT } from '../exit.ts'
+import { type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
 import { statusText } from '../text/status-text.ts'
 
 interface StatusFlags extends OperatorFlags {

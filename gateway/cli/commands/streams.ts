@@ -4,12 +4,11 @@
 import { closeSync, fsyncSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Command } from 'commander'
-import type { StreamStatus } from '../../observe/status.ts'
+import type { StreamStatus } from '../../ports/status.ts'
 import { asCaller } from '../as-caller.ts'
 import type { CliContext } from '../context.ts'
-import { CliError, EXIT, type ExitCode, unwritten } from '../exit.ts'
-import { type OperatorFlags, withGateway, withOperator } from '../operator.ts'
-import type { Done } from '../program.ts'
+import { CliError, type Done, EXIT, type ExitCode, unwritten } from '../exit.ts'
+import { type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
 import { bytes, count, counted, span, table } from '../text/words.ts'
 
 export function streamsCommand(context: CliContext, done: Done): Command {

@@ -2,7 +2,7 @@
  * The status document as text for a person. Pure. Words that came from elsewhere are made harmless
  * for terminals.
  */
-import type { DeliveryStatus, SinkStatus, Status, StreamStatus } from '../../observe/status.ts'
+import type { DeliveryStatus, SinkStatus, Status, StreamStatus } from '../../ports/status.ts'
 import { bytes, count, counted, plainLine, span, table } from './words.ts'
 
 /** Ends with a line feed. */

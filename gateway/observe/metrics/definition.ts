@@ -3,6 +3,7 @@
  * Definitions are data: the registry, README's table and the checks of the dashboards' queries are
  * made from the same ones.
  */
+import type { AdminStats } from '../../admin/stats.ts'
 import type {
   BrokerSnapshot,
   HistogramSnapshot,
@@ -24,6 +25,7 @@ export interface Look {
   readonly sinks: readonly SinkSnapshot[]
   readonly broker: BrokerSnapshot
   readonly spool: SpoolSnapshot
+  readonly admin: Readonly<AdminStats>
   readonly observe: ObserveSnapshot
   /** Bytes written to disk by this process; null: the system does not tell. */
   readonly writtenBytes: number | null
@@ -35,10 +37,8 @@ export interface ObserveSnapshot {
   readonly events: Readonly<Record<string, number>>
   /** Log lines that damping held back. */
   readonly suppressedLines: number
-  /** Log lines lost because whoever reads the log did not keep up. */
+  /** Log lines lost because the reader of the log did not keep up. */
   readonly droppedLines: number
-  /** Requests to the admin server by outcome (ok, refused, failed). */
-  readonly adminRequests: Readonly<Record<string, number>>
   /** When the certificates of listeners end, by listener, ms since the epoch. */
   readonly certificateEndsAtMs: Readonly<Record<string, number>>
 }

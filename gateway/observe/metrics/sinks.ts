@@ -115,6 +115,6 @@ export const OBSERVE_METRICS: readonly MetricDefinition[] = [
     'sluice_observe_admin_requests_total',
     'Requests to the admin server by outcome.',
     'outcome',
-    (look) => look.observe.adminRequests,
+    ({ admin }) => ({ ok: admin.ok, refused: admin.refused, failed: admin.failed }),
   ),
 ]

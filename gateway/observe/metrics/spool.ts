@@ -1,5 +1,5 @@
 /** Metrics of the spool as a whole: its state, its disk, its commits. */
-import type { SpoolState } from '../../spool/stats.ts'
+import type { SpoolState } from '../../ports/status.ts'
 import { type MetricDefinition, oneOf, single } from './definition.ts'
 
 export const SPOOL_STATES: readonly SpoolState[] = ['ok', 'read-only', 'storage-failed', 'closed']

@@ -2,6 +2,7 @@
  * The pending records of one stream, page by page, as they would be delivered: for an operator who
  * exports them. Reads only: nothing is settled, and delivery may go on meanwhile.
  */
+import type { RecordPage } from '../../ports/operator.ts'
 import { decodeBlockHeader, readBlock } from '../codec/block.ts'
 import { lineOffsets } from '../codec/record.ts'
 import { blockName, copyName, isBlock, lineOfCopy } from '../queue/block-check.ts'
@@ -10,15 +11,6 @@ import { blockKey } from '../store/keys.ts'
 import type { BlockMeta } from '../stream/block-index.ts'
 import { byPlace, unskipped } from '../stream/state.ts'
 import type { SpoolStream } from '../stream/stream.ts'
-
-export interface PendingRecordPage {
-  /** NDJSON lines, without their LF. */
-  readonly records: readonly string[]
-  /** Records of these pages that cannot be read: they will be a gap. */
-  readonly unreadable: number
-  /** For `after`; null: this was the last page. */
-  readonly next: string | null
-}
 
 /** A page ends with the block that fills it. */
 const PAGE_BYTES = 1024 * 1024
@@ -35,7 +27,7 @@ export async function pendingRecords(
   stream: SpoolStream,
   reader: BlockReader,
   after: string | null,
-): Promise<PendingRecordPage> {
+): Promise<RecordPage> {
   const page = new Page(after === null ? { identity: 0, seq: 0 } : parsePlace(after))
   // Their seqs are below those of all blocks that are pending.
   const asides = [...stream.state.parked, ...stream.state.front].sort(byPlace)
@@ -109,7 +101,7 @@ class Page {
     }
   }
 
-  done(isLast: boolean): PendingRecordPage {
+  done(isLast: boolean): RecordPage {
     const { identity, seq } = this.#last
     return {
       records: this.#records,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Status } from '../../../gateway/observe/status.ts'
+import type { Status } from '../../../gateway/ports/status.ts'
 import {
   balanceFaults,
   type DeviceStory,

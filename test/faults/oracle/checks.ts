@@ -3,7 +3,7 @@
  * devices published and had acknowledged, what the sink stored, and the gateway's own status. Each
  * returns sentences; none: all is well.
  */
-import type { Status } from '../../../gateway/observe/status.ts'
+import type { Status } from '../../../gateway/ports/status.ts'
 
 /**
  * One device since the last check, at a moment when nothing is under way any more. Readings are

@@ -4,7 +4,7 @@
  * record, and no id used twice? A fault is the caller's to make; this restarts nothing by itself.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Status } from '../../../gateway/observe/status.ts'
+import type { Status } from '../../../gateway/ports/status.ts'
 import { type GatewayOptions, GatewayProcess } from '../../support/gateway-process.ts'
 import { balanceFaults, type DeviceStory, deviceFaults, monotonyFaults } from './checks.ts'
 import { OracleDevice, type OracleDeviceOptions } from './device.ts'

@@ -5,7 +5,7 @@
  * everything is delivered or counted (I5, I6, I9).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { StreamStatus } from '../../../gateway/observe/status.ts'
+import type { StreamStatus } from '../../../gateway/ports/status.ts'
 import { Oracle } from '../oracle/oracle.ts'
 import {
   describePeak,

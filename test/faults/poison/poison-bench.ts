@@ -8,8 +8,8 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { DeadLetter, DeadLetterPage } from '../../../gateway/admin/actions.ts'
-import type { Status, StreamStatus } from '../../../gateway/observe/status.ts'
+import type { DeadLetter, DeadLetterPage } from '../../../gateway/ports/operator.ts'
+import type { Status, StreamStatus } from '../../../gateway/ports/status.ts'
 import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
 import {
   OneNumberReceiver,

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict'
 import { Random } from '../../../device-sim/random.ts'
-import type { StreamStatus } from '../../../gateway/observe/status.ts'
+import type { StreamStatus } from '../../../gateway/ports/status.ts'
 import { ByIdReceiver, type Receiver, type ReceiverRules } from '../../support/model-receivers.ts'
 import type { Step } from '../../support/scripted-sink.ts'
 import { numberOf, PoisonBench, type PoisonRecord, pause } from './poison-bench.ts'

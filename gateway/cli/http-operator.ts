@@ -1,13 +1,14 @@
-/** The admin server's API as commands use it (admin/routes.ts). Never prints the token. */
+/** The operator of a gateway that runs, over its admin server (admin/routes/). Never prints the token. */
 import type {
-  DeadLetterAdmin,
   DeadLetterChange,
+  DeadLetterOperator,
   DeadLetterPage,
   DeadLetterSelection,
   RecordPage,
-  StreamAdmin,
-} from '../admin/actions.ts'
-import type { Status } from '../observe/status.ts'
+  RunningOperator,
+  StreamOperator,
+} from '../ports/operator.ts'
+import type { Status } from '../ports/status.ts'
 import { CliError, EXIT } from './exit.ts'
 import { type JsonAnswer, openStream, requestJson } from './json-request.ts'
 
@@ -21,11 +22,11 @@ export class NotRunningError extends Error {
   override readonly name = 'NotRunningError'
 }
 
-export class AdminClient {
+export class HttpOperator implements RunningOperator {
   readonly #url: string
   readonly #token: string | null
-  readonly deadLetters: DeadLetterAdmin
-  readonly streams: StreamAdmin
+  readonly deadLetters: DeadLetterOperator
+  readonly streams: StreamOperator
 
   readonly #socketPath: string | null
 

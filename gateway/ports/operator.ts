@@ -1,15 +1,18 @@
 /**
- * What an operator can do through the admin server, as the narrow interfaces that the composition
- * root fills in. Every action is durable when its promise resolves. Refusals that the operator can
- * mend are {@link AdminError}s.
+ * What an operator can do to a gateway. One interface, three implementations: in the process that
+ * runs (operator.ts, which the admin server serves), over HTTP to it (cli/http-operator.ts), and on
+ * the folder of a gateway that is stopped (offline.ts). A command works on whichever it finds.
+ *
+ * Each action is durable when its promise resolves. What the operator can put right is refused with
+ * an {@link OperatorError}.
  */
+import type { Status } from './status.ts'
 
-export interface AdminActions {
-  /**
-   * Probes a held or retrying sink now, with one full round of halving. False: there is no sink of
-   * that name.
-   */
-  retrySink(name: string): Promise<boolean>
+/** What can be asked of a gateway whether it runs or not. */
+export interface Operator {
+  status(): Promise<Status>
+  readonly deadLetters: DeadLetterOperator
+  readonly streams: StreamOperator
   /**
    * New records are numbered under a fresh spool id, which is returned; older ones drain first
    * under theirs.
@@ -17,11 +20,25 @@ export interface AdminActions {
   newSpoolId(): Promise<string>
   /** The bytes of a backup of the spool, as it is when they are asked for. */
   backup(): AsyncIterable<Uint8Array>
-  readonly deadLetters: DeadLetterAdmin
-  readonly streams: StreamAdmin
 }
 
-export interface StreamAdmin {
+export interface RunningOperator extends Operator {
+  /** Probes a held or retrying sink now, with one full round of halving. */
+  retrySink(name: string): Promise<void>
+}
+
+/** Owns the data folder until {@link close}. */
+export interface OfflineOperator extends Operator {
+  /** Reads every pending block and checks it. */
+  verify(): Promise<VerifyReport>
+  /** Stores that were moved aside, by name. */
+  leftAside(): Promise<readonly LeftAsideReport[]>
+  /** Puts the pending records of one back; returns how many. */
+  restoreLeftAside(name: string): Promise<number>
+  close(): Promise<void>
+}
+
+export interface StreamOperator {
   /**
    * Gives an orphaned stream to a sink, until it is empty; noted durably. Refuses a stream that is
    * configured, and a sink that is not.
@@ -39,17 +56,14 @@ export interface StreamAdmin {
 export interface RecordPage {
   /** NDJSON lines, without their LF. */
   readonly records: readonly string[]
-  /** Records of this page that are damaged and cannot be read. */
+  /** Records of this page that are damaged and cannot be read: they will be a gap. */
   readonly unreadable: number
   /** null: this was the last page. */
   readonly next: string | null
 }
 
-export interface DeadLetterAdmin {
-  /**
-   * Oldest first, those refused at ingest before those that the sink refused. The stream is known
-   * to exist.
-   */
+export interface DeadLetterOperator {
+  /** Oldest first, those refused at ingest before those that the sink refused. */
   list(query: DeadLetterQuery): Promise<DeadLetterPage>
   /** Puts them back as new records of their stream. I5: in one commit with the removal. */
   requeue(selection: DeadLetterSelection): Promise<DeadLetterChange>
@@ -99,51 +113,41 @@ export interface DeadLetterChange {
   readonly skipped: readonly { readonly id: string; readonly why: string }[]
 }
 
-export type AdminErrorCode =
-  | 'ADMIN_BAD_HOST'
-  | 'ADMIN_CROSS_SITE'
-  | 'ADMIN_TOKEN_REQUIRED'
-  | 'ADMIN_TOKEN_UNREADABLE'
-  | 'ADMIN_UNAUTHORIZED'
+export interface VerifyReport {
+  readonly blocks: number
+  /** Blocks between head and next seq that are not there or damaged. */
+  readonly missing: number
+  /** What was damaged and where it was kept, one sentence each (I7). */
+  readonly damage: readonly string[]
+}
+
+export interface LeftAsideReport {
+  readonly name: string
+  readonly streams: ReadonlyArray<{ readonly name: string; readonly records: number }>
+  /** Files that the disk cannot read. */
+  readonly unreadable: readonly string[]
+}
+
+export type OperatorErrorCode =
   | 'ADMIN_NOT_FOUND'
-  | 'ADMIN_METHOD'
-  | 'ADMIN_CONTENT_TYPE'
-  | 'ADMIN_BODY_TOO_LARGE'
   | 'ADMIN_BAD_REQUEST'
-  | 'ADMIN_INTERNAL'
-  | 'ADMIN_LISTEN'
   | 'SLUICE_NOT_NEXT'
   | 'SLUICE_NOT_ORPHANED'
 
-const STATUS: Readonly<Record<AdminErrorCode, number>> = {
-  ADMIN_BAD_HOST: 421,
-  ADMIN_CROSS_SITE: 403,
-  ADMIN_TOKEN_REQUIRED: 403,
-  ADMIN_TOKEN_UNREADABLE: 503,
-  ADMIN_UNAUTHORIZED: 401,
-  ADMIN_NOT_FOUND: 404,
-  ADMIN_METHOD: 405,
-  ADMIN_CONTENT_TYPE: 415,
-  ADMIN_BODY_TOO_LARGE: 413,
-  ADMIN_BAD_REQUEST: 400,
-  ADMIN_INTERNAL: 500,
-  ADMIN_LISTEN: 500,
-  SLUICE_NOT_NEXT: 409,
-  SLUICE_NOT_ORPHANED: 409,
+/** A refusal that the operator can put right; its message says how. */
+export class OperatorError extends Error {
+  override readonly name = 'OperatorError'
+  readonly code: OperatorErrorCode
+
+  constructor(code: OperatorErrorCode, message: string) {
+    super(message)
+    this.code = code
+  }
 }
 
 /**
- * A request that cannot be fulfilled, with what to do about it. Its message is shown to the caller.
+ * The admin server also listens on this socket in the data folder, for the commands of the
+ * gateway's own user on its own machine (or in its container). Who may open it may read the store
+ * itself: it asks for no token.
  */
-export class AdminError extends Error {
-  override readonly name = 'AdminError'
-  readonly code: AdminErrorCode
-  /** HTTP status of the answer. */
-  readonly status: number
-
-  constructor(code: AdminErrorCode, message: string) {
-    super(message)
-    this.code = code
-    this.status = STATUS[code]
-  }
-}
+export const ADMIN_SOCKET = 'admin.sock'

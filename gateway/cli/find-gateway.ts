@@ -6,17 +6,15 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
-import type { DeadLetterAdmin, StreamAdmin } from '../admin/actions.ts'
 import type { AdminConfig } from '../admin/config.ts'
-import { ADMIN_SOCKET } from '../admin/socket.ts'
 import type { Config } from '../configuration.ts'
-import type { Status } from '../observe/status.ts'
+import { ADMIN_SOCKET, type OfflineOperator, type RunningOperator } from '../ports/operator.ts'
 import { errorCode, errorMessage } from '../shared/errors.ts'
 import { hostAndPort } from '../shared/hosts.ts'
 import type { Secret } from '../shared/secret.ts'
-import { AdminClient, NotRunningError } from './admin-client.ts'
-import type { CliContext, OfflineSpool } from './context.ts'
+import type { CliContext } from './context.ts'
 import { CliError, EXIT } from './exit.ts'
+import { HttpOperator, NotRunningError } from './http-operator.ts'
 import { type ConfigFlag, loadFlagged, withConfig } from './options.ts'
 
 export interface OperatorFlags extends ConfigFlag {
@@ -36,19 +34,9 @@ export function withOperator(command: Command): Command {
   )
 }
 
-/** What can be asked of a gateway whether it runs or not. */
-export interface Operator {
-  status(): Promise<Status>
-  readonly deadLetters: DeadLetterAdmin
-  readonly streams: StreamAdmin
-  newSpoolId(): Promise<string>
-  /** The bytes of a backup file. */
-  backup(): AsyncIterable<Uint8Array>
-}
-
 export type Found =
-  | { readonly kind: 'running'; readonly operator: AdminClient }
-  | { readonly kind: 'stopped'; readonly operator: OfflineSpool }
+  | { readonly kind: 'running'; readonly operator: RunningOperator }
+  | { readonly kind: 'stopped'; readonly operator: OfflineOperator }
 
 /** Finds the gateway, lets `work` have it, and gives the folder of a stopped one back. */
 export async function withGateway<T>(
@@ -57,9 +45,9 @@ export async function withGateway<T>(
   work: (found: Found, config: Config) => Promise<T>,
 ): Promise<T> {
   const { config } = await loadFlagged(flags, context)
-  const local = await localClient(flags, config)
+  const local = await localOperator(flags, config)
   if (local !== null) return work({ kind: 'running', operator: local }, config)
-  const client = await adminClient(flags, config)
+  const client = await httpOperator(flags, config)
   if (client !== null) {
     try {
       await client.status()
@@ -77,11 +65,11 @@ export async function withGateway<T>(
 export async function runningGateway(
   flags: OperatorFlags,
   context: CliContext,
-): Promise<AdminClient> {
+): Promise<RunningOperator> {
   const { config } = await loadFlagged(flags, context)
-  const local = await localClient(flags, config)
+  const local = await localOperator(flags, config)
   if (local !== null) return local
-  const client = await adminClient(flags, config)
+  const client = await httpOperator(flags, config)
   if (client === null)
     throw new CliError(EXIT.usage, 'admin.port is 0: name the address of the gateway with --url')
   return client
@@ -91,10 +79,10 @@ export async function runningGateway(
 export async function withStoppedGateway<T>(
   flags: ConfigFlag,
   context: CliContext,
-  work: (spool: OfflineSpool) => Promise<T>,
+  work: (spool: OfflineOperator) => Promise<T>,
 ): Promise<T> {
   const { config } = await loadFlagged(flags, context)
-  return withOffline(config, context, ({ operator }) => work(operator as OfflineSpool), null)
+  return withOffline(config, context, ({ operator }) => work(operator as OfflineOperator), null)
 }
 
 async function withOffline<T>(
@@ -111,7 +99,7 @@ async function withOffline<T>(
       EXIT.failed,
       `${tried}there is no data folder ${dataDir}; name the configuration with --config`,
     )
-  let spool: OfflineSpool
+  let spool: OfflineOperator
   try {
     spool = await context.openOffline(config)
   } catch (error) {
@@ -138,13 +126,13 @@ function inUse(error: unknown, tried: string): string {
  * The socket in the data folder: it needs no address and no token, only the rights of the gateway's
  * user. null: nobody listens there, or this user may not.
  */
-async function localClient(
+async function localOperator(
   { url }: OperatorFlags,
   { gateway }: Config,
-): Promise<AdminClient | null> {
+): Promise<HttpOperator | null> {
   const path = join(gateway.dataDir, ADMIN_SOCKET)
   if (url !== undefined || !existsSync(path)) return null
-  const client = new AdminClient('http://localhost', null, path)
+  const client = new HttpOperator('http://localhost', null, path)
   try {
     await client.status()
     return client
@@ -153,9 +141,12 @@ async function localClient(
   }
 }
 
-async function adminClient({ url }: OperatorFlags, { admin }: Config): Promise<AdminClient | null> {
+async function httpOperator(
+  { url }: OperatorFlags,
+  { admin }: Config,
+): Promise<HttpOperator | null> {
   const address = url ?? adminUrl(admin)
-  return address === null ? null : new AdminClient(address, await readSecret(admin.token))
+  return address === null ? null : new HttpOperator(address, await readSecret(admin.token))
 }
 
 /** Where the admin server of this configuration answers; null if its port was left to chance. */

@@ -1,0 +1,137 @@
+/**
+ * The operator on an open spool: beside a drain in the gateway that runs, alone for one that is
+ * stopped. Translates what the stages refuse into answers with a reason (ports/operator.ts).
+ */
+import { systemClock } from './drain/clock.ts'
+import type { Drain } from './drain/drain.ts'
+import { DrainNotes } from './drain/notes.ts'
+import { SetAsideError, setAside } from './drain/stream/set-aside.ts'
+import {
+  type DeadLetterOperator,
+  type Operator,
+  OperatorError,
+  type RunningOperator,
+  type StreamOperator,
+} from './ports/operator.ts'
+import type { Status } from './ports/status.ts'
+import { type DeadLetters, UnknownStreamError } from './spool/operations/dead-letters.ts'
+import { OrphanError } from './spool/operations/orphans.ts'
+import type { Spool } from './spool/spool.ts'
+
+export function runningOperator(
+  spool: Spool,
+  drain: Drain,
+  sinks: ReadonlyMap<string, unknown>,
+  status: () => Status,
+): RunningOperator {
+  return {
+    ...spoolOperator(spool, drain),
+    status: async () => status(),
+    newSpoolId: async () => {
+      const spoolId = await startNewIdentity(spool)
+      // A stream that was held for it need not wait for its next probe.
+      for (const name of sinks.keys()) drain.retryNow(name)
+      return spoolId
+    },
+    retrySink: async (name) => {
+      if (!sinks.has(name)) throw new OperatorError('ADMIN_NOT_FOUND', `no sink is named ${name}`)
+      drain.retryNow(name)
+    },
+  }
+}
+
+/** `drain`: null while the gateway does not run; what is asked here it takes up at its start. */
+export function spoolOperator(spool: Spool, drain: Drain | null): Omit<Operator, 'status'> {
+  return {
+    deadLetters: deadLetterOperator(spool.deadLetters),
+    streams: streamOperator(spool, drain),
+    newSpoolId: () => startNewIdentity(spool),
+    backup: () => spool.backup(),
+  }
+}
+
+function streamOperator(spool: Spool, drain: Drain | null): StreamOperator {
+  return {
+    drainTo: (stream, sink) =>
+      refusable(async () => {
+        const queue = await spool.orphans.drainTo(stream, sink)
+        drain?.join(queue, sink)
+      }),
+    park: (stream, seq) =>
+      refusable(async () => {
+        const queue = spool.queues.find((each) => each.stream === stream)
+        if (!queue) throw noStream(stream)
+        const isDrained = (await drain?.setAside(stream, seq)) ?? false
+        if (!isDrained) await setAside(queue, seq, 'gzip')
+      }),
+    records: (stream, after) =>
+      refusable(async () => {
+        const page = await spool.records(stream, after)
+        if (page === null) throw noStream(stream)
+        return page
+      }),
+  }
+}
+
+function deadLetterOperator(letters: DeadLetters): DeadLetterOperator {
+  return {
+    list: ({ stream, after, limit }) =>
+      refusable(async () => {
+        const found = await letters.list(stream, after, limit)
+        return {
+          deadLetters: found.map((letter) => ({
+            id: letter.id,
+            stream,
+            origin: letter.origin,
+            status: letter.status,
+            reason: letter.reason,
+            deadLetteredAtMs: Date.parse(letter.deadLetteredAt),
+            bytes: letter.bytes,
+            truncated: letter.truncated !== null,
+            record: letter.line.trimEnd(),
+          })),
+          next: found.length < limit ? null : (found.at(-1)?.cursor ?? null),
+        }
+      }),
+    requeue: ({ stream, ids }) =>
+      refusable(async () => {
+        const { requeued, skipped } = await letters.requeue(stream, ids)
+        const why = 'only its first KiB was kept'
+        return { changed: requeued, skipped: skipped.map((id) => ({ id, why })) }
+      }),
+    purge: ({ stream, ids }) =>
+      refusable(async () => ({ changed: await letters.purge(stream, ids), skipped: [] })),
+  }
+}
+
+/**
+ * New records start under a fresh spool id, and what waits in streams whose sink has other records
+ * under its numbers goes on under it, too.
+ */
+async function startNewIdentity(spool: Spool): Promise<string> {
+  const notes = new DrainNotes(spool.notes, systemClock(), () => undefined)
+  const isCloned = (sink: string, stream: string): boolean =>
+    notes.hold(sink, stream)?.reason === 'clone'
+  const cloned = spool.queues.filter(({ sink, stream }) => isCloned(sink, stream))
+  const spoolId = await spool.newId('it was asked for')
+  for (const { stream } of cloned) await spool.renumber(stream)
+  return spoolId
+}
+
+async function refusable<T>(act: () => Promise<T>): Promise<T> {
+  try {
+    return await act()
+  } catch (error) {
+    if (error instanceof OrphanError || error instanceof SetAsideError)
+      throw new OperatorError(error.code, error.message)
+    if (error instanceof UnknownStreamError)
+      throw new OperatorError('ADMIN_NOT_FOUND', error.message)
+    // A cursor that is none.
+    if (error instanceof TypeError) throw new OperatorError('ADMIN_BAD_REQUEST', error.message)
+    throw error
+  }
+}
+
+function noStream(name: string): OperatorError {
+  return new OperatorError('ADMIN_NOT_FOUND', `there is no stream ${name}`)
+}
