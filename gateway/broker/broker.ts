@@ -22,11 +22,11 @@ import {
   createPersistence,
   type PersistenceStats,
 } from './aedes/persistence.ts'
-import { RetainedDelivery } from './aedes/retained-delivery.ts'
 import { type Authenticate, type AuthenticationStats, Authenticator } from './auth/authenticator.ts'
 import type { MqttConfig } from './config.ts'
 import { DeliveryOrder } from './consumers/delivery-order.ts'
 import { LocalDelivery } from './consumers/local-delivery.ts'
+import { RetainedDelivery } from './consumers/retained-delivery.ts'
 import { SysTree } from './consumers/sys-tree.ts'
 import { EventDamper } from './event-damper.ts'
 import type { EmitBrokerEvent } from './events.ts'

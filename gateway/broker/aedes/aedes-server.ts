@@ -19,13 +19,13 @@
  */
 import { Aedes } from 'aedes'
 import type { DeliveryOrder } from '../consumers/delivery-order.ts'
-import type { SessionCopies } from '../consumers/session-copies.ts'
+import type { RetainedSubscriber } from '../consumers/retained-delivery.ts'
+import type { SessionCopies } from '../sessions/session-copies.ts'
 import { Forwarding, type Published, type Receiver } from './forwarding.ts'
 import type { GateDuplex } from './gate-duplex.ts'
 import { GrantedFilters, type GrantHost, type ServedClient } from './granted-filters.ts'
 import type { LocalListener, LocalMq } from './local-mq.ts'
 import type { AedesPersistence } from './persistence.ts'
-import type { RetainedSubscriber } from './retained-delivery.ts'
 
 export interface WillMessage {
   readonly topic: string

@@ -12,7 +12,7 @@
  * what is retained here is retained there.
  */
 import { isSysTopic } from '../../shared/topics/topics.ts'
-import type { StagedCopies } from '../consumers/session-copies.ts'
+import type { StagedCopies } from '../sessions/session-copies.ts'
 import type { GateDuplex } from './gate-duplex.ts'
 import type { GrantedFilters } from './granted-filters.ts'
 

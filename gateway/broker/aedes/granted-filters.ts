@@ -12,7 +12,7 @@
  */
 
 import { TopicTrie } from '../../shared/topics/topic-trie.ts'
-import type { ReplayedConnection } from './replay.ts'
+import type { ReplayedConnection } from '../sessions/replay.ts'
 
 /** What aedes keeps per filter, as far as it is used here. */
 export interface AedesSubscription {

@@ -17,30 +17,30 @@ import { Readable } from 'node:stream'
 import type { Appender, KeyedStore, Ticket } from '../../ports/appender.ts'
 import { errorMessage } from '../../shared/errors.ts'
 import { DeliveryOrder } from '../consumers/delivery-order.ts'
-import type { QueuedPacket, QueueLimits } from '../consumers/local-queues.ts'
 import {
   DEFAULT_RETAINED_LIMITS,
   type RetainedLimits,
   RetainedMessages,
 } from '../consumers/retained-messages.ts'
-import { DEFAULT_QUEUE_LIMITS, SessionCopies } from '../consumers/session-copies.ts'
+import type { EmitBrokerEvent } from '../events.ts'
+import { DurableTickets } from '../publish/durable-tickets.ts'
+import type { ReplayedConnection } from '../sessions/replay.ts'
+import { DEFAULT_QUEUE_LIMITS, SessionCopies } from '../sessions/session-copies.ts'
+import type { QueuedPacket, QueueLimits } from '../sessions/session-queues.ts'
 import {
   DEFAULT_MAX_SUBSCRIPTIONS,
   type Subscribed,
   type Subscribing,
   SubscriptionTable,
-} from '../consumers/stored-subscriptions.ts'
+} from '../sessions/stored-subscriptions.ts'
 import {
   decodeSubscriptions,
   decodeWill,
   encodeWill,
   type Qos,
   type StoredWill,
-} from '../consumers/stored-values.ts'
-import type { EmitBrokerEvent } from '../events.ts'
-import { DurableTickets } from '../publish/durable-tickets.ts'
+} from '../sessions/stored-values.ts'
 import type { StoredSubscriptions } from './local-mq.ts'
-import type { ReplayedConnection } from './replay.ts'
 
 export interface PersistenceStore {
   readonly retained: KeyedStore

@@ -12,10 +12,10 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Ticket } from '../../ports/appender.ts'
 import type { Published } from '../aedes/forwarding.ts'
 import { COPIES_PER_TURN } from '../limits.ts'
+import type { StagedCopies } from '../sessions/session-copies.ts'
 import type { BrokerStats } from '../stats.ts'
 import type { DeliveryOrder } from './delivery-order.ts'
 import type { SubscriberLimits } from './outbound-queue.ts'
-import type { StagedCopies } from './session-copies.ts'
 
 export interface DeliveryHost {
   deliver(message: Published): void

@@ -14,7 +14,12 @@ import { errorMessage } from '../../shared/errors.ts'
 import { filterMatches } from '../../shared/topics/topics.ts'
 import { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
-import { decodeRetained, encodeRetained, type Qos, type StoredRetained } from './stored-values.ts'
+import {
+  decodeRetained,
+  encodeRetained,
+  type Qos,
+  type StoredRetained,
+} from '../sessions/stored-values.ts'
 
 export interface RetainedLimits {
   /** Topics with a retained message. */

@@ -6,10 +6,10 @@
 import type { Appender, Message, StreamIntake, Ticket } from '../../ports/appender.ts'
 import type { MqttConfig } from '../config.ts'
 import type { LocalDelivery } from '../consumers/local-delivery.ts'
-import type { StagedCopies } from '../consumers/session-copies.ts'
 import type { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 import type { MessageHash } from '../sessions/message-hash.ts'
+import type { StagedCopies } from '../sessions/session-copies.ts'
 import type { SessionTable } from '../sessions/session-table.ts'
 import type { BrokerStats } from '../stats.ts'
 

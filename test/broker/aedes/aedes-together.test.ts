@@ -13,7 +13,7 @@ import {
   type AedesPersistence,
   createPersistence,
 } from '../../../gateway/broker/aedes/persistence.ts'
-import { type Contents, emptyContents, storeOn } from './keyed-store.ts'
+import { type Contents, emptyContents, storeOn } from '../sessions/keyed-store.ts'
 
 interface Broker {
   readonly aedes: Aedes

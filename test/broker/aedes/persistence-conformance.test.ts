@@ -7,7 +7,7 @@ import assert from 'node:assert'
 import { createRequire } from 'node:module'
 import { describe, test } from 'vitest'
 import { createPersistence } from '../../../gateway/broker/aedes/persistence.ts'
-import { emptyContents, storeOn } from './keyed-store.ts'
+import { emptyContents, storeOn } from '../sessions/keyed-store.ts'
 
 interface TestContext {
   plan(count: number): void

@@ -5,10 +5,10 @@ import {
   createPersistence,
   type PersistenceOptions,
 } from '../../../gateway/broker/aedes/persistence.ts'
-import type { QueuedPacket } from '../../../gateway/broker/consumers/local-queues.ts'
-import { DEFAULT_MAX_SUBSCRIPTIONS } from '../../../gateway/broker/consumers/stored-subscriptions.ts'
 import type { BrokerEvent } from '../../../gateway/broker/events.ts'
-import { emptyContents, ManualCommits, storeOn } from './keyed-store.ts'
+import type { QueuedPacket } from '../../../gateway/broker/sessions/session-queues.ts'
+import { DEFAULT_MAX_SUBSCRIPTIONS } from '../../../gateway/broker/sessions/stored-subscriptions.ts'
+import { emptyContents, ManualCommits, storeOn } from '../sessions/keyed-store.ts'
 
 const LIMITS = {
   maxSubscriberMessages: 3,

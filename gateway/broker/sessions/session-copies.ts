@@ -2,21 +2,21 @@
  * What is kept for persistent sessions at QoS 1 and 2, from the append of a message to the
  * subscriber's ack: staged with the message and stored in its commit, queued when the message is
  * handed over, replayed to a connection that resumes the session, removed with its ack. One place
- * puts together the bounds (local-queues), the store (stored-copies) and the order (replay).
+ * puts together the bounds (session-queues), the store (stored-copies) and the order (replay).
  */
 import { Readable } from 'node:stream'
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
-import { Replay, type ReplayedConnection } from '../aedes/replay.ts'
 import { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 import type { DurableTickets } from '../publish/durable-tickets.ts'
+import { Replay, type ReplayedConnection } from './replay.ts'
 import {
   type CopyDropReason,
   copyBytes,
-  LocalQueues,
   type QueuedPacket,
   type QueueLimits,
-} from './local-queues.ts'
+  SessionQueues,
+} from './session-queues.ts'
 import { StoredCopies } from './stored-copies.ts'
 import type { SubscriptionTable } from './stored-subscriptions.ts'
 
@@ -45,7 +45,7 @@ export class SessionCopies {
   readonly #durable: DurableTickets
   readonly #emit: EmitBrokerEvent
   readonly #damper = new EventDamper()
-  readonly #queues: LocalQueues
+  readonly #queues: SessionQueues
   readonly #stored: StoredCopies
   readonly #limits: QueueLimits
   /** Copies whose message is not handed over yet, by session. */
@@ -70,7 +70,7 @@ export class SessionCopies {
     this.#emit = emit
     this.#limits = limits
     this.#stored = new StoredCopies(store)
-    this.#queues = new LocalQueues(
+    this.#queues = new SessionQueues(
       limits,
       (clientId, reason) => this.#reportDrop(clientId, reason),
       (clientId, packet) => this.#stored.remove(clientId, packet),

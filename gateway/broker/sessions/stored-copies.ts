@@ -9,11 +9,11 @@
  * copy's place, durably, before it leaves: behind it the subscriber forgets the packet id, and
  * would take a repeat for a new message [MQTT-4.3.3-1].
  *
- * It knows no bounds: LocalQueues has them, and says what is removed.
+ * It knows no bounds: SessionQueues has them, and says what is removed.
  */
 import { randomInt } from 'node:crypto'
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
-import type { QueuedPacket } from './local-queues.ts'
+import type { QueuedPacket } from './session-queues.ts'
 import { decodeCopy, encodeCopy } from './stored-values.ts'
 
 const MAX_PACKET_ID = 65_535

@@ -57,7 +57,7 @@ interface Queue {
   qos0: number
 }
 
-export class LocalQueues {
+export class SessionQueues {
   readonly #limits: QueueLimits
   readonly #onDrop: (clientId: string, reason: CopyDropReason) => void
   readonly #onRemoved: (clientId: string, packet: QueuedPacket) => void

@@ -10,8 +10,8 @@
  * them.
  */
 import type { Ticket } from '../../ports/appender.ts'
-import type { RetainedMessages, RetainedPacket, Staged } from '../consumers/retained-messages.ts'
 import { COPIES_PER_TURN, RETAINED_WAIT_MS } from '../limits.ts'
+import type { RetainedMessages, RetainedPacket, Staged } from './retained-messages.ts'
 
 /** A client of aedes, as a subscriber. */
 export interface RetainedSubscriber {

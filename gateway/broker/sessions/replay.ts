@@ -6,7 +6,7 @@
  * aedes reads ahead of what it sends; so the end is not where the last packet was read, but where
  * aedes notes that it is sent.
  */
-import type { LocalQueues, QueuedPacket } from '../consumers/local-queues.ts'
+import type { QueuedPacket, SessionQueues } from './session-queues.ts'
 
 /** Of aedes' connection. */
 export interface ReplayedConnection {
@@ -19,7 +19,7 @@ export interface ReplayedConnection {
 }
 
 export class Replay {
-  readonly #queues: LocalQueues
+  readonly #queues: SessionQueues
   readonly #clientId: string
   readonly #connection: ReplayedConnection
   /** Read by aedes and not sent: the last packet. */
@@ -27,7 +27,7 @@ export class Replay {
   #wake: (() => void) | null = null
   #isEnded = false
 
-  constructor(queues: LocalQueues, clientId: string, connection: ReplayedConnection) {
+  constructor(queues: SessionQueues, clientId: string, connection: ReplayedConnection) {
     this.#queues = queues
     this.#clientId = clientId
     this.#connection = connection

@@ -4,8 +4,8 @@
  */
 import { expect, test } from 'vitest'
 import { createPersistence } from '../../../gateway/broker/aedes/persistence.ts'
-import type { StagedCopies } from '../../../gateway/broker/consumers/session-copies.ts'
-import { emptyContents, ManualCommits, storeOn } from '../aedes/keyed-store.ts'
+import type { StagedCopies } from '../../../gateway/broker/sessions/session-copies.ts'
+import { emptyContents, ManualCommits, storeOn } from './keyed-store.ts'
 
 const LIMITS = {
   maxSubscriberMessages: 3,
