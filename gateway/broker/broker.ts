@@ -17,13 +17,9 @@ import { listenerUrl } from '../shared/hosts.ts'
 import { within } from '../shared/within.ts'
 import { AedesServer } from './aedes/aedes-server.ts'
 import { LocalMq } from './aedes/local-mq.ts'
-import {
-  type AedesPersistence,
-  createPersistence,
-  type PersistenceStats,
-} from './aedes/persistence.ts'
 import { type Authenticate, type AuthenticationStats, Authenticator } from './auth/authenticator.ts'
 import type { MqttConfig } from './config.ts'
+import { ConsumerState, type ConsumerStateStats } from './consumers/consumer-state.ts'
 import { DeliveryOrder } from './consumers/delivery-order.ts'
 import { LocalDelivery } from './consumers/local-delivery.ts'
 import { RetainedDelivery } from './consumers/retained-delivery.ts'
@@ -78,7 +74,7 @@ export class Broker {
   readonly #emit: EmitBrokerEvent
   readonly #gate: Gate
   readonly #aedes: AedesServer
-  readonly #persistence: AedesPersistence
+  readonly #state: ConsumerState
   readonly #authenticator: Authenticator
   readonly #sys: SysTree
   #listeners: Listeners | null = null
@@ -88,7 +84,7 @@ export class Broker {
     readonly options: BrokerOptions
     readonly gate: Gate
     readonly aedes: AedesServer
-    readonly persistence: AedesPersistence
+    readonly state: ConsumerState
     readonly authenticator: Authenticator
     readonly sys: SysTree
   }) {
@@ -99,7 +95,7 @@ export class Broker {
     this.#gate = parts.gate
     this.#stats = parts.gate.shared.stats
     this.#aedes = parts.aedes
-    this.#persistence = parts.persistence
+    this.#state = parts.state
     this.#authenticator = parts.authenticator
     this.#sys = parts.sys
   }
@@ -119,29 +115,16 @@ export class Broker {
       loginsFile: options.loginsFile ?? null,
     })
     try {
-      const store = {
-        retained: appender.keyed('retained'),
-        subscriptions: appender.keyed('subscriptions'),
-        wills: appender.keyed('wills'),
-        copies: appender.keyed('copies'),
-      }
       const order = new DeliveryOrder()
-      const persistence = await createPersistence(store, {
-        limits: config,
-        retained: config,
-        maxSubscriptions: config.maxSubscriptions,
-        order,
-        durability: appender,
-        emit,
-      })
-      const local = new LocalMq(persistence, emit, order)
+      const state = await ConsumerState.load(appender, config, order, emit)
+      const local = new LocalMq(state.subscriptions, order, emit)
       let gate: Gate | null = null
       const delivery = new LocalDelivery(
         config,
         stats,
         {
           deliver: (message) => aedes.deliver(message),
-          onDropped: (copies) => persistence.copies.unstage(copies),
+          onDropped: (copies) => state.copies.unstage(copies),
           isPressed: () => retained.isSending || (gate?.isPressed ?? false),
           isHeldBack: () => retained.isSending,
           onHandedOver: () => gate?.onHandedOver(),
@@ -152,11 +135,11 @@ export class Broker {
         order,
         appender.durableTicket,
       )
-      const retained = new RetainedDelivery(persistence.retained, config, {
+      const retained = new RetainedDelivery(state.retained, config, {
         bar: (ticket) => delivery.bar(ticket),
         resume: () => delivery.resume(),
       })
-      // Behind the persistence, which makes the values of a commit visible, and before the gate,
+      // Behind the state, which makes the values of a commit visible, and before the gate,
       // which releases live copies.
       appender.onDurable((ticket) => retained.durable(ticket))
       const shared: GateShared = {
@@ -164,9 +147,9 @@ export class Broker {
         appender,
         router: new Router(appender.streams),
         local,
-        stageRetained: (topic, payload, qos) => persistence.stageRetained(topic, payload, qos),
+        stageRetained: (topic, payload, qos) => state.retained.stage(topic, payload, qos),
         stageCopies: (topic, payload, qos, retain, from) =>
-          persistence.copies.stage(topic, payload, qos, retain, from),
+          state.copies.stage(topic, payload, qos, retain, from),
         delivery,
         sessions,
         stats,
@@ -181,7 +164,7 @@ export class Broker {
         authenticate: options.authenticate ?? ((request) => authenticator.authenticate(request)),
         mintClientId: options.mintClientId ?? (() => `sluice-${randomBytes(8).toString('hex')}`),
         forgetSession: (clientId) => {
-          persistence.cleanSubscriptions({ id: clientId }).catch((error) => {
+          state.discardSession(clientId).catch((error) => {
             started.onFault('forget session', error)
           })
         },
@@ -192,14 +175,14 @@ export class Broker {
         version: `sluice version ${options.version ?? 'unknown'}`,
         monotonicMs,
         hasSubscriber: (topic) => local.hasListener(topic),
-        retain: (topic, payload) => persistence.retained.show(topic, payload),
+        retain: (topic, payload) => state.retained.show(topic, payload),
         send: (topic, payload) => {
           delivery.offer(topic, payload, 0, false, '', appender.durableTicket, null)
         },
         onFault: (error) => started.onFault('$SYS', error),
       })
       gate = started
-      const aedes = await AedesServer.create(local, persistence, order, {
+      const aedes = await AedesServer.create(local, state, order, {
         onSubscribed: (subscriber, filters, since) =>
           retained.subscribed(subscriber, filters, since),
         maySubscribe: (duplex, filter) => started.maySubscribe(duplex, filter),
@@ -209,9 +192,9 @@ export class Broker {
       })
       started.start(aedes)
       if (config.sysInterval !== null) sys.start(config.sysInterval)
-      adoptSubscribers(sessions, persistence)
-      persistence.copies.discardExcept((clientId) => sessions.find(clientId) !== undefined)
-      const broker = new Broker({ options, gate: started, aedes, persistence, authenticator, sys })
+      adoptSubscribers(sessions, state)
+      state.copies.discardExcept((clientId) => sessions.find(clientId) !== undefined)
+      const broker = new Broker({ options, gate: started, aedes, state, authenticator, sys })
       broker.#publishRecoveredWills()
       await broker.#listen()
       return broker
@@ -226,7 +209,7 @@ export class Broker {
     this.#gate.updateGauges()
     this.#stats.connectionsRefused['too-many-connections'] =
       this.#listeners?.stats.refusedAtLimit ?? 0
-    this.#stats.retainedMessages = this.#persistence.stats.retainedMessages
+    this.#stats.retainedMessages = this.#state.stats.retainedMessages
     return this.#stats
   }
 
@@ -235,8 +218,8 @@ export class Broker {
   }
 
   /** Of what is kept for local consumers. */
-  get persistenceStats(): PersistenceStats {
-    return this.#persistence.stats
+  get persistenceStats(): ConsumerStateStats {
+    return this.#state.stats
   }
 
   get listenerStats(): Readonly<ListenerStats> | null {
@@ -307,7 +290,7 @@ export class Broker {
       await this.#untilDurable(this.#appender.touch(), beganMs + durationMs)
       await this.#listeners?.close()
       await this.#aedes.close()
-      await this.#persistence.destroy()
+      this.#state.release()
       this.#emit({ type: 'broker.stopped', connections, unacked })
     } catch (error) {
       this.#gate.onFault('stop', error)
@@ -323,11 +306,9 @@ export class Broker {
 
   /** Their clients did not say goodbye before the earlier run ended, so the wills are due. */
   #publishRecoveredWills(): void {
-    for (const { clientId, topic, payload, qos, retain } of this.#persistence.recoveredWills) {
+    for (const { clientId, topic, payload, qos, retain } of this.#state.wills.recovered) {
       this.#gate.wills.publish(clientId, { topic, payload, qos, retain }, null, () => {
-        this.#persistence
-          .delWill({ id: clientId })
-          .catch((error) => this.#gate.onFault('will', error))
+        this.#state.wills.delete(clientId)
       })
     }
   }
@@ -346,8 +327,8 @@ function recoverSessions(options: BrokerOptions, monotonicMs: () => number): Ses
  * Every stored subscription belongs to a session; one whose session was lost gets it back, so that
  * it can expire.
  */
-function adoptSubscribers(sessions: SessionTable, persistence: AedesPersistence): void {
-  for (const clientId of persistence.subscribedClientIds) {
+function adoptSubscribers(sessions: SessionTable, { subscriptions }: ConsumerState): void {
+  for (const clientId of subscriptions.clientIds) {
     if (sessions.find(clientId) !== undefined) continue
     const opened = sessions.open(clientId, () => {})
     if (opened === null) continue

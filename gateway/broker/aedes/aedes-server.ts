@@ -4,8 +4,8 @@
  *
  * What is changed of it, and why (all read in its source):
  * - `publish` is replaced: aedes calls it for wills, which go the way of every message (appended,
- *   acknowledged by nobody, delivered locally after the commit), and for notices under `$SYS`, of
- *   which only its own heartbeat is let through. Published copies never pass it: {@link
+ *   acknowledged by nobody, delivered locally after the commit), and for notices to itself and to
+ *   other brokers under `$SYS`, which are dropped. Published copies never pass it: {@link
  *   AedesServer.deliver} does what it would do, in order. (aedes publishes QoS 0 at once and QoS 1
  *   after a promise, and its duplicate filter then drops the overtaken copy.)
  * - Retained messages of a SUBSCRIBE are sent by {@link RetainedDelivery}: aedes finds none.
@@ -13,19 +13,20 @@
  *   then.
  * - The subscriptions of a client are kept by {@link GrantedFilters}: aedes gives copies of
  *   overlapping filters a wrong QoS.
- * - The heartbeat is slowed to days: it only guards the clearing of wills of other brokers on one
- *   store.
+ * - The heartbeat is slowed to days: it is for other brokers on one store, and there are none.
  * - Every hook is wrapped: one that throws would end the process.
  */
 import { Aedes } from 'aedes'
+import type { ConsumerState } from '../consumers/consumer-state.ts'
 import type { DeliveryOrder } from '../consumers/delivery-order.ts'
+import type { Published } from '../consumers/local-delivery.ts'
 import type { RetainedSubscriber } from '../consumers/retained-delivery.ts'
 import type { SessionCopies } from '../sessions/session-copies.ts'
-import { Forwarding, type Published, type Receiver } from './forwarding.ts'
+import { Forwarding, type Receiver } from './forwarding.ts'
 import type { GateDuplex } from './gate-duplex.ts'
 import { GrantedFilters, type GrantHost, type ServedClient } from './granted-filters.ts'
 import type { LocalListener, LocalMq } from './local-mq.ts'
-import type { AedesPersistence } from './persistence.ts'
+import { AedesPersistence } from './persistence.ts'
 
 export interface WillMessage {
   readonly topic: string
@@ -86,12 +87,10 @@ const NEVER_MS = 2_147_483_647
 /** Levels of a filter: aedes knows no more, and closes the connection over a deeper one. */
 export const MAX_AEDES_LEVELS = 100
 
-const SYS = '$SYS/'
-
 export class AedesServer {
   readonly #aedes: AedesInside
   readonly #mq: LocalMq
-  readonly #persistence: AedesPersistence
+  readonly #state: ConsumerState
   readonly #granted: WeakMap<AedesClient, GrantedFilters>
   readonly #forwarding: Forwarding
   readonly #grantHost: GrantHost
@@ -99,7 +98,7 @@ export class AedesServer {
   private constructor(
     aedes: AedesInside,
     mq: LocalMq,
-    persistence: AedesPersistence,
+    state: ConsumerState,
     granted: WeakMap<AedesClient, GrantedFilters>,
     forwarding: Forwarding,
     order: Pick<DeliveryOrder, 'last'>,
@@ -107,7 +106,7 @@ export class AedesServer {
     this.#forwarding = forwarding
     this.#aedes = aedes
     this.#mq = mq
-    this.#persistence = persistence
+    this.#state = state
     this.#granted = granted
     this.#grantHost = {
       now: () => order.last,
@@ -118,7 +117,7 @@ export class AedesServer {
 
   static async create(
     mq: LocalMq,
-    persistence: AedesPersistence,
+    state: ConsumerState,
     order: Pick<DeliveryOrder, 'last'>,
     hooks: AedesHooks,
   ): Promise<AedesServer> {
@@ -133,7 +132,7 @@ export class AedesServer {
     })
     const aedes = (await Aedes.createBroker({
       mq,
-      persistence,
+      persistence: new AedesPersistence(state),
       heartbeatInterval: HEARTBEAT_INTERVAL_MS,
       // The gate keeps these times.
       connectTimeout: NEVER_MS,
@@ -161,7 +160,6 @@ export class AedesServer {
     const fault = (where: string) => (error: unknown) => hooks.onFault(where, error)
     aedes.on('error' as never, fault('aedes') as never)
     replacePublish(aedes, hooks)
-    persistence.sendsRetained = false
     aedes.on(
       'subscribe' as never,
       ((subscriptions: Granted[], client: AedesClient) => {
@@ -172,11 +170,11 @@ export class AedesServer {
     )
     const unregister = aedes.unregisterClient.bind(aedes)
     aedes.unregisterClient = (client) => {
-      persistence.copies.endReplay(client.id, client.conn)
+      state.copies.endReplay(client.id, client.conn)
       if (aedes.clients[client.id] !== client) return
       unregister(client)
     }
-    return new AedesServer(aedes, mq, persistence, granted, forwarding, order)
+    return new AedesServer(aedes, mq, state, granted, forwarding, order)
   }
 
   /** Makes aedes' client for a connection; feed the duplex its CONNECT next. */
@@ -186,7 +184,7 @@ export class AedesServer {
     granted.serve(client)
     const { sessionId, isResumed } = duplex
     if (sessionId === null) client._nextId = 1
-    else numberWith(this.#persistence.copies, sessionId, isResumed, client)
+    else numberWith(this.#state.copies, sessionId, isResumed, client)
     this.#granted.set(client, granted)
   }
 
@@ -202,7 +200,7 @@ export class AedesServer {
     // Retain is 0 towards subscriptions that are established [MQTT-3.3.1-9].
     const flags = { qos, retain: false, dup: false }
     const packet = { cmd: 'publish', brokerId: id, brokerCounter, topic, payload, ...flags }
-    if (copies !== null) this.#persistence.copies.release(copies, id, brokerCounter)
+    if (copies !== null) this.#state.copies.release(copies, id, brokerCounter)
     this.#forwarding.during(message, () => this.#mq.handOver(packet, message.order))
   }
 
@@ -239,13 +237,11 @@ function allows(hooks: AedesHooks, duplex: GateDuplex, filter: string): boolean 
 }
 
 function replacePublish(aedes: AedesInside, hooks: AedesHooks): void {
-  const publish = aedes.publish.bind(aedes)
   aedes.publish = (packet, clientOrDone, maybeDone) => {
     const client = typeof clientOrDone === 'function' ? null : clientOrDone
     const done = (typeof clientOrDone === 'function' ? clientOrDone : maybeDone) ?? noop
     if (client === null) {
-      if (packet.topic.startsWith(SYS) && packet.topic.endsWith('/heartbeat')) publish(packet, done)
-      else done(null)
+      done(null)
       return
     }
     try {

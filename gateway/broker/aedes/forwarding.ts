@@ -11,24 +11,9 @@
  * every message would go round between the two; and it gets RETAIN as it was published, so that
  * what is retained here is retained there.
  */
-import { isSysTopic } from '../../shared/topics/topics.ts'
-import type { StagedCopies } from '../sessions/session-copies.ts'
+import type { Published } from '../consumers/local-delivery.ts'
 import type { GateDuplex } from './gate-duplex.ts'
 import type { GrantedFilters } from './granted-filters.ts'
-
-/** A message as its publisher sent it. */
-export interface Published {
-  readonly topic: string
-  readonly payload: Buffer
-  readonly qos: 0 | 1 | 2
-  readonly retain: boolean
-  /** Client id of who published it. */
-  readonly from: string
-  /** Its number (DeliveryOrder). */
-  readonly order: number
-  /** Its copies for persistent sessions; null: there are none. */
-  readonly copies: StagedCopies | null
-}
 
 /** Of a packet of aedes, what is looked at. */
 interface Copy {
@@ -72,7 +57,7 @@ export class Forwarding {
     filters: GrantedFilters | undefined,
     packet: C,
   ): C | null {
-    if (isNoticeOfAedes(packet.topic) || !this.#mayReceive(client.conn, packet.topic)) return null
+    if (!this.#mayReceive(client.conn, packet.topic)) return null
     const copy = atGrantedQos(filters, packet)
     const live = this.#live
     // Otherwise a retained message of a SUBSCRIBE, or a queued copy: they carry their flag.
@@ -93,11 +78,6 @@ function takeId(client: Receiver): number {
   const messageId = client._nextId
   client._nextId = messageId >= 65_535 ? 1 : messageId + 1
   return messageId
-}
-
-/** What aedes tells itself under `$SYS`; the tree of the gateway is under `$SYS/broker/`. */
-function isNoticeOfAedes(topic: string): boolean {
-  return isSysTopic(topic) && !topic.startsWith('$SYS/broker/')
 }
 
 /** A copy has at most the QoS that was granted. */

@@ -1,6 +1,6 @@
 /**
- * The emitter (`mq`) that aedes delivers through: who subscribed locally to what. Same interface as
- * mqemitter 7, with three differences that the gate needs:
+ * The emitter (`mq`) that aedes delivers through: who subscribed locally to what. It has of
+ * mqemitter 7's interface what aedes calls, with three differences that the gate needs:
  *
  * - `matches(topic)` tells whether anybody would take a message, so that a reading that only the
  *   cloud wants never enters aedes. Restored subscriptions emit no event in aedes, but they pass
@@ -10,7 +10,7 @@
  *   subscriber and in total (I6).
  * - A listener that throws does not end the process.
  *
- * Sessions that are away have no listener here; the persistence adapter knows their subscriptions.
+ * Sessions that are away have no listener here; the subscription table knows what they take.
  */
 
 import { TopicTrie } from '../../shared/topics/topic-trie.ts'
@@ -25,11 +25,8 @@ export interface LocalMessage {
 
 export type LocalListener = (message: never, done: () => void) => void
 
-/**
- * Subscriptions of sessions, whether they are connected or away: what the persistence adapter
- * offers.
- */
-export interface StoredSubscriptions {
+/** Subscriptions of persistent sessions, whether these are connected or away. */
+interface StoredSubscriptions {
   takes(topic: string): boolean
   /** Rises with each change. */
   readonly version: number
@@ -39,10 +36,10 @@ const DOLLAR = 36
 
 export class LocalMq {
   readonly #listeners = new TopicTrie<LocalListener>()
-  readonly #stored: StoredSubscriptions | null
+  readonly #stored: StoredSubscriptions
   readonly #emitEvent: EmitBrokerEvent
   readonly #damper = new EventDamper()
-  readonly #order: Pick<DeliveryOrder, 'last'> | null
+  readonly #order: Pick<DeliveryOrder, 'last'>
   /**
    * Listeners that began while messages from before were on their way, in that order: they do not
    * get those.
@@ -52,17 +49,12 @@ export class LocalMq {
   readonly #inherited = new WeakMap<LocalListener, number>()
   #handedOver = 0
   #version = 0
-  #closed = false
-  /** Messages whose listeners have not all finished; mqemitter's name for it. */
-  current = 0
+  #isClosed = false
 
-  /**
-   * `stored`: subscriptions of persistent sessions; without it only those that are connected count.
-   */
   constructor(
-    stored: StoredSubscriptions | null = null,
-    emitEvent: EmitBrokerEvent = () => {},
-    order: Pick<DeliveryOrder, 'last'> | null = null,
+    stored: StoredSubscriptions,
+    order: Pick<DeliveryOrder, 'last'>,
+    emitEvent: EmitBrokerEvent,
   ) {
     this.#stored = stored
     this.#order = order
@@ -71,7 +63,7 @@ export class LocalMq {
 
   /** Rises with each subscription change, of connected sessions and of those that are away. */
   get version(): number {
-    return this.#version + (this.#stored?.version ?? 0)
+    return this.#version + this.#stored.version
   }
 
   /**
@@ -81,7 +73,7 @@ export class LocalMq {
    */
   matches(topic: string): boolean {
     if (topic.charCodeAt(0) === DOLLAR) return false
-    return this.#listeners.matches(topic) || this.#stored?.takes(topic) === true
+    return this.#listeners.matches(topic) || this.#stored.takes(topic)
   }
 
   /** Is somebody that is connected subscribed to it? Of `$` topics, too. */
@@ -91,7 +83,7 @@ export class LocalMq {
 
   on(topic: string, listener: LocalListener, done?: () => void): this {
     if (this.#listeners.add(topic, listener)) this.#version += 1
-    const since = this.#inherited.get(listener) ?? this.#order?.last ?? 0
+    const since = this.#inherited.get(listener) ?? this.#order.last
     if (since > this.#handedOver) this.#since.set(listener, since)
     if (done !== undefined) setImmediate(done)
     return this
@@ -118,70 +110,51 @@ export class LocalMq {
 
   /** Has a session, connected or away, a subscription at QoS 1 or 2 that takes it? */
   isQueued(topic: string): boolean {
-    return topic.charCodeAt(0) !== DOLLAR && this.#stored?.takes(topic) === true
+    return topic.charCodeAt(0) !== DOLLAR && this.#stored.takes(topic)
   }
 
   /**
-   * As {@link emit}, for a message with its number (DeliveryOrder): only to those who were there
-   * when it was published.
+   * Hands a message with its number (DeliveryOrder) to every listener whose filter takes the topic
+   * and who was there when it was published; a listener under two such filters gets it twice, as
+   * with mqemitter.
    */
   handOver(message: LocalMessage, order: number): void {
     this.#handedOver = order
-    if (this.#since.size === 0) {
-      this.emit(message)
-      return
-    }
     for (const [listener, since] of this.#since) {
       if (since >= order) break
       this.#since.delete(listener)
     }
-    this.emit(message, noop, order)
+    const isNew =
+      this.#since.size === 0
+        ? null
+        : (listener: LocalListener) => (this.#since.get(listener) ?? 0) >= order
+    for (const listener of this.#listenersOf(message.topic)) {
+      if (isNew?.(listener) !== true) this.#deliver(listener, message)
+    }
   }
 
-  /**
-   * Hands the message to every listener whose filter takes the topic (a listener under two such
-   * filters gets it twice, as with mqemitter), then calls `done` once, when each of them has
-   * finished.
-   */
-  emit(
-    message: LocalMessage,
-    done: (error?: Error) => void = noop,
-    order = Number.POSITIVE_INFINITY,
-  ): this {
-    if (this.#closed) {
-      done(new Error('the local message queue is closed'))
-      return this
-    }
-    let listeners: LocalListener[] = []
-    this.#listeners.collect(message.topic, listeners)
-    if (order !== Number.POSITIVE_INFINITY) {
-      listeners = listeners.filter((listener) => (this.#since.get(listener) ?? 0) < order)
-    }
-    if (listeners.length === 0) {
-      done()
-      return this
-    }
-    this.current += 1
-    let open = listeners.length
-    const finished = (): void => {
-      open -= 1
-      if (open > 0) return
-      this.current -= 1
-      done()
-    }
-    for (const listener of listeners) this.#deliver(listener, message, once(finished))
+  /** For aedes' notices to itself. */
+  emit(message: LocalMessage, done: (error?: Error) => void = noop): this {
+    for (const listener of this.#listenersOf(message.topic)) this.#deliver(listener, message)
+    done()
     return this
   }
 
   close(done: () => void = noop): this {
-    this.#closed = true
+    this.#isClosed = true
     setImmediate(done)
     return this
   }
 
-  #deliver(listener: LocalListener, message: LocalMessage, finished: () => void): void {
+  #listenersOf(topic: string): readonly LocalListener[] {
+    const listeners: LocalListener[] = []
+    if (!this.#isClosed) this.#listeners.collect(topic, listeners)
+    return listeners
+  }
+
+  #deliver(listener: LocalListener, message: LocalMessage): void {
     try {
-      listener(message as never, finished)
+      listener(message as never, noop)
     } catch (error) {
       const suppressed = this.#damper.pass('throw')
       if (suppressed !== null) {
@@ -191,17 +164,7 @@ export class LocalMq {
           suppressed,
         })
       }
-      finished()
     }
-  }
-}
-
-function once(callback: () => void): () => void {
-  let called = false
-  return () => {
-    if (called) return
-    called = true
-    callback()
   }
 }
 

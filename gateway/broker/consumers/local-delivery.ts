@@ -10,12 +10,25 @@
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Ticket } from '../../ports/appender.ts'
-import type { Published } from '../aedes/forwarding.ts'
 import { COPIES_PER_TURN } from '../limits.ts'
 import type { StagedCopies } from '../sessions/session-copies.ts'
 import type { BrokerStats } from '../stats.ts'
 import type { DeliveryOrder } from './delivery-order.ts'
 import type { SubscriberLimits } from './outbound-queue.ts'
+
+/** A message as its publisher sent it. */
+export interface Published {
+  readonly topic: string
+  readonly payload: Buffer
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+  /** Client id of who published it. */
+  readonly from: string
+  /** Its number (DeliveryOrder). */
+  readonly order: number
+  /** Its copies for persistent sessions; null: there are none. */
+  readonly copies: StagedCopies | null
+}
 
 export interface DeliveryHost {
   deliver(message: Published): void

@@ -10,7 +10,6 @@
  */
 
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
-import { errorMessage } from '../../shared/errors.ts'
 import { filterMatches } from '../../shared/topics/topics.ts'
 import { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
@@ -20,6 +19,7 @@ import {
   type Qos,
   type StoredRetained,
 } from '../sessions/stored-values.ts'
+import type { DeliveryOrder } from './delivery-order.ts'
 
 export interface RetainedLimits {
   /** Topics with a retained message. */
@@ -28,13 +28,6 @@ export interface RetainedLimits {
   readonly maxRetainedMessageBytes: number
   /** Payloads and topics of all, bytes; they are in memory. */
   readonly maxRetainedBytes: number
-}
-
-/** As the configuration has them. */
-export const DEFAULT_RETAINED_LIMITS: RetainedLimits = {
-  maxRetainedMessages: 10_000,
-  maxRetainedMessageBytes: 1024 * 1024,
-  maxRetainedBytes: 16 * 1024 * 1024,
 }
 
 /** The shape in which aedes reads retained messages. */
@@ -66,6 +59,7 @@ interface Visible {
 export class RetainedMessages {
   readonly #store: KeyedStore
   readonly #limits: RetainedLimits
+  readonly #order: DeliveryOrder
   readonly #emit: EmitBrokerEvent
   readonly #damper = new EventDamper()
   /** What subscribers see. */
@@ -77,9 +71,15 @@ export class RetainedMessages {
   #bytes = 0
   #refused = 0
 
-  constructor(store: KeyedStore, limits: RetainedLimits, emit: EmitBrokerEvent) {
+  constructor(
+    store: KeyedStore,
+    limits: RetainedLimits,
+    order: DeliveryOrder,
+    emit: EmitBrokerEvent,
+  ) {
     this.#store = store
     this.#limits = limits
+    this.#order = order
     this.#emit = emit
   }
 
@@ -97,19 +97,13 @@ export class RetainedMessages {
   }
 
   /** At the start. What lowered limits have no room for is removed from the store, counted. */
-  async load(): Promise<void> {
+  async load(onUnreadable: (topic: string, error: unknown) => void): Promise<void> {
     for (const [topic, bytes] of await this.#store.entries()) {
       let value: StoredRetained
       try {
         value = decodeRetained(bytes)
       } catch (error) {
-        const message = errorMessage(error)
-        this.#emit({
-          type: 'broker.stored-state-unreadable',
-          space: 'retained',
-          key: topic,
-          message,
-        })
+        onUnreadable(topic, error)
         continue
       }
       const size = sizeOf(topic, value.payload)
@@ -127,9 +121,9 @@ export class RetainedMessages {
   /**
    * Puts a retained message into the commit that is open now. Empty payload: removes the topic's
    * value [MQTT-3.3.1-10], [MQTT-3.3.1-11]. Returns the ticket; null when there was nothing to do.
-   * `order`: a number of its own.
    */
-  stage(topic: string, payload: Uint8Array, qos: Qos, order: number): Ticket | null {
+  stage(topic: string, payload: Uint8Array, qos: Qos): Ticket | null {
+    const order = this.#order.next()
     const former = this.#latest(topic)
     const formerSize = former === null ? 0 : sizeOf(topic, former.payload)
     const size = sizeOf(topic, payload)
@@ -177,14 +171,6 @@ export class RetainedMessages {
    */
   show(topic: string, payload: Buffer): void {
     this.#visible.set(topic, { packet: packetOf(topic, { qos: 0, payload }), order: 0 })
-  }
-
-  /** The durable messages that any of the filters takes, each once. */
-  *matching(filters: readonly string[]): Generator<RetainedPacket> {
-    for (const topic of this.#topics(filters, [this.#visible])) {
-      const visible = this.#visible.get(topic)
-      if (visible !== undefined) yield visible.packet
-    }
   }
 
   /**

@@ -10,17 +10,16 @@ interface Waiting {
 }
 
 export class DurableTickets {
-  readonly #appender: Pick<Appender, 'durableTicket'> | null
+  readonly #appender: Pick<Appender, 'durableTicket'>
   readonly #waiting: Waiting[] = []
 
-  /** null: everything counts as durable at once. */
-  constructor(appender: Pick<Appender, 'durableTicket' | 'onDurable'> | null) {
+  constructor(appender: Pick<Appender, 'durableTicket' | 'onDurable'>) {
     this.#appender = appender
-    appender?.onDurable((ticket) => this.#onDurable(ticket))
+    appender.onDurable((ticket) => this.#onDurable(ticket))
   }
 
   has(ticket: Ticket): boolean {
-    return this.#appender === null || ticket <= this.#appender.durableTicket
+    return ticket <= this.#appender.durableTicket
   }
 
   /** Resolves when the ticket is durable, or at {@link release}. null: nothing is waited for. */

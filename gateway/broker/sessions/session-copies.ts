@@ -4,7 +4,6 @@
  * handed over, replayed to a connection that resumes the session, removed with its ack. One place
  * puts together the bounds (session-queues), the store (stored-copies) and the order (replay).
  */
-import { Readable } from 'node:stream'
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
 import { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
@@ -19,13 +18,6 @@ import {
 } from './session-queues.ts'
 import { StoredCopies } from './stored-copies.ts'
 import type { SubscriptionTable } from './stored-subscriptions.ts'
-
-/** Of whoever gives none. */
-export const DEFAULT_QUEUE_LIMITS: QueueLimits = {
-  maxSubscriberMessages: 1_000,
-  maxSubscriberBytes: 1024 * 1024,
-  maxSubscriberBytesTotal: 64 * 1024 * 1024,
-}
 
 /** Copies of one message for persistent sessions, from its append to its hand-over. */
 export interface StagedCopies {
@@ -57,9 +49,8 @@ export class SessionCopies {
   /** Of sessions that are connected. */
   readonly #replays = new Map<string, Replay>()
 
-  /** `store` null: what is kept is in memory alone. */
   constructor(
-    store: KeyedStore | null,
+    store: KeyedStore,
     limits: QueueLimits,
     subscriptions: Pick<SubscriptionTable, 'taking' | 'version'>,
     durable: DurableTickets,
@@ -228,11 +219,6 @@ export class SessionCopies {
     this.#stored.setNextId(clientId, next)
   }
 
-  /** In memory, until it is sent or the session ends. */
-  enqueue(clientId: string, packet: QueuedPacket): void {
-    this.#queues.enqueue(clientId, packet)
-  }
-
   /** aedes sends a packet; a PUBREL when it is durable that PUBREC came. */
   async sending(clientId: string, packet: QueuedPacket): Promise<void> {
     const former = this.#queues.update(clientId, packet)
@@ -248,12 +234,11 @@ export class SessionCopies {
     return this.#queues.acknowledge(clientId, packet)
   }
 
-  /** What is kept, oldest first; `connection`: it is sent there. */
-  stream(clientId: string, connection: ReplayedConnection | null): Readable {
-    if (connection === null) return Readable.from(this.#queues.packets(clientId))
+  /** What is kept for the session, oldest first, on its way to a connection that resumes it. */
+  replay(clientId: string, connection: ReplayedConnection): AsyncGenerator<QueuedPacket> {
     const replay = new Replay(this.#queues, clientId, connection)
     this.#replays.set(clientId, replay)
-    return Readable.from(replay.packets())
+    return replay.packets()
   }
 
   /** The connection is over. */

@@ -1,8 +1,7 @@
 /**
  * Copies that wait for persistent local sessions at QoS 1 and 2: those of sessions that are away,
  * and those that were sent and not acknowledged. Bounded (I6): per session in messages and bytes,
- * and in bytes over all sessions. What has to go is the session's oldest QoS 0 copy, else its
- * oldest; when all queues together are too large, the session whose queue has waited longest pays
+ * and in bytes over all sessions. What has to go is the session's oldest copy; when all queues together are too large, the session whose queue has waited longest pays
  * first. Everything dropped is counted (I9). Whoever keeps copies in the store as well is told of
  * each that leaves.
  */
@@ -54,7 +53,6 @@ interface Entry {
 interface Queue {
   readonly entries: Entry[]
   bytes: number
-  qos0: number
 }
 
 export class SessionQueues {
@@ -152,7 +150,6 @@ export class SessionQueues {
     for (const entry of entries) {
       if (entry.packet.messageId !== packet.messageId) continue
       const former = entry.packet
-      if (former.qos === 0) this.#queues.get(clientId)!.qos0 -= 1
       entry.packet = packet
       return former
     }
@@ -180,11 +177,6 @@ export class SessionQueues {
         : packet.messageId === messageId,
     )
     return index < 0 ? undefined : this.#remove(clientId, queue, index).packet
-  }
-
-  /** A copy of the queue, oldest first. */
-  packets(clientId: string): readonly QueuedPacket[] {
-    return (this.#queues.get(clientId)?.entries ?? []).map(({ packet }) => packet)
   }
 
   /**
@@ -224,12 +216,11 @@ export class SessionQueues {
     const entry = { ...added, serial: this.#serial }
     let queue = this.#queues.get(clientId)
     if (queue === undefined) {
-      queue = { entries: [], bytes: 0, qos0: 0 }
+      queue = { entries: [], bytes: 0 }
       this.#queues.set(clientId, queue)
     }
     queue.entries.push(entry)
     queue.bytes += entry.bytes
-    if (isQos0(entry.packet)) queue.qos0 += 1
     this.#bytes += entry.bytes
     this.#messages += 1
   }
@@ -238,7 +229,6 @@ export class SessionQueues {
     const [entry] = queue.entries.splice(index, 1)
     if (entry === undefined) throw new RangeError(`no entry ${index} in the queue`)
     queue.bytes -= entry.bytes
-    if (isQos0(entry.packet)) queue.qos0 -= 1
     this.#bytes -= entry.bytes
     this.#messages -= 1
     if (queue.entries.length === 0) this.#queues.delete(clientId)
@@ -258,18 +248,13 @@ export class SessionQueues {
 }
 
 /**
- * The oldest QoS 0 copy, else the oldest copy. Packets of a QoS 2 exchange that has begun are
+ * The oldest copy. Packets of a QoS 2 exchange that has begun are
  * passed over while there is another: the subscriber keeps their packet id, and would take a later
  * message under it for a duplicate.
  */
 function victimOf(queue: Queue): number {
-  if (queue.qos0 > 0) return queue.entries.findIndex(({ packet }) => isQos0(packet))
   const index = queue.entries.findIndex((entry) => !isOpenExchange(entry))
   return Math.max(index, 0)
-}
-
-function isQos0(packet: QueuedPacket): boolean {
-  return packet.cmd === 'publish' && packet.qos === 0
 }
 
 function isOpenExchange({ packet, wasSent }: Entry): boolean {

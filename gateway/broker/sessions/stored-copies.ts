@@ -34,12 +34,11 @@ export interface RecoveredCopy {
 }
 
 export class StoredCopies {
-  readonly #store: KeyedStore | null
+  readonly #store: KeyedStore
   readonly #ids = new Map<string, SessionIds>()
   #last = 0
 
-  /** null: nothing is stored, and aedes gives the packet ids. */
-  constructor(store: KeyedStore | null) {
+  constructor(store: KeyedStore) {
     this.#store = store
   }
 
@@ -49,7 +48,7 @@ export class StoredCopies {
    */
   async load(onUnreadable: (key: string, error: unknown) => void): Promise<RecoveredCopy[]> {
     const found: (RecoveredCopy & { readonly key: string })[] = []
-    for (const [key, value] of (await this.#store?.entries()) ?? []) {
+    for (const [key, value] of await this.#store.entries()) {
       try {
         const [, number = '', clientId = ''] = KEY.exec(key) ?? []
         if (clientId === '') throw new Error('not a key of a copy')
@@ -74,11 +73,9 @@ export class StoredCopies {
     return found
   }
 
-  /**
-   * Puts a copy into the open commit and gives it its packet id; null: there is none, or no store.
-   */
+  /** Puts a copy into the open commit and gives it its packet id; null: there is none left. */
   add(clientId: string, packet: QueuedPacket): Ticket | null {
-    if (this.#store === null || this.#idsOf(clientId).used.size >= MAX_PACKET_ID) return null
+    if (this.#idsOf(clientId).used.size >= MAX_PACKET_ID) return null
     const messageId = this.nextId(clientId)
     this.setNextId(clientId, messageId + 1)
     this.#idsOf(clientId).used.add(messageId)
@@ -91,8 +88,7 @@ export class StoredCopies {
    * PUBREC came, and `release` takes the place of `former` (null: nothing was kept). PUBREL waits
    * for the ticket.
    */
-  release(clientId: string, release: QueuedPacket, former: QueuedPacket | null): Ticket | null {
-    if (this.#store === null) return null
+  release(clientId: string, release: QueuedPacket, former: QueuedPacket | null): Ticket {
     release.storedAs = former?.storedAs ?? this.#newKey(clientId)
     this.#idsOf(clientId).used.add(release.messageId ?? 0)
     release.notedBy = former?.notedBy ?? this.#store.put(release.storedAs, encodeStored(release))
@@ -102,7 +98,7 @@ export class StoredCopies {
   /** Nobody waits for it any more. */
   remove(clientId: string, packet: QueuedPacket): void {
     if (packet.storedAs === undefined) return
-    this.#store?.delete(packet.storedAs, true)
+    this.#store.delete(packet.storedAs, true)
     this.#ids.get(clientId)?.used.delete(packet.messageId ?? 0)
     packet.storedAs = undefined
   }

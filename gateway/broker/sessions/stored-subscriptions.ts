@@ -9,10 +9,11 @@
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
 import { TopicTrie } from '../../shared/topics/topic-trie.ts'
 import type { DurableTickets } from '../publish/durable-tickets.ts'
-import { encodeSubscriptions, type StoredSubscription } from './stored-values.ts'
-
-/** Filters of one session; beyond, the SUBSCRIBE fails. As the configuration has it. */
-export const DEFAULT_MAX_SUBSCRIPTIONS = 1_000
+import {
+  decodeSubscriptions,
+  encodeSubscriptions,
+  type StoredSubscription,
+} from './stored-values.ts'
 
 /** As aedes names it. */
 export interface Subscribing extends StoredSubscription {
@@ -41,11 +42,18 @@ export class SubscriptionTable {
     this.#durable = durable
   }
 
-  /** At the start: what the store has of a client. */
-  restore(clientId: string, subscriptions: Map<string, StoredSubscription>): void {
-    this.#byClient.set(clientId, subscriptions)
-    for (const [topic, subscription] of subscriptions) {
-      this.#indexOne(clientId, { ...subscription, topic })
+  /** At the start. A value that cannot be read is left in the store and not used. */
+  async load(onUnreadable: (clientId: string, error: unknown) => void): Promise<void> {
+    for (const [clientId, bytes] of await this.#store.entries()) {
+      try {
+        const subscriptions = decodeSubscriptions(bytes)
+        this.#byClient.set(clientId, subscriptions)
+        for (const [topic, subscription] of subscriptions) {
+          this.#indexOne(clientId, { ...subscription, topic })
+        }
+      } catch (error) {
+        onUnreadable(clientId, error)
+      }
     }
   }
 
@@ -80,12 +88,6 @@ export class SubscriptionTable {
   of(clientId: string): Subscribing[] {
     const stored = this.#byClient.get(clientId) ?? NONE
     return [...stored].map(([topic, options]) => ({ topic, ...options }))
-  }
-
-  withFilter(filter: string): string[] {
-    return [...this.#byClient]
-      .filter(([, filters]) => filters.has(filter))
-      .map(([clientId]) => clientId)
   }
 
   /**

@@ -3,7 +3,6 @@
  * users.
  */
 
-import type { PersistenceStore } from '../../../gateway/broker/aedes/persistence.ts'
 import type { Appender, KeyedStore, Ticket } from '../../../gateway/ports/appender.ts'
 
 export class ManualCommits implements Pick<Appender, 'durableTicket' | 'onDurable'> {
@@ -42,28 +41,25 @@ export class ManualCommits implements Pick<Appender, 'durableTicket' | 'onDurabl
 /** The content of a store, by key; a new `store()` on it is a new start. */
 export type Content = Map<string, Uint8Array>
 
-export interface Contents {
-  readonly retained: Content
-  readonly subscriptions: Content
-  readonly wills: Content
-  /** Absent: copies are in memory alone. */
-  readonly copies?: Content
-}
+export type Contents = Readonly<Record<Space, Content>>
+
+type Space = Parameters<Appender['keyed']>[0]
 
 export function emptyContents(): Contents {
-  return { retained: new Map(), subscriptions: new Map(), wills: new Map() }
+  return { retained: new Map(), subscriptions: new Map(), wills: new Map(), copies: new Map() }
 }
 
-/** `commits` null: every operation is durable at once. */
+/** `commits` null: every operation is durable at once, under ticket 1. */
 export function storeOn(
   contents: Contents,
   commits: ManualCommits | null = null,
-): PersistenceStore {
+): Pick<Appender, 'keyed' | 'durableTicket' | 'onDurable'> {
   return {
-    retained: keyed(contents.retained, commits),
-    subscriptions: keyed(contents.subscriptions, commits),
-    wills: keyed(contents.wills, commits),
-    ...(contents.copies === undefined ? {} : { copies: keyed(contents.copies, commits) }),
+    keyed: (space) => keyed(contents[space], commits),
+    get durableTicket() {
+      return commits?.durableTicket ?? 1
+    },
+    onDurable: (listener) => commits?.onDurable(listener),
   }
 }
 

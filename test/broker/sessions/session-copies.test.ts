@@ -3,8 +3,10 @@
  * sessions take a message.
  */
 import { expect, test } from 'vitest'
-import { createPersistence } from '../../../gateway/broker/aedes/persistence.ts'
+import { ConsumerState } from '../../../gateway/broker/consumers/consumer-state.ts'
+import { DeliveryOrder } from '../../../gateway/broker/consumers/delivery-order.ts'
 import type { StagedCopies } from '../../../gateway/broker/sessions/session-copies.ts'
+import { DEFAULTS } from '../harness.ts'
 import { emptyContents, ManualCommits, storeOn } from './keyed-store.ts'
 
 const LIMITS = {
@@ -15,12 +17,13 @@ const LIMITS = {
 const SESSIONS = ['a', 'b', 'c', 'd', 'e', 'f']
 
 async function sixSessions() {
-  const contents = { ...emptyContents(), copies: new Map<string, Uint8Array>() }
+  const contents = emptyContents()
   const commits = new ManualCommits()
-  const options = { limits: LIMITS, durability: commits }
-  const persistence = await createPersistence(storeOn(contents, commits), options)
+  const store = storeOn(contents, commits)
+  const limits = { ...DEFAULTS, ...LIMITS }
+  const state = await ConsumerState.load(store, limits, new DeliveryOrder(), () => undefined)
   for (const id of SESSIONS) {
-    const added = persistence.addSubscriptions({ id }, [{ topic: 'plant/#', qos: 1 }])
+    const added = state.subscriptions.add(id, [{ topic: 'plant/#', qos: 1 }])
     commits.commit()
     await added
   }
@@ -28,28 +31,27 @@ async function sixSessions() {
   return {
     contents,
     commits,
-    persistence,
+    state,
     stage: (bytes: number): StagedCopies =>
-      persistence.copies.stage('plant/a', Buffer.alloc(bytes), 1, false, 'device')!,
-    release: (staged: StagedCopies): void =>
-      persistence.copies.release(staged, 'broker', (counter += 1)),
+      state.copies.stage('plant/a', Buffer.alloc(bytes), 1, false, 'device')!,
+    release: (staged: StagedCopies): void => state.copies.release(staged, 'broker', (counter += 1)),
   }
 }
 
 test('I6: of copies that wait for their commit the bound in total is stored; the others with the hand-over, as far as it goes', async () => {
-  const { contents, commits, persistence, stage, release } = await sixSessions()
+  const { contents, commits, state, stage, release } = await sixSessions()
   const staged = [stage(4_500), stage(4_500)]
   expect(commits.pending, 'four of 4,707 bytes, of twelve').toBe(4)
   expect(staged.map(({ ticket }) => ticket > 0)).toEqual([true, false])
   commits.commit()
   for (const one of staged) release(one)
-  expect(persistence.stats.queuedBytes).toBeLessThanOrEqual(LIMITS.maxSubscriberBytesTotal)
+  expect(state.stats.queuedBytes).toBeLessThanOrEqual(LIMITS.maxSubscriberBytesTotal)
   commits.commit()
   // What the bound dropped is not stored, and nothing is that is not kept.
-  expect(contents.copies.size).toBeLessThanOrEqual(persistence.stats.queuedMessages)
-  expect(persistence.stats.queuedMessages).toBe(4)
+  expect(contents.copies.size).toBeLessThanOrEqual(state.stats.queuedMessages)
+  expect(state.stats.queuedMessages).toBe(4)
   for (const id of SESSIONS) {
-    const ended = persistence.cleanSubscriptions({ id })
+    const ended = state.discardSession(id)
     commits.commit()
     await ended
   }
@@ -66,27 +68,27 @@ test('I6: a copy that no queue takes is not stored', async () => {
 })
 
 test('a session that ends takes the copies with it whose message is not handed over, in the same commit', async () => {
-  const { contents, commits, persistence, stage, release } = await sixSessions()
+  const { contents, commits, state, stage, release } = await sixSessions()
   const staged = stage(100)
   commits.commit()
   expect(contents.copies.size).toBe(6)
-  const ended = persistence.cleanSubscriptions({ id: 'a' })
+  const ended = state.discardSession('a')
   commits.commit()
   await ended
   expect(contents.copies.size).toBe(5)
   // It comes back, and is owed nothing from before.
-  const added = persistence.addSubscriptions({ id: 'a' }, [{ topic: '#', qos: 1 }])
+  const added = state.subscriptions.add('a', [{ topic: '#', qos: 1 }])
   commits.commit()
   await added
   release(staged)
-  expect(persistence.stats.queuedMessages).toBe(5)
+  expect(state.stats.queuedMessages).toBe(5)
 })
 
 test('a message that is not handed over leaves nothing behind', async () => {
-  const { contents, commits, persistence, stage } = await sixSessions()
+  const { contents, commits, state, stage } = await sixSessions()
   const staged = stage(100)
   commits.commit()
-  persistence.copies.unstage(staged)
+  state.copies.unstage(staged)
   commits.commit()
   expect(contents.copies.size).toBe(0)
 })
