@@ -11,6 +11,8 @@
 import { join } from 'node:path'
 import { syncFolder } from '../../shared/files.ts'
 import { Ballast } from '../disk/ballast.ts'
+import { CLEAN_FILE, clearClean, markClean, wasClean } from '../disk/clean-stop.ts'
+import { clearWay } from '../disk/clear-way.ts'
 import { isDamage, isFull } from '../disk/disk-errors.ts'
 import { makeDurableFolder, makePrivateFolder } from '../disk/folder.ts'
 import { SeqLease } from '../disk/lease.ts'
@@ -18,17 +20,13 @@ import { OWNER_FILE, type Ownership, type TakeOwnership, takeOwnership } from '.
 import { judgePlace, lookAround, PLACE_FILE, readPlace } from '../disk/place.ts'
 import type { EmitSpoolEvent } from '../events.ts'
 import { checkFormat } from '../format.ts'
+import { keepNow } from '../leveldb/kept-asides.ts'
 import {
   applyPlan,
-  clearClean,
-  clearWay,
-  keepNow,
-  markClean,
   type OpeningPlan,
   prepareOpening,
   undoOpening,
-  wasClean,
-} from '../leveldb/put-aside.ts'
+} from '../leveldb/opening-plan.ts'
 import { openDamaged, repairFolder } from '../leveldb/store-repair.ts'
 import type { OpenStore, Store } from '../store/store.ts'
 import { replaceIfOlder } from './older-store.ts'
@@ -208,6 +206,7 @@ async function openPlanned(
 /** Of the data folder, beside what has a rule of its own. */
 const OWN_NAMES = {
   files: [
+    CLEAN_FILE,
     'seq-lease',
     'seq-lease.new',
     'ballast',

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { type BlockName, decodeBlockHeader, readBlock } from '../codec/block.ts'
 import { lineAt, seqOfLine } from '../codec/record.ts'
 import type { Ballast } from '../disk/ballast.ts'
+import { markClean } from '../disk/clean-stop.ts'
 import { describeError, isDamage, isFull } from '../disk/disk-errors.ts'
 import type { DiskGuard } from '../disk/guard.ts'
 import type { SeqLease } from '../disk/lease.ts'
@@ -16,15 +17,9 @@ import { type PlaceVerdict, writePlace } from '../disk/place.ts'
 import type { EmitSpoolEvent } from '../events.ts'
 import { SPOOL_FORMAT } from '../format.ts'
 import { diagnose, listDatabaseFiles } from '../leveldb/database-files.ts'
-import {
-  dropAside,
-  keepAside,
-  keepNow,
-  linkAside,
-  markClean,
-  type OpeningPlan,
-  restoreFiles,
-} from '../leveldb/put-aside.ts'
+import { dropAside, keepAside, keepNow } from '../leveldb/kept-asides.ts'
+import type { OpeningPlan } from '../leveldb/opening-plan.ts'
+import { linkAside, restoreFiles } from '../leveldb/put-aside.ts'
 import { openDamaged } from '../leveldb/store-repair.ts'
 import { PatientReads } from '../store/patient-reads.ts'
 import type { Op, OpenStore, Store } from '../store/store.ts'

@@ -5,22 +5,18 @@ import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { clearClean, markClean, wasClean } from '../../../gateway/spool/disk/clean-stop.ts'
 import { diagnose, listDatabaseFiles } from '../../../gateway/spool/leveldb/database-files.ts'
+import { dropAside, keepAside } from '../../../gateway/spool/leveldb/kept-asides.ts'
 import { logOf } from '../../../gateway/spool/leveldb/log-records.ts'
 import { parseManifest } from '../../../gateway/spool/leveldb/manifest.ts'
 import {
-  clearClean,
-  dropAside,
-  dropSalvage,
-  keepAside,
   MAX_UNFINISHED_ASIDES,
-  markClean,
   type OpeningPlan,
   prepareOpening,
-  salvageDatabase,
   undoOpening,
-  wasClean,
-} from '../../../gateway/spool/leveldb/put-aside.ts'
+} from '../../../gateway/spool/leveldb/opening-plan.ts'
+import { dropSalvage, salvageDatabase } from '../../../gateway/spool/leveldb/put-aside.ts'
 import { openStore, repairStore } from '../../../gateway/spool/store/store.ts'
 import { tempFolders } from '../disk/temp-folder.ts'
 import {

@@ -2,7 +2,7 @@ import { cp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/pr
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Random } from '../../../device-sim/random.ts'
-import { prepareOpening } from '../../../gateway/spool/leveldb/put-aside.ts'
+import { prepareOpening } from '../../../gateway/spool/leveldb/opening-plan.ts'
 import { RawScan } from '../../../gateway/spool/opening/raw-scan.ts'
 import { lastCommitNumber } from '../../../gateway/spool/opening/recovery.ts'
 import { stateKey } from '../../../gateway/spool/store/keys.ts'
