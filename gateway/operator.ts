@@ -5,7 +5,7 @@
 import { systemClock } from './drain/clock.ts'
 import type { Drain } from './drain/drain.ts'
 import { DrainNotes } from './drain/notes.ts'
-import { SetAsideError, setAside } from './drain/stream/set-aside.ts'
+import { ParkError, parkFirst } from './drain/stream/park.ts'
 import {
   type DeadLetterOperator,
   type Operator,
@@ -61,8 +61,8 @@ function streamOperator(spool: Spool, drain: Drain | null): StreamOperator {
       refusable(async () => {
         const queue = spool.queues.find((each) => each.stream === stream)
         if (!queue) throw noStream(stream)
-        const isDrained = (await drain?.setAside(stream, seq)) ?? false
-        if (!isDrained) await setAside(queue, seq, 'gzip')
+        const isDrained = (await drain?.park(stream, seq)) ?? false
+        if (!isDrained) await parkFirst(queue, seq, 'gzip')
       }),
     records: (stream, after) =>
       refusable(async () => {
@@ -122,7 +122,7 @@ async function refusable<T>(act: () => Promise<T>): Promise<T> {
   try {
     return await act()
   } catch (error) {
-    if (error instanceof OrphanError || error instanceof SetAsideError)
+    if (error instanceof OrphanError || error instanceof ParkError)
       throw new OperatorError(error.code, error.message)
     if (error instanceof UnknownStreamError)
       throw new OperatorError('ADMIN_NOT_FOUND', error.message)

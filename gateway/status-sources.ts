@@ -8,7 +8,7 @@ import type { Broker } from './broker/broker.ts'
 import { createBrokerStats } from './broker/stats.ts'
 import type { Config } from './configuration.ts'
 import type { Drain } from './drain/drain.ts'
-import type { DeliveryStanding } from './drain/states.ts'
+import type { DeliveryStanding } from './drain/standing.ts'
 import type {
   BrokerSnapshot,
   DeliverySnapshot,
@@ -52,7 +52,7 @@ export function statusSources(stages: () => RunningStages): StatusSources {
     streams: () => {
       const { spool, drain, broker } = stages()
       const standings = new Map(
-        drain?.sinkStates().flatMap((s) => s.streams.map((t) => [t.stream, t] as const)),
+        drain?.sinkStandings().flatMap((s) => s.streams.map((t) => [t.stream, t] as const)),
       )
       return [...spool.streams.values()]
         .map((stream) => {
@@ -125,7 +125,7 @@ function sinkSnapshots({
   sinks,
   drain,
 }: RunningStages): ReturnType<StatusSources['sinks']> {
-  const states = new Map(drain?.sinkStates().map((s) => [s.sink, s]))
+  const states = new Map(drain?.sinkStandings().map((s) => [s.sink, s]))
   return [...sinks].map(([name, { stats }]) => {
     const state = states.get(name)
     return {

@@ -12,7 +12,6 @@
  * Not here: HTTP and its answers (sink/), commits, retention and counters (spool/), logs and
  * metrics (observe/).
  */
-
 import type { Sink } from '../ports/sink.ts'
 import type { NoteStore, StreamQueue } from '../ports/stream-queue.ts'
 import { type Clock, systemClock } from './clock.ts'
@@ -20,10 +19,9 @@ import type { DrainedSinkConfig } from './config.ts'
 import type { EmitDrainEvent } from './events.ts'
 import { CONTRACT_RULES, type DrainRules } from './policy/rules.ts'
 import { SinkDrain } from './sink-drain.ts'
-import type { SinkState } from './states.ts'
-import type { DrainStats } from './stats.ts'
+import type { SinkStanding } from './standing.ts'
 
-export interface DrainOptions {
+interface DrainOptions {
   readonly sinks: readonly { readonly sink: Sink; readonly config: DrainedSinkConfig }[]
   /** Streams whose sink is not among `sinks` (orphaned ones) are left alone. */
   readonly queues: readonly StreamQueue[]
@@ -41,7 +39,6 @@ export interface DrainOptions {
 }
 
 export class Drain {
-  readonly stats: DrainStats
   readonly #sinks: readonly SinkDrain[]
 
   constructor(options: DrainOptions) {
@@ -53,11 +50,6 @@ export class Drain {
       const own = queues.filter((queue) => queue.sink === sink.name)
       return new SinkDrain({ sink, config, queues: own, notes, rules, emit, clock, random })
     })
-    const streams = this.#sinks.flatMap((sink) => sink.streams)
-    this.stats = {
-      sinks: Object.fromEntries(this.#sinks.map((sink) => [sink.name, sink.stats])),
-      streams: Object.fromEntries(streams.map((stream) => [stream.name, stream.stats])),
-    }
   }
 
   /** Takes up waits, holds and batches of the last run, and begins. */
@@ -66,36 +58,38 @@ export class Drain {
   }
 
   /**
-   * An orphaned stream that an operator gave to a sink. Throws a RangeError for a sink that does
-   * not exist.
+   * An orphaned stream that an operator gave to a sink.
+   * @throws RangeError for a sink that does not exist
    */
   join(queue: StreamQueue, sink: string): void {
-    const found = this.#sinks.find(({ name }) => name === sink)
-    if (!found) throw new RangeError(`there is no sink ${sink}`)
-    const stream = found.join(queue)
-    this.stats.streams[stream.name] = stream.stats
+    this.#sink(sink).join(queue)
   }
 
   /** How delivery stands, per sink and per stream of it. */
-  sinkStates(): readonly SinkState[] {
-    return this.#sinks.map((sink) => sink.state())
+  sinkStandings(): readonly SinkStanding[] {
+    return this.#sinks.map((sink) => sink.standing())
   }
 
   /**
-   * `sluice sinks retry`: tries at once what waits or is held. Only a Retry-After is kept. A stream held because its
-   * sink refuses everything gets one full round of halving without the limit on parked records.
-   * Throws a RangeError for a sink that does not exist.
+   * `sluice sinks retry`: tries at once what waits or is held. Only a Retry-After is kept. A stream
+   * held because its sink refuses everything gets one full round of halving without the limit on
+   * parked records.
+   * @throws RangeError for a sink that does not exist
    */
   retryNow(sink: string): void {
-    const found = this.#sinks.find(({ name }) => name === sink)
-    if (!found) throw new RangeError(`there is no sink ${sink}`)
-    found.retryNow()
+    this.#sink(sink).retryNow()
   }
 
-  /** `sluice streams park`. False: no sink drains that stream. @throws SetAsideError */
-  async setAside(stream: string, seq: number): Promise<boolean> {
+  #sink(name: string): SinkDrain {
+    const found = this.#sinks.find((sink) => sink.name === name)
+    if (!found) throw new RangeError(`there is no sink ${name}`)
+    return found
+  }
+
+  /** `sluice streams park`. False: no sink drains that stream. @throws ParkError */
+  async park(stream: string, seq: number): Promise<boolean> {
     const found = this.#sinks.flatMap((sink) => sink.streams).find(({ name }) => name === stream)
-    await found?.setAside(seq)
+    await found?.park(seq)
     return found !== undefined
   }
 

@@ -1,6 +1,5 @@
 /**
- * What the drain stage tells the world: changes of state, never a line per batch (`DrainStats`
- * counts those).
+ * What the drain stage tells the world: changes of state, never a line per batch.
  * `type` is `<stage>.<what>`; every event carries plain data only. `stream` null: the whole sink.
  */
 import type { HoldReason } from './policy/retry-policy.ts'

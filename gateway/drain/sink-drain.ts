@@ -3,28 +3,33 @@
  *
  * Runs in turns. A turn is synchronous and happens after each answer, when the spool has something
  * new, and when a wait is over; so the settle of an answer and the pin of the next batch ride in
- * one commit. What an answer does to its stream is stream-drain.ts's; what it means for the whole
- * sink is sink-waits.ts's.
+ * one commit. What an answer does to its stream is decided in stream/answers.ts; what it means for
+ * the whole sink in sink-waits.ts.
  */
-
-import type { Sink, SinkAnswer, Transfer } from '../ports/sink.ts'
+import type { Sink, SinkAnswer } from '../ports/sink.ts'
 import type { LoadedBatch, NoteStore, StreamQueue } from '../ports/stream-queue.ts'
 import type { Clock } from './clock.ts'
 import type { DrainedSinkConfig } from './config.ts'
 import type { EmitDrainEvent } from './events.ts'
-import { DrainNotes, type LimitKind } from './notes.ts'
-import { LearnedLimit } from './policy/learned-limit.ts'
-import { PaceLimit } from './policy/pace-limit.ts'
+import { DrainNotes } from './notes.ts'
+import { PendingWork } from './pending-work.ts'
 import { Pacer } from './policy/pacer.ts'
-import type { Decision } from './policy/retry-policy.ts'
+import type { Verdict } from './policy/retry-policy.ts'
 import type { DrainRules } from './policy/rules.ts'
 import { Scheduler } from './policy/scheduler.ts'
-import { type Answered, SinkWaits } from './sink-waits.ts'
-import { type Failing, type SinkState, sinkStanding, throughSink, withHint } from './states.ts'
-import { type AnswerCounts, newSinkStats, type SinkDrainStats } from './stats.ts'
-import { type Outcome, StreamDrain } from './stream/stream-drain.ts'
+import { SinkLimits } from './sink-limits.ts'
+import { type SentRequest, SinkWaits } from './sink-waits.ts'
+import {
+  type FailingStream,
+  type SinkStanding,
+  sinkStanding,
+  throughSink,
+  withHint,
+} from './standing.ts'
+import type { JudgedAnswer } from './stream/answers.ts'
+import { StreamDrain } from './stream/stream-drain.ts'
 
-export interface SinkDrainOptions {
+interface SinkDrainOptions {
   readonly sink: Sink
   readonly config: DrainedSinkConfig
   readonly queues: readonly StreamQueue[]
@@ -36,19 +41,11 @@ export interface SinkDrainOptions {
 }
 
 /** One request, from its pin to the end of what its answer does. */
-interface Try extends Answered {
-  readonly on: StreamDrain
+interface Request extends SentRequest {
+  readonly from: StreamDrain
   /** Streams that could have been served instead, itself included. */
   readonly backlogged: readonly string[]
   readonly abort: AbortController
-}
-
-/** An answer, what it means, and the lines of what it refused. */
-interface Heard {
-  readonly loaded: LoadedBatch
-  readonly answer: SinkAnswer
-  readonly outcome: Outcome
-  readonly lines: readonly Uint8Array[]
 }
 
 /** After its deadline a request that was cut off has so long to say so. */
@@ -56,23 +53,19 @@ const CUT_OFF_MS = 1000
 
 export class SinkDrain {
   readonly name: string
-  readonly stats: SinkDrainStats = newSinkStats()
   readonly #streams: StreamDrain[]
   readonly #o: SinkDrainOptions
   readonly #notes: DrainNotes
-  readonly #learned: LearnedLimit
-  readonly #pace: PaceLimit
+  readonly #limits: SinkLimits
   readonly #scheduler: Scheduler
   readonly #pacer: Pacer
   readonly #waits: SinkWaits
-  readonly #tries = new Set<Try>()
-  /** Whatever a stop has to wait for: tries, and commits of what their answers did. */
-  readonly #pending = new Set<Promise<void>>()
+  readonly #requests = new Set<Request>()
+  readonly #pending: PendingWork
   #state: 'new' | 'running' | 'stopping' = 'new'
   #inTurn = false
   #isTurnDue = false
   #cancelTimer: (() => void) | null = null
-  readonly #notedBytes: Record<LimitKind, number | null>
   /** When each stream was last tried, for probes in turn. */
   readonly #triedTurn = new Map<StreamDrain, number>()
   #turnNumber = 0
@@ -82,19 +75,15 @@ export class SinkDrain {
     const { config, clock, rules, emit, random } = options
     const sink = options.sink.name
     this.name = sink
+    this.#pending = new PendingWork(clock)
     const notes = new DrainNotes(options.notes, clock, (stored) => {
       const failed = (error: unknown): void => {
         emit({ type: 'drain.queue-failed', sink, stream: null, detail: String(error) })
       }
-      this.#keep(stored.catch(failed))
+      this.#pending.add(stored.catch(failed))
     })
     this.#notes = notes
-    this.#notedBytes = {
-      'batch-bytes': notes.batchBytes('batch-bytes', sink),
-      'pace-bytes': notes.batchBytes('pace-bytes', sink),
-    }
-    this.#learned = new LearnedLimit(config.maxBatchBytes, this.#notedBytes['batch-bytes'])
-    this.#pace = new PaceLimit(config.maxBatchBytes, config.timeout, this.#notedBytes['pace-bytes'])
+    this.#limits = new SinkLimits(sink, config, notes)
     this.#pacer = new Pacer(config.maxBytesPerSecond)
     this.#waits = new SinkWaits({ sink, config, rules, notes, emit, clock, random })
     this.#streams = options.queues.map((queue) => this.#drainOf(queue))
@@ -107,37 +96,33 @@ export class SinkDrain {
 
   #drainOf(queue: StreamQueue): StreamDrain {
     const { config, clock, rules, emit, random } = this.#o
-    const keep = (durable: Promise<void>): void => this.#keep(durable)
-    const notes = this.#notes
+    const { learned, pace } = this.#limits
     return new StreamDrain({
       queue,
       sink: this.name,
       config,
-      learned: this.#learned,
-      pace: this.#pace,
+      learned,
+      pace,
       rules,
-      notes,
+      notes: this.#notes,
       emit,
       clock,
       random,
-      keep,
+      keep: (durable) => this.#pending.add(durable),
       wake: () => this.turn(),
     })
   }
 
   /** One more stream, while running: an orphaned one that an operator gave to this sink. */
-  join(queue: StreamQueue): StreamDrain {
-    const known = this.#streams.find(({ name }) => name === queue.stream)
-    if (known) return known
+  join(queue: StreamQueue): void {
+    if (this.#streams.some(({ name }) => name === queue.stream)) return
     const stream = this.#drainOf(queue)
     this.#streams.push(stream)
     this.#scheduler.add(stream)
-    if (this.#state === 'running') {
-      stream.start()
-      queue.onReady(() => this.#turnSoon())
-      this.turn()
-    }
-    return stream
+    if (this.#state !== 'running') return
+    stream.start()
+    queue.onReady(() => this.#turnSoon())
+    this.turn()
   }
 
   start(): void {
@@ -148,6 +133,8 @@ export class SinkDrain {
     this.#o.sink.onChange(() => this.#tryNow(false))
     this.turn()
   }
+
+  // Who goes next.
 
   /** Begins whatever may begin now, or sets the clock for it. */
   turn(): void {
@@ -160,7 +147,7 @@ export class SinkDrain {
     }
   }
 
-  /** One commit makes many streams ready, and each turn looks at all of them: one turn for all. */
+  /** One commit makes many streams ready, and each turn visits all of them: one turn for all. */
   #turnSoon(): void {
     if (this.#isTurnDue) return
     this.#isTurnDue = true
@@ -173,7 +160,8 @@ export class SinkDrain {
   /** True: a request began; another one may. */
   #step(): boolean {
     const nowMs = this.#o.clock.monotonicMs()
-    if (this.#tries.size >= (this.#waits.oneAtATime ? 1 : this.#o.config.maxInFlight)) return false
+    const mostRequests = this.#waits.oneAtATime ? 1 : this.#o.config.maxInFlight
+    if (this.#requests.size >= mostRequests) return false
     this.#cancelTimer?.()
     this.#cancelTimer = null
     const openMs = Math.max(this.#waits.openAtMs, this.#pacer.readyAtMs)
@@ -185,122 +173,109 @@ export class SinkDrain {
       : this.streams.find((stream) => stream.isExamined(nowMs))
     for (const stream of this.streams) {
       if (examined !== undefined && stream !== examined && mustWait(stream, nowMs)) continue
-      const atMs = stream.look(nowMs)
-      if (atMs === null) continue
-      nextMs = Math.min(nextMs, Math.max(atMs, openMs))
-      if (atMs <= nowMs) ready.push(stream)
+      const dueMs = stream.dueAtMs(nowMs)
+      if (dueMs === null) continue
+      nextMs = Math.min(nextMs, Math.max(dueMs, openMs))
+      if (dueMs <= nowMs) ready.push(stream)
     }
     if (nextMs > nowMs) {
       if (nextMs < Number.POSITIVE_INFINITY) this.#wakeAt(nextMs, nowMs)
       return false
     }
-    const on = this.#choose(ready)
-    return on !== null && this.#begin(on, ready, nowMs)
+    const stream = this.#choose(ready, nowMs)
+    return stream !== null && this.#begin(stream, ready, nowMs)
   }
 
-  #choose(ready: readonly StreamDrain[]): StreamDrain | null {
+  #choose(ready: readonly StreamDrain[], nowMs: number): StreamDrain | null {
     const probe = ready.find(({ name }) => name === this.#waits.probeStream)
     if (probe) return probe
-    const nowMs = this.#o.clock.monotonicMs()
     const due = ready.find((stream) => stream.doubt.isDue(nowMs))
     if (due) return due
     if (this.#waits.oneAtATime) {
-      // The one whose last try is longest ago: a batch that only times out must not be the probe
-      // for ever.
-      return (
-        ready.toSorted(
-          (a, b) => (this.#triedTurn.get(a) ?? 0) - (this.#triedTurn.get(b) ?? 0),
-        )[0] ?? null
-      )
+      // The one whose last try is longest ago: a batch that only times out must not be every probe.
+      const lastTry = (stream: StreamDrain): number => this.#triedTurn.get(stream) ?? 0
+      return ready.toSorted((a, b) => lastTry(a) - lastTry(b))[0] ?? null
     }
     const name = this.#scheduler.pick(ready.map((stream) => stream.name))
     return ready.find((stream) => stream.name === name) ?? null
   }
 
-  #begin(on: StreamDrain, ready: readonly StreamDrain[], nowMs: number): boolean {
-    this.#triedTurn.set(on, ++this.#turnNumber)
-    const loading = on.begin()
+  #wakeAt(atMs: number, nowMs: number): void {
+    this.#cancelTimer = this.#o.clock.setTimer(Math.ceil(atMs - nowMs), () => {
+      this.#cancelTimer = null
+      this.turn()
+    })
+  }
+
+  // One request: pin and read, send, judge, apply.
+
+  #begin(stream: StreamDrain, ready: readonly StreamDrain[], nowMs: number): boolean {
+    this.#triedTurn.set(stream, ++this.#turnNumber)
+    const loading = stream.begin()
     if (loading === null) return false
     this.#waits.begins()
-    const backlogged = [
-      ...[...this.#tries].map(({ stream }) => stream),
-      ...ready.map(({ name }) => name),
-    ]
-    const abort = new AbortController()
-    const one: Try = {
-      on,
-      stream: on.name,
-      probe: this.#waits.isHeld,
+    const inFlight = [...this.#requests].map((request) => request.stream)
+    const request: Request = {
+      from: stream,
+      stream: stream.name,
+      isProbe: this.#waits.isHeld,
       beganAtMs: nowMs,
-      backlogged,
-      abort,
+      backlogged: [...inFlight, ...ready.map(({ name }) => name)],
+      abort: new AbortController(),
     }
-    this.#tries.add(one)
-    this.stats.inFlight = this.#tries.size
-    this.#keep(this.#run(one, loading))
+    this.#requests.add(request)
+    this.#pending.add(this.#run(request, loading))
     return true
   }
 
-  async #run(one: Try, loading: Promise<LoadedBatch | null>): Promise<void> {
+  async #run(request: Request, loading: Promise<LoadedBatch | null>): Promise<void> {
     try {
-      const heard = await this.#hear(one, loading)
+      const judged = await this.#exchange(request, loading)
       // From here to the end of the next turn everything is synchronous: settle and pin ride in one
       // commit.
-      if (heard !== null) this.#heed(one, heard)
+      if (judged !== null) this.#apply(request, judged)
     } catch (error) {
       // The queue contradicted itself. Nothing was acked that was not settled; try again rather
       // than end the process.
-      one.on.readFailed(error)
+      request.from.readFailed(error)
     }
-    one.on.done()
-    this.#tries.delete(one)
-    this.stats.inFlight = this.#tries.size
+    request.from.done()
+    this.#requests.delete(request)
     this.turn()
   }
 
   /**
-   * Sends the batch and weighs the answer. null: it was not sent, or there is nothing to be done
+   * Sends the batch and judges the answer. null: it was not sent, or there is nothing to be done
    * about it.
    */
-  async #hear(one: Try, loading: Promise<LoadedBatch | null>): Promise<Heard | null> {
+  async #exchange(
+    request: Request,
+    loading: Promise<LoadedBatch | null>,
+  ): Promise<JudgedAnswer | null> {
     const loaded = await loading
-    if (loaded === null || !this.#mayGo(one)) return null
-    const answer = await this.#send(one, loaded)
+    if (loaded === null || !this.#maySend(request)) return null
+    const answer = await this.#send(request, loaded)
     // Cut off by a stop: what became of the batch is unknown, it stays pinned.
-    if (one.abort.signal.aborted && answer.kind === 'retry') return null
-    const outcome = one.on.consider(loaded, answer, this.#othersGotThrough(one.on))
-    if (outcome === null) return null
-    const seqs = outcome.judgement?.refused.map(({ seq }) => seq) ?? []
-    const lines = seqs.length === 0 ? [] : await readLines(loaded, seqs)
-    return { loaded, answer, outcome, lines }
-  }
-
-  #heed(one: Try, { loaded, answer, outcome, lines }: Heard): void {
-    this.#count(answer, outcome.decision)
-    this.#waits.heed(one, outcome.decision)
-    one.on.apply(loaded, outcome, lines)
-    this.#tellOthers(one.on, outcome.decision)
-    if (answer.transfer !== undefined) this.#paceOf(loaded, answer.transfer)
-    this.#noteBytes('batch-bytes', this.#learned.learnedBytes)
-    this.#noteBytes('pace-bytes', this.#pace.learnedBytes)
+    if (request.abort.signal.aborted && answer.kind === 'retry') return null
+    const othersGotThrough = this.#othersGotThrough(request.from)
+    return await request.from.answers.judge(loaded, answer, othersGotThrough)
   }
 
   /**
    * While the batch was read, another stream's answer may have begun a wait or a hold, or a stop
    * has.
    */
-  #mayGo(one: Try): boolean {
-    if (this.#state !== 'running' || !this.#waits.mayGo(one.probe)) return false
+  #maySend({ isProbe }: Request): boolean {
+    if (this.#state !== 'running' || !this.#waits.maySend(isProbe)) return false
     return this.#pacer.readyAtMs <= this.#o.clock.monotonicMs()
   }
 
-  async #send(one: Try, loaded: LoadedBatch): Promise<SinkAnswer> {
-    const batch = one.on.batchOf(loaded)
-    this.stats.sentBytes += batch.bodyBytes
+  async #send(request: Request, loaded: LoadedBatch): Promise<SinkAnswer> {
+    const batch = request.from.requestOf(loaded)
     this.#pacer.sent(batch.bodyBytes, this.#o.clock.monotonicMs())
-    this.#scheduler.served(one.stream, batch.bodyBytes, one.backlogged)
+    this.#scheduler.served(request.stream, batch.bodyBytes, request.backlogged)
     try {
-      return await this.#o.sink.send(batch, one.abort.signal)
+      return await this.#o.sink.send(batch, request.abort.signal)
     } catch (error) {
       // A sink must not throw; if one does, nothing was acked.
       const detail = `the sink failed: ${String(error)}`
@@ -308,13 +283,21 @@ export class SinkDrain {
     }
   }
 
+  #apply(request: Request, judged: JudgedAnswer): void {
+    const { answer, loaded, verdict } = judged
+    this.#waits.apply(request, verdict)
+    request.from.answers.apply(judged)
+    this.#tellOthers(request.from, verdict)
+    this.#limits.answered(loaded, answer.transfer)
+  }
+
   /**
    * What a sink takes and does not take beside a record is what tells whose fault it is (doubt.ts).
    */
-  #tellOthers(stream: StreamDrain, decision: Decision): void {
+  #tellOthers(stream: StreamDrain, verdict: Verdict): void {
     const nowMs = this.#o.clock.monotonicMs()
-    const isTaken = decision.kind === 'acked' && decision.verdict.acked > 0
-    const isFailed = decision.kind === 'retry' || decision.kind === 'hold'
+    const isTaken = verdict.kind === 'acked' && verdict.acked > 0
+    const isFailed = verdict.kind === 'retry' || verdict.kind === 'hold'
     if (!isTaken && (!isFailed || stream.doubt.isFounded)) return
     for (const other of this.streams) {
       if (other === stream) continue
@@ -323,39 +306,13 @@ export class SinkDrain {
     }
   }
 
-  #othersGotThrough(stream: StreamDrain): boolean {
+  #othersGotThrough({ answers }: StreamDrain): boolean {
     return this.streams.some(
-      (other) => other !== stream && other.lastAckedAtMs > stream.lastFailedAtMs,
+      (other) => other.answers !== answers && other.answers.lastAckedAtMs > answers.lastFailedAtMs,
     )
   }
 
-  #count(answer: SinkAnswer, decision: Decision): void {
-    const { answers } = this.stats
-    if (answer.sinkDateMs !== null)
-      this.stats.clockSkewMs = answer.sinkDateMs - this.#o.clock.wallMs()
-    answers[countedAs(answer, decision)]++
-  }
-
-  /**
-   * Bytes went out compressed; limits are those of the lines. A try that was given up teaches by
-   * its time-out alone.
-   */
-  #paceOf(loaded: LoadedBatch, { bytes, ms, timedOut }: Transfer): void {
-    if (timedOut || bytes < loaded.bodyBytes) return
-    this.#pace.answered(loaded.rawBytes, ms)
-  }
-
-  /**
-   * A learned limit is remembered when it was halved or has doubled since, and when it came or is
-   * gone.
-   */
-  #noteBytes(kind: LimitKind, bytes: number | null): void {
-    const noted = this.#notedBytes[kind]
-    if (bytes === noted) return
-    if (bytes !== null && noted !== null && bytes < 2 * noted && bytes > noted / 2) return
-    this.#notedBytes[kind] = bytes
-    this.#notes.setBatchBytes(kind, this.name, bytes)
-  }
+  // The operator's side.
 
   /** Tries at once, also what is held; only a wait that the sink asked for is kept. */
   retryNow(): void {
@@ -368,6 +325,26 @@ export class SinkDrain {
     this.turn()
   }
 
+  standing(): SinkStanding {
+    const inFlight = this.#requests.size
+    const own = this.#waits.standing(inFlight)
+    const failing: FailingStream[] = []
+    const streams = this.streams.map((stream) => {
+      const standing = stream.standing(this.#waits.openAtMs)
+      const { failingSinceMs } = stream
+      if (failingSinceMs !== null) failing.push({ standing, failingSinceMs })
+      return throughSink(withHint(standing, stream.stuckSeq), own)
+    })
+    const lastAckedAtMs = Math.max(...this.streams.map(({ answers }) => answers.lastAckedAtMs))
+    return {
+      sink: this.name,
+      ...sinkStanding(own, failing, lastAckedAtMs),
+      inFlight,
+      learnedBatchBytes: this.#limits.learnedBytes,
+      streams,
+    }
+  }
+
   /**
    * Begins no request any more; those in progress may end until `deadlineMs` from now and are cut
    * off then. Whatever is not settled stays pinned. Resolves when nothing is in progress, at the
@@ -377,84 +354,13 @@ export class SinkDrain {
     this.#state = 'stopping'
     this.#cancelTimer?.()
     this.#cancelTimer = null
-    if (await this.#idleWithin(deadlineMs)) return
-    for (const one of this.#tries) one.abort.abort()
-    await this.#idleWithin(CUT_OFF_MS)
-  }
-
-  async #idleWithin(limitMs: number): Promise<boolean> {
-    const idle = this.#idle()
-    let cancel = (): void => {}
-    const late = new Promise<false>((resolve) => {
-      cancel = this.#o.clock.setTimer(limitMs, () => resolve(false))
-    })
-    const inTime = await Promise.race([idle, late])
-    cancel()
-    return inTime
-  }
-
-  async #idle(): Promise<true> {
-    while (this.#pending.size > 0) await Promise.all(this.#pending)
-    return true
-  }
-
-  state(): SinkState {
-    const inFlight = this.#tries.size
-    const own = this.#waits.standing(inFlight)
-    const failing: Failing[] = []
-    const streams = this.streams.map((stream) => {
-      const state = stream.state(this.#waits.openAtMs)
-      const { failingSinceMs } = stream
-      if (failingSinceMs !== null) failing.push({ state, failingSinceMs })
-      return throughSink(withHint(state, stream.stuckSeq), own)
-    })
-    const lastAckedAtMs = Math.max(...this.streams.map((stream) => stream.lastAckedAtMs))
-    return {
-      sink: this.name,
-      ...sinkStanding(own, failing, lastAckedAtMs),
-      inFlight,
-      learnedBatchBytes: leastOf(this.#learned.learnedBytes, this.#pace.learnedBytes),
-      streams,
-    }
-  }
-
-  #wakeAt(atMs: number, nowMs: number): void {
-    this.#cancelTimer = this.#o.clock.setTimer(Math.ceil(atMs - nowMs), () => {
-      this.#cancelTimer = null
-      this.turn()
-    })
-  }
-
-  #keep(promise: Promise<void>): void {
-    this.#pending.add(promise)
-    void promise.finally(() => this.#pending.delete(promise))
+    if (await this.#pending.endsWithin(deadlineMs)) return
+    for (const { abort } of this.#requests) abort.abort()
+    await this.#pending.endsWithin(CUT_OFF_MS)
   }
 }
 
 /** Another stream is examined: one that is in doubt, too, would fail without telling anything. */
 function mustWait({ doubt }: StreamDrain, nowMs: number): boolean {
   return doubt.isOpen && !doubt.isDue(nowMs)
-}
-
-function leastOf(a: number | null, b: number | null): number | null {
-  if (a === null || b === null) return a ?? b
-  return Math.min(a, b)
-}
-
-/** One after the other: neighbours lie in the same block. */
-async function readLines(loaded: LoadedBatch, seqs: readonly number[]): Promise<Uint8Array[]> {
-  const lines: Uint8Array[] = []
-  for (const seq of seqs) lines.push(await loaded.line(seq))
-  return lines
-}
-
-function countedAs(answer: SinkAnswer, decision: Decision): keyof AnswerCounts {
-  if (answer.kind !== 'verdicts') return answer.kind
-  if (decision.kind === 'acked') {
-    return decision.verdict.resendFrom === null && decision.verdict.refused === 0
-      ? 'acked'
-      : 'partial'
-  }
-  if (decision.kind === 'hold') return 'hold'
-  return decision.kind === 'retry' && decision.malformed ? 'malformed' : 'retry'
 }

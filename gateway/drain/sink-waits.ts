@@ -4,15 +4,14 @@
  * goes out, not one per stream. What survives a restart is noted (notes.ts). Knows no streams but
  * their names.
  */
-
 import type { Clock } from './clock.ts'
 import type { DeliveryConfig } from './config.ts'
 import type { EmitDrainEvent } from './events.ts'
 import type { DrainNotes } from './notes.ts'
 import { recoveryDelayMs } from './policy/pacer.ts'
-import { backoffMs, type Decision } from './policy/retry-policy.ts'
+import { backoffMs, type Verdict } from './policy/retry-policy.ts'
 import type { DrainRules } from './policy/rules.ts'
-import type { DeliveryStanding } from './states.ts'
+import type { DeliveryStanding } from './standing.ts'
 
 export interface SinkWaitsOptions {
   readonly sink: string
@@ -24,11 +23,11 @@ export interface SinkWaitsOptions {
   readonly random: () => number
 }
 
-/** A request whose answer is heard. */
-export interface Answered {
+/** A request that was sent. */
+export interface SentRequest {
   readonly stream: string
   /** It began while the sink was held. */
-  readonly probe: boolean
+  readonly isProbe: boolean
   /** Monotonic, ms. */
   readonly beganAtMs: number
 }
@@ -65,8 +64,7 @@ export class SinkWaits {
   }
 
   /**
-   * Takes up what the last run noted. A hold is probed at once: whoever restarts may have mended
-   * it.
+   * Takes up what the last run noted. A hold is probed at once: a restart may be there to end it.
    */
   start(): void {
     const { clock, config, notes, random, sink } = this.#o
@@ -106,9 +104,9 @@ export class SinkWaits {
     return Math.max(this.#notBeforeMs, this.#hold?.nextProbeAtMs ?? Number.NEGATIVE_INFINITY)
   }
 
-  /** May a request that began so go out, or did an answer begin a wait or a hold meanwhile? */
-  mayGo(probe: boolean): boolean {
-    return (this.#hold === null || probe) && this.#notBeforeMs <= this.#o.clock.monotonicMs()
+  /** May a request be sent that began so, or did an answer begin a wait or a hold meanwhile? */
+  maySend(isProbe: boolean): boolean {
+    return (this.#hold === null || isProbe) && this.#notBeforeMs <= this.#o.clock.monotonicMs()
   }
 
   /** A request begins: a wait that is over need not be remembered. */
@@ -119,30 +117,30 @@ export class SinkWaits {
   }
 
   /** Takes from an answer what concerns the whole sink. */
-  heed(one: Answered, decision: Decision): void {
+  apply(request: SentRequest, verdict: Verdict): void {
     const nowMs = this.#o.clock.monotonicMs()
-    if (decision.kind === 'acked' && decision.verdict.acked > 0) {
+    if (verdict.kind === 'acked' && verdict.acked > 0) {
       this.#lastSuccessAtMs = this.#o.clock.wallMs()
     }
     // Whatever else is the matter: an answer to a request from before a hold binds, too.
-    this.#waitAsAsked(askedMs(decision), nowMs)
-    if (decision.kind === 'hold' && decision.scope === 'sink') {
-      this.#beginHold(one, decision.status, decision.detail, nowMs)
+    this.#waitAsAsked(askedMs(verdict), nowMs)
+    if (verdict.kind === 'hold' && verdict.scope === 'sink') {
+      this.#beginHold(request, verdict.status, verdict.detail, nowMs)
       return
     }
-    const answered = decision.kind !== 'retry' || decision.status !== null
+    const answered = verdict.kind !== 'retry' || verdict.status !== null
     if (this.#hold !== null) {
       // A request from before the hold says nothing about its end.
-      if (!one.probe) return
+      if (!request.isProbe) return
       if (!answered) {
-        this.#hold.nextProbeAtMs = this.#nextProbeAtMs(one, nowMs)
+        this.#hold.nextProbeAtMs = this.#nextProbeAtMs(request, nowMs)
         this.#hold.probes++
-        this.#hold.detail = decision.detail
+        this.#hold.detail = verdict.detail
         return
       }
       this.#endHold(nowMs)
     }
-    if (decision.kind === 'retry' && decision.scope === 'sink') this.#fails(one, decision, nowMs)
+    if (verdict.kind === 'retry' && verdict.scope === 'sink') this.#fails(request, verdict, nowMs)
     else if (answered) this.#recovers(nowMs)
   }
 
@@ -155,15 +153,15 @@ export class SinkWaits {
   }
 
   /**
-   * A try that was on its way when somebody asked for one knows nothing of what was mended: the
-   * next one follows it.
+   * A request that was on its way when somebody asked for a try knows nothing of what was changed:
+   * the next one follows it.
    */
-  #wasAskedSince(one: Answered): boolean {
-    return one.beganAtMs < this.#askedAtMs
+  #wasAskedSince(request: SentRequest): boolean {
+    return request.beganAtMs < this.#askedAtMs
   }
 
-  #nextProbeAtMs(one: Answered, nowMs: number): number {
-    return this.#wasAskedSince(one) ? nowMs : nowMs + this.#o.rules.probeMs
+  #nextProbeAtMs(request: SentRequest, nowMs: number): number {
+    return this.#wasAskedSince(request) ? nowMs : nowMs + this.#o.rules.probeMs
   }
 
   standing(inFlight: number): DeliveryStanding {
@@ -181,18 +179,18 @@ export class SinkWaits {
     }
   }
 
-  #fails(one: Answered, decision: Extract<Decision, { kind: 'retry' }>, nowMs: number): void {
+  #fails(request: SentRequest, verdict: Extract<Verdict, { kind: 'retry' }>, nowMs: number): void {
     const { clock, emit, random, rules, sink } = this.#o
-    const { status, detail, retryAfterMs } = decision
+    const { status, detail, retryAfterMs } = verdict
     if (this.#trouble === null) {
       this.#trouble = { sinceMs: clock.wallMs(), beganMs: nowMs, detail }
       emit({ type: 'drain.retrying', sink, stream: null, status, detail, retryAfterMs })
     }
     this.#trouble.detail = detail
     // Requests that were in flight side by side fail together: that is one failure.
-    if (one.beganAtMs >= this.#failedAtMs || this.#failures === 0) this.#failures++
+    if (request.beganAtMs >= this.#failedAtMs || this.#failures === 0) this.#failures++
     this.#failedAtMs = nowMs
-    if (this.#wasAskedSince(one)) return
+    if (this.#wasAskedSince(request)) return
     this.#notBeforeMs = Math.max(
       this.#notBeforeMs,
       nowMs + backoffMs(this.#failures, random, rules),
@@ -230,20 +228,20 @@ export class SinkWaits {
     emit({ type: 'drain.recovered', sink, stream: null, outageMs })
   }
 
-  #beginHold(one: Answered, status: number | null, detail: string, nowMs: number): void {
+  #beginHold(request: SentRequest, status: number | null, detail: string, nowMs: number): void {
     const { clock, emit, notes, sink } = this.#o
-    const nextProbeAtMs = this.#nextProbeAtMs(one, nowMs)
+    const nextProbeAtMs = this.#nextProbeAtMs(request, nowMs)
     if (this.#hold !== null) {
       this.#hold.status = status
       this.#hold.detail = detail
-      if (one.probe) {
+      if (request.isProbe) {
         this.#hold.nextProbeAtMs = nextProbeAtMs
         this.#hold.probes++
       }
       return
     }
     const sinceMs = clock.wallMs()
-    const { stream } = one
+    const { stream } = request
     this.#failures = 0
     this.#trouble = null
     this.#hold = { sinceMs, beganMs: nowMs, status, detail, stream, probes: 0, nextProbeAtMs }
@@ -262,8 +260,8 @@ export class SinkWaits {
 }
 
 /** The wait that an answer asked for, ms; 0: none, or nothing is to be sent again. */
-function askedMs(decision: Decision): number {
-  if (decision.kind === 'retry') return decision.retryAfterMs ?? 0
-  if (decision.kind !== 'acked' || decision.verdict.resendFrom === null) return 0
-  return decision.retryAfterMs ?? 0
+function askedMs(verdict: Verdict): number {
+  if (verdict.kind === 'retry') return verdict.retryAfterMs ?? 0
+  if (verdict.kind !== 'acked' || verdict.resendFrom === null) return 0
+  return verdict.retryAfterMs ?? 0
 }

@@ -269,13 +269,13 @@ export class Bench {
     return this.store.queue('telemetry')
   }
 
-  get state(): ReturnType<Drain['sinkStates']>[number] {
-    const [state] = this.drain.sinkStates()
+  get state(): ReturnType<Drain['sinkStandings']>[number] {
+    const [state] = this.drain.sinkStandings()
     assert(state)
     return state
   }
 
-  get streamState(): NonNullable<ReturnType<Drain['sinkStates']>[number]['streams'][number]> {
+  get streamState(): NonNullable<ReturnType<Drain['sinkStandings']>[number]['streams'][number]> {
     const [state] = this.state.streams
     assert(state)
     return state

@@ -531,7 +531,7 @@ class World implements Sink {
       // A backlog that is left belongs to a stream that the sink refused altogether; it is in order
       // and complete.
       if (held) {
-        const state = this.#drain.sinkStates()[0]?.streams.find((one) => one.stream === stream)
+        const state = this.#drain.sinkStandings()[0]?.streams.find((one) => one.stream === stream)
         assert.equal(state?.reason, 'refusals', `${stream} has a backlog: ${JSON.stringify(state)}`)
       } else {
         assert.deepEqual(parked, [], `${stream}: parked behind an accepted record`)

@@ -10,19 +10,18 @@
  * sink whose disk is full takes those. Of streams that fail side by side one is examined at a time,
  * or each would wipe out what tells against another's record. Pure.
  */
-import type { Decision } from './retry-policy.ts'
+import { park, type Verdict } from './retry-policy.ts'
 import type { DrainRules } from './rules.ts'
 
-/** A try of a batch that came to nothing. Monotonic, ms. */
-export interface FailedTry {
-  readonly decision: Decision
+type Failure = Extract<Verdict, { kind: 'retry' | 'hold' }>
+
+/** The batch of a try. */
+export interface TriedBatch {
   readonly recordCount: number
+  readonly lastSeq: number
   /** Not a byte of it can have left. */
   readonly unsent: boolean
 }
-
-/** `vary`: part of it is tried next. `park`: it is the record. */
-export type Doubted = 'again' | 'vary' | 'park'
 
 export class Doubt {
   readonly #rules: DrainRules
@@ -33,7 +32,7 @@ export class Doubt {
   /** Tries since anything was taken. */
   #sinceTaken = 0
   #evidence = 0
-  #isVarying = false
+  #isDivided = false
   /** When others were taken, for the next try; null: that counts no more. Monotonic, ms. */
   #takenAtMs: number | null = null
   /**
@@ -70,7 +69,7 @@ export class Doubt {
    * against one record.
    */
   get isUnderway(): boolean {
-    return this.isFounded || (this.#isVarying && this.#alone === 0)
+    return this.isFounded || (this.#isDivided && this.#alone === 0)
   }
 
   /**
@@ -115,7 +114,7 @@ export class Doubt {
   advanced(nowMs: number): void {
     this.taken(nowMs)
     this.#alone = 0
-    if (!this.#isVarying) this.clear()
+    if (!this.#isDivided) this.clear()
   }
 
   /** Nothing of what was in doubt is left. */
@@ -124,7 +123,7 @@ export class Doubt {
     this.#alone = 0
     this.#sinceTaken = 0
     this.#evidence = 0
-    this.#isVarying = false
+    this.#isDivided = false
     this.#takenAtMs = null
     this.#followsTaken = false
   }
@@ -136,27 +135,37 @@ export class Doubt {
     this.#followsTaken = false
   }
 
-  failed(one: FailedTry): Doubted {
-    if (!speaksOfContent(one)) {
+  /**
+   * The verdict on a try, in the light of earlier ones: whether part of the batch is tried next, or
+   * its one record is parked as if it had been refused.
+   */
+  examine(verdict: Verdict, batch: TriedBatch): Verdict {
+    if (verdict.kind !== 'retry' && verdict.kind !== 'hold') return verdict
+    if (batch.unsent || !speaksOfContent(verdict)) {
       this.othersFailed()
-      return 'again'
+      return { ...verdict, divide: false }
     }
-    const rules = this.#rules
     this.#weigh()
     this.#tries++
     this.#sinceTaken++
-    if (one.recordCount === 1) {
+    if (batch.recordCount === 1) {
       this.#alone++
-      const isSure = this.#evidence >= rules.evidence && this.#alone >= rules.aloneTries
-      return isSure ? 'park' : 'again'
+      const { aloneTries, evidence } = this.#rules
+      if (this.#evidence < evidence || this.#alone < aloneTries)
+        return { ...verdict, divide: false }
+      const detail = `${verdict.detail}, again and again, while records around it were taken`
+      return park('refused', batch.lastSeq, verdict.status, detail)
     }
-    const { decision } = one
-    const isSinks = 'scope' in decision && decision.scope === 'sink'
-    const limit =
-      decision.kind === 'hold' ? rules.holdTries : isSinks ? rules.sinkTries : rules.streamTries
-    const isHalved = decision.kind === 'retry' && decision.halve
-    this.#isVarying ||= isHalved || this.#tries >= limit
-    return this.#isVarying ? 'vary' : 'again'
+    const isTimedOut = verdict.kind === 'retry' && verdict.divide
+    this.#isDivided ||= isTimedOut || this.#tries >= this.#triesWhole(verdict)
+    return { ...verdict, divide: this.#isDivided }
+  }
+
+  /** So often a batch is tried as it is. */
+  #triesWhole({ kind, scope }: Failure): number {
+    const { holdTries, sinkTries, streamTries } = this.#rules
+    if (kind === 'hold') return holdTries
+    return scope === 'sink' ? sinkTries : streamTries
   }
 
   /** Counts what the sink took right before this try as evidence, once. */
@@ -168,23 +177,8 @@ export class Doubt {
   }
 }
 
-/** Could it be about what was sent? Not what asks to wait, nor what never left. */
-function speaksOfContent({ decision, unsent }: FailedTry): boolean {
-  if (unsent) return false
-  if (decision.kind === 'retry') return decision.retryAfterMs === null && decision.status !== 429
-  return decision.kind === 'hold' && decision.reason !== 'clone'
-}
-
-/** Of a try that came to nothing: is it the record? Then it is parked as if it had been refused. */
-export function doubted(
-  doubt: Doubt,
-  decision: Decision,
-  one: Pick<FailedTry, 'recordCount' | 'unsent'>,
-): { readonly decision: Decision; readonly vary: boolean } {
-  if (decision.kind !== 'retry' && decision.kind !== 'hold') return { decision, vary: false }
-  const next = doubt.failed({ ...one, decision })
-  if (next !== 'park') return { decision, vary: next === 'vary' }
-  const { status } = decision
-  const detail = `${decision.detail}, again and again, while records around it were taken`
-  return { decision: { kind: 'park', why: 'refused', status, detail }, vary: false }
+/** Could it be about what was sent? Not what asks to wait. */
+function speaksOfContent(verdict: Failure): boolean {
+  if (verdict.kind === 'retry') return verdict.retryAfterMs === null && verdict.status !== 429
+  return verdict.reason !== 'clone'
 }

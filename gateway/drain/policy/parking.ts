@@ -6,10 +6,9 @@
  * A parked record with a later one accepted is "ripe". Only unripe ones may return to their place:
  * a receiver that keeps one number would skip a ripe one as already stored.
  */
-import type { Listed } from '../../ports/sink.ts'
 import type { ParkedRecord } from '../../ports/stream-queue.ts'
 import type { DrainRules } from './rules.ts'
-import type { JudgedRun } from './verdicts.ts'
+import type { RecordRun } from './verdicts.ts'
 
 /** The last judged records of a stream, refused or not, as runs. */
 export class JudgedWindow {
@@ -68,61 +67,41 @@ export interface Suspicion {
   readonly lifted: boolean
 }
 
-export interface Judgement {
-  /** Settle up to here; null: nothing. */
-  readonly throughSeq: number | null
-  /** To be parked, all at or below `throughSeq`. */
-  readonly refused: readonly Listed[]
-  readonly acked: number
-  /** Highest acked seq of the answer; null: none. */
-  readonly lastAckedSeq: number | null
-  /**
-   * The sink refuses too much to be believed; why. What it said from there on counts for nothing.
-   */
-  readonly held: string | null
+/** What of an answer is believed. */
+export interface Believed {
+  /** To be settled: all runs that were given, or a prefix of them. */
+  readonly runs: readonly RecordRun[]
+  /** The sink refuses too much to be believed from there on; why. */
+  readonly distrust: string | null
 }
 
 /**
- * Weighs the verdicts in order; pushes them into the window. Where a refusal is one too many, the
- * settlement ends with the last record acked before it: what was refused behind that stays in its
+ * Weighs the verdicts in order; pushes them into the window. Where a refusal is one too many, what
+ * is believed ends with the last record acked before it: what was refused behind that stays in its
  * place.
  */
 export function weigh(
-  runs: readonly JudgedRun[],
+  runs: readonly RecordRun[],
   suspicion: Suspicion,
   rules: DrainRules,
-): Judgement {
+): Believed {
   const { window, lifted, maxRefusedShare } = suspicion
+  if (lifted) return { runs, distrust: null }
   let { unripe } = suspicion
-  let acked = 0
-  let lastAckedSeq: number | null = null
-  let settledRefusals = 0
-  const refused: Listed[] = []
-  for (const run of runs) {
+  let believed = 0
+  for (const [i, run] of runs.entries()) {
     if (run.kind === 'acked') {
-      if (!lifted) window.push(false, run.count)
+      window.push(false, run.count)
       unripe = 0
-      acked += run.count
-      lastAckedSeq = run.lastSeq
-      settledRefusals = refused.length
+      believed = i + 1
       continue
     }
     unripe++
-    refused.push(run.listed)
-    if (lifted) continue
     window.push(true, 1)
-    const held = tooMuch(window, unripe, maxRefusedShare, rules)
-    if (held !== null) {
-      return {
-        throughSeq: lastAckedSeq,
-        refused: refused.slice(0, settledRefusals),
-        acked,
-        lastAckedSeq,
-        held,
-      }
-    }
+    const distrust = tooMuch(window, unripe, maxRefusedShare, rules)
+    if (distrust !== null) return { runs: runs.slice(0, believed), distrust }
   }
-  return { throughSeq: runs.at(-1)?.lastSeq ?? null, refused, acked, lastAckedSeq, held: null }
+  return { runs, distrust: null }
 }
 
 function tooMuch(

@@ -1,32 +1,39 @@
 /**
- * Answer -> acked | retry after | split | park | hold: each row of ingest-contract.md, "Answer".
- * Pure; clock and randomness are the caller's. Whatever is not clearly an ack keeps the data (I8).
+ * Answer -> verdict: acked | retry | split | park | hold, each row of the ingest contract's table of
+ * answers. Pure; clock and randomness are the caller's. Whatever is not clearly an ack keeps the
+ * data (I8).
  */
 import type { SinkAnswer } from '../../ports/sink.ts'
 import type { DrainRules } from './rules.ts'
-import { type JudgedBatch, judgeAnswer, type Verdict } from './verdicts.ts'
+import { type AnsweredBatch, type RecordRun, recordVerdicts, refusedRun } from './verdicts.ts'
 
 /** Who waits: one stream whose data or verdicts are the trouble, or all of the sink's. */
-export type Scope = 'sink' | 'stream'
+type Scope = 'sink' | 'stream'
 
 /**
- * Why nothing moves until a probe succeeds: `answer`: an answer that retrying does not mend (401,
- * 404, a captive portal); `malformed`: several in a row that make no sense; `clone`: the sink knows
- * seqs that this spool never sent;
- * `refusals`: it refuses too much to be believed; `dead-letters-full`: what it refused for good has no room.
+ * Why nothing moves until a probe succeeds. `answer`: one that retrying does not change (wrong
+ * credentials, a wrong address, a captive portal). `malformed`: several in a row that make no
+ * sense. `clone`: the sink knows seqs that this spool never sent. `refusals`: it refuses too much
+ * to be believed. `dead-letters-full`: what it refused for good has no room.
  */
 export type HoldReason = 'answer' | 'malformed' | 'clone' | 'refusals' | 'dead-letters-full'
 
-export type Decision =
+/** What an answer means for its batch. */
+export type Verdict =
   | {
       readonly kind: 'acked'
-      readonly verdict: Extract<Verdict, { kind: 'judged' }>
-      /**
-       * When the rest, if there is one, is sent again. `retryAfterMs`: what the sink asked for
-       * besides.
-       */
+      /** A gapless prefix of the batch, to be settled. */
+      readonly runs: readonly RecordRun[]
+      /** Records that the answer acked and refused, up to the first that is to be sent again. */
+      readonly acked: number
+      readonly refused: number
+      readonly resendFrom: number | null
+      /** When the rest, if there is one, is sent again. */
       readonly resend: 'at-once' | 'after-backoff'
+      /** What the sink asked for besides. */
       readonly retryAfterMs: number | null
+      /** Why refusals behind `runs` are not believed: the stream is held (parking.ts). */
+      readonly distrust: string | null
     }
   | {
       readonly kind: 'retry'
@@ -34,8 +41,8 @@ export type Decision =
       readonly status: number | null
       readonly retryAfterMs: number | null
       readonly malformed: boolean
-      /** It does not get through in time as it is: less of it is tried next. */
-      readonly halve: boolean
+      /** Part of the batch is tried next: it does not get through as it is (doubt.ts). */
+      readonly divide: boolean
       readonly detail: string
     }
   | {
@@ -44,8 +51,11 @@ export type Decision =
       readonly status: number | null
       readonly detail: string
     }
+  /** A batch of one record. */
   | {
       readonly kind: 'park'
+      readonly runs: readonly RecordRun[]
+      readonly distrust: string | null
       readonly why: 'refused' | 'too-large'
       readonly status: number | null
       readonly detail: string
@@ -54,12 +64,13 @@ export type Decision =
       readonly kind: 'hold'
       readonly scope: Scope
       readonly reason: Extract<HoldReason, 'answer' | 'malformed' | 'clone'>
+      readonly divide: boolean
       readonly status: number | null
       readonly detail: string
     }
 
 export interface Attempt {
-  readonly batch: JudgedBatch
+  readonly batch: AnsweredBatch
   /** Malformed answers in a row before this one. */
   readonly malformedBefore: number
   /** Tries of this batch in a row that timed out, before this one. */
@@ -71,65 +82,59 @@ export interface Attempt {
   readonly othersGotThrough: boolean
 }
 
-const again = { malformed: false, halve: false } as const
-
-export function decide(answer: SinkAnswer, attempt: Attempt, rules: DrainRules): Decision {
+export function decide(answer: SinkAnswer, attempt: Attempt, rules: DrainRules): Verdict {
   const { status } = answer
+  const { batch, othersGotThrough } = attempt
   switch (answer.kind) {
-    case 'verdicts': {
-      const verdict = judgeAnswer(answer, attempt.batch)
-      if (verdict.kind === 'malformed') return malformed(status, verdict.detail, attempt, rules)
-      if (verdict.kind === 'clone') {
-        return { kind: 'hold', scope: 'stream', reason: 'clone', status, detail: verdict.detail }
-      }
-      const retryAfterMs = answer.retryAfterMs ?? null
-      if (verdict.acked + verdict.refused > 0) {
-        const patient = verdict.resendAfterBackoff || retryAfterMs !== null
-        return {
-          kind: 'acked',
-          verdict,
-          resend: patient ? 'after-backoff' : 'at-once',
-          retryAfterMs,
-        }
-      }
-      // It settles nothing and splits nothing: like 503.
-      const scope = retryAfterMs === null ? 'stream' : 'sink'
-      return { ...again, kind: 'retry', scope, status, retryAfterMs, detail: 'acked nothing' }
-    }
+    case 'verdicts':
+      return decideByRecord(answer, attempt, rules)
     case 'retry': {
       const { retryAfterMs, detail } = answer
-      const scope = retryScope(status, retryAfterMs, attempt.othersGotThrough)
+      const scope = retryScope(status, retryAfterMs, othersGotThrough)
       const timeouts = answer.transfer?.timedOut === true ? attempt.timeoutsBefore + 1 : 0
-      const halve = timeouts >= rules.timeoutLimit && attempt.batch.recordCount > 1
-      return { ...again, kind: 'retry', scope, status, retryAfterMs, halve, detail }
+      const divide = timeouts >= rules.timeoutLimit && batch.recordCount > 1
+      return { ...retry(scope, status, detail), retryAfterMs, divide }
     }
     case 'too-large':
     case 'refused': {
-      const kind = attempt.batch.recordCount > 1 ? 'split' : 'park'
-      return { kind, why: answer.kind, status, detail: answer.detail }
+      const { kind: why, detail } = answer
+      return batch.recordCount > 1
+        ? { kind: 'split', why, status, detail }
+        : park(why, batch.lastSeq, status, detail)
     }
     case 'malformed':
       return malformed(status, answer.detail, attempt, rules)
-    default:
+    case 'hold':
       // Others get through with the same address and credentials: it is this stream's batch.
-      if (attempt.othersGotThrough && answer.scope === 'sink') {
-        return {
-          ...again,
-          kind: 'retry',
-          scope: 'stream',
-          status,
-          retryAfterMs: null,
-          detail: answer.detail,
-        }
-      }
-      return {
-        kind: 'hold',
-        scope: answer.scope,
-        reason: answer.cloned === true ? 'clone' : 'answer',
-        status,
-        detail: answer.detail,
-      }
+      return othersGotThrough && answer.scope === 'sink'
+        ? retry('stream', status, answer.detail)
+        : hold(answer.scope, answer.cloned === true ? 'clone' : 'answer', status, answer.detail)
   }
+}
+
+function decideByRecord(
+  answer: Extract<SinkAnswer, { kind: 'verdicts' }>,
+  attempt: Attempt,
+  rules: DrainRules,
+): Verdict {
+  const { status } = answer
+  const records = recordVerdicts(answer, attempt.batch)
+  if (records.kind !== 'consistent') {
+    const { kind, detail } = records
+    return kind === 'clone'
+      ? hold('stream', 'clone', status, detail)
+      : malformed(status, detail, attempt, rules)
+  }
+  const retryAfterMs = answer.retryAfterMs ?? null
+  const { runs, acked, refused, resendFrom, resendAfterBackoff } = records
+  if (acked + refused === 0) {
+    // It settles nothing and splits nothing: like a sink that is unavailable.
+    const scope = retryAfterMs === null ? 'stream' : 'sink'
+    return { ...retry(scope, status, 'acked nothing'), retryAfterMs }
+  }
+  const resend = resendAfterBackoff || retryAfterMs !== null ? 'after-backoff' : 'at-once'
+  const counts = { acked, refused, resendFrom }
+  return { kind: 'acked', runs, ...counts, resend, retryAfterMs, distrust: null }
 }
 
 function malformed(
@@ -137,19 +142,39 @@ function malformed(
   detail: string,
   attempt: Attempt,
   rules: DrainRules,
-): Decision {
-  if (attempt.malformedBefore + 1 >= rules.malformedLimit) {
-    return { kind: 'hold', scope: 'stream', reason: 'malformed', status, detail }
-  }
-  return {
-    ...again,
-    kind: 'retry',
-    scope: 'stream',
-    status,
-    retryAfterMs: null,
-    malformed: true,
-    detail,
-  }
+): Verdict {
+  return attempt.malformedBefore + 1 >= rules.malformedLimit
+    ? hold('stream', 'malformed', status, detail)
+    : { ...retry('stream', status, detail), malformed: true }
+}
+
+function retry(
+  scope: Scope,
+  status: number | null,
+  detail: string,
+): Extract<Verdict, { kind: 'retry' }> {
+  const usual = { retryAfterMs: null, malformed: false, divide: false }
+  return { kind: 'retry', scope, status, detail, ...usual }
+}
+
+function hold(
+  scope: Scope,
+  reason: 'answer' | 'malformed' | 'clone',
+  status: number | null,
+  detail: string,
+): Verdict {
+  return { kind: 'hold', scope, reason, divide: false, status, detail }
+}
+
+/** The record of a batch of one is refused. */
+export function park(
+  why: 'refused' | 'too-large',
+  seq: number,
+  status: number | null,
+  detail: string,
+): Verdict {
+  const runs = [refusedRun(seq, status, detail)]
+  return { kind: 'park', why, runs, distrust: null, status, detail }
 }
 
 /** Statuses that speak of the service as a whole, not of what was sent. */

@@ -1,18 +1,15 @@
 /**
- * What an answer with verdicts says of each record of its batch: every sentence of
- * ingest-contract.md, "Answer", about
- * `ackedThrough` and `rejected`. Pure. Serves I2 (a prefix is settled, the rest is sent again in order), I4 and I8
- * (an answer that makes no sense acks nothing).
+ * What an answer with verdicts says of each record of its batch: every sentence of the ingest
+ * contract about `ackedThrough` and `rejected`. Pure. Serves I2 (a prefix is settled, the rest is
+ * sent again in order), I4 and I8 (an answer that makes no sense acks nothing).
  */
 import type { Listed, SinkAnswer } from '../../ports/sink.ts'
-
-export type VerdictAnswer = Extract<SinkAnswer, { readonly kind: 'verdicts' }>
 
 /**
  * The batch that was answered. `seqs` costs O(records) and is asked only where single records
  * matter.
  */
-export interface JudgedBatch {
+export interface AnsweredBatch {
   readonly firstSeq: number
   readonly lastSeq: number
   readonly recordCount: number
@@ -21,8 +18,8 @@ export interface JudgedBatch {
   readonly highestSentSeq: number
 }
 
-/** Judged records in order of seq: a run of acked ones, or one that was refused. */
-export type JudgedRun =
+/** Records with their verdict, in order of seq: a run of acked ones, or one that was refused. */
+export type RecordRun =
   | { readonly kind: 'acked'; readonly lastSeq: number; readonly count: number }
   | {
       readonly kind: 'refused'
@@ -31,26 +28,29 @@ export type JudgedRun =
       readonly listed: Listed
     }
 
-export type Verdict =
-  | {
-      readonly kind: 'judged'
-      /**
-       * Everything up to the first record that is to be sent again, as a gapless prefix of the
-       * batch.
-       */
-      readonly runs: readonly JudgedRun[]
-      readonly acked: number
-      readonly refused: number
-      /** First record that is to be sent again; null: none. */
-      readonly resendFrom: number | null
-      /** It was listed as 408, 425, 429 or 5xx: only after backoff. */
-      readonly resendAfterBackoff: boolean
-    }
-  | { readonly kind: 'malformed'; readonly detail: string }
-  /** The sink knows seqs that this spool never sent: there are two of us. */
-  | { readonly kind: 'clone'; readonly detail: string }
+/** The verdicts on single records, as far as they count. */
+export interface RecordVerdicts {
+  readonly kind: 'consistent'
+  /** Everything up to the first record that is to be sent again: a gapless prefix of the batch. */
+  readonly runs: readonly RecordRun[]
+  readonly acked: number
+  readonly refused: number
+  /** First record that is to be sent again; null: none. */
+  readonly resendFrom: number | null
+  /** The sink asked for that record later: only after backoff. */
+  readonly resendAfterBackoff: boolean
+}
 
-export function judgeAnswer(answer: VerdictAnswer, batch: JudgedBatch): Verdict {
+/** `clone`: the sink knows seqs that this spool never sent, so there are two of us. */
+export interface Contradiction {
+  readonly kind: 'malformed' | 'clone'
+  readonly detail: string
+}
+
+export function recordVerdicts(
+  answer: Extract<SinkAnswer, { readonly kind: 'verdicts' }>,
+  batch: AnsweredBatch,
+): RecordVerdicts | Contradiction {
   const { ackedThrough, listed } = answer
   if (ackedThrough !== null && !isSeq(ackedThrough)) {
     return {
@@ -63,21 +63,25 @@ export function judgeAnswer(answer: VerdictAnswer, batch: JudgedBatch): Verdict 
     return { kind: 'clone', detail }
   }
   if (listed.length === 0 && (ackedThrough === null || ackedThrough >= batch.lastSeq)) {
-    const all: JudgedRun = { kind: 'acked', lastSeq: batch.lastSeq, count: batch.recordCount }
-    return judged([all], null, false)
+    const all: RecordRun = { kind: 'acked', lastSeq: batch.lastSeq, count: batch.recordCount }
+    return consistent([all], null, false)
   }
   if (listed.length === 0 && ackedThrough !== null && ackedThrough < batch.firstSeq) {
-    return judged([], batch.firstSeq, false)
+    return consistent([], batch.firstSeq, false)
   }
   return walk(ackedThrough, listed, batch)
 }
 
 /** Goes through the records in order and stops at the first one that is to be sent again. */
-function walk(ackedThrough: number | null, listed: readonly Listed[], batch: JudgedBatch): Verdict {
+function walk(
+  ackedThrough: number | null,
+  listed: readonly Listed[],
+  batch: AnsweredBatch,
+): RecordVerdicts | Contradiction {
   const seqs = batch.seqs()
   const bySeq = index(listed, new Set(seqs))
   if (typeof bySeq === 'string') return { kind: 'malformed', detail: bySeq }
-  const runs: JudgedRun[] = []
+  const runs: RecordRun[] = []
   let acked: { lastSeq: number; count: number } | null = null
   const flush = (): void => {
     if (acked) runs.push({ kind: 'acked', ...acked })
@@ -89,7 +93,7 @@ function walk(ackedThrough: number | null, listed: readonly Listed[], batch: Jud
       one?.verdict ?? (ackedThrough === null || seq <= ackedThrough ? 'acked' : 'resend')
     if (verdict === 'retry' || verdict === 'resend') {
       flush()
-      return judged(runs, seq, verdict === 'retry')
+      return consistent(runs, seq, verdict === 'retry')
     }
     if (verdict === 'refused' && one) {
       flush()
@@ -99,7 +103,7 @@ function walk(ackedThrough: number | null, listed: readonly Listed[], batch: Jud
     }
   }
   flush()
-  return judged(runs, null, false)
+  return consistent(runs, null, false)
 }
 
 function countOf(run: { readonly count: number } | null): number {
@@ -120,26 +124,26 @@ function index(listed: readonly Listed[], seqs: ReadonlySet<number>): Map<number
   return bySeq
 }
 
-function judged(
-  runs: readonly JudgedRun[],
+function consistent(
+  runs: readonly RecordRun[],
   resendFrom: number | null,
   resendAfterBackoff: boolean,
-): Verdict {
+): RecordVerdicts {
   let acked = 0
   let refused = 0
   for (const run of runs) {
     if (run.kind === 'acked') acked += run.count
     else refused++
   }
-  return { kind: 'judged', runs, acked, refused, resendFrom, resendAfterBackoff }
+  return { kind: 'consistent', runs, acked, refused, resendFrom, resendAfterBackoff }
 }
 
 function isSeq(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
-/** A record that was refused alone, with the whole request. */
-export function refusedRun(seq: number, status: number | null, reason: string): JudgedRun {
+/** A record that was refused with the whole request, because it was alone in it. */
+export function refusedRun(seq: number, status: number | null, reason: string): RecordRun {
   return {
     kind: 'refused',
     lastSeq: seq,

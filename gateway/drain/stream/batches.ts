@@ -1,7 +1,7 @@
 /**
  * The batches of one stream: what is sent next, its pin, its bytes. Shows I4: a batch is pinned
  * durably before its first send, and what is pinned is sent again before anything else. Decides
- * nothing about answers (stream-drain.ts).
+ * nothing about answers (answers.ts).
  */
 import type { Batch } from '../../ports/sink.ts'
 import type { Bounds, LoadedBatch, Pin, Run, StreamQueue } from '../../ports/stream-queue.ts'
@@ -16,12 +16,11 @@ import {
   takeRecords,
 } from '../policy/batcher.ts'
 import { allSuspects, firstHalf, nextPiece } from '../policy/refusals.ts'
-import type { StreamDrainStats } from '../stats.ts'
 
 /** Runs asked for at first; four times as many as long as they do not fill a batch. */
-const FIRST_LOOK_RUNS = 64
+const FIRST_RUNS = 64
 
-export interface StreamBatchesOptions {
+interface StreamBatchesOptions {
   readonly queue: StreamQueue
   readonly encoding: 'gzip' | 'identity'
   readonly lingerMs: number
@@ -34,7 +33,6 @@ export interface StreamBatchesOptions {
    */
   readonly wantsEvidence: () => boolean
   readonly clock: Clock
-  readonly stats: StreamDrainStats
 }
 
 export class StreamBatches {
@@ -77,7 +75,7 @@ export class StreamBatches {
   plan(): Plan | null {
     if (this.#queue.pendingRecords === 0) return null
     const limits = this.#options.limits()
-    for (let limit = FIRST_LOOK_RUNS; ; limit *= 4) {
+    for (let limit = FIRST_RUNS; ; limit *= 4) {
       const runs = this.#queue.ahead(limit)
       const plan = planBatch(runs, limits)
       if (plan === null || plan.full || runs.length < limit) return plan
@@ -162,7 +160,6 @@ export class StreamBatches {
     this.#loaded = null
     this.#lingering = null
     this.#doubtful = false
-    this.#options.stats.batches++
     this.#durable = this.#watch(
       this.#queue.pinBatch(bounds, this.#options.encoding, this.#options.configured).durable,
     )
@@ -215,7 +212,7 @@ export class StreamBatches {
   }
 
   /** The pinned batch, of two records or more, came to nothing again: what of it is tried next. */
-  vary(): void {
+  divide(): void {
     const { pin } = this.#queue
     if (pin === null || pin.recordCount < 2) return
     this.#suspectLastSeq = pin.lastSeq
@@ -290,7 +287,7 @@ export class StreamBatches {
   }
 
   #runsThrough(outer: { readonly spoolId: string; readonly lastSeq: number }): Run[] {
-    for (let limit = FIRST_LOOK_RUNS; ; limit *= 4) {
+    for (let limit = FIRST_RUNS; ; limit *= 4) {
       const runs = this.#queue.ahead(limit)
       const clipped = clipRuns(runs, outer.spoolId, outer.lastSeq)
       if (runs.length < limit || clipped.length < runs.length) return clipped

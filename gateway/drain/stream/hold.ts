@@ -1,7 +1,7 @@
 /**
  * The hold of one stream: an alarm under which nothing moves but a probe a minute, and nothing is
- * lost (I8). Noted, so that it survives a restart; probed at once after one. What ends it is
- * stream-drain.ts's to say.
+ * lost (I8). Noted, so that it survives a restart; probed at once after one. What ends it is decided
+ * in answers.ts and refused-records.ts.
  */
 import type { Clock } from '../clock.ts'
 import type { EmitDrainEvent } from '../events.ts'
@@ -67,8 +67,8 @@ export class StreamHold {
     this.#nextProbeAtMs = this.#o.clock.monotonicMs()
   }
 
-  /** The probe did not end it. `detail`: what was said, null: nothing new. */
-  goesOn(detail: string | null): void {
+  /** The probe did not end it: the next one is a minute away. `detail`: what was said, null: nothing new. */
+  extend(detail: string | null): void {
     this.#nextProbeAtMs = this.#o.clock.monotonicMs() + this.#o.rules.probeMs
     if (detail !== null) this.#detail = detail
   }
@@ -81,7 +81,7 @@ export class StreamHold {
     accepted: Acceptance | null,
   ): boolean {
     const { clock, emit, notes, sink, stream } = this.#o
-    this.goesOn(detail)
+    this.extend(detail)
     if (this.#reason === reason) return false
     const sinceMs = clock.wallMs()
     this.#reason = reason

@@ -1,21 +1,20 @@
 /**
- * What a judgement does to the queue, as one settlement: what is settled, parked, and made a dead
+ * What a verdict does to the queue, as one settlement: what is settled, parked, and made a dead
  * letter in its commit (I5, I9). Pure.
  */
-
 import type { ParkedRecord, Pin, Refusal, Settlement } from '../../ports/stream-queue.ts'
 import type { EmitDrainEvent } from '../events.ts'
-import {
-  type Acceptance,
-  chooseDeadLetters,
-  type DeadLetterChoice,
-  type Judgement,
-} from '../policy/parking.ts'
+import { type Acceptance, chooseDeadLetters } from '../policy/parking.ts'
+import type { Verdict } from '../policy/retry-policy.ts'
+import type { RecordRun } from '../policy/verdicts.ts'
 
-export interface Settling {
+/** A verdict that settles records. */
+export type SettlingVerdict = Extract<Verdict, { kind: 'acked' | 'park' }>
+
+export interface SettlementInput {
   readonly pin: Pin
-  readonly judgement: Judgement
-  /** Of the judgement's refused records, in their order. */
+  readonly verdict: SettlingVerdict
+  /** Of the refused records in the verdict's runs, in their order. */
   readonly lines: readonly Uint8Array[]
   readonly parked: readonly ParkedRecord[]
   /** The highest acceptance, this answer's included. */
@@ -23,73 +22,83 @@ export interface Settling {
   readonly hasRoom: (bytes: number, letters: number) => boolean
   /** What a refused record takes as a dead letter. */
   readonly letterBytes: (refusal: Refusal) => number
-  /** The request was fully acked. */
-  readonly complete: boolean
 }
 
-export interface Settled {
+export interface PlannedSettlement {
   /** null: nothing is settled and nothing becomes a dead letter. */
   readonly settlement: Settlement | null
-  /** The batch is settled through this seq. */
-  readonly throughSeq: number
-  readonly refused: readonly Refusal[]
-  readonly letters: DeadLetterChoice
+  /** Records that should become dead letters and found no room. */
+  readonly withoutRoom: number
 }
 
-export function settlementOf(given: Settling): Settled {
-  const { pin, judgement, lines, accepted, hasRoom, letterBytes, complete } = given
-  const { spoolId } = pin
-  const refused = refusalsOf(judgement, lines)
-  const parked: Pick<ParkedRecord, 'spoolId' | 'seq' | 'bytes'>[] = [...given.parked]
-  for (const refusal of refused)
-    parked.push({ spoolId, seq: refusal.seq, bytes: letterBytes(refusal) })
-  const letters = chooseDeadLetters(parked, accepted, spoolId, hasRoom)
-  const throughSeq = judgement.throughSeq ?? pin.firstSeq - 1
-  const dead = letters.seqs.length + letters.earlier.length
-  if (judgement.throughSeq === null && dead === 0)
-    return { settlement: null, throughSeq, refused, letters }
+export function settlementOf(input: SettlementInput): PlannedSettlement {
+  const { pin, verdict, accepted } = input
+  const refused = refusalsOf(verdict.runs, input.lines)
+  const parked: Pick<ParkedRecord, 'spoolId' | 'seq' | 'bytes'>[] = [...input.parked]
+  for (const refusal of refused) {
+    parked.push({ spoolId: pin.spoolId, seq: refusal.seq, bytes: input.letterBytes(refusal) })
+  }
+  const letters = chooseDeadLetters(parked, accepted, pin.spoolId, input.hasRoom)
+  const withoutRoom = letters.left
+  const lastSeq = verdict.runs.at(-1)?.lastSeq ?? null
+  if (lastSeq === null && letters.seqs.length + letters.earlier.length === 0) {
+    return { settlement: null, withoutRoom }
+  }
+  const throughSeq = lastSeq ?? pin.firstSeq - 1
   // Of a split batch the rest stays protected; a hold gives everything back.
-  const goesOn =
-    pin.outerLastSeq > pin.lastSeq && throughSeq < pin.outerLastSeq && judgement.held === null
+  const continues =
+    pin.outerLastSeq > pin.lastSeq && throughSeq < pin.outerLastSeq && verdict.distrust === null
   const settlement: Settlement = {
     throughSeq,
     refused,
     deadLetter: letters.seqs,
     deadLetterEarlier: letters.earlier,
-    gapsReported: complete,
-    keepOuterLastSeq: goesOn ? pin.outerLastSeq : null,
+    gapsReported: isComplete(verdict),
+    keepOuterLastSeq: continues ? pin.outerLastSeq : null,
   }
-  return { settlement, throughSeq, refused, letters }
+  return { settlement, withoutRoom }
 }
 
-function refusalsOf(judgement: Judgement, lines: readonly Uint8Array[]): Refusal[] {
-  return judgement.refused.map(({ seq, status, reason }, i) => {
+/** All records of the batch were acked. */
+export function isComplete(verdict: Verdict): boolean {
+  return verdict.kind === 'acked' && verdict.resendFrom === null && verdict.refused === 0
+}
+
+/** Seqs of the refused records among the runs. */
+export function refusedSeqs(runs: readonly RecordRun[]): number[] {
+  return runs.flatMap((run) => (run.kind === 'refused' ? [run.listed.seq] : []))
+}
+
+function refusalsOf(runs: readonly RecordRun[], lines: readonly Uint8Array[]): Refusal[] {
+  const listed = runs.flatMap((run) => (run.kind === 'refused' ? [run.listed] : []))
+  return listed.map(({ seq, status, reason }, i) => {
     const line = lines[i]
     if (line === undefined) throw new Error(`no line for the refused seq ${seq}`)
-    return {
-      seq,
-      status,
-      reason: reason ?? (status === null ? 'refused' : `refused with ${status}`),
-      line,
-    }
+    const words = reason ?? (status === null ? 'refused' : `refused with ${status}`)
+    return { seq, status, reason: words, line }
   })
 }
 
-/** Tells of records that were parked and of those that became dead letters. */
-export function reportSettled(
-  settled: Pick<Settled, 'refused' | 'letters'>,
-  who: { readonly sink: string; readonly stream: string },
-  spoolId: string,
+/** Tells of records that were parked. */
+export function reportParked(
+  refused: readonly Pick<Refusal, 'seq' | 'status' | 'reason'>[],
+  where: { readonly sink: string; readonly stream: string; readonly spoolId: string },
   tooLarge: boolean,
   emit: EmitDrainEvent,
 ): void {
-  for (const { seq, status, reason } of settled.refused) {
-    emit({ type: 'drain.parked', ...who, spoolId, seq, status, reason, tooLarge })
+  for (const { seq, status, reason } of refused) {
+    emit({ type: 'drain.parked', ...where, seq, status, reason, tooLarge })
   }
-  const { earlier, seqs } = settled.letters
-  const all = [...earlier.map(({ seq }) => seq), ...seqs]
-  const [firstSeq] = all
-  const lastSeq = all.at(-1)
+}
+
+/** Tells of records that became dead letters, by their seqs in order. */
+export function reportDeadLetters(
+  seqs: readonly number[],
+  where: { readonly sink: string; readonly stream: string },
+  emit: EmitDrainEvent,
+): void {
+  const [firstSeq] = seqs
+  const lastSeq = seqs.at(-1)
   if (firstSeq === undefined || lastSeq === undefined) return
-  emit({ type: 'drain.dead-lettered', ...who, records: all.length, firstSeq, lastSeq })
+  emit({ type: 'drain.dead-lettered', ...where, records: seqs.length, firstSeq, lastSeq })
 }

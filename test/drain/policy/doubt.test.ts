@@ -3,7 +3,8 @@
  * stream; and no outage, wrong credential or flapping sink ever parks anything (I8).
  */
 import { describe, expect, it } from 'vitest'
-import { Doubt, type FailedTry } from '../../../gateway/drain/policy/doubt.ts'
+import { Doubt } from '../../../gateway/drain/policy/doubt.ts'
+import type { Verdict } from '../../../gateway/drain/policy/retry-policy.ts'
 import { CONTRACT_RULES } from '../../../gateway/drain/policy/rules.ts'
 import type { SinkAnswer } from '../../../gateway/ports/sink.ts'
 import {
@@ -171,31 +172,27 @@ describe('I8: what is no evidence', () => {
 })
 
 describe('Doubt', () => {
-  const failing = (changes: Partial<FailedTry> = {}): FailedTry => ({
-    decision: {
-      kind: 'retry',
-      scope: 'stream',
-      status: 500,
-      retryAfterMs: null,
-      malformed: false,
-      halve: false,
-      detail: 'answered 500',
-    },
-    recordCount: 1,
-    unsent: false,
-    ...changes,
-  })
+  const failed: Verdict = {
+    kind: 'retry',
+    scope: 'stream',
+    status: 500,
+    retryAfterMs: null,
+    malformed: false,
+    divide: false,
+    detail: 'answered 500',
+  }
+  const one = { recordCount: 1, lastSeq: 7, unsent: false }
   const pairs = (doubt: Doubt, count: number, gapMs = 10): string[] =>
     Array.from({ length: count }, (_, i) => {
       if (gapMs < 0) doubt.begins(i * 1000 + gapMs)
       doubt.taken(i * 1000)
       if (gapMs >= 0) doubt.begins(i * 1000 + gapMs)
-      return doubt.failed(failing())
+      return doubt.examine(failed, one).kind
     })
 
   it('parks after three times that others were taken and it failed at once, never for the first failure', () => {
     const doubt = new Doubt(CONTRACT_RULES)
-    expect(pairs(doubt, 4)).toEqual(['again', 'again', 'again', 'park'])
+    expect(pairs(doubt, 4)).toEqual(['retry', 'retry', 'retry', 'park'])
   })
 
   it('counts nothing that was taken long before, or after the try began', () => {
@@ -209,17 +206,16 @@ describe('Doubt', () => {
     const doubt = new Doubt(CONTRACT_RULES)
     pairs(doubt, 3)
     doubt.othersFailed()
-    expect(pairs(doubt, 2)).toEqual(['again', 'again'])
-    doubt.failed(failing({ unsent: true }))
-    expect(pairs(doubt, 2)).toEqual(['again', 'again'])
+    expect(pairs(doubt, 2)).toEqual(['retry', 'retry'])
+    doubt.examine(failed, { ...one, unsent: true })
+    expect(pairs(doubt, 2)).toEqual(['retry', 'retry'])
   })
 
   it('a sink that asks to wait is not in doubt', () => {
     const doubt = new Doubt(CONTRACT_RULES)
-    const asked = failing().decision
+    const asked: Verdict = { ...failed, retryAfterMs: 1000 }
     for (let i = 0; i < 50; i++) {
-      const decision = { ...asked, retryAfterMs: 1000 } as FailedTry['decision']
-      expect(doubt.failed(failing({ decision, recordCount: 10 }))).toBe('again')
+      expect(doubt.examine(asked, { ...one, recordCount: 10 })).toEqual(asked)
     }
   })
 })

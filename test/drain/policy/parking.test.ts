@@ -8,10 +8,10 @@ import {
   weigh,
 } from '../../../gateway/drain/policy/parking.ts'
 import { CONTRACT_RULES } from '../../../gateway/drain/policy/rules.ts'
-import type { JudgedRun } from '../../../gateway/drain/policy/verdicts.ts'
+import type { RecordRun } from '../../../gateway/drain/policy/verdicts.ts'
 
-const acked = (lastSeq: number, count: number): JudgedRun => ({ kind: 'acked', lastSeq, count })
-const refused = (seq: number): JudgedRun => {
+const acked = (lastSeq: number, count: number): RecordRun => ({ kind: 'acked', lastSeq, count })
+const refused = (seq: number): RecordRun => {
   return {
     kind: 'refused',
     lastSeq: seq,
@@ -19,7 +19,7 @@ const refused = (seq: number): JudgedRun => {
     listed: { seq, verdict: 'refused', status: 422, reason: null },
   }
 }
-const refusals = (first: number, count: number): JudgedRun[] => {
+const refusals = (first: number, count: number): RecordRun[] => {
   return Array.from({ length: count }, (_, i) => refused(first + i))
 }
 
@@ -55,20 +55,19 @@ describe('JudgedWindow', () => {
 
 describe('weigh', () => {
   it('settles everything judged while the refusals stay believable', () => {
-    const judgement = weigh([acked(3, 3), refused(4), acked(9, 5)], suspicion(), CONTRACT_RULES)
-    expect(judgement).toMatchObject({ throughSeq: 9, acked: 8, lastAckedSeq: 9, held: null })
-    expect(judgement.refused.map(({ seq }) => seq)).toEqual([4])
+    const runs = [acked(3, 3), refused(4), acked(9, 5)]
+    expect(weigh(runs, suspicion(), CONTRACT_RULES)).toEqual({ runs, distrust: null })
   })
 
   it('I8: the 100th parked record without an acceptance holds, and is not settled', () => {
     const calm = weigh(refusals(1, 99), suspicion(), CONTRACT_RULES)
-    expect(calm).toMatchObject({ throughSeq: 99, held: null })
+    expect(calm).toEqual({ runs: refusals(1, 99), distrust: null })
     const held = weigh(refusals(1, 100), suspicion(), CONTRACT_RULES)
-    expect(held).toMatchObject({ throughSeq: null, refused: [] })
-    expect(held.held).toContain('100 records')
-    expect(weigh([refused(7)], suspicion({ unripe: 99 }), CONTRACT_RULES).held).not.toBeNull()
+    expect(held.runs).toEqual([])
+    expect(held.distrust).toContain('100 records')
+    expect(weigh([refused(7)], suspicion({ unripe: 99 }), CONTRACT_RULES).distrust).not.toBeNull()
     expect(
-      weigh([acked(6, 1), refused(7)], suspicion({ unripe: 99 }), CONTRACT_RULES).held,
+      weigh([acked(6, 1), refused(7)], suspicion({ unripe: 99 }), CONTRACT_RULES).distrust,
     ).toBeNull()
   })
 
@@ -79,12 +78,12 @@ describe('weigh', () => {
       acked(3 * i + 3, 1),
     ]).flat()
     const before = weigh(runs.slice(0, 99), suspicion(), CONTRACT_RULES)
-    expect(before.held).toBeNull()
-    const judgement = weigh(runs, suspicion(), CONTRACT_RULES)
-    expect(judgement.held).toContain('of the last 100 records')
-    // The settlement ends with the last acked record before the one too many.
-    expect(judgement.throughSeq).toBe(99)
-    expect(judgement.refused.at(-1)?.seq).toBe(98)
+    expect(before.distrust).toBeNull()
+    const believed = weigh(runs, suspicion(), CONTRACT_RULES)
+    expect(believed.distrust).toContain('of the last 100 records')
+    // What is believed ends with the last acked record before the one too many.
+    expect(believed.runs).toEqual(runs.slice(0, 99))
+    expect(believed.runs.at(-1)).toMatchObject({ kind: 'acked', lastSeq: 99 })
   })
 
   it('maxRefusedShare 1 leaves only the limit on parked records', () => {
@@ -92,26 +91,23 @@ describe('weigh', () => {
       ...refusals(100 * i + 1, 98),
       acked(100 * i + 99, 1),
     ]).flat()
-    expect(weigh(runs, suspicion({ maxRefusedShare: 1 }), CONTRACT_RULES).held).toBeNull()
+    expect(weigh(runs, suspicion({ maxRefusedShare: 1 }), CONTRACT_RULES).distrust).toBeNull()
   })
 
   it('a round that an operator asked for is not ended and does not count', () => {
     const window = new JudgedWindow(1000)
-    const judgement = weigh(
-      refusals(1, 500),
-      suspicion({ lifted: true, unripe: 300, window }),
-      CONTRACT_RULES,
-    )
-    expect(judgement).toMatchObject({ throughSeq: 500, held: null })
+    const lifted = suspicion({ lifted: true, unripe: 300, window })
+    const believed = weigh(refusals(1, 500), lifted, CONTRACT_RULES)
+    expect(believed).toEqual({ runs: refusals(1, 500), distrust: null })
     expect(window.total).toBe(0)
   })
 
-  it('what is settled is a prefix, and no refusal of it that led to a hold has nothing accepted behind it', () => {
+  it('what is believed is a prefix; of a sink that is not believed it ends with an accepted record', () => {
     const someRuns = fc
       .array(fc.tuple(fc.boolean(), fc.integer({ min: 1, max: 40 })), { minLength: 1 })
       .map((parts) => {
         let seq = 0
-        return parts.map(([isRefused, count]): JudgedRun => {
+        return parts.map(([isRefused, count]): RecordRun => {
           seq += isRefused ? 1 : count
           return isRefused ? refused(seq) : acked(seq, count)
         })
@@ -119,16 +115,10 @@ describe('weigh', () => {
     const rules = { ...CONTRACT_RULES, parkedLimit: 3, judgedFrom: 10, judgedWindow: 30 }
     fc.assert(
       fc.property(someRuns, fc.nat(2), (runs, unripe) => {
-        const { throughSeq, refused, lastAckedSeq, held } = weigh(
-          runs,
-          suspicion({ unripe }),
-          rules,
-        )
-        if (held === null) expect(throughSeq).toBe(runs.at(-1)?.lastSeq)
-        else expect(throughSeq).toBe(lastAckedSeq)
-        for (const { seq } of refused) expect(seq).toBeLessThanOrEqual(throughSeq ?? 0)
-        if (held !== null)
-          for (const { seq } of refused) expect(seq).toBeLessThan(lastAckedSeq ?? 0)
+        const { runs: believed, distrust } = weigh(runs, suspicion({ unripe }), rules)
+        expect(believed).toEqual(runs.slice(0, believed.length))
+        if (distrust === null) expect(believed).toHaveLength(runs.length)
+        else expect(believed.at(-1)?.kind).not.toBe('refused')
       }),
     )
   })

@@ -1,32 +1,33 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
-  type JudgedBatch,
-  judgeAnswer,
-  type Verdict,
+  type AnsweredBatch,
+  type Contradiction,
+  type RecordVerdicts,
+  recordVerdicts,
 } from '../../../gateway/drain/policy/verdicts.ts'
 import type { Listed } from '../../../gateway/ports/sink.ts'
 
-function batchOf(seqs: readonly number[], highestSentSeq = seqs.at(-1) ?? 0): JudgedBatch {
+function batchOf(seqs: readonly number[], highestSentSeq = seqs.at(-1) ?? 0): AnsweredBatch {
   const firstSeq = seqs[0] ?? 0
   const lastSeq = seqs.at(-1) ?? 0
   return { firstSeq, lastSeq, recordCount: seqs.length, seqs: () => seqs, highestSentSeq }
 }
 
 function judge(
-  batch: JudgedBatch,
+  batch: AnsweredBatch,
   ackedThrough: number | null,
   listed: readonly Listed[] = [],
-): Verdict {
-  return judgeAnswer(
+): RecordVerdicts | Contradiction {
+  return recordVerdicts(
     { kind: 'verdicts', status: 200, sinkDateMs: null, ackedThrough, listed },
     batch,
   )
 }
 
-function judged(verdict: Verdict): Extract<Verdict, { kind: 'judged' }> {
-  if (verdict.kind !== 'judged') throw new Error(`${verdict.kind}: ${verdict.detail}`)
-  return verdict
+function consistent(verdicts: RecordVerdicts | Contradiction): RecordVerdicts {
+  if (verdicts.kind !== 'consistent') throw new Error(`${verdicts.kind}: ${verdicts.detail}`)
+  return verdicts
 }
 
 const acked = (seq: number): Listed => ({ seq, verdict: 'acked', status: 409, reason: null })
@@ -35,28 +36,28 @@ const refused = (seq: number): Listed => ({ seq, verdict: 'refused', status: 422
 
 const FIVE = batchOf([10, 11, 12, 13, 14], 20)
 
-describe('judgeAnswer', () => {
+describe('recordVerdicts', () => {
   it('no members: every record is acked', () => {
-    expect(judged(judge(FIVE, null))).toMatchObject({ acked: 5, refused: 0, resendFrom: null })
+    expect(consistent(judge(FIVE, null))).toMatchObject({ acked: 5, refused: 0, resendFrom: null })
   })
 
   it('ackedThrough n: up to n acked, the rest sent again', () => {
-    expect(judged(judge(FIVE, 12))).toMatchObject({
+    expect(consistent(judge(FIVE, 12))).toMatchObject({
       acked: 3,
       resendFrom: 13,
       resendAfterBackoff: false,
     })
-    expect(judged(judge(FIVE, 9))).toMatchObject({ acked: 0, resendFrom: 10 })
-    expect(judged(judge(FIVE, 0))).toMatchObject({ acked: 0, resendFrom: 10 })
+    expect(consistent(judge(FIVE, 9))).toMatchObject({ acked: 0, resendFrom: 10 })
+    expect(consistent(judge(FIVE, 0))).toMatchObject({ acked: 0, resendFrom: 10 })
   })
 
   it('n above the last acks this batch only; above everything ever sent it is a clone', () => {
-    expect(judged(judge(FIVE, 20))).toMatchObject({ acked: 5, resendFrom: null })
+    expect(consistent(judge(FIVE, 20))).toMatchObject({ acked: 5, resendFrom: null })
     expect(judge(FIVE, 21).kind).toBe('clone')
   })
 
   it('listed: refused ones are refused, unlisted ones acked', () => {
-    expect(judged(judge(FIVE, null, [refused(11), refused(13)]))).toMatchObject({
+    expect(consistent(judge(FIVE, null, [refused(11), refused(13)]))).toMatchObject({
       acked: 3,
       refused: 2,
       resendFrom: null,
@@ -64,7 +65,7 @@ describe('judgeAnswer', () => {
   })
 
   it('a record listed for later stops everything behind it, after backoff', () => {
-    expect(judged(judge(FIVE, null, [later(12), refused(13)]))).toMatchObject({
+    expect(consistent(judge(FIVE, null, [later(12), refused(13)]))).toMatchObject({
       acked: 2,
       refused: 0,
       resendFrom: 12,
@@ -73,22 +74,22 @@ describe('judgeAnswer', () => {
   })
 
   it('listed beats ackedThrough, in both directions', () => {
-    expect(judged(judge(FIVE, 14, [later(11)]))).toMatchObject({ acked: 1, resendFrom: 11 })
-    expect(judged(judge(FIVE, 14, [refused(11)]))).toMatchObject({
+    expect(consistent(judge(FIVE, 14, [later(11)]))).toMatchObject({ acked: 1, resendFrom: 11 })
+    expect(consistent(judge(FIVE, 14, [refused(11)]))).toMatchObject({
       acked: 4,
       refused: 1,
       resendFrom: null,
     })
-    expect(judged(judge(FIVE, 10, [acked(11)]))).toMatchObject({ acked: 2, resendFrom: 12 })
+    expect(consistent(judge(FIVE, 10, [acked(11)]))).toMatchObject({ acked: 2, resendFrom: 12 })
   })
 
   it('ackedThrough n with n+1 refused goes on behind n+1', () => {
-    expect(judged(judge(FIVE, 11, [refused(12)]))).toMatchObject({
+    expect(consistent(judge(FIVE, 11, [refused(12)]))).toMatchObject({
       acked: 2,
       refused: 1,
       resendFrom: 13,
     })
-    expect(judged(judge(FIVE, 9, [refused(10)]))).toMatchObject({
+    expect(consistent(judge(FIVE, 9, [refused(10)]))).toMatchObject({
       acked: 0,
       refused: 1,
       resendFrom: 11,
@@ -96,7 +97,7 @@ describe('judgeAnswer', () => {
   })
 
   it('verdicts behind the first record to be sent again are ignored', () => {
-    expect(judged(judge(FIVE, 10, [refused(13)]))).toMatchObject({
+    expect(consistent(judge(FIVE, 10, [refused(13)]))).toMatchObject({
       acked: 1,
       refused: 0,
       resendFrom: 11,
@@ -110,12 +111,12 @@ describe('judgeAnswer', () => {
     expect(judge(holey, 12, [later(12), refused(99)]).kind).toBe('malformed')
     for (const n of [-1, 1.5, Number.NaN, 2 ** 53]) expect(judge(FIVE, n).kind).toBe('malformed')
     expect(judge(FIVE, null, [refused(11), acked(11)]).kind).toBe('malformed')
-    expect(judge(FIVE, null, [refused(11), refused(11)]).kind).toBe('judged')
+    expect(judge(FIVE, null, [refused(11), refused(11)]).kind).toBe('consistent')
   })
 
   it('asks for the single seqs only where single records matter', () => {
     const big = { ...FIVE, seqs: (): number[] => expect.unreachable() }
-    for (const n of [null, 14, 15, 9, 0]) expect(judge(big, n).kind).toBe('judged')
+    for (const n of [null, 14, 15, 9, 0]) expect(judge(big, n).kind).toBe('consistent')
   })
 
   it('I4 I8: agrees with the sentences of the contract, whatever is listed', () => {
@@ -137,7 +138,7 @@ describe('judgeAnswer', () => {
     })
     fc.assert(
       fc.property(scenario, ({ seqs, listed, n }) => {
-        const verdict = judged(judge(batchOf(seqs, 40), n, listed))
+        const verdict = consistent(judge(batchOf(seqs, 40), n, listed))
         const named = new Map(listed.map((entry) => [entry.seq, entry.verdict]))
         const again = seqs.filter((seq) => {
           return named.has(seq) ? named.get(seq) === 'retry' : n !== null && seq > n

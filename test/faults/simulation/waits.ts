@@ -6,7 +6,7 @@
  */
 import type { Random } from '../../../device-sim/random.ts'
 import { DrainNotes } from '../../../gateway/drain/notes.ts'
-import type { Decision } from '../../../gateway/drain/policy/retry-policy.ts'
+import type { Verdict } from '../../../gateway/drain/policy/retry-policy.ts'
 import { CONTRACT_RULES } from '../../../gateway/drain/policy/rules.ts'
 import { SinkWaits, type SinkWaitsOptions } from '../../../gateway/drain/sink-waits.ts'
 import type { NoteStore } from '../../../gateway/ports/stream-queue.ts'
@@ -15,7 +15,7 @@ import { DAY_MS, EPSILON_MS, Faults, type Simulated } from './result.ts'
 
 export type Waits = Pick<
   SinkWaits,
-  'start' | 'isHeld' | 'openAtMs' | 'oneAtATime' | 'begins' | 'heed' | 'tryNow'
+  'start' | 'isHeld' | 'openAtMs' | 'oneAtATime' | 'begins' | 'apply' | 'tryNow'
 >
 
 const MAX_RETRY_AFTER_MS = 3_600_000
@@ -118,17 +118,24 @@ class FailingSink {
     this.#waits.begins()
     const wasHeld = this.#waits.isHeld
     this.#pass(this.#random.between(1, 30_000))
-    const decision = this.#decide()
-    this.#waits.heed({ stream: 'telemetry', probe: wasHeld, beganAtMs }, decision)
-    this.#judge(decision, wasHeld)
+    const verdict = this.#decide()
+    this.#waits.apply({ stream: 'telemetry', isProbe: wasHeld, beganAtMs }, verdict)
+    this.#judge(verdict, wasHeld)
   }
 
-  #decide(): Decision {
+  #decide(): Verdict {
     const random = this.#random
     const kind = random.below(10)
     if (kind < 3) return ACKED
     if (kind < 4)
-      return { kind: 'hold', scope: 'sink', reason: 'answer', status: 401, detail: '401' }
+      return {
+        kind: 'hold',
+        scope: 'sink',
+        reason: 'answer',
+        divide: false,
+        status: 401,
+        detail: '401',
+      }
     const isAsked = random.chance(0.2)
     const retryAfterMs = isAsked ? random.below(MAX_RETRY_AFTER_MS) : null
     const status = isAsked || random.chance(0.5) ? 503 : null
@@ -138,23 +145,23 @@ class FailingSink {
       status,
       retryAfterMs,
       malformed: false,
-      halve: false,
+      divide: false,
       detail: 'no',
     }
   }
 
-  #judge(decision: Decision, wasHeld: boolean): void {
+  #judge(verdict: Verdict, wasHeld: boolean): void {
     const nowMs = this.#clock.monotonicMs()
     const waitMs = this.#waits.openAtMs - nowMs
     const { backoffBaseMs, backoffCapMs, probeMs } = CONTRACT_RULES
-    if (decision.kind === 'acked') {
+    if (verdict.kind === 'acked') {
       this.#failures = 0
       const askedMs = Math.max(0, this.#askedUntilMs - nowMs)
       const isPrompt = waitMs <= Math.max(this.#recoveryJitterMs, askedMs) + EPSILON_MS
       this.faults.expect(isPrompt, () => `after an ack ${waitMs} ms are waited for`)
       return
     }
-    if (decision.kind === 'hold' || this.#waits.isHeld) {
+    if (verdict.kind === 'hold' || this.#waits.isHeld) {
       this.#failures = 0
       const isMinute = Math.abs(waitMs - probeMs) <= EPSILON_MS
       this.faults.expect(
@@ -163,9 +170,9 @@ class FailingSink {
       )
       return
     }
-    if (decision.kind !== 'retry') return
+    if (verdict.kind !== 'retry') return
     this.#failures += 1
-    const askedMs = decision.retryAfterMs ?? 0
+    const askedMs = verdict.retryAfterMs ?? 0
     if (askedMs > 0 && nowMs + askedMs > this.#askedUntilMs) {
       this.#askedUntilMs = nowMs + askedMs
       this.#askedMs = askedMs
@@ -195,16 +202,13 @@ class FailingSink {
   }
 }
 
-const ACKED: Decision = {
+const ACKED: Verdict = {
   kind: 'acked',
-  verdict: {
-    kind: 'judged',
-    runs: [],
-    acked: 1,
-    refused: 0,
-    resendFrom: null,
-    resendAfterBackoff: false,
-  },
+  runs: [],
+  acked: 1,
+  refused: 0,
+  resendFrom: null,
   resend: 'at-once',
   retryAfterMs: null,
+  distrust: null,
 }

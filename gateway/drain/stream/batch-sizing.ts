@@ -1,16 +1,15 @@
 /**
- * What batches of one stream may hold: by the configuration, its queue, and what its sink and its
- * link taught; tells of the latter.
+ * What batches of one stream may hold: by the configuration, by its queue, and by what its sink and
+ * its link taught. Tells of what they taught.
  */
-
 import type { StreamQueue } from '../../ports/stream-queue.ts'
 import type { DeliveryConfig } from '../config.ts'
 import type { EmitDrainEvent } from '../events.ts'
-import type { BatchLimits } from './batcher.ts'
-import type { LearnedLimit } from './learned-limit.ts'
-import type { PaceLimit } from './pace-limit.ts'
+import type { BatchLimits } from '../policy/batcher.ts'
+import type { LearnedLimit } from '../policy/learned-limit.ts'
+import type { PaceLimit } from '../policy/pace-limit.ts'
 
-export interface BatchSizingOptions {
+interface BatchSizingOptions {
   readonly sink: string
   readonly queue: Pick<StreamQueue, 'stream' | 'maxBatchBytes'>
   readonly config: Pick<DeliveryConfig, 'maxBatchRecords'>
@@ -32,14 +31,14 @@ export class BatchSizing {
     return { maxRecords: config.maxBatchRecords, maxBytes }
   }
 
-  /** 413. */
+  /** The sink said so. */
   tooLarge(rawBytes: number, nowMs: number): void {
     this.#o.learned.shrink(rawBytes, nowMs)
     this.#tell('too-large', this.#o.learned.maxBytes)
   }
 
   /**
-   * Some sinks answer 400 to what is too large: it was refused, and all pieces of it were taken.
+   * Some sinks refuse what is too large as if it were wrong: its pieces were all taken.
    */
   refusedWhole(largestTakenBytes: number | null, nowMs: number): void {
     if (largestTakenBytes === null) return

@@ -1,34 +1,34 @@
 /**
- * An operator sets the first record that waits aside: it is parked as if the sink had refused it,
- * and what follows from that is the same (a dead letter once a later record was accepted; I5, I9).
- * Nothing else may be done to the queue meanwhile.
+ * `sluice streams park`: an operator sets the first record that waits aside. It is parked as if the
+ * sink had refused it, and what follows is the same (a dead letter once a later record was accepted;
+ * I5, I9). Nothing else may be done to the queue meanwhile.
  */
 
 import type { Bounds, StreamQueue } from '../../ports/stream-queue.ts'
 import { boundsOf, clipRuns } from '../policy/batcher.ts'
 
-/** What is wrong with the word of the operator, and what to do instead. */
-export class SetAsideError extends Error {
+/** Why the record cannot be parked, and which one can. */
+export class ParkError extends Error {
   readonly code = 'SLUICE_NOT_NEXT'
 }
 
 const REASON = 'set aside by an operator'
 
 /** Runs of a batch that is still protected behind the record. */
-const LOOK_RUNS = 65_536
+const MAX_RUNS = 65_536
 
-/** Durable when it resolves. @throws SetAsideError */
-export async function setAside(
+/** Durable when it resolves. @throws ParkError */
+export async function parkFirst(
   queue: StreamQueue,
   seq: number,
   encoding: 'gzip' | 'identity',
 ): Promise<void> {
   const { stream } = queue
   const next = queue.ahead(1)[0]
-  if (next === undefined) throw new SetAsideError(`stream ${stream} has no record that waits`)
+  if (next === undefined) throw new ParkError(`stream ${stream} has no record that waits`)
   const { spoolId, firstSeq } = next
   if (firstSeq !== seq) {
-    throw new SetAsideError(
+    throw new ParkError(
       `only the first record that waits in stream ${stream} can be set aside, and that is ${firstSeq}, not ${seq}`,
     )
   }
@@ -36,7 +36,7 @@ export async function setAside(
   const pinned = queue.pin === null ? queue.pinBatch(alone, encoding) : queue.split(alone)
   const [loaded] = await Promise.all([queue.load(pinned.pin), pinned.durable])
   if (loaded === null)
-    throw new SetAsideError(`record ${seq} of stream ${stream} is damaged and was counted`)
+    throw new ParkError(`record ${seq} of stream ${stream} is damaged and was counted`)
   const line = await loaded.line(seq)
   const { outerLastSeq } = pinned.pin
   const goesOn = outerLastSeq > seq
@@ -48,7 +48,7 @@ export async function setAside(
     gapsReported: false,
     keepOuterLastSeq: goesOn ? outerLastSeq : null,
   })
-  const left = goesOn ? clipRuns(queue.ahead(LOOK_RUNS), spoolId, outerLastSeq) : []
+  const left = goesOn ? clipRuns(queue.ahead(MAX_RUNS), spoolId, outerLastSeq) : []
   if (left.length > 0) await queue.pinBatch(boundsOf(left), encoding).durable
   await settled
 }

@@ -17,27 +17,28 @@ export interface DeliveryStanding {
 }
 
 /**
- * `retrying` of a sink: it cannot be reached or asks to wait, or every try fails. Of a stream: its own tries, or its sink's.
+ * `retrying` of a sink: it cannot be reached or asks to wait, or every try fails. Of a stream: its
+ * own tries fail, or its sink's.
  */
-export interface StreamState extends DeliveryStanding {
+export interface StreamStanding extends DeliveryStanding {
   readonly stream: string
   readonly inFlight: boolean
 }
 
-export interface SinkState extends DeliveryStanding {
+export interface SinkStanding extends DeliveryStanding {
   readonly sink: string
   readonly inFlight: number
   /**
-   * Batch limit learned from 413 or from the pace of the link, uncompressed bytes; null: the
+   * Batch limit learned from the sink's answers or from the pace of the link, uncompressed bytes; null: the
    * configured one holds.
    */
   readonly learnedBatchBytes: number | null
-  readonly streams: readonly StreamState[]
+  readonly streams: readonly StreamStanding[]
 }
 
 /** A stream whose tries fail, by the monotonic clock. */
-export interface Failing {
-  readonly state: StreamState
+export interface FailingStream {
+  readonly standing: StreamStanding
   readonly failingSinceMs: number
 }
 
@@ -48,20 +49,20 @@ export interface Failing {
  */
 export function sinkStanding(
   own: DeliveryStanding,
-  failing: readonly Failing[],
+  failing: readonly FailingStream[],
   lastAckedAtMs: number,
 ): DeliveryStanding {
   if (own.state !== 'ok') return own
   const first = failing.toSorted((a, b) => a.failingSinceMs - b.failingSinceMs)[0]
   if (first === undefined || lastAckedAtMs >= first.failingSinceMs) return own
-  const due = failing.map(({ state }) => state.nextTryAtMs).filter((atMs) => atMs !== null)
-  const { sinceMs, detail } = first.state
+  const due = failing.map(({ standing }) => standing.nextTryAtMs).filter((atMs) => atMs !== null)
+  const { sinceMs, detail } = first.standing
   const nextTryAtMs = due.length === 0 ? null : Math.min(...due)
   return { ...own, state: 'retrying', sinceMs, detail, nextTryAtMs }
 }
 
 /** No stream does better than its sink. What holds the stream besides is still said. Pure. */
-export function throughSink(stream: StreamState, sink: DeliveryStanding): StreamState {
+export function throughSink(stream: StreamStanding, sink: DeliveryStanding): StreamStanding {
   if (sink.state === 'ok' || (sink.state === 'retrying' && stream.state === 'held')) return stream
   const { state, sinceMs, reason, nextTryAtMs } = sink
   const besides =
@@ -71,7 +72,7 @@ export function throughSink(stream: StreamState, sink: DeliveryStanding): Stream
 }
 
 /** What an operator can do about a record that comes to nothing alone. Pure. */
-export function withHint(stream: StreamState, stuckSeq: number | null): StreamState {
+export function withHint(stream: StreamStanding, stuckSeq: number | null): StreamStanding {
   if (stuckSeq === null || stream.detail === null) return stream
   const hint = `if record ${stuckSeq} is to blame: sluice streams park ${stream.stream} ${stuckSeq}`
   return { ...stream, detail: `${stream.detail}; ${hint}` }

@@ -1,20 +1,21 @@
-/** Since when tries of one stream fail, what was said last, and whom that was told. */
+/** Since when tries of one stream fail, and what was said last; tells of its begin and its end. */
 import type { Clock } from '../clock.ts'
 import type { EmitDrainEvent } from '../events.ts'
-import type { Decision } from '../policy/retry-policy.ts'
+import type { Verdict } from '../policy/retry-policy.ts'
 
-export interface Trouble {
+interface Outage {
   /** By the wall clock, to show, and by the monotonic one, to measure. */
   readonly sinceMs: number
   readonly beganMs: number
   readonly detail: string
+  readonly announced: boolean
 }
 
-export class StreamTrouble {
+export class StreamOutage {
   readonly #who: { readonly sink: string; readonly stream: string }
   readonly #emit: EmitDrainEvent
   readonly #clock: Clock
-  #now: (Trouble & { readonly announced: boolean }) | null = null
+  #now: Outage | null = null
 
   constructor(who: { sink: string; stream: string }, emit: EmitDrainEvent, clock: Clock) {
     this.#who = who
@@ -23,25 +24,21 @@ export class StreamTrouble {
   }
 
   /** null: there is none. */
-  get now(): Trouble | null {
+  get now(): Pick<Outage, 'sinceMs' | 'beganMs' | 'detail'> | null {
     return this.#now
   }
 
-  failed({ scope, status, detail, retryAfterMs }: Extract<Decision, { kind: 'retry' }>): void {
+  failed({ scope, status, detail, retryAfterMs }: Extract<Verdict, { kind: 'retry' }>): void {
     if (this.#now !== null) {
       this.#now = { ...this.#now, detail }
       return
     }
     // The sink tells of its own outages.
     const announced = scope === 'stream'
-    this.#now = {
-      sinceMs: this.#clock.wallMs(),
-      beganMs: this.#clock.monotonicMs(),
-      announced,
-      detail,
-    }
-    if (announced)
-      this.#emit({ type: 'drain.retrying', ...this.#who, status, detail, retryAfterMs })
+    const sinceMs = this.#clock.wallMs()
+    this.#now = { sinceMs, beganMs: this.#clock.monotonicMs(), announced, detail }
+    if (!announced) return
+    this.#emit({ type: 'drain.retrying', ...this.#who, status, detail, retryAfterMs })
   }
 
   ended(): void {
@@ -49,10 +46,7 @@ export class StreamTrouble {
     const { beganMs, announced } = this.#now
     this.#now = null
     if (!announced) return
-    this.#emit({
-      type: 'drain.recovered',
-      ...this.#who,
-      outageMs: this.#clock.monotonicMs() - beganMs,
-    })
+    const outageMs = this.#clock.monotonicMs() - beganMs
+    this.#emit({ type: 'drain.recovered', ...this.#who, outageMs })
   }
 }

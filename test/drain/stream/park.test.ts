@@ -1,6 +1,6 @@
 /** `sluice streams park`: an operator's word about the first record that waits. */
 import { describe, expect, it } from 'vitest'
-import { setAside } from '../../../gateway/drain/stream/set-aside.ts'
+import { parkFirst } from '../../../gateway/drain/stream/park.ts'
 import { ACKED, Bench, TOO_LARGE, unavailable } from '../harness.ts'
 
 const FAILS = unavailable(null, 500)
@@ -15,7 +15,7 @@ describe('a record that an operator sets aside', () => {
     expect(bench.streamState.detail).toContain(
       'if record 1 is to blame: sluice streams park telemetry 1',
     )
-    const parking = bench.drain.setAside('telemetry', 1)
+    const parking = bench.drain.park('telemetry', 1)
     await bench.settle()
     expect(await parking).toBe(true)
     expect(bench.queue.parked).toMatchObject([{ seq: 1, reason: 'set aside by an operator' }])
@@ -31,7 +31,7 @@ describe('a record that an operator sets aside', () => {
     const bench = new Bench()
     bench.append(5)
     await bench.start()
-    const parking = bench.drain.setAside('telemetry', 1)
+    const parking = bench.drain.park('telemetry', 1)
     await bench.settle()
     expect(bench.queue.parked).toEqual([])
     await bench.answer(FAILS)
@@ -48,7 +48,7 @@ describe('a record that an operator sets aside', () => {
     bench.append(8)
     await bench.start()
     await bench.answer(TOO_LARGE)
-    const parking = bench.drain.setAside('telemetry', 1)
+    const parking = bench.drain.park('telemetry', 1)
     await bench.answer(FAILS)
     expect(await parking).toBe(true)
     expect(bench.queue.pin?.outerLastSeq).toBe(8)
@@ -62,11 +62,11 @@ describe('a record that an operator sets aside', () => {
     bench.append(3)
     bench.sink.auto = () => FAILS
     await bench.start()
-    await expect(bench.drain.setAside('telemetry', 2)).rejects.toThrow('and that is 1, not 2')
-    expect(await bench.drain.setAside('nobody', 1)).toBe(false)
+    await expect(bench.drain.park('telemetry', 2)).rejects.toThrow('and that is 1, not 2')
+    expect(await bench.drain.park('nobody', 1)).toBe(false)
     bench.sink.auto = () => ACKED
     await bench.pass(60_000)
-    await expect(bench.drain.setAside('telemetry', 4)).rejects.toThrow('has no record that waits')
+    await expect(bench.drain.park('telemetry', 4)).rejects.toThrow('has no record that waits')
   })
 
   it('survives a kill before and behind the commit', async () => {
@@ -75,7 +75,7 @@ describe('a record that an operator sets aside', () => {
       bench.append(3)
       bench.sink.auto = () => FAILS
       await bench.start()
-      void bench.drain.setAside('telemetry', 1)
+      void bench.drain.park('telemetry', 1)
       await Promise.resolve()
       if (isCommitted) await bench.settle()
       bench.sink.auto = () => ACKED
@@ -90,7 +90,7 @@ describe('a record that an operator sets aside', () => {
     const bench = new Bench()
     bench.append(3)
     await bench.settle()
-    const parking = setAside(bench.queue, 1, 'gzip')
+    const parking = parkFirst(bench.queue, 1, 'gzip')
     await bench.settle()
     await parking
     bench.sink.auto = () => ACKED
