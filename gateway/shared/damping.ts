@@ -10,13 +10,13 @@ export const DAMPING_WINDOW_MS = 60_000
 /** Beyond, new keys share one that the caller names. */
 export const MAX_KEYS = 1_000
 
-export interface Verdict {
+interface Admission {
   readonly pass: boolean
   /** Of this key held back since the last one that passed. */
   readonly suppressed: number
 }
 
-export interface Leftover<T> {
+interface Leftover<T> {
   readonly suppressed: number
   /** The last of those that were held back. */
   readonly last: T
@@ -41,7 +41,7 @@ export class Damping<T> {
    * May this one pass now? `nowMs` is monotonic; `overflowKey` stands in when there are too many
    * keys.
    */
-  admit(key: string, overflowKey: string, one: T, nowMs: number): Verdict {
+  admit(key: string, overflowKey: string, one: T, nowMs: number): Admission {
     let entry = this.#entries.get(key)
     if (entry === undefined && this.#entries.size >= MAX_KEYS)
       entry = this.#entries.get(overflowKey)

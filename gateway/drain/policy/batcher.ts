@@ -111,7 +111,7 @@ export function boundsOf(runs: readonly Run[]): Bounds {
   }
 }
 
-export function lastSeqOf(run: Run): number {
+function lastSeqOf(run: Run): number {
   return run.firstSeq + run.recordCount - 1
 }
 

@@ -16,7 +16,7 @@ import type { DrainRules } from './rules.ts'
 type Failure = Extract<Verdict, { kind: 'retry' | 'hold' }>
 
 /** The batch of a try. */
-export interface TriedBatch {
+interface TriedBatch {
   readonly recordCount: number
   readonly lastSeq: number
   /** Not a byte of it can have left. */

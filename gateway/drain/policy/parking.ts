@@ -68,7 +68,7 @@ export interface Suspicion {
 }
 
 /** What of an answer is believed. */
-export interface Believed {
+interface Believed {
   /** To be settled: all runs that were given, or a prefix of them. */
   readonly runs: readonly RecordRun[]
   /** The sink refuses too much to be believed from there on; why. */
@@ -139,7 +139,7 @@ export function isRipe(
     : accepted.spoolId === batchSpoolId
 }
 
-export interface DeadLetterChoice {
+interface DeadLetterChoice {
   /** Of the batch's identity. */
   readonly seqs: readonly number[]
   readonly earlier: readonly { readonly spoolId: string; readonly seq: number }[]

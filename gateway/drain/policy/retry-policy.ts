@@ -104,7 +104,7 @@ export function decide(answer: SinkAnswer, attempt: Attempt, rules: DrainRules):
     }
     case 'malformed':
       return malformed(status, answer.detail, attempt, rules)
-    case 'hold':
+    default:
       // Others get through with the same address and credentials: it is this stream's batch.
       return othersGotThrough && answer.scope === 'sink'
         ? retry('stream', status, answer.detail)

@@ -21,7 +21,7 @@ import type { StreamOutage } from './outage.ts'
 import type { RefusedRecords } from './refused-records.ts'
 import { isComplete, refusedSeqs } from './settlement.ts'
 
-export interface StreamAnswersOptions {
+interface StreamAnswersOptions {
   readonly queue: StreamQueue
   readonly batches: StreamBatches
   readonly sizing: BatchSizing
@@ -218,7 +218,7 @@ export class StreamAnswers {
 
 /** Not a byte of the request can have reached the sink. */
 function neverLeft(answer: SinkAnswer): boolean {
-  return 'unsent' in answer && answer.unsent === true
+  return 'unsent' in answer && (answer.unsent ?? false)
 }
 
 function isMalformed(verdict: Verdict): boolean {

@@ -10,7 +10,7 @@ import type { Acceptance } from '../policy/parking.ts'
 import type { HoldReason } from '../policy/retry-policy.ts'
 import type { DrainRules } from '../policy/rules.ts'
 
-export interface StreamHoldOptions {
+interface StreamHoldOptions {
   readonly sink: string
   readonly stream: string
   readonly rules: DrainRules

@@ -27,7 +27,7 @@ import {
   settlementOf,
 } from './settlement.ts'
 
-export interface RefusedRecordsOptions {
+interface RefusedRecordsOptions {
   readonly queue: StreamQueue
   readonly sink: string
   readonly batches: StreamBatches

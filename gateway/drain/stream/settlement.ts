@@ -11,7 +11,7 @@ import type { RecordRun } from '../policy/verdicts.ts'
 /** A verdict that settles records. */
 export type SettlingVerdict = Extract<Verdict, { kind: 'acked' | 'park' }>
 
-export interface SettlementInput {
+interface SettlementInput {
   readonly pin: Pin
   readonly verdict: SettlingVerdict
   /** Of the refused records in the verdict's runs, in their order. */
@@ -24,7 +24,7 @@ export interface SettlementInput {
   readonly letterBytes: (refusal: Refusal) => number
 }
 
-export interface PlannedSettlement {
+interface PlannedSettlement {
   /** null: nothing is settled and nothing becomes a dead letter. */
   readonly settlement: Settlement | null
   /** Records that should become dead letters and found no room. */
