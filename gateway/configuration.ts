@@ -5,16 +5,16 @@
  */
 import { type AdminConfig, adminSection, checkAdmin } from './admin/config.ts'
 import { checkMqtt, type MqttConfig, mqttSection } from './broker/config.ts'
-import { choice, duration, name, path } from './config/fields.ts'
+import { duration, name, path } from './config/fields.ts'
 import type { ConfigSchema } from './config/load.ts'
 import { type Report, showValue } from './config/problems.ts'
 import { leaf, map, nullable, type Schema, section } from './config/schema.ts'
 import { formatSize } from './config/units.ts'
+import { variant } from './config/variant.ts'
 import { type DeliveryConfig, deliveryKeys } from './drain/config.ts'
 import { type LogConfig, logSection } from './observe/config.ts'
 import { nearest } from './shared/nearest.ts'
-import { type HttpSinkConfig, httpKeys } from './sink/http/config.ts'
-import { checkHttpSink } from './sink/http/config-checks.ts'
+import { SINK_TYPES, type SinkTypeConfig, sinkTypeOf } from './sink/registry.ts'
 import {
   checkStreams,
   type SpoolConfig,
@@ -46,7 +46,7 @@ interface GatewayConfig {
 }
 
 /** What a type adds, beside the delivery that is the same for each. */
-export type SinkConfig = HttpSinkConfig & DeliveryConfig
+export type SinkConfig = SinkTypeConfig & DeliveryConfig
 
 const gatewaySection: Schema<GatewayConfig> = section('The gateway as a whole.', {
   id: nullable(
@@ -66,10 +66,12 @@ const gatewaySection: Schema<GatewayConfig> = section('The gateway as a whole.',
   ).prefault('20s'),
 })
 
-const sinkSection: Schema<SinkConfig> = section('One sink, by name.', {
-  type: leaf(choice('Kind of sink.', ['http'])).prefault('http'),
-  ...httpKeys,
-  ...deliveryKeys,
+const sinkSection: Schema<SinkConfig> = variant('One sink, by name.', {
+  key: 'type',
+  keyText: 'Kind of sink.',
+  usual: 'http',
+  types: SINK_TYPES,
+  common: deliveryKeys,
 })
 
 /** Paths in its output are as they were written; the loader makes them absolute. */
@@ -89,7 +91,8 @@ function check(config: Config, report: Report): void {
   checkMqtt(config.mqtt, report)
   checkStreams(config.streams, report)
   checkReferences(config, report)
-  for (const [sink, of] of Object.entries(config.sinks)) checkHttpSink(['sinks', sink], of, report)
+  for (const [sink, of] of Object.entries(config.sinks))
+    sinkTypeOf(of).check(['sinks', sink], of, report)
   checkPorts(config, report)
   checkAdmin(config.admin, report)
 }

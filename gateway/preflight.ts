@@ -12,8 +12,8 @@ import { adminAddressFault } from './admin/server.ts'
 import { listenerFaults, portFaults } from './broker/preflight.ts'
 import type { Config } from './configuration.ts'
 import { errorCode } from './shared/errors.ts'
-import type { Secret } from './shared/secret.ts'
 import { probeSink } from './sink/http/probe.ts'
+import { sinkTypeOf } from './sink/registry.ts'
 import { FolderUnusableError } from './spool/disk/folder-errors.ts'
 import { currentOwner, type Owner } from './spool/disk/owner.ts'
 
@@ -150,18 +150,14 @@ function folderFaults(dataDir: string): Error[] {
 }
 
 function secretFaults(config: Config): Error[] {
-  const files: Array<readonly [key: string, path: string]> = []
-  const add = (key: string, secret: Secret | null): void => {
-    if (secret !== null && 'file' in secret) files.push([key, secret.file])
-  }
-  add('admin.token', config.admin.token)
-  for (const [name, sink] of Object.entries(config.sinks)) {
-    add(`sinks.${name}.bearerToken`, sink.bearerToken)
-    for (const [header, secret] of Object.entries(sink.headers))
-      add(`sinks.${name}.headers.${header}`, secret)
-    for (const [key, path] of Object.entries(sink.tls ?? {}))
-      if (typeof path === 'string') files.push([`sinks.${name}.tls.${key}`, path])
-  }
+  const { token } = config.admin
+  const files: Array<readonly [key: string, path: string]> = Object.entries(config.sinks).flatMap(
+    ([name, sink]) =>
+      sinkTypeOf(sink)
+        .files(sink)
+        .map(([key, path]) => [`sinks.${name}.${key}`, path] as const),
+  )
+  if (token !== null && 'file' in token) files.unshift(['admin.token', token.file])
   return files.flatMap(([key, path]) => {
     try {
       accessSync(path, constants.R_OK)

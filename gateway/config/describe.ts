@@ -1,7 +1,7 @@
 /** Every key of a configuration as a row of its table, read from the schema. */
 import { stringify } from 'yaml'
 import { type AnySchema, leaves } from './schema.ts'
-import { type Node, nodeOf } from './walk.ts'
+import { nodeOf, type Wrapping } from './walk.ts'
 
 export interface KeyDescription {
   /**
@@ -20,51 +20,54 @@ export interface KeyDescription {
   readonly unit: 'bytes' | 'ms' | null
   /** What it means, one or two sentences, and what it accepts. */
   readonly text: string
+  /** The key of its section that must have this value, or there is no such key; null: none. */
+  readonly only: { readonly key: string; readonly value: string } | null
 }
 
 /** In the order of the schema. Sections have a row of their own only if they can be null. */
 export function describeKeys(root: AnySchema): KeyDescription[] {
-  const rows: KeyDescription[] = []
-  visit(nodeOf(root), '', rows)
-  return rows
+  return rowsOf(root, '', null)
 }
 
-function visit(node: Node, path: string, rows: KeyDescription[]): void {
+function rowsOf(schema: AnySchema, path: string, only: KeyDescription['only']): KeyDescription[] {
+  const node = nodeOf(schema)
   const below = (key: string) => (path === '' ? key : `${path}.${key}`)
+  const shapeRows = (shape: Iterable<readonly [string, AnySchema]>, of = only) =>
+    [...shape].flatMap(([key, child]) => rowsOf(child, below(key), of))
+  const row = (type: string, text: string, unit: KeyDescription['unit'] = null) => ({
+    path,
+    type,
+    default: showDefault(node),
+    unit,
+    text,
+    only,
+  })
   if (node.type === 'leaf') {
     const { kind, wanted, text } = node.meta
     const unit = kind === 'size' ? 'bytes' : kind === 'duration' ? 'ms' : null
-    rows.push({
-      path,
-      type: kind,
-      default: showDefault(node),
-      unit,
-      text: `${text} Wants ${wanted}.`,
-    })
-  } else if (node.type === 'section') {
-    if (node.nullable || node.fallback === null) {
-      rows.push({ path, type: 'section', default: showDefault(node), unit: null, text: node.text })
-    }
-    for (const [key, child] of node.shape) visit(nodeOf(child), below(key), rows)
-  } else if (node.type === 'map') {
-    visit(nodeOf(node.value), below(`<${node.key}>`), rows)
-  } else {
-    const item = leaves.get(node.item)
-    if (item === undefined) visit(nodeOf(node.item), below('<n>'), rows)
-    else {
-      const text = `${node.text} Each wants ${item.wanted}.`
-      rows.push({
-        path,
-        type: `list of ${item.kind}`,
-        default: showDefault(node),
-        unit: null,
-        text,
-      })
-    }
+    return [row(kind, `${text} Wants ${wanted}.`, unit)]
   }
+  if (node.type === 'section') {
+    const own = node.nullable || node.fallback === null ? [row('section', node.text)] : []
+    return [...own, ...shapeRows(node.shape)]
+  }
+  if (node.type === 'variant') {
+    const ofTypes = [...node.types].flatMap(([type, shape]) =>
+      shapeRows(Object.entries(shape), { key: node.key, value: type }),
+    )
+    return [
+      ...shapeRows([[node.key, node.chooser]]),
+      ...shapeRows(Object.entries(node.common)),
+      ...ofTypes,
+    ]
+  }
+  if (node.type === 'map') return rowsOf(node.value, below(`<${node.key}>`), only)
+  const item = leaves.get(node.item)
+  if (item === undefined) return rowsOf(node.item, below('<n>'), only)
+  return [row(`list of ${item.kind}`, `${node.text} Each wants ${item.wanted}.`)]
 }
 
-function showDefault({ fallback, optional }: Node): string {
+function showDefault({ fallback, optional }: Wrapping): string {
   if (optional) return 'absent'
   if (fallback === undefined) return 'required'
   return stringify(fallback, {

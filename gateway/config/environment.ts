@@ -10,8 +10,8 @@
 import { parseDocument } from 'yaml'
 import { nearest } from '../shared/nearest.ts'
 import type { Origin, Problem } from './problems.ts'
-import type { AnySchema } from './schema.ts'
-import { childOf, isMap, keyPath, type Node, nodeOf, type Path } from './walk.ts'
+import { type AnySchema, isMap } from './schema.ts'
+import { childOf, chooserKeys, keyPath, type Node, nodeAt, type Path, valueOf } from './walk.ts'
 
 export const ENVIRONMENT_PREFIX = 'SLUICE__'
 
@@ -46,8 +46,8 @@ export function overlayEnvironment(
   const problems: Problem[] = []
   const variables = new Map<string, string>()
   let tree: unknown = structuredClone(data ?? {})
-  for (const name of variableNames(environment)) {
-    const paths = resolve(nodeOf(schema), tree, name.slice(ENVIRONMENT_PREFIX.length), [])
+  for (const name of variableNames(environment, chooserKeys(schema))) {
+    const paths = resolve(schema, tree, name.slice(ENVIRONMENT_PREFIX.length), [])
     const [path] = paths
     if (path === undefined) problems.push(unknownName(schema, tree, name))
     else if (paths.length > 1) problems.push(ambiguousName(name, paths))
@@ -55,7 +55,7 @@ export function overlayEnvironment(
       const parsed = parseValue(name, path, environment[name] ?? '')
       if ('problem' in parsed) problems.push(parsed.problem)
       else {
-        const outcome = setAt(nodeOf(schema), tree, path, parsed.value)
+        const outcome = setAt(schema, tree, path, parsed.value)
         if (typeof outcome === 'string')
           problems.push(environmentProblem(name, keyPath(path), outcome))
         else {
@@ -77,7 +77,8 @@ export function clashingNames(
 ): ReadonlyArray<{ readonly name: string; readonly first: Path; readonly second: Path }> {
   const seen = new Map<string, Path>()
   const clashes: Array<{ name: string; first: Path; second: Path }> = []
-  const visit = (node: Node, value: unknown, path: Path): void => {
+  const visit = (at: AnySchema, value: unknown, path: Path): void => {
+    const node = nodeAt(at, value)
     const here = value === undefined ? node.fallback : value
     if (path.length > 0) {
       const name = variableName(path)
@@ -90,10 +91,10 @@ export function clashingNames(
     }
     for (const key of keysOf(node, here)) {
       const child = childOf(node, key)
-      if (child !== null) visit(nodeOf(child), read(here, key), [...path, key])
+      if (child !== null) visit(child, valueOf(here, key), [...path, key])
     }
   }
-  visit(nodeOf(schema), data, [])
+  visit(schema, data, [])
   return clashes
 }
 
@@ -105,32 +106,47 @@ function longest(variables: ReadonlyMap<string, string>, path: Path): string | n
   return null
 }
 
-/** Whole sections before the keys in them, list items in order. */
-function variableNames(environment: Readonly<Record<string, string | undefined>>): string[] {
+/**
+ * Whole sections before the keys in them, the key that chooses a type before the others, list items
+ * in order.
+ */
+function variableNames(
+  environment: Readonly<Record<string, string | undefined>>,
+  choosers: ReadonlySet<string>,
+): string[] {
+  const first = new Set([...choosers].map(encodeKey))
   return Object.keys(environment)
     .filter((name) => name.startsWith(ENVIRONMENT_PREFIX) && environment[name] !== undefined)
-    .sort((a, b) => compareNames(a.split('__'), b.split('__')))
+    .sort((a, b) => compareNames(a.split('__'), b.split('__'), first))
 }
 
-function compareNames(a: readonly string[], b: readonly string[]): number {
+function compareNames(
+  a: readonly string[],
+  b: readonly string[],
+  first: ReadonlySet<string>,
+): number {
   for (const [index, left] of a.entries()) {
     const right = b[index]
     if (right === undefined) return 1
     if (left === right) continue
+    if (first.has(left) !== first.has(right)) return first.has(left) ? -1 : 1
     if (/^\d+$/.test(left) && /^\d+$/.test(right)) return Number(left) - Number(right)
     return left < right ? -1 : 1
   }
   return a.length - b.length
 }
 
-/** Every path that `rest` can mean. Keys that are there come before new ones. */
-function resolve(node: Node, value: unknown, rest: string, path: Path): Path[] {
+/**
+ * Every path that `rest` can mean. Keys that are there come before new ones, and before those of
+ * another type, which are taken so that they can be refused as what they are.
+ */
+function resolve(schema: AnySchema, value: unknown, rest: string, path: Path): Path[] {
+  const node = nodeAt(schema, value)
   const here = value === undefined ? node.fallback : value
   const found: Path[] = []
   for (const key of keysOf(node, here)) found.push(...resolveKey(node, here, key, rest, path))
   if (found.length > 0) return found
-  const fresh = newKey(node, rest)
-  return fresh === null ? [] : resolveKey(node, here, fresh, rest, path)
+  return newKeys(node, rest).flatMap((key) => resolveKey(node, here, key, rest, path))
 }
 
 function resolveKey(
@@ -145,8 +161,13 @@ function resolveKey(
   if (rest === encoded) return [inner]
   if (!rest.startsWith(`${encoded}__`)) return []
   const remainder = rest.slice(encoded.length + 2)
-  const child = childOf(node, key)
-  return child === null ? [] : resolve(nodeOf(child), read(here, key), remainder, inner)
+  const child = anyChildOf(node, key)
+  return child === null ? [] : resolve(child, valueOf(here, key), remainder, inner)
+}
+
+function anyChildOf(node: Node, key: string | number): AnySchema | null {
+  const elsewhere = node.type === 'section' ? node.elsewhere.get(String(key))?.schema : undefined
+  return childOf(node, key) ?? elsewhere ?? null
 }
 
 /** Keys below a node: the schema's, or those that are there. A secret may be given by file. */
@@ -157,33 +178,30 @@ function keysOf(node: Node, here: unknown): ReadonlyArray<string | number> {
   return node.meta.kind === 'secret' ? ['file'] : []
 }
 
-/** The key that a name would create in a map or list, or null. */
-function newKey(node: Node, rest: string): string | number | null {
+/** Keys that a name would create in a map or list, and those of another type. */
+function newKeys(node: Node, rest: string): ReadonlyArray<string | number> {
   const [first = ''] = rest.split('__', 1)
-  if (node.type === 'list') return /^(0|[1-9]\d{0,4})$/.test(first) ? Number(first) : null
-  if (node.type !== 'map' || !/^[A-Z0-9][A-Z0-9_]*$/.test(first)) return null
-  return first.toLowerCase().replaceAll('_', '-')
-}
-
-function read(container: unknown, key: string | number): unknown {
-  if (Array.isArray(container)) return typeof key === 'number' ? container[key] : undefined
-  return isMap(container) && Object.hasOwn(container, key) ? container[key] : undefined
+  if (node.type === 'section') return [...node.elsewhere.keys()]
+  if (node.type === 'list') return /^(0|[1-9]\d{0,4})$/.test(first) ? [Number(first)] : []
+  if (node.type !== 'map' || !/^[A-Z0-9][A-Z0-9_]*$/.test(first)) return []
+  return [first.toLowerCase().replaceAll('_', '-')]
 }
 
 /** A copy of `current` with the value at `path`, or what the path wants instead. */
 function setAt(
-  node: Node,
+  schema: AnySchema,
   current: unknown,
   path: Path,
   value: unknown,
 ): { value: unknown } | string {
   const [key, ...rest] = path
   if (key === undefined) return { value }
+  const node = nodeAt(schema, current)
   if (node.type === 'leaf') return { value: { [key]: value } }
   const here = current === undefined ? structuredClone(node.fallback) : current
-  const child = childOf(node, key)
+  const child = anyChildOf(node, key)
   if (child === null) return 'a key of this section'
-  const inner = setAt(nodeOf(child), read(here, key), rest, value)
+  const inner = setAt(child, valueOf(here, key), rest, value)
   if (typeof inner === 'string') return inner
   if (node.type !== 'list') {
     if (here !== undefined && here !== null && !isMap(here)) return 'a map above this key'
@@ -242,16 +260,17 @@ function environmentProblem(name: string, key: string, wanted: string): Problem 
 
 function unknownName(schema: AnySchema, tree: unknown, name: string): Problem {
   const known: string[] = []
-  const visit = (node: Node, value: unknown, path: Path): void => {
+  const visit = (at: AnySchema, value: unknown, path: Path): void => {
+    const node = nodeAt(at, value)
     if (path.length > 0) known.push(variableName(path))
     const here = value === undefined ? node.fallback : value
     for (const key of keysOf(node, here)) {
       const child = childOf(node, key)
-      if (child !== null) visit(nodeOf(child), read(here, key), [...path, key])
+      if (child !== null) visit(child, valueOf(here, key), [...path, key])
       else known.push(variableName([...path, key]))
     }
   }
-  visit(nodeOf(schema), tree, [])
+  visit(schema, tree, [])
   const near = nearest(name, known)
   return {
     ...environmentProblem(name, '', 'a name that means a key'),

@@ -1,6 +1,6 @@
 /**
- * What a configuration is built of: leaves in sections, lists and maps, as zod schemas that can be
- * walked (walk.ts).
+ * What a configuration is built of: leaves in sections, lists, maps and variants, as zod schemas
+ * that can be walked (walk.ts).
  *
  * Every leaf carries {@link LeafMeta} in a registry: the type and unit that the table of keys
  * shows, the text, whether it is a secret or a path. The loader reads it to resolve paths, the
@@ -87,9 +87,31 @@ interface MapMeta extends GroupMeta {
   readonly key: string
 }
 
+export type Shape = Readonly<Record<string, AnySchema>>
+
+export interface VariantMeta extends GroupMeta {
+  /** The key whose value chooses the type. */
+  readonly key: string
+  /** Of that key. */
+  readonly chooser: AnySchema
+  /** Where the key is not written. */
+  readonly usual: string
+  /** Keys of each type alone, by type. */
+  readonly types: ReadonlyMap<string, Shape>
+  /** Keys that every type has. */
+  readonly common: Shape
+}
+
 /** Texts of sections and lists. */
 export const groups = z.registry<GroupMeta>()
 export const maps = z.registry<MapMeta>()
+/** No registry of zod's: its types would rewrite the schemas in what it keeps. */
+export const variants = new WeakMap<AnySchema, VariantMeta>()
+
+/** Is this a map of keys, as YAML and JSON know it? */
+export function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
 
 /**
  * A section: the keys in `shape` and no others; each has a default, so the section may be left out

@@ -4,8 +4,8 @@ import { hideUrl } from '../shared/hide-url.ts'
 import { nearest } from '../shared/nearest.ts'
 import { NAME_PATTERN, NAME_WORDS, nameFix } from './fields.ts'
 import { type Origin, type Problem, showKind, showValue } from './problems.ts'
-import type { AnySchema } from './schema.ts'
-import { childOf, isMap, keyPath, type Node, nodeAt, nodeOf, type Path } from './walk.ts'
+import { type AnySchema, isMap } from './schema.ts'
+import { childOf, find, keyPath, type Node, nodeAt, type Path, type SectionNode } from './walk.ts'
 
 /** A section with more keys is not listed in full when the fix names the key that was meant. */
 const MAX_LISTED_KEYS = 12
@@ -16,7 +16,7 @@ export type OriginOf = (path: Path) => Origin
  * `telemetry:` with nothing below it means a section with its defaults, as long as null is no value of its own.
  */
 export function fillEmptySections(schema: AnySchema, data: unknown): unknown {
-  const node = nodeOf(schema)
+  const node = nodeAt(schema, data)
   if (data === null) return node.type === 'section' && !node.nullable ? {} : null
   if (node.type === 'list') {
     const { item } = node
@@ -37,7 +37,7 @@ export function nameProblems(
   originOf: OriginOf,
   path: Path = [],
 ): Problem[] {
-  const node = nodeOf(schema)
+  const node = nodeAt(schema, data)
   if (!isMap(data)) return []
   return Object.entries(data).flatMap(([key, value]): Problem[] => {
     const child = childOf(node, key)
@@ -69,10 +69,10 @@ export function schemaProblems(
 ): Problem[] {
   return issues.flatMap((issue) => {
     const path = issue.path.map((key) => (typeof key === 'number' ? key : String(key)))
-    const node = nodeAt(schema, path)
+    const { node, value } = find(schema, data, path)
     if (issue.code === 'unrecognized_keys')
       return issue.keys.map((key) => unknownKey([...path, key], node, originOf))
-    return [valueProblem(issue, path, node, valueAt(data, path), originOf)]
+    return [valueProblem(issue, path, node, value, originOf)]
   })
 }
 
@@ -114,6 +114,14 @@ function valueProblem(
 
 function unknownKey(path: Path, node: Node | null, originOf: OriginOf): Problem {
   const key = String(path.at(-1))
+  const misplaced = node?.type === 'section' ? keyOfAnotherType(key, node) : null
+  if (misplaced !== null)
+    return {
+      code: 'CONFIG_UNKNOWN_KEY',
+      origin: originOf(path),
+      key: keyPath(path),
+      ...misplaced,
+    }
   const known = node?.type === 'section' ? [...node.shape.keys()] : []
   const near = nearest(key, known)
   return {
@@ -129,6 +137,16 @@ function unknownKey(path: Path, node: Node | null, originOf: OriginOf): Problem 
   }
 }
 
+function keyOfAnotherType(key: string, { chosen, elsewhere }: SectionNode) {
+  const types = elsewhere.get(key)?.types
+  if (chosen === null || types === undefined) return null
+  return {
+    got: `a key that belongs to ${chosen.key} ${types.join(' and ')}`,
+    wanted: `a key of ${chosen.key} ${chosen.type}`,
+    fix: `remove it, or write ${chosen.key}: ${types.join(' or ')}`,
+  }
+}
+
 function showAs(node: Node | null, value: unknown): string {
   if (node === null || node.type === 'map') return showKind(value)
   if (node.type === 'section') return typeof value === 'string' ? showKind(value) : showValue(value)
@@ -136,13 +154,4 @@ function showAs(node: Node | null, value: unknown): string {
   if (node.meta.kind === 'secret') return showKind(value)
   if (node.meta.kind === 'url' && typeof value === 'string') return showValue(hideUrl(value))
   return showValue(value)
-}
-
-function valueAt(data: unknown, path: Path): unknown {
-  let value = data
-  for (const key of path) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined
-    value = (value as Record<string | number, unknown>)[key]
-  }
-  return value
 }

@@ -3,7 +3,16 @@
  * table of keys. The only file that looks inside zod's schemas.
  */
 import { z } from 'zod'
-import { type AnySchema, groups, type LeafMeta, leaves, maps } from './schema.ts'
+import {
+  type AnySchema,
+  groups,
+  isMap,
+  type LeafMeta,
+  leaves,
+  maps,
+  type VariantMeta,
+  variants,
+} from './schema.ts'
 
 export type Path = ReadonlyArray<string | number>
 
@@ -16,25 +25,42 @@ export interface Wrapping {
   readonly fallback: unknown
 }
 
-export type Node = Wrapping &
-  (
-    | { readonly type: 'leaf'; readonly meta: LeafMeta }
-    | {
-        readonly type: 'section'
-        readonly text: string
-        readonly shape: ReadonlyMap<string, AnySchema>
-      }
-    | {
-        readonly type: 'map'
-        readonly text: string
-        readonly key: string
-        readonly value: AnySchema
-      }
-    | { readonly type: 'list'; readonly text: string; readonly item: AnySchema }
-  )
+/** A key of a section that only other types than the chosen one have. */
+interface KeyElsewhere {
+  readonly types: readonly string[]
+  readonly schema: AnySchema
+}
+
+export interface SectionNode extends Wrapping {
+  readonly type: 'section'
+  readonly text: string
+  readonly shape: ReadonlyMap<string, AnySchema>
+  /** The key that chose the type, and what it chose; null: there are no types. */
+  readonly chosen: { readonly key: string; readonly type: string } | null
+  readonly elsewhere: ReadonlyMap<string, KeyElsewhere>
+}
+
+export interface VariantNode extends Wrapping, VariantMeta {
+  readonly type: 'variant'
+}
+
+/** What a schema is where its value is known: a variant is the section of its type. */
+export type Node =
+  | SectionNode
+  | (Wrapping &
+      (
+        | { readonly type: 'leaf'; readonly meta: LeafMeta }
+        | {
+            readonly type: 'map'
+            readonly text: string
+            readonly key: string
+            readonly value: AnySchema
+          }
+        | { readonly type: 'list'; readonly text: string; readonly item: AnySchema }
+      ))
 
 /** What a schema is, without its wrappings. */
-export function nodeOf(schema: AnySchema): Node {
+export function nodeOf(schema: AnySchema): Node | VariantNode {
   let inner = schema
   let nullable = false
   let optional = false
@@ -51,22 +77,52 @@ export function nodeOf(schema: AnySchema): Node {
       inner = inner.def.innerType
     } else break
   }
-  const meta = leaves.get(inner as z.ZodType)
-  if (meta !== undefined) return { type: 'leaf', meta, nullable: meta.nullable, optional, fallback }
   const wrapping = { nullable, optional, fallback }
+  const leaf = leaves.get(inner as z.ZodType)
+  if (leaf !== undefined) return { type: 'leaf', meta: leaf, ...wrapping, nullable: leaf.nullable }
+  const variant = variants.get(inner)
+  if (variant !== undefined) return { type: 'variant', ...variant, ...wrapping }
   const map = maps.get(inner as z.ZodType)
   if (map !== undefined && inner instanceof z.ZodRecord)
     return { type: 'map', value: inner.valueType, ...map, ...wrapping }
   const text = groups.get(inner as z.ZodType)?.text ?? ''
-  if (inner instanceof z.ZodObject)
-    return {
-      type: 'section',
-      shape: new Map(Object.entries<AnySchema>(inner.shape)),
-      text,
-      ...wrapping,
-    }
+  if (inner instanceof z.ZodObject) {
+    const shape = new Map(Object.entries<AnySchema>(inner.shape))
+    return { type: 'section', shape, chosen: null, elsewhere: new Map(), text, ...wrapping }
+  }
   if (inner instanceof z.ZodArray) return { type: 'list', item: inner.element, text, ...wrapping }
   throw new Error(`the configuration schema has a node of unknown kind: ${inner._zod.def.type}`)
+}
+
+/** What a schema is at a value; undefined: at its default. */
+export function nodeAt(schema: AnySchema, value: unknown): Node {
+  const node = nodeOf(schema)
+  return node.type === 'variant'
+    ? sectionOf(node, value === undefined ? node.fallback : value)
+    : node
+}
+
+/** A type that is none has the keys of all: nothing can be said of them. */
+function sectionOf(node: VariantNode, value: unknown): SectionNode {
+  const { key, text, nullable, optional, fallback } = node
+  const written = isMap(value) && Object.hasOwn(value, key) ? value[key] : node.usual
+  const type = String(written)
+  const own = node.types.get(type)
+  const shape = new Map<string, AnySchema>([[key, node.chooser]])
+  const elsewhere = new Map<string, KeyElsewhere>()
+  for (const [name, keys] of node.types) {
+    for (const [each, schema] of Object.entries(keys)) {
+      if (own === undefined || name === type) shape.set(each, schema)
+      else if (!Object.hasOwn(own, each))
+        elsewhere.set(each, {
+          types: [...(elsewhere.get(each)?.types ?? []), name],
+          schema,
+        })
+    }
+  }
+  for (const [each, schema] of Object.entries(node.common)) shape.set(each, schema)
+  const chosen = own === undefined ? null : { key, type }
+  return { type: 'section', text, shape, chosen, elsewhere, nullable, optional, fallback }
 }
 
 /** The schema below one key, or null if there is no such key. */
@@ -77,20 +133,41 @@ export function childOf(node: Node, key: string | number): AnySchema | null {
   return null
 }
 
-/** The node at a path, or null. */
-export function nodeAt(schema: AnySchema, path: Path): Node | null {
-  let node = nodeOf(schema)
-  for (const key of path) {
-    const child = childOf(node, key)
-    if (child === null) return null
-    node = nodeOf(child)
-  }
-  return node
+/** What is below one key of a value: its own, never an inherited one. */
+export function valueOf(container: unknown, key: string | number): unknown {
+  if (Array.isArray(container)) return typeof key === 'number' ? container[key] : undefined
+  return isMap(container) && Object.hasOwn(container, key) ? container[key] : undefined
 }
 
-/** Is this a map of keys, as YAML and JSON know it? */
-export function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+/** The node and the value at a path; node null: there is no such key. */
+export function find(
+  schema: AnySchema,
+  data: unknown,
+  path: Path,
+): { readonly node: Node | null; readonly value: unknown } {
+  let node: Node | null = nodeAt(schema, data)
+  let value = data
+  for (const key of path) {
+    value = valueOf(value, key)
+    const child: AnySchema | null = node === null ? null : childOf(node, key)
+    node = child === null ? null : nodeAt(child, value)
+  }
+  return { node, value }
+}
+
+/** The keys by which the variants below a schema are chosen. */
+export function chooserKeys(schema: AnySchema, found = new Set<string>()): ReadonlySet<string> {
+  const node = nodeOf(schema)
+  if (node.type === 'list') chooserKeys(node.item, found)
+  else if (node.type === 'map') chooserKeys(node.value, found)
+  else if (node.type === 'section')
+    for (const child of node.shape.values()) chooserKeys(child, found)
+  else if (node.type === 'variant') {
+    found.add(node.key)
+    for (const shape of [node.common, ...node.types.values()])
+      for (const child of Object.values(shape)) chooserKeys(child, found)
+  }
+  return found
 }
 
 /**
@@ -103,7 +180,7 @@ export function mapLeaves(
   replace: (value: unknown, meta: LeafMeta, path: Path) => unknown,
   path: Path = [],
 ): unknown {
-  const node = nodeOf(schema)
+  const node = nodeAt(schema, value)
   if (node.type === 'leaf') return replace(value, node.meta, path)
   if (node.type === 'list')
     return Array.isArray(value)

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
-import { describeKeys } from '../../gateway/config/describe.ts'
+import { describeKeys, type KeyDescription } from '../../gateway/config/describe.ts'
 import { variableName } from '../../gateway/config/environment.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
@@ -258,7 +258,7 @@ describe('every key of the table', () => {
           })
           const value = sample(key)
           const written = asYaml(key.type, value)
-          const surroundings = { ...structuredClone(BESIDE), ...required(path, key.path, name) }
+          const surroundings = { ...structuredClone(BESIDE), ...required(key, name) }
           const base = stringify(surroundings)
           const byFile = folder.load(stringify(withValue(surroundings, path, written))).config
           const byVariable = folder.load(base, {
@@ -278,8 +278,7 @@ describe('every key of the table', () => {
 
   /** The rest of a section that cannot stand with one key alone. */
   function required(
-    path: ReadonlyArray<string | number>,
-    pattern: string,
+    { path: pattern, only }: KeyDescription,
     name: string,
   ): Record<string, unknown> {
     const auth = { passwordFile: '/users' }
@@ -290,9 +289,10 @@ describe('every key of the table', () => {
     if (pattern.startsWith('mqtt.listeners.<n>.tls.')) rest['mqtt'] = { listeners: [{ tls }] }
     if (pattern.startsWith('streams.')) rest['streams'] = { [name]: {} }
     if (pattern.startsWith('sinks.')) {
+      const type = only === null ? {} : { [only.key]: only.value }
       const url = pattern.startsWith('sinks.<name>.tls') ? { url: 'https://example.org/' } : {}
       const pair = /\.tls\.(cert|key)$/.test(pattern) ? { tls: { cert: '/c', key: '/k' } } : {}
-      rest['sinks'] = { other: {}, cloud: {}, [name]: { ...url, ...pair } }
+      rest['sinks'] = { other: {}, cloud: {}, [name]: { ...type, ...url, ...pair } }
     }
     if (pattern.endsWith('.maxUnackedBytes')) rest['mqtt'] = { maxUnackedBytesTotal: '64MiB' }
     if (/maxPacketBytes$|maxConnectPacketBytes$/.test(pattern))

@@ -10,7 +10,11 @@ export const TABLES: Readonly<Record<string, () => string>> = {
   configuration: () =>
     table(
       ['key', 'default', 'meaning'],
-      describeKeys(SCHEMA.root).map((key) => [`\`${key.path}\``, `\`${key.default}\``, key.text]),
+      describeKeys(SCHEMA.root).map(({ path, only, default: value, text }) => [
+        only === null ? `\`${path}\`` : `\`${path}\` (${only.key} ${only.value})`,
+        `\`${value}\``,
+        text,
+      ]),
     ),
   metrics: () =>
     table(

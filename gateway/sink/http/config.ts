@@ -146,6 +146,25 @@ export const httpKeys = {
   allowInsecure: leaf(flag('Secrets may go over plain http to another host.')).prefault(false),
 }
 
+/** The files that a sink reads, by the key that names them. */
+export function httpFiles({
+  bearerToken,
+  headers,
+  tls: files,
+}: HttpSinkConfig): ReadonlyArray<readonly [key: string, path: string]> {
+  const secrets: Array<readonly [key: string, secret: Secret | null]> = [
+    ['bearerToken', bearerToken],
+    ...Object.entries(headers).map(([name, secret]) => [`headers.${name}`, secret] as const),
+  ]
+  const named = secrets.flatMap(([key, secret]) =>
+    secret !== null && 'file' in secret ? [[key, secret.file] as const] : [],
+  )
+  const pem = Object.entries(files ?? {}).flatMap(([key, path]) =>
+    typeof path === 'string' ? [[`tls.${key}`, path] as const] : [],
+  )
+  return [...named, ...pem]
+}
+
 function urlFix(input: string): string | null {
   const parsed = URL.canParse(input) ? new URL(input) : null
   if (parsed === null || (parsed.protocol !== 'http:' && parsed.protocol !== 'https:'))
