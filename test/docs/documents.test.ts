@@ -3,11 +3,13 @@
  * commands and files is so, what the code has is in them, and every link leads somewhere.
  * `SLUICE_UPDATE_README=1` writes the generated tables instead of comparing them.
  */
-import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { describeKeys } from '../../gateway/config/describe.ts'
+import { loadConfig } from '../../gateway/config/load.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
 import { anchorOf, type Document, linksOf, readDocuments, sectionOf } from './documents.ts'
@@ -251,6 +253,20 @@ describe('what documents point to exists', () => {
     expect(
       named.filter((key) => !others.test(key) && !paths.some((path) => path.startsWith(`${key}.`))),
     ).toEqual([])
+  })
+
+  test.each(
+    documents.flatMap(({ path, text }) =>
+      [...text.matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => [path, match[1] ?? ''] as const),
+    ),
+  )('the configuration in %s is one', (_, yaml) => {
+    const folder = mkdtempSync(join(tmpdir(), 'sluice-documents-'))
+    try {
+      writeFileSync(join(folder, 'sluice.yaml'), yaml)
+      expect(loadConfig(SCHEMA, { file: 'sluice.yaml', env: {}, cwd: folder }).warnings).toEqual([])
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 
   test('every limit of the broker has its policy', () => {
