@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AdminServer } from './admin/server.ts'
 import { Broker } from './broker/broker.ts'
+import type { RunningGateway } from './cli/context.ts'
 import type { Config } from './configuration.ts'
 import { Drain } from './drain/drain.ts'
 import { fitToHost, MIN_MEMORY_BYTES, readHostLimits } from './host-limits.ts'
@@ -22,27 +23,14 @@ import { describeError, isPassing, isReadFailure } from './spool/disk/disk-error
 import { folderBytes } from './spool/disk/folder.ts'
 import { Spool, type SpoolOptions } from './spool/spool.ts'
 import { Patience } from './spool/store/patient-reads.ts'
-import { type RunningStages, statusSources } from './status-sources.ts'
+import { type RunningStages, sinkTargets, statusSources } from './status-sources.ts'
 import { VERSION } from './version.ts'
 
 /** How often the real size of the data folder is measured. */
 const FOLDER_LOOK_MS = 10_000
 
-export interface Gateway {
-  readonly addresses: Broker['addresses']
-  readonly adminUrl: string
-  readonly gatewayId: string
+export interface Gateway extends RunningGateway {
   readonly spoolId: string
-  /**
-   * Reads anew what the configuration names: passwords, access rules, certificates, secrets of
-   * sinks.
-   */
-  reread(): Promise<void>
-  /**
-   * Orderly, within `deadlineMs`; afterwards whatever still waits is cut. Nothing acknowledged is
-   * lost either way.
-   */
-  stop(deadlineMs: number): Promise<void>
 }
 
 export interface StartOptions {
@@ -133,6 +121,7 @@ export async function startGateway(
       adminUrl: adminServer.url,
       gatewayId: spool.gateway,
       spoolId: spool.spoolId,
+      sinks: sinkTargets(config.sinks),
       reread: async () => {
         await started.reread()
         for (const sink of sinks.values()) await sink.reread()

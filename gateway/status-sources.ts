@@ -69,6 +69,11 @@ export function statusSources(stages: () => RunningStages): StatusSources {
   }
 }
 
+/** Where each sink sends, without what is secret about it. */
+export function sinkTargets(sinks: Config['sinks']): { name: string; target: string }[] {
+  return Object.entries(sinks).map(([name, { url }]) => ({ name, target: hideUrl(url) }))
+}
+
 function streamSnapshot(
   stream: SpoolStream,
   standing: DeliveryStanding | undefined,

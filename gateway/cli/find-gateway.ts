@@ -6,13 +6,17 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
-import type { AdminConfig } from '../admin/config.ts'
-import type { Config } from '../configuration.ts'
-import { ADMIN_SOCKET, type OfflineOperator, type RunningOperator } from '../ports/operator.ts'
+import {
+  ADMIN_SOCKET,
+  type OfflineOperator,
+  type Operator,
+  type RunningOperator,
+} from '../ports/operator.ts'
 import { errorCode, errorMessage } from '../shared/errors.ts'
 import { hostAndPort } from '../shared/hosts.ts'
 import type { Secret } from '../shared/secret.ts'
-import type { CliContext } from './context.ts'
+import type { AdminPlace, CliConfig } from './config.ts'
+import type { CliContext, ConfiguredGateway } from './context.ts'
 import { CliError, EXIT } from './exit.ts'
 import { HttpOperator, NotRunningError } from './http-operator.ts'
 import { type ConfigFlag, loadFlagged, withConfig } from './options.ts'
@@ -34,31 +38,32 @@ export function withOperator(command: Command): Command {
   )
 }
 
-export type Found =
-  | { readonly kind: 'running'; readonly operator: RunningOperator }
-  | { readonly kind: 'stopped'; readonly operator: OfflineOperator }
+export interface Found {
+  readonly kind: 'running' | 'stopped'
+  readonly operator: Operator
+}
 
 /** Finds the gateway, lets `work` have it, and gives the folder of a stopped one back. */
 export async function withGateway<T>(
   flags: OperatorFlags,
   context: CliContext,
-  work: (found: Found, config: Config) => Promise<T>,
+  work: (found: Found) => Promise<T>,
 ): Promise<T> {
-  const { config } = await loadFlagged(flags, context)
+  const configured = await loadFlagged(flags, context)
+  const { config } = configured
   const local = await localOperator(flags, config)
-  if (local !== null) return work({ kind: 'running', operator: local }, config)
+  if (local !== null) return work({ kind: 'running', operator: local })
   const client = await httpOperator(flags, config)
-  if (client !== null) {
-    try {
-      await client.status()
-    } catch (error) {
-      if (!(error instanceof NotRunningError)) throw error
-      if (flags.url !== undefined) throw new CliError(EXIT.failed, error.message, error)
-      return withOffline(config, context, work, client.url)
-    }
-    return work({ kind: 'running', operator: client }, config)
+  const offline = (operator: Operator) => work({ kind: 'stopped', operator })
+  if (client === null) return withOffline(configured, null, offline)
+  try {
+    await client.status()
+  } catch (error) {
+    if (!(error instanceof NotRunningError)) throw error
+    if (flags.url !== undefined) throw new CliError(EXIT.failed, error.message, error)
+    return withOffline(configured, client.url, offline)
   }
-  return withOffline(config, context, work, null)
+  return work({ kind: 'running', operator: client })
 }
 
 /** The running gateway, for what only that can do. */
@@ -81,17 +86,15 @@ export async function withStoppedGateway<T>(
   context: CliContext,
   work: (spool: OfflineOperator) => Promise<T>,
 ): Promise<T> {
-  const { config } = await loadFlagged(flags, context)
-  return withOffline(config, context, ({ operator }) => work(operator as OfflineOperator), null)
+  return withOffline(await loadFlagged(flags, context), null, work)
 }
 
 async function withOffline<T>(
-  config: Config,
-  context: CliContext,
-  work: (found: Found, config: Config) => Promise<T>,
+  configured: ConfiguredGateway,
   triedUrl: string | null,
+  work: (spool: OfflineOperator) => Promise<T>,
 ): Promise<T> {
-  const { dataDir } = config.gateway
+  const { dataDir } = configured.config.gateway
   const tried = triedUrl === null ? '' : `nothing listens on ${triedUrl}, and `
   // Opening would create it.
   if (!existsSync(dataDir))
@@ -101,7 +104,7 @@ async function withOffline<T>(
     )
   let spool: OfflineOperator
   try {
-    spool = await context.openOffline(config)
+    spool = await configured.openOffline()
   } catch (error) {
     if (errorCode(error) === 'SLUICE_FOLDER_IN_USE')
       throw new CliError(EXIT.failed, inUse(error, tried), error)
@@ -109,13 +112,13 @@ async function withOffline<T>(
     throw new CliError(EXIT.failed, `${tried}${dataDir} cannot be opened: ${why}`, error)
   }
   try {
-    return await work({ kind: 'stopped', operator: spool }, config)
+    return await work(spool)
   } finally {
     await spool.close()
   }
 }
 
-/** Who only wants to look, or to change something, must not be told to end what runs. */
+/** A command that only looks, or changes something, must not tell its user to end what runs. */
 function inUse(error: unknown, tried: string): string {
   const [who = '', ...gateway] = errorMessage(error).split(/: stop (?:that one|it there) first/)
   if (gateway.length === 0) return `${tried}${who}`
@@ -128,7 +131,7 @@ function inUse(error: unknown, tried: string): string {
  */
 async function localOperator(
   { url }: OperatorFlags,
-  { gateway }: Config,
+  { gateway }: CliConfig,
 ): Promise<HttpOperator | null> {
   const path = join(gateway.dataDir, ADMIN_SOCKET)
   if (url !== undefined || !existsSync(path)) return null
@@ -143,14 +146,14 @@ async function localOperator(
 
 async function httpOperator(
   { url }: OperatorFlags,
-  { admin }: Config,
+  { admin }: CliConfig,
 ): Promise<HttpOperator | null> {
   const address = url ?? adminUrl(admin)
   return address === null ? null : new HttpOperator(address, await readSecret(admin.token))
 }
 
 /** Where the admin server of this configuration answers; null if its port was left to chance. */
-export function adminUrl({ host, port }: AdminConfig): string | null {
+export function adminUrl({ host, port }: AdminPlace): string | null {
   if (port === 0) return null
   const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
   return `http://${hostAndPort(reachable, port)}`

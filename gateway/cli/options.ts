@@ -1,9 +1,7 @@
 /** Options that several commands share. */
 import { type Command, InvalidArgumentError } from 'commander'
-import type { LoadedConfig } from '../config/load.ts'
-import type { Config } from '../configuration.ts'
 import { findConfig } from './config-place.ts'
-import type { CliContext } from './context.ts'
+import type { CliContext, ConfiguredGateway } from './context.ts'
 
 export interface ConfigFlag {
   readonly config?: string
@@ -20,20 +18,19 @@ export function withConfig(command: Command): Command {
 export async function loadFlagged(
   flags: ConfigFlag,
   context: CliContext,
-): Promise<LoadedConfig<Config>> {
-  const { loadConfig } = await import('../config/load.ts')
-  const { SCHEMA } = await import('../configuration.ts')
+): Promise<ConfiguredGateway> {
   const { file } = findConfig(flags.config, context.env, context.cwd)
-  return loadConfig(SCHEMA, { file, env: context.env, cwd: context.cwd })
+  return context.load({ file, env: context.env, cwd: context.cwd })
 }
 
 /**
- * For who starts or checks the gateway: whoever only asks it something has read its warnings then.
+ * For commands that start or check the gateway. Those that only ask it something need not repeat
+ * the warnings of its start.
  */
 export async function loadWithWarnings(
   flags: ConfigFlag,
   context: CliContext,
-): Promise<LoadedConfig<Config>> {
+): Promise<ConfiguredGateway> {
   const loaded = await loadFlagged(flags, context)
   for (const warning of loaded.warnings) context.stderr.write(`warning: ${warning}\n`)
   return loaded

@@ -3,9 +3,11 @@
  * whatever the test says.
  */
 import { PassThrough } from 'node:stream'
-import type { CliContext, RunningGateway } from '../../gateway/cli/context.ts'
+import type { CliContext, ConfiguredGateway, RunningGateway } from '../../gateway/cli/context.ts'
 import type { SignalListener } from '../../gateway/cli/signals.ts'
-import type { Config } from '../../gateway/configuration.ts'
+import { configuredGateway } from '../../gateway/command-line.ts'
+import { type ConfigSource, loadConfig } from '../../gateway/config/load.ts'
+import { type Config, SCHEMA } from '../../gateway/configuration.ts'
 import type { OfflineOperator } from '../../gateway/ports/operator.ts'
 
 export class FakeContext implements CliContext {
@@ -29,30 +31,18 @@ export class FakeContext implements CliContext {
   readonly stdout = { write: (text: string) => void (this.out += text) }
   readonly stderr = { write: (text: string) => void (this.err += text) }
 
-  startGateway(config: Config): Promise<RunningGateway> {
-    return this.gateway(config)
-  }
-
-  async findFaults(): Promise<Error[]> {
-    return []
-  }
-
-  async tryOut(): Promise<{
-    readonly lines: readonly string[]
-    readonly faults: readonly Error[]
-  }> {
-    return { lines: [], faults: [] }
-  }
-
-  openOffline(config: Config): Promise<OfflineOperator> {
-    return this.offline(config)
+  async load(source: ConfigSource): Promise<ConfiguredGateway> {
+    const { config } = loadConfig(SCHEMA, source)
+    return {
+      ...(await configuredGateway(source)),
+      findFaults: async () => [],
+      tryOut: async () => ({ lines: [], faults: [] }),
+      start: () => this.gateway(config),
+      openOffline: () => this.offline(config),
+    }
   }
 
   async checkBackup(): Promise<never> {
-    throw new Error('not here')
-  }
-
-  async restoreBackup(): Promise<never> {
     throw new Error('not here')
   }
 

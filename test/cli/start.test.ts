@@ -9,6 +9,7 @@ import { exampleTopic, firstSteps } from '../../gateway/cli/text/first-steps.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import type { Config } from '../../gateway/configuration.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
+import { sinkTargets } from '../../gateway/status-sources.ts'
 import { defaultConfig } from '../support/configs.ts'
 import { FakeContext } from './fake-context.ts'
 
@@ -35,6 +36,7 @@ function heldGateway() {
     addresses: [{ host: '127.0.0.1', port: 40_001 }],
     adminUrl: 'http://127.0.0.1:40002',
     gatewayId: 'edge-01',
+    sinks: [{ name: 'cloud', target: 'http://127.0.0.1:9000/ingest' }],
     reread: async () => {
       rereads.count += 1
     },
@@ -197,12 +199,12 @@ describe('first steps', () => {
     reread: async () => undefined,
     stop: async () => undefined,
   }
+  const commands = { status: 'sluice status', cloud: 'npm run cloud' }
+  const steps = (config: Config) =>
+    firstSteps(config, { ...gateway, sinks: sinkTargets(config.sinks) }, commands)
 
   test('name both publishers, the reference cloud, status and metrics', () => {
-    const text = firstSteps(defaultConfig('/box'), gateway, {
-      status: 'sluice status',
-      cloud: 'npm run cloud',
-    })
+    const text = steps(defaultConfig('/box'))
     for (const part of [
       `mosquitto_pub -h 127.0.0.1 -p 1883 -i press-7 -q 1 -t plant/press-7/temp -m '{"celsius":21.4}'`,
       `npx mqtt pub -h 127.0.0.1 -p 1883 -i press-7 -q 1 -t plant/press-7/temp -m '{"celsius":21.4}'`,
@@ -225,7 +227,7 @@ describe('first steps', () => {
         SLUICE__SINKS__CLOUD__URL: 'https://example.org/in?key=secret',
       },
     })
-    const text = firstSteps(config, gateway, { status: 'sluice status', cloud: 'npm run cloud' })
+    const text = steps(config)
     expect(text).toContain(
       `-h 127.0.0.1 -p 1883 -i press-7 -q 1 -u USER -P PASSWORD -t 'it is/press-7/temp'`,
     )

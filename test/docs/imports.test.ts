@@ -40,23 +40,7 @@ const LOOKING: readonly Stage[] = ['observe', 'admin']
 const LOOKED_AT = /^gateway\/[a-z]+\/(stats|events)\.ts$/
 
 /** Imports that are still to go. Each must be there: take its line away with it. */
-const DEBTS: readonly string[] = [
-  'gateway/cli/commands/check.ts -> gateway/configuration.ts',
-  'gateway/cli/commands/check.ts -> gateway/host-limits.ts',
-  'gateway/cli/commands/start.ts -> gateway/configuration.ts',
-  'gateway/cli/context.ts -> gateway/broker/auth/password-file.ts',
-  'gateway/cli/context.ts -> gateway/configuration.ts',
-  'gateway/cli/context.ts -> gateway/gateway.ts',
-  'gateway/cli/context.ts -> gateway/offline.ts',
-  'gateway/cli/context.ts -> gateway/preflight.ts',
-  'gateway/cli/context.ts -> gateway/spool/operations/backup.ts',
-  'gateway/cli/find-gateway.ts -> gateway/admin/config.ts',
-  'gateway/cli/find-gateway.ts -> gateway/configuration.ts',
-  'gateway/cli/options.ts -> gateway/configuration.ts',
-  'gateway/cli/text/capacity.ts -> gateway/configuration.ts',
-  'gateway/cli/text/first-steps.ts -> gateway/broker/config.ts',
-  'gateway/cli/text/first-steps.ts -> gateway/configuration.ts',
-]
+const DEBTS: readonly string[] = []
 
 /** What several stages do in the same way. It knows none of them, so any may import it. */
 const SHARED = 'gateway/shared/'

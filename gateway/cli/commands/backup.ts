@@ -19,10 +19,9 @@ export function backupCommands(context: CliContext, done: Done): readonly Comman
     .action(async (file: string, flags: OperatorFlags) => {
       const path = resolve(context.cwd, file)
       await withGateway(flags, context, ({ operator }) => writeNew(path, operator.backup()))
-      const { entries, head } = await context.checkBackup(path)
-      const waiting = head.streams.reduce((n, { pending }) => n + pending, 0)
+      const { entries, pendingRecords } = await context.checkBackup(path)
       context.stdout.write(
-        `${path}: ${counted(waiting, 'pending record')}, ${counted(entries, 'value')}; checked\n`,
+        `${path}: ${counted(pendingRecords, 'pending record')}, ${counted(entries, 'value')}; checked\n`,
       )
       done(EXIT.ok)
     })
@@ -34,21 +33,19 @@ export function backupCommands(context: CliContext, done: Done): readonly Comman
     .option('--replace', 'a spool that is there is moved aside')
     .action(
       async (file: string, { replace, ...flags }: ConfigFlag & { readonly replace?: boolean }) => {
-        const { config } = await loadFlagged(flags, context)
-        const { head, movedTo } = await context.restoreBackup(
+        const configured = await loadFlagged(flags, context)
+        const { at, pendingRecords, movedTo } = await configured.restoreBackup(
           resolve(context.cwd, file),
-          config.gateway.dataDir,
           replace === true,
         )
         const { stdout } = context
-        const waiting = head.streams.reduce((n, { pending }) => n + pending, 0)
         stdout.write(
-          `the spool is as it was at ${head.at}: ${counted(waiting, 'pending record')}\n`,
+          `the spool is as it was at ${at}: ${counted(pendingRecords, 'pending record')}\n`,
         )
         stdout.write(
           '  pending records keep their ids, and a sink that knows some of them stores them once\n',
         )
-        stdout.write(`  what was acknowledged after ${head.at} is not in it, delivered or not\n`)
+        stdout.write(`  what was acknowledged after ${at} is not in it, delivered or not\n`)
         if (movedTo !== null)
           stdout.write(`  the spool that was there is in ${movedTo}, complete\n`)
         stdout.write('new records are numbered under a fresh spool id from the next start on\n')

@@ -7,8 +7,7 @@
 import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Command } from 'commander'
-import type { Config } from '../../configuration.ts'
-import { fitToHost, hostWarnings, readHostLimits } from '../../host-limits.ts'
+import type { CliConfig } from '../config.ts'
 import type { CliContext } from '../context.ts'
 import { type Done, EXIT, type ExitCode } from '../exit.ts'
 import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from '../options.ts'
@@ -36,24 +35,20 @@ interface CheckFlags extends ConfigFlag {
 }
 
 async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> {
-  const { config } = await loadWithWarnings(flags, context)
-  const { effectiveYaml } = await import('../../config/print.ts')
-  const { SCHEMA } = await import('../../configuration.ts')
+  const configured = await loadWithWarnings(flags, context)
+  const { config } = configured
   if (flags.config === undefined) context.stdout.write(`${comment(configLine(flags, context))}\n`)
   const free = await freeBytes(config.gateway.dataDir)
-  context.stdout.write(
-    `${effectiveYaml(SCHEMA.root, config)}\n${comment(capacityText(config, free))}\n`,
-  )
+  context.stdout.write(`${configured.yaml()}\n${comment(capacityText(config, free))}\n`)
   if (free !== null) context.stdout.write(`${comment(diskText(config, free))}\n`)
-  const host = readHostLimits()
   const warnings = [
-    ...hostWarnings(fitToHost(config, host), host),
+    ...(await configured.hostWarnings()),
     ...(free === null ? [] : diskWarnings(config, free)),
   ]
   for (const warning of warnings) context.stderr.write(`warning: ${warning}\n`)
-  const faults = await context.findFaults(config)
+  const faults = await configured.findFaults()
   if (flags.try === true) {
-    const { lines, faults: more } = await context.tryOut(config)
+    const { lines, faults: more } = await configured.tryOut()
     for (const line of lines) context.stdout.write(`${comment(plain(line))}\n`)
     faults.push(...more)
   }
@@ -61,7 +56,7 @@ async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> 
   return faults.length === 0 ? EXIT.ok : EXIT.failed
 }
 
-function capacityText(config: Config, free: number | null): string {
+function capacityText(config: CliConfig, free: number | null): string {
   const capacity = outageCapacity(config, free)
   const header = ['stream', ...RATES_PER_SECOND.map((rate) => `${rate} msg/s`)]
   const rows = capacity.map((row) => [row.stream, ...row.hours.map(hours)])
@@ -85,11 +80,11 @@ function diskLimitText({ stream }: StreamCapacity): string {
   return `${stream}: the disk that is free, less spool.minFreeBytes, ends it before maxBytes is reached.`
 }
 
-function diskText(config: Config, free: number): string {
+function diskText(config: CliConfig, free: number): string {
   return `Streams and dead letters may take ${bytes(reservedBytes(config))}; ${bytes(free)} of disk are free.`
 }
 
-function diskWarnings(config: Config, free: number): string[] {
+function diskWarnings(config: CliConfig, free: number): string[] {
   const { minFreeBytes } = config.spool
   const reserved = reservedBytes(config)
   const warnings: string[] = []

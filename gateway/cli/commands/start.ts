@@ -4,8 +4,8 @@
  * SIGHUP reads the files anew that the configuration names; what else may be signaled does nothing.
  */
 import { Command } from 'commander'
-import type { Config } from '../../configuration.ts'
 import { errorMessage } from '../../shared/errors.ts'
+import type { CliConfig } from '../config.ts'
 import type { CliContext, RunningGateway } from '../context.ts'
 import { type Done, EXIT, type ExitCode } from '../exit.ts'
 import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from '../options.ts'
@@ -32,14 +32,15 @@ export function startCommand(context: CliContext, done: Done): Command {
 }
 
 async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> {
-  const { config } = await loadWithWarnings(flags, context)
+  const configured = await loadWithWarnings(flags, context)
+  const { config } = configured
   context.stderr.neverWait?.()
   if (flags.config === undefined) context.stderr.write(`sluice: ${configLine(flags, context)}\n`)
   const advice = poolAdvice(context.env)
   if (advice !== null) context.stderr.write(`warning: ${advice}\n`)
   const signals = watchSignals(context, config.gateway.stopTimeout)
   try {
-    const gateway = await context.startGateway(config)
+    const gateway = await configured.start()
     signals.onReread(() => gateway.reread())
     if (flags.hint && !signals.stopping)
       context.stderr.write(firstSteps(config, gateway, commandsOf(flags, context)))
@@ -57,7 +58,7 @@ async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> 
  */
 async function stop(
   gateway: RunningGateway,
-  { gateway: { stopTimeout } }: Config,
+  { gateway: { stopTimeout } }: CliConfig,
   context: CliContext,
 ): Promise<void> {
   context.stderr.write('sluice: stopping; a second signal stops at once\n')

@@ -5,7 +5,7 @@
  * commit. Measured on realistic readings: 0.25 in large blocks, 0.48 in blocks of five; a record
  * alone is hardly compressed at all.
  */
-import type { Config } from '../../configuration.ts'
+import type { CliConfig } from '../config.ts'
 
 export const RATES_PER_SECOND = [1, 10, 100] as const
 export const MESSAGE_BYTES = 300
@@ -38,7 +38,7 @@ export interface StreamCapacity {
 
 /** `free`: bytes of the disk that are; null: not known. */
 export function outageCapacity(
-  { streams, spool }: Config,
+  { streams, spool }: CliConfig,
   free: number | null = null,
 ): StreamCapacity[] {
   const room = free === null ? Number.POSITIVE_INFINITY : Math.max(0, free - spool.minFreeBytes)
@@ -60,7 +60,7 @@ function hoursBySize(maxBytes: number, rate: number, commitIntervalMs: number): 
 }
 
 /** What the streams may take all together: their records, and both kinds of dead letters. */
-export function reservedBytes({ streams }: Config): number {
+export function reservedBytes({ streams }: CliConfig): number {
   return Object.values(streams).reduce(
     (sum, { maxBytes, deadLetters }) => sum + maxBytes + 2 * deadLetters.maxBytes,
     0,

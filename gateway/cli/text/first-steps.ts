@@ -1,9 +1,6 @@
 /** What a person who has just started a gateway wants to know next. Pure. */
-
-import type { ListenerConfig } from '../../broker/config.ts'
-import type { Config } from '../../configuration.ts'
-import { hideUrl } from '../../shared/hide-url.ts'
 import { listenerUrl } from '../../shared/hosts.ts'
+import type { CliConfig, ListenerPlace } from '../config.ts'
 import type { RunningGateway } from '../context.ts'
 
 const DEVICE = 'press-7'
@@ -16,7 +13,7 @@ export interface Commands {
 }
 
 /** How to publish, where it goes, where to look; ends with a line feed. */
-export function firstSteps(config: Config, gateway: RunningGateway, commands: Commands): string {
+export function firstSteps(config: CliConfig, gateway: RunningGateway, commands: Commands): string {
   const listeners = config.mqtt.listeners.map((listener, index) => ({
     listener,
     port: gateway.addresses[index]?.port ?? listener.port,
@@ -28,12 +25,11 @@ export function firstSteps(config: Config, gateway: RunningGateway, commands: Co
     lines.push(
       `  devices connect to  ${listenerUrl({ ...listener, port, tls: listener.tls !== null })}`,
     )
-  for (const [name, sink] of Object.entries(config.sinks))
-    lines.push(`  sink ${name.padEnd(14)} ${hideUrl(sink.url)}`)
+  for (const { name, target } of gateway.sinks) lines.push(`  sink ${name.padEnd(14)} ${target}`)
   lines.push(`  data folder         ${config.gateway.dataDir}`, '')
   if (chosen !== undefined)
     lines.push('Publish the first reading with one of:', ...publishing(config, chosen), '')
-  if (Object.values(config.sinks).some(({ url }) => url === 'http://127.0.0.1:9000/ingest'))
+  if (gateway.sinks.some(({ target }) => target === 'http://127.0.0.1:9000/ingest'))
     lines.push(
       'Start the reference cloud beside it (until then readings wait in the spool):',
       `  ${commands.cloud}`,
@@ -51,8 +47,8 @@ export function firstSteps(config: Config, gateway: RunningGateway, commands: Co
 }
 
 function publishing(
-  config: Config,
-  { listener, port }: { listener: ListenerConfig; port: number },
+  config: CliConfig,
+  { listener, port }: { listener: ListenerPlace; port: number },
 ): string[] {
   const host = listener.host === '0.0.0.0' || listener.host === '::' ? '127.0.0.1' : listener.host
   const auth = listener.auth === undefined ? config.mqtt.auth : listener.auth

@@ -39,6 +39,10 @@ export interface BackupHead {
   }>
 }
 
+export function pendingIn({ streams }: BackupHead): number {
+  return streams.reduce((records, { pending }) => records + pending, 0)
+}
+
 /** The file's bytes. The store is read as it is when this begins, whatever is written meanwhile. */
 export async function* backupBytes(
   store: Store,

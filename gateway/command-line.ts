@@ -1,0 +1,89 @@
+/**
+ * What the command line is handed of the process and of the gateway. Everything heavy is imported
+ * when it is used, so that `sluice --help` is quick and a command line for a stopped box does not
+ * load the broker.
+ */
+import { relative } from 'node:path'
+import type { CliContext, ConfiguredGateway } from './cli/context.ts'
+import { listenToSignals } from './cli/signals.ts'
+import { StandardError, standardOutput } from './cli/text/output.ts'
+import type { ConfigSource } from './config/load.ts'
+
+/** The context of this process. */
+export function processContext(): CliContext {
+  return {
+    env: process.env,
+    cwd: process.cwd(),
+    command: calledAs(process.argv[1] ?? ''),
+    // Reading it opens the terminal: only for those who ask for it.
+    get stdin() {
+      return process.stdin
+    },
+    stdout: standardOutput(),
+    stderr: new StandardError(),
+    load: configuredGateway,
+    checkBackup: async (path) => {
+      const { pendingIn, readBackup } = await import('./spool/operations/backup.ts')
+      const { head, entries } = await readBackup(path, () => undefined)
+      return { pendingRecords: pendingIn(head), entries }
+    },
+    setPassword: async (path, user, password) => {
+      const file = await import('./broker/auth/password-file.ts')
+      return file.setPassword(path, user, password)
+    },
+    removeUser: async (path, user) => {
+      const file = await import('./broker/auth/password-file.ts')
+      return file.removeUser(path, user)
+    },
+    listenToSignals,
+    exit: (code) => process.exit(code),
+  }
+}
+
+/** @throws ConfigError */
+export async function configuredGateway(source: ConfigSource): Promise<ConfiguredGateway> {
+  const { loadConfig } = await import('./config/load.ts')
+  const { effectiveYaml } = await import('./config/print.ts')
+  const { SCHEMA } = await import('./configuration.ts')
+  const { config, warnings } = loadConfig(SCHEMA, source)
+  return {
+    config,
+    warnings,
+    yaml: () => effectiveYaml(SCHEMA.root, config),
+    hostWarnings: async () => {
+      const { fitToHost, hostWarnings, readHostLimits } = await import('./host-limits.ts')
+      const host = readHostLimits()
+      return hostWarnings(fitToHost(config, host), host)
+    },
+    findFaults: async () => {
+      const { findFaults } = await import('./preflight.ts')
+      return findFaults(config)
+    },
+    tryOut: async () => {
+      const { tryOut } = await import('./preflight.ts')
+      return tryOut(config)
+    },
+    start: async () => {
+      const { startGateway } = await import('./gateway.ts')
+      return startGateway(config)
+    },
+    openOffline: async () => {
+      const { openOffline } = await import('./offline.ts')
+      return openOffline(config)
+    },
+    restoreBackup: async (path, replace) => {
+      const { pendingIn, restoreBackup } = await import('./spool/operations/backup.ts')
+      const { head, movedTo } = await restoreBackup(path, config.gateway.dataDir, replace)
+      return { at: head.at, pendingRecords: pendingIn(head), movedTo }
+    },
+  }
+}
+
+/** A link in a bin folder is on the PATH; the built file is not. */
+function calledAs(script: string): string {
+  if (!/\.c?js$/.test(script)) return 'sluice'
+  // The module that sets the pool's threads, whichever was started.
+  const command = script.replace(/\bmain\.js$/, 'sluice.cjs')
+  const path = relative(process.cwd(), command)
+  return `node ${path.startsWith('..') ? command : path}`
+}
