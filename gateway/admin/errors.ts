@@ -43,14 +43,14 @@ export class AdminError extends Error {
   }
 }
 
-export interface Refusal {
+export interface AdminRefusal {
   readonly status: number
   readonly code: AdminErrorCode | OperatorErrorCode | 'ADMIN_INTERNAL'
   readonly message: string
 }
 
 /** The answer to an error. What nobody foresaw is told without its details. */
-export function refusalOf(error: Error): Refusal {
+export function refusalOf(error: Error): AdminRefusal {
   if (error instanceof AdminError || error instanceof OperatorError)
     return { status: STATUS[error.code], code: error.code, message: error.message }
   return { status: 500, code: 'ADMIN_INTERNAL', message: 'that failed; the log says why' }

@@ -13,7 +13,7 @@ import type { RunningOperator } from '../ports/operator.ts'
 import type { Views } from '../ports/status.ts'
 import { errorMessage } from '../shared/errors.ts'
 import type { AdminConfig } from './config.ts'
-import { AdminError, type Refusal, refusalOf } from './errors.ts'
+import { AdminError, type AdminRefusal, refusalOf } from './errors.ts'
 import type { EmitAdminEvent } from './events.ts'
 import { guard } from './guard.ts'
 import { createRouter } from './router.ts'
@@ -257,7 +257,7 @@ function send(
 
 function sendRefusal(
   response: ServerResponse,
-  { status, code, message }: Refusal,
+  { status, code, message }: AdminRefusal,
   method: string,
 ): void {
   // Unread rest of a body that was too large, or one that never ends: not worth keeping the

@@ -45,7 +45,7 @@ export interface ConfiguredGateway {
   /** Takes the folder's lock, until it is closed. */
   openOffline(): Promise<OfflineOperator>
   /** `replace`: a spool that is there is moved aside. */
-  restoreBackup(path: string, replace: boolean): Promise<Restored>
+  restoreBackup(path: string, replace: boolean): Promise<RestoredSpool>
 }
 
 export interface RunningGateway {
@@ -67,7 +67,7 @@ export interface RunningGateway {
   stop(deadlineMs: number): Promise<void>
 }
 
-export interface Restored {
+export interface RestoredSpool {
   /** When the backup was made, RFC 3339. */
   readonly at: string
   readonly pendingRecords: number
