@@ -33,7 +33,7 @@ export interface Gateway extends RunningGateway {
   readonly spoolId: string
 }
 
-export interface StartOptions {
+interface StartOptions {
   readonly newSpoolId?: boolean
 }
 

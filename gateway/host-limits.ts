@@ -58,14 +58,14 @@ export interface HostLimits {
 type CappedKey = Exclude<keyof MqttLimits, 'maxConnectionsPerAddress'>
 
 /** A limit of the configuration that the host does not give. */
-export interface HostCap {
+interface HostCap {
   readonly key: CappedKey
   readonly configured: number
   readonly effective: number
   readonly because: 'descriptors' | 'memory'
 }
 
-export interface Fitted {
+interface Fitted {
   readonly config: Config
   readonly caps: readonly HostCap[]
   /** Raw bytes that may wait for their commit. */

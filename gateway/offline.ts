@@ -16,7 +16,7 @@ import { Spool } from './spool/spool.ts'
 import { statusSources } from './status-sources.ts'
 import { VERSION } from './version.ts'
 
-export class NoSpoolError extends Error {
+class NoSpoolError extends Error {
   readonly code = 'SLUICE_NO_SPOOL'
 
   constructor(dataDir: string) {

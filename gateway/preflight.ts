@@ -18,7 +18,7 @@ import { FolderUnusableError } from './spool/disk/folder-errors.ts'
 import { currentOwner, type Owner } from './spool/disk/owner.ts'
 
 /** Several faults at once; each says what to do. */
-export class StartRefusedError extends Error {
+class StartRefusedError extends Error {
   override readonly name = 'StartRefusedError'
   readonly faults: readonly Error[]
 
@@ -77,7 +77,7 @@ export async function findFaults(config: Config): Promise<Error[]> {
   ]
 }
 
-export async function addressFaults(config: Config): Promise<Error[]> {
+async function addressFaults(config: Config): Promise<Error[]> {
   const admin = await adminAddressFault(config.admin)
   return [...(await portFaults(config.mqtt)), ...(admin === null ? [] : [admin])]
 }

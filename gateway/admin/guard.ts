@@ -16,7 +16,7 @@ import { AdminError } from './errors.ts'
  * Served without a token on every address: they say nothing that a device or reading could be known
  * by.
  */
-export const OPEN_PATHS: ReadonlySet<string> = new Set([
+const OPEN_PATHS: ReadonlySet<string> = new Set([
   '/',
   '/favicon.ico',
   '/metrics',
@@ -24,14 +24,14 @@ export const OPEN_PATHS: ReadonlySet<string> = new Set([
   '/readyz',
 ])
 
-export interface GuardPolicy {
+interface GuardPolicy {
   /** `admin.host`. */
   readonly host: string
   /** null: none is configured. */
   readonly token: string | null
 }
 
-export interface RequestHead {
+interface RequestHead {
   readonly method: string
   readonly path: string
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>
@@ -90,7 +90,7 @@ function checkToken(authorization: string | undefined, token: string): void {
 }
 
 /** In time that does not depend on where they differ, nor on their lengths. */
-export function sameSecret(a: string, b: string): boolean {
+function sameSecret(a: string, b: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text, 'utf8').digest()
   return timingSafeEqual(digest(a), digest(b))
 }

@@ -23,7 +23,7 @@ import { readToken } from './token.ts'
 
 /** A thousand ids of dead letters and then some. */
 export const MAX_BODY_BYTES = 1024 * 1024
-export const MAX_HEADER_BYTES = 8 * 1024
+const MAX_HEADER_BYTES = 8 * 1024
 /** A scraper, some probes, an operator or two. More are closed as they come. */
 export const MAX_CONNECTIONS = 64
 
@@ -35,7 +35,7 @@ const STOP_GRACE_MS = 1_000
 
 const NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 
-export interface AdminServerOptions {
+interface AdminServerOptions {
   readonly config: AdminConfig
   /** Where it also listens for the commands of this machine's own user; null: nowhere. */
   readonly socketPath: string | null

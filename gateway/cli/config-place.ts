@@ -3,9 +3,9 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 
 /** Of these the first that is there; a variable counts whether its file is there or not. */
-export const DEFAULT_PLACES = ['./sluice.yaml', '/etc/sluice/sluice.yaml'] as const
+const DEFAULT_PLACES = ['./sluice.yaml', '/etc/sluice/sluice.yaml'] as const
 
-export interface ConfigPlace {
+interface ConfigPlace {
   /** null: nowhere, so the defaults are in effect. */
   readonly file: string | null
   /** For a person: where it was found. */

@@ -67,7 +67,7 @@ export interface RunningGateway {
   stop(deadlineMs: number): Promise<void>
 }
 
-export interface RestoredSpool {
+interface RestoredSpool {
   /** When the backup was made, RFC 3339. */
   readonly at: string
   readonly pendingRecords: number

@@ -8,7 +8,7 @@ import { request as httpsRequest } from 'node:https'
 /** A page of dead letters with the largest records that a stream may have. */
 const MAX_ANSWER_BYTES = 512 * 1024 * 1024
 
-export interface JsonRequest {
+interface JsonRequest {
   readonly method: 'GET' | 'POST'
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>

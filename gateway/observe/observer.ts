@@ -23,7 +23,7 @@ import { buildStatus } from './status.ts'
 /** The descriptor of the log. */
 const STDOUT = 1
 
-export interface ObserverOptions {
+interface ObserverOptions {
   readonly log: LogConfig
   /** Stands in for standard output. */
   readonly destination?: LogDestination
@@ -32,7 +32,7 @@ export interface ObserverOptions {
 }
 
 /** All that observe shows. */
-export interface ObserverViews extends Views {
+interface ObserverViews extends Views {
   status(): Status
 }
 

@@ -113,7 +113,7 @@ export interface DeadLetterChange {
   readonly skipped: readonly { readonly id: string; readonly why: string }[]
 }
 
-export interface VerifyReport {
+interface VerifyReport {
   readonly blocks: number
   /** Blocks between head and next seq that are not there or damaged. */
   readonly missing: number

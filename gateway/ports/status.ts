@@ -240,7 +240,7 @@ export interface BrokerStatus {
   readonly retainedRefused: number
 }
 
-export interface UnroutedMessage {
+interface UnroutedMessage {
   readonly topic: string
   readonly clientId: string
   /** The filter that the topic misses by least, and its stream; null: none is close. */

@@ -12,7 +12,7 @@ import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from '../op
 import { type Commands, firstSteps, shellWord } from '../text/first-steps.ts'
 
 /** fsync, deflate, compaction and password hashing share libuv's pool. */
-export const MIN_POOL_THREADS = 8
+const MIN_POOL_THREADS = 8
 
 /**
  * Ctrl-C below npm is two SIGINTs: from the terminal, and passed on by npm. Nobody presses it twice

@@ -15,7 +15,7 @@ export const MESSAGE_BYTES = 300
  */
 export const ENVELOPE_BYTES = 200
 /** Header of a block (about 80) and its share of the index. */
-export const BLOCK_OVERHEAD_BYTES = 100
+const BLOCK_OVERHEAD_BYTES = 100
 const SMALL_BLOCK_RECORDS = 5
 const COMPRESSED_SHARE = 0.5
 

@@ -20,7 +20,7 @@ export interface LogDestination {
   flush(): Promise<void>
 }
 
-export interface Terminal {
+interface Terminal {
   readonly isTty: boolean
   readonly hasColor: boolean
 }

@@ -12,7 +12,7 @@ import type { LogDestination } from './destination.ts'
 import type { EventLog, LogLevel } from './event-log.ts'
 import { EVENT_LOGS } from './event-logs.ts'
 
-export interface LogOptions extends Pick<LogConfig, 'level'> {
+interface LogOptions extends Pick<LogConfig, 'level'> {
   readonly destination: LogDestination
   /** Monotonic, ms. @default performance.now */
   readonly monotonicMs?: () => number

@@ -32,7 +32,7 @@ export interface Look {
 }
 
 /** What observe counts of itself. */
-export interface ObserveSnapshot {
+interface ObserveSnapshot {
   /** Events by type. */
   readonly events: Readonly<Record<string, number>>
   /** Log lines that damping held back. */
@@ -45,7 +45,7 @@ export interface ObserveSnapshot {
 
 export type Labels = Readonly<Record<string, string>>
 
-export interface Sample {
+interface Sample {
   readonly labels: Labels
   readonly value: number
 }

@@ -2,7 +2,7 @@
 import type { SpoolState } from '../../ports/status.ts'
 import { type MetricDefinition, oneOf, single } from './definition.ts'
 
-export const SPOOL_STATES: readonly SpoolState[] = ['ok', 'read-only', 'storage-failed', 'closed']
+const SPOOL_STATES: readonly SpoolState[] = ['ok', 'read-only', 'storage-failed', 'closed']
 
 export const SPOOL_METRICS: readonly MetricDefinition[] = [
   {
