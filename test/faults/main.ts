@@ -8,6 +8,7 @@ import { exitOnSignals } from '../bench/processes.ts'
 import { campaign as clock } from './clock/campaign.ts'
 import { campaign as damage } from './damage/campaign.ts'
 import { campaign as death } from './death/campaign.ts'
+import { campaign as file } from './file/campaign.ts'
 import { campaign as fsync } from './fsync/campaign.ts'
 import { campaign as disk } from './full-disk/campaign.ts'
 import { campaign as fuzz } from './fuzz/campaign.ts'
@@ -25,6 +26,7 @@ const CAMPAIGNS = {
   disk,
   fsync,
   sink,
+  file,
   poison,
   network,
   clock,

@@ -7,8 +7,7 @@
  * Pure: looks at the error alone. LevelDB says in words what the system answered, and
  * abstract-level wraps that in an error of its own, so causes are read as well.
  */
-import { constants } from 'node:os'
-import { errorCode } from '../../shared/errors.ts'
+import { errorCode, systemCode } from '../../shared/errors.ts'
 
 /**
  * `damage`: bytes are not what was written, or a file is gone. `full`: no room. `held`: another process, or this one, has
@@ -154,20 +153,9 @@ function causes(error: unknown): Error[] {
   return all
 }
 
-/**
- * libuv has no name for some of the numbers (ENOLCK, EUCLEAN), and gives them as `Unknown system
- * error -37`.
- */
-const NAMES: ReadonlyMap<number, string> = new Map(
-  Object.entries(constants.errno).map(([name, number]) => [number, name]),
-)
-
 function errnoOf(error: Error): string | null {
-  const code = errorCode(error)
-  if (code !== null && /^E[A-Z0-9]+$/.test(code)) return code
-  if ('errno' in error && typeof error.errno === 'number') {
-    return NAMES.get(Math.abs(error.errno)) ?? `errno ${Math.abs(error.errno)}`
-  }
+  const code = systemCode(error)
+  if (code !== null) return code
   // A name in the middle may hold any words; what the system said is at the end.
   const last = error.message
     .slice(error.message.lastIndexOf(': ') + 1)

@@ -10,8 +10,9 @@
  *   write-eio      every write fails with EIO
  *   sync-eio       fsync and fdatasync of files fail with EIO; what was written stays in the file
  *   call NAME N ERRNO [on]
- *                  the Nth call of that name from here on fails with that number; with `on` all later ones, too. Names:
- *                  open read mmap lock stat readdir rename unlink link mkdir sync truncate statfs write
+ *                  the Nth call of that name from here on fails with that number; with `on` all later ones, too; with
+ *                  `kill` for the number the process is killed in its place. Names:
+ *                  open read mmap lock stat readdir rename unlink link mkdir sync truncate statfs write access
  *
  * Each failure adds a byte to <DISK_FAULT_FLAG>.hits, so that a test can show that the fault fired. statfs says what a
  * full disk says. Writing in place works on a full disk, here too.
@@ -25,6 +26,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -102,15 +104,15 @@ static int call_fails(const char *name) {
   char text[64] = {0};
   ssize_t length = syscall(SYS_read, fd, text, sizeof text - 1);
   syscall(SYS_close, fd);
-  char wanted[16] = {0}, more[8] = {0};
+  char wanted[16] = {0}, number[8] = {0}, more[8] = {0};
   long nth = 0;
-  int number = 0;
-  if (length <= 0 || sscanf(text, "call %15s %ld %d %7s", wanted, &nth, &number, more) < 3) return 0;
+  if (length <= 0 || sscanf(text, "call %15s %ld %7s %7s", wanted, &nth, number, more) < 3) return 0;
   if (strcmp(wanted, name) != 0) return 0;
   long call = atomic_fetch_add(&calls, 1) + 1;
   if (call != nth && !(call > nth && strcmp(more, "on") == 0)) return 0;
   count_hit();
-  return number;
+  if (strcmp(number, "kill") == 0) kill(getpid(), SIGKILL);
+  return atoi(number);
 }
 
 static int ends_with(const char *path, const char *suffix) {
@@ -393,6 +395,11 @@ int unlink(const char *path) {
 int link(const char *from, const char *to) {
   FAIL_PATH(from, "link", -1);
   return NEXT(link)(from, to);
+}
+
+int access(const char *path, int mode) {
+  FAIL_PATH(path, "access", -1);
+  return NEXT(access)(path, mode);
 }
 
 int mkdir(const char *path, mode_t mode) {

@@ -1,0 +1,273 @@
+/**
+ * Writes files so that each is there whole or not at all: temporary name, fsync, rename, fsync of
+ * the folder. `write` resolves when all of that is done: the line where an ack becomes legal (I1).
+ * The same file again is compared and left as it is.
+ *
+ * Never makes the folder itself: where a disk is mounted and gone, its files would fill the one
+ * below. Deletes nothing but its own temporary files. What an error means: file-errors.ts.
+ */
+import { constants } from 'node:fs'
+import {
+  access,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  stat,
+  statfs,
+  unlink,
+} from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { errorCode } from '../../shared/errors.ts'
+import { syncFolder } from '../../shared/files.ts'
+import {
+  AbandonedError,
+  FolderFault,
+  faultOf,
+  noMarker,
+  noRoom,
+  OtherBytesError,
+} from './file-errors.ts'
+import { temporaryName } from './file-name.ts'
+
+export interface FolderOptions {
+  readonly folder: string
+  /** A file that must be in it; null: none. */
+  readonly marker: string | null
+  readonly minFreeBytes: number
+  /** Rights of the files. */
+  readonly mode: number
+}
+
+export interface FileToWrite {
+  /** Relative to the folder. */
+  readonly name: string
+  readonly chunks: readonly Uint8Array[]
+}
+
+export interface FilesToWrite {
+  /** To be made below the folder, outermost first. */
+  readonly folders: readonly string[]
+  /** Temporary files that a kill may have left beside the data file. */
+  readonly leftovers: RegExp
+  /** Seen before the data file is. */
+  readonly gaps: FileToWrite | null
+  readonly data: FileToWrite
+}
+
+/** How far a call has come, for whoever gives up waiting for it. */
+export interface WriteProgress {
+  /** Nobody wants it any more: it ends before the next step, unless it may be seen already. */
+  isAbandoned: boolean
+  /** Others may have seen the data file under its own name. */
+  isVisible: boolean
+  /** Called after each step. */
+  moved(): void
+}
+
+const COMPARED_BYTES = 256 * 1024
+
+/** CIFS and some of FUSE: their servers see to it, or nobody can. */
+const CANNOT_SYNC_FOLDERS = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'])
+
+type Step = <T>(work: Promise<T>) => Promise<T>
+
+export class FolderWriter {
+  readonly #o: FolderOptions
+  /** Folders whose own names are durable. */
+  readonly #made = new Set<string>()
+  /** Where leftovers of an earlier run were looked for. */
+  readonly #cleared = new Set<string>()
+  /**
+   * Written, but not known to be durable: their fsync failed, and a later one would say nothing of
+   * what was lost.
+   */
+  readonly #doubtful = new Set<string>()
+
+  constructor(options: FolderOptions) {
+    this.#o = options
+  }
+
+  /**
+   * Is the folder there, writable, and is there room for so many bytes?
+   * @throws FolderFault with what is in the way
+   */
+  async look(bytes: number): Promise<void> {
+    const { folder, marker, minFreeBytes } = this.#o
+    try {
+      const stats = await stat(folder)
+      if (!stats.isDirectory()) throw new FolderFault('ENOTDIR', `${folder} is no folder`)
+      if (marker !== null && !(await exists(join(folder, marker)))) throw noMarker(folder, marker)
+      await access(folder, constants.W_OK | constants.X_OK)
+      const { bavail, bsize, blocks } = await statfs(folder)
+      const free = bavail * bsize
+      // Some network file systems do not tell.
+      if (blocks > 0 && free < bytes + minFreeBytes) throw noRoom(folder, free, minFreeBytes)
+    } catch (error) {
+      throw error instanceof FolderFault ? error : faultOf(error)
+    }
+  }
+
+  /** Resolves when all of it is there and durable, written now or before. */
+  async write(wanted: FilesToWrite, progress: WriteProgress): Promise<void> {
+    const step: Step = async (work) => {
+      const result = await work
+      progress.moved()
+      if (progress.isAbandoned && !progress.isVisible) throw new AbandonedError()
+      return result
+    }
+    const { gaps, data } = wanted
+    const path = join(this.#o.folder, data.name)
+    const target = dirname(path)
+    await step(this.look(bytesOf(data.chunks) + bytesOf(gaps?.chunks ?? [])))
+    for (const below of wanted.folders) await step(this.#makeFolder(below))
+    await step(this.#removeLeftovers(target, wanted.leftovers))
+    progress.isVisible = !this.#doubtful.has(path)
+    const missing = [gaps, data].filter((file) => file !== null)
+    if (progress.isVisible && (await step(isThere(path, data.chunks)))) missing.pop()
+    else progress.isVisible = false
+    await this.#place(missing, step, (file) => {
+      if (file === data) progress.isVisible = true
+    })
+    try {
+      await syncNames(target)
+    } catch (error) {
+      this.#doubtful.add(path)
+      throw error
+    }
+    this.#doubtful.delete(path)
+  }
+
+  /** Under their own names, in this order, whole and durable but for the names. */
+  async #place(
+    files: readonly FileToWrite[],
+    step: Step,
+    isAboutToBeSeen: (file: FileToWrite) => void,
+  ): Promise<void> {
+    const moves = files.map((file) => {
+      const path = join(this.#o.folder, file.name)
+      return { file, path, temporary: join(dirname(path), temporaryName(basename(path))) }
+    })
+    try {
+      for (const { file, temporary } of moves) await this.#fill(temporary, file.chunks, step)
+      for (const { file, path, temporary } of moves) {
+        isAboutToBeSeen(file)
+        await step(rename(temporary, path))
+      }
+    } catch (error) {
+      // On a full disk they take the room that others need.
+      for (const { temporary } of moves) await unlink(temporary).catch(() => undefined)
+      throw error
+    }
+  }
+
+  async #fill(path: string, chunks: readonly Uint8Array[], step: Step): Promise<void> {
+    const file = await create(path, this.#o.mode)
+    try {
+      for (const chunk of chunks) {
+        for (let at = 0; at < chunk.length; ) at += (await step(file.write(chunk, at))).bytesWritten
+      }
+      await step(file.sync())
+    } finally {
+      await file.close()
+    }
+  }
+
+  async #makeFolder(below: string): Promise<void> {
+    const path = join(this.#o.folder, below)
+    try {
+      await mkdir(path, { mode: this.#o.mode | ((this.#o.mode & 0o444) >> 2) })
+    } catch (error) {
+      if (errorCode(error) !== 'EEXIST') throw error
+      if (this.#made.has(path)) return
+    }
+    // Also one that an earlier run has made: it may have been killed before this.
+    await syncNames(dirname(path))
+    this.#made.add(path)
+  }
+
+  /** Once a run. */
+  async #removeLeftovers(target: string, leftovers: RegExp): Promise<void> {
+    const key = `${target} ${leftovers.source}`
+    if (this.#cleared.has(key)) return
+    for (const name of await readdir(target)) {
+      if (leftovers.test(name)) await unlink(join(target, name))
+    }
+    this.#cleared.add(key)
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path)
+    return true
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return false
+    throw error
+  }
+}
+
+function bytesOf(chunks: readonly Uint8Array[]): number {
+  return chunks.reduce((bytes, chunk) => bytes + chunk.length, 0)
+}
+
+/** Never through a link or into a file that somebody else has made under this name. */
+async function create(path: string, mode: number): Promise<FileHandle> {
+  let file: FileHandle
+  try {
+    file = await open(path, 'wx', mode)
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error
+    await unlink(path)
+    file = await open(path, 'wx', mode)
+  }
+  // Whatever the umask is. FAT and SMB have no rights to give.
+  await file.chmod(mode).catch(() => undefined)
+  return file
+}
+
+/**
+ * Is the file there with these bytes? Then they are made durable, in case a kill came before that.
+ * @throws OtherBytesError if it has others
+ */
+async function isThere(path: string, chunks: readonly Uint8Array[]): Promise<boolean> {
+  let file: FileHandle
+  try {
+    file = await open(path, 'r')
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return false
+    throw error
+  }
+  try {
+    const { size } = await file.stat()
+    const isSame = size === bytesOf(chunks) && (await holds(file, chunks))
+    if (!isSame) throw new OtherBytesError(path)
+    await file.sync()
+    return true
+  } finally {
+    await file.close()
+  }
+}
+
+async function holds(file: FileHandle, chunks: readonly Uint8Array[]): Promise<boolean> {
+  const room = Buffer.alloc(COMPARED_BYTES)
+  for (const chunk of chunks) {
+    for (let at = 0; at < chunk.length; ) {
+      const wanted = Math.min(room.length, chunk.length - at)
+      const { bytesRead } = await file.read(room, 0, wanted, null)
+      if (bytesRead === 0) return false
+      if (!room.subarray(0, bytesRead).equals(chunk.subarray(at, at + bytesRead))) return false
+      at += bytesRead
+    }
+  }
+  return true
+}
+
+async function syncNames(folder: string): Promise<void> {
+  try {
+    await syncFolder(folder)
+  } catch (error) {
+    if (!CANNOT_SYNC_FOLDERS.has(errorCode(error) ?? '')) throw error
+  }
+}

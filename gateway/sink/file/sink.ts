@@ -1,0 +1,167 @@
+/**
+ * The file sink: a file for each batch, in a folder that is a stick, a share, or another program's
+ * inbox. A batch is acked once its file is there under its own name and durable (I1); the same
+ * batch again finds it and is acked at once, so each name is there exactly once (I4).
+ *
+ * Nothing is ever refused: what keeps a file from being written is the folder's fault, and
+ * everything is kept (I8). Removes no file that was delivered, makes no folder in place of a disk
+ * that is gone.
+ */
+import type { Batch, Sink, SinkAnswer } from '../../ports/sink.ts'
+import { Poller } from '../../shared/poller.ts'
+import { within } from '../../shared/within.ts'
+import type { EmitSinkEvent } from '../events.ts'
+import { createSinkStats, outcomeOf, type SinkStats } from '../stats.ts'
+import { Attempt, type Movement } from './attempt.ts'
+import { filesOf } from './encode.ts'
+import { AbandonedError, FolderFault, OtherBytesError, troubleOf } from './file-errors.ts'
+import type { FileLayout } from './file-name.ts'
+import { FolderWriter } from './folder-writer.ts'
+import { Lane } from './lane.ts'
+
+/** How often a folder that was not fit is looked at. */
+const LOOK_MS = 1000
+/** A file system that hangs must not keep a stop waiting. */
+const CLOSE_MS = 1000
+
+const MODES = { owner: 0o600, group: 0o640, everyone: 0o644 } as const
+
+export interface FileSinkConfig {
+  readonly type: 'file'
+  readonly folder: string
+  readonly layout: FileLayout
+  readonly marker: string | null
+  readonly minFreeBytes: number
+  readonly readableBy: keyof typeof MODES
+  readonly timeout: number
+}
+
+export interface FileSinkOptions {
+  readonly name: string
+  readonly config: FileSinkConfig
+  readonly emit: EmitSinkEvent
+  /** Wall clock, ms since the epoch; for `lastAckAtMs` alone. */
+  readonly nowMs?: () => number
+  /** How often a folder that was not fit is looked at, ms. @default 1000 */
+  readonly lookMs?: number
+}
+
+export function createFileSink(options: FileSinkOptions): Sink & { readonly stats: SinkStats } {
+  return new FileSink(options)
+}
+
+class FileSink implements Sink {
+  readonly name: string
+  readonly stats = createSinkStats()
+  readonly #config: FileSinkConfig
+  readonly #emit: EmitSinkEvent
+  readonly #nowMs: () => number
+  readonly #writer: FolderWriter
+  readonly #lane = new Lane()
+  readonly #movement: Movement = { lastMs: 0 }
+  readonly #attempts = new Set<Attempt>()
+  readonly #listeners: Array<() => void> = []
+  readonly #poller: Poller
+  /** Bytes of the batch that met a folder that was not fit; null: none did. */
+  #unfitFor: number | null = null
+  #closed = false
+
+  constructor(options: FileSinkOptions) {
+    const { folder, marker, minFreeBytes, readableBy } = options.config
+    this.name = options.name
+    this.#config = options.config
+    this.#emit = options.emit
+    this.#nowMs = options.nowMs ?? Date.now
+    this.#writer = new FolderWriter({ folder, marker, minFreeBytes, mode: MODES[readableBy] })
+    this.#poller = new Poller(options.lookMs ?? LOOK_MS, () => this.#lookAgain())
+  }
+
+  async send(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
+    const startedAt = performance.now()
+    this.stats.inFlight += 1
+    let answer: SinkAnswer
+    try {
+      answer = await this.#try(batch, signal)
+    } finally {
+      this.stats.inFlight -= 1
+      this.stats.requestSeconds.observe((performance.now() - startedAt) / 1000)
+    }
+    this.#account(answer, batch)
+    return answer
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#poller.close()
+    for (const attempt of this.#attempts) attempt.abandon()
+    await within(this.#lane.idle(), CLOSE_MS)
+  }
+
+  async #try(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
+    const attempt = new Attempt(this.#movement, this.#config.timeout)
+    const onAbort = (): void => attempt.abandon()
+    if (signal.aborted || this.#closed) onAbort()
+    this.#attempts.add(attempt)
+    signal.addEventListener('abort', onAbort, { once: true })
+    const written = this.#lane.run(async () => {
+      if (attempt.isOver) throw new AbandonedError('given up before its turn')
+      await this.#writer.write(filesOf(batch, this.#config.layout), attempt)
+    })
+    try {
+      await Promise.race([written, attempt.over])
+      this.#unfitFor = null
+      return { kind: 'verdicts', status: null, sinkDateMs: null, ackedThrough: null, listed: [] }
+    } catch (error) {
+      if (error instanceof FolderFault) this.#unfitFor = batch.bodyBytes
+      return answerTo(error, !attempt.isVisible)
+    } finally {
+      written.catch(() => undefined)
+      signal.removeEventListener('abort', onAbort)
+      this.#attempts.delete(attempt)
+      attempt.end()
+    }
+  }
+
+  #account(answer: SinkAnswer, batch: Batch): void {
+    this.stats.requests[outcomeOf(answer, batch)] += 1
+    if (answer.kind === 'verdicts') {
+      this.stats.sentBytes += batch.bodyBytes
+      this.stats.sentRecords += batch.recordCount
+      this.stats.lastAckAtMs = this.#nowMs()
+      return
+    }
+    const { kind: what, status, detail } = answer
+    const { stream } = batch
+    this.#emit({ type: 'sink.not-acked', sink: this.name, stream, what, status, detail })
+  }
+
+  /** A stick that is back, or room that was made, ends the wait at once. */
+  async #lookAgain(): Promise<void> {
+    const bytes = this.#unfitFor
+    if (bytes === null || this.#lane.isBusy) return
+    try {
+      await this.#lane.run(() => this.#writer.look(bytes))
+    } catch {
+      return
+    }
+    if (this.#closed || this.#unfitFor === null) return
+    this.#unfitFor = null
+    for (const listener of this.#listeners) listener()
+  }
+}
+
+/** @param unsent nobody can have seen the file */
+function answerTo(error: unknown, unsent: boolean): SinkAnswer {
+  const said = { status: null, sinkDateMs: null, unsent }
+  if (error instanceof AbandonedError)
+    return { ...said, kind: 'retry', retryAfterMs: null, detail: error.message }
+  const { kind, detail } = troubleOf(error)
+  if (kind === 'retry') return { ...said, kind, retryAfterMs: null, detail }
+  if (error instanceof OtherBytesError)
+    return { ...said, kind, scope: 'stream', cloned: true, detail }
+  return { ...said, kind, scope: 'sink', detail }
+}

@@ -1,0 +1,182 @@
+/** What the file sink does with a folder, on real ones. */
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Batch, Sink, SinkAnswer } from '../../../gateway/ports/sink.ts'
+import { createFileSink, type FileSinkConfig } from '../../../gateway/sink/file/sink.ts'
+import { batchOf, never, recordLine } from '../http/batches.ts'
+
+let folder: string
+const sinks: Sink[] = []
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sluice-file-sink-'))
+})
+afterEach(async () => {
+  for (const sink of sinks.splice(0)) await sink.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+function sinkOn(changes: Partial<FileSinkConfig> = {}): Sink {
+  const config: FileSinkConfig = {
+    type: 'file',
+    folder,
+    layout: 'flat',
+    marker: null,
+    minFreeBytes: 0,
+    readableBy: 'owner',
+    timeout: 30_000,
+    ...changes,
+  }
+  const sink = createFileSink({ name: 'stick', config, emit: () => undefined, lookMs: 5 })
+  sinks.push(sink)
+  return sink
+}
+
+async function send(sink: Sink, batch: Batch): Promise<SinkAnswer> {
+  return await sink.send(batch, never())
+}
+
+function files(of = folder): string[] {
+  return readdirSync(of).toSorted()
+}
+
+const isAcked = { kind: 'verdicts', ackedThrough: null, listed: [] }
+
+describe('a batch', () => {
+  test('is a file with its bytes as they are', async () => {
+    const batch = batchOf(1, 3)
+    expect(await send(sinkOn(), batch)).toMatchObject(isAcked)
+    const [name = '', ...others] = files()
+    expect(others).toEqual([])
+    expect(name).toMatch(/\.0{15}1-0{15}3\.[^.]+\.ndjson\.gz$/)
+    const bytes = readFileSync(join(folder, name))
+    expect(bytes.equals(Buffer.concat([...batch.body]))).toBe(true)
+    expect(gunzipSync(bytes).toString()).toBe([1, 2, 3].map((seq) => recordLine(seq)).join(''))
+  })
+
+  test('again is acked, and its file stays as it is', async () => {
+    const sink = sinkOn()
+    await send(sink, batchOf(1, 3))
+    const path = join(folder, files()[0] ?? '')
+    const before = statSync(path, { bigint: true })
+    expect(await send(sink, batchOf(1, 3))).toMatchObject(isAcked)
+    expect(await send(sinkOn(), batchOf(1, 3))).toMatchObject(isAcked)
+    const { ino, mtimeNs } = statSync(path, { bigint: true })
+    expect({ ino, mtimeNs }).toEqual({ ino: before.ino, mtimeNs: before.mtimeNs })
+    expect(files()).toHaveLength(1)
+  })
+
+  test('whose name has other bytes is held, and the file stays as it is', async () => {
+    const sink = sinkOn()
+    await send(sink, batchOf(1, 3))
+    const path = join(folder, files()[0] ?? '')
+    for (const bytes of [readFileSync(path).subarray(0, 10), Buffer.alloc(statSync(path).size)]) {
+      writeFileSync(path, bytes)
+      const answer = await send(sink, batchOf(1, 3))
+      expect(answer).toMatchObject({ kind: 'hold', scope: 'stream', cloned: true })
+      expect((answer as { detail: string }).detail).toContain('other bytes')
+      expect(readFileSync(path).equals(bytes)).toBe(true)
+    }
+    renameSync(path, `${path}.odd`)
+    expect(await send(sink, batchOf(1, 3))).toMatchObject(isAcked)
+  })
+
+  test('with gaps has a file beside it that tells them', async () => {
+    const batch = batchOf(10, 12, { gaps: '4-9;reason=expired' })
+    expect(await send(sinkOn(), batch)).toMatchObject(isAcked)
+    const [gaps = '', data = ''] = files()
+    expect(gaps.replace(/\.gaps\.json$/, '')).toBe(data.replace(/\.ndjson\.gz$/, ''))
+    expect(JSON.parse(readFileSync(join(folder, gaps), 'utf8'))).toMatchObject({
+      gateway: 'edge-01',
+      firstSeq: 10,
+      lastSeq: 12,
+    })
+  })
+
+  test('replaces what a kill has left, of its own stream alone', async () => {
+    const left = ['telemetry', 'events'].map(
+      (stream) => `.edge-01.x.${stream}.0000000000000001-0000000000000003.f.ndjson.gz.tmp`,
+    )
+    for (const name of left) writeFileSync(join(folder, name), 'torn')
+    await send(sinkOn(), batchOf(1, 3))
+    expect(files().filter((name) => name.startsWith('.'))).toEqual(left.slice(1))
+  })
+
+  test.each([
+    ['owner', 0o600],
+    ['group', 0o640],
+    ['everyone', 0o644],
+  ] as const)('is readable by %s, whatever the umask', async (readableBy, mode) => {
+    const before = process.umask(0o077)
+    try {
+      await send(sinkOn({ readableBy, layout: 'streams' }), batchOf(1, 3))
+    } finally {
+      process.umask(before)
+    }
+    const [name = ''] = files(join(folder, 'telemetry'))
+    expect(statSync(join(folder, 'telemetry', name)).mode & 0o777).toBe(mode)
+  })
+})
+
+describe('a folder that cannot take it', () => {
+  test('that is not there is held, never made, and used as soon as it is back', async () => {
+    const sink = sinkOn()
+    const away = `${folder}-away`
+    renameSync(folder, away)
+    const changed = new Promise<void>((resolve) => sink.onChange(resolve))
+    const answer = await send(sink, batchOf(1, 3))
+    expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', unsent: true })
+    expect((answer as { detail: string }).detail).toMatch(/ENOENT.*mount the disk/)
+    expect(existsSync(folder)).toBe(false)
+    renameSync(away, folder)
+    await changed
+    expect(await send(sink, batchOf(1, 3))).toMatchObject(isAcked)
+  })
+
+  test('without its marker is taken for the mount point of a disk that is gone', async () => {
+    const sink = sinkOn({ marker: '.sluice' })
+    const answer = await send(sink, batchOf(1, 3))
+    expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', unsent: true })
+    expect((answer as { detail: string }).detail).toMatch(/holds no \.sluice/)
+    expect(files()).toEqual([])
+    const changed = new Promise<void>((resolve) => sink.onChange(resolve))
+    writeFileSync(join(folder, '.sluice'), '')
+    await changed
+    expect(await send(sink, batchOf(1, 3))).toMatchObject(isAcked)
+  })
+
+  test('with less room than minFreeBytes is held', async () => {
+    const answer = await send(sinkOn({ minFreeBytes: Number.MAX_SAFE_INTEGER }), batchOf(1, 3))
+    expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', unsent: true })
+    expect((answer as { detail: string }).detail).toMatch(/bytes free.*make room/)
+    expect(files()).toEqual([])
+  })
+
+  test('that is a file is held', async () => {
+    writeFileSync(join(folder, 'file'), '')
+    const answer = await send(sinkOn({ folder: join(folder, 'file') }), batchOf(1, 3))
+    expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', unsent: true })
+  })
+
+  test('a folder where the file belongs is held', async () => {
+    const sink = sinkOn()
+    await send(sink, batchOf(1, 3))
+    const path = join(folder, files()[0] ?? '')
+    rmSync(path)
+    mkdirSync(path)
+    expect(await send(sink, batchOf(1, 3))).toMatchObject({ kind: 'hold' })
+  })
+})
