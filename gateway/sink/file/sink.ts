@@ -13,9 +13,9 @@ import { within } from '../../shared/within.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import { createSinkStats, outcomeOf, type SinkStats } from '../stats.ts'
 import { Attempt, type Movement } from './attempt.ts'
+import type { FileSinkConfig } from './config.ts'
 import { filesOf } from './encode.ts'
 import { AbandonedError, FolderFault, OtherBytesError, troubleOf } from './file-errors.ts'
-import type { FileLayout } from './file-name.ts'
 import { FolderWriter } from './folder-writer.ts'
 import { Lane } from './lane.ts'
 
@@ -25,16 +25,6 @@ const LOOK_MS = 1000
 const CLOSE_MS = 1000
 
 const MODES = { owner: 0o600, group: 0o640, everyone: 0o644 } as const
-
-export interface FileSinkConfig {
-  readonly type: 'file'
-  readonly folder: string
-  readonly layout: FileLayout
-  readonly marker: string | null
-  readonly minFreeBytes: number
-  readonly readableBy: keyof typeof MODES
-  readonly timeout: number
-}
 
 export interface FileSinkOptions {
   readonly name: string

@@ -1,7 +1,7 @@
 /** What parent and child of a file sink's fault run agree on: batches by number, from a seed. */
 import { Random } from '../../../device-sim/random.ts'
 import type { Batch } from '../../../gateway/ports/sink.ts'
-import type { FileSinkConfig } from '../../../gateway/sink/file/sink.ts'
+import type { FileSinkConfig } from '../../../gateway/sink/file/config.ts'
 import { batchOf, recordLine } from '../../sink/http/batches.ts'
 
 export interface ChildPlan {
@@ -35,6 +35,7 @@ export function configOf(folder: string): FileSinkConfig {
     type: 'file',
     folder,
     layout: 'streams',
+    compression: 'gzip',
     marker: null,
     minFreeBytes: 0,
     readableBy: 'owner',

@@ -15,7 +15,8 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Batch, Sink, SinkAnswer } from '../../../gateway/ports/sink.ts'
-import { createFileSink, type FileSinkConfig } from '../../../gateway/sink/file/sink.ts'
+import type { FileSinkConfig } from '../../../gateway/sink/file/config.ts'
+import { createFileSink } from '../../../gateway/sink/file/sink.ts'
 import { batchOf, never, recordLine } from '../http/batches.ts'
 
 let folder: string
@@ -34,6 +35,7 @@ function sinkOn(changes: Partial<FileSinkConfig> = {}): Sink {
     type: 'file',
     folder,
     layout: 'flat',
+    compression: 'gzip',
     marker: null,
     minFreeBytes: 0,
     readableBy: 'owner',
