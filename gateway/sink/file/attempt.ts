@@ -11,7 +11,7 @@ export interface Movement {
   lastMs: number
 }
 
-export class Attempt implements WriteProgress {
+export class WriteAttempt implements WriteProgress {
   isAbandoned = false
   isVisible = false
   /** Nobody waits any more. */

@@ -68,7 +68,7 @@ const HINTS: ReadonlyMap<string, string> = new Map([
   ['EFBIG', 'this file system, or a limit of the process, takes no file of that size'],
 ])
 
-export interface FileTrouble {
+interface FileTrouble {
   readonly kind: 'hold' | 'retry'
   readonly code: string | null
   readonly detail: string

@@ -21,7 +21,7 @@ export interface NamedBatch {
 }
 
 /** Relative to the sink's folder. */
-export interface BatchFileNames {
+interface BatchFileNames {
   /** Folders to make below the sink's folder, outermost first. */
   readonly folders: readonly string[]
   readonly data: string

@@ -31,7 +31,7 @@ import {
 } from './file-errors.ts'
 import { temporaryName } from './file-name.ts'
 
-export interface FolderOptions {
+export interface FolderWriterOptions {
   readonly folder: string
   /** A file that must be in it; null: none. */
   readonly marker: string | null
@@ -40,7 +40,7 @@ export interface FolderOptions {
   readonly mode: number
 }
 
-export interface FileToWrite {
+interface FileToWrite {
   /** Relative to the folder. */
   readonly name: string
   readonly chunks: readonly Uint8Array[]
@@ -74,7 +74,7 @@ const CANNOT_SYNC_FOLDERS = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'
 type Step = <T>(work: Promise<T>) => Promise<T>
 
 export class FolderWriter {
-  readonly #o: FolderOptions
+  readonly #o: FolderWriterOptions
   /** Folders whose own names are durable. */
   readonly #made = new Set<string>()
   /** Where leftovers of an earlier run were looked for. */
@@ -85,7 +85,7 @@ export class FolderWriter {
    */
   readonly #doubtful = new Set<string>()
 
-  constructor(options: FolderOptions) {
+  constructor(options: FolderWriterOptions) {
     this.#o = options
   }
 

@@ -12,12 +12,12 @@ import { Poller } from '../../shared/poller.ts'
 import { within } from '../../shared/within.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import { createSinkStats, outcomeOf, type SinkStats } from '../stats.ts'
-import { Attempt, type Movement } from './attempt.ts'
+import { type Movement, WriteAttempt } from './attempt.ts'
 import type { FileSinkConfig } from './config.ts'
 import { filesOf } from './encode.ts'
 import { AbandonedError, FolderFault, OtherBytesError, troubleOf } from './file-errors.ts'
 import { FolderWriter } from './folder-writer.ts'
-import { Lane } from './lane.ts'
+import { OneAtATime } from './one-at-a-time.ts'
 
 /** How often a folder that was not fit is looked at. */
 const LOOK_MS = 1000
@@ -26,7 +26,7 @@ const CLOSE_MS = 1000
 
 const MODES = { owner: 0o600, group: 0o640, everyone: 0o644 } as const
 
-export interface FileSinkOptions {
+interface FileSinkOptions {
   readonly name: string
   readonly config: FileSinkConfig
   readonly emit: EmitSinkEvent
@@ -47,9 +47,9 @@ class FileSink implements Sink {
   readonly #emit: EmitSinkEvent
   readonly #nowMs: () => number
   readonly #writer: FolderWriter
-  readonly #lane = new Lane()
+  readonly #calls = new OneAtATime()
   readonly #movement: Movement = { lastMs: 0 }
-  readonly #attempts = new Set<Attempt>()
+  readonly #attempts = new Set<WriteAttempt>()
   readonly #listeners: Array<() => void> = []
   readonly #poller: Poller
   /** Bytes of the batch that met a folder that was not fit; null: none did. */
@@ -88,16 +88,16 @@ class FileSink implements Sink {
     this.#closed = true
     this.#poller.close()
     for (const attempt of this.#attempts) attempt.abandon()
-    await within(this.#lane.idle(), CLOSE_MS)
+    await within(this.#calls.idle(), CLOSE_MS)
   }
 
   async #try(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
-    const attempt = new Attempt(this.#movement, this.#config.timeout)
+    const attempt = new WriteAttempt(this.#movement, this.#config.timeout)
     const onAbort = (): void => attempt.abandon()
     if (signal.aborted || this.#closed) onAbort()
     this.#attempts.add(attempt)
     signal.addEventListener('abort', onAbort, { once: true })
-    const written = this.#lane.run(async () => {
+    const written = this.#calls.run(async () => {
       if (attempt.isOver) throw new AbandonedError('given up before its turn')
       await this.#writer.write(filesOf(batch, this.#config.layout), attempt)
     })
@@ -132,9 +132,9 @@ class FileSink implements Sink {
   /** A stick that is back, or room that was made, ends the wait at once. */
   async #lookAgain(): Promise<void> {
     const bytes = this.#unfitFor
-    if (bytes === null || this.#lane.isBusy) return
+    if (bytes === null || this.#calls.isBusy) return
     try {
-      await this.#lane.run(() => this.#writer.look(bytes))
+      await this.#calls.run(() => this.#writer.look(bytes))
     } catch {
       return
     }

@@ -2,6 +2,7 @@
 import { Random } from '../../../device-sim/random.ts'
 import type { Batch } from '../../../gateway/ports/sink.ts'
 import type { FileSinkConfig } from '../../../gateway/sink/file/config.ts'
+import { fileSinkConfig } from '../../sink/file/configs.ts'
 import { batchOf, recordLine } from '../../sink/http/batches.ts'
 
 export interface ChildPlan {
@@ -31,16 +32,7 @@ const MAX_RECORDS = 40
 const CHUNK_BYTES = 700
 
 export function configOf(folder: string): FileSinkConfig {
-  return {
-    type: 'file',
-    folder,
-    layout: 'streams',
-    compression: 'gzip',
-    marker: null,
-    minFreeBytes: 0,
-    readableBy: 'owner',
-    timeout: 30_000,
-  }
+  return fileSinkConfig({ folder, layout: 'streams', minFreeBytes: 0 })
 }
 
 /** The nth batch of a seed: the same in each process. Some have gaps before them. */

@@ -18,6 +18,7 @@ import type { Batch, Sink, SinkAnswer } from '../../../gateway/ports/sink.ts'
 import type { FileSinkConfig } from '../../../gateway/sink/file/config.ts'
 import { createFileSink } from '../../../gateway/sink/file/sink.ts'
 import { batchOf, never, recordLine } from '../http/batches.ts'
+import { fileSinkConfig } from './configs.ts'
 
 let folder: string
 const sinks: Sink[] = []
@@ -31,17 +32,7 @@ afterEach(async () => {
 })
 
 function sinkOn(changes: Partial<FileSinkConfig> = {}): Sink {
-  const config: FileSinkConfig = {
-    type: 'file',
-    folder,
-    layout: 'flat',
-    compression: 'gzip',
-    marker: null,
-    minFreeBytes: 0,
-    readableBy: 'owner',
-    timeout: 30_000,
-    ...changes,
-  }
+  const config = fileSinkConfig({ folder, minFreeBytes: 0, ...changes })
   const sink = createFileSink({ name: 'stick', config, emit: () => undefined, lookMs: 5 })
   sinks.push(sink)
   return sink

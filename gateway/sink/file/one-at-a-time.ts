@@ -3,7 +3,7 @@
  * thread of Node's pool, however many streams want to write. With several threads held the spool,
  * which shares the pool, could not commit. What hangs keeps everything behind it waiting.
  */
-export class Lane {
+export class OneAtATime {
   #tail: Promise<unknown> = Promise.resolve()
   #waiting = 0
 
