@@ -31,7 +31,7 @@ import {
 } from './file-errors.ts'
 import { temporaryName } from './file-name.ts'
 
-export interface FolderWriterOptions {
+interface FolderWriterOptions {
   readonly folder: string
   /** A file that must be in it; null: none. */
   readonly marker: string | null

@@ -53,7 +53,7 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
     const result = await runErrnos(`${seed}-${i}`, calls)
     if (result === null) throw new Error('needs gcc')
     tell(`failing calls ${i}`, result.faults)
-    count('failed calls', result.fired)
+    count('failed calls', result.fired.length)
   }
   return { name: 'file', runs, faults, failures }
 }

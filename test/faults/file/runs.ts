@@ -209,7 +209,7 @@ export function drawFailingCall(random: Random): FailingCall {
 export async function runErrnos(
   seed: string,
   calls: readonly FailingCall[],
-): Promise<{ readonly fired: number; readonly faults: string[] } | null> {
+): Promise<{ readonly fired: readonly string[]; readonly faults: string[] } | null> {
   return await withFaults(async (folder, flag, env) => {
     const faults = calls.map(
       ({ call, nth, error, stays }) =>
@@ -218,13 +218,14 @@ export async function runErrnos(
     const batches = calls.length
     const plan = { folder, seed, from: 1, batches, flag, faults }
     const { exit, said, stderr } = await runChild(plan, env)
-    if (exit.code !== 0) return { fired: 0, faults: [`ended with ${exit.code}: ${stderr}`] }
+    if (exit.code !== 0) return { fired: [], faults: [`ended with ${exit.code}: ${stderr}`] }
     const acked = ackedOf(said)
     const found = checkFolder(folder, { seed, acked, last: batches, complete: true })
     for (const one of said) {
       if ('kind' in one && one.kind !== 'hold' && one.kind !== 'retry')
         found.push(`I8: ${one.fault} is answered ${one.kind}: ${one.detail}`)
     }
-    return { fired: said.filter((one) => 'acked' in one && one.hit).length, faults: found }
+    const fired = said.flatMap((one) => ('acked' in one && one.hit ? [one.fault] : []))
+    return { fired, faults: found }
   })
 }
