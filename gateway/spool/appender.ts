@@ -15,6 +15,7 @@ import {
 } from '../ports/appender.ts'
 import { checked, withCrc } from './codec/checked.ts'
 import type { Committer } from './commit/committer.ts'
+import type { Journals } from './commit/journals.ts'
 import { type KeyedSpace, keyedKey, keyedName, keyedRange } from './store/keys.ts'
 import { Intake } from './stream/intake.ts'
 import type { LeaseKeeper } from './stream/leases.ts'
@@ -29,8 +30,7 @@ export interface AppenderHost {
   readonly committer: Committer
   readonly openCommit: OpenCommit
   readonly leases: LeaseKeeper
-  readonly journals: Map<string, Journal>
-  readonly recoveredJournals: ReadonlyMap<string, RecoveredJournal>
+  readonly journals: Journals
   /** False below `minFreeBytes`, while the store is failing, and from a stop on. */
   accepting(): boolean
   /** Raw bytes that are not durable yet. */
@@ -100,10 +100,7 @@ export class SpoolAppender implements Appender {
   }
 
   attach(journal: Journal): RecoveredJournal {
-    if (this.#host.journals.has(journal.name))
-      throw new Error(`journal ${journal.name} is attached already`)
-    this.#host.journals.set(journal.name, journal)
-    return this.#host.recoveredJournals.get(journal.name) ?? { checkpoint: null, changes: [] }
+    return this.#host.journals.attach(journal)
   }
 
   keyed(space: Exclude<KeyedSpace, 'notes'>): KeyedStore {

@@ -25,7 +25,7 @@ export class ConditionWatch {
   readonly #committer: Pick<Committer, 'failing' | 'runningMs'>
   readonly #disk: Pick<DiskGuard, 'freeBytes' | 'minFreeBytes' | 'wantedBytes' | 'low'>
   readonly #nowMs: () => number
-  #isStopping = false
+  #stopping = false
   #noted: SpoolState = 'ok'
   #notedMs: number
 
@@ -53,13 +53,17 @@ export class ConditionWatch {
     this.#notedMs = this.#nowMs()
   }
 
+  get isStopping(): boolean {
+    return this.#stopping
+  }
+
   stop(): void {
-    this.#isStopping = true
+    this.#stopping = true
     this.note()
   }
 
   #look(): Pick<Condition, 'state' | 'why'> {
-    if (this.#isStopping) return { state: 'closed', why: 'it is being stopped' }
+    if (this.#stopping) return { state: 'closed', why: 'it is being stopped' }
     if (this.#committer.failing) {
       return {
         state: 'storage-failed',

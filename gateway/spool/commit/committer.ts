@@ -12,7 +12,7 @@ import { describeError, systemErrorOf } from '../disk/disk-errors.ts'
 import type { EmitSpoolEvent } from '../events.ts'
 import type { SpoolStats } from '../stats.ts'
 import type { Op, Store } from '../store/store.ts'
-import { FULL_COMMIT_BYTES, Pace, STALL_MS } from './pace.ts'
+import { FULL_COMMIT_BYTES, Pace, type PaceOptions, STALL_MS } from './pace.ts'
 
 /** How long a change that nobody waits for (a QoS 0 drop) may wait for a commit to ride with. */
 export const LAZY_COMMIT_MS = 10_000
@@ -30,8 +30,6 @@ export interface ClosedCommit {
   encode(sparing: boolean): Promise<readonly Op[]>
   readonly records: number
   readonly rawBytes: number
-  /** It is in the store and fsynced. */
-  committed(): void
 }
 
 export interface CommitSource {
@@ -46,11 +44,13 @@ export interface CommitSource {
   readonly openStreams: number
   /** Retention and snapshots of this instant. Synchronous; may add ops. */
   close(): ClosedCommit
+  /** What was closed last is in the store and fsynced. */
+  committed(): void
   /**
-   * The commit is not in the store: its records join the open ones in front, under new seqs.
-   * Returns how many.
+   * What was closed last is not in the store: its records join the open ones in front, under new
+   * seqs. Returns how many.
    */
-  uncommitted(closed: ClosedCommit): Promise<number>
+  uncommitted(): Promise<number>
   /**
    * A new handle, after the old one was closed. Says whether the commit with this number is in the
    * store.
@@ -90,7 +90,7 @@ export class Committer {
   constructor(options: {
     source: CommitSource
     store: Store
-    pace: { commitIntervalMs: number; commitBurst: number }
+    pace: PaceOptions
     emit: EmitSpoolEvent
     stats: SpoolStats
     monotonicMs?: () => number
@@ -284,7 +284,7 @@ export class Committer {
     this.#stats.committedRecords += closed.records
     this.#stats.rawBytes += closed.rawBytes
     this.#stats.commitSeconds.observe((this.#monotonicMs() - beganMs) / 1000)
-    closed.committed()
+    this.#source.committed()
     for (const listener of this.#listeners) listener(ticket)
     for (const waiter of waiters) waiter()
   }
@@ -296,7 +296,7 @@ export class Committer {
       try {
         const { store, stored } = await this.#source.reopen(closed.number, error)
         this.#store = store
-        const renumberedRecords = stored ? 0 : await this.#source.uncommitted(closed)
+        const renumberedRecords = stored ? 0 : await this.#source.uncommitted()
         this.#emit({
           type: 'spool.recovered',
           outageMs: this.#monotonicMs() - began,

@@ -15,23 +15,25 @@ export class DiskGuard {
   readonly minFreeBytes: number
   readonly #folder: string
   readonly #emit: EmitSpoolEvent
-  readonly #onSpace: () => void
-  readonly #timer: NodeJS.Timeout
+  #onSpace: () => void = () => undefined
+  #timer: NodeJS.Timeout | undefined
   #freeBytes = Number.POSITIVE_INFINITY
   #low = false
   #missing: Pick<Ballast, 'bytes' | 'ensure'> | null = null
   #looking = false
 
-  constructor(options: {
-    folder: string
-    minFreeBytes: number
-    emit: EmitSpoolEvent
-    onSpace: () => void
-  }) {
+  constructor(options: { folder: string; minFreeBytes: number; emit: EmitSpoolEvent }) {
     this.#folder = options.folder
     this.minFreeBytes = options.minFreeBytes
     this.#emit = options.emit
-    this.#onSpace = options.onSpace
+  }
+
+  /** Called when ingest opens again: what waited for room may go on. */
+  onSpace(listener: () => void): void {
+    this.#onSpace = listener
+  }
+
+  start(): void {
     this.#timer = setInterval(() => {
       this.look().catch(() => undefined)
     }, LOOK_INTERVAL_MS)

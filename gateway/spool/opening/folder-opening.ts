@@ -15,6 +15,7 @@ import { CLEAN_FILE, clearClean, markClean, wasClean } from '../disk/clean-stop.
 import { clearWay } from '../disk/clear-way.ts'
 import { isDamage, isFull } from '../disk/disk-errors.ts'
 import { makeDurableFolder, makePrivateFolder } from '../disk/folder.ts'
+import type { DiskGuard } from '../disk/guard.ts'
 import { SeqLease } from '../disk/lease.ts'
 import { OWNER_FILE, type Ownership, type TakeOwnership, takeOwnership } from '../disk/owner.ts'
 import { judgePlace, lookAround, PLACE_FILE, readPlace } from '../disk/place.ts'
@@ -42,8 +43,11 @@ import { openWhole } from './whole-opening.ts'
  * disk.
  */
 export const BALLAST_BYTES = 32 * 1024 * 1024
+
 export interface FolderOptions {
   readonly dataDir: string
+  /** Told when the room kept for a full disk is not there. */
+  readonly disk: Pick<DiskGuard, 'holdForBallast'>
   readonly openStore: OpenStore
   readonly emit: EmitSpoolEvent
   readonly nowMs: () => number
@@ -138,7 +142,7 @@ async function openOwned(
 async function openPlanned(
   plan: OpeningPlan,
   dataDir: string,
-  { openStore, emit, nowMs }: FolderOptions,
+  { disk, openStore, emit, nowMs }: FolderOptions,
   before: {
     readonly ballast: Ballast
     readonly clean: boolean
@@ -186,6 +190,7 @@ async function openPlanned(
     return new OpenedFolder({
       ...read,
       dataDir,
+      disk,
       emit,
       clean: wasClosed,
       place: judgePlace(place, around, read.recovered?.placed ?? false),

@@ -55,8 +55,8 @@ export class OpenedFolder {
   placed: boolean
   readonly damage: string[]
   readonly reads: PatientReads
-  disk: DiskGuard | null = null
   store: Store
+  readonly #disk: Pick<DiskGuard, 'holdForBallast'>
   readonly #openStore: OpenStore
   readonly #release: () => Promise<void>
   readonly #ballast: Ballast
@@ -71,6 +71,7 @@ export class OpenedFolder {
 
   constructor(fields: {
     dataDir: string
+    disk: Pick<DiskGuard, 'holdForBallast'>
     emit: EmitSpoolEvent
     clean: boolean
     recovered: RecoveredState | null
@@ -104,6 +105,8 @@ export class OpenedFolder {
     this.#ballast = fields.ballast
     this.#plan = fields.plan
     if (fields.raw) this.#scans.push(Promise.resolve(fields.raw))
+    this.#disk = fields.disk
+    this.#guard()
   }
 
   get dbDir(): string {
@@ -238,7 +241,7 @@ export class OpenedFolder {
       this.store = await this.#openAgain()
     }
     if (isFull(error)) await this.#ballast.drop()
-    this.guard()
+    this.#guard()
     return this.store
   }
 
@@ -297,7 +300,7 @@ export class OpenedFolder {
     const damage: string[] = []
     const { store } = await openDamaged(opening, this.#openStore, error, damage, Date.now)
     for (const each of damage) this.note(each, null)
-    this.guard()
+    this.#guard()
     return store
   }
 
@@ -334,7 +337,7 @@ export class OpenedFolder {
    * Without the ballast ingest stays closed: the next full disk would find no room even to delete
    * (I6).
    */
-  guard(): void {
-    if (!this.#ballast.present) this.disk?.holdForBallast(this.#ballast)
+  #guard(): void {
+    if (!this.#ballast.present) this.#disk.holdForBallast(this.#ballast)
   }
 }

@@ -4,14 +4,14 @@
  * counted as lost. Then the links may go.
  */
 
-import type { SpoolSource } from '../commit/spool-source.ts'
 import { judgeDiskError } from '../disk/disk-errors.ts'
 import type { EmitSpoolEvent } from '../events.ts'
 import type { OpenedFolder } from '../opening/opened-folder.ts'
 import { blockName, isBlock } from '../queue/block-check.ts'
+import type { BlockReader } from '../queue/block-reader.ts'
 import { blockKey } from '../store/keys.ts'
 import type { BlockMeta } from '../stream/block-index.ts'
-import type { SpoolStream } from '../stream/stream.ts'
+import type { OpenCommit, SpoolStream } from '../stream/stream.ts'
 
 /** Blocks read at a time. */
 const BATCH_BLOCKS = 64
@@ -22,7 +22,8 @@ export class Verifier {
   /** null: it still runs. */
   result: boolean | null = null
   readonly #streams: ReadonlyMap<string, SpoolStream>
-  readonly #reader: SpoolSource
+  readonly #reader: BlockReader
+  readonly #commit: OpenCommit
   readonly #folder: OpenedFolder
   readonly #emit: EmitSpoolEvent
   #running: Promise<void> | null = null
@@ -33,12 +34,14 @@ export class Verifier {
 
   constructor(options: {
     streams: ReadonlyMap<string, SpoolStream>
-    reader: SpoolSource
+    reader: BlockReader
+    commit: OpenCommit
     folder: OpenedFolder
     emit: EmitSpoolEvent
   }) {
     this.#streams = options.streams
     this.#reader = options.reader
+    this.#commit = options.commit
     this.#folder = options.folder
     this.#emit = options.emit
   }
@@ -154,8 +157,8 @@ export class Verifier {
     if (!needed()) return 0
     this.#missing++
     if (salvaged) {
-      this.#reader.add({ type: 'put', key, value: salvaged })
-      await this.#reader.durable(stream)
+      this.#commit.add({ type: 'put', key, value: salvaged })
+      await this.#commit.durable(stream)
       // A pinned block that is lost is found by its load, which dissolves the pin.
     } else if (!isPinned(stream, ordinal)) this.#reader.lost(stream, ordinal, meta)
     return 1

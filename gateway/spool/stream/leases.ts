@@ -14,7 +14,7 @@ export class LeaseKeeper {
   readonly #lease: SeqLease
   readonly #streams: () => Iterable<SpoolStream>
   readonly #ahead: number
-  #onRaised: () => void = () => undefined
+  #onSpace: () => void = () => undefined
   #writing: Promise<void> | null = null
   #again = false
 
@@ -25,9 +25,9 @@ export class LeaseKeeper {
     this.#ahead = ahead
   }
 
-  /** Called after each raise: whoever waited for numbers may go on. */
-  onRaised(listener: () => void): void {
-    this.#onRaised = listener
+  /** Called after each raise: what waited for numbers may go on. */
+  onSpace(listener: () => void): void {
+    this.#onSpace = listener
   }
 
   key(stream: SpoolStream): string {
@@ -67,7 +67,7 @@ export class LeaseKeeper {
       ends.set(stream, Math.max(stream.leaseEnd, stream.state.nextSeq + ahead))
     await this.#lease.write(new Map([...ends].map(([stream, end]) => [this.key(stream), end])))
     for (const [stream, end] of ends) stream.leaseEnd = end
-    this.#onRaised()
+    this.#onSpace()
   }
 
   /**
