@@ -13,7 +13,7 @@ interface VariantSpec<Key extends string, Types, Common> {
   /** The type where the key is not written. */
   readonly usual: keyof Types & string
   readonly types: Types
-  /** Keys that every type has. */
+  /** Keys that every type has. A type may have one of them with another default. */
   readonly common: Common
 }
 
@@ -34,7 +34,10 @@ export function variant<
   const types = Object.entries(spec.types)
   const chooser = leaf(choice(spec.keyText, Object.keys(spec.types))).prefault(usual)
   const sections = new Map(
-    types.map(([type, { keys }]) => [type, z.strictObject({ [key]: chooser, ...keys, ...common })]),
+    types.map(([type, { keys }]) => [
+      type,
+      z.strictObject({ [key]: chooser, ...keys, ...common, ...keys }),
+    ]),
   )
   const schema = z.unknown().transform((input, context) => {
     const written = isMap(input) && Object.hasOwn(input, key) ? input[key] : undefined

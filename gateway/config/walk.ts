@@ -113,14 +113,15 @@ function sectionOf(node: VariantNode, value: unknown): SectionNode {
   for (const [name, keys] of node.types) {
     for (const [each, schema] of Object.entries(keys)) {
       if (own === undefined || name === type) shape.set(each, schema)
-      else if (!Object.hasOwn(own, each))
+      else if (!Object.hasOwn(own, each) && !Object.hasOwn(node.common, each))
         elsewhere.set(each, {
           types: [...(elsewhere.get(each)?.types ?? []), name],
           schema,
         })
     }
   }
-  for (const [each, schema] of Object.entries(node.common)) shape.set(each, schema)
+  for (const [each, schema] of Object.entries(node.common))
+    if (!shape.has(each)) shape.set(each, schema)
   const chosen = own === undefined ? null : { key, type }
   return { type: 'section', text, shape, chosen, elsewhere, nullable, optional, fallback }
 }

@@ -81,6 +81,32 @@ describe('loading', () => {
     expect(load(text)).toEqual({ post: { a, b: { ...PIGEON, nest: folder.path } } })
   })
 
+  test('a type may have a default of its own for a common key', () => {
+    const own = section('With a type that is in no hurry.', {
+      post: variant('A way to send.', {
+        key: 'kind',
+        keyText: 'Way to send.',
+        usual: 'pigeon',
+        types: {
+          pigeon: { keys: {} },
+          snail: { keys: { patience: leaf(duration('Of a snail.', { min: 0 })).prefault('1h') } },
+        },
+        common: { patience: leaf(duration('Of each.', { min: 0 })).prefault('1s') },
+      }),
+    })
+    expect(own.parse({ post: { kind: 'snail' } })).toEqual({
+      post: { kind: 'snail', patience: 3_600_000 },
+    })
+    expect(own.parse({ post: {} })).toEqual({ post: { kind: 'pigeon', patience: 1_000 } })
+    const printed = effectiveYaml(own, { post: { kind: 'snail', patience: 60_000 } })
+    expect(parse(printed)).toEqual({ post: { kind: 'snail', patience: '1m' } })
+    expect(describeKeys(own).map(({ path: at, default: value }) => [at, value])).toEqual([
+      ['post.kind', 'pigeon'],
+      ['post.patience', '1s'],
+      ['post.patience', '1h'],
+    ])
+  })
+
   test('an empty section below is filled by its type alone', () => {
     expect(problems('post: { a: { kind: bottle, beach: b, hold: } }')).toMatchObject([
       { key: 'post.a.hold', got: 'null' },

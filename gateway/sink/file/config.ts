@@ -1,5 +1,5 @@
 /** Configuration of a file sink: which folder, how files lie in it, and what must be true of it. */
-import { choice, path, size, text } from '../../config/fields.ts'
+import { choice, duration, path, size, text } from '../../config/fields.ts'
 import { leaf, nullable } from '../../config/schema.ts'
 import type { FileLayout } from './file-name.ts'
 
@@ -49,4 +49,8 @@ export const fileKeys = {
       'everyone',
     ]),
   ).prefault('owner'),
+  // Of the delivery, but each batch is a file here.
+  linger: leaf(
+    duration('How long a batch waits to be filled: a file each.', { min: 0, max: 3_600_000 }),
+  ).prefault('1m'),
 }

@@ -5,5 +5,5 @@ import { type FileSinkConfig, fileKeys } from '../../../gateway/sink/file/config
 
 export function fileSinkConfig(changes: Partial<FileSinkConfig>): FileSinkConfig {
   const keys = section('A file sink.', { ...deliveryKeys, ...fileKeys })
-  return { ...keys.parse({}), type: 'file', ...changes }
+  return { ...keys.parse({ folder: '.' }), type: 'file', ...changes }
 }
