@@ -35,8 +35,8 @@ export interface ListenerConfig {
 }
 
 /**
- * Every limit of the broker: name, unit, default in the schema; the policy is in README's table of
- * limits.
+ * Every limit of the broker: name, unit, default in the schema; the policy is in README.md
+ * beside this file.
  */
 export interface MqttLimits {
   readonly maxConnections: number

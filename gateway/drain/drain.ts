@@ -6,8 +6,8 @@
  *   ../ports/stream-queue.ts  what it needs of the spool   ../ports/sink.ts  what it needs of a sink
  *   sink-drain.ts   all streams of one sink: turns, waits, holds      scheduler.ts, pacer.ts, learned-limit.ts
  *   stream-drain.ts one stream: what an answer does                   retry-policy.ts, verdicts.ts, parking.ts
- *   set-aside.ts    the operator's word about a record
- *   stream-batches.ts  its batches and pins                           batcher.ts, refusals.ts
+ *   stream/park.ts  the operator's word about a record
+ *   stream/batches.ts  its batches and pins                           batcher.ts, refusals.ts
  *
  * Not here: HTTP and its answers (sink/), commits, retention and counters (spool/), logs and
  * metrics (observe/).

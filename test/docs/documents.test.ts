@@ -11,6 +11,7 @@ import { parse } from 'yaml'
 import { describeKeys } from '../../gateway/config/describe.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
+import { CONTRACT_RULES } from '../../gateway/drain/policy/rules.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
 import { anchorOf, type Document, linksOf, readDocuments, sectionOf } from './documents.ts'
 import { filesBelow, ROOT, readText, sources } from './source-tree.ts'
@@ -127,6 +128,25 @@ test('every alert has a section that says what to do, and no other section poses
   const alerts = rules.groups.flatMap((group) => group.rules.map((rule) => rule.alert))
   const { headings } = documentAt('dashboards/README.md')
   expect(sorted(headings.filter((heading) => heading.startsWith('Sluice')))).toEqual(sorted(alerts))
+})
+
+test('the numbers of the contract are those that the drain goes by', () => {
+  const contract = documentAt('gateway/sink/http/README.md').text.replaceAll(/\s+/g, ' ')
+  const rules = CONTRACT_RULES
+  const ordinals: Readonly<Record<number, string>> = { 2: 'second', 3: 'third', 10: 'tenth' }
+  const seconds = (ms: number): string => `${ms / 1_000} s`
+  for (const phrase of [
+    `full jitter ${seconds(rules.backoffBaseMs)} to ${seconds(rules.backoffCapMs)}`,
+    `one probe every ${seconds(rules.probeMs)}`,
+    `hold after ${rules.malformedLimit} in a row`,
+    `after the ${ordinals[rules.timeoutLimit]} time-out in a row`,
+    `after the ${ordinals[rules.holdTries]} time where the answer holds`,
+    `the ${ordinals[rules.streamTries]} where it concerns the stream`,
+    `the ${ordinals[rules.sinkTries]} where it concerns the sink`,
+    `after ${rules.parkedLimit} parked records without an acceptance`,
+    `last ${rules.judgedWindow.toLocaleString('en')} judged records (from ${rules.judgedFrom} on)`,
+  ])
+    expect(contract).toContain(phrase)
 })
 
 describe('what documents point to exists', () => {

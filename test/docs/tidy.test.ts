@@ -4,7 +4,7 @@
  */
 import { readdirSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { ROOT, readText, sources } from './source-tree.ts'
+import { filesBelow, ROOT, readText, sources } from './source-tree.ts'
 
 /** About 150 lines is usual. More than `LONG` is seldom; more than `MAX` never. */
 const LONG_LINES = 400
@@ -54,6 +54,24 @@ describe('every source file', () => {
       'typescript/no-explicit-any': 'error',
       'import/no-default-export': 'error',
     })
+  })
+
+  test('names no file in a comment that is not there', () => {
+    const below = ['gateway', 'device-sim', 'dashboards', 'test']
+    const files = ['CHANGELOG.md', ...below.flatMap((folder) => filesBelow(folder, ''))]
+    const suffixes = new Set(
+      files.flatMap((path) => path.split('/').map((_, i, parts) => parts.slice(i).join('/'))),
+    )
+    const named = all.flatMap(({ path, lines }) =>
+      lines
+        .filter((line) => /^\s*(\/?\*|\/\/)/.test(line))
+        .flatMap((line) => [...line.matchAll(/(?<![\w/.-])[\w./-]*[\w-]+\.(?:c?ts|md)\b/g)])
+        .map(([name]) => ({ path, name: name.replace(/^(\.\.?\/)+/, '') })),
+    )
+    expect(named.length).toBeGreaterThan(100)
+    // Of LevelDB's sources.
+    const foreign = ['doc/log_format.md']
+    expect(named.filter(({ name }) => !suffixes.has(name) && !foreign.includes(name))).toEqual([])
   })
 
   test('is finished: no note to do it later', () => {

@@ -1,5 +1,5 @@
 /**
- * Two receivers, written from ingest-contract.md alone and independent of each other: one keeps one
+ * Two receivers, written from the ingest contract alone and independent of each other: one keeps one
  * number per queue ("Exactly once with one number", to the letter), one dedupes by id. In memory;
  * what they store is never lost. They know a batch as a web service would: identity headers, gap
  * header, body.

@@ -1,6 +1,6 @@
 /**
- * The numbers of ingest-contract.md, "Answer", that no configuration changes. One place, so that
- * tests can shrink them and README can be checked against them.
+ * The numbers of the ingest contract (sink/http/README.md) that no configuration changes. In one
+ * place, so that tests can shrink them and the contract is checked against them.
  */
 export interface DrainRules {
   /** Full jitter: no wait is shorter, and the first ceiling is twice this. ms. */

@@ -1,7 +1,7 @@
 /**
  * Where log lines go, and in which form. A reader of our standard output that stalls must not stall
  * the event loop, and with it every acknowledgement (I6); one that is gone, or a log file on a full
- * disk, must not end the process (shared/line-writer.ts).
+ * disk, must not end the process (line-writer.ts).
  */
 
 import { LineWriter } from '../../shared/output/line-writer.ts'

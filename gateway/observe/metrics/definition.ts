@@ -1,6 +1,6 @@
 /**
  * The form of a metric's definition: name, meaning, labels, and where its value is read.
- * Definitions are data: the registry, README's table and the checks of the dashboards' queries are
+ * Definitions are data: the registry, the printed table and the checks of the dashboards' queries are
  * made from the same ones.
  */
 import type { AdminStats } from '../../admin/stats.ts'

@@ -1,5 +1,5 @@
 /**
- * All metrics of Sluice, in README's order. Those of the process itself (`sluice_process_…`,
+ * All metrics of Sluice, in the order of the printed table. Those of the process itself (`sluice_process_…`,
  * `sluice_nodejs_…`) come from prom-client.
  */
 import { BROKER_METRICS, GATEWAY_METRICS } from './broker.ts'

@@ -3,10 +3,10 @@
  * steps themselves are in files/ and stream/. What ends it without proof of damage leaves every
  * byte where it was.
  *
- *   <dataDir>/owner/      the lock, see files/owner.ts
- *   <dataDir>/spool/      LevelDB          <dataDir>/seq-lease   see files/lease.ts
- *   <dataDir>/aside/      kept files       <dataDir>/ballast     see files/ballast.ts
- *   <dataDir>/place       see files/place.ts
+ *   <dataDir>/owner/      the lock, see disk/owner.ts
+ *   <dataDir>/spool/      LevelDB          <dataDir>/seq-lease   see disk/lease.ts
+ *   <dataDir>/aside/      kept files       <dataDir>/ballast     see disk/ballast.ts
+ *   <dataDir>/place       see disk/place.ts
  */
 import { join } from 'node:path'
 import { syncFolder } from '../../shared/files.ts'

@@ -19,7 +19,7 @@ export function mintSpoolId(): string {
   return Array.from(randomBytes(16), (byte) => alphabet[byte & 31]).join('')
 }
 
-/** Lower case, other characters to '-', by the names of ingest-contract.md. */
+/** Lower case, other characters to '-', as the ingest contract has names. */
 export function gatewayIdFromHost(hostName: string): string {
   const id = hostName
     .toLowerCase()

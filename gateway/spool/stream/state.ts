@@ -181,7 +181,7 @@ export function putGapPage(state: StreamState, gaps: readonly Gap[]): void {
   state.gaps.push(...gaps)
 }
 
-/** ingest-contract.md: at most so many bytes of `Sluice-Gap` in a request. */
+/** The ingest contract: at most so many bytes of `Sluice-Gap` in a request. */
 export const MAX_GAP_HEADER_BYTES = 2048
 
 /** The oldest gaps that fit into one request under the identity. */

@@ -1,7 +1,7 @@
 /**
  * What records say while the wall clock is known to be unset. Those from before it is set say so
  * and carry the boot and the time since it, so that a receiver can date them later; they are never
- * rewritten (ingest-contract: `clock`, `bootId`, `uptimeMs`).
+ * rewritten (ingest contract: `clock`, `bootId`, `uptimeMs`).
  */
 import { uptime } from 'node:os'
 import { isClockSet } from '../../shared/clock.ts'
