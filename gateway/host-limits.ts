@@ -65,7 +65,7 @@ interface HostCap {
   readonly because: 'descriptors' | 'memory'
 }
 
-interface Fitted {
+export interface Fitted {
   readonly config: Config
   readonly caps: readonly HostCap[]
   /** Raw bytes that may wait for their commit. */

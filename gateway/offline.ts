@@ -4,17 +4,16 @@
  * seen or not, is refused.
  */
 import { statSync } from 'node:fs'
-import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Config } from './configuration.ts'
 import { buildStatus } from './observe/status.ts'
+import { spoolOptions } from './open-spool.ts'
 import { spoolOperator } from './operator.ts'
 import type { OfflineOperator } from './ports/operator.ts'
 import { folderBytes } from './spool/disk/folder.ts'
 import { takeBriefly } from './spool/disk/owner.ts'
 import { Spool } from './spool/spool.ts'
 import { statusSources } from './status-sources.ts'
-import { VERSION } from './version.ts'
 
 class NoSpoolError extends Error {
   readonly code = 'SLUICE_NO_SPOOL'
@@ -29,26 +28,18 @@ export async function openOffline(config: Config): Promise<OfflineOperator> {
   const { dataDir } = config.gateway
   actAsOwnerOf(join(dataDir, 'spool'), dataDir)
   const spool = await Spool.open({
-    dataDir,
-    gatewayId: config.gateway.id,
-    hostName: hostname(),
-    streams: config.streams,
-    sinks: config.sinks,
-    config: config.spool,
-    emit: () => undefined,
+    ...spoolOptions(config, () => undefined),
     takeOwnership: takeBriefly,
   })
-  const size = await folderBytes(dataDir)
-  const sources = statusSources(() => ({
+  const sources = statusSources({
     config,
-    version: VERSION,
     spool,
     sinks: new Map(),
     drain: null,
     broker: null,
     admin: null,
-    folderBytes: () => size,
-  }))
+    size: { bytes: await folderBytes(dataDir) },
+  })
   return {
     ...spoolOperator(spool, null),
     status: async () => {

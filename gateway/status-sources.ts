@@ -25,32 +25,33 @@ import type { Spool } from './spool/spool.ts'
 import { pendingByCounters } from './spool/stream/counters.ts'
 import { unskipped } from './spool/stream/state.ts'
 import type { SpoolStream } from './spool/stream/stream.ts'
+import { VERSION } from './version.ts'
 
-export interface RunningStages {
+/** What there is to look at; `broker` and `admin` are null until they have started. */
+export interface Stages {
   readonly config: Config
-  readonly version: string
   readonly spool: Spool
   readonly sinks: ReadonlyMap<string, HttpSink>
   readonly drain: Drain | null
-  readonly broker: Broker | null
-  readonly admin: AdminServer | null
-  readonly folderBytes: () => number
+  readonly size: { readonly bytes: number }
+  broker: Broker | null
+  admin: AdminServer | null
 }
 
 const NO_REQUESTS = createAdminStats()
 const IDLE: DeliverySnapshot = { state: 'ok', sinceMs: null, why: null, nextTryAtMs: null }
 
-export function statusSources(stages: () => RunningStages): StatusSources {
+export function statusSources(stages: Stages): StatusSources {
   const startedMs = performance.now()
   return {
     identity: () => ({
-      version: stages().version,
-      gateway: stages().spool.gateway,
+      version: VERSION,
+      gateway: stages.spool.gateway,
       uptimeSeconds: (performance.now() - startedMs) / 1000,
       clockSet: isClockSet(Date.now()),
     }),
     streams: () => {
-      const { spool, drain, broker } = stages()
+      const { spool, drain, broker } = stages
       const standings = new Map(
         drain?.sinkStandings().flatMap((s) => s.streams.map((t) => [t.stream, t] as const)),
       )
@@ -62,10 +63,10 @@ export function statusSources(stages: () => RunningStages): StatusSources {
         .filter((s) => !s.orphaned || s.counters.pending > 0)
         .sort((a, b) => Number(a.orphaned) - Number(b.orphaned))
     },
-    sinks: () => sinkSnapshots(stages()),
-    broker: () => brokerSnapshot(stages()),
-    spool: () => spoolSnapshot(stages()),
-    admin: () => stages().admin?.stats ?? NO_REQUESTS,
+    sinks: () => sinkSnapshots(stages),
+    broker: () => brokerSnapshot(stages),
+    spool: () => spoolSnapshot(stages),
+    admin: () => stages.admin?.stats ?? NO_REQUESTS,
   }
 }
 
@@ -125,11 +126,7 @@ function deliveryOf(standing: DeliveryStanding | undefined): DeliverySnapshot {
   return { state, sinceMs, why: detail, nextTryAtMs }
 }
 
-function sinkSnapshots({
-  config,
-  sinks,
-  drain,
-}: RunningStages): ReturnType<StatusSources['sinks']> {
+function sinkSnapshots({ config, sinks, drain }: Stages): ReturnType<StatusSources['sinks']> {
   const states = new Map(drain?.sinkStandings().map((s) => [s.sink, s]))
   return [...sinks].map(([name, { stats }]) => {
     const state = states.get(name)
@@ -151,7 +148,7 @@ function sinkSnapshots({
 }
 
 /** `broker` is null while the gateway starts. */
-function brokerSnapshot({ broker, config }: RunningStages): BrokerSnapshot {
+function brokerSnapshot({ broker, config }: Stages): BrokerSnapshot {
   const stats = broker?.stats ?? NO_BROKER
   const sockets = broker?.listenerStats
   const logins = broker?.authenticationStats
@@ -227,7 +224,7 @@ function lastUnrouted(
 
 const NO_BROKER = createBrokerStats()
 
-function spoolSnapshot({ spool, folderBytes }: RunningStages): ReturnType<StatusSources['spool']> {
+function spoolSnapshot({ spool, size }: Stages): ReturnType<StatusSources['spool']> {
   const { committer, disk, stats } = spool
   const { state, why, sinceMs } = spool.condition
   return {
@@ -235,7 +232,7 @@ function spoolSnapshot({ spool, folderBytes }: RunningStages): ReturnType<Status
     state,
     sinceMs,
     why,
-    folderBytes: folderBytes(),
+    folderBytes: size.bytes,
     freeBytes: disk.freeBytes,
     minFreeBytes: disk.minFreeBytes,
     commits: stats.commits,

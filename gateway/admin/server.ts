@@ -112,10 +112,11 @@ export class AdminServer {
   }
 
   /** Lets requests in progress end, for a moment. */
-  async stop(): Promise<void> {
+  async stop(leftMs = STOP_GRACE_MS): Promise<void> {
+    const graceMs = Math.min(STOP_GRACE_MS, leftMs)
     await Promise.all([
-      stopServer(this.#server),
-      this.#local === null ? null : stopServer(this.#local),
+      stopServer(this.#server, graceMs),
+      this.#local === null ? null : stopServer(this.#local, graceMs),
     ])
   }
 
@@ -175,10 +176,10 @@ function boundedServer(): Server {
   return server
 }
 
-async function stopServer(server: Server): Promise<void> {
+async function stopServer(server: Server, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
   server.closeIdleConnections()
-  const hard = setTimeout(() => server.closeAllConnections(), STOP_GRACE_MS)
+  const hard = setTimeout(() => server.closeAllConnections(), graceMs)
   await closed
   clearTimeout(hard)
 }
