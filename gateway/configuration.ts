@@ -13,7 +13,7 @@ import { formatSize } from './config/units.ts'
 import { variant } from './config/variant.ts'
 import { type DeliveryConfig, deliveryKeys } from './drain/config.ts'
 import { type LogConfig, logSection } from './observe/config.ts'
-import { nearest } from './shared/nearest.ts'
+import { nearest } from './shared/text/nearest.ts'
 import { SINK_TYPES, type SinkTypeConfig, sinkTypeOf } from './sink/registry.ts'
 import {
   checkStreams,

@@ -8,7 +8,7 @@
  * Pure. Values are checked later, with those of the file.
  */
 import { parseDocument } from 'yaml'
-import { nearest } from '../shared/nearest.ts'
+import { nearest } from '../shared/text/nearest.ts'
 import type { Origin, Problem } from './problems.ts'
 import { type AnySchema, isMap } from './schema.ts'
 import { childOf, chooserKeys, keyPath, type Node, nodeAt, type Path, valueOf } from './walk.ts'

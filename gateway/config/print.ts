@@ -1,6 +1,6 @@
 /** The effective configuration as YAML that could be loaded again, but for its secrets. Pure. */
 import { stringify } from 'yaml'
-import { hideUrl } from '../shared/hide-url.ts'
+import { hideUrl } from '../shared/text/hide-url.ts'
 import type { AnySchema } from './schema.ts'
 import { formatDuration, formatSize } from './units.ts'
 import { mapLeaves } from './walk.ts'

@@ -1,7 +1,7 @@
 /** Turns what zod found into problems that a person can mend. */
 import type { z } from 'zod'
-import { hideUrl } from '../shared/hide-url.ts'
-import { nearest } from '../shared/nearest.ts'
+import { hideUrl } from '../shared/text/hide-url.ts'
+import { nearest } from '../shared/text/nearest.ts'
 import { NAME_PATTERN, NAME_WORDS, nameFix } from './fields.ts'
 import { type Origin, type Problem, showKind, showValue } from './problems.ts'
 import { type AnySchema, isMap } from './schema.ts'

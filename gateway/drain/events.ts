@@ -2,6 +2,7 @@
  * What the drain stage tells the world: changes of state, never a line per batch.
  * `type` is `<stage>.<what>`; every event carries plain data only. `stream` null: the whole sink.
  */
+import type { WrittenCode } from '../shared/text/answer-code.ts'
 import type { HoldReason } from './policy/retry-policy.ts'
 
 export type DrainEvent =
@@ -10,7 +11,7 @@ export type DrainEvent =
       readonly type: 'drain.retrying'
       readonly sink: string
       readonly stream: string | null
-      readonly status: number | null
+      readonly status: WrittenCode
       readonly detail: string
       readonly retryAfterMs: number | null
     }
@@ -27,7 +28,7 @@ export type DrainEvent =
       readonly sink: string
       readonly stream: string | null
       readonly reason: HoldReason
-      readonly status: number | null
+      readonly status: WrittenCode
       readonly detail: string
     }
   | {
@@ -47,7 +48,7 @@ export type DrainEvent =
       readonly stream: string
       readonly spoolId: string
       readonly seq: number
-      readonly status: number | null
+      readonly status: WrittenCode
       readonly reason: string
       readonly tooLarge: boolean
     }

@@ -5,6 +5,7 @@
  */
 
 import type { NoteStore } from '../ports/stream-queue.ts'
+import { codeOf, writtenCode } from '../shared/text/answer-code.ts'
 import type { Clock } from './clock.ts'
 import type { Acceptance } from './policy/parking.ts'
 import type { HoldReason } from './policy/retry-policy.ts'
@@ -14,7 +15,7 @@ export type LimitKind = 'batch-bytes' | 'pace-bytes'
 
 export interface HoldNote {
   readonly reason: HoldReason
-  readonly status: number | null
+  readonly code: string | null
   readonly detail: string
   /** Wall clock, ms. */
   readonly sinceMs: number
@@ -71,7 +72,9 @@ export class DrainNotes {
   }
 
   setHold(sink: string, stream: string | null, hold: HoldNote | null): void {
-    this.#set(holdKey(sink, stream), hold && { ...hold, ...this.#stamp() })
+    if (hold === null) return this.#set(holdKey(sink, stream), null)
+    const { code, ...rest } = hold
+    this.#set(holdKey(sink, stream), { ...rest, status: writtenCode(code), ...this.#stamp() })
   }
 
   /** How long the noted hold has lasted, ms, as far as is known: within this boot. */
@@ -85,7 +88,7 @@ export class DrainNotes {
     const { status, detail, sinceMs, accepted } = note
     return {
       reason: note['reason'] as HoldReason,
-      status: typeof status === 'number' ? status : null,
+      code: typeof status === 'number' || typeof status === 'string' ? codeOf(status) : null,
       detail: typeof detail === 'string' ? detail : '',
       sinceMs: isTime(sinceMs) ? sinceMs : this.#clock.wallMs(),
       stream: typeof note['stream'] === 'string' ? note['stream'] : null,

@@ -279,7 +279,15 @@ export class SinkDrain {
     } catch (error) {
       // A sink must not throw; if one does, nothing was acked.
       const detail = `the sink failed: ${String(error)}`
-      return { kind: 'retry', status: null, sinkDateMs: null, retryAfterMs: null, detail }
+      return {
+        kind: 'retry',
+        scope: 'sink',
+        code: null,
+        sinkDateMs: null,
+        retryAfterMs: null,
+        answered: false,
+        detail,
+      }
     }
   }
 

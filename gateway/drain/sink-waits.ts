@@ -4,6 +4,7 @@
  * goes out, not one per stream. What survives a restart is noted (notes.ts). Knows no streams but
  * their names.
  */
+import { writtenCode } from '../shared/text/answer-code.ts'
 import type { Clock } from './clock.ts'
 import type { DeliveryConfig } from './config.ts'
 import type { EmitDrainEvent } from './events.ts'
@@ -36,7 +37,7 @@ interface Hold {
   /** Wall clock, ms, to show; what it lasted is counted from `beganMs`, which is monotonic. */
   readonly sinceMs: number
   readonly beganMs: number
-  status: number | null
+  code: string | null
   detail: string
   /** Whose batch is the probe. */
   readonly stream: string | null
@@ -77,9 +78,9 @@ export class SinkWaits {
     }
     const hold = notes.hold(sink, null)
     if (hold === null) return
-    const { sinceMs, status, detail, stream } = hold
+    const { sinceMs, code, detail, stream } = hold
     const beganMs = nowMs - notes.heldMs(sink, null)
-    this.#hold = { sinceMs, beganMs, status, detail, stream, probes: 0, nextProbeAtMs: nowMs }
+    this.#hold = { sinceMs, beganMs, code, detail, stream, probes: 0, nextProbeAtMs: nowMs }
   }
 
   get isHeld(): boolean {
@@ -125,10 +126,10 @@ export class SinkWaits {
     // Whatever else is the matter: an answer to a request from before a hold binds, too.
     this.#waitAsAsked(askedMs(verdict), nowMs)
     if (verdict.kind === 'hold' && verdict.scope === 'sink') {
-      this.#beginHold(request, verdict.status, verdict.detail, nowMs)
+      this.#beginHold(request, verdict.code, verdict.detail, nowMs)
       return
     }
-    const answered = verdict.kind !== 'retry' || verdict.status !== null
+    const answered = verdict.kind !== 'retry' || verdict.answered
     if (this.#hold !== null) {
       // A request from before the hold says nothing about its end.
       if (!request.isProbe) return
@@ -181,9 +182,10 @@ export class SinkWaits {
 
   #fails(request: SentRequest, verdict: Extract<Verdict, { kind: 'retry' }>, nowMs: number): void {
     const { clock, emit, random, rules, sink } = this.#o
-    const { status, detail, retryAfterMs } = verdict
+    const { code, detail, retryAfterMs } = verdict
     if (this.#trouble === null) {
       this.#trouble = { sinceMs: clock.wallMs(), beganMs: nowMs, detail }
+      const status = writtenCode(code)
       emit({ type: 'drain.retrying', sink, stream: null, status, detail, retryAfterMs })
     }
     this.#trouble.detail = detail
@@ -228,11 +230,11 @@ export class SinkWaits {
     emit({ type: 'drain.recovered', sink, stream: null, outageMs })
   }
 
-  #beginHold(request: SentRequest, status: number | null, detail: string, nowMs: number): void {
+  #beginHold(request: SentRequest, code: string | null, detail: string, nowMs: number): void {
     const { clock, emit, notes, sink } = this.#o
     const nextProbeAtMs = this.#nextProbeAtMs(request, nowMs)
     if (this.#hold !== null) {
-      this.#hold.status = status
+      this.#hold.code = code
       this.#hold.detail = detail
       if (request.isProbe) {
         this.#hold.nextProbeAtMs = nextProbeAtMs
@@ -244,9 +246,16 @@ export class SinkWaits {
     const { stream } = request
     this.#failures = 0
     this.#trouble = null
-    this.#hold = { sinceMs, beganMs: nowMs, status, detail, stream, probes: 0, nextProbeAtMs }
-    notes.setHold(sink, null, { reason: 'answer', status, detail, sinceMs, stream, accepted: null })
-    emit({ type: 'drain.held', sink, stream: null, reason: 'answer', status, detail })
+    this.#hold = { sinceMs, beganMs: nowMs, code, detail, stream, probes: 0, nextProbeAtMs }
+    notes.setHold(sink, null, { reason: 'answer', code, detail, sinceMs, stream, accepted: null })
+    emit({
+      type: 'drain.held',
+      sink,
+      stream: null,
+      reason: 'answer',
+      status: writtenCode(code),
+      detail,
+    })
   }
 
   #endHold(nowMs: number): void {

@@ -6,6 +6,8 @@
  * Each action is durable when its promise resolves. What the operator can put right is refused with
  * an {@link OperatorError}.
  */
+
+import type { WrittenCode } from '../shared/text/answer-code.ts'
 import type { Status } from './status.ts'
 
 /** What can be asked of a gateway whether it runs or not. */
@@ -90,8 +92,8 @@ export interface DeadLetter {
   readonly stream: string
   /** Who refused it: the stream's own rules, or the sink. */
   readonly origin: 'ingest' | 'refused'
-  /** The sink's status, null if it gave none or for `ingest`. */
-  readonly status: number | null
+  /** The sink's code, an HTTP status for instance; null if it gave none or for `ingest`. */
+  readonly status: WrittenCode
   readonly reason: string
   /** When it became a dead letter, ms since the epoch; null if that was not kept. */
   readonly deadLetteredAtMs: number | null

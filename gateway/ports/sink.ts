@@ -25,7 +25,7 @@ export interface Batch {
 export interface Listed {
   readonly seq: number
   readonly verdict: 'acked' | 'retry' | 'refused'
-  readonly status: number | null
+  readonly code: string | null
   readonly reason: string | null
 }
 
@@ -44,9 +44,19 @@ export interface Transfer {
   readonly timedOut: boolean
 }
 
-/** `sinkDateMs`: the answer's own `Date`, for the skew metric; null without one. */
+/**
+ * Whose trouble an answer speaks of: one stream's, whose data it was, or the sink's as a whole
+ * (connection, credentials, address, overload). Others of the sink's streams wait for the latter.
+ */
+export type Scope = 'sink' | 'stream'
+
+/** What came of one try: facts, never what to do next. */
 export type SinkAnswer = {
-  readonly status: number | null
+  /**
+   * The far side's own code for it, for people: an HTTP status, an SQLSTATE, an errno. null: none.
+   */
+  readonly code: string | null
+  /** The far side's clock, for the skew metric; null: it did not say. */
   readonly sinkDateMs: number | null
   /** Absent: nothing was sent. */
   readonly transfer?: Transfer
@@ -70,23 +80,25 @@ export type SinkAnswer = {
    */
   | {
       readonly kind: 'retry'
+      readonly scope: Scope
       readonly retryAfterMs: number | null
       readonly detail: string
+      /** The far side said so itself. False: it could not be reached, or was silent. */
+      readonly answered: boolean
+      /** It is asked for less in all: this says nothing of what was sent. */
+      readonly throttled?: boolean
       readonly unsent?: boolean
     }
-  /** 413. */
+  /** More than it takes at once: less of it may pass. */
   | { readonly kind: 'too-large'; readonly detail: string }
-  /** 400, 422: at least one record is refused, which one is unknown. */
+  /** At least one record is refused, which one is unknown. */
   | { readonly kind: 'refused'; readonly detail: string }
   /** Nothing was acked and the answer makes no sense; hold after five in a row. */
   | { readonly kind: 'malformed'; readonly detail: string }
-  /**
-   * Keep everything, alarm, probe. `scope`: whose fault it is (authentication, URL: sink; data:
-   * stream).
-   */
+  /** Repeating it changes nothing: keep everything, alarm, probe. */
   | {
       readonly kind: 'hold'
-      readonly scope: 'sink' | 'stream'
+      readonly scope: Scope
       readonly detail: string
       readonly unsent?: boolean
       /** It has other records under these numbers: the spool was rolled back or cloned. */

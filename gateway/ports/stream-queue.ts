@@ -68,7 +68,7 @@ export interface LoadedBatch {
 
 export interface Refusal {
   readonly seq: number
-  readonly status: number | null
+  readonly code: string | null
   readonly reason: string
   /** The record's line, LF included. */
   readonly line: Uint8Array
@@ -100,7 +100,7 @@ export interface Settlement {
 export interface ParkedRecord {
   readonly spoolId: string
   readonly seq: number
-  readonly status: number | null
+  readonly code: string | null
   readonly reason: string
   /** What it takes as a dead letter. */
   readonly bytes: number

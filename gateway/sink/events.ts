@@ -2,18 +2,19 @@
  * What the sink stage tells the world. `type` is `sink.<what>`; every event carries plain data
  * only, never a secret.
  */
+import type { WrittenCode } from '../shared/text/answer-code.ts'
 
 export type SinkEvent =
   /**
-   * A request ended without a word on its records. `what`: see SinkAnswer.kind; `status` null: no
-   * HTTP answer at all.
+   * A request ended without a word on its records. `what`: see SinkAnswer.kind; `status`: the far
+   * side's code; null: it gave none.
    */
   | {
       readonly type: 'sink.not-acked'
       readonly sink: string
       readonly stream: string
       readonly what: 'retry' | 'too-large' | 'refused' | 'malformed' | 'hold'
-      readonly status: number | null
+      readonly status: WrittenCode
       readonly detail: string
     }
   /**

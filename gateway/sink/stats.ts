@@ -43,8 +43,6 @@ export interface SinkStats {
   clockSkewSeconds: number | null
   /** Wall clock, ms since the epoch, of the last answer that acked something; null: none yet. */
   lastAckAtMs: number | null
-  /** Status of the last answer; null: none yet, or the last request got none. */
-  lastStatus: number | null
   /** Times that a secret or certificate file was read again because it had changed. */
   filesReloaded: number
 }
@@ -66,7 +64,6 @@ export function createSinkStats(): SinkStats {
     requestSeconds: new LatencyHistogram(REQUEST_BUCKETS_SECONDS),
     clockSkewSeconds: null,
     lastAckAtMs: null,
-    lastStatus: null,
     filesReloaded: 0,
   }
 }

@@ -179,7 +179,7 @@ describe('answers', () => {
     const bench = new Bench()
     bench.append(4)
     await bench.start()
-    await bench.answer(listed({ seq: 3, verdict: 'retry', status: 503, reason: null }))
+    await bench.answer(listed({ seq: 3, verdict: 'retry', code: '503', reason: null }))
     expect(bench.sink.open).toHaveLength(0)
     expect(bench.queue.state.delivered).toBe(2)
     await bench.pass(1000)

@@ -27,6 +27,9 @@ export function sinkConfig(changes: Partial<DrainedSinkConfig> = {}): DrainedSin
   }
 }
 
+/** Statuses that speak of the service as a whole, as the HTTP sink has them. */
+const SERVICE_STATUSES: readonly (number | null)[] = [null, 429, 502, 503, 504]
+
 export const ACKED: SinkAnswer = answer({ kind: 'verdicts', ackedThrough: null, listed: [] })
 export const LOST: SinkAnswer = answer(
   { kind: 'retry', retryAfterMs: null, detail: 'connection reset' },
@@ -48,10 +51,22 @@ export const MALFORMED: SinkAnswer = answer(
   200,
 )
 
-type Body<K> = K extends unknown ? Omit<K, 'status' | 'sinkDateMs'> : never
+type Body<K> = K extends { readonly kind: 'retry' }
+  ? Omit<K, 'code' | 'sinkDateMs' | 'scope' | 'answered'>
+  : Omit<K, 'code' | 'sinkDateMs'>
+type AnswerBody = SinkAnswer extends infer K ? (K extends unknown ? Body<K> : never) : never
 
-export function answer(body: Body<SinkAnswer>, status: number | null = 200): SinkAnswer {
-  return { ...body, status, sinkDateMs: null }
+/** As the HTTP sink says it of an answer with this status; null: there was none. */
+export function answer(body: AnswerBody, status: number | null = 200): SinkAnswer {
+  const common = { code: status === null ? null : String(status), sinkDateMs: null }
+  if (body.kind !== 'retry') return { ...common, ...body }
+  return {
+    ...common,
+    ...body,
+    scope: SERVICE_STATUSES.includes(status) ? 'sink' : 'stream',
+    answered: status !== null,
+    throttled: status === 429,
+  }
 }
 
 export function unavailable(retryAfterMs: number | null = null, status = 503): SinkAnswer {
@@ -66,8 +81,8 @@ export function listed(...of: readonly Listed[]): SinkAnswer {
   return answer({ kind: 'verdicts', ackedThrough: null, listed: of })
 }
 
-export function refusal(seq: number, status: number | null = 422): Listed {
-  return { seq, verdict: 'refused', status, reason: 'not mine' }
+export function refusal(seq: number, code: string | null = '422'): Listed {
+  return { seq, verdict: 'refused', code, reason: 'not mine' }
 }
 
 /** One request that waits for its answer. */

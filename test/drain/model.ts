@@ -344,7 +344,7 @@ class World implements Sink {
         const stranger: Listed = {
           seq: batch.lastSeq + 1,
           verdict: 'refused',
-          status: 422,
+          code: '422',
           reason: null,
         }
         return answer({ kind: 'verdicts', ackedThrough: null, listed: [stranger] })
@@ -559,7 +559,12 @@ function classify({ status, body }: ReceiverAnswer): SinkAnswer {
     return answer({ kind: 'refused', detail: `answered ${status}` }, status)
   const listed = (body?.rejected ?? []).map(({ seq, status, reason }): Listed => {
     const verdict = status === 503 ? 'retry' : 'refused'
-    return { seq, verdict, status: status ?? null, reason: reason ?? null }
+    return {
+      seq,
+      verdict,
+      code: status === undefined ? null : String(status),
+      reason: reason ?? null,
+    }
   })
   return answer({ kind: 'verdicts', ackedThrough: body?.ackedThrough ?? null, listed }, status)
 }

@@ -70,7 +70,7 @@ describe('how delivery stands', () => {
     const bench = new Bench({ rules: { parkedLimit: 2 } })
     bench.append(4)
     const refused = {
-      status: 422,
+      code: '422',
       sinkDateMs: null,
       kind: 'refused',
       detail: 'answered 422',

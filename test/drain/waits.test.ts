@@ -105,7 +105,7 @@ describe('DrainNotes', () => {
     const { notes } = make()
     const hold: HoldNote = {
       reason: 'dead-letters-full',
-      status: null,
+      code: null,
       detail: 'no room',
       sinceMs: 5,
       stream: null,

@@ -39,7 +39,7 @@ it('I8, I9: becomes a dead letter with all its bytes, and is not counted as dama
     deadLetter: number[],
     throughSeq: number,
   ): Promise<void> => {
-    const refused = [{ seq: 1, status: 422, reason: 'no', line: await batch.line(1) }]
+    const refused = [{ seq: 1, code: '422', reason: 'no', line: await batch.line(1) }]
     await queue.settle({
       throughSeq,
       refused,

@@ -165,7 +165,7 @@ async function run(steps: readonly Step[], dropOldest: boolean): Promise<void> {
     const throughSeq = accepted.at(-1)?.seq ?? batch.pin.firstSeq - 1
     const bad = refuse ? accepted[Math.floor(accepted.length / 2)] : undefined
     const refused = bad
-      ? [{ seq: bad.seq, status: 422, reason: 'model', line: await batch.line(bad.seq) }]
+      ? [{ seq: bad.seq, code: '422', reason: 'model', line: await batch.line(bad.seq) }]
       : []
     const sameIdentity = queue.parked.filter(
       (p) => p.spoolId === batch.pin.spoolId && p.seq < throughSeq,

@@ -127,7 +127,7 @@ describe('a spool', () => {
     const batch = await pinNext(queue, 5)
     if (!batch) throw new Error('nothing pending')
     const line = await batch.line(3)
-    const refused = [{ seq: 3, status: 422, reason: 'no', line }]
+    const refused = [{ seq: 3, code: '422', reason: 'no', line }]
     await queue.settle({
       throughSeq: 5,
       refused,
@@ -216,7 +216,7 @@ describe('a spool', () => {
     await durable(spool, spool.appender.append(to, message('1')))
     const batch = await pinNext(queue, 1)
     if (!batch) throw new Error('nothing pending')
-    const refused = [{ seq: 1, status: 422, reason: 'no', line: await batch.line(1) }]
+    const refused = [{ seq: 1, code: '422', reason: 'no', line: await batch.line(1) }]
     await queue.settle({
       throughSeq: 1,
       refused,

@@ -37,7 +37,7 @@ export interface MemoryGap {
 
 interface Refused {
   readonly record: MemoryRecord
-  readonly status: number | null
+  readonly code: string | null
   readonly reason: string
 }
 
@@ -298,8 +298,8 @@ export class MemoryQueue implements StreamQueue {
   }
 
   get parked(): readonly ParkedRecord[] {
-    return this.state.parked.map(({ record, status, reason }) => {
-      return { spoolId: record.spoolId, seq: record.seq, status, reason, bytes: record.line.length }
+    return this.state.parked.map(({ record, code, reason }) => {
+      return { spoolId: record.spoolId, seq: record.seq, code, reason, bytes: record.line.length }
     })
   }
 
@@ -416,7 +416,7 @@ export class MemoryQueue implements StreamQueue {
     const gone = new Set(passed)
     state.records = state.records.filter((record) => !gone.has(record))
     state.returned = state.returned.filter((record) => !gone.has(record))
-    for (const { seq, status, reason, line } of refused) {
+    for (const { seq, code, reason, line } of refused) {
       const record = passed.find((one) => one.seq === seq)
       assert(record, `${this.stream}: refused seq ${seq} is not settled`)
       assert.deepEqual(
@@ -424,7 +424,7 @@ export class MemoryQueue implements StreamQueue {
         Buffer.from(record.line),
         'the line of the refused record',
       )
-      state.parked = [...state.parked, { record, status, reason }]
+      state.parked = [...state.parked, { record, code, reason }]
     }
     state.delivered += passed.length - refused.length
     for (const seq of deadLetter) this.#bury(pin.spoolId, seq)

@@ -10,7 +10,7 @@
  */
 
 import { MUST_WAIT, type StreamIntake, type Ticket } from '../../ports/appender.ts'
-import { nearestFilter } from '../../shared/nearest.ts'
+import { nearestFilter } from '../../shared/text/nearest.ts'
 import type { Principal } from '../auth/authenticator.ts'
 import type { CloseReason } from '../events.ts'
 import type { GateShared } from '../gate/shared.ts'

@@ -154,7 +154,7 @@ export class Doubt {
       if (this.#evidence < evidence || this.#alone < aloneTries)
         return { ...verdict, divide: false }
       const detail = `${verdict.detail}, again and again, while records around it were taken`
-      return park('refused', batch.lastSeq, verdict.status, detail)
+      return park('refused', batch.lastSeq, verdict.code, detail)
     }
     const isTimedOut = verdict.kind === 'retry' && verdict.divide
     this.#isDivided ||= isTimedOut || this.#tries >= this.#triesWhole(verdict)
@@ -179,6 +179,6 @@ export class Doubt {
 
 /** Could it be about what was sent? Not what asks to wait. */
 function speaksOfContent(verdict: Failure): boolean {
-  if (verdict.kind === 'retry') return verdict.retryAfterMs === null && verdict.status !== 429
+  if (verdict.kind === 'retry') return verdict.retryAfterMs === null && !verdict.throttled
   return verdict.reason !== 'clone'
 }

@@ -3,12 +3,9 @@
  * answers. Pure; clock and randomness are the caller's. Whatever is not clearly an ack keeps the
  * data (I8).
  */
-import type { SinkAnswer } from '../../ports/sink.ts'
+import type { Scope, SinkAnswer } from '../../ports/sink.ts'
 import type { DrainRules } from './rules.ts'
 import { type AnsweredBatch, type RecordRun, recordVerdicts, refusedRun } from './verdicts.ts'
-
-/** Who waits: one stream whose data or verdicts are the trouble, or all of the sink's. */
-type Scope = 'sink' | 'stream'
 
 /**
  * Why nothing moves until a probe succeeds. `answer`: one that retrying does not change (wrong
@@ -38,8 +35,12 @@ export type Verdict =
   | {
       readonly kind: 'retry'
       readonly scope: Scope
-      readonly status: number | null
+      readonly code: string | null
       readonly retryAfterMs: number | null
+      /** False: the far side was silent. */
+      readonly answered: boolean
+      /** It says nothing of what was sent. */
+      readonly throttled: boolean
       readonly malformed: boolean
       /** Part of the batch is tried next: it does not get through as it is (doubt.ts). */
       readonly divide: boolean
@@ -48,7 +49,7 @@ export type Verdict =
   | {
       readonly kind: 'split'
       readonly why: 'refused' | 'too-large'
-      readonly status: number | null
+      readonly code: string | null
       readonly detail: string
     }
   /** A batch of one record. */
@@ -57,7 +58,7 @@ export type Verdict =
       readonly runs: readonly RecordRun[]
       readonly distrust: string | null
       readonly why: 'refused' | 'too-large'
-      readonly status: number | null
+      readonly code: string | null
       readonly detail: string
     }
   | {
@@ -65,7 +66,7 @@ export type Verdict =
       readonly scope: Scope
       readonly reason: Extract<HoldReason, 'answer' | 'malformed' | 'clone'>
       readonly divide: boolean
-      readonly status: number | null
+      readonly code: string | null
       readonly detail: string
     }
 
@@ -83,32 +84,32 @@ export interface Attempt {
 }
 
 export function decide(answer: SinkAnswer, attempt: Attempt, rules: DrainRules): Verdict {
-  const { status } = answer
+  const { code } = answer
   const { batch, othersGotThrough } = attempt
   switch (answer.kind) {
     case 'verdicts':
       return decideByRecord(answer, attempt, rules)
     case 'retry': {
-      const { retryAfterMs, detail } = answer
-      const scope = retryScope(status, retryAfterMs, othersGotThrough)
+      const { retryAfterMs, detail, answered, throttled = false } = answer
+      const scope = retryScope(answer.scope, retryAfterMs, othersGotThrough)
       const timeouts = answer.transfer?.timedOut === true ? attempt.timeoutsBefore + 1 : 0
       const divide = timeouts >= rules.timeoutLimit && batch.recordCount > 1
-      return { ...retry(scope, status, detail), retryAfterMs, divide }
+      return { ...retry(scope, code, detail), retryAfterMs, answered, throttled, divide }
     }
     case 'too-large':
     case 'refused': {
       const { kind: why, detail } = answer
       return batch.recordCount > 1
-        ? { kind: 'split', why, status, detail }
-        : park(why, batch.lastSeq, status, detail)
+        ? { kind: 'split', why, code, detail }
+        : park(why, batch.lastSeq, code, detail)
     }
     case 'malformed':
-      return malformed(status, answer.detail, attempt, rules)
+      return malformed(code, answer.detail, attempt, rules)
     default:
       // Others get through with the same address and credentials: it is this stream's batch.
       return othersGotThrough && answer.scope === 'sink'
-        ? retry('stream', status, answer.detail)
-        : hold(answer.scope, answer.cloned === true ? 'clone' : 'answer', status, answer.detail)
+        ? { ...retry('stream', code, answer.detail), answered: answer.unsent !== true }
+        : hold(answer.scope, answer.cloned === true ? 'clone' : 'answer', code, answer.detail)
   }
 }
 
@@ -117,20 +118,20 @@ function decideByRecord(
   attempt: Attempt,
   rules: DrainRules,
 ): Verdict {
-  const { status } = answer
+  const { code } = answer
   const records = recordVerdicts(answer, attempt.batch)
   if (records.kind !== 'consistent') {
     const { kind, detail } = records
     return kind === 'clone'
-      ? hold('stream', 'clone', status, detail)
-      : malformed(status, detail, attempt, rules)
+      ? hold('stream', 'clone', code, detail)
+      : malformed(code, detail, attempt, rules)
   }
   const retryAfterMs = answer.retryAfterMs ?? null
   const { runs, acked, refused, resendFrom, resendAfterBackoff } = records
   if (acked + refused === 0) {
     // It settles nothing and splits nothing: like a sink that is unavailable.
     const scope = retryAfterMs === null ? 'stream' : 'sink'
-    return { ...retry(scope, status, 'acked nothing'), retryAfterMs }
+    return { ...retry(scope, code, 'acked nothing'), retryAfterMs }
   }
   const resend = resendAfterBackoff || retryAfterMs !== null ? 'after-backoff' : 'at-once'
   const counts = { acked, refused, resendFrom }
@@ -138,61 +139,59 @@ function decideByRecord(
 }
 
 function malformed(
-  status: number | null,
+  code: string | null,
   detail: string,
   attempt: Attempt,
   rules: DrainRules,
 ): Verdict {
   return attempt.malformedBefore + 1 >= rules.malformedLimit
-    ? hold('stream', 'malformed', status, detail)
-    : { ...retry('stream', status, detail), malformed: true }
+    ? hold('stream', 'malformed', code, detail)
+    : { ...retry('stream', code, detail), malformed: true }
 }
 
 function retry(
   scope: Scope,
-  status: number | null,
+  code: string | null,
   detail: string,
 ): Extract<Verdict, { kind: 'retry' }> {
-  const usual = { retryAfterMs: null, malformed: false, divide: false }
-  return { kind: 'retry', scope, status, detail, ...usual }
+  const usual = {
+    retryAfterMs: null,
+    answered: true,
+    throttled: false,
+    malformed: false,
+    divide: false,
+  }
+  return { kind: 'retry', scope, code, detail, ...usual }
 }
 
 function hold(
   scope: Scope,
   reason: 'answer' | 'malformed' | 'clone',
-  status: number | null,
+  code: string | null,
   detail: string,
 ): Verdict {
-  return { kind: 'hold', scope, reason, divide: false, status, detail }
+  return { kind: 'hold', scope, reason, divide: false, code, detail }
 }
 
 /** The record of a batch of one is refused. */
 export function park(
   why: 'refused' | 'too-large',
   seq: number,
-  status: number | null,
+  code: string | null,
   detail: string,
 ): Verdict {
-  const runs = [refusedRun(seq, status, detail)]
-  return { kind: 'park', why, runs, distrust: null, status, detail }
+  const runs = [refusedRun(seq, code, detail)]
+  return { kind: 'park', why, runs, distrust: null, code, detail }
 }
-
-/** Statuses that speak of the service as a whole, not of what was sent. */
-const SERVICE_STATUSES: readonly number[] = [429, 502, 503, 504]
 
 /**
  * A wait that the sink asked for binds every stream of it. So does a fault of the connection or the
  * service, unless other streams get through meanwhile: then this one's batch is the trouble and
  * must not slow them down.
  */
-function retryScope(
-  status: number | null,
-  retryAfterMs: number | null,
-  othersGotThrough: boolean,
-): Scope {
+function retryScope(scope: Scope, retryAfterMs: number | null, othersGotThrough: boolean): Scope {
   if (retryAfterMs !== null) return 'sink'
-  if (status !== null && !SERVICE_STATUSES.includes(status)) return 'stream'
-  return othersGotThrough ? 'stream' : 'sink'
+  return othersGotThrough ? 'stream' : scope
 }
 
 /**

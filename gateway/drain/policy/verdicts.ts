@@ -143,11 +143,11 @@ function isSeq(value: unknown): boolean {
 }
 
 /** A record that was refused with the whole request, because it was alone in it. */
-export function refusedRun(seq: number, status: number | null, reason: string): RecordRun {
+export function refusedRun(seq: number, code: string | null, reason: string): RecordRun {
   return {
     kind: 'refused',
     lastSeq: seq,
     count: 1,
-    listed: { seq, verdict: 'refused', status, reason },
+    listed: { seq, verdict: 'refused', code, reason },
   }
 }

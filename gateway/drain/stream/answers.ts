@@ -165,9 +165,9 @@ export class StreamAnswers {
   }
 
   /** A hold of the whole sink is sink-waits.ts's. */
-  #held({ divide, scope, reason, status, detail }: VerdictOf<'hold'>): void {
+  #held({ divide, scope, reason, code, detail }: VerdictOf<'hold'>): void {
     if (divide) this.#o.batches.divide()
-    if (scope === 'stream') this.#o.refused.beginHold(reason, status, detail)
+    if (scope === 'stream') this.#o.refused.beginHold(reason, code, detail)
   }
 
   /** The sink gave an answer that leads on: nothing is waited for any longer. */
@@ -190,7 +190,7 @@ export class StreamAnswers {
       return verdict.scope === 'stream' && verdict.reason !== hold.reason
     } else if (verdict.kind === 'retry') {
       // No answer at all, or the same nonsense once more after a restart forgot the count.
-      if (verdict.status === null || (verdict.malformed && hold.reason === 'malformed')) {
+      if (!verdict.answered || (verdict.malformed && hold.reason === 'malformed')) {
         hold.extend(ownDetail(verdict))
         if (verdict.divide) batches.divide()
         return false

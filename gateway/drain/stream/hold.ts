@@ -3,6 +3,7 @@
  * lost (I8). Noted, so that it survives a restart; probed at once after one. What ends it is decided
  * in answers.ts and refused-records.ts.
  */
+import { writtenCode } from '../../shared/text/answer-code.ts'
 import type { Clock } from '../clock.ts'
 import type { EmitDrainEvent } from '../events.ts'
 import type { DrainNotes } from '../notes.ts'
@@ -76,7 +77,7 @@ export class StreamHold {
   /** True: it is a new one. */
   begin(
     reason: HoldReason,
-    status: number | null,
+    code: string | null,
     detail: string,
     accepted: Acceptance | null,
   ): boolean {
@@ -87,8 +88,8 @@ export class StreamHold {
     this.#reason = reason
     this.#sinceMs = sinceMs
     this.#beganMs = clock.monotonicMs()
-    notes.setHold(sink, stream, { reason, status, detail, sinceMs, stream: null, accepted })
-    emit({ type: 'drain.held', sink, stream, reason, status, detail })
+    notes.setHold(sink, stream, { reason, code, detail, sinceMs, stream: null, accepted })
+    emit({ type: 'drain.held', sink, stream, reason, status: writtenCode(code), detail })
     return true
   }
 

@@ -1,4 +1,5 @@
 /** Since when tries of one stream fail, and what was said last; tells of its begin and its end. */
+import { writtenCode } from '../../shared/text/answer-code.ts'
 import type { Clock } from '../clock.ts'
 import type { EmitDrainEvent } from '../events.ts'
 import type { Verdict } from '../policy/retry-policy.ts'
@@ -28,7 +29,7 @@ export class StreamOutage {
     return this.#now
   }
 
-  failed({ scope, status, detail, retryAfterMs }: Extract<Verdict, { kind: 'retry' }>): void {
+  failed({ scope, code, detail, retryAfterMs }: Extract<Verdict, { kind: 'retry' }>): void {
     if (this.#now !== null) {
       this.#now = { ...this.#now, detail }
       return
@@ -38,6 +39,7 @@ export class StreamOutage {
     const sinceMs = this.#clock.wallMs()
     this.#now = { sinceMs, beganMs: this.#clock.monotonicMs(), announced, detail }
     if (!announced) return
+    const status = writtenCode(code)
     this.#emit({ type: 'drain.retrying', ...this.#who, status, detail, retryAfterMs })
   }
 

@@ -43,7 +43,7 @@ export async function parkFirst(
   // One commit: what was sent with it stays protected.
   const settled = queue.settle({
     throughSeq: seq,
-    refused: [{ seq, status: null, reason: REASON, line }],
+    refused: [{ seq, code: null, reason: REASON, line }],
     deadLetter: [],
     gapsReported: false,
     keepOuterLastSeq: goesOn ? outerLastSeq : null,

@@ -135,9 +135,9 @@ export class RefusedRecords {
     this.#hold.end()
   }
 
-  beginHold(reason: HoldReason, status: number | null, detail: string): void {
+  beginHold(reason: HoldReason, code: string | null, detail: string): void {
     this.#round = null
-    this.#hold.begin(reason, status, detail, this.#accepted)
+    this.#hold.begin(reason, code, detail, this.#accepted)
   }
 
   #holdForRefusals(why: string): void {

@@ -2,7 +2,9 @@
  * What a verdict does to the queue, as one settlement: what is settled, parked, and made a dead
  * letter in its commit (I5, I9). Pure.
  */
+
 import type { ParkedRecord, Pin, Refusal, Settlement } from '../../ports/stream-queue.ts'
+import { writtenCode } from '../../shared/text/answer-code.ts'
 import type { EmitDrainEvent } from '../events.ts'
 import { type Acceptance, chooseDeadLetters } from '../policy/parking.ts'
 import type { Verdict } from '../policy/retry-policy.ts'
@@ -71,22 +73,23 @@ export function refusedSeqs(runs: readonly RecordRun[]): number[] {
 
 function refusalsOf(runs: readonly RecordRun[], lines: readonly Uint8Array[]): Refusal[] {
   const listed = runs.flatMap((run) => (run.kind === 'refused' ? [run.listed] : []))
-  return listed.map(({ seq, status, reason }, i) => {
+  return listed.map(({ seq, code, reason }, i) => {
     const line = lines[i]
     if (line === undefined) throw new Error(`no line for the refused seq ${seq}`)
-    const words = reason ?? (status === null ? 'refused' : `refused with ${status}`)
-    return { seq, status, reason: words, line }
+    const words = reason ?? (code === null ? 'refused' : `refused with ${code}`)
+    return { seq, code, reason: words, line }
   })
 }
 
 /** Tells of records that were parked. */
 export function reportParked(
-  refused: readonly Pick<Refusal, 'seq' | 'status' | 'reason'>[],
+  refused: readonly Pick<Refusal, 'seq' | 'code' | 'reason'>[],
   where: { readonly sink: string; readonly stream: string; readonly spoolId: string },
   tooLarge: boolean,
   emit: EmitDrainEvent,
 ): void {
-  for (const { seq, status, reason } of refused) {
+  for (const { seq, code, reason } of refused) {
+    const status = writtenCode(code)
     emit({ type: 'drain.parked', ...where, seq, status, reason, tooLarge })
   }
 }

@@ -80,7 +80,7 @@ export const SINK_LOGS: EventLogs<SinkEvent> = {
   'sink.not-acked': {
     level: 'debug',
     message: ({ stream, what, status, detail }) =>
-      `a request of stream ${stream} was not acked (${what}, ${status === null ? 'no answer' : `HTTP ${status}`}): ${detail}`,
+      `a request of stream ${stream} was not acked (${what}, ${status === null ? 'no answer' : status}): ${detail}`,
     dampBy: ({ sink, stream, what, status }) => `${sink} ${stream} ${what} ${status}`,
   },
   'sink.file-changed': {

@@ -9,6 +9,7 @@
  */
 import type { Batch, Sink, SinkAnswer } from '../../ports/sink.ts'
 import { Poller } from '../../shared/poller.ts'
+import { writtenCode } from '../../shared/text/answer-code.ts'
 import { within } from '../../shared/within.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import { createSinkStats, outcomeOf, type SinkStats } from '../stats.ts'
@@ -104,7 +105,7 @@ class FileSink implements Sink {
     try {
       await Promise.race([written, attempt.over])
       this.#unfitFor = null
-      return { kind: 'verdicts', status: null, sinkDateMs: null, ackedThrough: null, listed: [] }
+      return { kind: 'verdicts', code: null, sinkDateMs: null, ackedThrough: null, listed: [] }
     } catch (error) {
       if (error instanceof FolderFault) this.#unfitFor = batch.bodyBytes
       return answerTo(error, !attempt.isVisible)
@@ -124,8 +125,9 @@ class FileSink implements Sink {
       this.stats.lastAckAtMs = this.#nowMs()
       return
     }
-    const { kind: what, status, detail } = answer
+    const { kind: what, code, detail } = answer
     const { stream } = batch
+    const status = writtenCode(code)
     this.#emit({ type: 'sink.not-acked', sink: this.name, stream, what, status, detail })
   }
 
@@ -144,13 +146,14 @@ class FileSink implements Sink {
   }
 }
 
+const SILENT = { kind: 'retry', scope: 'sink', retryAfterMs: null, answered: false } as const
+
 /** @param unsent nobody can have seen the file */
 function answerTo(error: unknown, unsent: boolean): SinkAnswer {
-  const said = { status: null, sinkDateMs: null, unsent }
-  if (error instanceof AbandonedError)
-    return { ...said, kind: 'retry', retryAfterMs: null, detail: error.message }
+  const said = { code: null, sinkDateMs: null, unsent }
+  if (error instanceof AbandonedError) return { ...said, ...SILENT, detail: error.message }
   const { kind, detail } = troubleOf(error)
-  if (kind === 'retry') return { ...said, kind, retryAfterMs: null, detail }
+  if (kind === 'retry') return { ...said, ...SILENT, detail }
   if (error instanceof OtherBytesError)
     return { ...said, kind, scope: 'stream', cloned: true, detail }
   return { ...said, kind, scope: 'sink', detail }

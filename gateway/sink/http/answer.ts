@@ -10,7 +10,7 @@
  */
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
 import type { Batch, Listed, SinkAnswer } from '../../ports/sink.ts'
-import { hideUrl } from '../../shared/hide-url.ts'
+import { hideUrl } from '../../shared/text/hide-url.ts'
 import type { AnswerMeaning, HttpSinkConfig } from './config.ts'
 import { parseHttpDate, parseRetryAfter } from './http-date.ts'
 
@@ -83,12 +83,12 @@ const HOLD_HINTS: Readonly<Record<number, string>> = {
   505: 'the server does not speak HTTP/1.1',
 }
 
-type Common = Pick<SinkAnswer, 'status' | 'sinkDateMs'>
+type Common = Pick<SinkAnswer, 'code' | 'sinkDateMs'>
 
 /** Reads one answer. `host`: for the detail, as a person knows the sink. */
 export function readAnswer(answer: HttpAnswer, rules: AnswerRules, batch: BatchBounds): SinkAnswer {
   const status = answer.status
-  const common: Common = { status, sinkDateMs: answerDate(answer) }
+  const common: Common = { code: String(status), sinkDateMs: answerDate(answer) }
   if ((status >= 200 && status <= 299) || mayAck(status, rules)) {
     // I8: whoever says yes to a batch that is still on its way says it to something else.
     const earlyAt = answer.earlyAt ?? null
@@ -106,7 +106,15 @@ export function readAnswer(answer: HttpAnswer, rules: AnswerRules, batch: BatchB
     case 'acked':
       return { ...common, kind: 'verdicts', ackedThrough: null, listed: [], retryAfterMs: null }
     case 'retry':
-      return { ...common, kind: 'retry', retryAfterMs: retryAfter(answer, rules, common), detail }
+      return {
+        ...common,
+        kind: 'retry',
+        scope: SERVICE_STATUSES.includes(status) ? 'sink' : 'stream',
+        retryAfterMs: retryAfter(answer, rules, common),
+        detail,
+        answered: true,
+        throttled: status === 429,
+      }
     case 'too-large':
       return { ...common, kind: 'too-large', detail }
     case 'refused':
@@ -126,6 +134,9 @@ export function readAnswer(answer: HttpAnswer, rules: AnswerRules, batch: BatchB
 export function mayAck(status: number, rules: AnswerRules): boolean {
   return status === 207 || rules.ackStatus.includes(status) || rules.answers[status] === 'acked'
 }
+
+/** Statuses that speak of the service as a whole, not of what was sent. */
+const SERVICE_STATUSES: readonly number[] = [429, 502, 503, 504]
 
 /** What a status outside of `ackStatus` means by the contract. */
 function meaningOf(status: number): AnswerMeaning {
@@ -276,11 +287,11 @@ function readOne(value: unknown): Listed | string {
   if (reason !== undefined && reason !== null && typeof reason !== 'string') {
     return `the reason of seq ${seq} in rejected is not a string`
   }
-  const code = typeof status === 'number' ? status : null
+  const one = typeof status === 'number' ? status : null
   return {
     seq,
-    verdict: verdictOf(code),
-    status: code,
+    verdict: verdictOf(one),
+    code: one === null ? null : String(one),
     reason: typeof reason === 'string' ? printable(reason, MAX_REASON_CHARS) : null,
   }
 }
@@ -297,7 +308,7 @@ function verdictOf(status: number | null): Listed['verdict'] {
 }
 
 function malformed(common: Common, what: string): SinkAnswer {
-  return { ...common, kind: 'malformed', detail: `answered ${common.status}, malformed: ${what}` }
+  return { ...common, kind: 'malformed', detail: `answered ${common.code}, malformed: ${what}` }
 }
 
 /**

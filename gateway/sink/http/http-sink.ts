@@ -8,10 +8,12 @@
  * drain's. A keep-alive connection that the sink has closed is a retry like any other. Connections
  * and bytes: client/.
  */
+
 import type { SecureContext } from 'node:tls'
 import type { Batch, Sink, SinkAnswer } from '../../ports/sink.ts'
-import { hiddenParts } from '../../shared/hide-url.ts'
 import { Poller } from '../../shared/poller.ts'
+import { writtenCode } from '../../shared/text/answer-code.ts'
+import { hiddenParts } from '../../shared/text/hide-url.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import { acksSomething, createSinkStats, outcomeOf, type SinkStats } from '../stats.ts'
 import { MAX_ANSWER_BYTES, mayAck, readAnswer } from './answer.ts'
@@ -243,12 +245,21 @@ class PooledHttpSink implements HttpSink {
 
   /** @param unsent nobody can store it: not one byte of the request can have left */
   #unanswered(detail: string, unsent: boolean): SinkAnswer {
-    return { status: null, sinkDateMs: null, kind: 'retry', retryAfterMs: null, detail, unsent }
+    return {
+      code: null,
+      sinkDateMs: null,
+      kind: 'retry',
+      scope: 'sink',
+      retryAfterMs: null,
+      detail,
+      answered: false,
+      unsent,
+    }
   }
 
   #unsendable(why: string): SinkAnswer {
     return {
-      status: null,
+      code: null,
       sinkDateMs: null,
       kind: 'hold',
       scope: 'sink',
@@ -260,16 +271,15 @@ class PooledHttpSink implements HttpSink {
   #account(answer: SinkAnswer, batch: Batch): void {
     const outcome = outcomeOf(answer, batch)
     this.stats.requests[outcome] += 1
-    this.stats.lastStatus = answer.status
     if (acksSomething(answer, batch)) this.stats.lastAckAtMs = this.#nowMs()
     if (answer.kind === 'verdicts') return
-    const { kind: what, status, detail } = answer
+    const { kind: what, code, detail } = answer
     this.#emit({
       type: 'sink.not-acked',
       sink: this.name,
       stream: batch.stream,
       what,
-      status,
+      status: writtenCode(code),
       detail,
     })
   }

@@ -3,7 +3,9 @@
  * that the sink refused keeps its line byte for byte; a message refused at ingest gets a line of
  * the same shape without a seq, and with the id `<gateway>:<spool id>:<stream>:d<n>`.
  */
+
 import type { Message } from '../../ports/appender.ts'
+import type { WrittenCode } from '../../shared/text/answer-code.ts'
 import type { DeadLetterOrigin } from '../store/keys.ts'
 import { clockMembers } from '../time/wall-clock.ts'
 import { CRC_BYTES, checked, withCrc } from './checked.ts'
@@ -16,7 +18,7 @@ export interface DeadLetterInfo {
   /** null: refused at ingest; it never had one. */
   readonly seq: number | null
   readonly origin: DeadLetterOrigin
-  readonly status: number | null
+  readonly status: WrittenCode
   readonly reason: string
   /** RFC 3339. */
   readonly deadLetteredAt: string

@@ -3,6 +3,7 @@
  * answer does to them. Every mutation changes memory at once and rides in the commit that is open
  * (I4, I5, I8).
  */
+
 import type {
   Bounds,
   LoadedBatch,
@@ -14,6 +15,7 @@ import type {
   Settlement,
   StreamQueue,
 } from '../../ports/stream-queue.ts'
+import { codeOf, writtenCode } from '../../shared/text/answer-code.ts'
 import { type DeadLetterInfo, packDeadLetter, packedBytes } from '../codec/dead-letter.ts'
 import { idOfLine, receivedAtOf } from '../codec/record.ts'
 import { deadLetterKey } from '../store/keys.ts'
@@ -72,7 +74,8 @@ export class SpoolQueue implements StreamQueue {
     return parked.map((aside) => {
       const { identity, seq, status, reason } = aside
       const bytes = packedBytes(this.#letterOf(aside), aside.bytes)
-      return { spoolId: identities[identity]?.spoolId ?? '', seq, status, reason, bytes }
+      const spoolId = identities[identity]?.spoolId ?? ''
+      return { spoolId, seq, code: codeOf(status), reason, bytes }
     })
   }
 
@@ -230,7 +233,7 @@ export class SpoolQueue implements StreamQueue {
     const refusal = refused.get(aside.seq)
     if (refusal) {
       refused.delete(aside.seq)
-      state.parked.push({ ...aside, status: refusal.status, reason: refusal.reason })
+      state.parked.push({ ...aside, status: writtenCode(refusal.code), reason: refusal.reason })
       this.#lines.set(aside.n, refusal.line)
     } else {
       this.#dropCopy(aside)
@@ -242,10 +245,11 @@ export class SpoolQueue implements StreamQueue {
     this.spool.storedBytes -= aside.bytes
   }
 
-  #park(identity: number, { seq, status, reason, line }: Refusal): void {
+  #park(identity: number, { seq, code, reason, line }: Refusal): void {
     const { state } = this.spool
     const n = state.nextAside++
     const receivedAtMs = receivedAtOf(line) ?? this.#nowMs()
+    const status = writtenCode(code)
     state.parked.push({ identity, seq, n, bytes: line.length, status, reason, receivedAtMs })
     this.spool.storedBytes += line.length
     const value = encodeCopy(copyName(state, { identity, seq }), line, {
@@ -308,7 +312,8 @@ export class SpoolQueue implements StreamQueue {
     return this.#commit.durable(this.spool)
   }
 
-  deadLetterBytes({ seq, status, reason, line }: Refusal): number {
+  deadLetterBytes({ seq, code, reason, line }: Refusal): number {
+    const status = writtenCode(code)
     const identity = this.spool.state.pin?.identity ?? 0
     return packedBytes(this.#letterOf({ identity, seq, status, reason }), line.length)
   }

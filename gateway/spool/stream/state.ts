@@ -3,7 +3,9 @@
  * over it. No IO. Seqs of one identity rise; identities follow each other in the order of
  * `identities`.
  */
+
 import type { Pin } from '../../ports/stream-queue.ts'
+import type { WrittenCode } from '../../shared/text/answer-code.ts'
 import { copyCounters, type StreamCounters, zeroCounters } from './counters.ts'
 
 /** Under which name records were written. A batch never mixes identities. */
@@ -38,7 +40,7 @@ export interface Aside {
   /** Number of its copy in the parked name space. */
   readonly n: number
   readonly bytes: number
-  readonly status: number | null
+  readonly status: WrittenCode
   readonly reason: string
   readonly receivedAtMs: number
 }

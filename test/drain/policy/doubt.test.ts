@@ -175,7 +175,9 @@ describe('Doubt', () => {
   const failed: Verdict = {
     kind: 'retry',
     scope: 'stream',
-    status: 500,
+    code: '500',
+    answered: true,
+    throttled: false,
     retryAfterMs: null,
     malformed: false,
     divide: false,

@@ -16,7 +16,7 @@ const refused = (seq: number): RecordRun => {
     kind: 'refused',
     lastSeq: seq,
     count: 1,
-    listed: { seq, verdict: 'refused', status: 422, reason: null },
+    listed: { seq, verdict: 'refused', code: '422', reason: null },
   }
 }
 const refusals = (first: number, count: number): RecordRun[] => {

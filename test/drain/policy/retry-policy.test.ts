@@ -43,7 +43,7 @@ describe('decide', () => {
   })
 
   it('a record listed for later is sent again after backoff', () => {
-    const later = listed({ seq: 2, verdict: 'retry', status: 429, reason: null })
+    const later = listed({ seq: 2, verdict: 'retry', code: '429', reason: null })
     expect(decided(later)).toMatchObject({ kind: 'acked', resend: 'after-backoff' })
   })
 
@@ -116,7 +116,7 @@ describe('decide', () => {
   it('I8: a hold keeps its scope', () => {
     for (const scope of ['sink', 'stream'] as const) {
       const given = answer({ kind: 'hold', scope, detail: 'answered 404' }, 404)
-      expect(decided(given)).toMatchObject({ kind: 'hold', scope, reason: 'answer', status: 404 })
+      expect(decided(given)).toMatchObject({ kind: 'hold', scope, reason: 'answer', code: '404' })
     }
   })
 })

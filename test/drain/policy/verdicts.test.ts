@@ -20,7 +20,7 @@ function judge(
   listed: readonly Listed[] = [],
 ): RecordVerdicts | Contradiction {
   return recordVerdicts(
-    { kind: 'verdicts', status: 200, sinkDateMs: null, ackedThrough, listed },
+    { kind: 'verdicts', code: '200', sinkDateMs: null, ackedThrough, listed },
     batch,
   )
 }
@@ -30,9 +30,9 @@ function consistent(verdicts: RecordVerdicts | Contradiction): RecordVerdicts {
   return verdicts
 }
 
-const acked = (seq: number): Listed => ({ seq, verdict: 'acked', status: 409, reason: null })
-const later = (seq: number): Listed => ({ seq, verdict: 'retry', status: 503, reason: null })
-const refused = (seq: number): Listed => ({ seq, verdict: 'refused', status: 422, reason: 'no' })
+const acked = (seq: number): Listed => ({ seq, verdict: 'acked', code: '409', reason: null })
+const later = (seq: number): Listed => ({ seq, verdict: 'retry', code: '503', reason: null })
+const refused = (seq: number): Listed => ({ seq, verdict: 'refused', code: '422', reason: 'no' })
 
 const FIVE = batchOf([10, 11, 12, 13, 14], 20)
 

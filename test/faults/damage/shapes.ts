@@ -165,7 +165,7 @@ async function refuse(maker: Maker, records: number, deadLetter: boolean): Promi
   const batch = await pinNext(queue, records)
   if (!batch) return
   const seq = batch.seqs()[Math.floor(records / 2)] ?? batch.pin.firstSeq
-  const refused = [{ seq, status: 422, reason: 'test', line: await batch.line(seq) }]
+  const refused = [{ seq, code: '422', reason: 'test', line: await batch.line(seq) }]
   const ripe = deadLetter
     ? queue.parked.filter((p) => p.spoolId === batch.pin.spoolId).map((p) => p.seq)
     : []

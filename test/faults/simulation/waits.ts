@@ -133,16 +133,18 @@ class FailingSink {
         scope: 'sink',
         reason: 'answer',
         divide: false,
-        status: 401,
+        code: '401',
         detail: '401',
       }
     const isAsked = random.chance(0.2)
     const retryAfterMs = isAsked ? random.below(MAX_RETRY_AFTER_MS) : null
-    const status = isAsked || random.chance(0.5) ? 503 : null
+    const code = isAsked || random.chance(0.5) ? '503' : null
     return {
       kind: 'retry',
       scope: 'sink',
-      status,
+      code,
+      answered: code !== null,
+      throttled: false,
       retryAfterMs,
       malformed: false,
       divide: false,

@@ -60,7 +60,10 @@ describe('answers: a status that means something else at this sink', () => {
     [500, 'hold', { kind: 'hold', scope: 'sink' }],
     [404, 'retry', { kind: 'retry' }],
   ] as const)('%i is %s', (status, meaning, outcome) => {
-    expect(read(status, { answers: { [status]: meaning } })).toMatchObject({ ...outcome, status })
+    expect(read(status, { answers: { [status]: meaning } })).toMatchObject({
+      ...outcome,
+      code: String(status),
+    })
     expect(read(status)).not.toMatchObject(outcome)
     expect(read(status, { answers: { 499: meaning } })).toEqual(read(status))
   })
@@ -156,13 +159,15 @@ describe('rejected', () => {
     [-1, 'refused'],
   ])('an entry with status %i is %s', (status, verdict) => {
     const answer = verdicts(200, { rejected: [{ seq: 12, status, reason: 'because' }] })
-    expect(answer).toMatchObject({ listed: [{ seq: 12, verdict, status, reason: 'because' }] })
+    expect(answer).toMatchObject({
+      listed: [{ seq: 12, verdict, code: String(status), reason: 'because' }],
+    })
   })
 
   test('no status, or null: refused', () => {
     const listed = [
-      { seq: 10, verdict: 'refused', status: null, reason: null },
-      { seq: 11, verdict: 'refused', status: null, reason: null },
+      { seq: 10, verdict: 'refused', code: null, reason: null },
+      { seq: 11, verdict: 'refused', code: null, reason: null },
     ]
     expect(
       verdicts(200, { rejected: [{ seq: 10 }, { seq: 11, status: null, reason: null }] }),
@@ -398,7 +403,7 @@ describe('I8: no ack, however friendly the status', () => {
 describe('retry', () => {
   const statuses = [408, 409, 425, 429, 500, 502, 503, 504, 507, 511, 520, 598, 599]
   test.each(statuses)('%i sends the same bytes again', (status) => {
-    expect(read(status)).toMatchObject({ kind: 'retry', status, retryAfterMs: null })
+    expect(read(status)).toMatchObject({ kind: 'retry', code: String(status), retryAfterMs: null })
   })
 
   test('Retry-After counts in both forms, cut at maxRetryAfter, the longer one if there are two', () => {
@@ -440,7 +445,7 @@ describe('I8: everything else holds', () => {
   const more = [414, 415, 416, 417, 418, 421, 423, 424, 426, 428, 451, 499, 501, 505, 600, 999]
   test.each([...sinkWide, ...more])('%i holds the sink', (status) => {
     const answer = read(status, { body: '{"ackedThrough":20}' })
-    expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', status })
+    expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', code: String(status) })
   })
 
   test('431 holds the stream alone: only its headers are too long', () => {

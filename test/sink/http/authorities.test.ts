@@ -12,7 +12,7 @@ import { ScriptedSink } from '../../support/scripted-sink.ts'
 import { batchOf, never, sinkConfig } from './batches.ts'
 
 const pem = (name: string): string =>
-  fileURLToPath(new URL(`../support/tls-sink/${name}`, import.meta.url))
+  fileURLToPath(new URL(`../../support/tls-sink/${name}`, import.meta.url))
 const stranger = fileURLToPath(new URL('../../support/tls/authority.pem', import.meta.url))
 const OWN = readFileSync(pem('ca.pem'), 'utf8')
 

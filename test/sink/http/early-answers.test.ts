@@ -12,7 +12,7 @@ import { batchOf, never } from './batches.ts'
 import { onRequests, RawSink } from './raw-sink.ts'
 
 const pem = (name: string): string =>
-  fileURLToPath(new URL(`../support/tls-sink/${name}`, import.meta.url))
+  fileURLToPath(new URL(`../../support/tls-sink/${name}`, import.meta.url))
 const TLS = { cert: readFileSync(pem('server.pem')), key: readFileSync(pem('server.key')) }
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
 
@@ -79,7 +79,7 @@ describe.each([
     const answer = `HTTP/1.1 ${status} Early\r\nContent-Length: 3\r\nRetry-After: 7\r\n\r\nno\n`
     const raw = await start(answersTheHead(answer), isTls)
     const got = await raw.sink(trust).send(bigBatch(MORE_THAN_ANY_BUFFER), never())
-    expect(got).toMatchObject({ kind, status: Number(status) })
+    expect(got).toMatchObject({ kind, code: status })
     if (got.kind === 'retry') expect(got.retryAfterMs).toBe(7000)
   })
 
@@ -142,7 +142,7 @@ describe.runIf(existsSync('/proc/net/tcp'))(
       const batch = bigBatch(1024 * 1024)
       const got = await sink.send(batch, never())
       expect(sink.stats.sentBytes).toBe(batch.bodyBytes)
-      expect(got).toMatchObject({ kind: 'malformed', status: 200 })
+      expect(got).toMatchObject({ kind: 'malformed', code: '200' })
     })
   },
 )
@@ -159,7 +159,7 @@ describe('an answer that belongs to another request', () => {
     const sink = raw.sink({ timeout: 200 })
     expect((await sink.send(batchOf(1, 3), never())).kind).toBe('verdicts')
     await new Promise((resolve) => raw.sockets[0]?.once('close', resolve))
-    expect(await sink.send(batchOf(4, 6), never())).toMatchObject({ kind: 'retry', status: null })
+    expect(await sink.send(batchOf(4, 6), never())).toMatchObject({ kind: 'retry', code: null })
     expect(raw.sockets).toHaveLength(2)
   })
 
@@ -176,7 +176,7 @@ describe('an answer that belongs to another request', () => {
     // lines.
     raw.sockets[0]?.write(OK)
     const second = sink.send(batchOf(4, 6), never())
-    expect(await second).toMatchObject({ kind: 'retry', status: null })
+    expect(await second).toMatchObject({ kind: 'retry', code: null })
     expect(raw.sockets).toHaveLength(2)
   })
 

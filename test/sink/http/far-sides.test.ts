@@ -132,7 +132,7 @@ describe('the reference cloud', () => {
     cleanups.push(() => cloud.close())
     const sink = sinkTo(cloud.url)
     expect(await sink.send(batchOf(1, 1), never())).toMatchObject({
-      status: 503,
+      code: '503',
       retryAfterMs: 4000,
     })
     const dated = await sink.send(batchOf(1, 1), never())

@@ -15,7 +15,7 @@ import { batchOf, never, sinkConfig } from './batches.ts'
 
 const FILE_CHECK_MS = 10
 const certificate = (name: string): string =>
-  fileURLToPath(new URL(`../support/tls-sink/${name}`, import.meta.url))
+  fileURLToPath(new URL(`../../support/tls-sink/${name}`, import.meta.url))
 const pem = (name: string): Buffer => readFileSync(certificate(name))
 
 let folder = ''
@@ -110,7 +110,7 @@ describe('secrets in files', () => {
     const file = join(folder, 'token')
     const { sink, changed, events } = open(server.url, { bearerToken: { file } })
     const answer = await sink.send(batchOf(1, 1), never())
-    expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', status: null })
+    expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', code: null })
     expect(answer).toMatchObject({
       detail: expect.stringMatching(/bearerToken.*token.*ENOENT/) as string,
     })
@@ -181,7 +181,7 @@ describe('TLS', () => {
       const answer = await sink.send(batchOf(1, 3), never())
       expect(answer).toMatchObject({
         kind: 'retry',
-        status: null,
+        code: null,
         detail: expect.stringMatching(detail) as string,
       })
       expect(server.requests).toHaveLength(0)
@@ -208,7 +208,7 @@ describe('TLS', () => {
     expect(await sink.send(batchOf(1, 1), never())).toMatchObject({
       kind: 'hold',
       scope: 'sink',
-      status: null,
+      code: null,
     })
     const change = changed()
     await copyFile(certificate('client.key'), key)
@@ -222,7 +222,7 @@ describe('TLS', () => {
       tls: { ...serverTls, ca: pem('ca.pem'), requestCert: true, rejectUnauthorized: true },
     })
     const { sink } = open(server.url, { tls: { ca, ...noClient } })
-    expect(await sink.send(batchOf(1, 1), never())).toMatchObject({ kind: 'retry', status: null })
+    expect(await sink.send(batchOf(1, 1), never())).toMatchObject({ kind: 'retry', code: null })
   })
 
   test('a certificate that is rotated before its key does not end delivery', async () => {

@@ -74,7 +74,7 @@ describe('the answer table over real HTTP', () => {
       { body: { rejected: [{ seq: 2, status: 422, reason: 'too hot' }] } },
       {
         kind: 'verdicts',
-        listed: [{ seq: 2, verdict: 'refused', status: 422, reason: 'too hot' }],
+        listed: [{ seq: 2, verdict: 'refused', code: '422', reason: 'too hot' }],
       },
     ],
     [
@@ -93,7 +93,11 @@ describe('the answer table over real HTTP', () => {
     ['207 without members', { status: 207, body: {} }, { kind: 'malformed' }],
     ...[408, 409, 425, 429, 500, 502, 503, 504].map(
       (status) =>
-        [String(status), { status }, { kind: 'retry', status, retryAfterMs: null }] as const,
+        [
+          String(status),
+          { status },
+          { kind: 'retry', code: String(status), retryAfterMs: null },
+        ] as const,
     ),
     [
       '503 with seconds',
@@ -124,7 +128,12 @@ describe('the answer table over real HTTP', () => {
     ],
     ['422', { status: 422 }, { kind: 'refused' }],
     ...[202, 301, 302, 307, 308, 401, 403, 404, 405, 407, 410, 415, 501, 505].map(
-      (status) => [String(status), { status }, { kind: 'hold', scope: 'sink', status }] as const,
+      (status) =>
+        [
+          String(status),
+          { status },
+          { kind: 'hold', scope: 'sink', code: String(status) },
+        ] as const,
     ),
   ]
 
@@ -301,7 +310,7 @@ describe('the network', () => {
     await server.close()
     const { sink } = sinkTo(url)
     const answer = await sink.send(batchOf(1, 3), never())
-    expect(answer).toMatchObject({ kind: 'retry', status: null, retryAfterMs: null })
+    expect(answer).toMatchObject({ kind: 'retry', code: null, retryAfterMs: null })
     expect(answer).toMatchObject({ detail: expect.stringContaining(`127.0.0.1:${port}`) as string })
     expect(answer).toMatchObject({
       detail: expect.stringMatching(/nothing listens there.*ECONNREFUSED/) as string,
@@ -312,7 +321,7 @@ describe('the network', () => {
   test('a name that does not exist is a retry that says so', async () => {
     const { sink } = sinkTo('http://sink.invalid:9000/ingest')
     const answer = await sink.send(batchOf(1, 3), never())
-    expect(answer).toMatchObject({ kind: 'retry', status: null })
+    expect(answer).toMatchObject({ kind: 'retry', code: null })
     expect(answer).toMatchObject({
       detail: expect.stringMatching(/sink\.invalid:9000.*(ENOTFOUND|EAI_AGAIN)/) as string,
     })
@@ -327,7 +336,7 @@ describe('the network', () => {
     'I4: an answer that is %s is a retry, and the next try is taken',
     async (_, step) => {
       const { sink, server } = await setUp([step, {}])
-      expect(await sink.send(batchOf(1, 3), never())).toMatchObject({ kind: 'retry', status: null })
+      expect(await sink.send(batchOf(1, 3), never())).toMatchObject({ kind: 'retry', code: null })
       expect(await sink.send(batchOf(1, 3), never())).toMatchObject({ kind: 'verdicts' })
       expect(server.requests[1]?.rawBody).toEqual(server.requests[0]?.rawBody)
     },
@@ -336,7 +345,7 @@ describe('the network', () => {
   test('a half-open link ends at the time-out, and the next request takes a new connection', async () => {
     const { sink, server } = await setUp([{ halfOpen: true }, {}], { timeout: 150 })
     const answer = await sink.send(batchOf(1, 3), never())
-    expect(answer).toMatchObject({ kind: 'retry', status: null })
+    expect(answer).toMatchObject({ kind: 'retry', code: null })
     expect(answer).toMatchObject({ detail: expect.stringContaining('within 150 ms') as string })
     expect((await sink.send(batchOf(1, 3), never())).kind).toBe('verdicts')
     expect(server.connectionsOpened).toBe(2)
@@ -370,7 +379,7 @@ describe('the network', () => {
       { timeout: 200 },
     )
     const startedAt = performance.now()
-    expect(await sink.send(batchOf(1, 3), never())).toMatchObject({ kind: 'retry', status: null })
+    expect(await sink.send(batchOf(1, 3), never())).toMatchObject({ kind: 'retry', code: null })
     expect(performance.now() - startedAt).toBeLessThan(2000)
   })
 
@@ -389,7 +398,7 @@ describe('the network', () => {
     )
     expect(await sink.send(batchOf(1, 3), never())).toMatchObject({
       kind: 'retry',
-      status: 503,
+      code: '503',
       retryAfterMs: 9000,
     })
   })
@@ -457,7 +466,7 @@ describe('the network', () => {
     const sent = sink.send(batchOf(1, 3), controller.signal)
     await server.waitForRequests(1)
     controller.abort()
-    expect(await sent).toMatchObject({ kind: 'retry', status: null })
+    expect(await sent).toMatchObject({ kind: 'retry', code: null })
     expect((await sink.send(batchOf(1, 3), controller.signal)).kind).toBe('retry')
     expect(server.requests).toHaveLength(1)
     expect(sink.stats).toMatchObject({ timeouts: 0, networkErrors: 0, inFlight: 0 })
@@ -494,7 +503,7 @@ test('counts: outcomes, latency, skew of the clock, last ack', async () => {
   cleanups.push(() => sink.close())
   await sink.send(batchOf(1, 3), never())
   expect(sink.stats.clockSkewSeconds).toBe(7)
-  expect(sink.stats).toMatchObject({ lastAckAtMs: nowMs, lastStatus: 200 })
+  expect(sink.stats).toMatchObject({ lastAckAtMs: nowMs })
   for (let n = 0; n < 3; n += 1) await sink.send(batchOf(1, 3), never())
   expect(sink.stats.requests).toMatchObject({ acked: 1, partial: 1, retry: 1, hold: 1, refused: 0 })
   expect(sink.stats.requestSeconds.count).toBe(4)

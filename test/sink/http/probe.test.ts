@@ -18,7 +18,7 @@ import { sinkConfig } from './batches.ts'
 import { RawSink } from './raw-sink.ts'
 
 const pem = (name: string): string =>
-  fileURLToPath(new URL(`../support/tls-sink/${name}`, import.meta.url))
+  fileURLToPath(new URL(`../../support/tls-sink/${name}`, import.meta.url))
 const certificate = (name: string): X509Certificate =>
   new X509Certificate(readFileSync(pem(`${name}.pem`)))
 const day = (text: string): string => new Date(text).toISOString().slice(0, 10)

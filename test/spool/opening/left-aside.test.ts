@@ -64,7 +64,7 @@ async function oldStore(): Promise<{ readonly spoolId: string; readonly ids: str
   if (!batch) throw new Error('nothing is pending')
   await queue.settle({
     throughSeq: 4,
-    refused: [{ seq: 2, status: 422, reason: 'test', line: await batch.line(2) }],
+    refused: [{ seq: 2, code: '422', reason: 'test', line: await batch.line(2) }],
     deadLetter: [],
     gapsReported: true,
     keepOuterLastSeq: null,

@@ -216,7 +216,7 @@ describe('other ways in which an address is no good', () => {
 
   test('takes the connection and never speaks TLS: the next try goes elsewhere', async () => {
     const pem = (name: string): string =>
-      fileURLToPath(new URL(`../../support/tls-sink/${name}`, import.meta.url))
+      fileURLToPath(new URL(`../../../support/tls-sink/${name}`, import.meta.url))
     const server = await serve([{}], {
       cert: readFileSync(pem('server.pem')),
       key: readFileSync(pem('server.key')),
@@ -252,7 +252,7 @@ describe('other ways in which an address is no good', () => {
     })
     cleanups.push(async () => good.close())
     const { sink } = named(bad.port, [[GOOD, DEAD]])
-    expect(await sink.send(batchOf(1, 3), never())).toMatchObject({ kind: 'retry', status: 503 })
+    expect(await sink.send(batchOf(1, 3), never())).toMatchObject({ kind: 'retry', code: '503' })
     expect((await sink.send(batchOf(1, 3), never())).kind).toBe('verdicts')
   })
 })

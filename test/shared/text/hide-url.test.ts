@@ -1,7 +1,7 @@
 /** What of a URL may be shown. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { hiddenParts, hideUrl } from '../../gateway/shared/hide-url.ts'
+import { hiddenParts, hideUrl } from '../../../gateway/shared/text/hide-url.ts'
 
 test.each([
   ['https://cloud.example/ingest', 'https://cloud.example/ingest'],

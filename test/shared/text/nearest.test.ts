@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { nearestFilter } from '../../gateway/shared/nearest.ts'
+import { nearestFilter } from '../../../gateway/shared/text/nearest.ts'
 
 const FILTERS = ['plant/+/+', 'plant/+/alarm/#', 'meters/energy']
 
