@@ -5,7 +5,7 @@
 import type { AdminServer } from './admin/server.ts'
 import { createAdminStats } from './admin/stats.ts'
 import type { Broker } from './broker/broker.ts'
-import { createBrokerStats } from './broker/stats.ts'
+import { noBrokerCounts } from './broker/stats.ts'
 import type { Config } from './configuration.ts'
 import type { Drain } from './drain/drain.ts'
 import type { DeliveryStanding } from './drain/standing.ts'
@@ -149,10 +149,7 @@ function sinkSnapshots({ config, sinks, drain }: Stages): ReturnType<StatusSourc
 
 /** `broker` is null while the gateway starts. */
 function brokerSnapshot({ broker, config }: Stages): BrokerSnapshot {
-  const stats = broker?.stats ?? NO_BROKER
-  const sockets = broker?.listenerStats
-  const logins = broker?.authenticationStats
-  const kept = broker?.persistenceStats
+  const { traffic: stats, sockets, logins, kept } = broker?.counts ?? NO_BROKER
   return {
     accepting: stats.accepting,
     listeners: (broker?.addresses ?? []).map(listenerUrl),
@@ -161,19 +158,19 @@ function brokerSnapshot({ broker, config }: Stages): BrokerSnapshot {
     sessionsEnded: stats.sessionsEnded,
     openPacketIds: stats.openPacketIds,
     sockets: {
-      open: sockets?.open ?? 0,
-      accepted: sockets?.accepted ?? 0,
-      handshakesFailed: sockets?.handshakesFailed ?? 0,
-      undatedCertificates: sockets?.undatedCertificates ?? 0,
+      open: sockets.open,
+      accepted: sockets.accepted,
+      handshakesFailed: sockets.handshakesFailed,
+      undatedCertificates: sockets.undatedCertificates,
     },
     logins: {
-      accepted: logins?.accepted ?? 0,
-      credentials: logins?.refusedCredentials ?? 0,
-      busy: logins?.refusedBusy ?? 0,
-      damped: logins?.refusedDamped ?? 0,
+      accepted: logins.accepted,
+      credentials: logins.refusedCredentials,
+      busy: logins.refusedBusy,
+      damped: logins.refusedDamped,
     },
-    loginsFromCache: logins?.acceptedFromCache ?? 0,
-    passwordHashes: logins?.hashesComputed ?? 0,
+    loginsFromCache: logins.acceptedFromCache,
+    passwordHashes: logins.hashesComputed,
     connectionsOpened: stats.connectionsOpened,
     connectionsRefused: stats.connectionsRefused,
     connectionsClosed: stats.connectionsClosed,
@@ -192,13 +189,13 @@ function brokerSnapshot({ broker, config }: Stages): BrokerSnapshot {
     localCopies: { ...stats.localCopies },
     subscriberBytes: stats.subscriberBytes,
     queuedCopies: {
-      messages: kept?.queuedMessages ?? 0,
-      bytes: kept?.queuedBytes ?? 0,
-      dropped: kept?.queuedDropped ?? 0,
+      messages: kept.queuedMessages,
+      bytes: kept.queuedBytes,
+      dropped: kept.queuedDropped,
     },
     retainedMessages: stats.retainedMessages,
-    retainedBytes: kept?.retainedBytes ?? 0,
-    retainedRefused: kept?.retainedRefused ?? 0,
+    retainedBytes: kept.retainedBytes,
+    retainedRefused: kept.retainedRefused,
     ackSeconds: stats.ackSeconds,
   }
 }
@@ -222,7 +219,7 @@ function lastUnrouted(
   }
 }
 
-const NO_BROKER = createBrokerStats()
+const NO_BROKER = noBrokerCounts()
 
 function spoolSnapshot({ spool, size }: Stages): ReturnType<StatusSources['spool']> {
   const { committer, disk, stats } = spool

@@ -17,9 +17,9 @@ import { listenerUrl } from '../shared/hosts.ts'
 import { within } from '../shared/within.ts'
 import { AedesServer } from './aedes/aedes-server.ts'
 import { LocalMq } from './aedes/local-mq.ts'
-import { type Authenticate, type AuthenticationStats, Authenticator } from './auth/authenticator.ts'
+import { type Authenticate, Authenticator } from './auth/authenticator.ts'
 import type { MqttConfig } from './config.ts'
-import { ConsumerState, type ConsumerStateStats } from './consumers/consumer-state.ts'
+import { ConsumerState } from './consumers/consumer-state.ts'
 import { DeliveryOrder } from './consumers/delivery-order.ts'
 import { LocalDelivery } from './consumers/local-delivery.ts'
 import { RetainedDelivery } from './consumers/retained-delivery.ts'
@@ -28,17 +28,17 @@ import { EventDamper } from './event-damper.ts'
 import type { EmitBrokerEvent } from './events.ts'
 import { Gate } from './gate/gate.ts'
 import type { GateShared } from './gate/shared.ts'
-import {
-  type Inbound,
-  type ListenerStats,
-  type Listeners,
-  startListeners,
-} from './listeners/listeners.ts'
+import { type Inbound, type Listeners, startListeners } from './listeners/listeners.ts'
 import { DurableTickets } from './publish/durable-tickets.ts'
 import { Router } from './publish/router.ts'
 import { MessageHash } from './sessions/message-hash.ts'
 import { SessionTable } from './sessions/session-table.ts'
-import { type BrokerStats, createBrokerStats } from './stats.ts'
+import {
+  type BrokerCounts,
+  type BrokerStats,
+  createBrokerStats,
+  createListenerStats,
+} from './stats.ts'
 
 /**
  * Of a stop's time, how much the acks may take: the rest is for wills, their commit and the
@@ -213,17 +213,14 @@ export class Broker {
     return this.#stats
   }
 
-  get authenticationStats(): Readonly<AuthenticationStats> {
-    return this.#authenticator.stats
-  }
-
-  /** Of what is kept for local consumers. */
-  get persistenceStats(): ConsumerStateStats {
-    return this.#state.stats
-  }
-
-  get listenerStats(): Readonly<ListenerStats> | null {
-    return this.#listeners?.stats ?? null
+  /** All that is counted, for status and metrics. */
+  get counts(): BrokerCounts {
+    return {
+      traffic: this.stats,
+      sockets: this.#listeners?.stats ?? createListenerStats(),
+      logins: this.#authenticator.stats,
+      kept: this.#state.stats,
+    }
   }
 
   /** Where it listens, in the order of the configuration; ports are the real ones. */

@@ -39,7 +39,7 @@ export interface BrokerStats {
   readonly messages: { qos0: number; qos1: number; qos2: number }
   /** Payload bytes of those. */
   messageBytes: number
-  /** QoS 2 repeats that were recognised and not stored again (I3). */
+  /** QoS 2 repeats that were recognized and not stored again (I3). */
   duplicates: number
   /**
    * QoS 0 messages that the spool could not take at all; those of a full stream are in its own
@@ -50,7 +50,7 @@ export interface BrokerStats {
   readonly unrouted: { accepted: number; refused: number }
   /** I9: PUBLISHes and wills that were taken for what they are and did not become records. */
   readonly unwanted: Record<UnwantedReason, number>
-  /** The last of those; empty: none yet. */
+  /** The last message that was unrouted; empty: none yet. */
   readonly lastUnrouted: { topic: string; clientId: string }
   /**
    * Messages that wait for room in a stream (I6), their bytes, and how many of them per stream
@@ -71,6 +71,82 @@ export interface BrokerStats {
   retainedMessages: number
   willsPublished: number
   readonly ackSeconds: LatencyHistogram
+}
+
+/** What the listeners see before there is MQTT. */
+export interface ListenerStats {
+  /** Connections open now, also those whose handshake is not done. */
+  open: number
+  accepted: number
+  /**
+   * Refused at accept, because `maxConnections` were open, or `maxConnectionsPerAddress` of its
+   * address. Also part of `accepted`.
+   */
+  refusedAtLimit: number
+  /** Connections that ended before they were MQTT streams, for a reason that has an event. */
+  handshakesFailed: number
+  /**
+   * Client certificates that were taken without regard to their dates, because the clock is not
+   * set.
+   */
+  undatedCertificates: number
+}
+
+/** Verdicts of authentication. */
+export interface AuthenticationStats {
+  accepted: number
+  acceptedFromCache: number
+  refusedCredentials: number
+  refusedBusy: number
+  refusedDamped: number
+  /** Slow hashes computed. */
+  hashesComputed: number
+}
+
+/** What is kept for local consumers. */
+export interface ConsumerStateStats {
+  readonly retainedMessages: number
+  readonly retainedBytes: number
+  /** Messages that a limit kept from being retained. */
+  readonly retainedRefused: number
+  readonly queuedMessages: number
+  readonly queuedBytes: number
+  /** Copies for sessions that a bound dropped. */
+  readonly queuedDropped: number
+  readonly storedSubscriptions: number
+}
+
+/** All that the broker counts, for one look. */
+export interface BrokerCounts {
+  readonly traffic: Readonly<BrokerStats>
+  readonly sockets: Readonly<ListenerStats>
+  readonly logins: Readonly<AuthenticationStats>
+  readonly kept: Readonly<ConsumerStateStats>
+}
+
+/** While there is no broker: the gateway starts, or is stopped. */
+export function noBrokerCounts(): BrokerCounts {
+  return {
+    traffic: createBrokerStats(),
+    sockets: createListenerStats(),
+    logins: {
+      accepted: 0,
+      acceptedFromCache: 0,
+      refusedCredentials: 0,
+      refusedBusy: 0,
+      refusedDamped: 0,
+      hashesComputed: 0,
+    },
+    kept: {
+      retainedMessages: 0,
+      retainedBytes: 0,
+      retainedRefused: 0,
+      queuedMessages: 0,
+      queuedBytes: 0,
+      queuedDropped: 0,
+      storedSubscriptions: 0,
+    },
+  }
 }
 
 export function createBrokerStats(): BrokerStats {
@@ -102,6 +178,10 @@ export function createBrokerStats(): BrokerStats {
     willsPublished: 0,
     ackSeconds: new LatencyHistogram(ACK_BUCKETS_SECONDS),
   }
+}
+
+export function createListenerStats(): ListenerStats {
+  return { open: 0, accepted: 0, refusedAtLimit: 0, handshakesFailed: 0, undatedCertificates: 0 }
 }
 
 function zeros<K extends string>(keys: readonly K[]): Record<K, number> {

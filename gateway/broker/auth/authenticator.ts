@@ -21,6 +21,7 @@ import { FILE_POLL_INTERVAL_MS } from '../../shared/file-watch.ts'
 import type { AuthConfig, ListenerConfig, MqttConfig } from '../config.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 import { authOf } from '../listeners/listener-policy.ts'
+import type { AuthenticationStats } from '../stats.ts'
 import { type Access, FULL_ACCESS } from './access-rules.ts'
 import {
   type PasswordCheckOptions,
@@ -70,16 +71,6 @@ export interface AuthenticatorOptions {
   readonly loginsFile?: string | null
   /** For tests: another hash, another clock. */
   readonly checks?: Omit<PasswordCheckOptions, 'maxWaitMs'>
-}
-
-export interface AuthenticationStats {
-  accepted: number
-  acceptedFromCache: number
-  refusedCredentials: number
-  refusedBusy: number
-  refusedDamped: number
-  /** Slow hashes computed. */
-  hashesComputed: number
 }
 
 const REFUSALS = {

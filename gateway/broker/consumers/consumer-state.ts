@@ -14,21 +14,9 @@ import { StoredWills } from '../publish/stored-wills.ts'
 import { SessionCopies } from '../sessions/session-copies.ts'
 import type { QueueLimits } from '../sessions/session-queues.ts'
 import { SubscriptionTable } from '../sessions/stored-subscriptions.ts'
+import type { ConsumerStateStats } from '../stats.ts'
 import type { DeliveryOrder } from './delivery-order.ts'
 import { type RetainedLimits, RetainedMessages } from './retained-messages.ts'
-
-/** Plain numbers for metrics and status. */
-export interface ConsumerStateStats {
-  readonly retainedMessages: number
-  readonly retainedBytes: number
-  /** Messages that a limit kept from being retained. */
-  readonly retainedRefused: number
-  readonly queuedMessages: number
-  readonly queuedBytes: number
-  /** Copies for sessions that a bound dropped. */
-  readonly queuedDropped: number
-  readonly storedSubscriptions: number
-}
 
 type ConsumerLimits = RetainedLimits & QueueLimits & Pick<MqttConfig, 'maxSubscriptions'>
 type Store = Pick<Appender, 'keyed' | 'durableTicket' | 'onDurable'>

@@ -18,6 +18,7 @@ import { FILE_POLL_INTERVAL_MS, FileWatch } from '../../shared/file-watch.ts'
 import type { ListenerConfig, MqttConfig } from '../config.ts'
 import { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent, HandshakeFailure } from '../events.ts'
+import { createListenerStats, type ListenerStats } from '../stats.ts'
 import { admittedAddress, authOf, listenFault, nameOf } from './listener-policy.ts'
 import {
   type Certificates,
@@ -39,24 +40,6 @@ export interface Inbound {
   readonly remoteAddress: string
   /** Common name of the client's verified certificate; null without one. */
   readonly certificateSubject: string | null
-}
-
-export interface ListenerStats {
-  /** Connections open now, also those whose handshake is not done. */
-  open: number
-  accepted: number
-  /**
-   * Refused at accept, because `maxConnections` were open, or `maxConnectionsPerAddress` of its
-   * address. Also part of `accepted`.
-   */
-  refusedAtLimit: number
-  /** Connections that ended before they were MQTT streams, for a reason that has an event. */
-  handshakesFailed: number
-  /**
-   * Client certificates that were taken without regard to their dates, because the clock is not
-   * set.
-   */
-  undatedCertificates: number
 }
 
 export interface Listeners {
@@ -138,13 +121,7 @@ class Shared {
   readonly onConnection: (connection: Inbound) => void
   readonly emit: EmitBrokerEvent
   readonly options: ListenerOptions
-  readonly stats: ListenerStats = {
-    open: 0,
-    accepted: 0,
-    refusedAtLimit: 0,
-    handshakesFailed: 0,
-    undatedCertificates: 0,
-  }
+  readonly stats: ListenerStats = createListenerStats()
   readonly damper = new EventDamper()
   /** Open connections by remote address. */
   readonly byAddress = new Map<string, number>()

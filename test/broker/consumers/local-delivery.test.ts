@@ -415,7 +415,7 @@ test('a retained message as large as a packet may be is kept; the limits of reta
   )
   await device.acks(3)
   expect(rig.broker.stats.retainedMessages).toBe(2)
-  expect(rig.broker.persistenceStats.retainedRefused).toBe(1)
+  expect(rig.broker.counts.kept.retainedRefused).toBe(1)
   expect(rig.eventsOf('broker.retained-refused')).toMatchObject([
     { reason: 'too-many', topic: 'state/3' },
   ])

@@ -35,7 +35,7 @@ describe.each(['stop', 'kill'] as const)('after a %s', (end) => {
     const state = rig.appender.crash()
     expect(state.keyed.copies.size).toBe(4)
     const again = await startRig({}, state)
-    expect(again.broker.persistenceStats.queuedMessages).toBe(4)
+    expect(again.broker.counts.kept.queuedMessages).toBe(4)
     const client = await RawMqtt.connect(again.port, session)
     expect(client.sessionPresent).toBe(true)
     const frames = await client.take(4)
@@ -62,7 +62,7 @@ describe.each(['stop', 'kill'] as const)('after a %s', (end) => {
       'the acknowledged ones are removed',
     )
     const last = await startRig({}, again.appender.crash())
-    expect(last.broker.persistenceStats.queuedMessages).toBe(2)
+    expect(last.broker.counts.kept.queuedMessages).toBe(2)
   })
 })
 
@@ -81,7 +81,7 @@ test('what was published just before a stop is among it', async () => {
   await device.acks(900)
   await rig.stop()
   const again = await startRig({}, rig.appender.crash())
-  expect(again.broker.persistenceStats.queuedMessages).toBe(900)
+  expect(again.broker.counts.kept.queuedMessages).toBe(900)
 })
 
 test('a stored queue that cannot be read is reported, and the start goes on (I7)', async () => {
@@ -172,7 +172,7 @@ test('[MQTT-4.6.0-6]: what is published while a session gets its queue comes beh
   expect(got).toEqual(Array.from({ length: 700 }, (_, i) => `${i + 1}`))
   await back.roundTrip()
   expect(back.inbox).toEqual([])
-  expect(rig.broker.persistenceStats.queuedMessages).toBe(0)
+  expect(rig.broker.counts.kept.queuedMessages).toBe(0)
 })
 
 test('[MQTT-4.3.3-1]: PUBREL of a copy leaves when it is durable that PUBREC came', async () => {
@@ -208,7 +208,7 @@ test('I6: what a bound drops is dropped in the store, too', async () => {
   await device.acks(8)
   await eventually(() => rig.appender.crash().keyed.copies.size === 3, 'the oldest are dropped')
   const lower = await startRig({ maxSubscriberMessages: 2 }, rig.appender.crash())
-  expect(lower.broker.persistenceStats).toMatchObject({ queuedMessages: 2, queuedDropped: 1 })
+  expect(lower.broker.counts.kept).toMatchObject({ queuedMessages: 2, queuedDropped: 1 })
   const back = await RawMqtt.connect(lower.port, session)
   expect((await back.take(2)).map((frame) => readPublish(frame).payload)).toEqual(['7', '8'])
 })
@@ -235,8 +235,8 @@ test.each(['clean session', 'eviction'])(
     await next.next(TYPE.CONNACK)
     await eventually(() => rig.appender.crash().keyed.copies.size === 0, 'nothing is left')
     await device.acks(1)
-    expect(rig.broker.persistenceStats.queuedMessages).toBe(0)
+    expect(rig.broker.counts.kept.queuedMessages).toBe(0)
     const again = await startRig({}, rig.appender.crash())
-    expect(again.broker.persistenceStats.queuedMessages).toBe(0)
+    expect(again.broker.counts.kept.queuedMessages).toBe(0)
   },
 )

@@ -83,7 +83,7 @@ test('what was acknowledged is not sent again to a bridge that comes back, retai
   device.send(packet.publish('t/2', 'missed', { qos: 1, id: 2, retain: true }))
   await device.acks(2)
   await eventually(
-    () => rig.broker.persistenceStats.queuedMessages === 1,
+    () => rig.broker.counts.kept.queuedMessages === 1,
     'the copy waits for the bridge',
   )
   const again = await RawMqtt.connect(rig.port, session)
@@ -103,7 +103,7 @@ test('what a bridge published just before it went is not queued for it', async (
   await bridge.end()
   rig.appender.release()
   await other.until(() => copies(other.inbox).length === 1)
-  expect(rig.broker.persistenceStats.queuedMessages).toBe(0)
+  expect(rig.broker.counts.kept.queuedMessages).toBe(0)
 })
 
 test('two bridges give each other their messages, and no message goes round', async () => {

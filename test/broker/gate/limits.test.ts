@@ -122,7 +122,7 @@ test('limit maxConnections: one above is closed at accept, and there is room aga
   await first.end()
   await eventually(() => rig.broker.connections() === 1, 'one has left')
   await RawMqtt.connect(rig.port)
-  expect(rig.broker.listenerStats?.refusedAtLimit).toBe(1)
+  expect(rig.broker.counts.sockets.refusedAtLimit).toBe(1)
 })
 
 test('limit connectTimeout: a connection that sends no whole CONNECT in time is closed', async () => {
