@@ -6,13 +6,7 @@ import { type Report, showValue } from '../../config/problems.ts'
 import type { Path } from '../../config/walk.ts'
 import { isLoopback } from '../../shared/hosts.ts'
 import type { AnswerMeaning, HttpSinkConfig } from './config.ts'
-
-/** Headers that the contract or HTTP itself gives (ingest contract, table of headers). */
-const RESERVED_HEADER = /^(sluice-.*|content-.*|idempotency-key)$/i
-const CONNECTION_HEADER =
-  /^(host|connection|keep-alive|proxy-connection|transfer-encoding|te|trailer|upgrade|expect)$/i
-/** RFC 9110, section 5.6.2. */
-const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/
+import { headerFault } from './header-rules.ts'
 
 /** What the keys of one sink say of each other. */
 export function checkHttpSink(path: Path, sink: HttpSinkConfig, report: Report): void {
@@ -59,13 +53,14 @@ function checkHeaders(path: Path, { headers, bearerToken }: HttpSinkConfig, repo
     const here = [...path, 'headers', header]
     const got = `the header ${showValue(header)}`
     const lower = header.toLowerCase()
-    if (!HEADER_NAME.test(header)) {
+    const fault = headerFault(header)
+    if (fault === 'no-name') {
       const wanted = 'a header name: letters, digits and - without spaces'
       report.complain(here, { got, wanted, fix: 'rename it' })
-    } else if (RESERVED_HEADER.test(header)) {
+    } else if (fault === 'contract') {
       const wanted = 'none of Sluice-*, Content-*, Idempotency-Key: the ingest contract sets them'
       report.complain(here, { got, wanted, fix: 'remove it, or choose another name' })
-    } else if (CONNECTION_HEADER.test(header)) {
+    } else if (fault === 'connection') {
       report.complain(here, { got, wanted: 'no header that HTTP itself sets', fix: 'remove it' })
     } else if (lower === 'authorization' && bearerToken !== null) {
       const fix = 'remove the header or bearerToken'

@@ -2,6 +2,7 @@
 import { choice, duration, flag, path, secret, size, text } from '../../config/fields.ts'
 import { leaf, list, map, nullable, section } from '../../config/schema.ts'
 import type { Secret } from '../../shared/secret.ts'
+import { headerValueFix } from './header-rules.ts'
 
 export interface ClientTlsConfig {
   readonly ca: string | null
@@ -84,13 +85,7 @@ const ackStatus = list(
 const headers = map(
   'Headers added to each request; values are secrets.',
   'header',
-  leaf<Secret>(
-    secret('Value of the header.', (value) =>
-      /^[\x20-\x7e\t]+$/.test(value) && value.trim() === value
-        ? null
-        : 'use printable ASCII, without line breaks and outer spaces',
-    ),
-  ),
+  leaf<Secret>(secret('Value of the header.', headerValueFix)),
 )
 
 const answers = map(

@@ -5,45 +5,10 @@
  * files, sending.
  */
 import type { Batch } from '../../ports/sink.ts'
+import { headerFault } from './header-rules.ts'
 
 /** Version of the contract that is spoken. */
 const CONTRACT_VERSION = '1'
-
-/** Headers that only the contract or the connection itself may set, lower case. */
-const OWN_HEADERS: ReadonlySet<string> = new Set([
-  'idempotency-key',
-  'connection',
-  'expect',
-  'keep-alive',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-])
-
-/** Characters of a header's name: a token of RFC 9110, section 5.6.2. */
-const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-
-/**
- * What a value may hold: visible characters, space, tab, and bytes from 0x80 (RFC 9110, section
- * 5.5).
- */
-const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
-
-/**
- * May the configuration set this header? `Sluice-*`, `Content-*`, `Idempotency-Key` and connection
- * headers: no.
- */
-export function isConfigurableHeader(name: string): boolean {
-  const lower = name.toLowerCase()
-  if (lower.startsWith('sluice-') || lower.startsWith('content-')) return false
-  return HEADER_NAME.test(name) && !OWN_HEADERS.has(lower)
-}
-
-/** Can this be sent as a header's value? Line breaks and control characters cannot. */
-export function isHeaderValue(value: string): boolean {
-  return HEADER_VALUE.test(value)
-}
 
 /**
  * The batch's `Idempotency-Key`: a quoted string; same key, same records (I4).
@@ -63,15 +28,13 @@ export function requestHead(
   return headText(url, requestHeaders(batch, configured))
 }
 
-/** The same of any headers; a configured `host` replaces that of the URL. */
-export function headText(url: URL, headers: Readonly<Record<string, string>>): string {
-  const { host = url.host, ...others } = headers
+function headText(url: URL, headers: Readonly<Record<string, string>>): string {
   const lines = [
     `POST ${url.pathname}${url.search} HTTP/1.1`,
-    `host: ${host}`,
+    `host: ${url.host}`,
     'connection: keep-alive',
   ]
-  for (const [name, value] of Object.entries(others)) lines.push(`${name}: ${value}`)
+  for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`)
   return `${lines.join('\r\n')}\r\n\r\n`
 }
 
@@ -87,7 +50,7 @@ export function portOf(url: URL): number {
 
 /**
  * All headers of the request except `Host`. `configured`: name and value as the configuration has
- * them, secrets resolved; those that {@link isConfigurableHeader} forbids are left out.
+ * them, secrets resolved; those that {@link headerFault} refuses are left out.
  */
 export function requestHeaders(
   batch: Batch,
@@ -131,7 +94,7 @@ function commonHeaders(
     'accept-encoding': 'identity',
   }
   for (const [name, value] of configured) {
-    if (isConfigurableHeader(name)) headers[name.toLowerCase()] = value
+    if (headerFault(name) === null) headers[name.toLowerCase()] = value
   }
   headers['sluice-contract'] = CONTRACT_VERSION
   return headers

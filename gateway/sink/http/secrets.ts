@@ -2,14 +2,14 @@
  * The configured headers of a sink with their secrets resolved: literals, and files that are read
  * again when they change (trailing newline cut). I8: without a usable secret nothing is sent and
  * nothing is dropped; the sink holds and says which file. Not here: which headers may be configured
- * (request.ts), when a hold ends (the drain).
+ * (header-rules.ts), when a hold ends (the drain).
  */
 
 import type { Secret } from '../../shared/secret.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import type { HttpSinkConfig } from './config.ts'
+import { headerFault, isHeaderValue } from './header-rules.ts'
 import { ReloadingFile } from './reloading-file.ts'
-import { isConfigurableHeader, isHeaderValue } from './request.ts'
 
 /** Name and value of a header. */
 export type HeaderPair = readonly [name: string, value: string]
@@ -42,7 +42,7 @@ export class SecretHeaders {
     const basic = basicCredentials(config.url)
     if (basic !== null) this.#add('authorization', 'url', '', { value: basic })
     for (const [name, secret] of Object.entries(config.headers)) {
-      if (isConfigurableHeader(name)) this.#add(name, `headers.${name}`, '', secret)
+      if (headerFault(name) === null) this.#add(name, `headers.${name}`, '', secret)
       else emit({ type: 'sink.header-ignored', sink, header: name })
     }
     if (config.bearerToken !== null)
