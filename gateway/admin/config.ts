@@ -3,7 +3,7 @@ import { host, integer, secret } from '../config/fields.ts'
 import type { Report } from '../config/problems.ts'
 import { leaf, nullable, type Schema, section } from '../config/schema.ts'
 import { isLoopback } from '../shared/hosts.ts'
-import type { Secret } from '../shared/secret.ts'
+import type { Secret } from '../shared/secret-file.ts'
 
 export interface AdminConfig {
   readonly host: string

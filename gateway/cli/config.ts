@@ -2,7 +2,7 @@
  * What commands read of the configuration. The keys belong to the stages; the composition loads the
  * whole and hands over what is used here.
  */
-import type { Secret } from '../shared/secret.ts'
+import type { Secret } from '../shared/secret-file.ts'
 
 export interface CliConfig {
   readonly gateway: { readonly dataDir: string; readonly stopTimeout: number }

@@ -3,7 +3,6 @@
  * that is stopped.
  */
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import {
@@ -14,7 +13,7 @@ import {
 } from '../ports/operator.ts'
 import { errorCode, errorMessage } from '../shared/errors.ts'
 import { hostAndPort } from '../shared/hosts.ts'
-import type { Secret } from '../shared/secret.ts'
+import { readSecret, type Secret } from '../shared/secret-file.ts'
 import type { AdminPlace, CliConfig } from './config.ts'
 import type { CliContext, ConfiguredGateway } from './context.ts'
 import { CliError, EXIT } from './exit.ts'
@@ -149,7 +148,7 @@ async function httpOperator(
   { admin }: CliConfig,
 ): Promise<HttpOperator | null> {
   const address = url ?? adminUrl(admin)
-  return address === null ? null : new HttpOperator(address, await readSecret(admin.token))
+  return address === null ? null : new HttpOperator(address, await readToken(admin.token))
 }
 
 /** Where the admin server of this configuration answers; null if its port was left to chance. */
@@ -159,13 +158,13 @@ export function adminUrl({ host, port }: AdminPlace): string | null {
   return `http://${hostAndPort(reachable, port)}`
 }
 
-async function readSecret(secret: Secret | null): Promise<string | null> {
+async function readToken(secret: Secret | null): Promise<string | null> {
   if (secret === null) return null
-  if ('value' in secret) return secret.value
   try {
-    return (await readFile(secret.file, 'utf8')).replace(/\r?\n$/, '')
+    return await readSecret(secret)
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error'
-    throw new CliError(EXIT.failed, `admin.token: ${secret.file} cannot be read (${code})`, error)
+    const file = 'file' in secret ? secret.file : ''
+    const code = errorCode(error) ?? 'unknown error'
+    throw new CliError(EXIT.failed, `admin.token: ${file} cannot be read (${code})`, error)
   }
 }

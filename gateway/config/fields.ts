@@ -2,8 +2,7 @@
  * The kinds of value that a configuration key can have: what each takes, and how it says what it
  * wants. Any stage may build its keys from them; they know none.
  */
-
-import type { Secret } from '../shared/secret.ts'
+import type { Secret } from '../shared/secret-file.ts'
 import { nearest } from '../shared/text/nearest.ts'
 import type { LeafKind, LeafResult, LeafSpec } from './schema.ts'
 import { formatDuration, formatSize, type Parsed, parseDuration, parseSize } from './units.ts'

@@ -15,7 +15,7 @@ import {
   OperatorError,
   type RunningOperator,
 } from '../../gateway/ports/operator.ts'
-import type { Secret } from '../../gateway/shared/secret.ts'
+import type { Secret } from '../../gateway/shared/secret-file.ts'
 import { broker, type FakeState, fakeSources, sink, spool } from '../observe/fake-sources.ts'
 
 const OPEN = ['/', '/metrics', '/livez', '/readyz']

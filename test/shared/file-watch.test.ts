@@ -19,7 +19,7 @@ async function watched(): Promise<{
     changes += 1
     return Promise.resolve()
   }
-  const watch = await FileWatch.open([path, `${path}.2`], onChange, POLL_MS)
+  const watch = new FileWatch([path, `${path}.2`], onChange, POLL_MS)
   onTestFinished(() => watch.close())
   const changed = async (count: number): Promise<void> => {
     await expect.poll(() => changes, { interval: 5, timeout: 5_000 }).toBe(count)
@@ -57,4 +57,32 @@ describe('watching files', () => {
     await new Promise((resolve) => setTimeout(resolve, POLL_MS * 4))
     expect(changes()).toBe(1)
   })
+
+  test('asks again at each look until everything could be read', async () => {
+    const path = join(await temporaryFolder(), 'file')
+    await writeFile(path, 'one')
+    let rounds = 0
+    const { promise, resolve } = withResolvers()
+    const watch = new FileWatch(
+      [path],
+      async () => {
+        rounds += 1
+        if (rounds < 3) return Promise.resolve('again')
+        return resolve()
+      },
+      POLL_MS,
+    )
+    onTestFinished(() => watch.close())
+    await writeFile(path, 'two')
+    await promise
+    expect(rounds).toBe(3)
+  })
 })
+
+function withResolvers(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = (): void => undefined
+  const promise = new Promise<void>((done) => {
+    resolve = done
+  })
+  return { promise, resolve }
+}

@@ -70,10 +70,10 @@ export class Realm {
     const watches = [
       ...(passwordFile === null
         ? []
-        : [await FileWatch.open([passwordFile], async () => realm?.reloadPasswords(), pollMs)]),
+        : [new FileWatch([passwordFile], async () => realm?.reloadPasswords(), pollMs)]),
       ...(aclFile === null
         ? []
-        : [await FileWatch.open([aclFile], async () => realm?.reloadRules(), pollMs)]),
+        : [new FileWatch([aclFile], async () => realm?.reloadRules(), pollMs)]),
     ]
     try {
       const rules = aclFile === null ? null : await readRules(aclFile)

@@ -251,7 +251,7 @@ class Door {
     this.reread = async () => {
       if (server !== null) await this.#renew(server)
     }
-    this.#watch = await FileWatch.open(certificateFiles(tls), () => this.reread(), pollMs)
+    this.#watch = new FileWatch(certificateFiles(tls), () => this.reread(), pollMs)
     let certificates: Awaited<ReturnType<typeof readCertificates>>
     try {
       certificates = await readCertificates(tls, this.#name)

@@ -1,7 +1,7 @@
 /** Configuration of an HTTP sink: where batches are posted, and how its answers are read. */
 import { choice, duration, flag, path, secret, size, text } from '../../config/fields.ts'
 import { leaf, list, map, nullable, section } from '../../config/schema.ts'
-import type { Secret } from '../../shared/secret.ts'
+import type { Secret } from '../../shared/secret-file.ts'
 import { headerValueFix } from './header-rules.ts'
 
 export interface ClientTlsConfig {

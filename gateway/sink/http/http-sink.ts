@@ -8,10 +8,9 @@
  * drain's. A keep-alive connection that the sink has closed is a retry like any other. Connections
  * and bytes: client/.
  */
-
 import type { SecureContext } from 'node:tls'
 import type { Batch, Sink, SinkAnswer } from '../../ports/sink.ts'
-import { Poller } from '../../shared/poller.ts'
+import { FileWatch } from '../../shared/file-watch.ts'
 import { writtenCode } from '../../shared/text/answer-code.ts'
 import { hiddenParts } from '../../shared/text/hide-url.ts'
 import type { EmitSinkEvent } from '../events.ts'
@@ -21,13 +20,11 @@ import type { Lookup } from './client/addresses.ts'
 import { HttpClient } from './client/client.ts'
 import type { ClientAnswer } from './client/connection.ts'
 import { DialError, LinkError } from './client/link-error.ts'
-import type { HttpSinkConfig } from './config.ts'
+import { type HttpSinkConfig, httpFiles } from './config.ts'
 import { describeNetworkError, isUntrusted } from './network-error.ts'
 import { hostOf, portOf, requestHead } from './request.ts'
 import { type HeaderPair, SecretHeaders } from './secrets.ts'
 import { SinkTls } from './tls.ts'
-
-const FILE_CHECK_MS = 1000
 
 /** What is shorter would be found in ordinary words. */
 const MIN_SECRET_CHARS = 6
@@ -74,7 +71,7 @@ class PooledHttpSink implements HttpSink {
   readonly #target: string
   readonly #secrets: SecretHeaders
   readonly #tls: SinkTls
-  readonly #poller: Poller | null
+  readonly #watch: FileWatch | null
   readonly #listeners: Array<() => void> = []
   readonly #lookup: Lookup | undefined
   /** Requests in progress. */
@@ -95,12 +92,11 @@ class PooledHttpSink implements HttpSink {
       throw new Error(`sinks.${options.name}.url: ${this.#url.protocol} is not http: or https:`)
     }
     this.#target = `${this.#url.hostname}:${portOf(this.#url)}`
+    const files = httpFiles(options.config).map(([, path]) => path)
+    this.#watch =
+      files.length === 0 ? null : new FileWatch(files, () => this.#readFiles(), options.fileCheckMs)
     this.#secrets = new SecretHeaders(options.name, options.config, options.emit)
     this.#tls = new SinkTls(options.name, this.#isTls ? options.config.tls : null, options.emit)
-    const hasFiles = this.#secrets.hasFiles || this.#tls.hasFiles
-    this.#poller = hasFiles
-      ? new Poller(options.fileCheckMs ?? FILE_CHECK_MS, () => this.#checkFiles())
-      : null
   }
 
   get #isTls(): boolean {
@@ -129,13 +125,13 @@ class PooledHttpSink implements HttpSink {
    * Reads secrets and certificates anew if their files changed, without waiting for the next look.
    */
   async reread(): Promise<void> {
-    await this.#checkFiles()
+    await this.#readFiles()
   }
 
   /** Ends all connections, requests in progress included (they resolve as `retry`). */
   async close(): Promise<void> {
     this.#closed = true
-    this.#poller?.close()
+    this.#watch?.close()
     for (const request of this.#requests) request.abort()
     this.#client?.destroy()
     this.#client = null
@@ -295,13 +291,15 @@ class PooledHttpSink implements HttpSink {
     })
   }
 
-  async #checkFiles(): Promise<void> {
+  async #readFiles(): Promise<'again' | void> {
     const secretsChanged = await this.#secrets.refresh()
     const tlsChanged = await this.#tls.refresh()
-    if (this.#closed || !(secretsChanged || tlsChanged)) return
-    this.stats.filesReloaded += 1
-    if (tlsChanged) this.#retire()
-    for (const listener of this.#listeners) listener()
+    if (!this.#closed && (secretsChanged || tlsChanged)) {
+      this.stats.filesReloaded += 1
+      if (tlsChanged) this.#retire()
+      for (const listener of this.#listeners) listener()
+    }
+    if (this.#secrets.failing || this.#tls.failing) return 'again'
   }
 
   /** New requests open new connections; those in progress end where they are. */

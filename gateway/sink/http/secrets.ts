@@ -5,11 +5,11 @@
  * (header-rules.ts), when a hold ends (the drain).
  */
 
-import type { Secret } from '../../shared/secret.ts'
+import { KeptFile } from '../../shared/kept-file.ts'
+import { type Secret, secretText } from '../../shared/secret-file.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import type { HttpSinkConfig } from './config.ts'
 import { headerFault, isHeaderValue } from './header-rules.ts'
-import { ReloadingFile } from './reloading-file.ts'
 
 /** Name and value of a header. */
 export type HeaderPair = readonly [name: string, value: string]
@@ -20,7 +20,7 @@ interface SecretHeader {
   /** `headers.<name>` or `bearerToken`: as the configuration calls it. */
   readonly setting: string
   readonly prefix: string
-  readonly file: ReloadingFile | null
+  readonly file: KeptFile | null
   value: string | null
   /** Why there is no value, or why a newer one was not taken. */
   failure: string | null
@@ -62,12 +62,12 @@ export class SecretHeaders {
     return { pairs }
   }
 
-  /** True: there are files to look at. */
-  get hasFiles(): boolean {
-    return this.#headers.some((one) => one.file !== null)
+  /** True: a file cannot be read. */
+  get failing(): boolean {
+    return this.#headers.some(({ file }) => file !== null && file.failure !== null)
   }
 
-  /** Looks at the files. True: at least one value is new. Never rejects. */
+  /** Reads the files again. True: at least one value is new. Never rejects. */
   async refresh(): Promise<boolean> {
     let changed = false
     for (const one of this.#headers) {
@@ -88,7 +88,7 @@ export class SecretHeaders {
   }
 
   #add(header: string, setting: string, prefix: string, secret: Secret): void {
-    const file = 'file' in secret ? new ReloadingFile(secret.file) : null
+    const file = 'file' in secret ? new KeptFile(secret.file) : null
     const one: SecretHeader = { header, setting, prefix, file, value: null, failure: null }
     if ('value' in secret) {
       if (isHeaderValue(secret.value)) one.value = secret.value
@@ -104,7 +104,7 @@ export class SecretHeaders {
     if (one.file === null) return false
     one.failure = one.file.failure
     if (one.failure === null && one.file.content !== null) {
-      const text = new TextDecoder().decode(one.file.content).replace(/\r?\n$/, '')
+      const text = secretText(one.file.content)
       if (text !== '' && isHeaderValue(text)) {
         one.value = text
         return true

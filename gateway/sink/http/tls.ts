@@ -5,10 +5,10 @@
  * certificates (the broker's).
  */
 import { createSecureContext, type SecureContext } from 'node:tls'
+import { KeptFile } from '../../shared/kept-file.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import { authoritiesStamp, systemAuthorities } from './authorities.ts'
 import type { ClientTlsConfig } from './config.ts'
-import { ReloadingFile } from './reloading-file.ts'
 
 /** PEM texts of the files. */
 interface TlsMaterial {
@@ -20,7 +20,7 @@ interface TlsMaterial {
 export class SinkTls {
   readonly #sink: string
   readonly #emit: EmitSinkEvent
-  readonly #files: ReadonlyArray<{ readonly part: keyof TlsMaterial; readonly file: ReloadingFile }>
+  readonly #files: ReadonlyArray<{ readonly part: keyof TlsMaterial; readonly file: KeptFile }>
   #material: TlsMaterial | null = null
   /**
    * Of the material; made with the first connection: reading the system's authorities takes some
@@ -36,7 +36,7 @@ export class SinkTls {
     this.#emit = emit
     this.#files = (['ca', 'cert', 'key'] as const).flatMap((part) => {
       const path = config?.[part] ?? null
-      return path === null ? [] : [{ part, file: new ReloadingFile(path) }]
+      return path === null ? [] : [{ part, file: new KeptFile(path) }]
     })
     this.#rebuild()
   }
@@ -59,12 +59,12 @@ export class SinkTls {
     return true
   }
 
-  /** True: there are files to look at. */
-  get hasFiles(): boolean {
-    return this.#files.length > 0
+  /** True: a file cannot be read. */
+  get failing(): boolean {
+    return this.#files.some(({ file }) => file.failure !== null)
   }
 
-  /** Looks at the files. True: new connections get something new. Never rejects. */
+  /** Reads the files again. True: new connections get something new. Never rejects. */
   async refresh(): Promise<boolean> {
     let news = false
     for (const { file } of this.#files) {

@@ -1,32 +1,26 @@
 /**
- * Files whose content matters while the gateway runs: secrets, certificates. Each is read at the
- * start and again when its times, size or inode change (a mounted secret is a symbolic link that is
- * swapped: the target is what counts). I8: a file that is missing or half-written ends nothing;
- * what was read before stays in use. Not here: what the content means.
+ * A file whose last usable content stays in use: certificates, secrets. One that is missing or
+ * half-written ends nothing (I8). Not here: when it changed (file-watch.ts), what the content means.
  */
-import { readFileSync, statSync } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
-import { errorCode, errorMessage } from '../../shared/errors.ts'
-import { fileStamp } from '../../shared/files.ts'
+import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { errorCode, errorMessage } from './errors.ts'
 
 /** Longest content that is taken, bytes: a certificate bundle has a few hundred KiB. */
 const MAX_FILE_BYTES = 4 * 1024 * 1024
 
 /** `same` also while it stays unreadable for the same reason. */
-export type Refresh = 'same' | 'changed' | 'unreadable'
+type Refresh = 'same' | 'changed' | 'unreadable'
 
-export class ReloadingFile {
+export class KeptFile {
   readonly path: string
   #content: Uint8Array | null = null
   #failure: string | null = null
-  #stamp = ''
 
   /** Reads it once, synchronously: what is there at the start is there for the first request. */
   constructor(path: string) {
     this.path = path
     try {
-      // The stamp is taken before the content: a change in between is seen at the next refresh.
-      this.#stamp = fileStamp(statSync(path, { bigint: true }))
       this.#take(readFileSync(path))
     } catch (error) {
       this.#failure = failureOf(error)
@@ -43,14 +37,11 @@ export class ReloadingFile {
     return this.#failure
   }
 
-  /** Looks whether it changed, and reads it then. Never rejects. */
+  /** Reads it again. Never rejects. */
   async refresh(): Promise<Refresh> {
     const failureBefore = this.#failure
     try {
-      const stamp = fileStamp(await stat(this.path, { bigint: true }))
-      if (stamp === this.#stamp && failureBefore === null) return 'same'
       const content = await readFile(this.path)
-      this.#stamp = stamp
       const changed = this.#content === null || Buffer.compare(content, this.#content) !== 0
       this.#take(content)
       return changed ? 'changed' : 'same'
