@@ -2,7 +2,7 @@ import { uptime } from 'node:os'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseCommitKey } from '../../gateway/spool/store/keys.ts'
 import { keptByCounters, pendingByCounters } from '../../gateway/spool/stream/counters.ts'
-import { addGap, MAX_GAPS_IN_STATE } from '../../gateway/spool/stream/state.ts'
+import { addGap, MAX_GAPS_IN_STATE } from '../../gateway/spool/stream/transitions.ts'
 import { heldStores } from '../support/held-store.ts'
 import {
   durable,

@@ -5,8 +5,9 @@
 import { randomBytes } from 'node:crypto'
 import type { EmitSpoolEvent } from '../events.ts'
 import type { LeaseKeeper } from '../stream/leases.ts'
-import { addGap, type Identity } from '../stream/state.ts'
+import type { Identity } from '../stream/state.ts'
 import type { SpoolStream } from '../stream/stream.ts'
+import { skipSeqsTo } from '../stream/transitions.ts'
 import type { OpenedFolder } from './opened-folder.ts'
 import type { RecoveredState } from './recovery.ts'
 
@@ -97,8 +98,7 @@ export function applyLease(
     if (existed && end > state.nextSeq) {
       // Of damaged files nobody can say what was in them.
       const reason = damaged ? 'corrupt' : 'unused'
-      addGap(state, { identity: stream.identity, first: state.nextSeq, last: end - 1, reason })
-      state.nextSeq = end
+      skipSeqsTo(state, end, reason)
     }
     stream.leaseEnd = end
   }

@@ -11,9 +11,9 @@ import { BLOCK_TARGET_BYTES, type BlockLimits } from '../stream/open-blocks.ts'
 import { PINNED_SHARE } from '../stream/retention.ts'
 import { type Identity, newStreamState } from '../stream/state.ts'
 import { SpoolStream } from '../stream/stream.ts'
+import { balanced } from '../stream/transitions.ts'
 import type { SpoolTime } from '../time/spool-time.ts'
 import type { OpenedFolder } from './opened-folder.ts'
-import { balance } from './rebuild.ts'
 import type { RecoveredState } from './recovery.ts'
 
 interface ConfiguredStreams {
@@ -83,7 +83,7 @@ export async function prepareStream(
     if (isTouched) await stream.loadSegment(contents, firstOrdinal)
   }
   stream.recount()
-  if (balance(stream.state, stream.blockRecords)) {
+  if (balanced(stream.state, stream.blockRecords)) {
     const what = `stream ${stream.name} did not hold what its counters say: the difference is counted as corrupt`
     folder.note(what, null)
     contents.touch(stream)

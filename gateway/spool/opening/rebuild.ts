@@ -19,7 +19,6 @@ import { FIRST_FORMAT } from '../format.ts'
 import { blockKey, MAX_BLOCK_INDEX, NAMESPACE, parseCommitKey, prefixRange } from '../store/keys.ts'
 import type { Op, Store } from '../store/store.ts'
 import { BlockIndex, type BlockMeta } from '../stream/block-index.ts'
-import { pendingByCounters } from '../stream/counters.ts'
 import {
   closeEnd,
   type FoundBlock,
@@ -29,6 +28,7 @@ import {
 } from '../stream/reindex.ts'
 import { newStreamState, type StreamState } from '../stream/state.ts'
 import { decodeState, type StoredState } from '../stream/state-record.ts'
+import { balanced, unpinned } from '../stream/transitions.ts'
 import type { RawScan } from './raw-scan.ts'
 import { joinJournals, MAX_COMMIT, type RecoveredState, type RecoveredStream } from './recovery.ts'
 
@@ -65,11 +65,10 @@ export async function rebuildState(store: Store, raw: RawScan): Promise<Rebuilt>
     for (const { key } of passed) if (key) garbage.push({ type: 'del', key })
     const metas = await lost.restore(pending)
     // The pinned batch may have lost records: what is there is sent as a new batch.
-    state.pin = null
-    state.pinnedGaps = 0
+    unpinned(state)
     reindex(state, metas)
     closeEnd(state, metas)
-    balance(
+    balanced(
       state,
       metas.reduce((n, m) => n + m.count, 0) - (metas.length > 0 ? state.head.index : 0),
     )
@@ -299,16 +298,4 @@ async function unknownStream(
     }
   }
   return newStreamState(`recovered-${id}`, id, { spoolId: blocks[0]?.spoolId ?? '', gateway: '' })
-}
-
-/**
- * I5 after damage: what the counters miss was received; what the spool misses is dropped as
- * corrupt. True: they differed.
- */
-export function balance(state: StreamState, inBlocks: number): boolean {
-  const missing =
-    pendingByCounters(state.counters) - (inBlocks + state.parked.length + state.front.length)
-  if (missing > 0) state.counters.dropped.corrupt += missing
-  else state.counters.received -= missing
-  return missing !== 0
 }

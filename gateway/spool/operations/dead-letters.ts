@@ -22,6 +22,13 @@ import {
 import type { Store } from '../store/store.ts'
 import type { RemovalReason } from '../stream/counters.ts'
 import type { OpenCommit, SpoolStream } from '../stream/stream.ts'
+import {
+  letterGone,
+  lettersFound,
+  lettersRemoved,
+  lettersRequeued,
+  takeSeqs,
+} from '../stream/transitions.ts'
 import type { SpoolTime } from '../time/spool-time.ts'
 
 const ORIGINS: readonly DeadLetterOrigin[] = ['ingest', 'refused']
@@ -156,17 +163,15 @@ export class DeadLetters {
       const { state } = stream
       const { spoolId, gateway } = state.identities.at(-1) as { spoolId: string; gateway: string }
       const prefix = idPrefix(gateway, spoolId, name)
-      const firstSeq = state.nextSeq
+      const firstSeq = takeSeqs(state, whole.length)
       const lines = whole.map((l, i) => requeueLine(l.line, prefix, firstSeq + i))
-      state.nextSeq += lines.length
       const now = this.#nowMs()
       whole.forEach((l, i) => {
         const line = lines[i] as Buffer
         stream.open.appendLines(stream.identity, firstSeq + i, 1, line, receivedAtOf(line) ?? now)
       })
       for (const letter of whole) this.#remove(stream, letter)
-      state.counters.requeued += whole.length
-      state.counters.deadLettersRequeued += whole.length
+      lettersRequeued(state, whole.length)
       requeued += whole.length
       await this.#commit.durable(stream)
     })
@@ -203,7 +208,7 @@ export class DeadLetters {
       let count = 0
       let bytes = 0
       let damaged = 0
-      const before = { ...quota }
+      let { next } = quota
       // Also those behind the next number: a state that is older than they are would deal their
       // numbers again.
       for await (const [key, value] of this.#store().entries({
@@ -212,7 +217,7 @@ export class DeadLetters {
       })) {
         const n = deadLetterNumber(key)
         if (n <= MAX_DEAD_LETTER && unpackDeadLetter(value)) {
-          quota.next = Math.max(quota.next, n + 1)
+          next = Math.max(next, n + 1)
           count++
           bytes += value.length
         } else {
@@ -220,21 +225,16 @@ export class DeadLetters {
           this.#commit.add({ type: 'del', key })
         }
       }
-      const missing = before.count - count
-      if (missing === 0 && damaged === 0 && quota.next === before.next) continue
-      quota.count += count - before.count
-      quota.bytes += bytes - before.bytes
+      const missing = quota.count - count
+      if (missing === 0 && damaged === 0 && quota.next === next) continue
+      lettersFound(state, origin, { next, count: -missing, bytes: bytes - quota.bytes })
       if (missing > 0) {
-        state.counters.deadLettersRemoved.corrupt += missing
         this.#emit({
           type: 'spool.dead-letters-removed',
           stream: stream.name,
           reason: 'corrupt',
           count: missing,
         })
-      } else {
-        state.counters.deadLettered -= missing
-        state.counters.received -= missing
       }
       await this.#commit.durable(stream)
     }
@@ -289,7 +289,7 @@ export class DeadLetters {
     reason: RemovalReason,
   ): Promise<void> {
     for (const letter of letters) this.#remove(stream, letter)
-    stream.state.counters.deadLettersRemoved[reason] += letters.length
+    lettersRemoved(stream.state, reason, letters.length)
     this.#emit({
       type: 'spool.dead-letters-removed',
       stream: stream.name,
@@ -300,9 +300,7 @@ export class DeadLetters {
   }
 
   #remove(stream: SpoolStream, letter: StoredLetter): void {
-    const quota = stream.state.deadLetters[letter.origin]
-    quota.bytes -= letter.bytes
-    quota.count--
+    letterGone(stream.state, letter.origin, letter.bytes)
     this.#commit.add({ type: 'del', key: deadLetterKey(stream.state.id, letter.origin, letter.n) })
   }
 

@@ -10,6 +10,7 @@ import type { Op, Store } from '../store/store.ts'
 import type { BlockMeta } from '../stream/block-index.ts'
 import type { Identity } from '../stream/state.ts'
 import type { OpenCommit, SpoolStream } from '../stream/stream.ts'
+import { received } from '../stream/transitions.ts'
 
 /** Bytes of blocks that are put back in one write. */
 const WRITE_BYTES = 4 * 1024 * 1024
@@ -51,7 +52,7 @@ export async function putBack(
       stream.index.push({ ...meta, identity: stream.identity })
       records += meta.count
     }
-    stream.state.counters.received += records
+    received(stream.state, records)
     stream.recount()
     commit.touch(stream)
     return records

@@ -68,7 +68,6 @@ export async function loadBatch(
     const line = isBlock(stored, name) ? lineOfCopy(stored) : await reader.salvageLine(name)
     if (line === null) {
       intact = false
-      state.front = state.front.filter((a) => a !== aside)
       spool.lostCopy(aside)
       continue
     }

@@ -20,8 +20,21 @@ import { type DeadLetterInfo, packDeadLetter, packedBytes } from '../codec/dead-
 import { idOfLine, receivedAtOf } from '../codec/record.ts'
 import { deadLetterKey } from '../store/keys.ts'
 import { PINNED_SHARE } from '../stream/retention.ts'
-import { type Aside, addGap, byPlace, gapHeader, unskipped } from '../stream/state.ts'
+import { type Aside, gapHeader, unskipped } from '../stream/state.ts'
 import type { OpenCommit, SpoolStream } from '../stream/stream.ts'
+import {
+  copyLost,
+  deadLettered,
+  delivered,
+  gapsReported,
+  parked,
+  parkedAgain,
+  pinned,
+  returned,
+  takeFront,
+  unparked,
+  unpinned,
+} from '../stream/transitions.ts'
 import { loadBatch } from './batch-loader.ts'
 import { copyName, encodeCopy, isBlock, lineOfCopy } from './block-check.ts'
 import type { BlockReader } from './block-reader.ts'
@@ -158,27 +171,27 @@ export class SpoolQueue implements StreamQueue {
     if (state.pin) throw new Error(`stream ${this.stream} has a batch in flight already`)
     const identity = this.#identityOf(bounds.spoolId)
     const { header, count } = gapHeader(state, identity)
-    state.pinnedGaps = count
     const outerLastSeq = Math.max(bounds.lastSeq, this.#keepOuterLastSeq ?? 0)
     this.#keepOuterLastSeq = null
     const pin = { ...bounds, identity, outerLastSeq, gaps: header, encoding }
-    return this.#setPin(limits === undefined ? pin : { ...pin, limits })
+    return this.#setPin(limits === undefined ? pin : { ...pin, limits }, count)
   }
 
   split(first: Bounds): { readonly pin: Pin; readonly durable: Promise<void> } {
     const { pin } = this.spool.state
     if (!pin) throw new Error(`stream ${this.stream} has no batch to split`)
-    return this.#setPin({ ...pin, ...first, outerLastSeq: pin.outerLastSeq })
+    return this.#setPin({ ...pin, ...first, outerLastSeq: pin.outerLastSeq }, null)
   }
 
-  #setPin(pin: Pin & { readonly identity: number }): {
+  #setPin(
+    pin: Pin & { readonly identity: number },
+    gaps: number | null,
+  ): {
     readonly pin: Pin
     readonly durable: Promise<void>
   } {
-    const { state } = this.spool
-    state.pin = pin
+    pinned(this.spool.state, pin, gaps)
     this.spool.isPinGuarded = true
-    state.sent[pin.identity] = Math.max(state.sent[pin.identity] ?? 0, pin.lastSeq)
     return { pin, durable: this.#commit.durable(this.spool) }
   }
 
@@ -204,8 +217,7 @@ export class SpoolQueue implements StreamQueue {
     const { identity } = pin
     const { throughSeq } = settlement
     const refused = new Map(settlement.refused.map((r) => [r.seq, r]))
-    const wasFront = state.front.filter((a) => a.identity === identity && a.seq <= throughSeq)
-    state.front = state.front.filter((a) => !(a.identity === identity && a.seq <= throughSeq))
+    const wasFront = takeFront(state, identity, throughSeq)
     const passed = wasFront.length + spool.passBlocks(identity, throughSeq, this.#commit)
     for (const aside of wasFront) this.#settleFront(aside, refused)
     for (const refusal of refused.values()) this.#park(identity, refusal)
@@ -214,26 +226,25 @@ export class SpoolQueue implements StreamQueue {
         `stream ${this.stream}: ${settlement.refused.length} refusals of ${passed} settled records`,
       )
     }
-    state.counters.delivered += passed - settlement.refused.length
+    delivered(state, passed - settlement.refused.length)
     for (const seq of settlement.deadLetter) this.#toDeadLetter(identity, seq)
     for (const earlier of settlement.deadLetterEarlier ?? []) {
       this.#toDeadLetter(this.#identityOf(earlier.spoolId), earlier.seq)
     }
-    if (settlement.gapsReported) state.gaps.splice(0, state.pinnedGaps)
+    if (settlement.gapsReported) gapsReported(state)
+    unpinned(state)
     spool.prefetchGaps(this.#commit)
-    state.pinnedGaps = 0
-    state.pin = null
     this.#keepOuterLastSeq = settlement.keepOuterLastSeq
     return this.#commit.durable(spool)
   }
 
   /** A returned record keeps its copy while it is refused again; delivered, the copy goes. */
   #settleFront(aside: Aside, refused: Map<number, Refusal>): void {
-    const { state } = this.spool
     const refusal = refused.get(aside.seq)
     if (refusal) {
       refused.delete(aside.seq)
-      state.parked.push({ ...aside, status: writtenCode(refusal.code), reason: refusal.reason })
+      const status = writtenCode(refusal.code)
+      parkedAgain(this.spool.state, { ...aside, status, reason: refusal.reason })
       this.#lines.set(aside.n, refusal.line)
     } else {
       this.#dropCopy(aside)
@@ -247,10 +258,9 @@ export class SpoolQueue implements StreamQueue {
 
   #park(identity: number, { seq, code, reason, line }: Refusal): void {
     const { state } = this.spool
-    const n = state.nextAside++
     const receivedAtMs = receivedAtOf(line) ?? this.#nowMs()
     const status = writtenCode(code)
-    state.parked.push({ identity, seq, n, bytes: line.length, status, reason, receivedAtMs })
+    const n = parked(state, { identity, seq, bytes: line.length, status, reason, receivedAtMs })
     this.spool.storedBytes += line.length
     const value = encodeCopy(copyName(state, { identity, seq }), line, {
       receivedAtMs,
@@ -280,34 +290,25 @@ export class SpoolQueue implements StreamQueue {
 
   #toDeadLetter(identity: number, seq: number): void {
     const { state } = this.spool
-    const at = state.parked.findIndex((a) => a.identity === identity && a.seq === seq)
-    const aside = state.parked[at]
+    const aside = unparked(state, identity, seq)
     if (!aside) throw new Error(`stream ${this.stream}: seq ${seq} is not parked`)
     const line = this.#lines.get(aside.n)
-    state.parked.splice(at, 1)
     this.#dropCopy(aside)
     this.#lines.delete(aside.n)
     if (!line) {
       // Its copy was damaged on disk: nothing is left to keep (I7, I9).
-      state.counters.dropped.corrupt++
-      addGap(state, { identity, first: seq, last: seq, reason: 'corrupt' })
+      copyLost(state, aside)
       return
     }
     const value = packDeadLetter({ ...this.#letterOf(aside), id: idOfLine(line) }, line)
-    const quota = state.deadLetters.refused
-    this.#commit.add({ type: 'put', key: deadLetterKey(state.id, 'refused', quota.next++), value })
-    quota.bytes += value.length
-    quota.count++
-    state.counters.deadLettered++
-    addGap(state, { identity, first: seq, last: seq, reason: 'dead-lettered' })
+    const key = deadLetterKey(state.id, 'refused', state.deadLetters.refused.next)
+    this.#commit.add({ type: 'put', key, value })
+    deadLettered(state, aside, value.length)
   }
 
   returnParked(): Promise<void> {
-    const { state } = this.spool
-    state.front = [...state.front, ...state.parked].sort(byPlace)
-    state.parked = []
-    state.pin = null
-    state.pinnedGaps = 0
+    returned(this.spool.state)
+    unpinned(this.spool.state)
     this.#lines.clear()
     return this.#commit.durable(this.spool)
   }

@@ -12,6 +12,7 @@ import { blockKey } from '../store/keys.ts'
 import type { BlockMeta } from '../stream/block-index.ts'
 import { selectPending } from '../stream/reindex.ts'
 import type { OpenCommit, SpoolStream } from '../stream/stream.ts'
+import { recordsMissing } from '../stream/transitions.ts'
 import type { BlockReader } from './block-reader.ts'
 
 export class StoredBlocks implements BlockReader {
@@ -82,8 +83,7 @@ export class StoredBlocks implements BlockReader {
     const tail = stream.index.tail.filter(({ commit }) => commit > through)
     const before = stream.blockRecords
     stream.replaceIndex([...metas, ...tail])
-    const lost = before - stream.blockRecords
-    if (lost > 0) state.counters.dropped.corrupt += lost
+    recordsMissing(state, before - stream.blockRecords)
     this.#chain.checkpointNext()
     this.#commit.touch(stream)
   }

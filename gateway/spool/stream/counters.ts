@@ -16,13 +16,13 @@ export type DropReason =
 export type RemovalReason = 'expired' | 'quota' | 'purged' | 'corrupt'
 
 export interface StreamCounters {
-  received: number
-  requeued: number
-  delivered: number
-  deadLettered: number
-  readonly dropped: Record<DropReason, number>
-  deadLettersRequeued: number
-  readonly deadLettersRemoved: Record<RemovalReason, number>
+  readonly received: number
+  readonly requeued: number
+  readonly delivered: number
+  readonly deadLettered: number
+  readonly dropped: Readonly<Record<DropReason, number>>
+  readonly deadLettersRequeued: number
+  readonly deadLettersRemoved: Readonly<Record<RemovalReason, number>>
 }
 
 export function zeroCounters(): StreamCounters {

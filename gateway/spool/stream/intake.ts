@@ -12,6 +12,7 @@ import { envelopeBytes, type RecordFields } from '../codec/record.ts'
 import { deadLetterKey } from '../store/keys.ts'
 import { clockMembers } from '../time/wall-clock.ts'
 import type { OpenCommit, SpoolStream } from './stream.ts'
+import { dropped, received, refusedAtIngest, takeSeqs } from './transitions.ts'
 
 /**
  * Of a message above `maxRecordBytes` whose dead letter has no room for all of it, this much, and
@@ -153,7 +154,7 @@ export class Intake implements StreamIntake {
     const { state } = stream
     const { payload, start, end } = message
     const bytes = end - start
-    state.counters.received++
+    received(state, 1)
     if (message.refusal !== null) {
       this.#deadLetter(message, envelope, closed, message.refusal)
       return
@@ -181,7 +182,7 @@ export class Intake implements StreamIntake {
     if (this.#drops(message.qos, bytes, closed)) return
     const fields = this.#fields
     fields.idPrefix = stream.prefix
-    fields.seq = state.nextSeq++
+    fields.seq = takeSeqs(state, 1)
     fields.envelope = envelope.bytes
     fields.qos = message.qos
     fields.dup = message.dup
@@ -206,11 +207,11 @@ export class Intake implements StreamIntake {
    */
   #drops(qos: number, bytes: number, closed: boolean): boolean {
     const { stream } = this
-    const { dropped } = stream.state.counters
     const impossible = closed || stream.state.nextSeq >= stream.leaseEnd
     const full = this.#isFull(bytes)
-    if (full && this.#whenFull === 'drop-newest') dropped['drop-newest']++
-    else if (impossible || (full && qos === 0 && this.#whenFull === 'block')) dropped['full-qos0']++
+    if (full && this.#whenFull === 'drop-newest') dropped(stream.state, 'drop-newest')
+    else if (impossible || (full && qos === 0 && this.#whenFull === 'block'))
+      dropped(stream.state, 'full-qos0')
     else return false
     this.#commit.touch(stream, qos === 0)
     return true
@@ -218,7 +219,7 @@ export class Intake implements StreamIntake {
 
   /**
    * A message that the rules refuse is acknowledged and kept: 3.1.1 has no negative ack, and a
-   * device resends for ever.
+   * device resends it without end.
    */
   #deadLetter(message: Message, envelope: Envelope, closed: boolean, reason: string): void {
     const { stream } = this
@@ -230,11 +231,11 @@ export class Intake implements StreamIntake {
     const isRoomless =
       this.#holdsLetters && !this.#hasLetterRoom(this.#leastLetterBytes(all.length))
     if (message.qos === 0 && (closed || isRoomless)) {
-      state.counters.dropped['full-qos0']++
+      dropped(state, 'full-qos0')
       this.#commit.touch(stream, true)
       return
     }
-    const n = quota.next++
+    const n = quota.next
     const isTooLarge = all.length > this.#maxRecordBytes
     const truncated = isTooLarge && quota.bytes + letterBytes(all.length) > this.#maxLetterBytes
     const value = encodeDeadLetter({
@@ -250,9 +251,7 @@ export class Intake implements StreamIntake {
         ? { bytes: all.length, sha256: createHash('sha256').update(all).digest('hex') }
         : null,
     })
-    quota.bytes += value.bytes.length
-    quota.count++
-    state.counters.deadLettered++
+    refusedAtIngest(state, value.bytes.length)
     this.#commit.add({ type: 'put', key: deadLetterKey(state.id, 'ingest', n), value: value.bytes })
     this.#commit.grew(value.bytes.length)
     this.#commit.touch(stream)

@@ -4,7 +4,8 @@
  * state and blocks; no IO.
  */
 import type { BlockMeta } from './block-index.ts'
-import { addGap, type Gap, type StreamState } from './state.ts'
+import type { Gap, StreamState } from './state.ts'
+import { addGap, headAtFirst, startIdentity, takeSeqs } from './transitions.ts'
 
 export interface FoundBlock {
   readonly meta: Omit<BlockMeta, 'identity'>
@@ -58,8 +59,7 @@ function identify(state: StreamState, blocks: readonly FoundBlock[]): Map<string
   for (const { spoolId } of unknown.toSorted((a, b) => commitOf(a) - commitOf(b))) {
     if (numbers.has(spoolId)) continue
     const gateway = state.identities.at(-1)?.gateway ?? ''
-    numbers.set(spoolId, state.identities.push({ spoolId, gateway }) - 1)
-    state.nextSeq = 1
+    numbers.set(spoolId, startIdentity(state, { spoolId, gateway }))
   }
   return numbers
 }
@@ -84,8 +84,7 @@ export function reindex(state: StreamState, metas: readonly BlockMeta[]): void {
   const { settled } = state
   const first = metas[0]
   const index = first && first.identity === settled.identity ? settled.seq + 1 - first.firstSeq : 0
-  state.head = { ordinal: 0, index: Math.max(0, index) }
-  state.skips = []
+  headAtFirst(state, Math.max(0, index))
   let identity = settled.identity
   let next = settled.seq + 1
   for (const meta of metas) {
@@ -108,7 +107,7 @@ export function closeEnd(state: StreamState, metas: readonly BlockMeta[]): void 
   const settled = state.settled.identity === identity ? state.settled.seq : 0
   const next = Math.max(isLast ? last.firstSeq + last.count : 1, settled + 1)
   addUnknownGaps(state, identity, next, state.nextSeq - 1)
-  state.nextSeq = Math.max(state.nextSeq, next)
+  if (next > state.nextSeq) takeSeqs(state, next - state.nextSeq)
 }
 
 /** Of a hole, what no known gap covers. */

@@ -11,6 +11,7 @@ import type { BlockReader } from '../queue/block-reader.ts'
 import { blockKey } from '../store/keys.ts'
 import { unskipped } from './state.ts'
 import type { OpenCommit, SpoolStream } from './stream.ts'
+import { takeSeqs } from './transitions.ts'
 
 /**
  * Returns how many records were numbered anew; durable when it resolves. `raise` leases so many
@@ -43,8 +44,7 @@ export async function renumberPending(
     const from = state.head.ordinal === ordinal ? state.head.index : 0
     const count = meta.count - from
     const offsets = lineOffsets(raw)
-    const firstSeq = state.nextSeq
-    state.nextSeq += count
+    const firstSeq = takeSeqs(state, count)
     const lines = Array.from({ length: count }, (_, i) =>
       requeueLine(
         raw.subarray(offsets[from + i], offsets[from + i + 1]),

@@ -33,19 +33,28 @@ import {
 } from './retention.ts'
 import {
   type Aside,
-  addGap,
-  addSkip,
   type CommittedView,
   committedView,
   type Gap,
   type GapReason,
-  normaliseHead,
-  putGapPage,
   type StreamState,
-  takeGapPage,
   unskipped,
-  wantsGapPage,
 } from './state.ts'
+import {
+  copyLost,
+  headInBlock,
+  headPastBlock,
+  putGapPage,
+  recordsDropped,
+  seqsRetaken,
+  settledThrough,
+  skipBlocks,
+  startIdentity,
+  takeGapPage,
+  takeSeqs,
+  unpinned,
+  wantsGapPage,
+} from './transitions.ts'
 
 /** The commit that is open, as a stream sees it. */
 export interface OpenCommit {
@@ -184,8 +193,7 @@ export class SpoolStream {
 
   /** New records start under a fresh name, from seq 1; older ones drain first under theirs. */
   startIdentity(identity: { spoolId: string; gateway: string }): void {
-    this.state.identities.push(identity)
-    this.state.nextSeq = 1
+    startIdentity(this.state, identity)
     this.leaseEnd = 0
     this.#prefix = this.#makePrefix()
   }
@@ -302,16 +310,10 @@ export class SpoolStream {
     )
     let records = 0
     for (const block of old) {
-      const last = block.firstSeq + block.count - 1
-      addGap(this.state, {
-        identity: block.identity,
-        first: block.firstSeq,
-        last,
-        reason: 'commit-failed',
-      })
+      seqsRetaken(this.state, block.identity, block.firstSeq, block.firstSeq + block.count - 1)
       records += block.count
     }
-    this.state.nextSeq += records
+    takeSeqs(this.state, records)
     return records
   }
 
@@ -326,13 +328,8 @@ export class SpoolStream {
   /** Removes whole blocks by a retention limit; counted, and a gap (I9). */
   drop(doomed: readonly Doomed[], reason: DropReason & GapReason, commit: OpenCommit): void {
     for (const { meta, firstSeq, count } of doomed) {
-      addGap(this.state, {
-        identity: meta.identity,
-        first: firstSeq,
-        last: firstSeq + count - 1,
-        reason,
-      })
-      this.state.counters.dropped[reason] += count
+      const { identity } = meta
+      recordsDropped(this.state, { identity, first: firstSeq, last: firstSeq + count - 1, reason })
     }
     this.#remove(doomed, commit)
   }
@@ -351,7 +348,7 @@ export class SpoolStream {
     let records = 0
     for (const { ordinal, meta, count } of doomed) {
       commit.add({ type: 'del', key: blockKey(meta.commit, this.state.id, meta.index) })
-      addSkip(this.state, ordinal, ordinal + 1)
+      skipBlocks(this.state, ordinal, ordinal + 1)
       this.#passSkipped()
       this.blockRecords -= count
       this.pendingRawBytes -= meta.rawBytes
@@ -403,8 +400,7 @@ export class SpoolStream {
   }
 
   dissolvePin(): void {
-    this.state.pin = null
-    this.state.pinnedGaps = 0
+    unpinned(this.state)
     this.isPinGuarded = true
   }
 
@@ -447,9 +443,9 @@ export class SpoolStream {
         break
       const end = Math.min(meta.count, throughSeq - meta.firstSeq + 1)
       passed += end - state.head.index
-      state.settled = { identity, seq: meta.firstSeq + end - 1 }
+      const settled = { identity, seq: meta.firstSeq + end - 1 }
       if (end < meta.count) {
-        state.head = { ordinal: state.head.ordinal, index: end }
+        headInBlock(state, settled, end)
         break
       }
       commit.add({ type: 'del', key: blockKey(meta.commit, state.id, meta.index) })
@@ -457,8 +453,7 @@ export class SpoolStream {
       this.pendingRawBytes -= meta.rawBytes
       this.storedBytes -= meta.storedBytes
       this.deletedBytes += meta.storedBytes
-      state.head = { ordinal: state.head.ordinal + 1, index: 0 }
-      normaliseHead(state)
+      headPastBlock(state, settled)
       this.#passSkipped()
     }
     this.blockRecords -= passed
@@ -474,11 +469,7 @@ export class SpoolStream {
     const { state, index } = this
     const last = state.head.index === 0 ? index.at(state.head.ordinal - 1) : undefined
     if (!last) return
-    const seq = last.firstSeq + last.count - 1
-    const { settled } = state
-    const isBehind =
-      last.identity > settled.identity || (last.identity === settled.identity && seq > settled.seq)
-    if (isBehind) state.settled = { identity: last.identity, seq }
+    settledThrough(state, { identity: last.identity, seq: last.firstSeq + last.count - 1 })
   }
 
   /** Index segments that the head has passed are deleted, the next one is fetched ahead. */
@@ -552,11 +543,10 @@ export class SpoolStream {
   }
 
   /** The copy of a parked or returned record that could not be read. */
-  lostCopy({ identity, seq, bytes }: Aside): void {
-    this.state.counters.dropped.corrupt++
-    this.storedBytes -= bytes
-    addGap(this.state, { identity, first: seq, last: seq, reason: 'corrupt' })
-    this.#tellLost(identity, seq, 1)
+  lostCopy(aside: Aside): void {
+    copyLost(this.state, aside)
+    this.storedBytes -= aside.bytes
+    this.#tellLost(aside.identity, aside.seq, 1)
   }
 
   #tellLost(identity: number, firstSeq: number, records: number): void {

@@ -10,6 +10,7 @@ import { lingerLeftMs } from '../../../gateway/drain/policy/batcher.ts'
 import { BlockIndex } from '../../../gateway/spool/stream/block-index.ts'
 import { doomedBlocks } from '../../../gateway/spool/stream/retention.ts'
 import { newStreamState } from '../../../gateway/spool/stream/state.ts'
+import { skipBlocks } from '../../../gateway/spool/stream/transitions.ts'
 import { SpoolTime, type SpoolTimeMark } from '../../../gateway/spool/time/spool-time.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
@@ -166,7 +167,7 @@ class World {
       }
     }
     this.#blocks = this.#blocks.filter(({ ordinal }) => !doomed.has(ordinal))
-    this.#state.head = { ordinal: this.#blocks[0]?.ordinal ?? this.#index.nextOrdinal, index: 0 }
+    for (const ordinal of doomed) skipBlocks(this.#state, ordinal, ordinal + 1)
   }
 
   get #drainNotes(): DrainNotes {

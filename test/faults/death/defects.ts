@@ -76,9 +76,9 @@ const PLANT: Readonly<Record<Defect, () => void>> = {
     around('stream.close-block', (call, self) => {
       const { state } = self as SpoolStream
       const now = state.counters
-      state.counters = written.get(self as SpoolStream) ?? now
+      Object.assign(state, { counters: written.get(self as SpoolStream) ?? now })
       const closed = call() as ClosedStream
-      state.counters = now
+      Object.assign(state, { counters: now })
       written.set(self as SpoolStream, copyCounters(now))
       return { ...closed, view: { ...closed.view, counters: copyCounters(now) } }
     })

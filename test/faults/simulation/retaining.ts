@@ -14,12 +14,14 @@ import {
   pinnedBlocks,
   roomBytes,
 } from '../../../gateway/spool/stream/retention.ts'
+import { newStreamState, type StreamState } from '../../../gateway/spool/stream/state.ts'
 import {
-  addSkip,
-  newStreamState,
-  normaliseHead,
-  type StreamState,
-} from '../../../gateway/spool/stream/state.ts'
+  headInBlock,
+  headPastBlock,
+  pinned,
+  skipBlocks,
+  unpinned,
+} from '../../../gateway/spool/stream/transitions.ts'
 import { DAY_MS, Faults, type Simulated } from './result.ts'
 
 /** What the simulation plays; tests plant wrong ones. */
@@ -162,7 +164,7 @@ class RetainedStream {
       gaps: null,
       encoding: 'gzip' as const,
     }
-    state.pin = { ...pin, outerLastSeq: lastSeq }
+    pinned(state, { ...pin, outerLastSeq: lastSeq }, null)
     this.#isPinGuarded = random.chance(0.5)
   }
 
@@ -181,18 +183,18 @@ class RetainedStream {
 
   #settle(throughSeq: number): void {
     const state = this.#state
-    state.pin = null
+    unpinned(state)
     for (let block = this.#blocks[0]; block !== undefined; block = this.#blocks[0]) {
-      const { ordinal, meta } = block
+      const { meta } = block
       if (meta.firstSeq > throughSeq) break
-      const isWhole = meta.firstSeq + meta.count - 1 <= throughSeq
-      state.head = isWhole
-        ? { ordinal: ordinal + 1, index: 0 }
-        : { ordinal, index: throughSeq - meta.firstSeq + 1 }
-      if (!isWhole) break
+      const last = meta.firstSeq + meta.count - 1
+      if (last > throughSeq) {
+        headInBlock(state, { identity: 0, seq: throughSeq }, throughSeq - meta.firstSeq + 1)
+        break
+      }
+      headPastBlock(state, { identity: 0, seq: last })
       this.#blocks.shift()
     }
-    normaliseHead(state)
     this.#index.release(state.head.ordinal)
   }
 
@@ -203,10 +205,9 @@ class RetainedStream {
     const from = this.#isPinGuarded ? end : state.head.ordinal
     const doomed = this.#retain.doomed(state, this.#index, from, wanted)
     this.#judge(limit, doomed, wanted)
-    if (doomed.some(({ ordinal }) => ordinal < end)) state.pin = null
+    if (doomed.some(({ ordinal }) => ordinal < end)) unpinned(state)
     const gone = new Set(doomed.map(({ ordinal }) => ordinal))
-    for (const ordinal of gone) addSkip(this.#state, ordinal, ordinal + 1)
-    normaliseHead(this.#state)
+    for (const ordinal of gone) skipBlocks(this.#state, ordinal, ordinal + 1)
     this.#blocks = this.#blocks.filter(({ ordinal }) => !gone.has(ordinal))
     this.#index.release(this.#state.head.ordinal)
   }
