@@ -362,15 +362,12 @@ describe('what documents point to exists', () => {
     ).toEqual([])
   })
 
-  test('folders of the gateway: each has its row', () => {
-    const folders = readdirSync(join(ROOT, 'gateway'), { withFileTypes: true }).filter((entry) =>
-      entry.isDirectory(),
-    )
+  test('folders and files directly in the gateway: each has its row', () => {
     const table = sectionOf(documentAt('gateway/README.md'), 'Folders')
-    expect(
-      folders
-        .map((folder) => folder.name)
-        .filter((name) => !table.includes(`\`gateway/${name}/\``)),
-    ).toEqual([])
+    const entries = readdirSync(join(ROOT, 'gateway'), { withFileTypes: true })
+    const names = entries
+      .filter((entry) => entry.isDirectory() || /\.c?ts$/.test(entry.name))
+      .map((entry) => (entry.isDirectory() ? `gateway/${entry.name}/` : entry.name))
+    expect(names.filter((name) => !table.includes(`\`${name}\``))).toEqual([])
   })
 })
