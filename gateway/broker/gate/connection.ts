@@ -13,7 +13,7 @@
  */
 
 import type { StreamIntake } from '../../ports/appender.ts'
-import { AedesSide, type AedesSideHost } from '../aedes/aedes-side.ts'
+import { AedesSide, type AedesSideHost } from './consumer-side.ts'
 import type { GateDuplex } from '../aedes/gate-duplex.ts'
 import type { Principal } from '../auth/authenticator.ts'
 import type { CloseReason, RefuseReason } from '../events.ts'
@@ -44,10 +44,10 @@ import {
 import type { Session } from '../sessions/session-table.ts'
 import { type ConnectionState, dueReason } from './deadlines.ts'
 import type { Gate } from './gate.ts'
-import { Inlet, type InletHost } from './inlet.ts'
-import { Opening, type OpeningHost } from './opening.ts'
+import { Inlet, type InletHost } from '../mqtt/frame-reader.ts'
+import { Opening, type OpeningHost } from './connect-handshake.ts'
 import { Reading } from './read-control.ts'
-import { Wire, type WireHost } from './wire.ts'
+import { Wire, type WireHost } from './transport.ts'
 
 export class Connection implements AedesSideHost, InletHost, OpeningHost, PublishHost, WireHost {
   readonly remoteAddress: string

@@ -5,9 +5,9 @@
  * the gateway stops. Time in which we do not read is not held against the peer.
  */
 import { HOLD_BACK_FLOOR_BYTES, MAX_UNREAD_BYTES } from '../limits.ts'
-import type { Inlet } from './inlet.ts'
-import type { GateShared } from './shared.ts'
-import type { Wire } from './wire.ts'
+import type { Inlet } from '../mqtt/frame-reader.ts'
+import type { GateShared } from './context.ts'
+import type { Wire } from './transport.ts'
 
 export class Reading {
   readonly #shared: GateShared

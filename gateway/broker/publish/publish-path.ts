@@ -13,7 +13,7 @@ import { MUST_WAIT, type StreamIntake, type Ticket } from '../../ports/appender.
 import { nearestFilter } from '../../shared/text/nearest.ts'
 import type { Principal } from '../auth/authenticator.ts'
 import type { CloseReason } from '../events.ts'
-import type { GateShared } from '../gate/shared.ts'
+import type { GateShared } from '../gate/context.ts'
 import { WAITING_SHARE } from '../limits.ts'
 import { PUBACK, PUBCOMP, PUBREC } from '../mqtt/packets.ts'
 import { NO_TICKET } from '../sessions/packet-ids.ts'

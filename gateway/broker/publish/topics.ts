@@ -7,7 +7,7 @@
 
 import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/topics.ts'
 import type { Principal } from '../auth/authenticator.ts'
-import type { GateShared } from '../gate/shared.ts'
+import type { GateShared } from '../gate/context.ts'
 import { readString } from '../mqtt/reader.ts'
 import { TopicCache, type TopicEntry } from './topic-cache.ts'
 import { refusalOf, unwantedReason } from './unwanted.ts'

@@ -13,7 +13,7 @@ import {
   type TopicLimits,
 } from '../../shared/topics/topics.ts'
 import type { UnwantedReason } from '../events.ts'
-import type { GateShared } from '../gate/shared.ts'
+import type { GateShared } from '../gate/context.ts'
 
 /**
  * null: wanted, or left to `unrouted`. `topic`: well-formed; `lanes`: where the streams' filters

@@ -10,7 +10,7 @@ import { isDollarTopic } from '../../shared/topics/topics.ts'
 import type { WillMessage } from '../aedes/aedes-server.ts'
 import type { Principal } from '../auth/authenticator.ts'
 import type { UnwantedReason } from '../events.ts'
-import type { GateShared } from '../gate/shared.ts'
+import type { GateShared } from '../gate/context.ts'
 import { WAITING_SHARE } from '../limits.ts'
 import { countUnwanted, refusalOf, unwantedReason } from './unwanted.ts'
 

@@ -18,7 +18,7 @@ import {
   frameBytes,
   NEED_MORE,
   PINGREQ,
-} from '../mqtt/packets.ts'
+} from './packets.ts'
 import { CLOSED, HOLD, type Verdict } from '../publish/publish-path.ts'
 import type { BrokerStats } from '../stats.ts'
 import { InboundBuffer } from './inbound-buffer.ts'

@@ -10,14 +10,14 @@ import { isDollarTopic, isSysTopic, PROTOCOL_TOPIC_LIMITS } from '../../shared/t
 import { type CopyAck, type OutboundHost, OutboundQueue } from '../consumers/outbound-queue.ts'
 import { SubscribeHandler } from '../consumers/subscribe-handler.ts'
 import type { CloseReason, RefuseReason } from '../events.ts'
-import type { ConnectionState } from '../gate/deadlines.ts'
-import type { Gate } from '../gate/gate.ts'
+import type { ConnectionState } from './deadlines.ts'
+import type { Gate } from './gate.ts'
 import { AEDES_END_GRACE_MS, MAX_UNREAD_BYTES } from '../limits.ts'
 import { CONNACK, PUBCOMP, PUBREC, pubrel, SUBACK, SUBSCRIBE, UNSUBACK } from '../mqtt/packets.ts'
 import { readSubscribe } from '../mqtt/subscribe.ts'
 import { HOLD, type PublishPath, TAKEN, type Verdict } from '../publish/publish-path.ts'
-import { MAX_AEDES_LEVELS } from './aedes-server.ts'
-import { type DuplexHost, GateDuplex } from './gate-duplex.ts'
+import { MAX_AEDES_LEVELS } from '../aedes/aedes-server.ts'
+import { type DuplexHost, GateDuplex } from '../aedes/gate-duplex.ts'
 
 export interface AedesSideHost {
   readonly state: ConnectionState
