@@ -26,13 +26,20 @@ import { RetainedDelivery } from './consumers/retained-delivery.ts'
 import { SysTree } from './consumers/sys-tree.ts'
 import { EventDamper } from './event-damper.ts'
 import type { EmitBrokerEvent } from './events.ts'
+import { ClientIds } from './gate/client-ids.ts'
+import { ConnectAdmission } from './gate/connect-admission.ts'
+import type { GateContext } from './gate/context.ts'
 import { Gate } from './gate/gate.ts'
-import type { GateShared } from './gate/context.ts'
 import { type Inbound, type Listeners, startListeners } from './listeners/listeners.ts'
+import { PublishView } from './mqtt/publish.ts'
+import type { PublishContext } from './publish/context.ts'
 import { DurableTickets } from './publish/durable-tickets.ts'
 import { Router } from './publish/router.ts'
+import { Wills } from './publish/wills.ts'
+import { Reports } from './reports.ts'
 import { MessageHash } from './sessions/message-hash.ts'
 import { SessionTable } from './sessions/session-table.ts'
+import type { SubscriptionTable } from './sessions/stored-subscriptions.ts'
 import {
   type BrokerCounts,
   type BrokerStats,
@@ -67,37 +74,25 @@ export interface BrokerOptions {
   readonly authenticate?: Authenticate
 }
 
+/** All that is made before anything listens. */
+interface BrokerParts {
+  readonly context: GateContext
+  readonly gate: Gate
+  readonly aedes: AedesServer
+  readonly state: ConsumerState
+  readonly sys: SysTree
+  readonly authenticator: Authenticator
+}
+
 export class Broker {
-  readonly #stats: BrokerStats
-  readonly #config: MqttConfig
-  readonly #appender: Appender
-  readonly #emit: EmitBrokerEvent
-  readonly #gate: Gate
-  readonly #aedes: AedesServer
-  readonly #state: ConsumerState
-  readonly #authenticator: Authenticator
-  readonly #sys: SysTree
+  readonly #options: BrokerOptions
+  readonly #parts: BrokerParts
   #listeners: Listeners | null = null
   #stopping: Promise<void> | null = null
 
-  private constructor(parts: {
-    readonly options: BrokerOptions
-    readonly gate: Gate
-    readonly aedes: AedesServer
-    readonly state: ConsumerState
-    readonly authenticator: Authenticator
-    readonly sys: SysTree
-  }) {
-    const { config, appender, emit } = parts.options
-    this.#config = config
-    this.#appender = appender
-    this.#emit = emit
-    this.#gate = parts.gate
-    this.#stats = parts.gate.shared.stats
-    this.#aedes = parts.aedes
-    this.#state = parts.state
-    this.#authenticator = parts.authenticator
-    this.#sys = parts.sys
+  private constructor(options: BrokerOptions, parts: BrokerParts) {
+    this.#options = options
+    this.#parts = parts
   }
 
   /**
@@ -106,95 +101,13 @@ export class Broker {
    * a password file cannot be read; nothing listens then.
    */
   static async start(options: BrokerOptions): Promise<Broker> {
-    const { config, appender, emit } = options
+    const { config, emit, loginsFile = null } = options
     const monotonicMs = options.monotonicMs ?? (() => performance.now())
-    const stats = createBrokerStats()
-    const damper = new EventDamper(monotonicMs)
     const sessions = recoverSessions(options, monotonicMs)
-    const authenticator = await Authenticator.open(config, emit, {
-      loginsFile: options.loginsFile ?? null,
-    })
+    const authenticator = await Authenticator.open(config, emit, { loginsFile })
     try {
-      const order = new DeliveryOrder()
-      const state = await ConsumerState.load(appender, config, order, emit)
-      const local = new LocalMq(state.subscriptions, order, emit)
-      let gate: Gate | null = null
-      const delivery = new LocalDelivery(
-        config,
-        stats,
-        {
-          deliver: (message) => aedes.deliver(message),
-          onDropped: (copies) => state.copies.unstage(copies),
-          isPressed: () => retained.isSending || (gate?.isPressed ?? false),
-          isHeldBack: () => retained.isSending,
-          onHandedOver: () => gate?.onHandedOver(),
-          onOverflow: () => gate?.disconnectPressed(),
-          onCopiesDropped: () => gate?.onCopiesDropped(null),
-          onFault: (where, error) => gate?.onFault(where, error),
-        },
-        order,
-        appender.durableTicket,
-      )
-      const retained = new RetainedDelivery(state.retained, config, {
-        bar: (ticket) => delivery.bar(ticket),
-        resume: () => delivery.resume(),
-      })
-      // Behind the state, which makes the values of a commit visible, and before the gate,
-      // which releases live copies.
-      appender.onDurable((ticket) => retained.durable(ticket))
-      const shared: GateShared = {
-        config,
-        appender,
-        router: new Router(appender.streams),
-        local,
-        stageRetained: (topic, payload, qos) => state.retained.stage(topic, payload, qos),
-        stageCopies: (topic, payload, qos, retain, from) =>
-          state.copies.stage(topic, payload, qos, retain, from),
-        delivery,
-        sessions,
-        stats,
-        emit,
-        damper,
-        nowMs: options.nowMs ?? Date.now,
-        monotonicMs,
-        message: emptyMessage(),
-        hash: new MessageHash(),
-      }
-      const started = new Gate(shared, {
-        authenticate: options.authenticate ?? ((request) => authenticator.authenticate(request)),
-        mintClientId: options.mintClientId ?? (() => `sluice-${randomBytes(8).toString('hex')}`),
-        forgetSession: (clientId) => {
-          state.discardSession(clientId).catch((error) => {
-            started.onFault('forget session', error)
-          })
-        },
-        onSysSubscribe: () => sys.refresh(),
-      })
-      const sys = new SysTree({
-        stats,
-        version: `sluice version ${options.version ?? 'unknown'}`,
-        monotonicMs,
-        hasSubscriber: (topic) => local.hasListener(topic),
-        retain: (topic, payload) => state.retained.show(topic, payload),
-        send: (topic, payload) => {
-          delivery.offer(topic, payload, 0, false, '', appender.durableTicket, null)
-        },
-        onFault: (error) => started.onFault('$SYS', error),
-      })
-      gate = started
-      const aedes = await AedesServer.create(local, state, order, {
-        onSubscribed: (subscriber, filters, since) =>
-          retained.subscribed(subscriber, filters, since),
-        maySubscribe: (duplex, filter) => started.maySubscribe(duplex, filter),
-        mayReceive: (duplex, topic) => started.mayReceive(duplex, topic),
-        onWill: (duplex, will, done) => started.onWill(duplex, will, done),
-        onFault: (where, error) => started.onFault(where, error),
-      })
-      started.start(aedes)
-      if (config.sysInterval !== null) sys.start(config.sysInterval)
-      adoptSubscribers(sessions, state)
-      state.copies.discardExcept((clientId) => sessions.find(clientId) !== undefined)
-      const broker = new Broker({ options, gate: started, aedes, state, authenticator, sys })
+      const parts = await assemble(options, sessions, authenticator, monotonicMs)
+      const broker = new Broker(options, parts)
       broker.#publishRecoveredWills()
       await broker.#listen()
       return broker
@@ -206,11 +119,12 @@ export class Broker {
 
   /** Numbers of the hot path, and gauges; read them whenever. */
   get stats(): BrokerStats {
-    this.#gate.updateGauges()
-    this.#stats.connectionsRefused['too-many-connections'] =
-      this.#listeners?.stats.refusedAtLimit ?? 0
-    this.#stats.retainedMessages = this.#state.stats.retainedMessages
-    return this.#stats
+    const { sessions, stats } = this.#parts.context
+    stats.sessions = sessions.size
+    stats.openPacketIds = sessions.openIds
+    stats.connectionsRefused['too-many-connections'] = this.#listeners?.stats.refusedAtLimit ?? 0
+    stats.retainedMessages = this.#parts.state.retained.count
+    return stats
   }
 
   /** All that is counted, for status and metrics. */
@@ -218,8 +132,8 @@ export class Broker {
     return {
       traffic: this.stats,
       sockets: this.#listeners?.stats ?? createListenerStats(),
-      logins: this.#authenticator.stats,
-      kept: this.#state.stats,
+      logins: this.#parts.authenticator.stats,
+      kept: this.#parts.state.stats,
     }
   }
 
@@ -229,11 +143,11 @@ export class Broker {
   }
 
   /**
-   * Takes a connection that came through another door than the listeners; `maxConnections` is the
-   * door's to keep.
+   * Takes a connection that came another way than through the listeners; `maxConnections` is the
+   * caller's to keep.
    */
   accept(inbound: Inbound): void {
-    this.#gate.accept(inbound)
+    this.#parts.gate.accept(inbound)
   }
 
   /**
@@ -241,13 +155,13 @@ export class Broker {
    * changes nothing.
    */
   async reread(): Promise<void> {
-    await this.#authenticator.reread()
+    await this.#parts.authenticator.reread()
     await this.#listeners?.reread()
   }
 
   /** Connections open now, those before CONNACK included. */
   connections(): number {
-    return this.#gate.connections
+    return this.#parts.gate.connections
   }
 
   /**
@@ -262,53 +176,134 @@ export class Broker {
   }
 
   async #listen(): Promise<void> {
-    this.#listeners = await startListeners(
-      this.#config,
-      (inbound) => this.#gate.accept(inbound),
-      this.#emit,
-    )
-    this.#stats.accepting = true
-    const listeners = this.#listeners.addresses.map(listenerUrl)
-    this.#emit({ type: 'broker.started', listeners })
+    const { config, emit } = this.#options
+    const { context, gate } = this.#parts
+    this.#listeners = await startListeners(config, (inbound) => gate.accept(inbound), emit)
+    context.stats.accepting = true
+    emit({ type: 'broker.started', listeners: this.#listeners.addresses.map(listenerUrl) })
   }
 
   async #stop(durationMs: number): Promise<void> {
-    const { monotonicMs, delivery } = this.#gate.shared
-    const beganMs = monotonicMs()
-    this.#stats.accepting = false
-    const connections = this.#gate.connections
+    const { appender, config, emit } = this.#options
+    const { aedes, authenticator, context, gate, state, sys } = this.#parts
+    const { delivery, reports, stats, wills } = context
+    const beganMs = context.monotonicMs()
+    stats.accepting = false
+    const { connections } = gate
     try {
       this.#listeners?.pause()
-      await this.#gate.drain(beganMs + durationMs * ACKS_SHARE_OF_STOP)
-      const unacked = this.#stats.unackedMessages
-      await this.#gate.closeAll(this.#config.willsOnStop === 'publish', beganMs + durationMs)
-      this.#sys.stop()
+      await gate.drain(beganMs + durationMs * ACKS_SHARE_OF_STOP)
+      const unacked = stats.unackedMessages
+      if (config.willsOnStop === 'suppress') wills.suppress()
+      await gate.closeAll(beganMs + durationMs)
+      sys.stop()
       delivery.stop()
-      await this.#untilDurable(this.#appender.touch(), beganMs + durationMs)
+      await this.#untilDurable(appender.touch(), beganMs + durationMs)
       await this.#listeners?.close()
-      await this.#aedes.close()
-      this.#state.release()
-      this.#emit({ type: 'broker.stopped', connections, unacked })
+      await aedes.close()
+      state.release()
+      emit({ type: 'broker.stopped', connections, unacked })
     } catch (error) {
-      this.#gate.onFault('stop', error)
+      reports.fault('stop', error)
     }
-    await this.#authenticator.close()
+    await authenticator.close()
   }
 
   async #untilDurable(ticket: Ticket, deadlineMs: number): Promise<void> {
-    const left = deadlineMs - this.#gate.shared.monotonicMs()
-    if (left <= 0 || ticket <= this.#appender.durableTicket) return
-    await within(new DurableTickets(this.#appender).until(ticket), left)
+    const { appender } = this.#options
+    const left = deadlineMs - this.#parts.context.monotonicMs()
+    if (left <= 0 || ticket <= appender.durableTicket) return
+    await within(new DurableTickets(appender).until(ticket), left)
   }
 
   /** Their clients did not say goodbye before the earlier run ended, so the wills are due. */
   #publishRecoveredWills(): void {
-    for (const { clientId, topic, payload, qos, retain } of this.#state.wills.recovered) {
-      this.#gate.wills.publish(clientId, { topic, payload, qos, retain }, null, () => {
-        this.#state.wills.delete(clientId)
-      })
+    const { context, state } = this.#parts
+    for (const { clientId, ...will } of state.wills.recovered) {
+      context.wills.publish(clientId, will, null, () => state.wills.delete(clientId))
     }
   }
+}
+
+/** Puts the stage together, from what others need to what needs them: nothing is set later. */
+async function assemble(
+  options: BrokerOptions,
+  sessions: SessionTable,
+  authenticator: Authenticator,
+  monotonicMs: () => number,
+): Promise<BrokerParts> {
+  const { config, appender, emit } = options
+  const stats = createBrokerStats()
+  const reports = new Reports(stats, new EventDamper(monotonicMs), emit)
+  const order = new DeliveryOrder()
+  const state = await ConsumerState.load(appender, config, order, emit)
+  const { copies, retained, subscriptions } = state
+  const subscribers = new LocalMq(subscriptions, order, emit)
+  const aedes = await AedesServer.create(subscribers, state, order, reports)
+  const delivery = new LocalDelivery({
+    limits: config,
+    stats,
+    reports,
+    order,
+    copies,
+    deliver: (message) => aedes.deliver(message),
+    durable: appender.durableTicket,
+  })
+  const retainedDelivery = new RetainedDelivery(retained, config, delivery)
+  // Behind the state, which makes the values of a commit visible, and before the gate, which
+  // releases live copies.
+  appender.onDurable((ticket) => retainedDelivery.durable(ticket))
+  const sys = new SysTree({
+    stats,
+    version: `sluice version ${options.version ?? 'unknown'}`,
+    monotonicMs,
+    hasSubscriber: (topic) => subscribers.hasListener(topic),
+    retain: (topic, payload) => retained.show(topic, payload),
+    send: (topic, payload) => {
+      const message = { topic, payload, qos: 0, retain: false, from: '' } as const
+      delivery.offer(message, appender.durableTicket, null)
+    },
+    onFault: (error) => reports.fault('$SYS', error),
+  })
+  const publishing: PublishContext = {
+    config,
+    appender,
+    router: new Router(appender.streams),
+    subscribers,
+    retained,
+    copies,
+    delivery,
+    sessions,
+    stats,
+    reports,
+    nowMs: options.nowMs ?? Date.now,
+    monotonicMs,
+    view: new PublishView(),
+    message: emptyMessage(),
+    hash: new MessageHash(),
+  }
+  const context: GateContext = {
+    ...publishing,
+    admission: new ConnectAdmission(),
+    clientIds: new ClientIds(reports, monotonicMs),
+    authenticate: options.authenticate ?? ((request) => authenticator.authenticate(request)),
+    mintClientId: options.mintClientId ?? (() => `sluice-${randomBytes(8).toString('hex')}`),
+    wills: new Wills(publishing),
+    aedes,
+    retainedDelivery,
+    endSession: (ended) => {
+      reports.sessionEnded(ended)
+      state
+        .discardSession(ended.clientId)
+        .catch((error: unknown) => reports.fault('forget session', error))
+    },
+    onSysSubscribe: () => sys.refresh(),
+  }
+  const gate = new Gate(context)
+  if (config.sysInterval !== null) sys.start(config.sysInterval)
+  adoptSubscribers(sessions, subscriptions)
+  copies.discardExcept((clientId) => sessions.find(clientId) !== undefined)
+  return { context, gate, aedes, state, sys, authenticator }
 }
 
 function recoverSessions(options: BrokerOptions, monotonicMs: () => number): SessionTable {
@@ -324,7 +319,7 @@ function recoverSessions(options: BrokerOptions, monotonicMs: () => number): Ses
  * Every stored subscription belongs to a session; one whose session was lost gets it back, so that
  * it can expire.
  */
-function adoptSubscribers(sessions: SessionTable, { subscriptions }: ConsumerState): void {
+function adoptSubscribers(sessions: SessionTable, subscriptions: SubscriptionTable): void {
   for (const clientId of subscriptions.clientIds) {
     if (sessions.find(clientId) !== undefined) continue
     const opened = sessions.open(clientId, () => {})

@@ -21,37 +21,14 @@ import type { ConsumerState } from '../consumers/consumer-state.ts'
 import type { DeliveryOrder } from '../consumers/delivery-order.ts'
 import type { Published } from '../consumers/local-delivery.ts'
 import type { RetainedSubscriber } from '../consumers/retained-delivery.ts'
+import type { Will } from '../mqtt/connect.ts'
+import type { Reports } from '../reports.ts'
 import type { SessionCopies } from '../sessions/session-copies.ts'
 import { Forwarding, type Receiver } from './forwarding.ts'
-import type { GateDuplex } from './gate-duplex.ts'
+import type { DuplexOwner, GateDuplex } from './gate-duplex.ts'
 import { GrantedFilters, type GrantHost, type ServedClient } from './granted-filters.ts'
 import type { LocalListener, LocalMq } from './local-mq.ts'
 import { AedesPersistence } from './persistence.ts'
-
-export interface WillMessage {
-  readonly topic: string
-  readonly payload: Buffer
-  readonly qos: 0 | 1 | 2
-  readonly retain: boolean
-}
-
-export interface AedesHooks {
-  /** The access rule for one filter of a client's SUBSCRIBE. */
-  maySubscribe(duplex: GateDuplex, filter: string): boolean
-  /** The access rule for one copy that is about to be sent to a client. */
-  mayReceive(duplex: GateDuplex, topic: string): boolean
-  /**
-   * A SUBSCRIBE is answered: its retained messages are due. `since`: the moment (DeliveryOrder) in
-   * which it took effect.
-   */
-  onSubscribed(subscriber: RetainedSubscriber, filters: readonly string[], since: number): void
-  /**
-   * A client's will is due. Call `done` when it was appended or dropped: its stored copy is then
-   * deleted.
-   */
-  onWill(duplex: GateDuplex, will: WillMessage, done: () => void): void
-  onFault(where: string, error: unknown): void
-}
 
 /** Of aedes, what is used here beyond its published types. */
 interface AedesInside extends Omit<Aedes, 'publish'> {
@@ -90,24 +67,25 @@ export const MAX_AEDES_LEVELS = 100
 export class AedesServer {
   readonly #aedes: AedesInside
   readonly #mq: LocalMq
-  readonly #state: ConsumerState
-  readonly #granted: WeakMap<AedesClient, GrantedFilters>
+  readonly #copies: SessionCopies
   readonly #forwarding: Forwarding
+  readonly #granted: WeakMap<AedesClient, GrantedFilters>
   readonly #grantHost: GrantHost
 
-  private constructor(
-    aedes: AedesInside,
-    mq: LocalMq,
-    state: ConsumerState,
-    granted: WeakMap<AedesClient, GrantedFilters>,
-    forwarding: Forwarding,
-    order: Pick<DeliveryOrder, 'last'>,
-  ) {
-    this.#forwarding = forwarding
-    this.#aedes = aedes
+  private constructor(parts: {
+    readonly aedes: AedesInside
+    readonly mq: LocalMq
+    readonly copies: SessionCopies
+    readonly forwarding: Forwarding
+    readonly granted: WeakMap<AedesClient, GrantedFilters>
+    readonly order: Pick<DeliveryOrder, 'last'>
+  }) {
+    const { mq, order } = parts
+    this.#aedes = parts.aedes
     this.#mq = mq
-    this.#state = state
-    this.#granted = granted
+    this.#copies = parts.copies
+    this.#forwarding = parts.forwarding
+    this.#granted = parts.granted
     this.#grantHost = {
       now: () => order.last,
       onReplaced: (former, next) => mq.replace(former as LocalListener, next as LocalListener),
@@ -119,17 +97,11 @@ export class AedesServer {
     mq: LocalMq,
     state: ConsumerState,
     order: Pick<DeliveryOrder, 'last'>,
-    hooks: AedesHooks,
+    reports: Pick<Reports, 'fault'>,
   ): Promise<AedesServer> {
+    const { copies } = state
     const granted = new WeakMap<AedesClient, GrantedFilters>()
-    const forwarding = new Forwarding((duplex, topic) => {
-      try {
-        return hooks.mayReceive(duplex, topic)
-      } catch (error) {
-        hooks.onFault('mayReceive', error)
-        return false
-      }
-    })
+    const forwarding = new Forwarding(reports)
     const aedes = (await Aedes.createBroker({
       mq,
       persistence: new AedesPersistence(state),
@@ -144,37 +116,21 @@ export class AedesServer {
       authenticate: (_client, _username, _password, done) => done(null, true),
       authorizePublish: (_client, _packet, done) => done(null),
       authorizeSubscribe: (client, subscription, done) => {
-        const { isBridge } = client.conn as GateDuplex
+        const { owner, session } = client.conn as GateDuplex
         // Stored with the subscription, for the copies that are queued while the bridge is away.
-        if (isBridge) Object.assign(subscription, { nl: true, rap: true })
-        done(
-          null,
-          allows(hooks, client.conn as GateDuplex, subscription.topic) ? subscription : null,
-        )
+        if (session.isBridge) Object.assign(subscription, { nl: true, rap: true })
+        done(null, allows(reports, owner, subscription.topic) ? subscription : null)
       },
       authorizeForward: (client, packet) => {
         const receiver = client as unknown as AedesClient
         return forwarding.copyFor(receiver, granted.get(receiver), packet)
       },
     })) as unknown as AedesInside
-    const fault = (where: string) => (error: unknown) => hooks.onFault(where, error)
-    aedes.on('error' as never, fault('aedes') as never)
-    replacePublish(aedes, hooks)
-    aedes.on(
-      'subscribe' as never,
-      ((subscriptions: Granted[], client: AedesClient) => {
-        const filters = subscriptions.filter(({ qos }) => qos !== REFUSED).map(({ topic }) => topic)
-        if (filters.length > 0)
-          hooks.onSubscribed(client, filters, granted.get(client)?.sinceOf(filters) ?? 0)
-      }) as never,
-    )
-    const unregister = aedes.unregisterClient.bind(aedes)
-    aedes.unregisterClient = (client) => {
-      state.copies.endReplay(client.id, client.conn)
-      if (aedes.clients[client.id] !== client) return
-      unregister(client)
-    }
-    return new AedesServer(aedes, mq, state, granted, forwarding, order)
+    aedes.on('error' as never, ((error: unknown) => reports.fault('aedes', error)) as never)
+    replacePublish(aedes, reports)
+    tellSubscribed(aedes, granted)
+    guardUnregister(aedes, copies)
+    return new AedesServer({ aedes, mq, copies, forwarding, granted, order })
   }
 
   /** Makes aedes' client for a connection; feed the duplex its CONNECT next. */
@@ -182,9 +138,9 @@ export class AedesServer {
     const client = this.#aedes.handle(duplex) as unknown as AedesClient
     const granted = new GrantedFilters(this.#grantHost)
     granted.serve(client)
-    const { sessionId, isResumed } = duplex
+    const { sessionId, isResumed } = duplex.session
     if (sessionId === null) client._nextId = 1
-    else numberWith(this.#state.copies, sessionId, isResumed, client)
+    else numberWith(this.#copies, sessionId, isResumed, client)
     this.#granted.set(client, granted)
   }
 
@@ -200,7 +156,7 @@ export class AedesServer {
     // Retain is 0 towards subscriptions that are established [MQTT-3.3.1-9].
     const flags = { qos, retain: false, dup: false }
     const packet = { cmd: 'publish', brokerId: id, brokerCounter, topic, payload, ...flags }
-    if (copies !== null) this.#state.copies.release(copies, id, brokerCounter)
+    if (copies !== null) this.#copies.release(copies, id, brokerCounter)
     this.#forwarding.during(message, () => this.#mq.handOver(packet, message.order))
   }
 
@@ -227,16 +183,16 @@ function numberWith(
   })
 }
 
-function allows(hooks: AedesHooks, duplex: GateDuplex, filter: string): boolean {
+function allows(reports: Pick<Reports, 'fault'>, owner: DuplexOwner, filter: string): boolean {
   try {
-    return hooks.maySubscribe(duplex, filter)
+    return owner.maySubscribe(filter)
   } catch (error) {
-    hooks.onFault('maySubscribe', error)
+    reports.fault('maySubscribe', error)
     return false
   }
 }
 
-function replacePublish(aedes: AedesInside, hooks: AedesHooks): void {
+function replacePublish(aedes: AedesInside, reports: Pick<Reports, 'fault'>): void {
   aedes.publish = (packet, clientOrDone, maybeDone) => {
     const client = typeof clientOrDone === 'function' ? null : clientOrDone
     const done = (typeof clientOrDone === 'function' ? clientOrDone : maybeDone) ?? noop
@@ -245,15 +201,33 @@ function replacePublish(aedes: AedesInside, hooks: AedesHooks): void {
       return
     }
     try {
-      hooks.onWill(client.conn, willOf(packet), () => done(null))
+      client.conn.owner.onWill(willOf(packet), () => done(null))
     } catch (error) {
-      hooks.onFault('onWill', error)
+      reports.fault('onWill', error)
       done(null)
     }
   }
 }
 
-function willOf(packet: InsidePacket): WillMessage {
+function tellSubscribed(aedes: AedesInside, granted: WeakMap<AedesClient, GrantedFilters>): void {
+  const onSubscribe = (subscriptions: readonly Granted[], client: AedesClient): void => {
+    const filters = subscriptions.filter(({ qos }) => qos !== REFUSED).map(({ topic }) => topic)
+    if (filters.length === 0) return
+    const since = granted.get(client)?.sinceOf(filters) ?? 0
+    client.conn.owner.onSubscribed(client, filters, since)
+  }
+  aedes.on('subscribe' as never, onSubscribe as never)
+}
+
+function guardUnregister(aedes: AedesInside, copies: SessionCopies): void {
+  const unregister = aedes.unregisterClient.bind(aedes)
+  aedes.unregisterClient = (client) => {
+    copies.endReplay(client.id, client.conn)
+    if (aedes.clients[client.id] === client) unregister(client)
+  }
+}
+
+function willOf(packet: InsidePacket): Will {
   const qos = packet.qos === 1 || packet.qos === 2 ? packet.qos : 0
   const payload = Buffer.from((packet.payload ?? '') as string)
   return { topic: packet.topic, payload, qos, retain: packet.retain === true }

@@ -12,6 +12,7 @@
  * what is retained here is retained there.
  */
 import type { Published } from '../consumers/local-delivery.ts'
+import type { Reports } from '../reports.ts'
 import type { GateDuplex } from './gate-duplex.ts'
 import type { GrantedFilters } from './granted-filters.ts'
 
@@ -31,11 +32,11 @@ export interface Receiver {
 }
 
 export class Forwarding {
-  readonly #mayReceive: (duplex: GateDuplex, topic: string) => boolean
+  readonly #reports: Pick<Reports, 'fault'>
   #live: Published | null = null
 
-  constructor(mayReceive: (duplex: GateDuplex, topic: string) => boolean) {
-    this.#mayReceive = mayReceive
+  constructor(reports: Pick<Reports, 'fault'>) {
+    this.#reports = reports
   }
 
   /** Runs `handOver`, in which aedes asks for the copies of this message. */
@@ -57,12 +58,12 @@ export class Forwarding {
     filters: GrantedFilters | undefined,
     packet: C,
   ): C | null {
-    if (!this.#mayReceive(client.conn, packet.topic)) return null
+    if (!this.#mayReceive(client, packet.topic)) return null
     const copy = atGrantedQos(filters, packet)
     const live = this.#live
     // Otherwise a retained message of a SUBSCRIBE, or a queued copy: they carry their flag.
     if (live === null) return copy
-    const { isBridge } = client.conn
+    const { isBridge } = client.conn.session
     if (isBridge && live.from === client.id) return null
     const asRetained = isBridge && live.retain
     if (copy.qos === 0) return asRetained ? { ...copy, retain: true } : copy
@@ -71,6 +72,15 @@ export class Forwarding {
     const messageId = stored ?? takeId(client)
     client.conn.retain(messageId)
     return { ...copy, messageId }
+  }
+
+  #mayReceive({ conn }: Receiver, topic: string): boolean {
+    try {
+      return conn.owner.mayReceive(topic)
+    } catch (error) {
+      this.#reports.fault('mayReceive', error)
+      return false
+    }
   }
 }
 

@@ -4,13 +4,16 @@
  *
  * aedes removes all 'error', 'readable' and 'drain' listeners of its stream and emits a false
  * 'drain', so no listener here carries logic: everything goes through overridden methods and the
- * host.
+ * owner.
  */
 import { Duplex } from 'node:stream'
+import type { RetainedSubscriber } from '../consumers/retained-delivery.ts'
+import type { Will } from '../mqtt/connect.ts'
 import { FrameJoiner } from '../mqtt/frame-joiner.ts'
 import { bodyOffset, PUBLISH } from '../mqtt/packets.ts'
 
-export interface DuplexHost {
+/** The connection that aedes' client stands for. */
+export interface DuplexOwner {
   /** One whole frame that aedes wrote. */
   onAedesFrame(frame: Buffer): void
   /** aedes has read what it was fed, and takes more. */
@@ -27,6 +30,26 @@ export interface DuplexHost {
    * queue.
    */
   takesCopies(): boolean
+  /** The access rule for one filter of a SUBSCRIBE. */
+  maySubscribe(filter: string): boolean
+  /** The access rule for one copy that is about to be sent. */
+  mayReceive(topic: string): boolean
+  /**
+   * A SUBSCRIBE is answered: its retained messages are due. `since`: the moment (DeliveryOrder) in
+   * which it took effect.
+   */
+  onSubscribed(subscriber: RetainedSubscriber, filters: readonly string[], since: number): void
+  /** The will is due. Call `done` when it was appended or dropped: its stored copy is then deleted. */
+  onWill(will: Will, done: () => void): void
+}
+
+interface DuplexSession {
+  /** The client is another broker. */
+  readonly isBridge: boolean
+  /** The client continues a session, and may know packet ids of it. */
+  readonly isResumed: boolean
+  /** Client id of a session that outlives the connection; null: it ends with it. */
+  readonly sessionId: string | null
 }
 
 /** What the stream needs to know of aedes' client, which aedes puts into `conn.client`. */
@@ -43,35 +66,26 @@ type WriteCallback = (error?: Error | null) => void
 export class GateDuplex extends Duplex {
   /** Set by aedes. */
   client: AedesClientState | undefined
-  /** The client is another broker. */
-  readonly isBridge: boolean
-  /** The client continues a session, and may know packet ids of it. */
-  readonly isResumed: boolean
-  /** Client id of a session that outlives the connection; null: it ends with it. */
-  readonly sessionId: string | null
+  readonly owner: DuplexOwner
+  readonly session: DuplexSession
   /** The subscriptions of its session are in place. */
   isRestored = false
   /** What was queued for its session is sent: what is handed over from here on comes directly. */
   isReplayed = false
-  readonly #host: DuplexHost
   readonly #joiner: FrameJoiner
   #wantsMore = true
   #isFinished = false
-  #isPartial = false
-  #accessVersion: number | null = null
   /**
    * Copies that leave with RETAIN set: aedes would not note that a copy with RETAIN was sent, and
    * send it again.
    */
   readonly #retained = new Set<number>()
 
-  constructor(host: DuplexHost, isBridge: boolean, isResumed: boolean, sessionId: string | null) {
+  constructor(owner: DuplexOwner, session: DuplexSession) {
     super({ allowHalfOpen: true, autoDestroy: true })
-    this.#host = host
-    this.isBridge = isBridge
-    this.isResumed = isResumed
-    this.sessionId = sessionId
-    this.#joiner = new FrameJoiner((frame) => host.onAedesFrame(frame))
+    this.owner = owner
+    this.session = session
+    this.#joiner = new FrameJoiner((frame) => owner.onAedesFrame(this.#withRetainFlag(frame)))
   }
 
   /**
@@ -84,28 +98,13 @@ export class GateDuplex extends Duplex {
     return this.#wantsMore
   }
 
-  /**
-   * A filter was granted under this version of the rules; `isWhole`: all that it takes may be
-   * received.
-   */
-  readsUnchecked(isWhole: boolean, version: number): void {
-    this.#accessVersion ??= version
-    // A filter that was granted under other rules was not judged by these.
-    if (!isWhole || version !== this.#accessVersion) this.#isPartial = true
-  }
-
-  /** Do the rules of this version allow every copy of what was granted? */
-  isUnchecked(version: number): boolean {
-    return !this.#isPartial && this.#accessVersion === version
-  }
-
   /** The copy with this packet id is to leave with RETAIN set. */
   retain(packetId: number): void {
     this.#retained.add(packetId)
   }
 
   /** A frame that aedes wrote, as it is to leave. */
-  withRetainFlag(frame: Buffer): Buffer {
+  #withRetainFlag(frame: Buffer): Buffer {
     const first = frame[0]!
     if (this.#retained.size === 0 || (first & 0xf0) !== PUBLISH || (first & 0x06) === 0)
       return frame
@@ -129,7 +128,7 @@ export class GateDuplex extends Duplex {
   override _read(): void {
     if (this.#wantsMore) return
     this.#wantsMore = true
-    this.#host.onAedesDemand()
+    this.owner.onAedesDemand()
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: WriteCallback): void {
@@ -151,7 +150,7 @@ export class GateDuplex extends Duplex {
       typeof encoding === 'function' || encoding === undefined
         ? super.write(chunk, encoding)
         : super.write(chunk, encoding, callback)
-    return hasRoom && this.#host.takesCopies()
+    return hasRoom && this.owner.takesCopies()
   }
 
   override destroy(error?: Error): this {
@@ -163,7 +162,7 @@ export class GateDuplex extends Duplex {
       client === undefined || (client.closed && !client.connected && !client.connecting)
     if (isLast && !this.#isFinished) {
       this.#isFinished = true
-      this.#host.onAedesFinished()
+      this.owner.onAedesFinished()
     }
     return this
   }
@@ -173,7 +172,7 @@ export class GateDuplex extends Duplex {
    * listens.
    */
   override _destroy(_error: Error | null, callback: WriteCallback): void {
-    this.#host.onAedesClosed()
+    this.owner.onAedesClosed()
     callback(null)
   }
 }

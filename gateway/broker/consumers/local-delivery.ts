@@ -6,44 +6,43 @@
  * Bounded (I6) by `maxSubscriberBytesTotal` together with all subscribers' queues: the oldest QoS 0
  * copies go first, counted (I9). It hands over a few hundred copies a turn, and none while a
  * subscriber has much at QoS 1 or 2 before it: a burst of one commit must not look like a slow
- * consumer. Who holds it up for long is disconnected by the gate.
+ * consumer. A subscriber that holds it up for long is disconnected by the gate.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Ticket } from '../../ports/appender.ts'
+import { Fifo } from '../../shared/fifo.ts'
 import { COPIES_PER_TURN } from '../limits.ts'
-import type { StagedCopies } from '../sessions/session-copies.ts'
+import type { Reports } from '../reports.ts'
+import type { LocalPublication, SessionCopies, StagedCopies } from '../sessions/session-copies.ts'
 import type { BrokerStats } from '../stats.ts'
 import type { DeliveryOrder } from './delivery-order.ts'
 import type { SubscriberLimits } from './outbound-queue.ts'
 
-/** A message as its publisher sent it. */
-export interface Published {
-  readonly topic: string
+/** A message with its number and its copies. */
+export interface Published extends LocalPublication {
   readonly payload: Buffer
-  readonly qos: 0 | 1 | 2
-  readonly retain: boolean
-  /** Client id of who published it. */
-  readonly from: string
   /** Its number (DeliveryOrder). */
   readonly order: number
   /** Its copies for persistent sessions; null: there are none. */
   readonly copies: StagedCopies | null
 }
 
-export interface DeliveryHost {
-  deliver(message: Published): void
-  /** A message that has copies for persistent sessions is not handed over. */
-  onDropped(copies: StagedCopies): void
-  /** A subscriber has enough for now; `resume` is called when it has not. */
-  isPressed(): boolean
-  /** Retained messages are on their way to a subscriber: none for now. */
-  isHeldBack(): boolean
-  /** Some copies are with their subscribers. */
-  onHandedOver(): void
-  /** Copies at QoS 1 and 2 do not fit any more: whoever holds them up has to go. */
+/** A subscriber that may hold up the others. */
+export interface PressedSubscriber {
+  /** Copies at QoS 1 and 2 do not fit any more: it has to go. */
   onOverflow(): void
-  onCopiesDropped(count: number): void
-  onFault(where: string, error: unknown): void
+}
+
+interface DeliveryParts {
+  readonly limits: SubscriberLimits
+  readonly stats: BrokerStats
+  readonly reports: Reports
+  readonly order: DeliveryOrder
+  readonly copies: Pick<SessionCopies, 'unstage'>
+  /** Hands a message to every subscriber. */
+  readonly deliver: (message: Published) => void
+  /** What is durable at the start. */
+  readonly durable: Ticket
 }
 
 interface Copy extends Published {
@@ -54,63 +53,53 @@ interface Copy extends Published {
 /** Beside topic and payload: the object and the buffer's header. */
 const COPY_OVERHEAD_BYTES = 200
 
+const isQos0 = ({ qos }: Copy): boolean => qos === 0
+
 export class LocalDelivery {
-  readonly #limits: SubscriberLimits
-  readonly #stats: BrokerStats
-  readonly #host: DeliveryHost
-  readonly #order: DeliveryOrder
+  readonly #parts: DeliveryParts
+  readonly #copies = new Fifo<Copy>(isQos0)
+  /** Subscribers with much before them at QoS 1 or 2. */
+  readonly #pressed = new Set<PressedSubscriber>()
+  /** Retained messages are on their way to so many subscribers. */
+  #holds = 0
   /** Copies behind this number wait for this ticket, whatever their own. */
   #barrier: { order: number; ticket: Ticket } | null = null
-  #copies: (Copy | null)[] = []
-  #head = 0
-  #qos0From = 0
-  #qos0 = 0
   #durable: Ticket
+  #lastOrder = 0
+  #onHandedOver: () => void = () => {}
   #isPumping = false
   #isStopped = false
 
-  constructor(
-    limits: SubscriberLimits,
-    stats: BrokerStats,
-    host: DeliveryHost,
-    order: DeliveryOrder,
-    durable: Ticket,
-  ) {
-    this.#order = order
-    this.#limits = limits
-    this.#stats = stats
-    this.#host = host
-    this.#durable = durable
+  constructor(parts: DeliveryParts) {
+    this.#parts = parts
+    this.#durable = parts.durable
   }
 
-  /** Copies that wait. */
-  get size(): number {
-    return this.#copies.length - this.#head
+  /** Number of the message that was offered last. */
+  get lastOrder(): number {
+    return this.#lastOrder
+  }
+
+  /** `listener`: some copies are with their subscribers. */
+  onHandedOver(listener: () => void): void {
+    this.#onHandedOver = listener
   }
 
   /**
-   * A message that somebody local takes; `payload` is copied. `from`: the client that published it.
-   * `ticket`: the commit that it waits for. `copies`: for persistent sessions. Returns the copy's
-   * number.
+   * A message that somebody local takes. `ticket`: the commit that it waits for. `copies`: for
+   * persistent sessions.
    */
-  offer(
-    topic: string,
-    payload: Uint8Array,
-    qos: 0 | 1 | 2,
-    retain: boolean,
-    from: string,
-    ticket: Ticket,
-    copies: StagedCopies | null,
-  ): number {
+  offer(message: LocalPublication, ticket: Ticket, copies: StagedCopies | null): void {
+    const { order, stats } = this.#parts
+    const { topic, qos, retain, from } = message
+    const payload = copies?.payload ?? Buffer.from(message.payload)
     const bytes = payload.length + topic.length + COPY_OVERHEAD_BYTES
-    const order = this.#order.next()
-    const own = copies?.payload ?? Buffer.from(payload)
-    this.#copies.push({ topic, payload: own, qos, retain, from, order, ticket, bytes, copies })
-    this.#stats.subscriberBytes += bytes
-    if (qos === 0) this.#qos0 += 1
+    this.#lastOrder = order.next()
+    const numbered = { topic, payload, qos, retain, from, order: this.#lastOrder }
+    this.#copies.push({ ...numbered, ticket, bytes, copies })
+    stats.subscriberBytes += bytes
     if (ticket <= this.#durable) this.resume()
     if (this.#isOver()) this.#shrink()
-    return order
   }
 
   /** Everything under this ticket or an earlier one is fsynced. */
@@ -124,14 +113,37 @@ export class LocalDelivery {
    * rides there goes first. null: they need not.
    */
   bar(ticket: Ticket | null): void {
-    const { order, ticket: former } = this.#barrier ?? { order: this.#order.last, ticket: 0 }
-    this.#barrier = ticket === null ? null : { order, ticket: Math.max(ticket, former) }
+    const former = this.#barrier ?? { order: this.#parts.order.last, ticket: 0 }
+    this.#barrier =
+      ticket === null ? null : { order: former.order, ticket: Math.max(ticket, former.ticket) }
     if (ticket === null) this.resume()
+  }
+
+  /** Retained messages are on their way to a subscriber: no copies until they are sent. */
+  hold(): void {
+    this.#holds += 1
+  }
+
+  /** Those of one {@link hold} are sent. */
+  release(): void {
+    this.#holds -= 1
+    if (this.#holds === 0) this.resume()
+  }
+
+  /** The subscriber has enough for now. */
+  press(subscriber: PressedSubscriber): void {
+    this.#pressed.add(subscriber)
+  }
+
+  /** It has room again, or is gone. Call {@link resume} then. */
+  relieve(subscriber: PressedSubscriber): void {
+    this.#pressed.delete(subscriber)
   }
 
   /** Is a copy with this number, or one before it, not handed over yet? */
   isPending(order: number): boolean {
-    return this.#first() !== null && this.#first()!.order <= order
+    const { first } = this.#copies
+    return first !== null && first.order <= order
   }
 
   resume(): void {
@@ -142,108 +154,72 @@ export class LocalDelivery {
 
   stop(): void {
     this.#isStopped = true
-    for (const copy of this.#copies) if (copy !== null) this.#stats.subscriberBytes -= copy.bytes
-    this.#copies = []
-    this.#head = 0
-    this.#qos0 = 0
+    for (const { bytes } of this.#copies) this.#parts.stats.subscriberBytes -= bytes
+    this.#copies.clear()
+  }
+
+  get #isPressed(): boolean {
+    return this.#holds > 0 || this.#pressed.size > 0
   }
 
   async #pump(): Promise<void> {
-    while (this.#hasDue() && !this.#host.isPressed() && !this.#isStopped) {
+    while (this.#hasDue() && !this.#isPressed && !this.#isStopped) {
       // Subscribers' sockets are written to in the turns between; and no device's message waits for
       // a hand-over.
       await turn()
       this.#handOver()
-      this.#host.onHandedOver()
+      this.#onHandedOver()
     }
     this.#isPumping = false
   }
 
   #handOver(): void {
+    const { deliver, limits, reports, stats } = this.#parts
     // A subscriber that was not pressed has room for half of its bounds; a turn uses half of that.
-    const { maxSubscriberMessages, maxSubscriberBytes } = this.#limits
-    const most = Math.max(1, Math.min(COPIES_PER_TURN, maxSubscriberMessages >> 2))
+    const most = Math.max(1, Math.min(COPIES_PER_TURN, limits.maxSubscriberMessages >> 2))
     let bytes = 0
-    for (let count = 0; count < most && this.#hasDue() && !this.#host.isHeldBack(); count += 1) {
-      const copy = this.#copies[this.#head]!
-      this.#copies[this.#head] = null
-      this.#head += 1
-      if (this.#head === this.#copies.length) this.#reset()
-      else if (this.#head >= 4096) this.#compact()
-      if (copy === null) continue
-      if (copy.qos === 0) this.#qos0 -= 1
-      this.#stats.subscriberBytes -= copy.bytes
+    for (let count = 0; count < most && this.#hasDue() && this.#holds === 0; count += 1) {
+      const copy = this.#copies.shift()!
+      stats.subscriberBytes -= copy.bytes
       bytes += copy.bytes
       try {
-        this.#host.deliver(copy)
+        deliver(copy)
       } catch (error) {
-        this.#host.onFault('local delivery', error)
+        reports.fault('local delivery', error)
       }
-      if (bytes * 4 > maxSubscriberBytes) return
+      if (bytes * 4 > limits.maxSubscriberBytes) return
     }
   }
 
   #hasDue(): boolean {
-    const copy = this.#first()
-    if (copy === null || copy.ticket > this.#durable) return false
+    const { first } = this.#copies
+    if (first === null || first.ticket > this.#durable) return false
     const barrier = this.#barrier
-    return barrier === null || copy.order <= barrier.order || barrier.ticket <= this.#durable
-  }
-
-  #first(): Copy | null {
-    while (this.#head < this.#copies.length && this.#copies[this.#head] === null) this.#head += 1
-    return this.#copies[this.#head] ?? null
+    return barrier === null || first.order <= barrier.order || barrier.ticket <= this.#durable
   }
 
   #isOver(): boolean {
-    return this.size > 0 && this.#stats.subscriberBytes > this.#limits.maxSubscriberBytesTotal
+    const { limits, stats } = this.#parts
+    return this.#copies.length > 0 && stats.subscriberBytes > limits.maxSubscriberBytesTotal
   }
 
   /**
-   * QoS 0 copies go first, then whoever holds up the others; if nobody does, readings come in
-   * faster than they can be handed over, and the oldest copies go.
+   * QoS 0 copies go first, then the subscribers that hold up the others; if nobody does, messages
+   * come in faster than they can be handed over, and the oldest copies go.
    */
   #shrink(): void {
     let dropped = 0
-    while (this.#qos0 > 0 && this.#isOver()) {
-      this.#dropOldestQos0()
+    const drop = (copy: Copy | null): void => {
+      if (copy === null) return
+      this.#parts.stats.subscriberBytes -= copy.bytes
+      if (copy.copies !== null) this.#parts.copies.unstage(copy.copies)
       dropped += 1
     }
-    if (this.#isOver() && this.#host.isPressed()) this.#host.onOverflow()
-    while (this.#isOver()) {
-      const copy = this.#copies[this.#head] ?? null
-      this.#copies[this.#head] = null
-      this.#head += 1
-      if (copy === null) continue
-      this.#stats.subscriberBytes -= copy.bytes
-      if (copy.copies !== null) this.#host.onDropped(copy.copies)
-      dropped += 1
+    while (this.#copies.expendable > 0 && this.#isOver()) drop(this.#copies.shiftExpendable())
+    if (this.#isOver() && this.#isPressed) {
+      for (const subscriber of this.#pressed) subscriber.onOverflow()
     }
-    if (this.#head >= 4096) this.#compact()
-    if (dropped === 0) return
-    this.#stats.localCopies.dropped += dropped
-    this.#host.onCopiesDropped(dropped)
-  }
-
-  #dropOldestQos0(): void {
-    let at = Math.max(this.#qos0From, this.#head)
-    while (this.#copies[at]?.qos !== 0) at += 1
-    this.#stats.subscriberBytes -= this.#copies[at]!.bytes
-    this.#copies[at] = null
-    this.#qos0 -= 1
-    this.#qos0From = at + 1
-    if (this.#qos0From - this.#head > 16_384) this.#compact()
-  }
-
-  #compact(): void {
-    this.#copies = this.#copies.slice(this.#head).filter((copy) => copy !== null)
-    this.#head = 0
-    this.#qos0From = 0
-  }
-
-  #reset(): void {
-    this.#copies = []
-    this.#head = 0
-    this.#qos0From = 0
+    while (this.#isOver()) drop(this.#copies.shift())
+    if (dropped > 0) this.#parts.reports.copiesDropped(null, dropped)
   }
 }

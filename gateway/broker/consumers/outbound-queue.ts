@@ -8,6 +8,7 @@
  * and the persistence keep for the client is bounded too. Acks of the gate do not pass through
  * here: they are never behind copies.
  */
+import { Fifo } from '../../shared/fifo.ts'
 import type { MqttLimits } from '../config.ts'
 import { bodyOffset, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL } from '../mqtt/packets.ts'
 import type { BrokerStats } from '../stats.ts'
@@ -45,17 +46,15 @@ interface Waiting {
 /** One write to the socket; large enough to cost one system call for many copies. */
 const WRITE_BYTES = 64 * 1024
 
+const isQos0 = ({ qos }: Waiting): boolean => qos === 0
+
 export class OutboundQueue {
   readonly #limits: SubscriberLimits
   readonly #stats: BrokerStats
   readonly #host: OutboundHost
   readonly #now: () => number
-  /** From `#head`; null: dropped. */
-  #waiting: (Waiting | null)[] = []
-  #head = 0
-  /** No QoS 0 copy stands before this index. */
-  #qos0From = 0
-  #qos0 = 0
+  readonly #waiting = new Fifo<Waiting>(isQos0)
+  /** Copies at QoS 1 and 2 among them. */
   #acked = 0
   #bytes = 0
   /** Packet ids of what was sent and not acknowledged, each with the ack that is due next. */
@@ -98,8 +97,7 @@ export class OutboundQueue {
     if (qos > 0 && this.#acked + this.#inFlight.size === 0) this.#movedAtMs = this.#now()
     this.#waiting.push({ frame, qos, packetId: qos > 0 ? packetIdOf(frame) : 0 })
     this.#account(frame.length)
-    if (qos === 0) this.#qos0 += 1
-    else if (qos > 0) this.#acked += 1
+    if (qos > 0) this.#acked += 1
     if (this.#isOpen && this.#host.canSend()) this.flush()
     this.#keepBounds(qos)
     if (this.#wasPressed || !this.isPressed) return
@@ -126,16 +124,11 @@ export class OutboundQueue {
   /** Sends what the socket takes. Call when it has drained. */
   flush(): void {
     if (!this.#isOpen) return
-    while (this.#head < this.#waiting.length && this.#host.canSend()) {
+    while (this.#waiting.length > 0 && this.#host.canSend()) {
       const frames = this.#next()
       if (frames.length === 0) break
       this.#movedAtMs = this.#now()
       this.#host.send(frames.length === 1 ? frames[0]! : Buffer.concat(frames))
-    }
-    if (this.#head === this.#waiting.length) {
-      this.#waiting = []
-      this.#head = 0
-      this.#qos0From = 0
     }
     this.#relieve()
   }
@@ -143,10 +136,7 @@ export class OutboundQueue {
   /** The connection is over. */
   discard(): void {
     this.#account(-this.#bytes)
-    this.#waiting = []
-    this.#head = 0
-    this.#qos0From = 0
-    this.#qos0 = 0
+    this.#waiting.clear()
     this.#acked = 0
     this.#inFlight.clear()
     this.#isOpen = false
@@ -160,28 +150,27 @@ export class OutboundQueue {
   }
 
   #ackedBytesHigh(maxBytes: number): boolean {
-    return this.#acked > 0 && this.#qos0 === 0 && this.#bytes * 2 >= maxBytes
+    return this.#acked > 0 && this.#waiting.expendable === 0 && this.#bytes * 2 >= maxBytes
   }
 
+  /** The frames of one write. */
   #next(): Buffer[] {
     const frames: Buffer[] = []
     let bytes = 0
-    while (this.#head < this.#waiting.length && bytes < WRITE_BYTES) {
-      const waiting = this.#waiting[this.#head]!
-      if (waiting !== null) {
-        if (waiting.qos > 0) {
-          if (this.#inFlight.size >= this.#limits.maxSubscriberMessages) break
-          this.#inFlight.set(waiting.packetId, waiting.qos === 1 ? PUBACK : PUBREC)
-          this.#acked -= 1
-        } else if (waiting.qos === 0) this.#qos0 -= 1
-        else if ((waiting.frame[0]! & 0xf0) === PUBREL)
-          this.#inFlight.set(pubrelId(waiting.frame), PUBCOMP)
-        if (waiting.qos >= 0) this.#stats.localCopies.delivered += 1
-        frames.push(waiting.frame)
-        bytes += waiting.frame.length
-        this.#waiting[this.#head] = null
+    for (let next = this.#waiting.first; next !== null; next = this.#waiting.first) {
+      const { frame, qos, packetId } = next
+      if (bytes >= WRITE_BYTES) break
+      if (qos > 0) {
+        if (this.#inFlight.size >= this.#limits.maxSubscriberMessages) break
+        this.#inFlight.set(packetId, qos === 1 ? PUBACK : PUBREC)
+        this.#acked -= 1
+      } else if (qos < 0 && (frame[0]! & 0xf0) === PUBREL) {
+        this.#inFlight.set(pubrelId(frame), PUBCOMP)
       }
-      this.#head += 1
+      if (qos >= 0) this.#stats.localCopies.delivered += 1
+      this.#waiting.shift()
+      frames.push(frame)
+      bytes += frame.length
     }
     this.#account(-bytes)
     return frames
@@ -189,44 +178,22 @@ export class OutboundQueue {
 
   #keepBounds(qos: CopyQos): void {
     let dropped = 0
-    while (this.#isOverfull() && this.#qos0 > 0) {
-      this.#dropOldestQos0()
+    while (this.#isOverfull() && this.#waiting.expendable > 0) {
+      this.#account(-this.#waiting.shiftExpendable()!.frame.length)
       dropped += 1
     }
-    if (dropped > 0) {
-      this.#stats.localCopies.dropped += dropped
-      this.#host.onCopiesDropped(dropped)
-    }
+    if (dropped > 0) this.#host.onCopiesDropped(dropped)
     if (qos !== 0 && this.#isOverfull()) this.#host.onOverflow()
   }
 
   #isOverfull(): boolean {
     const { maxSubscriberMessages, maxSubscriberBytes, maxSubscriberBytesTotal } = this.#limits
     return (
-      this.#waiting.length - this.#head > 0 &&
-      (this.#acked + this.#qos0 > maxSubscriberMessages ||
+      this.#waiting.length > 0 &&
+      (this.#acked + this.#waiting.expendable > maxSubscriberMessages ||
         this.#bytes > maxSubscriberBytes ||
         this.#stats.subscriberBytes > maxSubscriberBytesTotal)
     )
-  }
-
-  #dropOldestQos0(): void {
-    let at = Math.max(this.#qos0From, this.#head)
-    while (this.#waiting[at]?.qos !== 0) at += 1
-    this.#account(-this.#waiting[at]!.frame.length)
-    this.#waiting[at] = null
-    this.#qos0 -= 1
-    this.#qos0From = at + 1
-    this.#compact()
-  }
-
-  /** Dropped copies leave holes; a consumer that never reads must not make the list grow. */
-  #compact(): void {
-    while (this.#head < this.#waiting.length && this.#waiting[this.#head] === null) this.#head += 1
-    if (this.#head < 1024 && this.#waiting.length < 4 * this.#limits.maxSubscriberMessages) return
-    this.#waiting = this.#waiting.slice(this.#head).filter((waiting) => waiting !== null)
-    this.#head = 0
-    this.#qos0From = 0
   }
 
   #account(bytes: number): void {

@@ -11,22 +11,13 @@
  */
 import type { Ticket } from '../../ports/appender.ts'
 import { COPIES_PER_TURN, RETAINED_WAIT_MS } from '../limits.ts'
+import type { LocalDelivery } from './local-delivery.ts'
 import type { RetainedMessages, RetainedPacket, Staged } from './retained-messages.ts'
 
 /** A client of aedes, as a subscriber. */
 export interface RetainedSubscriber {
   readonly closed: boolean
   deliverQoS(packet: RetainedPacket, done: () => void): void
-}
-
-export interface RetainedHost {
-  /**
-   * Live copies of messages after this moment wait until the ticket is durable; null: they need not
-   * any longer.
-   */
-  bar(ticket: Ticket | null): void
-  /** No subscriber has retained messages before it any more. */
-  resume(): void
 }
 
 interface Wait {
@@ -38,25 +29,19 @@ interface Wait {
 
 export class RetainedDelivery {
   readonly #retained: RetainedMessages
-  readonly #host: RetainedHost
+  readonly #delivery: Pick<LocalDelivery, 'bar' | 'hold' | 'release'>
   readonly #chunk: number
   readonly #waits = new Set<Wait>()
-  #backlogs = 0
 
   constructor(
     retained: RetainedMessages,
     limits: { readonly maxSubscriberMessages: number },
-    host: RetainedHost,
+    delivery: Pick<LocalDelivery, 'bar' | 'hold' | 'release'>,
   ) {
     this.#retained = retained
-    this.#host = host
+    this.#delivery = delivery
     // As for live copies: a quarter of what the subscriber may have before it.
     this.#chunk = Math.max(1, Math.min(COPIES_PER_TURN, limits.maxSubscriberMessages >> 2))
-  }
-
-  /** Retained messages are on their way: live copies stay behind them. */
-  get isSending(): boolean {
-    return this.#backlogs > 0
   }
 
   /** `since`: the DeliveryOrder of the moment in which the subscriptions began. */
@@ -68,7 +53,7 @@ export class RetainedDelivery {
     timer.unref()
     const wait: Wait = { subscriber, since, awaited, timer }
     this.#waits.add(wait)
-    this.#host.bar(Math.max(...awaited.map(({ ticket }) => ticket)))
+    this.#delivery.bar(Math.max(...awaited.map(({ ticket }) => ticket)))
   }
 
   /** Call when the retained values of these commits show, before live copies are released. */
@@ -95,13 +80,13 @@ export class RetainedDelivery {
   #end(wait: Wait): void {
     clearTimeout(wait.timer)
     this.#waits.delete(wait)
-    if (this.#waits.size === 0) this.#host.bar(null)
+    if (this.#waits.size === 0) this.#delivery.bar(null)
   }
 
   /** The first of them at once: nothing that is handed over later is before them. */
   #send(subscriber: RetainedSubscriber, packets: readonly RetainedPacket[]): void {
     if (packets.length === 0) return
-    this.#backlogs += 1
+    this.#delivery.hold()
     void this.#sendChunks(subscriber, packets)
   }
 
@@ -113,8 +98,7 @@ export class RetainedDelivery {
       const chunk = packets.slice(at, at + this.#chunk)
       await Promise.all(chunk.map((packet) => deliver(subscriber, packet)))
     }
-    this.#backlogs -= 1
-    if (this.#backlogs === 0) this.#host.resume()
+    this.#delivery.release()
   }
 }
 

@@ -13,12 +13,8 @@ import type { KeyedStore, Ticket } from '../../ports/appender.ts'
 import { filterMatches } from '../../shared/topics/topics.ts'
 import { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
-import {
-  decodeRetained,
-  encodeRetained,
-  type Qos,
-  type StoredRetained,
-} from '../sessions/stored-values.ts'
+import type { Qos } from '../mqtt/publish.ts'
+import { decodeRetained, encodeRetained, type StoredRetained } from '../sessions/stored-values.ts'
 import type { DeliveryOrder } from './delivery-order.ts'
 
 export interface RetainedLimits {

@@ -3,11 +3,14 @@
  * and each CONNECT costs as much as a hundred messages (session, aedes' client, CONNACK). So only
  * some are handled per turn of the event loop, and the others wait in order; acks of those that
  * publish leave in between (I6). The queue holds one entry per connection, so
- * `maxConnections` bounds it, and the wait counts towards `authTimeout`: who would wait longer is closed.
+ * `maxConnections` bounds it, and the wait counts towards `authTimeout`: a client that would wait
+ * longer is closed.
  *
  * Pure but for the scheduling, which is handed in. Not here: how many connections there may be
  * (listeners).
  */
+
+import { Fifo } from '../../shared/fifo.ts'
 
 /**
  * CONNECTs that are begun per turn of the event loop: 2 to 4 ms of work, a small share of a commit
@@ -21,9 +24,7 @@ export type BeginConnect = () => boolean
 export class ConnectAdmission {
   readonly #perTurn: number
   readonly #nextTurn: (step: () => void) => void
-  /** From `#first` on; the places before it are done. */
-  #waiting: BeginConnect[] = []
-  #first = 0
+  readonly #waiting = new Fifo<BeginConnect>()
   #begun = 0
   #isScheduled = false
 
@@ -38,7 +39,7 @@ export class ConnectAdmission {
 
   /** CONNECTs that wait for their turn. */
   get waiting(): number {
-    return this.#waiting.length - this.#first
+    return this.#waiting.length
   }
 
   /** Begins at once, if this turn has room and nobody waits; else in a later turn, in order. */
@@ -58,23 +59,9 @@ export class ConnectAdmission {
     this.#isScheduled = false
     this.#begun = 0
     while (this.waiting > 0 && this.#begun < this.#perTurn) {
-      const begin = this.#waiting[this.#first]!
-      this.#first += 1
+      const begin = this.#waiting.shift()!
       if (begin()) this.#begun += 1
-    }
-    if (this.waiting === 0) {
-      this.#waiting = []
-      this.#first = 0
-    } else if (this.#first >= COMPACT_AT) {
-      this.#waiting = this.#waiting.slice(this.#first)
-      this.#first = 0
     }
     this.#schedule()
   }
 }
-
-/**
- * Places that are done are given back in steps of so many: a shift per CONNECT would cost the
- * length of the queue.
- */
-const COMPACT_AT = 1_024

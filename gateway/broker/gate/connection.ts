@@ -1,26 +1,23 @@
 /**
- * One connection, from accept to end: it decides who handles each frame that its inlet cuts, and
- * writes acks, answers and aedes' frames to the socket. It owns the state that its parts go by:
+ * One connection, from accept to end: it takes each frame of its client to the part that handles it,
+ * and lets acks out when their commit is durable (I1, I2). Frames behind CONNECT wait, bounded.
+ * PUBLISH and PUBREL go to the publish path and never to aedes; PINGREQ is answered here, also for
+ * what is held back.
  *
- * `awaiting-connect`, `authenticating` (the verdict is waited for), `opening` (the old holder of the client id ends,
- * aedes connects, a discarded session becomes durable), `open`, `closed`. Frames behind CONNECT
- * wait, bounded. PUBLISH and PUBREL go to the publish path and never to aedes; PINGREQ is answered
- * here, also out of the hold-back.
- *
- * Not here: frames and hold-back (inlet), CONNECT to CONNACK (opening), acks and bounds of messages
- * (publish-path), local consumers (aedes-side), time-outs (deadlines), what connections share
- * (gate).
+ * Not here: states and ends (lifecycle), bytes to frames (frame-reader), the steps to CONNACK
+ * (connect-handshake), acks and bounds of messages (publish-path), local consumers (consumer-side),
+ * time-outs (deadlines), what happens to all connections (gate).
  */
 
+import type { Duplex } from 'node:stream'
 import type { StreamIntake } from '../../ports/appender.ts'
-import { AedesSide, type AedesSideHost } from './consumer-side.ts'
-import type { GateDuplex } from '../aedes/gate-duplex.ts'
-import type { Principal } from '../auth/authenticator.ts'
-import type { CloseReason, RefuseReason } from '../events.ts'
+import type { CloseReason } from '../events.ts'
 import type { Inbound } from '../listeners/listeners.ts'
+import { notMqtt } from '../listeners/wrong-protocol.ts'
+import { FAULT, FRAME, FrameReader } from '../mqtt/frame-reader.ts'
+import { CLOSED, type FrameOutcome, HOLD, TAKEN } from '../mqtt/outcome.ts'
 import {
   bodyOffset,
-  connack,
   DISCONNECT,
   hasValidFlags,
   PINGREQ,
@@ -33,268 +30,292 @@ import {
   SUBSCRIBE,
   UNSUBSCRIBE,
 } from '../mqtt/packets.ts'
-import {
-  CLOSED,
-  HOLD,
-  type PublishHost,
-  PublishPath,
-  TAKEN,
-  type Verdict,
-} from '../publish/publish-path.ts'
-import type { Session } from '../sessions/session-table.ts'
-import { type ConnectionState, dueReason } from './deadlines.ts'
-import type { Gate } from './gate.ts'
-import { Inlet, type InletHost } from '../mqtt/frame-reader.ts'
-import { Opening, type OpeningHost } from './connect-handshake.ts'
-import { Reading } from './read-control.ts'
-import { Wire, type WireHost } from './transport.ts'
+import { PublishPath } from '../publish/publish-path.ts'
+import type { Holder } from './client-ids.ts'
+import { ConnectHandshake } from './connect-handshake.ts'
+import { type ConnectionLists, place } from './connection-lists.ts'
+import { type ConsumerHost, ConsumerSide } from './consumer-side.ts'
+import type { GateContext } from './context.ts'
+import { dueReason } from './deadlines.ts'
+import { Lifecycle } from './lifecycle.ts'
+import { ReadControl } from './read-control.ts'
+import { Transport } from './transport.ts'
 
-export class Connection implements AedesSideHost, InletHost, OpeningHost, PublishHost, WireHost {
-  readonly remoteAddress: string
-  /**
-   * Resolves when nothing of it is left: socket, aedes' client and will, and those of whom it took
-   * over.
-   */
+export class Connection implements Holder, ConsumerHost {
   readonly gone: Promise<void>
   #resolveGone: () => void = () => {}
-  readonly #gate: Gate
-  readonly #wire: Wire
-  readonly #inlet: Inlet
-  readonly #reading: Reading
-  readonly #opening: Opening
-  readonly #aedes: AedesSide
-  #state: ConnectionState = 'awaiting-connect'
-  #stateSinceMs: number
+  readonly #context: GateContext
+  readonly #lists: ConnectionLists<Connection>
+  readonly #lifecycle: Lifecycle
+  readonly #transport: Transport
+  readonly #frames: FrameReader
+  readonly #reads: ReadControl
+  readonly #handshake: ConnectHandshake
+  readonly #consumer: ConsumerSide
   /** From the verdict on CONNECT. */
   #path: PublishPath | null = null
+  /** Until the connection that it took over from is gone. */
+  #former: Promise<void> | null = null
+  #isProcessing = false
+  /** The frame at the head waits for room. */
+  #isBlocked = false
   #inputEnded = false
   #socketGone = false
-  #saidGoodbye = false
   #pings = 0
 
-  constructor(gate: Gate, inbound: Inbound) {
-    this.#gate = gate
-    this.remoteAddress = inbound.remoteAddress
-    const { config, stats, monotonicMs } = gate.shared
-    this.#stateSinceMs = monotonicMs()
-    this.#inlet = new Inlet(config, stats, this)
-    this.#opening = new Opening(gate, inbound, this)
-    this.#aedes = new AedesSide(gate, this)
+  constructor(context: GateContext, lists: ConnectionLists<Connection>, inbound: Inbound) {
+    this.#context = context
+    this.#lists = lists
     this.gone = new Promise((resolve) => {
       this.#resolveGone = resolve
     })
-    this.#wire = new Wire(inbound.stream, this)
-    this.#reading = new Reading(gate.shared, this.#inlet, this.#wire, () => gate.mayFinish(this))
+    this.#lifecycle = new Lifecycle(context, inbound.remoteAddress, (isOrderly, lastWords) => {
+      this.#teardown(isOrderly, lastWords)
+    })
+    this.#transport = new Transport(inbound.stream)
+    this.#frames = new FrameReader(context.config, context.stats, notMqtt)
+    this.#reads = new ReadControl(context, this.#frames, this.#transport, () =>
+      lists.mayFinish(this, context.monotonicMs()),
+    )
+    this.#handshake = new ConnectHandshake(context, inbound, this.#lifecycle)
+    this.#consumer = new ConsumerSide(context, this.#lifecycle, this.#transport, this)
+    this.#listen(inbound.stream)
   }
 
   get clientId(): string {
-    return this.#opening.clientId
+    return this.#lifecycle.clientId
   }
 
-  get state(): ConnectionState {
-    return this.#state
-  }
-
-  get isClosed(): boolean {
-    return this.#state === 'closed'
-  }
-
-  get access(): Principal | null {
-    return this.#path?.access ?? null
-  }
-
-  /** DISCONNECT came: the will is discarded [MQTT-3.14.4-3]. */
-  get saidGoodbye(): boolean {
-    return this.#saidGoodbye
+  get remoteAddress(): string {
+    return this.#lifecycle.remoteAddress
   }
 
   /** Acks are owed that a commit will release. */
   get awaitsCommit(): boolean {
-    return this.#state === 'open' && (this.#path?.awaitsCommit ?? false)
+    return this.#lifecycle.state === 'open' && (this.#path?.awaitsCommit ?? false)
+  }
+
+  close(reason: CloseReason, detail: string): void {
+    this.#lifecycle.close(reason, detail)
   }
 
   // Bytes in.
 
-  onBytes(chunk: Buffer): void {
-    if (this.#state === 'closed') return
-    const now = this.#gate.shared.monotonicMs()
-    this.#reading.lastByteMs = now
-    this.#inlet.push(chunk, now)
+  #listen(stream: Duplex): void {
+    stream.on('data', (chunk: Buffer) => this.#onBytes(chunk))
+    stream.on('end', () => {
+      this.#inputEnded = true
+      this.#settleEnd()
+    })
+    stream.on('drain', () => {
+      this.#consumer.flush()
+      this.#updateReading()
+    })
+    stream.once('close', () => {
+      this.#socketGone = true
+      this.#inputEnded = true
+      this.#settleEnd()
+    })
   }
 
-  onEnd(): void {
-    this.#inputEnded = true
-    this.#settleEnd()
-  }
-
-  onGone(): void {
-    this.#socketGone = true
-    this.#inputEnded = true
-    this.#settleEnd()
-  }
-
-  onDrain(): void {
-    this.#aedes.flush()
-    this.#updateReading()
+  #onBytes(chunk: Buffer): void {
+    if (this.#lifecycle.isClosed) return
+    const now = this.#context.monotonicMs()
+    this.#reads.lastByteMs = now
+    this.#frames.push(chunk, now)
+    this.#process()
   }
 
   /** There may be room: the frame at the head is tried again. */
   unblock(): void {
-    this.#inlet.unblock()
+    if (!this.#isBlocked) return
+    if (this.#isProcessing) {
+      this.#lists.blocked.add(this)
+      return
+    }
+    this.#isBlocked = false
+    this.#process()
   }
 
-  get accepts(): 'connect' | 'packets' | 'nothing' {
-    if (this.#reading.isQuiet) return 'nothing'
-    if (this.#state === 'open') return 'packets'
-    return this.#state === 'awaiting-connect' ? 'connect' : 'nothing'
-  }
-
-  get isOpen(): boolean {
-    return this.#state === 'open'
-  }
-
-  beforeFrames(): void {
+  /** What it may take is taken, until it is at its bounds. Call whenever that may have changed. */
+  #process(): void {
+    if (this.#isProcessing || this.#lifecycle.isClosed) return
+    this.#isProcessing = true
     this.#path?.beginRead()
-  }
-
-  afterFrames(): void {
+    try {
+      this.#takeFrames()
+      this.#frames.keep()
+      // Acks that wait for no commit leave at once, and make room.
+      while (this.flushAcks() && this.#isBlocked) {
+        this.#isBlocked = false
+        this.#takeFrames()
+      }
+      if (!this.#mayProcess) this.#scanPings()
+    } catch (error) {
+      this.#context.reports.fault('connection', error)
+      this.#lifecycle.close('internal-error', 'an error in the gateway')
+    }
+    this.#isProcessing = false
     this.#path?.endRead()
-    if (this.isClosed) return
+    if (this.#lifecycle.isClosed) return
     this.#sendPings()
     this.#updateReading()
     this.#settleEnd()
   }
 
-  onPing(): void {
-    this.#pings += 1
+  get #mayProcess(): boolean {
+    if (this.#isBlocked || this.#reads.isQuiet) return false
+    const { state } = this.#lifecycle
+    return state === 'open' || state === 'awaiting-connect'
   }
 
-  onHeld(): void {
-    this.#gate.blocked.add(this)
+  #takeFrames(): void {
+    const frames = this.#frames
+    while (this.#mayProcess) {
+      const found = frames.next(this.#lifecycle.state === 'awaiting-connect')
+      if (found === FAULT) this.#closeOnFault()
+      if (found !== FRAME) return
+      const { bytes, at, end } = frames
+      const outcome = this.#take(bytes, at, end)
+      if (outcome === CLOSED) return
+      if (outcome === HOLD) {
+        frames.hold()
+        this.#isBlocked = true
+        this.#lists.blocked.add(this)
+        return
+      }
+      frames.advance()
+    }
   }
 
-  onFault(error: unknown): void {
-    this.#gate.onFault('connection', error)
-    this.close('internal-error', 'an error in the gateway')
+  #closeOnFault(): void {
+    const { fault } = this.#frames
+    if (fault !== null) this.#lifecycle.close(fault.reason, fault.detail)
   }
 
-  takeFrame(bytes: Buffer, at: number, end: number, isScanned: boolean): Verdict {
+  #take(bytes: Buffer, at: number, end: number): FrameOutcome {
+    const lifecycle = this.#lifecycle
     const first = bytes[at]!
     const body = bodyOffset(bytes, at)
     const path = this.#path
-    if (path === null) return this.#opening.take(bytes, at, body, end)
+    if (path === null) return this.#takeConnect(bytes, at, body, end)
     if ((first & 0xf0) === PUBLISH) {
       // The client may have subscribed to it just before.
-      return this.#aedes.isChanging ? HOLD : path.publish(bytes, at, body, end)
+      return this.#consumer.isChanging ? HOLD : path.publish(bytes, at, body, end)
     }
-    if (!hasValidFlags(first) && !this.#opening.isLenient) {
-      return this.malformed(`reserved flags of packet 0x${first.toString(16)}`)
+    if (!hasValidFlags(first) && !this.#handshake.isLenient) {
+      return lifecycle.malformed(`reserved flags of packet 0x${first.toString(16)}`)
     }
     switch (first & 0xf0) {
       case PUBREL:
         return path.release(bytes, body, end)
       case PINGREQ:
-        if (body !== end) return this.malformed('PINGREQ with a body')
-        if (!isScanned) this.onPing()
+        if (body !== end) return lifecycle.malformed('PINGREQ with a body')
+        if (!this.#frames.isScanned) this.#pings += 1
         return TAKEN
       case PUBACK:
       case PUBREC:
       case PUBCOMP:
-        return this.#aedes.takeCopyAck(bytes, at, body, end)
+        return this.#consumer.takeCopyAck(bytes, at, body, end)
       case SUBSCRIBE:
       case UNSUBSCRIBE:
-        return this.#aedes.takeSubscribe(bytes, at, body, end, path)
+        return this.#consumer.takeSubscribe(bytes, at, body, end, path)
       case DISCONNECT:
-        if (body !== end) return this.malformed('DISCONNECT with a body')
-        this.#saidGoodbye = true
-        this.#end('client-disconnect')
-        return CLOSED
+        if (body !== end) return lifecycle.malformed('DISCONNECT with a body')
+        return lifecycle.leave('client-disconnect')
       default:
-        return this.malformed(`packet 0x${first.toString(16)} from a client`)
+        return lifecycle.malformed(`packet 0x${first.toString(16)} from a client`)
     }
   }
 
-  // Opening.
-
-  enter(state: ConnectionState): void {
-    this.#state = state
-    this.#stateSinceMs = this.#gate.shared.monotonicMs()
+  /** PINGREQs in what is held back are answered, too. */
+  #scanPings(): void {
+    if (this.#lifecycle.state !== 'open') return
+    const pings = this.#frames.scanPings()
+    if (pings === null) this.#closeOnFault()
+    else this.#pings += pings
   }
 
-  async takeOver(): Promise<void> {
-    await this.#gate.takeOver(this)
+  // From CONNECT to CONNACK. It may be closed at each step: nothing goes on then.
+
+  #takeConnect(bytes: Buffer, at: number, body: number, end: number): FrameOutcome {
+    if (!this.#handshake.read(bytes, at, body, end)) return CLOSED
+    this.#lifecycle.enter('authenticating')
+    this.#context.admission.enter(() => this.#beginHandshake())
+    return TAKEN
   }
 
-  begin(access: Principal, session: Session, connect: Buffer): void {
-    this.#path = new PublishPath(this.#gate.shared, this, access, session)
-    this.#aedes.connect(
-      connect,
-      this.#opening.isBridge,
-      this.#opening.isResumed,
-      session.number > 0,
-    )
+  /** Its turn has come; from here on `authTimeout` is the authentication's alone. */
+  #beginHandshake(): boolean {
+    if (this.#lifecycle.state !== 'authenticating') return false
+    this.#lifecycle.enter('authenticating')
+    this.#shakeHands().catch((error: unknown) => {
+      this.#context.reports.fault('connect', error)
+      this.#lifecycle.refuse(null, 'server-unavailable', 'an error in the gateway')
+    })
+    return true
   }
 
-  connectToAedes(duplex: GateDuplex): void {
-    this.#gate.connectToAedes(duplex, this)
+  async #shakeHands(): Promise<void> {
+    const context = this.#context
+    const lifecycle = this.#lifecycle
+    const handshake = this.#handshake
+    const principal = await handshake.authenticate()
+    if (principal === null) return
+    lifecycle.enter('opening')
+    this.#former = context.clientIds.takeOver(this)
+    await this.#former
+    if (lifecycle.isClosed) return
+    const session = handshake.openSession()
+    if (session === null) return
+    this.#path = new PublishPath(context, lifecycle, principal, session)
+    this.#consumer.connect({
+      connect: handshake.packetForAedes(),
+      principal,
+      isBridge: handshake.isBridge,
+      isResumed: handshake.isResumed,
+      isStored: session.number > 0,
+    })
   }
 
-  onAedesConnack(frame: Buffer): void {
-    this.#opening.onAedesConnack(frame)
-  }
-
-  awaitDurable(isWaiting: boolean): void {
-    if (isWaiting) this.#gate.opening.add(this)
-    else this.#gate.opening.delete(this)
+  onConnack(frame: Buffer): void {
+    if (this.#handshake.takeAedesConnack(frame)) this.openIfDurable()
   }
 
   /** Called at each commit while CONNACK waits for one. */
   openIfDurable(): void {
-    this.#opening.openIfDurable()
-  }
-
-  opened(frame: Buffer): void {
-    this.#gate.shared.stats.connectionsOpened += 1
-    this.#wire.send(frame)
-    this.#aedes.open()
-    this.#reading.lastByteMs = this.#gate.shared.monotonicMs()
-    this.#inlet.process()
+    if (this.#lifecycle.state !== 'opening') return
+    const { frame, awaitsCommit } = this.#handshake.connack()
+    place(this.#lists.opening, this, awaitsCommit)
+    if (frame === null) return
+    this.#lifecycle.enter('open')
+    this.#context.stats.connectionsOpened += 1
+    this.#transport.send(frame)
+    this.#consumer.open()
+    this.#reads.lastByteMs = this.#context.monotonicMs()
+    this.#process()
   }
 
   // Out.
 
-  /** Bytes that the socket has not taken yet. */
-  get backlog(): number {
-    return this.#wire.backlog
-  }
-
-  get isGone(): boolean {
-    return this.#socketGone
-  }
-
-  send(bytes: Uint8Array): void {
-    this.#wire.send(bytes)
-  }
-
   /** I1, I2: sends the acks whose commit is durable, in one write. False: there was none. */
   flushAcks(): boolean {
     const path = this.#path
-    if (path === null || this.isClosed) return false
+    if (path === null || this.#lifecycle.isClosed) return false
     const acks = path.takeAcks()
-    if (acks !== null) this.#wire.send(acks)
-    if (path.owesAcks) this.#gate.owing.add(this)
-    else this.#gate.owing.delete(this)
-    if (path.hasWaiting) this.#gate.waiting.add(this)
-    else this.#gate.waiting.delete(this)
+    if (acks !== null) this.#transport.send(acks)
+    place(this.#lists.owing, this, path.owesAcks)
+    place(this.#lists.waiting, this, path.hasWaiting)
     return acks !== null
   }
 
   #sendPings(): void {
     if (this.#pings === 0) return
-    this.#wire.send(Buffer.concat(Array.from({ length: this.#pings }, () => PINGRESP_FRAME)))
+    this.#transport.send(Buffer.concat(Array.from({ length: this.#pings }, () => PINGRESP_FRAME)))
     this.#pings = 0
   }
 
+  /** There may be room in a stream. `full`: those that are known to have none. */
   retryWaiting(full: Set<StreamIntake>): void {
     this.#path?.retryWaiting(full)
     this.flushAcks()
@@ -303,10 +324,10 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
   // Reading on and off.
 
   #updateReading(): void {
-    if (this.#state === 'closed' || this.#socketGone) return
-    if (this.#reading.update(this.#inputEnded)) this.#gate.starved.add(this)
-    else this.#gate.starved.delete(this)
-    if (!this.#reading.isFinishing) this.#gate.finishing.delete(this)
+    if (this.#lifecycle.isClosed || this.#socketGone) return
+    const isStarved = this.#reads.update(this.#mayProcess, this.#inputEnded)
+    place(this.#lists.starved, this, isStarved)
+    if (!this.#reads.isFinishing) this.#lists.finishing.delete(this)
   }
 
   /** Others gave bytes back. */
@@ -316,63 +337,46 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
 
   /** The gateway stops: nothing more is read or processed; acks still leave. */
   quiesce(): void {
-    this.#reading.quiesce()
+    this.#reads.quiesce()
     this.#updateReading()
   }
 
-  // Time.
-
   /** Closes it if one of its clocks has run out. `shiftMs`: time in which the gate did not run. */
   sweep(now: number, shiftMs: number): void {
-    if (this.#state === 'closed') return
-    this.#reading.shift(now, shiftMs)
-    this.#stateSinceMs += shiftMs
+    const lifecycle = this.#lifecycle
+    if (lifecycle.isClosed) return
+    this.#reads.shift(now, shiftMs)
+    lifecycle.shift(shiftMs)
     const reason = dueReason(
       {
-        state: this.#state,
-        stateSinceMs: this.#stateSinceMs,
-        keepAliveSeconds: this.#opening.keepAliveSeconds,
-        lastByteMs: this.#reading.lastByteMs,
-        isReading: this.#wire.isReading,
-        frameSinceMs: this.#inlet.frameSinceMs,
-        unreadSinceMs: this.#wire.unreadSince(now),
-        copiesStalledMs: this.#aedes.stalledMs(now),
+        state: lifecycle.state,
+        stateSinceMs: lifecycle.sinceMs,
+        keepAliveSeconds: this.#handshake.keepAliveSeconds,
+        lastByteMs: this.#reads.lastByteMs,
+        isReading: this.#transport.isReading,
+        frameSinceMs: this.#frames.frameSinceMs,
+        unreadSinceMs: this.#transport.unreadSince(now),
+        copiesStalledMs: this.#consumer.stalledMs(now),
       },
       now,
-      this.#gate.shared.config,
+      this.#context.config,
     )
     if (reason === null) return
-    if (reason === 'auth-timeout') this.refuse(null, 'auth-timeout', 'no verdict in time')
-    else this.close(reason, '')
+    if (reason === 'auth-timeout') lifecycle.refuse(null, 'auth-timeout', 'no verdict in time')
+    else lifecycle.close(reason, '')
   }
 
   // The end.
 
-  /** The gateway closes it. */
-  close(reason: CloseReason, detail: string): void {
-    if (this.#state === 'closed') return
-    this.#gate.reportClosed(this, reason, detail)
-    this.#end(reason)
-  }
-
-  malformed(detail: string): Verdict {
-    this.close('malformed', detail)
-    return CLOSED
-  }
-
-  refuse(returnCode: number | null, reason: RefuseReason, detail: string): Verdict {
-    if (this.#state === 'closed') return CLOSED
-    this.#gate.reportRefused(this, reason, detail)
-    if (returnCode !== null) this.#wire.send(connack(returnCode, false))
-    this.#teardown(false)
-    return CLOSED
-  }
-
   /** The peer has sent its last byte: what it sent before still counts, if it can be processed. */
   #settleEnd(): void {
-    if (!this.#inputEnded || this.#inlet.isProcessing) return
-    if (this.#state === 'awaiting-connect') this.#lost()
-    else if (this.#state === 'open' && !this.#mayGoOn) this.#lost()
+    if (!this.#inputEnded || this.#isProcessing) return
+    const { state } = this.#lifecycle
+    if (state === 'awaiting-connect') this.#lifecycle.leave('connection-lost')
+    if (state !== 'open' || this.#mayGoOn) return
+    // A DISCONNECT may stand behind messages that were held back: the client did say goodbye.
+    const saidGoodbye = this.#frames.holdsDisconnect()
+    this.#lifecycle.leave(saidGoodbye ? 'client-disconnect' : 'connection-lost')
   }
 
   /**
@@ -380,46 +384,32 @@ export class Connection implements AedesSideHost, InletHost, OpeningHost, Publis
    * still make room.
    */
   get #mayGoOn(): boolean {
-    return this.#inlet.isBlocked && (!this.#socketGone || this.#aedes.isBusy)
+    return this.#isBlocked && (!this.#socketGone || this.#consumer.isBusy)
   }
 
-  #lost(): void {
-    if (this.#state === 'closed') return
-    // A DISCONNECT may stand behind messages that were held back: the client did say goodbye.
-    if (this.#state === 'open' && this.#inlet.holdsDisconnect()) this.#saidGoodbye = true
-    const reason = this.#saidGoodbye ? 'client-disconnect' : 'connection-lost'
-    this.#end(reason)
-  }
-
-  #end(reason: CloseReason): void {
-    if (this.#state === 'closed') return
-    this.#gate.shared.stats.connectionsClosed[reason] += 1
-    this.#teardown(reason === 'client-disconnect' || reason === 'connection-lost')
-  }
-
-  /** `isOrderly`: aedes may read what it was fed before its side ends. */
-  #teardown(isOrderly: boolean): void {
-    const gate = this.#gate
-    this.#state = 'closed'
+  #teardown(isOrderly: boolean, lastWords: Uint8Array | null): void {
+    const { sessions, stats } = this.#context
+    if (lastWords !== null) this.#transport.send(lastWords)
     const path = this.#path
     if (path !== null) {
       path.discard()
-      gate.shared.sessions.leave(path.session)
+      sessions.leave(path.session)
     }
-    this.#inlet.discard()
-    gate.forget(this)
-    this.#wire.close()
-    if (!this.#aedes.end(isOrderly)) void this.#vanish()
+    this.#frames.discard()
+    this.#lists.remove(this)
+    stats.connections -= 1
+    this.#transport.close()
+    if (!this.#consumer.end(isOrderly)) void this.#vanish()
   }
 
-  /** aedes never knew it; but whoever comes next has to wait for whom it waited for. */
+  /** aedes never knew it; but a later connection of its id waits for those before it, too. */
   async #vanish(): Promise<void> {
-    await this.#opening.former
-    this.onAedesFinished()
+    await this.#former
+    this.onFinished()
   }
 
-  onAedesFinished(): void {
-    this.#gate.release(this)
+  onFinished(): void {
+    this.#context.clientIds.release(this)
     this.#resolveGone()
   }
 }

@@ -5,28 +5,32 @@
  * the gateway stops. Time in which we do not read is not held against the peer.
  */
 import { HOLD_BACK_FLOOR_BYTES, MAX_UNREAD_BYTES } from '../limits.ts'
-import type { Inlet } from '../mqtt/frame-reader.ts'
-import type { GateShared } from './context.ts'
-import type { Wire } from './transport.ts'
+import type { FrameReader } from '../mqtt/frame-reader.ts'
+import type { GateContext } from './context.ts'
+import type { Transport } from './transport.ts'
 
-export class Reading {
-  readonly #shared: GateShared
-  readonly #inlet: Inlet
-  readonly #wire: Wire
+export class ReadControl {
+  readonly #context: Pick<GateContext, 'config' | 'monotonicMs' | 'stats'>
+  readonly #frames: FrameReader
+  readonly #transport: Transport
   readonly #mayFinish: () => boolean
   #isQuiet = false
-  /** It has only a part of a frame, and may read the rest whatever the others hold. */
-  isFinishing = false
+  #isFinishing = false
   /** When the peer was last heard, monotonic ms. */
   lastByteMs: number
 
   /** `mayFinish`: is it its turn to read on to the end of a frame, while others wait? */
-  constructor(shared: GateShared, inlet: Inlet, wire: Wire, mayFinish: () => boolean) {
-    this.#shared = shared
-    this.#inlet = inlet
-    this.#wire = wire
+  constructor(
+    context: Pick<GateContext, 'config' | 'monotonicMs' | 'stats'>,
+    frames: FrameReader,
+    transport: Transport,
+    mayFinish: () => boolean,
+  ) {
+    this.#context = context
+    this.#frames = frames
+    this.#transport = transport
     this.#mayFinish = mayFinish
-    this.lastByteMs = shared.monotonicMs()
+    this.lastByteMs = context.monotonicMs()
   }
 
   /** Nothing more is read or processed. */
@@ -34,44 +38,50 @@ export class Reading {
     return this.#isQuiet
   }
 
+  /** It has only a part of a frame, and may read the rest whatever the others hold. */
+  get isFinishing(): boolean {
+    return this.#isFinishing
+  }
+
   quiesce(): void {
     this.#isQuiet = true
   }
 
   /**
-   * `inputEnded`: the peer sends no more. Returns true if it waits for others to give hold-back bytes back.
+   * `mayProcess`: frames that come are taken. `inputEnded`: the peer sends no more. Returns true if
+   * it waits for others to give hold-back bytes back.
    */
-  update(inputEnded: boolean): boolean {
-    const { config, stats } = this.#shared
-    const held = this.#inlet.length
+  update(mayProcess: boolean, inputEnded: boolean): boolean {
+    const { config, stats } = this.#context
+    const held = this.#frames.length
     const isStarved =
       stats.holdBackBytes > config.maxHoldBackBytesTotal && held > HOLD_BACK_FLOOR_BYTES
     // What it may process and has not is no whole frame.
-    this.isFinishing = isStarved && this.#inlet.mayProcess && !inputEnded && this.#mayFinish()
-    const isFull = !this.#inlet.mayProcess && held >= config.maxHoldBackBytes
+    this.#isFinishing = isStarved && mayProcess && !inputEnded && this.#mayFinish()
+    const isFull = !mayProcess && held >= config.maxHoldBackBytes
     const reads =
       !this.#isQuiet &&
-      (!isStarved || this.isFinishing) &&
+      (!isStarved || this.#isFinishing) &&
       !isFull &&
-      this.#wire.backlog <= MAX_UNREAD_BYTES &&
+      this.#transport.backlog <= MAX_UNREAD_BYTES &&
       !inputEnded
-    if (reads !== this.#wire.isReading) this.#set(reads)
+    if (reads !== this.#transport.isReading) this.#set(reads)
     return isStarved
   }
 
   #set(reads: boolean): void {
     if (reads) {
       // What the peer sent meanwhile lies in the kernel: its clocks start anew.
-      this.lastByteMs = this.#shared.monotonicMs()
-      this.#inlet.restartFrame(this.lastByteMs)
+      this.lastByteMs = this.#context.monotonicMs()
+      this.#frames.restartFrame(this.lastByteMs)
     }
-    this.#wire.setReading(reads)
+    this.#transport.setReading(reads)
   }
 
   /** For `ms` the gateway did not run: that time was not the peer's. */
   shift(now: number, ms: number): void {
     if (ms === 0) return
     this.lastByteMs += ms
-    this.#inlet.restartFrame(now)
+    this.#frames.restartFrame(now)
   }
 }

@@ -6,37 +6,28 @@
 import type { Duplex } from 'node:stream'
 import { CLOSE_GRACE_MS } from '../limits.ts'
 
-export interface WireHost {
-  onBytes(chunk: Buffer): void
-  /** The peer sends no more. */
-  onEnd(): void
-  /** The socket is gone; called once. */
-  onGone(): void
-  /** The socket has taken what it was given. */
-  onDrain(): void
-}
-
-export class Wire {
+export class Transport {
   readonly #stream: Duplex
   #isOpen = true
+  #isGone = false
   #isReading = true
   #sentBytes = 0
   #takenBytes = 0
   #unreadSinceMs: number | null = null
 
-  constructor(stream: Duplex, host: WireHost) {
+  constructor(stream: Duplex) {
     this.#stream = stream
-    stream.on('data', (chunk: Buffer) => {
-      if (this.#isOpen) host.onBytes(chunk)
-    })
-    stream.on('end', () => host.onEnd())
-    stream.on('drain', () => host.onDrain())
     // 'close' follows; what went wrong with a socket is not worth more than "connection-lost".
     stream.on('error', () => {})
     stream.once('close', () => {
       this.#isOpen = false
-      host.onGone()
+      this.#isGone = true
     })
+  }
+
+  /** Nothing reaches the peer any more. */
+  get isGone(): boolean {
+    return this.#isGone
   }
 
   get isReading(): boolean {
@@ -89,10 +80,5 @@ export class Wire {
     if (typeof stream.destroySoon === 'function') stream.destroySoon()
     else stream.end(() => stream.destroy())
     setTimeout(() => stream.destroy(), CLOSE_GRACE_MS).unref()
-  }
-
-  destroy(): void {
-    this.#isOpen = false
-    this.#stream.destroy()
   }
 }

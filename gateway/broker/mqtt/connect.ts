@@ -6,12 +6,13 @@
  * level stays with its connection.
  */
 import { CONNECT, frame, prefixed } from './packets.ts'
+import type { Qos } from './publish.ts'
 import { PacketReader } from './reader.ts'
 
 export interface Will {
   readonly topic: string
   readonly payload: Buffer
-  readonly qos: 0 | 1 | 2
+  readonly qos: Qos
   readonly retain: boolean
 }
 
@@ -163,7 +164,7 @@ function readWill(reader: PacketReader, flags: number): Will {
   return {
     topic,
     payload,
-    qos: ((flags >> 3) & 3) as 0 | 1 | 2,
+    qos: ((flags >> 3) & 3) as Qos,
     retain: (flags & WILL_RETAIN) !== 0,
   }
 }

@@ -1,15 +1,14 @@
 /**
- * The way in of one connection: bytes to whole frames, one at a time, to whoever the host says.
- * What may not be processed yet is held back, bounded by the host, which stops reading; PINGREQs in
- * it are found at once (I6).
+ * The way in of one connection: bytes to whole frames, one at a time. What may not be processed yet
+ * is kept here, bounded by the connection, which stops reading; PINGREQs in it are found at once
+ * (I6).
  *
- * Size limits hold as soon as a length is known, for what is held back, too. Frames are handed over
- * in place, as offsets into the read buffer or the hold-back buffer; nobody may keep a view of
- * either.
+ * Size limits hold as soon as a length is known, for what is kept, too. Frames are shown in place,
+ * as offsets into the read buffer or the kept bytes; nobody may keep a view of either. It decides
+ * nothing: which frames are due, and what becomes of them, is the connection's business.
  */
 import type { MqttLimits } from '../config.ts'
-import type { CloseReason } from '../events.ts'
-import { notMqtt, TLS_HANDSHAKE } from '../listeners/wrong-protocol.ts'
+import { type HeldBytes, InboundBuffer } from './inbound-buffer.ts'
 import {
   BAD_LENGTH,
   bodyOffset,
@@ -19,69 +18,50 @@ import {
   NEED_MORE,
   PINGREQ,
 } from './packets.ts'
-import { CLOSED, HOLD, type Verdict } from '../publish/publish-path.ts'
-import type { BrokerStats } from '../stats.ts'
-import { InboundBuffer } from './inbound-buffer.ts'
 
-export interface InletHost {
-  /** Which frames it takes now. */
-  readonly accepts: 'connect' | 'packets' | 'nothing'
-  /** CONNACK is out: PINGREQ is answered. */
-  readonly isOpen: boolean
-  readonly isClosed: boolean
-  /** One whole frame. `isScanned`: a PINGREQ here was reported by `onPing` already. */
-  takeFrame(bytes: Buffer, at: number, end: number, isScanned: boolean): Verdict
-  onPing(): void
-  /** Around each run over frames. */
-  beforeFrames(): void
-  afterFrames(): void
-  /**
-   * Sends acks that are due; true if there were any, so that there may be room for a held frame.
-   */
-  flushAcks(): boolean
-  /** The frame at the head was not taken: `unblock` it when that may change. */
-  onHeld(): void
-  onFault(error: unknown): void
-  close(reason: CloseReason, detail: string): void
+/** Answers of {@link FrameReader.next}. */
+export const FRAME = 0
+/** No whole frame is there. */
+export const NO_FRAME = 1
+/** {@link FrameReader.fault} says what is wrong. */
+export const FAULT = 2
+
+interface FrameFault {
+  readonly reason: 'malformed' | 'packet-too-large'
+  readonly detail: string
 }
 
-const CLOSED_SIZE = -3
+type FrameLimits = Pick<MqttLimits, 'maxConnectPacketBytes' | 'maxPacketBytes'>
 
-export class Inlet {
-  readonly #limits: Pick<MqttLimits, 'maxConnectPacketBytes' | 'maxPacketBytes'>
-  readonly #host: InletHost
+/** First byte of a TLS record with a handshake; its upper half is that of CONNECT. */
+const TLS_HANDSHAKE = 0x16
+
+export class FrameReader {
+  readonly #limits: FrameLimits
+  /** In words: the client's first bytes are no CONNECT. */
+  readonly #describeStranger: (bytes: Uint8Array) => string
   readonly #held: InboundBuffer
-  #isBlocked = false
-  #isProcessing = false
+  /** The bytes of this read, while they are processed in place. */
+  #chunk: Buffer | null = null
+  #chunkAt = 0
   #frameSinceMs: number | null = null
   #nowMs = 0
+  #size = 0
+  fault: FrameFault | null = null
 
   constructor(
-    limits: Pick<MqttLimits, 'maxConnectPacketBytes' | 'maxPacketBytes'>,
-    stats: BrokerStats,
-    host: InletHost,
+    limits: FrameLimits,
+    held: HeldBytes,
+    describeStranger: (bytes: Uint8Array) => string,
   ) {
     this.#limits = limits
-    this.#host = host
-    this.#held = new InboundBuffer(stats)
+    this.#describeStranger = describeStranger
+    this.#held = new InboundBuffer(held)
   }
 
-  /** Bytes that are held. */
+  /** Bytes that are kept. */
   get length(): number {
     return this.#held.length
-  }
-
-  /** The frame at the head waits for room. */
-  get isBlocked(): boolean {
-    return this.#isBlocked
-  }
-
-  get isProcessing(): boolean {
-    return this.#isProcessing
-  }
-
-  get mayProcess(): boolean {
-    return !this.#isBlocked && this.#host.accepts !== 'nothing'
   }
 
   /** Since when a frame is incomplete, monotonic ms; null: none is. */
@@ -94,41 +74,97 @@ export class Inlet {
     if (this.#frameSinceMs !== null) this.#frameSinceMs = nowMs
   }
 
+  /** The bytes of one read. Call {@link keep} when its frames are processed. */
   push(chunk: Buffer, nowMs: number): void {
     this.#nowMs = nowMs
-    if (this.#held.length > 0 || !this.mayProcess) {
-      this.#held.append(chunk, 0)
-      this.process()
-      return
+    if (this.#held.length > 0) this.#held.append(chunk, 0)
+    else {
+      this.#chunk = chunk
+      this.#chunkAt = 0
     }
-    this.#run(() => {
-      const used = this.#consume(chunk, chunk.length, 0, 0)
-      if (!this.#host.isClosed) this.#held.append(chunk, used)
-    })
   }
 
-  /** Looks at what is held, if it may. Call whenever that may have changed. */
-  process(): void {
-    if (this.#isProcessing || this.#host.isClosed) return
-    this.#run(() => this.#consumeHeld())
+  /** A copy of what is left of the read: its buffer is pinned no longer. */
+  keep(): void {
+    if (this.#chunk === null) return
+    this.#held.append(this.#chunk, this.#chunkAt)
+    this.#chunk = null
   }
 
-  /** There may be room: the frame at the head is tried again. */
-  unblock(): void {
-    if (!this.#isBlocked) return
-    if (this.#isProcessing) {
-      this.#host.onHeld()
-      return
+  // The frame at the head: valid after `next` answered FRAME, until `advance`.
+
+  get bytes(): Buffer {
+    return this.#chunk ?? this.#held.bytes
+  }
+
+  get at(): number {
+    return this.#chunk === null ? this.#held.start : this.#chunkAt
+  }
+
+  get end(): number {
+    return this.at + this.#size
+  }
+
+  /** {@link scanPings} has counted it, if it is a PINGREQ. */
+  get isScanned(): boolean {
+    return this.#chunk === null && this.#held.start < this.#held.scanned
+  }
+
+  /** Looks for a whole frame at the head. `isFirst`: only CONNECT is due, and smaller. */
+  next(isFirst: boolean): typeof FRAME | typeof NO_FRAME | typeof FAULT {
+    const { bytes, at } = this
+    const end = this.#chunk === null ? this.#held.end : this.#chunk.length
+    if (at >= end) {
+      this.#frameSinceMs = null
+      return NO_FRAME
     }
-    this.#isBlocked = false
-    this.process()
+    const size = this.#measure(bytes, at, end, isFirst)
+    if (size === null) return FAULT
+    if (size === NEED_MORE || at + size > end) {
+      this.#frameSinceMs ??= this.#nowMs
+      return NO_FRAME
+    }
+    this.#size = size
+    return FRAME
+  }
+
+  /** The frame at the head is done with. */
+  advance(): void {
+    if (this.#chunk === null) this.#held.consume(this.end)
+    else this.#chunkAt += this.#size
+    this.#frameSinceMs = null
+  }
+
+  /** The frame at the head is complete and waits for room. */
+  hold(): void {
+    this.#frameSinceMs = null
   }
 
   discard(): void {
+    this.#chunk = null
     this.#held.discard()
   }
 
-  /** Is there a whole DISCONNECT among what is held? */
+  /**
+   * How many PINGREQs are in what is kept and was not scanned; nothing is processed, but the size
+   * limit holds. null: {@link fault} says what is wrong.
+   */
+  scanPings(): number | null {
+    const held = this.#held
+    let pings = 0
+    let at = Math.max(held.scanned, held.start)
+    while (at < held.end) {
+      const size = this.#measure(held.bytes, at, held.end, false)
+      if (size === null) return null
+      if (size === NEED_MORE || at + size > held.end) break
+      if (held.bytes[at] === PINGREQ && isBare(held.bytes, at, size)) pings += 1
+      at += size
+    }
+    held.scanned = at
+    return pings
+  }
+
+  /** Is there a whole DISCONNECT among what is kept? */
   holdsDisconnect(): boolean {
     const { bytes, end } = this.#held
     let at = this.#held.start
@@ -141,103 +177,25 @@ export class Inlet {
     return false
   }
 
-  #run(step: () => void): void {
-    const host = this.#host
-    this.#isProcessing = true
-    host.beforeFrames()
-    try {
-      step()
-      // Acks that wait for no commit leave at once, and make room.
-      while (host.flushAcks() && this.#isBlocked) {
-        this.#isBlocked = false
-        this.#consumeHeld()
-      }
-      if (!this.mayProcess) this.#scan()
-    } catch (error) {
-      host.onFault(error)
-    }
-    this.#isProcessing = false
-    host.afterFrames()
-  }
-
-  #consumeHeld(): void {
-    if (!this.mayProcess) return
-    const held = this.#held
-    const used = this.#consume(held.bytes, held.end, held.start, held.scanned)
-    if (!this.#host.isClosed) held.consume(used)
-  }
-
-  /**
-   * Processes whole frames from `start`; returns where the first one begins that was not processed.
-   * PINGREQs before
-   * `scanned` were reported.
-   */
-  #consume(bytes: Buffer, end: number, start: number, scanned: number): number {
-    let at = start
-    while (at < end && this.mayProcess) {
-      const size = this.#measure(bytes, at, end)
-      if (size === CLOSED_SIZE) return end
-      if (size === NEED_MORE || at + size > end) {
-        if (this.#frameSinceMs === null || at > start) this.#frameSinceMs = this.#nowMs
-        return at
-      }
-      const verdict = this.#host.takeFrame(bytes, at, at + size, at < scanned)
-      if (verdict === CLOSED) return end
-      if (verdict === HOLD) {
-        this.#isBlocked = true
-        this.#host.onHeld()
-        break
-      }
-      at += size
-    }
-    this.#frameSinceMs = null
-    return at
-  }
-
-  /**
-   * Size of the frame at `at`, NEED_MORE, or CLOSED_SIZE: over the limit as soon as the length is
-   * known.
-   */
-  #measure(bytes: Buffer, at: number, end: number): number {
-    const isFirst = this.#host.accepts === 'connect'
+  /** Size of the frame at `at`, or NEED_MORE; null: a fault, as soon as the length is known. */
+  #measure(bytes: Buffer, at: number, end: number, isFirst: boolean): number | null {
     if (isFirst && ((bytes[at]! & 0xf0) !== CONNECT || bytes[at] === TLS_HANDSHAKE)) {
-      return this.#close('malformed', notMqtt(bytes.subarray(at, end)))
+      return this.#fail('malformed', this.#describeStranger(bytes.subarray(at, end)))
     }
     const size = frameBytes(bytes, at, end)
     if (size === BAD_LENGTH) {
-      return this.#close('malformed', 'the remaining length has more than four bytes')
+      return this.#fail('malformed', 'the remaining length has more than four bytes')
     }
     const limit = isFirst ? this.#limits.maxConnectPacketBytes : this.#limits.maxPacketBytes
-    if (size > limit) {
-      const key = isFirst ? 'mqtt.maxConnectPacketBytes' : 'mqtt.maxPacketBytes'
-      return this.#close(
-        'packet-too-large',
-        `${size} bytes, ${key} is ${limit}; it comes again until that is raised`,
-      )
-    }
-    return size
+    if (size <= limit) return size
+    const key = isFirst ? 'mqtt.maxConnectPacketBytes' : 'mqtt.maxPacketBytes'
+    const detail = `${size} bytes, ${key} is ${limit}; it comes again until that is raised`
+    return this.#fail('packet-too-large', detail)
   }
 
-  /**
-   * Finds PINGREQs in what is held, and enforces the size limit there, without processing anything.
-   */
-  #scan(): void {
-    if (!this.#host.isOpen) return
-    const held = this.#held
-    let at = Math.max(held.scanned, held.start)
-    while (at < held.end) {
-      const size = this.#measure(held.bytes, at, held.end)
-      if (size === CLOSED_SIZE) return
-      if (size === NEED_MORE || at + size > held.end) break
-      if (held.bytes[at] === PINGREQ && isBare(held.bytes, at, size)) this.#host.onPing()
-      at += size
-    }
-    held.scanned = at
-  }
-
-  #close(reason: CloseReason, detail: string): number {
-    this.#host.close(reason, detail)
-    return CLOSED_SIZE
+  #fail(reason: FrameFault['reason'], detail: string): null {
+    this.fault = { reason, detail }
+    return null
   }
 }
 

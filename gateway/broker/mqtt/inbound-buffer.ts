@@ -3,20 +3,24 @@
  * behind CONNECT, or the hold-back buffer of a connection at its bounds (I6). A copy, so that it
  * pins no read buffer, and nothing grows with the number of segments that the bytes came in.
  */
-import type { BrokerStats } from '../stats.ts'
+
+/** Where all buffers together count their bytes. */
+export interface HeldBytes {
+  holdBackBytes: number
+}
 
 const FIRST_BYTES = 256
 
 export class InboundBuffer {
-  readonly #stats: BrokerStats
+  readonly #total: HeldBytes
   #bytes: Buffer = EMPTY
   #start = 0
   #end = 0
   /** Frames before this offset were looked at for PINGREQ already; at least `start`. */
   scanned = 0
 
-  constructor(stats: BrokerStats) {
-    this.#stats = stats
+  constructor(total: HeldBytes) {
+    this.#total = total
   }
 
   get bytes(): Buffer {
@@ -41,12 +45,12 @@ export class InboundBuffer {
     if (this.#end + added > this.#bytes.length) this.#makeRoom(added)
     this.#bytes.set(from === 0 ? chunk : chunk.subarray(from), this.#end)
     this.#end += added
-    this.#stats.holdBackBytes += added
+    this.#total.holdBackBytes += added
   }
 
   /** Bytes before `offset` are done with. */
   consume(offset: number): void {
-    this.#stats.holdBackBytes -= offset - this.#start
+    this.#total.holdBackBytes -= offset - this.#start
     this.#start = offset
     if (this.scanned < offset) this.scanned = offset
     if (this.#start < this.#end) return

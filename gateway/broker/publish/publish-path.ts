@@ -13,75 +13,57 @@ import { MUST_WAIT, type StreamIntake, type Ticket } from '../../ports/appender.
 import { nearestFilter } from '../../shared/text/nearest.ts'
 import type { Principal } from '../auth/authenticator.ts'
 import type { CloseReason } from '../events.ts'
-import type { GateShared } from '../gate/context.ts'
-import { WAITING_SHARE } from '../limits.ts'
-import { PUBACK, PUBCOMP, PUBREC } from '../mqtt/packets.ts'
+import { CLOSED, type FrameOutcome, HOLD, TAKEN } from '../mqtt/outcome.ts'
+import { PUBACK, PUBREC } from '../mqtt/packets.ts'
+import type { Publication } from '../mqtt/publish.ts'
 import { NO_TICKET } from '../sessions/packet-ids.ts'
 import { MAX_OPEN_PACKET_IDS, type Session } from '../sessions/session-table.ts'
 import { AckQueue } from './ack-queue.ts'
+import type { PublishContext } from './context.ts'
+import { publishLocally } from './local-publish.ts'
+import { Releases } from './releases.ts'
 import type { TopicEntry } from './topic-cache.ts'
 import { Topics } from './topics.ts'
-import { countUnwanted } from './unwanted.ts'
-import { type WaitingMessage, WaitingMessages } from './waiting-messages.ts'
-
-/** What became of a frame. */
-export const TAKEN = 0
-/** Not looked at yet: the connection is at its bounds, and the frame is offered again. */
-export const HOLD = 1
-/** The connection was closed over it. */
-export const CLOSED = 2
-
-export type Verdict = typeof TAKEN | typeof HOLD | typeof CLOSED
+import { hasRoomToWait, type WaitingMessage, WaitingMessages } from './waiting-messages.ts'
 
 /** When a message came, by both clocks. */
-type Arrival = Pick<WaitingMessage, 'receivedAtMs' | 'arrivedMs'>
-
-export interface PublishHost {
-  readonly clientId: string
-  close(reason: CloseReason, detail: string): void
+interface Arrival {
+  readonly receivedAtMs: number
+  readonly arrivedMs: number
 }
 
-/** PUBRELs that wait for a commit; there are no more packet ids than that. */
-const MAX_PENDING_COMPLETIONS = 65_535
+export interface Publisher {
+  readonly clientId: string
+  close(reason: CloseReason, detail: string): typeof CLOSED
+}
 
-const EMPTY = new Uint8Array(0)
+const NO_BYTES = new Uint8Array(0)
 
 export class PublishPath {
-  readonly #shared: GateShared
-  readonly #host: PublishHost
-  readonly #access: Principal
-  readonly #session: Session
+  readonly session: Session
+  readonly principal: Principal
+  readonly #context: PublishContext
+  readonly #publisher: Publisher
   readonly #topics: Topics
   readonly #acks = new AckQueue()
-  readonly #completions = new AckQueue()
-  /**
-   * PUBCOMPs of a client that did not wait for PUBREC, with the places of those: it gets them
-   * before.
-   */
-  readonly #early: { readonly position: number; readonly pubrec: number }[] = []
-  #lastOffered = 0
+  readonly #releases = new Releases()
   readonly #waiting: WaitingMessages
+  #lastOffered = 0
   /** Of the read that is being processed; reused. */
-  readonly #arrival: { -readonly [K in keyof Arrival]: Arrival[K] } = {
-    receivedAtMs: 0,
-    arrivedMs: 0,
-  }
+  readonly #arrival = { receivedAtMs: 0, arrivedMs: 0 }
 
-  constructor(shared: GateShared, host: PublishHost, access: Principal, session: Session) {
-    this.#shared = shared
-    this.#host = host
-    this.#access = access
-    this.#session = session
-    this.#topics = new Topics(shared, access, host.clientId)
-    this.#waiting = new WaitingMessages(shared.stats)
-  }
-
-  get session(): Session {
-    return this.#session
-  }
-
-  get access(): Principal {
-    return this.#access
+  constructor(
+    context: PublishContext,
+    publisher: Publisher,
+    principal: Principal,
+    session: Session,
+  ) {
+    this.#context = context
+    this.#publisher = publisher
+    this.principal = principal
+    this.session = session
+    this.#topics = new Topics(context, principal, publisher.clientId)
+    this.#waiting = new WaitingMessages(context.stats)
   }
 
   /** Number (DeliveryOrder) of its last message for local subscribers. */
@@ -90,12 +72,12 @@ export class PublishPath {
   }
 
   get owesAcks(): boolean {
-    return this.#acks.length > 0 || this.#completions.length > 0
+    return this.#acks.length > 0 || !this.#releases.isEmpty
   }
 
   /** A commit will release an ack; false if the oldest message waits for room. */
   get awaitsCommit(): boolean {
-    return this.#acks.awaitsCommit || this.#completions.awaitsCommit
+    return this.#acks.awaitsCommit || this.#releases.awaitsCommit
   }
 
   get hasWaiting(): boolean {
@@ -104,110 +86,71 @@ export class PublishPath {
 
   /** Call before the frames of one read: they arrived now. */
   beginRead(): void {
-    this.#arrival.arrivedMs = this.#shared.monotonicMs()
-    this.#arrival.receivedAtMs = this.#shared.nowMs()
+    this.#arrival.arrivedMs = this.#context.monotonicMs()
+    this.#arrival.receivedAtMs = this.#context.nowMs()
   }
 
-  /** Call behind the frames of one read: nothing of the gate pins the read buffer. */
+  /** Call behind the frames of one read: nothing of the broker pins the read buffer. */
   endRead(): void {
-    this.#shared.message.payload = EMPTY
+    this.#context.message.payload = NO_BYTES
+    this.#context.view.release()
   }
 
   /** One whole PUBLISH: fixed header at `at`, variable header at `body`. */
-  publish(bytes: Buffer, at: number, body: number, end: number): Verdict {
-    const { stats } = this.#shared
-    const first = bytes[at]!
-    const qos = (first >> 1) & 3
-    const dup = (first & 0x08) !== 0
-    if (qos === 3) return this.#malformed('QoS 3') // [MQTT-3.3.1-4]
-    if (dup && qos === 0) return this.#malformed('DUP at QoS 0') // [MQTT-3.3.1-2]
-    if (end - body < 2) return this.#malformed('PUBLISH without a topic')
-    const topicStart = body + 2
-    const topicEnd = topicStart + ((bytes[body]! << 8) | bytes[body + 1]!)
-    const start = qos === 0 ? topicEnd : topicEnd + 2
-    if (start > end) return this.#malformed('PUBLISH ends in its header')
-    const packetId = qos === 0 ? 0 : (bytes[topicEnd]! << 8) | bytes[topicEnd + 1]!
-    if (qos !== 0 && packetId === 0) return this.#malformed('packet identifier 0') // [MQTT-2.3.1-1]
-
-    const entry = this.#topics.find(bytes, topicStart, topicEnd)
+  publish(bytes: Buffer, at: number, body: number, end: number): FrameOutcome {
+    const { view } = this.#context
+    const fault = view.read(bytes, at, body, end)
+    if (fault !== null) return this.#malformed(fault)
+    const entry = this.#topics.find(bytes, view.topicStart, view.topicEnd)
     if (typeof entry === 'string') return this.#malformed(entry)
     if (!entry.isAllowed) return this.#close('forbidden-topic', `may not publish to ${entry.topic}`)
-    const retain = (first & 0x01) !== 0
-    const size = end - start
+    const { qos, size } = view
     if (qos !== 0 && !this.#hasRoom(size)) return HOLD
-    if (entry.lanes.length === 0 && this.#isUnrouted(entry, retain) && !this.#admitsUnrouted(entry))
+    if (entry.lanes.length === 0 && isUnrouted(entry, view.retain) && !this.#admitsUnrouted(entry))
       return CLOSED
 
-    let verdict: Verdict
-    if (qos === 0) verdict = this.#takeAtMostOnce(entry, bytes, start, end, retain)
-    else if (qos === 1) verdict = this.#take(entry, bytes, start, end, packetId, 1, dup, retain)
-    else
-      verdict = this.#takeOnce(
-        entry,
-        bytes,
-        topicStart,
-        topicEnd,
-        start,
-        end,
-        packetId,
-        dup,
-        retain,
-      )
-    if (verdict !== TAKEN) return verdict
-    if (qos === 0) stats.messages.qos0 += 1
-    else if (qos === 1) stats.messages.qos1 += 1
-    else stats.messages.qos2 += 1
-    stats.messageBytes += size
-    if (entry.unwanted !== null) {
-      countUnwanted(this.#shared, entry.unwanted, this.#host.clientId, entry.topic, entry.lanes)
-    }
-    return TAKEN
+    let outcome: FrameOutcome
+    if (qos === 0) outcome = this.#takeAtMostOnce(entry)
+    else if (qos === 1) outcome = this.#take(entry)
+    else outcome = this.#takeOnce(entry)
+    if (outcome === TAKEN) this.#count(entry, qos, size)
+    return outcome
   }
 
   /** One whole PUBREL. A known id is removed durably before PUBCOMP leaves (I3). */
-  release(bytes: Buffer, body: number, end: number): Verdict {
+  release(bytes: Buffer, body: number, end: number): FrameOutcome {
     if (end - body !== 2) return this.#malformed('PUBREL of a wrong length')
     const packetId = (bytes[body]! << 8) | bytes[body + 1]!
     if (packetId === 0) return this.#malformed('packet identifier 0')
-    if (this.#completions.length >= MAX_PENDING_COMPLETIONS) return HOLD
-    const { appender, sessions } = this.#shared
-    const session = this.#session
-    if (session.ids.ticketOf(packetId) === NO_TICKET) {
-      return this.#malformed('PUBREL before PUBREC')
-    }
+    if (this.#releases.isFull) return HOLD
+    const { appender, sessions } = this.#context
+    const { session } = this
+    const published = session.ids.ticketOf(packetId)
+    if (published === NO_TICKET) return this.#malformed('PUBREL before PUBREC')
     // PUBREC of an id that is not durable yet has not left, and one may stand behind a message that
     // waits for room.
-    const isEarly =
-      session.ids.ticketOf(packetId) > appender.durableTicket || this.#waiting.size > 0
+    const isEarly = published > appender.durableTicket || this.#waiting.size > 0
     if (sessions.removeId(session, packetId)) session.lastRemoval = appender.touch()
     // An unknown id gets PUBCOMP at once, unless its removal is among those that are not durable
     // yet.
     const isDurable = session.lastRemoval <= appender.durableTicket
     const ticket = isDurable ? 0 : session.lastRemoval
-    const position = this.#completions.push(PUBCOMP, packetId, ticket, 0, this.#arrival.arrivedMs)
-    const pubrec = isEarly ? this.#acks.find(PUBREC, packetId) : -1
-    if (pubrec >= 0) this.#early.push({ position, pubrec })
+    this.#releases.add(packetId, ticket, this.#arrival.arrivedMs, isEarly ? this.#acks : null)
     return TAKEN
   }
 
   /** The acks that may leave now, as bytes for one write (I1, I2); null: none. */
   takeAcks(): Uint8Array | null {
-    const { appender, stats } = this.#shared
+    const { appender, stats } = this.#context
     const durable = appender.durableTicket
-    if (!this.#acks.isDue(durable) && !this.#completions.isDue(durable)) return null
+    if (!this.#acks.isDue(durable) && !this.#releases.isDue(durable)) return null
     const before = this.#acks.length
-    const acks = this.#acks.take(durable, stats.ackSeconds, this.#shared.monotonicMs())
+    const acks = this.#acks.take(durable, stats.ackSeconds, this.#context.monotonicMs())
     stats.unackedMessages -= before - this.#acks.length
     stats.unackedBytes -= this.#acks.takenBytes
-    const completions = this.#completions.take(durable, null, 0, this.#firstEarly())
+    const completions = this.#releases.take(durable, this.#acks)
     if (acks === null || completions === null) return acks ?? completions
     return Buffer.concat([acks, completions])
-  }
-
-  /** The first PUBCOMP whose PUBREC has not left. */
-  #firstEarly(): number {
-    while (this.#early.length > 0 && this.#early[0]!.pubrec < this.#acks.head) this.#early.shift()
-    return this.#early[0]?.position ?? Number.POSITIVE_INFINITY
   }
 
   /**
@@ -221,11 +164,12 @@ export class PublishPath {
 
   /** The connection ended: what was not acknowledged is the device's to send again. */
   discard(): void {
-    const { stats, sessions } = this.#shared
+    const { stats, sessions } = this.#context
+    const { session } = this
     this.#waiting.discard(({ qos, packetId, hashHigh, hashLow }) => {
-      const isOpen = qos === 2 && this.#session.ids.isSame(packetId, hashHigh, hashLow)
-      if (isOpen && this.#session.ids.ticketOf(packetId) === NO_TICKET) {
-        sessions.removeId(this.#session, packetId)
+      const isOpen = qos === 2 && session.ids.isSame(packetId, hashHigh, hashLow)
+      if (isOpen && session.ids.ticketOf(packetId) === NO_TICKET) {
+        sessions.removeId(session, packetId)
       }
     })
     stats.unackedMessages -= this.#acks.length
@@ -241,7 +185,7 @@ export class PublishPath {
   #hasRoom(size: number): boolean {
     const own = this.#acks.length
     if (own === 0) return true
-    const { config, stats } = this.#shared
+    const { config, stats } = this.#context
     return (
       own < config.maxUnackedMessages &&
       this.#acks.bytes + size <= config.maxUnackedBytes &&
@@ -250,197 +194,129 @@ export class PublishPath {
     )
   }
 
-  /**
-   * Waiting messages take a share of the totals, or one full stream would shut out everybody else's
-   * messages.
-   */
-  #hasRoomToWait(size: number): boolean {
-    const { config, stats } = this.#shared
-    return (
-      stats.waitingMessages < config.maxUnackedMessagesTotal * WAITING_SHARE &&
-      stats.waitingBytes + size <= config.maxUnackedBytesTotal * WAITING_SHARE
-    )
+  #owe(qos: 1 | 2, packetId: number, ticket: Ticket, size: number): number {
+    const { stats } = this.#context
+    stats.unackedMessages += 1
+    stats.unackedBytes += size
+    const ack = qos === 1 ? PUBACK : PUBREC
+    return this.#acks.push(ack, packetId, ticket, size, this.#arrival.arrivedMs)
   }
 
-  #owe(first: number, packetId: number, ticket: Ticket, size: number): number {
-    this.#shared.stats.unackedMessages += 1
-    this.#shared.stats.unackedBytes += size
-    return this.#acks.push(first, packetId, ticket, size, this.#arrival.arrivedMs)
+  #count(entry: TopicEntry, qos: 0 | 1 | 2, size: number): void {
+    const { reports, stats } = this.#context
+    if (qos === 0) stats.messages.qos0 += 1
+    else if (qos === 1) stats.messages.qos1 += 1
+    else stats.messages.qos2 += 1
+    stats.messageBytes += size
+    if (entry.unwanted === null) return
+    reports.unwanted(this.#publisher.clientId, entry.topic, entry.unwanted, entry.lanes)
   }
 
-  // The three qualities of service.
+  // The three qualities of service, for the message in the view.
 
-  #takeAtMostOnce(
-    entry: TopicEntry,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    retain: boolean,
-  ): Verdict {
-    const { appender, stats } = this.#shared
+  #takeAtMostOnce(entry: TopicEntry): FrameOutcome {
+    const { appender, stats, view } = this.#context
     let ticket = appender.durableTicket
     if (entry.lanes.length > 0) {
-      const appended = this.#append(entry, bytes, start, end, 0, false, retain, this.#arrival)
+      const appended = this.#append(entry, view, this.#arrival)
       if (appended === MUST_WAIT) stats.qos0Refused += 1
       else ticket = appended
     }
-    if (retain || entry.isLocal) this.#share(entry, bytes.subarray(start, end), 0, retain, ticket)
+    if (view.retain || entry.isLocal) this.#publishLocally(entry, view, ticket)
     return TAKEN
   }
 
-  #takeOnce(
-    entry: TopicEntry,
-    bytes: Buffer,
-    topicStart: number,
-    topicEnd: number,
-    start: number,
-    end: number,
-    packetId: number,
-    dup: boolean,
-    retain: boolean,
-  ): Verdict {
-    const { hash, sessions, stats } = this.#shared
-    const { ids } = this.#session
-    hash.compute(bytes, topicStart, topicEnd, start, end)
+  #takeOnce(entry: TopicEntry): FrameOutcome {
+    const { hash, sessions, stats, view } = this.#context
+    const { packetId } = view
+    const { ids } = this.session
+    hash.compute(view.bytes, view.topicStart, view.topicEnd, view.start, view.end)
     if (!ids.isSame(packetId, hash.high, hash.low)) {
       if (sessions.openIds >= MAX_OPEN_PACKET_IDS && !ids.has(packetId)) {
         return this.#close('qos2-window', 'too many QoS 2 messages without PUBREL')
       }
       // Also where the id is in use: the device has given up that message, or lost its state.
       // Taking this one for a repeat would discard it in silence (I9).
-      return this.#take(entry, bytes, start, end, packetId, 2, dup, retain)
+      return this.#take(entry)
     }
     // I3: a repeat. Its PUBREC waits for the commit of its original.
     const ticket = ids.ticketOf(packetId)
-    const position = this.#owe(PUBREC, packetId, ticket, 0)
+    const position = this.#owe(2, packetId, ticket, 0)
     if (ticket === NO_TICKET) this.#waiting.findId(packetId)?.repeats.push(position)
     stats.duplicates += 1
     return TAKEN
   }
 
-  #take(
-    entry: TopicEntry,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    packetId: number,
-    qos: 1 | 2,
-    dup: boolean,
-    retain: boolean,
-  ): Verdict {
-    const { appender } = this.#shared
-    const ack = qos === 1 ? PUBACK : PUBREC
+  #take(entry: TopicEntry): FrameOutcome {
+    const { appender, view } = this.#context
+    const qos = view.qos as 1 | 2
     let ticket: Ticket = appender.durableTicket
     if (entry.lanes.length > 0) {
-      const mustWait =
-        this.#waiting.blocks(entry.lanes) ||
-        (ticket = this.#append(entry, bytes, start, end, qos, dup, retain, this.#arrival)) ===
-          MUST_WAIT
-      if (mustWait) return this.#wait(entry, bytes, start, end, packetId, qos, dup, retain)
+      if (this.#waiting.blocks(entry.lanes)) return this.#wait(entry)
+      ticket = this.#append(entry, view, this.#arrival)
+      if (ticket === MUST_WAIT) return this.#wait(entry)
     }
-    ticket = this.#settleOn(ticket, entry, packetId, qos)
-    if (retain || entry.isLocal) {
-      ticket = this.#share(entry, bytes.subarray(start, end), qos, retain, ticket)
-    }
-    this.#owe(ack, packetId, ticket, end - start)
+    if (qos === 2) ticket = this.#noteId(entry, ticket, view.packetId)
+    if (view.retain || entry.isLocal) ticket = this.#publishLocally(entry, view, ticket)
+    this.#owe(qos, view.packetId, ticket, view.size)
     return TAKEN
   }
 
   /** I3: the packet id goes into the commit of the record, in the same synchronous run. */
-  #settleOn(ticket: Ticket, entry: TopicEntry, packetId: number, qos: 1 | 2): Ticket {
-    if (qos !== 2) return ticket
-    const { appender, sessions, hash } = this.#shared
-    const isStored = this.#session.number > 0
+  #noteId(entry: TopicEntry, ticket: Ticket, packetId: number): Ticket {
+    const { appender, sessions, hash } = this.#context
+    const isStored = this.session.number > 0
     const covering = entry.lanes.length === 0 && isStored ? appender.touch() : ticket
-    sessions.addId(this.#session, packetId, hash.high, hash.low, covering)
+    sessions.addId(this.session, packetId, hash.high, hash.low, covering)
     return covering
   }
 
   /** As the appender's `append`: a ticket or MUST_WAIT. */
-  #append(
-    entry: TopicEntry,
-    payload: Uint8Array,
-    start: number,
-    end: number,
-    qos: 0 | 1 | 2,
-    dup: boolean,
-    retain: boolean,
-    { receivedAtMs, arrivedMs }: Arrival,
-  ): Ticket {
-    const { message, appender } = this.#shared
-    message.payload = payload
-    message.start = start
-    message.end = end
-    message.qos = qos
-    message.dup = dup
-    message.retain = retain
+  #append(entry: TopicEntry, publication: Publication, arrival: Arrival): Ticket {
+    const { message, appender } = this.#context
+    message.payload = publication.bytes
+    message.start = publication.start
+    message.end = publication.end
+    message.qos = publication.qos
+    message.dup = publication.dup
+    message.retain = publication.retain
     message.will = false
     message.refusal = entry.refusal
-    message.receivedAtMs = receivedAtMs
-    message.arrivedMs = arrivedMs
+    message.receivedAtMs = arrival.receivedAtMs
+    message.arrivedMs = arrival.arrivedMs
     return appender.append(entry.lanes, message)
   }
 
-  /**
-   * Retained value and local copies; returns the ticket that covers both, and what is stored for
-   * persistent sessions.
-   */
-  #share(
-    entry: TopicEntry,
-    payload: Uint8Array,
-    qos: 0 | 1 | 2,
-    retain: boolean,
-    appended: Ticket,
-  ): Ticket {
-    let ticket = appended
-    if (retain && entry.isShared)
-      ticket = Math.max(ticket, this.#shared.stageRetained(entry.topic, payload, qos) ?? 0)
-    if (entry.isLocal) {
-      const { delivery, stageCopies } = this.#shared
-      const { clientId } = this.#host
-      const copies =
-        qos > 0 && entry.isQueued
-          ? stageCopies(entry.topic, payload, qos as 1 | 2, retain, clientId)
-          : null
-      if (copies !== null) ticket = Math.max(ticket, copies.ticket)
-      this.#lastOffered = delivery.offer(
-        entry.topic,
-        payload,
-        qos,
-        retain,
-        clientId,
-        ticket,
-        copies,
-      )
-    }
-    return ticket
+  #publishLocally(entry: TopicEntry, publication: Publication, ticket: Ticket): Ticket {
+    if (!entry.isShared) return ticket
+    const { bytes, start, end, qos, retain } = publication
+    const payload = bytes.subarray(start, end)
+    const message = { topic: entry.topic, payload, qos, retain, from: this.#publisher.clientId }
+    const { isLocal, isQueued } = entry
+    const covering = publishLocally(this.#context, message, ticket, isLocal, isQueued)
+    if (isLocal) this.#lastOffered = this.#context.delivery.lastOrder
+    return covering
   }
 
   // Waiting for room.
 
-  #wait(
-    entry: TopicEntry,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    packetId: number,
-    qos: 1 | 2,
-    dup: boolean,
-    retain: boolean,
-  ): Verdict {
-    const size = end - start
-    if (!this.#hasRoomToWait(size)) return HOLD
-    const { hash, sessions } = this.#shared
-    if (qos === 2) sessions.addId(this.#session, packetId, hash.high, hash.low, NO_TICKET)
+  #wait(entry: TopicEntry): FrameOutcome {
+    const { hash, sessions, view } = this.#context
+    const { dup, packetId, retain, size } = view
+    if (!hasRoomToWait(this.#context, size)) return HOLD
+    const qos = view.qos as 1 | 2
+    if (qos === 2) sessions.addId(this.session, packetId, hash.high, hash.low, NO_TICKET)
     this.#waiting.add({
       entry,
-      payload: Buffer.from(bytes.subarray(start, end)),
+      bytes: Buffer.from(view.payload()),
+      start: 0,
+      end: size,
       qos,
       dup,
       retain,
       receivedAtMs: this.#arrival.receivedAtMs,
       arrivedMs: this.#arrival.arrivedMs,
-      position: this.#owe(qos === 1 ? PUBACK : PUBREC, packetId, NO_TICKET, size),
+      position: this.#owe(qos, packetId, NO_TICKET, size),
       packetId,
       hashHigh: hash.high,
       hashLow: hash.low,
@@ -450,54 +326,47 @@ export class PublishPath {
   }
 
   #takeWaiting(waiting: WaitingMessage): boolean {
-    const { entry, payload, qos, packetId, hashHigh, hashLow, retain } = waiting
-    const end = payload.length
-    const appended = this.#append(entry, payload, 0, end, qos, waiting.dup, retain, waiting)
+    const { entry, qos, packetId, hashHigh, hashLow } = waiting
+    const appended = this.#append(entry, waiting, waiting)
     if (appended === MUST_WAIT) return false
     // The id may stand for a later message by now; then that one carries it.
-    if (qos === 2 && this.#session.ids.isSame(packetId, hashHigh, hashLow)) {
-      this.#shared.sessions.addId(this.#session, packetId, hashHigh, hashLow, appended)
+    if (qos === 2 && this.session.ids.isSame(packetId, hashHigh, hashLow)) {
+      this.#context.sessions.addId(this.session, packetId, hashHigh, hashLow, appended)
     }
     this.#topics.refresh(entry)
-    const ticket = this.#share(entry, payload, qos, retain, appended)
+    const ticket = this.#publishLocally(entry, waiting, appended)
     this.#acks.setTicket(waiting.position, ticket)
     for (const position of waiting.repeats) this.#acks.setTicket(position, ticket)
     return true
   }
 
-  /** No stream takes it: does nobody else? What is under `$` is counted by itself. */
-  #isUnrouted({ unwanted, isLocal, isShared }: TopicEntry, retain: boolean): boolean {
-    return unwanted !== 'dollar-topic' && !isLocal && !(retain && isShared)
-  }
-
   /** I9: nobody takes it. False: the connection was closed over it. */
   #admitsUnrouted(entry: TopicEntry): boolean {
-    const { config, stats, damper, emit } = this.#shared
+    const { appender, config, reports } = this.#context
     // One over the limit may have 64 KiB; its beginning tells which it is, and is compared with
     // every filter.
     const topic = entry.topic.slice(0, config.maxTopicBytes)
     const policy = config.unrouted
-    if (policy === 'accept') stats.unrouted.accepted += 1
-    else stats.unrouted.refused += 1
-    const { clientId } = this.#host
-    stats.lastUnrouted.topic = topic
-    stats.lastUnrouted.clientId = clientId
-    const suppressed = damper.pass(`unrouted ${clientId}`)
-    if (suppressed !== null) {
-      const filters = this.#shared.appender.streams.flatMap(({ topics }) => topics)
-      const nearest = nearestFilter(topic, filters)
-      emit({ type: 'broker.message-unrouted', clientId, topic, policy, nearest, suppressed })
-    }
+    reports.unrouted(this.#publisher.clientId, topic, policy, () =>
+      nearestFilter(
+        topic,
+        appender.streams.flatMap(({ topics }) => topics),
+      ),
+    )
     if (policy === 'refuse') this.#close('unrouted', `nothing takes ${topic}`)
     return policy === 'accept'
   }
 
-  #malformed(detail: string): Verdict {
+  #malformed(detail: string): FrameOutcome {
     return this.#close('malformed', detail)
   }
 
-  #close(reason: CloseReason, detail: string): Verdict {
-    this.#host.close(reason, detail)
-    return CLOSED
+  #close(reason: CloseReason, detail: string): FrameOutcome {
+    return this.#publisher.close(reason, detail)
   }
+}
+
+/** No stream takes it: does nobody else? What is under `$` is counted by itself. */
+function isUnrouted({ unwanted, isLocal, isShared }: TopicEntry, retain: boolean): boolean {
+  return unwanted !== 'dollar-topic' && !isLocal && !(retain && isShared)
 }

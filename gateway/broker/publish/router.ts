@@ -6,7 +6,7 @@
  * message are the same on every run (I5). A topic that no stream takes has the empty route; that is
  * counted elsewhere (I9).
  */
-import type { StreamIntake } from '../../ports/appender.ts'
+import type { Lane, StreamIntake } from '../../ports/appender.ts'
 import { TopicTrie } from '../../shared/topics/topic-trie.ts'
 
 export class Router {
@@ -44,6 +44,14 @@ export class Router {
     const route = Object.freeze(this.#streams.filter((_, index) => found.includes(index)))
     if (this.#routes.size < MAX_KEPT_ROUTES) this.#routes.set(key, route)
     return route
+  }
+
+  /** The streams that take a client's message on this topic, each with its envelope. */
+  lanes(topic: string, clientId: string): readonly Lane[] {
+    return this.route(topic).map((stream) => ({
+      stream,
+      envelope: stream.envelope(this.deviceOf(stream, clientId, topic), topic),
+    }))
   }
 
   /**

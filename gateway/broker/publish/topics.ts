@@ -7,20 +7,20 @@
 
 import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/topics.ts'
 import type { Principal } from '../auth/authenticator.ts'
-import type { GateShared } from '../gate/context.ts'
 import { readString } from '../mqtt/reader.ts'
+import type { PublishContext } from './context.ts'
 import { TopicCache, type TopicEntry } from './topic-cache.ts'
 import { refusalOf, unwantedReason } from './unwanted.ts'
 
 export class Topics {
-  readonly #shared: GateShared
-  readonly #access: Principal
+  readonly #context: PublishContext
+  readonly #principal: Principal
   readonly #clientId: string
   readonly #cache = new TopicCache()
 
-  constructor(shared: GateShared, access: Principal, clientId: string) {
-    this.#shared = shared
-    this.#access = access
+  constructor(context: PublishContext, principal: Principal, clientId: string) {
+    this.#context = context
+    this.#principal = principal
     this.#clientId = clientId
   }
 
@@ -37,20 +37,17 @@ export class Topics {
 
   /** For an entry that was kept: judges it again if what it was judged by has changed. */
   refresh(entry: TopicEntry): void {
-    if (entry.accessVersion !== this.#access.version) this.#checkAccess(entry)
-    if (entry.localVersion !== this.#shared.local.version) this.#checkLocal(entry)
+    if (entry.accessVersion !== this.#principal.version) this.#checkAccess(entry)
+    if (entry.localVersion !== this.#context.subscribers.version) this.#checkLocal(entry)
   }
 
   #learn(bytes: Buffer, start: number, end: number): TopicEntry | string {
-    const { config, router } = this.#shared
+    const { config, router } = this.#context
     const topic = readString(bytes, start, end)
     if (topic === null) return 'the topic is not a valid UTF-8 string'
     const fault = checkTopicName(topic, config)
     if (fault !== null && !isOverLimit(fault)) return fault
-    const lanes = router.route(topic).map((stream) => ({
-      stream,
-      envelope: stream.envelope(router.deviceOf(stream, this.#clientId, topic), topic),
-    }))
+    const lanes = router.lanes(topic, this.#clientId)
     const unwanted = unwantedReason(topic, lanes, config)
     const entry: TopicEntry = {
       bytes: Uint8Array.prototype.slice.call(bytes, start, end),
@@ -73,15 +70,15 @@ export class Topics {
   }
 
   #checkAccess(entry: TopicEntry): void {
-    entry.accessVersion = this.#access.version
+    entry.accessVersion = this.#principal.version
     // What is dropped anyway needs no right: a bridge with few rights is not shut out over its
     // notices under `$SYS`.
-    entry.isAllowed = entry.unwanted === 'dollar-topic' || this.#access.mayPublish(entry.topic)
+    entry.isAllowed = entry.unwanted === 'dollar-topic' || this.#principal.mayPublish(entry.topic)
   }
 
   #checkLocal(entry: TopicEntry): void {
-    entry.localVersion = this.#shared.local.version
-    entry.isLocal = entry.isShared && this.#shared.local.matches(entry.topic)
-    entry.isQueued = entry.isLocal && this.#shared.local.isQueued(entry.topic)
+    entry.localVersion = this.#context.subscribers.version
+    entry.isLocal = entry.isShared && this.#context.subscribers.matches(entry.topic)
+    entry.isQueued = entry.isLocal && this.#context.subscribers.isQueued(entry.topic)
   }
 }

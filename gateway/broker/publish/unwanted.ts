@@ -13,7 +13,6 @@ import {
   type TopicLimits,
 } from '../../shared/topics/topics.ts'
 import type { UnwantedReason } from '../events.ts'
-import type { GateShared } from '../gate/context.ts'
 
 /**
  * null: wanted, or left to `unrouted`. `topic`: well-formed; `lanes`: where the streams' filters
@@ -41,27 +40,4 @@ export function refusalOf(reason: UnwantedReason | null, limits: TopicLimits): s
     default:
       return null
   }
-}
-
-/** I9: a PUBLISH or a will on such a topic was taken. */
-export function countUnwanted(
-  { stats, damper, emit }: Pick<GateShared, 'stats' | 'damper' | 'emit'>,
-  reason: UnwantedReason,
-  clientId: string,
-  topic: string,
-  lanes: readonly Lane[],
-): void {
-  stats.unwanted[reason] += 1
-  const suppressed = damper.pass(`${reason} ${clientId}`)
-  if (suppressed === null) return
-  const streams = lanes.map(({ stream }) => stream.name)
-  // A topic may be 64 KiB; its beginning tells which one it is.
-  emit({
-    type: 'broker.message-unwanted',
-    reason,
-    clientId,
-    topic: topic.slice(0, 256),
-    streams,
-    suppressed,
-  })
 }

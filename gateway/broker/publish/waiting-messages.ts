@@ -5,16 +5,15 @@
  * goes on.
  */
 import type { Lane, StreamIntake } from '../../ports/appender.ts'
+import { WAITING_SHARE } from '../limits.ts'
+import type { Publication } from '../mqtt/publish.ts'
 import type { BrokerStats } from '../stats.ts'
+import type { PublishContext } from './context.ts'
 import type { TopicEntry } from './topic-cache.ts'
 
-export interface WaitingMessage {
+/** `bytes` is a copy of the payload: the read buffer is long gone when there is room. */
+export interface WaitingMessage extends Publication {
   readonly entry: TopicEntry
-  /** A copy: the read buffer is long gone when there is room. */
-  readonly payload: Buffer
-  readonly qos: 1 | 2
-  readonly dup: boolean
-  readonly retain: boolean
   readonly receivedAtMs: number
   readonly arrivedMs: number
   /** Its place in the ack queue. */
@@ -24,6 +23,20 @@ export interface WaitingMessage {
   readonly hashLow: number
   /** Places of QoS 2 repeats that came meanwhile: their PUBREC waits for the same commit. */
   readonly repeats: number[]
+}
+
+/**
+ * Waiting messages take a share of the totals, or one full stream would shut out everybody else's
+ * messages.
+ */
+export function hasRoomToWait(
+  { config, stats }: Pick<PublishContext, 'config' | 'stats'>,
+  bytes: number,
+): boolean {
+  return (
+    stats.waitingMessages < config.maxUnackedMessagesTotal * WAITING_SHARE &&
+    stats.waitingBytes + bytes <= config.maxUnackedBytesTotal * WAITING_SHARE
+  )
 }
 
 export class WaitingMessages {
@@ -102,7 +115,7 @@ export class WaitingMessages {
 
   #count(message: WaitingMessage, by: 1 | -1): void {
     this.#stats.waitingMessages += by
-    this.#stats.waitingBytes += by * message.payload.length
+    this.#stats.waitingBytes += by * message.end
     const { waitingByStream } = this.#stats
     for (const { stream } of message.entry.lanes) {
       waitingByStream.set(stream.name, (waitingByStream.get(stream.name) ?? 0) + by)

@@ -7,16 +7,17 @@
 
 import { type Lane, MUST_WAIT } from '../../ports/appender.ts'
 import { isDollarTopic } from '../../shared/topics/topics.ts'
-import type { WillMessage } from '../aedes/aedes-server.ts'
 import type { Principal } from '../auth/authenticator.ts'
 import type { UnwantedReason } from '../events.ts'
-import type { GateShared } from '../gate/context.ts'
-import { WAITING_SHARE } from '../limits.ts'
-import { countUnwanted, refusalOf, unwantedReason } from './unwanted.ts'
+import type { Will } from '../mqtt/connect.ts'
+import type { PublishContext } from './context.ts'
+import { publishLocally } from './local-publish.ts'
+import { refusalOf, unwantedReason } from './unwanted.ts'
+import { hasRoomToWait } from './waiting-messages.ts'
 
 interface DueWill {
   readonly clientId: string
-  readonly will: WillMessage
+  readonly will: Will
   readonly lanes: readonly Lane[]
   readonly unwanted: UnwantedReason | null
   readonly receivedAtMs: number
@@ -25,26 +26,33 @@ interface DueWill {
 }
 
 export class Wills {
-  readonly #shared: GateShared
+  readonly #context: PublishContext
   #waiting: DueWill[] = []
+  #isSuppressed = false
 
-  constructor(shared: GateShared) {
-    this.#shared = shared
+  constructor(context: PublishContext) {
+    this.#context = context
+  }
+
+  /** The gateway stops, and wills are not to be published then. */
+  suppress(): void {
+    this.#isSuppressed = true
   }
 
   /**
-   * `access`: null for a will of an earlier run, which was allowed when it was set. `done`: it was appended, or will
-   * never be; its stored copy may go.
+   * `principal`: null for a will of an earlier run, which was allowed when it was set. `done`: it
+   * was appended, or will never be; its stored copy may go.
    */
-  publish(clientId: string, will: WillMessage, access: Principal | null, done: () => void): void {
-    const { config, router, emit, nowMs, monotonicMs } = this.#shared
-    const lanes = router.route(will.topic).map((stream) => ({
-      stream,
-      envelope: stream.envelope(router.deviceOf(stream, clientId, will.topic), will.topic),
-    }))
+  publish(clientId: string, will: Will, principal: Principal | null, done: () => void): void {
+    if (this.#isSuppressed) {
+      done()
+      return
+    }
+    const { config, router, reports, nowMs, monotonicMs } = this.#context
+    const lanes = router.lanes(will.topic, clientId)
     const unwanted = unwantedReason(will.topic, lanes, config)
-    if (access !== null && unwanted !== 'dollar-topic' && !access.mayPublish(will.topic)) {
-      emit({ type: 'broker.will-dropped', clientId, topic: will.topic, why: 'forbidden' })
+    if (principal !== null && unwanted !== 'dollar-topic' && !principal.mayPublish(will.topic)) {
+      reports.willDropped(clientId, will.topic, 'forbidden')
       done()
       return
     }
@@ -58,8 +66,8 @@ export class Wills {
       done,
     }
     if (this.#append(due)) return
-    if (!this.#hasRoom(will.payload.length)) {
-      emit({ type: 'broker.will-dropped', clientId, topic: will.topic, why: 'no-room' })
+    if (!hasRoomToWait(this.#context, will.payload.length)) {
+      reports.willDropped(clientId, will.topic, 'no-room')
       done()
       return
     }
@@ -78,9 +86,9 @@ export class Wills {
     }
   }
 
-  #append({ clientId, will, lanes, unwanted, receivedAtMs, arrivedMs, done }: DueWill): boolean {
-    const { appender, config, delivery, local, message, stageCopies, stageRetained, stats } =
-      this.#shared
+  #append(due: DueWill): boolean {
+    const { clientId, will, lanes, unwanted, receivedAtMs, arrivedMs, done } = due
+    const { appender, config, message, reports, stats, subscribers } = this.#context
     const { topic, payload, qos, retain } = will
     let ticket = appender.durableTicket
     if (lanes.length > 0) {
@@ -100,30 +108,18 @@ export class Wills {
       if (appended !== MUST_WAIT) ticket = appended
     }
     if (unwanted !== null) {
-      countUnwanted(this.#shared, unwanted, clientId, topic, lanes)
+      reports.unwanted(clientId, topic, unwanted, lanes)
     } else if (!isDollarTopic(topic)) {
-      if (retain) ticket = Math.max(ticket, stageRetained(topic, payload, qos) ?? 0)
-      if (local.matches(topic)) {
-        const copies = qos > 0 ? stageCopies(topic, payload, qos as 1 | 2, retain, clientId) : null
-        if (copies !== null) ticket = Math.max(ticket, copies.ticket)
-        delivery.offer(topic, payload, qos, retain, clientId, ticket, copies)
-      }
+      const publication = { topic, payload, qos, retain, from: clientId }
+      publishLocally(this.#context, publication, ticket, subscribers.matches(topic), true)
     }
     stats.willsPublished += 1
     done()
     return true
   }
 
-  #hasRoom(bytes: number): boolean {
-    const { config, stats } = this.#shared
-    return (
-      stats.waitingMessages < config.maxUnackedMessagesTotal * WAITING_SHARE &&
-      stats.waitingBytes + bytes <= config.maxUnackedBytesTotal * WAITING_SHARE
-    )
-  }
-
   #count({ will, lanes }: DueWill, by: 1 | -1): void {
-    const { stats } = this.#shared
+    const { stats } = this.#context
     stats.waitingMessages += by
     stats.waitingBytes += by * will.payload.length
     for (const { stream } of lanes) {

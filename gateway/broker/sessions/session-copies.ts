@@ -7,6 +7,7 @@
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
 import { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
+import type { Qos } from '../mqtt/publish.ts'
 import type { DurableTickets } from '../publish/durable-tickets.ts'
 import { Replay, type ReplayedConnection } from './replay.ts'
 import {
@@ -18,6 +19,17 @@ import {
 } from './session-queues.ts'
 import { StoredCopies } from './stored-copies.ts'
 import type { SubscriptionTable } from './stored-subscriptions.ts'
+
+/** A message on its way to local subscribers. */
+export interface LocalPublication {
+  readonly topic: string
+  /** Copied where it is kept. */
+  readonly payload: Uint8Array
+  readonly qos: Qos
+  readonly retain: boolean
+  /** Client id of who published it. */
+  readonly from: string
+}
 
 /** Copies of one message for persistent sessions, from its append to its hand-over. */
 export interface StagedCopies {
@@ -103,13 +115,7 @@ export class SessionCopies {
    * is open now. null: no session takes it. Call {@link release} when the message is handed over,
    * or {@link unstage}.
    */
-  stage(
-    topic: string,
-    bytes: Uint8Array,
-    qos: 1 | 2,
-    retain: boolean,
-    from: string,
-  ): StagedCopies | null {
+  stage({ topic, payload: bytes, qos, retain, from }: LocalPublication): StagedCopies | null {
     const subscribed = this.#subscriptions.taking(topic)
     if (subscribed.length === 0) return null
     const payload = Buffer.from(bytes)

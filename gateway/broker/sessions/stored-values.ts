@@ -8,6 +8,7 @@ import {
   checkTopicName,
   PROTOCOL_TOPIC_LIMITS,
 } from '../../shared/topics/topics.ts'
+import type { Qos } from '../mqtt/publish.ts'
 
 const FORMAT = 1
 const RETAIN_FLAG = 0x04
@@ -15,8 +16,6 @@ const QOS_MASK = 0x03
 const RELEASE_FLAG = 0x08
 /** Of a copy: what stands before its topic. */
 const COPY_HEAD_BYTES = 6
-
-export type Qos = 0 | 1 | 2
 
 export interface StoredRetained {
   readonly qos: Qos

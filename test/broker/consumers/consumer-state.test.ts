@@ -52,7 +52,13 @@ let counter = 0
 /** As the gate does it: staged at append, released when the message is handed over. */
 function publish(state: ConsumerState, text: string, qos: 1 | 2 = 1, topic = 'plant/a') {
   counter += 1
-  const staged = state.copies.stage(topic, Buffer.from(text), qos, false, 'device')
+  const staged = state.copies.stage({
+    topic,
+    payload: Buffer.from(text),
+    qos,
+    retain: false,
+    from: 'device',
+  })
   if (staged === null) throw new Error('no session takes it')
   state.copies.release(staged, 'broker-1', counter)
   return staged.byClient

@@ -33,7 +33,13 @@ async function sixSessions() {
     commits,
     state,
     stage: (bytes: number): StagedCopies =>
-      state.copies.stage('plant/a', Buffer.alloc(bytes), 1, false, 'device')!,
+      state.copies.stage({
+        topic: 'plant/a',
+        payload: Buffer.alloc(bytes),
+        qos: 1,
+        retain: false,
+        from: 'device',
+      })!,
     release: (staged: StagedCopies): void => state.copies.release(staged, 'broker', (counter += 1)),
   }
 }
