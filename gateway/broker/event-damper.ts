@@ -3,7 +3,7 @@
  * may choose: beyond the bound of keys, all further ones share one, so inventing keys makes the
  * damper stricter, never larger.
  */
-import { DAMPING_WINDOW_MS, Damping } from '../shared/damping.ts'
+import { DAMPING_WINDOW_MS, Damping } from '../shared/time/damping.ts'
 
 const OVERFLOW_KEY = '\u0000overflow'
 

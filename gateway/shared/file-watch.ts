@@ -10,7 +10,7 @@ import { statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { errorCode } from './errors.ts'
 import { fileStamp } from './files.ts'
-import { Poller } from './poller.ts'
+import { Poller } from './time/poller.ts'
 
 /** Time between two looks, ms. A renewed certificate is in use two looks later. */
 export const FILE_POLL_INTERVAL_MS = 1_000

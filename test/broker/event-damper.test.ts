@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { EventDamper } from '../../gateway/broker/event-damper.ts'
-import { DAMPING_WINDOW_MS } from '../../gateway/shared/damping.ts'
+import { DAMPING_WINDOW_MS } from '../../gateway/shared/time/damping.ts'
 
 describe('the damper', () => {
   test('lets one event per key and minute through, with the number of those left out before', () => {

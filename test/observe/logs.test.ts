@@ -12,8 +12,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { cleanText, cleanValue, MAX_FIELD_CHARACTERS } from '../../gateway/observe/logs/clean.ts'
 import { type LogDestination, openDestination } from '../../gateway/observe/logs/destination.ts'
 import { Logs } from '../../gateway/observe/logs/logs.ts'
-import { DAMPING_WINDOW_MS, Damping, MAX_KEYS } from '../../gateway/shared/damping.ts'
 import { LineWriter, MAX_BUFFERED_BYTES } from '../../gateway/shared/output/line-writer.ts'
+import { DAMPING_WINDOW_MS, Damping, MAX_KEYS } from '../../gateway/shared/time/damping.ts'
 
 describe('damping', () => {
   test('I9: one line a key and minute, and the next one says how many were held back', () => {

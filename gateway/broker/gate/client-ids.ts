@@ -6,7 +6,7 @@
  * noticed and told. One takeover is a device that came back before its old connection was missed; a
  * few within a minute are not.
  */
-import { within } from '../../shared/within.ts'
+import { within } from '../../shared/time/within.ts'
 import type { CloseReason } from '../events.ts'
 import { TAKEOVER_GRACE_MS } from '../limits.ts'
 import type { Reports } from '../reports.ts'

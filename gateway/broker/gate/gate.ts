@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { StreamIntake } from '../../ports/appender.ts'
-import { within } from '../../shared/within.ts'
+import { within } from '../../shared/time/within.ts'
 import { FINISHING_TURN_MS, SWEEP_GAP_MS, SWEEP_INTERVAL_MS } from '../limits.ts'
 import type { Inbound } from '../listeners/listeners.ts'
 import { Connection } from './connection.ts'

@@ -4,8 +4,8 @@
  * When a will is due, and what becomes of it, is the business of `wills.ts`.
  */
 import type { KeyedStore } from '../../ports/appender.ts'
+import type { DurableTickets } from '../durable-tickets.ts'
 import { decodeWill, encodeWill, type StoredWill } from '../sessions/stored-values.ts'
-import type { DurableTickets } from './durable-tickets.ts'
 
 export interface RecoveredWill extends StoredWill {
   readonly clientId: string

@@ -5,10 +5,10 @@
  * puts together the bounds (session-queues), the store (stored-copies) and the order (replay).
  */
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
+import type { DurableTickets } from '../durable-tickets.ts'
 import { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 import type { Qos } from '../mqtt/publish.ts'
-import type { DurableTickets } from '../publish/durable-tickets.ts'
 import { Replay, type ReplayedConnection } from './replay.ts'
 import {
   type CopyDropReason,

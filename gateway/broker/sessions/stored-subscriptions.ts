@@ -8,7 +8,7 @@
  */
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
 import { TopicTrie } from '../../shared/topics/topic-trie.ts'
-import type { DurableTickets } from '../publish/durable-tickets.ts'
+import type { DurableTickets } from '../durable-tickets.ts'
 import {
   decodeSubscriptions,
   encodeSubscriptions,

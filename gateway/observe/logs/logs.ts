@@ -4,7 +4,7 @@
  * all the same (clean.ts).
  */
 import pino from 'pino'
-import { DAMPING_WINDOW_MS, Damping } from '../../shared/damping.ts'
+import { DAMPING_WINDOW_MS, Damping } from '../../shared/time/damping.ts'
 import type { LogConfig } from '../config.ts'
 import type { GatewayEvent } from '../events.ts'
 import { cleanText, cleanValue } from './clean.ts'

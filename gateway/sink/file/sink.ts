@@ -8,9 +8,9 @@
  * that is gone.
  */
 import type { Batch, Sink, SinkAnswer } from '../../ports/sink.ts'
-import { Poller } from '../../shared/poller.ts'
 import { writtenCode } from '../../shared/text/answer-code.ts'
-import { within } from '../../shared/within.ts'
+import { Poller } from '../../shared/time/poller.ts'
+import { within } from '../../shared/time/within.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import { createSinkStats, outcomeOf, type SinkStats } from '../stats.ts'
 import { type Movement, WriteAttempt } from './attempt.ts'

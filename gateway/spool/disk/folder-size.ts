@@ -1,5 +1,5 @@
 /** The real size of the data folder, measured from time to time: status and metrics show it. */
-import { Poller } from '../../shared/poller.ts'
+import { Poller } from '../../shared/time/poller.ts'
 import { folderBytes } from './folder.ts'
 
 const INTERVAL_MS = 10_000

@@ -1,6 +1,6 @@
 /** Rounds of looking: one at a time, and none after close. */
 import { expect, onTestFinished, test } from 'vitest'
-import { Poller } from '../../gateway/shared/poller.ts'
+import { Poller } from '../../../gateway/shared/time/poller.ts'
 
 test('the next round begins only after the last one is done, however long that takes', async () => {
   let running = 0

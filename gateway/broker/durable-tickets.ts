@@ -2,7 +2,7 @@
  * Who waits for which commit: tickets of the open commit, and promises that resolve when one is
  * durable (I1).
  */
-import type { Appender, Ticket } from '../../ports/appender.ts'
+import type { Appender, Ticket } from '../ports/appender.ts'
 
 interface Waiting {
   readonly ticket: Ticket
