@@ -6,9 +6,13 @@ import { crc32, gzipSync } from 'node:zlib'
 import type { Batch } from '../../../gateway/ports/sink.ts'
 import type { HttpSinkConfig } from '../../../gateway/sink/http/config.ts'
 
+export function recordId(seq: number): string {
+  return `edge-01:k3f9x2m7q4w8z:telemetry:${seq}`
+}
+
 /** One NDJSON line of the contract, LF included. */
 export function recordLine(seq: number, payload = '{"celsius":21.4}'): string {
-  const id = `"id":"edge-01:k3f9x2m7q4w8z:telemetry:${seq}"`
+  const id = `"id":"${recordId(seq)}"`
   const message =
     '"device":"press-7","topic":"plant/press-7/temp","qos":1,"receivedAt":"2026-11-23T03:05:00.123Z"'
   return `{${id},"seq":${seq},${message},"payload":${payload}}\n`

@@ -1,0 +1,13 @@
+/** The suite of the sink port over every type that there is. */
+import type { SINK_TYPES } from '../../gateway/sink/registry.ts'
+import { describeConformance, type SinkHarness } from './conformance.ts'
+import { fileHarness } from './file/harness.ts'
+import { httpHarness } from './http/harness.ts'
+
+/** A type without one does not compile. */
+const HARNESSES: Readonly<Record<keyof typeof SINK_TYPES | 'file', SinkHarness>> = {
+  http: httpHarness,
+  file: fileHarness,
+}
+
+for (const [type, harness] of Object.entries(HARNESSES)) describeConformance(type, harness)

@@ -1,0 +1,254 @@
+/**
+ * What every type of sink must do, whatever it sends to: one suite over all of them. A type brings a
+ * harness: a receiver that can be read back, and that can be made to fail. What only one type does
+ * is tested beside it.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { Random } from '../../device-sim/random.ts'
+import type { Batch, Sink, SinkAnswer } from '../../gateway/ports/sink.ts'
+import { builtFile, reapProcesses, startProcess } from '../support/process.ts'
+import { SEED } from '../support/seed.ts'
+import { batchOf, never, recordId } from './http/batches.ts'
+
+export interface SinkHarness {
+  /** As the type's README promises it, over repeats, lost answers and kills. */
+  readonly promise: 'exactly once' | 'at least once'
+  open(): Promise<TestReceiver>
+}
+
+/** Where sinks of one type send to, for one test. */
+export interface TestReceiver {
+  /** A sink as a gateway makes it at its start. */
+  sink(): Sink
+  /** The keys of its configuration, for a sink in another process. */
+  readonly config: Readonly<Record<string, unknown>>
+  /** Ids of the records that it has, in its order. */
+  ids(): string[]
+  /** What it was told of gaps, each once. */
+  gaps(): string[]
+  /** Nothing gets through until what it returns is called. */
+  outage(): () => void
+  /** The same, for something that an operator has to see to. */
+  trouble(): () => void
+  /** It takes the next batch, but says nothing that arrives; null: there is no answer to lose. */
+  readonly loseAnswer: (() => void) | null
+  /** It takes records up to this one; null: a batch is one thing here. */
+  readonly takeThrough: ((seq: number | null) => void) | null
+  /** It refuses this record for good; null: it refuses nothing. */
+  readonly refuse: ((seq: number) => void) | null
+  close(): Promise<void>
+}
+
+/** Of a batch that is given up, or of a process that is killed: after a random part of this, ms. */
+const SHORT_MS = 12
+const ABORTS = 20
+const KILLS = 4
+const BATCHES_OF_A_PROCESS = 40
+const CHILD_MS = 20_000
+
+export function describeConformance(type: string, harness: SinkHarness): void {
+  describe(`the sink port, by type ${type} (SLUICE_SEED=${SEED})`, () => {
+    let receiver: TestReceiver
+    const sinks: Sink[] = []
+    const newSink = (): Sink => {
+      const sink = receiver.sink()
+      sinks.push(sink)
+      return sink
+    }
+    beforeEach(async () => {
+      receiver = await harness.open()
+    })
+    afterEach(async () => {
+      await reapProcesses()
+      for (const sink of sinks.splice(0)) await sink.close()
+      await receiver.close()
+    })
+
+    /** Everything through this seq is there: in order, and as often as the type promises. */
+    const expectAllThrough = (seq: number): void => {
+      const ids = receiver.ids()
+      const wanted = Array.from({ length: seq }, (_, i) => recordId(i + 1))
+      if (harness.promise === 'exactly once') expect(ids).toEqual(wanted)
+      else expect([...new Set(ids)]).toEqual(wanted)
+    }
+
+    test('a batch is acked when it is there, and batches keep their order', async () => {
+      const sink = newSink()
+      expectAcked(await send(sink, batchOf(1, 3)), batchOf(1, 3))
+      expectAllThrough(3)
+      for (let first = 4; first < 30; first += 2)
+        expectAcked(await send(sink, batchOf(first, first + 1)), batchOf(first, first + 1))
+      expectAllThrough(29)
+    })
+
+    test('each encoding is taken', async () => {
+      const sink = newSink()
+      expectAcked(await send(sink, batchOf(1, 3, { encoding: 'gzip' })), batchOf(1, 3))
+      expectAcked(await send(sink, batchOf(4, 6, { encoding: 'identity' })), batchOf(4, 6))
+      expectAllThrough(6)
+    })
+
+    test('I4: the same batch again is acked again, by another sink too', async () => {
+      const sink = newSink()
+      for (const one of [sink, sink, newSink()])
+        expectAcked(await send(one, batchOf(1, 5)), batchOf(1, 5))
+      expectAllThrough(5)
+    })
+
+    test('gaps are told with their batch, also after it failed, and once', async () => {
+      const sink = newSink()
+      const gapped = batchOf(5, 6, { gaps: '1-4;reason=expired' })
+      const again = receiver.outage()
+      expectKept(await send(sink, gapped))
+      expect(receiver.gaps()).toEqual([])
+      again()
+      expectAcked(await send(sink, gapped), gapped)
+      expectAcked(await send(sink, gapped), gapped)
+      expectAcked(await send(sink, batchOf(7, 8)), batchOf(7, 8))
+      expect(receiver.gaps()).toHaveLength(1)
+      expect(receiver.gaps()[0]).toMatch(/1.*4.*expired/s)
+    })
+
+    test('I8: an outage keeps everything, and nothing is refused', async () => {
+      const sink = newSink()
+      const again = receiver.outage()
+      for (let i = 0; i < 3; i++) expectKept(await send(sink, batchOf(1, 5)))
+      expect(receiver.ids()).toEqual([])
+      again()
+      expectAcked(await send(sink, batchOf(1, 5)), batchOf(1, 5))
+      expectAllThrough(5)
+    })
+
+    test('I8: what an operator has to see to is held, and nothing is refused', async () => {
+      const sink = newSink()
+      const again = receiver.trouble()
+      for (let i = 0; i < 2; i++) {
+        const answer = await send(sink, batchOf(1, 5))
+        expectKept(answer)
+        expect(answer.kind).toBe('hold')
+      }
+      expect(receiver.ids()).toEqual([])
+      again()
+      expectAcked(await send(sink, batchOf(1, 5)), batchOf(1, 5))
+      expectAllThrough(5)
+    })
+
+    test('I4: an answer that got lost is no ack, and the batch is taken again', async (context) => {
+      if (receiver.loseAnswer === null) {
+        context.skip('there is no answer to lose')
+        return
+      }
+      const sink = newSink()
+      receiver.loseAnswer()
+      const answer = await send(sink, batchOf(1, 5))
+      expectKept(answer)
+      expect(isUnsent(answer), 'it may have arrived').toBe(false)
+      expectAcked(await send(sink, batchOf(1, 5)), batchOf(1, 5))
+      expectAllThrough(5)
+    })
+
+    test('I2: what was taken of a batch is said, and the rest goes as another one', async (context) => {
+      if (receiver.takeThrough === null) {
+        context.skip('a batch is one thing here')
+        return
+      }
+      const sink = newSink()
+      receiver.takeThrough(3)
+      const answer = await send(sink, batchOf(1, 5))
+      expect(answer).toMatchObject({ kind: 'verdicts', ackedThrough: 3 })
+      receiver.takeThrough(null)
+      expectAcked(await send(sink, batchOf(4, 5)), batchOf(4, 5))
+      expectAllThrough(5)
+    })
+
+    test('a refusal is one, of the batch or of its record', async (context) => {
+      if (receiver.refuse === null) {
+        context.skip('it refuses nothing')
+        return
+      }
+      receiver.refuse(2)
+      const answer = await send(newSink(), batchOf(1, 3))
+      const isListed =
+        answer.kind === 'verdicts' &&
+        answer.listed.some(({ seq, verdict }) => seq === 2 && verdict === 'refused')
+      expect(isListed || answer.kind === 'refused').toBe(true)
+    })
+
+    test('a batch that is given up at any time is no ack, and is taken again', async () => {
+      const random = new Random(SEED, `aborts ${type}`)
+      const sink = newSink()
+      for (let n = 1; n <= ABORTS; n++) {
+        const abort = new AbortController()
+        if (random.chance(0.2)) abort.abort()
+        const answering = sink.send(batchOf(n, n), abort.signal)
+        await sleep(random.below(SHORT_MS))
+        abort.abort()
+        const answer = await answering
+        if (answer.kind === 'verdicts') continue
+        expect(answer.kind).toBe('retry')
+        if (isUnsent(answer)) expect(receiver.ids()).not.toContain(recordId(n))
+        expectAcked(await send(sink, batchOf(n, n)), batchOf(n, n))
+      }
+      expectAllThrough(ABORTS)
+    })
+
+    test('closed with a batch in flight it ends, and takes none any more', async () => {
+      const sink = newSink()
+      expectAcked(await send(sink, batchOf(1, 2)), batchOf(1, 2))
+      const answering = send(sink, batchOf(3, 4))
+      await sink.close()
+      const answer = await answering
+      expect(['verdicts', 'retry']).toContain(answer.kind)
+      expectKept(await send(sink, batchOf(3, 4)))
+      expectAcked(await send(newSink(), batchOf(3, 4)), batchOf(3, 4))
+      expectAllThrough(4)
+    })
+
+    test(`I4: over kills each record is there ${harness.promise}`, async () => {
+      const random = new Random(SEED, `kills ${type}`)
+      let from = 1
+      let kills = 0
+      while (from <= BATCHES_OF_A_PROCESS) {
+        const child = startProcess(process.execPath, [
+          builtFile('test/sink/conformance-child.js'),
+          JSON.stringify({ type, config: receiver.config, from, to: BATCHES_OF_A_PROCESS }),
+        ])
+        if (kills < KILLS) {
+          const soon = from + 1 + random.below(BATCHES_OF_A_PROCESS / KILLS)
+          await child.waitForLine(({ text }) => text === `acked ${soon}`, CHILD_MS)
+          await sleep(random.next() * SHORT_MS)
+          child.kill('SIGKILL')
+          kills++
+        }
+        const { code, signal } = await child.waitForExit(CHILD_MS)
+        expect(code ?? signal, child.stderr).toBeOneOf([0, 'SIGKILL'])
+        const acked = child.lines.flatMap(({ text }) => /^acked (\d+)$/.exec(text)?.[1] ?? [])
+        from = Number(acked.at(-1) ?? from - 1) + 1
+      }
+      expect(kills).toBe(KILLS)
+      expectAllThrough(BATCHES_OF_A_PROCESS)
+      const repeats = receiver.ids().length - BATCHES_OF_A_PROCESS
+      expect(repeats, 'at most one batch a kill').toBeLessThanOrEqual(kills)
+    }, 60_000)
+  })
+}
+
+async function send(sink: Sink, batch: Batch): Promise<SinkAnswer> {
+  return await sink.send(batch, never())
+}
+
+function expectAcked(answer: SinkAnswer, { lastSeq }: Batch): void {
+  expect(answer).toMatchObject({ kind: 'verdicts', listed: [] })
+  if (answer.kind === 'verdicts' && answer.ackedThrough !== null)
+    expect(answer.ackedThrough).toBeGreaterThanOrEqual(lastSeq)
+}
+
+function isUnsent(answer: SinkAnswer): boolean {
+  return 'unsent' in answer && (answer.unsent ?? false)
+}
+
+/** Nothing was acked and nothing refused. */
+function expectKept(answer: SinkAnswer): void {
+  expect(['retry', 'hold']).toContain(answer.kind)
+}
