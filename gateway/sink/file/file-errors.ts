@@ -75,6 +75,7 @@ interface FileTrouble {
 }
 
 export function troubleOf(error: unknown): FileTrouble {
+  if (error instanceof AbandonedError) return { kind: 'retry', code: null, detail: error.message }
   if (error instanceof OtherBytesError) return { kind: 'hold', code: null, detail: error.message }
   const code = error instanceof FolderFault ? error.code : systemCode(error)
   const detail = errorMessage(error)

@@ -150,9 +150,8 @@ const SILENT = { kind: 'retry', scope: 'sink', retryAfterMs: null, answered: fal
 
 /** @param unsent nobody can have seen the file */
 function answerTo(error: unknown, unsent: boolean): SinkAnswer {
-  const said = { code: null, sinkDateMs: null, unsent }
-  if (error instanceof AbandonedError) return { ...said, ...SILENT, detail: error.message }
-  const { kind, detail } = troubleOf(error)
+  const { kind, code, detail } = troubleOf(error)
+  const said = { code, sinkDateMs: null, unsent }
   if (kind === 'retry') return { ...said, ...SILENT, detail }
   if (error instanceof OtherBytesError)
     return { ...said, kind, scope: 'stream', cloned: true, detail }
