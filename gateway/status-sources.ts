@@ -15,16 +15,13 @@ import type {
   StatusSources,
   StreamSnapshot,
 } from './observe/sources.ts'
-import type { BrokerStatus } from './ports/status.ts'
+import type { UnroutedMessage } from './ports/status.ts'
 import { isClockSet } from './shared/clock.ts'
 import { listenerUrl } from './shared/hosts.ts'
 import { hideUrl } from './shared/text/hide-url.ts'
 import { nearestFilter } from './shared/text/nearest.ts'
 import type { HttpSink } from './sink/http/http-sink.ts'
 import type { Spool } from './spool/spool.ts'
-import { pendingByCounters } from './spool/stream/counters.ts'
-import { unskipped } from './spool/stream/state.ts'
-import type { SpoolStream } from './spool/stream/stream.ts'
 import { VERSION } from './version.ts'
 
 /** What there is to look at; `broker` and `admin` are null until they have started. */
@@ -38,6 +35,7 @@ export interface Stages {
   admin: AdminServer | null
 }
 
+const NO_BROKER = noBrokerCounts()
 const NO_REQUESTS = createAdminStats()
 const IDLE: DeliverySnapshot = { state: 'ok', sinceMs: null, why: null, nextTryAtMs: null }
 
@@ -50,19 +48,7 @@ export function statusSources(stages: Stages): StatusSources {
       uptimeSeconds: (performance.now() - startedMs) / 1000,
       clockSet: isClockSet(Date.now()),
     }),
-    streams: () => {
-      const { spool, drain, broker } = stages
-      const standings = new Map(
-        drain?.sinkStandings().flatMap((s) => s.streams.map((t) => [t.stream, t] as const)),
-      )
-      return [...spool.streams.values()]
-        .map((stream) => {
-          const queue = spool.queues.find((each) => each.stream === stream.name)
-          return streamSnapshot(stream, standings.get(stream.name), broker, queue?.sink || null)
-        })
-        .filter((s) => !s.orphaned || s.counters.pending > 0)
-        .sort((a, b) => Number(a.orphaned) - Number(b.orphaned))
-    },
+    streams: () => streamSnapshots(stages),
     sinks: () => sinkSnapshots(stages),
     broker: () => brokerSnapshot(stages),
     spool: () => spoolSnapshot(stages),
@@ -75,49 +61,16 @@ export function sinkTargets(sinks: Config['sinks']): { name: string; target: str
   return Object.entries(sinks).map(([name, { url }]) => ({ name, target: hideUrl(url) }))
 }
 
-function streamSnapshot(
-  stream: SpoolStream,
-  standing: DeliveryStanding | undefined,
-  broker: Broker | null,
-  drainedTo: string | null,
-): StreamSnapshot {
-  const { view, state, config } = stream
-  const head = stream.index.at(unskipped(state, state.head.ordinal))
-  const first = state.front[0]
-  const identity = first?.identity ?? head?.identity ?? stream.identity
-  return {
-    name: stream.name,
-    sink: config?.sink ?? drainedTo,
-    priority: config?.priority ?? 9,
-    orphaned: config === null,
-    spoolId: state.identities.at(-1)?.spoolId ?? '',
-    counters: {
-      received: view.counters.received,
-      requeued: view.counters.requeued,
-      delivered: view.counters.delivered,
-      deadLettered: view.counters.deadLettered,
-      dropped: view.counters.dropped,
-      pending: pendingByCounters(view.counters),
-    },
-    deadLetters: {
-      kept: view.deadLettersKept,
-      keptBytes: view.deadLetterBytes,
-      requeued: view.counters.deadLettersRequeued,
-      removed: view.counters.deadLettersRemoved,
-    },
-    backlogBytes: stream.pendingRawBytes,
-    storedBytes: stream.storedBytes,
-    maxBytes: config?.maxBytes ?? 0,
-    // A parked record waits for the sink's next word about others, not for its turn.
-    oldestReceivedAtMs: first?.receivedAtMs ?? head?.oldestMs ?? null,
-    headSpoolId: state.identities[identity]?.spoolId ?? '',
-    headSeq: first?.seq ?? (head ? head.firstSeq + state.head.index : view.nextSeq),
-    nextSeq: view.nextSeq,
-    parked: view.parked,
-    waitingMessages: broker?.stats.waitingByStream.get(stream.name) ?? 0,
-    illFormedTexts: stream.illFormedTexts,
-    delivery: deliveryOf(standing),
-  }
+function streamSnapshots({ spool, drain, broker }: Stages): StreamSnapshot[] {
+  const standings = new Map(
+    drain?.sinkStandings().flatMap((sink) => sink.streams.map((each) => [each.stream, each])),
+  )
+  const waiting = broker?.stats.waitingByStream
+  return spool.streamStats().map((stats) => ({
+    ...stats,
+    waitingMessages: waiting?.get(stats.name) ?? 0,
+    delivery: deliveryOf(standings.get(stats.name)),
+  }))
 }
 
 function deliveryOf(standing: DeliveryStanding | undefined): DeliverySnapshot {
@@ -138,72 +91,24 @@ function sinkSnapshots({ config, sinks, drain }: Stages): ReturnType<StatusSourc
       streams: Object.keys(config.streams).filter(
         (stream) => config.streams[stream]?.sink === name,
       ),
-      requests: stats.requests,
-      sentBytes: stats.sentBytes,
-      inFlight: stats.inFlight,
-      requestSeconds: stats.requestSeconds,
-      clockSkewSeconds: stats.clockSkewSeconds,
+      stats,
     }
   })
 }
 
-/** `broker` is null while the gateway starts. */
 function brokerSnapshot({ broker, config }: Stages): BrokerSnapshot {
-  const { traffic: stats, sockets, logins, kept } = broker?.counts ?? NO_BROKER
+  const counts = broker?.counts ?? NO_BROKER
   return {
-    accepting: stats.accepting,
+    ...counts,
     listeners: (broker?.addresses ?? []).map(listenerUrl),
-    connections: stats.connections,
-    sessions: stats.sessions,
-    sessionsEnded: stats.sessionsEnded,
-    openPacketIds: stats.openPacketIds,
-    sockets: {
-      open: sockets.open,
-      accepted: sockets.accepted,
-      handshakesFailed: sockets.handshakesFailed,
-      undatedCertificates: sockets.undatedCertificates,
-    },
-    logins: {
-      accepted: logins.accepted,
-      credentials: logins.refusedCredentials,
-      busy: logins.refusedBusy,
-      damped: logins.refusedDamped,
-    },
-    loginsFromCache: logins.acceptedFromCache,
-    passwordHashes: logins.hashesComputed,
-    connectionsOpened: stats.connectionsOpened,
-    connectionsRefused: stats.connectionsRefused,
-    connectionsClosed: stats.connectionsClosed,
-    messages: stats.messages,
-    messageBytes: stats.messageBytes,
-    duplicates: stats.duplicates,
-    qos0Refused: stats.qos0Refused,
-    willsPublished: stats.willsPublished,
-    unrouted: stats.unrouted,
-    unwanted: stats.unwanted,
-    lastUnrouted: lastUnrouted(stats.lastUnrouted, config.streams),
-    waitingMessages: stats.waitingMessages,
-    unackedMessages: stats.unackedMessages,
-    unackedBytes: stats.unackedBytes,
-    holdBackBytes: stats.holdBackBytes,
-    localCopies: { ...stats.localCopies },
-    subscriberBytes: stats.subscriberBytes,
-    queuedCopies: {
-      messages: kept.queuedMessages,
-      bytes: kept.queuedBytes,
-      dropped: kept.queuedDropped,
-    },
-    retainedMessages: stats.retainedMessages,
-    retainedBytes: kept.retainedBytes,
-    retainedRefused: kept.retainedRefused,
-    ackSeconds: stats.ackSeconds,
+    lastUnrouted: lastUnrouted(counts.traffic.lastUnrouted, config.streams),
   }
 }
 
 function lastUnrouted(
   { topic, clientId }: { readonly topic: string; readonly clientId: string },
   streams: Config['streams'],
-): BrokerStatus['lastUnrouted'] {
+): UnroutedMessage | null {
   if (topic === '') return null
   const filter = nearestFilter(
     topic,
@@ -219,8 +124,6 @@ function lastUnrouted(
   }
 }
 
-const NO_BROKER = noBrokerCounts()
-
 function spoolSnapshot({ spool, size }: Stages): ReturnType<StatusSources['spool']> {
   const { committer, disk, stats } = spool
   const { state, why, sinceMs } = spool.condition
@@ -232,15 +135,10 @@ function spoolSnapshot({ spool, size }: Stages): ReturnType<StatusSources['spool
     folderBytes: size.bytes,
     freeBytes: disk.freeBytes,
     minFreeBytes: disk.minFreeBytes,
-    commits: stats.commits,
-    commitFailures: stats.failedCommits,
-    committedRecords: stats.committedRecords,
-    committedBytes: stats.storedBytes,
-    lastCommitAtMs: stats.lastCommitAtMs,
+    stats,
     commitRunningSeconds: committer.runningMs === null ? null : committer.runningMs / 1000,
     verified: spool.verifier.result,
     damage: spool.damage,
     noticesRestore: spool.noticesRestore,
-    commitSeconds: stats.commitSeconds,
   }
 }

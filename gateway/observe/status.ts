@@ -3,6 +3,7 @@
  * data and the clock. Not here: HTTP (admin/), metric names (metrics/).
  */
 import type {
+  BrokerStatus,
   DeliveryStatus,
   SinkStatus,
   SpoolStatus,
@@ -10,6 +11,7 @@ import type {
   StreamStatus,
 } from '../ports/status.ts'
 import type {
+  BrokerSnapshot,
   DeliverySnapshot,
   SinkSnapshot,
   SpoolSnapshot,
@@ -39,19 +41,19 @@ export function buildStatus(
       ? null
       : Math.round((writtenBytes / uptimeSeconds) * 86_400)
   const spool = sources.spool()
-  const { ackSeconds: _, ...broker } = sources.broker()
+  const broker = sources.broker()
   return {
     statusVersion: 1,
     version: identity.version,
     gateway: identity.gateway,
     uptimeSeconds: Math.round(uptimeSeconds * 1_000) / 1_000,
     at: new Date(nowMs).toISOString(),
-    accepting: broker.accepting && spool.state === 'ok',
+    accepting: broker.traffic.accepting && spool.state === 'ok',
     clockSet: identity.clockSet,
     spool: spoolStatus(spool, writtenBytesPerDay),
     streams: sources.streams().map((stream) => streamStatus(stream, nowMs)),
     sinks: sources.sinks().map(sinkStatus),
-    broker,
+    broker: brokerStatus(broker),
   }
 }
 
@@ -64,9 +66,9 @@ function spoolStatus(spool: SpoolSnapshot, writtenBytesPerDay: number | null): S
     bytes: spool.folderBytes,
     freeBytes: spool.freeBytes,
     minFreeBytes: spool.minFreeBytes,
-    commits: spool.commits,
-    commitFailures: spool.commitFailures,
-    lastCommitAt: at(spool.lastCommitAtMs),
+    commits: spool.stats.commits,
+    commitFailures: spool.stats.failedCommits,
+    lastCommitAt: at(spool.stats.lastCommitAtMs),
     verified: spool.verified,
     damage: spool.damage,
     noticesRestore: spool.noticesRestore,
@@ -75,9 +77,11 @@ function spoolStatus(spool: SpoolSnapshot, writtenBytesPerDay: number | null): S
 }
 
 function streamStatus(stream: StreamSnapshot, nowMs: number): StreamStatus {
-  const { oldestReceivedAtMs, delivery, ...same } = stream
+  const { oldestReceivedAtMs, delivery, waitingMessages, illFormedTexts, ...same } = stream
   return {
     ...same,
+    waitingMessages,
+    illFormedTexts,
     backlogRecords: stream.counters.pending,
     oldestAgeSeconds: ageSeconds(oldestReceivedAtMs, nowMs),
     delivery: deliveryStatus(delivery),
@@ -91,10 +95,72 @@ function sinkStatus(sink: SinkSnapshot): SinkStatus {
     ...deliveryStatus(sink.delivery),
     lastSuccessAt: at(sink.lastSuccessAtMs),
     streams: sink.streams,
-    inFlight: sink.inFlight,
-    requests: sink.requests,
-    sentBytes: sink.sentBytes,
-    clockSkewSeconds: sink.clockSkewSeconds,
+    inFlight: sink.stats.inFlight,
+    requests: sink.stats.requests,
+    sentBytes: sink.stats.sentBytes,
+    clockSkewSeconds: sink.stats.clockSkewSeconds,
+  }
+}
+
+function brokerStatus({
+  traffic,
+  sockets,
+  logins,
+  kept,
+  listeners,
+  lastUnrouted,
+}: BrokerSnapshot): BrokerStatus {
+  return {
+    accepting: traffic.accepting,
+    listeners,
+    connections: traffic.connections,
+    sessions: traffic.sessions,
+    sessionsEnded: traffic.sessionsEnded,
+    openPacketIds: traffic.openPacketIds,
+    sockets: {
+      open: sockets.open,
+      accepted: sockets.accepted,
+      handshakesFailed: sockets.handshakesFailed,
+      undatedCertificates: sockets.undatedCertificates,
+    },
+    logins: loginOutcomes(logins),
+    loginsFromCache: logins.acceptedFromCache,
+    passwordHashes: logins.hashesComputed,
+    connectionsOpened: traffic.connectionsOpened,
+    connectionsRefused: traffic.connectionsRefused,
+    connectionsClosed: traffic.connectionsClosed,
+    messages: traffic.messages,
+    messageBytes: traffic.messageBytes,
+    duplicates: traffic.duplicates,
+    qos0Refused: traffic.qos0Refused,
+    willsPublished: traffic.willsPublished,
+    unrouted: traffic.unrouted,
+    unwanted: traffic.unwanted,
+    lastUnrouted,
+    waitingMessages: traffic.waitingMessages,
+    unackedMessages: traffic.unackedMessages,
+    unackedBytes: traffic.unackedBytes,
+    holdBackBytes: traffic.holdBackBytes,
+    localCopies: traffic.localCopies,
+    subscriberBytes: traffic.subscriberBytes,
+    queuedCopies: {
+      messages: kept.queuedMessages,
+      bytes: kept.queuedBytes,
+      dropped: kept.queuedDropped,
+    },
+    retainedMessages: traffic.retainedMessages,
+    retainedBytes: kept.retainedBytes,
+    retainedRefused: kept.retainedRefused,
+  }
+}
+
+/** Verdicts of authentication, by the words of status and metrics. */
+export function loginOutcomes(logins: BrokerSnapshot['logins']): BrokerStatus['logins'] {
+  return {
+    accepted: logins.accepted,
+    credentials: logins.refusedCredentials,
+    busy: logins.refusedBusy,
+    damped: logins.refusedDamped,
   }
 }
 

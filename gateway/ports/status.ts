@@ -240,7 +240,7 @@ export interface BrokerStatus {
   readonly retainedRefused: number
 }
 
-interface UnroutedMessage {
+export interface UnroutedMessage {
   readonly topic: string
   readonly clientId: string
   /** The filter that the topic misses by least, and its stream; null: none is close. */

@@ -62,12 +62,13 @@ import { pendingRecords } from './operations/pending-records.ts'
 import { putBack } from './operations/put-back.ts'
 import { Verifier } from './operations/verifier.ts'
 import { SpoolQueue } from './queue/queue.ts'
-import { createSpoolStats, type SpoolStats } from './stats.ts'
+import { createSpoolStats, type SpoolStats, type StreamStats } from './stats.ts'
 import { type OpenStore, openStore } from './store/store.ts'
 import { pendingByCounters } from './stream/counters.ts'
 import { LeaseKeeper } from './stream/leases.ts'
 import { renumberPending } from './stream/renumbering.ts'
 import type { SpoolStream } from './stream/stream.ts'
+import { streamStats } from './stream-stats.ts'
 import { type BootClock, bootClock, SpoolTime } from './time/spool-time.ts'
 
 /**
@@ -270,6 +271,15 @@ export class Spool {
   async records(name: string, after: string | null): Promise<RecordPage | null> {
     const stream = this.streams.get(name)
     return stream ? await pendingRecords(stream, this.#contents.blocks, after) : null
+  }
+
+  /** One look at every stream: those of the configuration in its order, orphaned ones behind. */
+  streamStats(): StreamStats[] {
+    const sinks = new Map(this.queues.map(({ stream, sink }) => [stream, sink || null]))
+    return [...this.streams.values()]
+      .map((stream) => streamStats(stream, sinks.get(stream.name) ?? null))
+      .filter(({ orphaned, counters }) => !orphaned || counters.pending > 0)
+      .sort((a, b) => Number(a.orphaned) - Number(b.orphaned))
   }
 
   get streams(): ReadonlyMap<string, SpoolStream> {

@@ -1,30 +1,29 @@
 /** Sources with plain numbers that a test sets: what the composition root would hand to observe. */
 import type { AdminStats } from '../../gateway/admin/stats.ts'
+import { type BrokerStats, noBrokerCounts } from '../../gateway/broker/stats.ts'
 import type {
   BrokerSnapshot,
   DeliverySnapshot,
-  HistogramSnapshot,
   IdentitySnapshot,
   SinkSnapshot,
   SpoolSnapshot,
   StatusSources,
   StreamSnapshot,
 } from '../../gateway/observe/sources.ts'
+import { LatencyHistogram } from '../../gateway/shared/latency-histogram.ts'
+import { createSinkStats, type SinkStats } from '../../gateway/sink/stats.ts'
+import { createSpoolStats, type SpoolStats } from '../../gateway/spool/stats.ts'
 
 export const NOW_MS = Date.UTC(2026, 10, 23, 3, 5, 0, 123)
 
 export const OK: DeliverySnapshot = { state: 'ok', sinceMs: null, why: null, nextTryAtMs: null }
 
-export function histogram(
-  counts: readonly number[] = [0, 0, 0],
-  sumSeconds = 0,
-): HistogramSnapshot {
-  return {
-    bucketsSeconds: [0.001, 0.01],
-    counts,
-    sumSeconds,
-    count: counts.reduce((a, b) => a + b, 0),
-  }
+export function histogram(counts: readonly number[], sumSeconds: number): LatencyHistogram {
+  const made = new LatencyHistogram([0.001, 0.01])
+  made.counts.splice(0, counts.length, ...counts)
+  made.sumSeconds = sumSeconds
+  made.count = counts.reduce((a, b) => a + b, 0)
+  return made
 }
 
 export function stream(more: Partial<StreamSnapshot> = {}): StreamSnapshot {
@@ -39,10 +38,22 @@ export function stream(more: Partial<StreamSnapshot> = {}): StreamSnapshot {
       requeued: 2,
       delivered: 60,
       deadLettered: 5,
-      dropped: { expired: 4, 'full-qos0': 1 },
+      dropped: {
+        expired: 4,
+        'dropped-oldest': 0,
+        'drop-newest': 0,
+        'full-qos0': 1,
+        corrupt: 0,
+        purged: 0,
+      },
       pending: 32,
     },
-    deadLetters: { kept: 2, keptBytes: 700, requeued: 1, removed: { quota: 2 } },
+    deadLetters: {
+      kept: 2,
+      keptBytes: 700,
+      requeued: 1,
+      removed: { expired: 0, quota: 2, purged: 0, corrupt: 0 },
+    },
     backlogBytes: 9_000,
     storedBytes: 3_000,
     maxBytes: 1024 ** 3,
@@ -58,65 +69,96 @@ export function stream(more: Partial<StreamSnapshot> = {}): StreamSnapshot {
   }
 }
 
-export function sink(more: Partial<SinkSnapshot> = {}): SinkSnapshot {
+export function sink(
+  more: Partial<SinkSnapshot> = {},
+  stats: Partial<SinkStats> = {},
+): SinkSnapshot {
+  const none = createSinkStats()
   return {
     name: 'cloud',
     url: 'http://127.0.0.1:9000/ingest',
+    streams: ['telemetry'],
     delivery: OK,
     lastSuccessAtMs: NOW_MS - 1_000,
-    streams: ['telemetry'],
-    requests: { acked: 12, retry: 3 },
-    sentBytes: 4_096,
-    inFlight: 1,
-    requestSeconds: histogram([1, 2, 3], 0.5),
-    clockSkewSeconds: -0.25,
+    stats: {
+      ...none,
+      requests: { ...none.requests, acked: 12, retry: 3 },
+      sentBytes: 4_096,
+      inFlight: 1,
+      requestSeconds: histogram([1, 2, 3], 0.5),
+      clockSkewSeconds: -0.25,
+      ...stats,
+    },
     ...more,
   }
 }
 
-export function broker(more: Partial<BrokerSnapshot> = {}): BrokerSnapshot {
+export function broker(traffic: Partial<BrokerStats> = {}): BrokerSnapshot {
+  const none = noBrokerCounts()
   return {
-    accepting: true,
     listeners: ['mqtt://127.0.0.1:1883'],
-    connections: 50,
-    sessions: 60,
-    sessionsEnded: { expired: 28, evicted: 29 },
-    openPacketIds: 14,
-    sockets: { open: 51, accepted: 80, handshakesFailed: 15, undatedCertificates: 30 },
-    logins: { accepted: 71, credentials: 16, damped: 17 },
-    loginsFromCache: 18,
-    passwordHashes: 19,
-    connectionsOpened: 70,
-    connectionsRefused: { authentication: 2 },
-    connectionsClosed: { malformed: 1 },
-    messages: { qos0: 1, qos1: 2, qos2: 3 },
-    messageBytes: 1_200,
-    duplicates: 4,
-    qos0Refused: 20,
-    willsPublished: 21,
-    unrouted: { accepted: 5, refused: 6 },
-    unwanted: { 'dollar-topic': 20, 'topic-too-long': 21, 'topic-too-deep': 22 },
     lastUnrouted: {
       topic: 'plnt/press-7/temp',
       clientId: 'press-7',
       nearest: { filter: 'plant/+/+', stream: 'telemetry' },
     },
-    waitingMessages: 7,
-    unackedMessages: 8,
-    unackedBytes: 900,
-    holdBackBytes: 10,
-    localCopies: { delivered: 11, dropped: 12 },
-    subscriberBytes: 22,
-    queuedCopies: { messages: 23, bytes: 24, dropped: 25 },
-    retainedMessages: 13,
-    retainedBytes: 26,
-    retainedRefused: 27,
-    ackSeconds: histogram([4, 5, 6], 1.25),
-    ...more,
+    sockets: {
+      open: 51,
+      accepted: 80,
+      refusedAtLimit: 0,
+      handshakesFailed: 15,
+      undatedCertificates: 30,
+    },
+    logins: {
+      accepted: 71,
+      acceptedFromCache: 18,
+      refusedCredentials: 16,
+      refusedBusy: 0,
+      refusedDamped: 17,
+      hashesComputed: 19,
+    },
+    kept: {
+      ...none.kept,
+      retainedBytes: 26,
+      retainedRefused: 27,
+      queuedMessages: 23,
+      queuedBytes: 24,
+      queuedDropped: 25,
+    },
+    traffic: {
+      ...none.traffic,
+      accepting: true,
+      connections: 50,
+      sessions: 60,
+      sessionsEnded: { expired: 28, evicted: 29 },
+      openPacketIds: 14,
+      connectionsOpened: 70,
+      connectionsRefused: { ...none.traffic.connectionsRefused, 'bad-credentials': 2 },
+      connectionsClosed: { ...none.traffic.connectionsClosed, malformed: 1 },
+      messages: { qos0: 1, qos1: 2, qos2: 3 },
+      messageBytes: 1_200,
+      duplicates: 4,
+      qos0Refused: 20,
+      willsPublished: 21,
+      unrouted: { accepted: 5, refused: 6 },
+      unwanted: { 'dollar-topic': 20, 'topic-too-long': 21, 'topic-too-deep': 22 },
+      waitingMessages: 7,
+      unackedMessages: 8,
+      unackedBytes: 900,
+      holdBackBytes: 10,
+      localCopies: { delivered: 11, dropped: 12 },
+      subscriberBytes: 22,
+      retainedMessages: 13,
+      ackSeconds: histogram([4, 5, 6], 1.25),
+      ...traffic,
+    },
   }
 }
 
-export function spool(more: Partial<SpoolSnapshot> = {}): SpoolSnapshot {
+export function spool(
+  more: Partial<SpoolSnapshot> = {},
+  stats: Partial<SpoolStats> = {},
+): SpoolSnapshot {
   return {
     id: 'k3f9x2m7q4w8z',
     state: 'ok',
@@ -125,16 +167,20 @@ export function spool(more: Partial<SpoolSnapshot> = {}): SpoolSnapshot {
     folderBytes: 50_000_000,
     freeBytes: 10_000_000_000,
     minFreeBytes: 268_435_456,
-    commits: 40,
-    commitFailures: 1,
-    committedRecords: 100,
-    committedBytes: 12_345,
-    lastCommitAtMs: NOW_MS - 20,
+    stats: {
+      ...createSpoolStats(),
+      commits: 40,
+      failedCommits: 1,
+      committedRecords: 100,
+      storedBytes: 12_345,
+      lastCommitAtMs: NOW_MS - 20,
+      commitSeconds: histogram([30, 9, 1], 0.2),
+      ...stats,
+    },
     commitRunningSeconds: null,
     verified: true,
     damage: [],
     noticesRestore: true,
-    commitSeconds: histogram([30, 9, 1], 0.2),
     ...more,
   }
 }

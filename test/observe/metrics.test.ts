@@ -88,8 +88,8 @@ describe('a scrape', () => {
 
   test('counters are absolute: a second scrape shows the new total, not the sum of both', async () => {
     const metrics = new Metrics()
-    await metrics.render(look({ spool: spool({ commits: 40 }) }))
-    const text = await metrics.render(look({ spool: spool({ commits: 41 }) }))
+    await metrics.render(look({ spool: spool({}, { commits: 40 }) }))
+    const text = await metrics.render(look({ spool: spool({}, { commits: 41 }) }))
     expect(value(text, 'sluice_spool_commits_total')).toBe(41)
   })
 
@@ -119,7 +119,7 @@ describe('a scrape', () => {
   })
 
   test('what is not known is absent, not zero', async () => {
-    const unknown = [sink({ lastSuccessAtMs: null, clockSkewSeconds: null })]
+    const unknown = [sink({ lastSuccessAtMs: null }, { clockSkewSeconds: null })]
     const text = await new Metrics().render(look({ sinks: unknown, writtenBytes: null }))
     expect(value(text, 'sluice_sink_clock_skew_seconds{sink="cloud"}')).toBeNull()
     expect(value(text, 'sluice_sink_last_success_timestamp_seconds{sink="cloud"}')).toBeNull()

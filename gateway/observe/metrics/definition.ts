@@ -4,9 +4,9 @@
  * made from the same ones.
  */
 import type { AdminStats } from '../../admin/stats.ts'
+import type { LatencyHistogram } from '../../shared/latency-histogram.ts'
 import type {
   BrokerSnapshot,
-  HistogramSnapshot,
   IdentitySnapshot,
   SinkSnapshot,
   SpoolSnapshot,
@@ -52,7 +52,7 @@ interface Sample {
 
 export interface HistogramSample {
   readonly labels: Labels
-  readonly histogram: HistogramSnapshot
+  readonly histogram: LatencyHistogram
 }
 
 interface Named {
@@ -125,15 +125,4 @@ export function oneOf(
     labels: { ...more, [label]: value },
     value: value === current ? 1 : 0,
   }))
-}
-
-/**
- * Known keys at 0 and what is there over them: a counter that exists from the start shows its first
- * increase.
- */
-export function withZeros(
-  known: readonly string[],
-  values: Readonly<Record<string, number>>,
-): Readonly<Record<string, number>> {
-  return { ...Object.fromEntries(known.map((key) => [key, 0])), ...values }
 }

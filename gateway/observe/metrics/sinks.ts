@@ -2,15 +2,8 @@
  * Metrics per sink, and what observe counts of itself. The label `sink` is bounded by the
  * configuration.
  */
-import { SINK_OUTCOMES, type SinkSnapshot } from '../sources.ts'
-import {
-  byKey,
-  type MetricDefinition,
-  oneOf,
-  type PlainDefinition,
-  single,
-  withZeros,
-} from './definition.ts'
+import type { SinkSnapshot } from '../sources.ts'
+import { byKey, type MetricDefinition, oneOf, type PlainDefinition, single } from './definition.ts'
 import { DELIVERY_STATES } from './streams.ts'
 
 function perSink(
@@ -50,7 +43,7 @@ export const SINK_METRICS: readonly MetricDefinition[] = [
     labels: ['sink', 'outcome'],
     read: ({ sinks }) =>
       sinks.flatMap((sink) =>
-        Object.entries(withZeros(SINK_OUTCOMES, sink.requests)).map(([outcome, value]) => ({
+        Object.entries(sink.stats.requests).map(([outcome, value]) => ({
           labels: { sink: sink.name, outcome },
           value,
         })),
@@ -60,13 +53,13 @@ export const SINK_METRICS: readonly MetricDefinition[] = [
     'counter',
     'sluice_sink_sent_bytes_total',
     'Bytes of request bodies as they went out, repeats included.',
-    (sink) => sink.sentBytes,
+    (sink) => sink.stats.sentBytes,
   ),
   perSink(
     'gauge',
     'sluice_sink_requests_in_flight',
     'Requests in progress.',
-    (sink) => sink.inFlight,
+    (sink) => sink.stats.inFlight,
   ),
   {
     type: 'histogram',
@@ -74,7 +67,7 @@ export const SINK_METRICS: readonly MetricDefinition[] = [
     help: 'From the first byte of a request to the last of its answer, or its failure.',
     labels: ['sink'],
     read: ({ sinks }) =>
-      sinks.map((sink) => ({ labels: { sink: sink.name }, histogram: sink.requestSeconds })),
+      sinks.map((sink) => ({ labels: { sink: sink.name }, histogram: sink.stats.requestSeconds })),
   },
   perSink(
     'gauge',
@@ -86,7 +79,7 @@ export const SINK_METRICS: readonly MetricDefinition[] = [
     'gauge',
     'sluice_sink_clock_skew_seconds',
     "The sink's clock (Date of its last answer) minus ours; absent before the first one.",
-    (sink) => sink.clockSkewSeconds,
+    (sink) => sink.stats.clockSkewSeconds,
   ),
 ]
 
@@ -115,6 +108,6 @@ export const OBSERVE_METRICS: readonly MetricDefinition[] = [
     'sluice_observe_admin_requests_total',
     'Requests to the admin server by outcome.',
     'outcome',
-    ({ admin }) => ({ ok: admin.ok, refused: admin.refused, failed: admin.failed }),
+    (look) => ({ ...look.admin }),
   ),
 ]

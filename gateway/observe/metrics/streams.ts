@@ -2,9 +2,9 @@
  * Metrics per stream: both lines of I5 as committed counters that survive restarts, the limits of
  * I6, the drain's state. The label `stream` is bounded by the configuration, plus orphaned streams.
  */
-import { DEAD_LETTER_REMOVALS, DROP_REASONS, type StreamSnapshot } from '../sources.ts'
+import type { StreamSnapshot } from '../sources.ts'
 import { ageSeconds } from '../status.ts'
-import { type MetricDefinition, oneOf, type PlainDefinition, withZeros } from './definition.ts'
+import { type MetricDefinition, oneOf, type PlainDefinition } from './definition.ts'
 
 export const DELIVERY_STATES = ['ok', 'retrying', 'held'] as const
 
@@ -30,7 +30,6 @@ function perStream(
 function perReason(
   name: string,
   help: string,
-  known: readonly string[],
   read: (stream: StreamSnapshot) => Readonly<Record<string, number>>,
 ): PlainDefinition {
   return {
@@ -40,7 +39,7 @@ function perReason(
     labels: ['stream', 'reason'],
     read: ({ streams }) =>
       streams.flatMap((stream) =>
-        Object.entries(withZeros(known, read(stream))).map(([reason, value]) => ({
+        Object.entries(read(stream)).map(([reason, value]) => ({
           labels: { stream: stream.name, reason },
           value,
         })),
@@ -76,7 +75,6 @@ export const STREAM_METRICS: readonly MetricDefinition[] = [
   perReason(
     'sluice_spool_dropped_records_total',
     'I5, I9: left without being delivered, by reason.',
-    DROP_REASONS,
     (stream) => stream.counters.dropped,
   ),
   perStream(
@@ -166,7 +164,6 @@ export const STREAM_METRICS: readonly MetricDefinition[] = [
   perReason(
     'sluice_spool_dead_letters_removed_total',
     'I5, I9: dead letters removed, by reason.',
-    DEAD_LETTER_REMOVALS,
     (stream) => stream.deadLetters.removed,
   ),
   {

@@ -3,6 +3,7 @@
  */
 import { expect, test } from 'vitest'
 import { statusText } from '../../../gateway/cli/text/status-text.ts'
+import type { BrokerSnapshot } from '../../../gateway/observe/sources.ts'
 import { buildStatus } from '../../../gateway/observe/status.ts'
 import { broker, type FakeState, fakeSources, NOW_MS } from '../../observe/fake-sources.ts'
 
@@ -12,21 +13,24 @@ function marks(state: Partial<FakeState>): string[] {
   return text.split('\n').filter((line) => line.startsWith('! '))
 }
 
-function marksOfTopics(more: Parameters<typeof broker>[0]): string[] {
-  return marks({ broker: broker(more) }).filter((line) => line.includes('topics'))
+function marksOfTopics(
+  unrouted: { accepted: number; refused: number },
+  more: Partial<BrokerSnapshot> = {},
+): string[] {
+  const state = { ...broker({ unrouted }), ...more }
+  return marks({ broker: state }).filter((line) => line.includes('topics'))
 }
 
 test('I9: messages that no stream takes are marked, with the last topic and the filter that was meant', () => {
-  const unrouted = { accepted: 1_205, refused: 0 }
-  expect(marksOfTopics({ unrouted })).toEqual([
+  expect(marksOfTopics({ accepted: 1_205, refused: 0 })).toEqual([
     '! no stream takes the topics of 1,205 messages: acknowledged and not kept; the last: plnt/press-7/temp of press-7; nearest filter: plant/+/+ of stream telemetry',
   ])
   const lastUnrouted = { topic: 'x\u001B[31m', clientId: 'd', nearest: null }
-  expect(marksOfTopics({ unrouted: { accepted: 0, refused: 2 }, lastUnrouted })).toEqual([
+  expect(marksOfTopics({ accepted: 0, refused: 2 }, { lastUnrouted })).toEqual([
     '! no stream takes the topics of 2 messages: their connections were closed; the last: x\uFFFD[31m of d',
   ])
 })
 
 test('where every topic has its stream nothing is said of topics', () => {
-  expect(marksOfTopics({ unrouted: { accepted: 0, refused: 0 }, lastUnrouted: null })).toEqual([])
+  expect(marksOfTopics({ accepted: 0, refused: 0 }, { lastUnrouted: null })).toEqual([])
 })
