@@ -2,39 +2,14 @@
 import { Broker } from '../../gateway/broker/broker.ts'
 import type { MqttConfig } from '../../gateway/broker/config.ts'
 import type { BrokerEvent } from '../../gateway/broker/events.ts'
+import { mqttConfig } from '../support/configs.ts'
 import { type DurableState, MemoryAppender, type StreamSpec } from '../support/memory-appender.ts'
 
-export const DEFAULTS: MqttConfig = {
-  listeners: [{ host: '127.0.0.1', port: 0, tls: null, websocket: false }],
-  auth: null,
-  allowAnonymous: false,
-  unrouted: 'accept',
-  willsOnStop: 'publish',
-  sysInterval: null,
+export const DEFAULTS = mqttConfig({
   maxConnections: 1_000,
-  maxConnectionsPerAddress: null,
-  maxPacketBytes: 1024 * 1024,
-  maxConnectPacketBytes: 8 * 1024,
-  maxTopicBytes: 1_024,
-  maxTopicLevels: 32,
-  maxUnackedMessages: 1_000,
-  maxUnackedBytes: 4 * 1024 * 1024,
-  maxUnackedMessagesTotal: 100_000,
-  maxUnackedBytesTotal: 64 * 1024 * 1024,
-  maxHoldBackBytes: 64 * 1024,
-  maxHoldBackBytesTotal: 16 * 1024 * 1024,
-  connectTimeout: 10_000,
-  authTimeout: 10_000,
   maxSessions: 1_000,
   sessionExpiry: 86_400_000,
-  maxSubscriberMessages: 1_000,
-  maxSubscriberBytes: 1024 * 1024,
-  maxSubscriberBytesTotal: 32 * 1024 * 1024,
-  maxSubscriptions: 1_000,
-  maxRetainedMessages: 10_000,
-  maxRetainedMessageBytes: 1024 * 1024,
-  maxRetainedBytes: 16 * 1024 * 1024,
-}
+})
 
 export const STREAMS: readonly StreamSpec[] = [
   { name: 'telemetry', topics: ['t/#'] },

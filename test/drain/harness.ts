@@ -8,23 +8,13 @@ import { Drain } from '../../gateway/drain/drain.ts'
 import type { DrainEvent } from '../../gateway/drain/events.ts'
 import type { DrainRules } from '../../gateway/drain/policy/rules.ts'
 import type { Batch, Listed, Sink, SinkAnswer } from '../../gateway/ports/sink.ts'
+import { httpSinkConfig } from '../support/configs.ts'
 import { MemoryStore, type MemoryStreamOptions } from '../support/memory-queue.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
 export function sinkConfig(changes: Partial<DrainedSinkConfig> = {}): DrainedSinkConfig {
-  return {
-    compression: 'none',
-    maxInFlight: 1,
-    maxBatchRecords: 10,
-    maxBatchBytes: 64 * 1024,
-    linger: 0,
-    timeout: 30_000,
-    maxRetryAfter: 3_600_000,
-    recoveryJitter: 0,
-    maxBytesPerSecond: null,
-    maxRefusedShare: 0.5,
-    ...changes,
-  }
+  const small = { maxBatchRecords: 10, maxBatchBytes: 64 * 1024, linger: 0 }
+  return { ...httpSinkConfig(), compression: 'none', ...small, ...changes }
 }
 
 /** Statuses that speak of the service as a whole, as the HTTP sink has them. */

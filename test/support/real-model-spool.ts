@@ -29,6 +29,7 @@ import { doomedBlocks, pinnedBlocks } from '../../gateway/spool/stream/retention
 import { unskipped } from '../../gateway/spool/stream/state.ts'
 import type { OpenCommit } from '../../gateway/spool/stream/stream.ts'
 import type { ModelSpool, ModelView } from '../drain/model.ts'
+import { spoolConfig } from './configs.ts'
 import { lanes, message, SINK, STREAM, temporaryFolder, unowned } from './spool-fixture.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
@@ -545,7 +546,7 @@ async function openRealSpool(
     hostName: 'edge-01',
     streams: Object.fromEntries(streams),
     sinks: { cloud: { ...SINK, maxBatchRecords: 6 } },
-    config: { commitInterval: 0, commitBurst: 1_000_000, minFreeBytes: 0 },
+    config: spoolConfig({ commitInterval: 0, commitBurst: 1_000_000 }),
     emit: () => undefined,
     openStore: (path, options) => generation.open(path, options),
     takeOwnership: unowned,

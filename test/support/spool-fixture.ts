@@ -3,52 +3,17 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import type { SinkConfig } from '../../gateway/configuration.ts'
 import type { Lane, Message } from '../../gateway/ports/appender.ts'
 import type { LoadedBatch } from '../../gateway/ports/stream-queue.ts'
-import type { StreamConfig } from '../../gateway/spool/config.ts'
 import type { TakeOwnership } from '../../gateway/spool/disk/owner.ts'
 import type { SpoolEvent } from '../../gateway/spool/events.ts'
 import type { SpoolQueue } from '../../gateway/spool/queue/queue.ts'
 import { Spool, type SpoolOptions } from '../../gateway/spool/spool.ts'
+import { httpSinkConfig, spoolConfig, streamConfig } from './configs.ts'
 
-export const STREAM: StreamConfig = {
-  topics: ['#'],
-  sink: 'cloud',
-  device: 'clientId',
-  payload: 'any',
-  priority: 0,
-  maxRecordBytes: 256 * 1024,
-  maxBytes: 1024 ** 3,
-  maxAge: null,
-  whenFull: 'block',
-  deadLetters: { maxBytes: 64 * 1024 ** 2, maxAge: null, whenFull: 'hold' },
-}
+export const STREAM = streamConfig()
 
-export const SINK: SinkConfig = {
-  type: 'http',
-  url: 'http://127.0.0.1:9/ingest',
-  headers: {},
-  bearerToken: null,
-  tls: null,
-  format: 'ndjson',
-  compression: 'gzip',
-  ack: 'status',
-  ackStatus: [200, 201, 204],
-  answers: {},
-  maxInFlight: 1,
-  maxBatchRecords: 10_000,
-  maxBatchBytes: 4 * 1024 ** 2,
-  linger: 50,
-  connectTimeout: 20_000,
-  timeout: 30_000,
-  minBytesPerSecond: 256,
-  maxRetryAfter: 3_600_000,
-  recoveryJitter: 0,
-  maxBytesPerSecond: null,
-  maxRefusedShare: 0.5,
-  allowInsecure: false,
-}
+export const SINK = httpSinkConfig({ linger: 50 })
 
 export async function temporaryFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), 'sluice-test-'))
@@ -77,7 +42,7 @@ export async function openSpool(
     hostName: 'edge-01',
     streams: { telemetry: STREAM },
     sinks: { cloud: SINK },
-    config: { commitInterval: 50, commitBurst: 1000, minFreeBytes: 0 },
+    config: spoolConfig(),
     emit: (event) => events.push(event),
     takeOwnership: unowned,
     ...options,

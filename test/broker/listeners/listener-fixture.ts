@@ -17,42 +17,22 @@ import {
   type Listeners,
   startListeners,
 } from '../../../gateway/broker/listeners/listeners.ts'
+import { mqttConfig as defaultMqttConfig } from '../../support/configs.ts'
 
 export const LOOPBACK: ListenerConfig = { host: '127.0.0.1', port: 0, tls: null, websocket: false }
 
 export function mqttConfig(changes: Partial<MqttConfig> = {}): MqttConfig {
-  return {
-    listeners: [LOOPBACK],
-    auth: null,
-    allowAnonymous: false,
-    unrouted: 'accept',
-    willsOnStop: 'publish',
-    sysInterval: null,
+  return defaultMqttConfig({
     maxConnections: 100,
-    maxConnectionsPerAddress: null,
     maxPacketBytes: 256 * 1024,
-    maxConnectPacketBytes: 8 * 1024,
-    maxTopicBytes: 1_024,
-    maxTopicLevels: 32,
-    maxUnackedMessages: 1_000,
     maxUnackedBytes: 1024 * 1024,
-    maxUnackedMessagesTotal: 100_000,
-    maxUnackedBytesTotal: 64 * 1024 * 1024,
-    maxHoldBackBytes: 64 * 1024,
-    maxHoldBackBytesTotal: 16 * 1024 * 1024,
     connectTimeout: 5_000,
     authTimeout: 5_000,
     maxSessions: 1_000,
     sessionExpiry: 3_600_000,
-    maxSubscriberMessages: 1_000,
-    maxSubscriberBytes: 1024 * 1024,
     maxSubscriberBytesTotal: 64 * 1024 * 1024,
-    maxSubscriptions: 1_000,
-    maxRetainedMessages: 10_000,
-    maxRetainedMessageBytes: 1024 * 1024,
-    maxRetainedBytes: 16 * 1024 * 1024,
     ...changes,
-  }
+  })
 }
 
 export function tlsFile(name: string): string {

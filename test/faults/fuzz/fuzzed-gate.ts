@@ -10,6 +10,7 @@ import type { Duplex } from 'node:stream'
 import { Broker } from '../../../gateway/broker/broker.ts'
 import type { ListenerConfig, MqttConfig } from '../../../gateway/broker/config.ts'
 import type { BrokerEvent } from '../../../gateway/broker/events.ts'
+import { mqttConfig } from '../../support/configs.ts'
 import { MemoryAppender } from '../../support/memory-appender.ts'
 import { LinkEnd } from '../../support/memory-link.ts'
 import { packet } from '../../support/raw-mqtt.ts'
@@ -26,34 +27,13 @@ export const LIMITS: JudgeLimits = {
   maxClientIdBytes: 1_024,
 }
 
-const CONFIG: MqttConfig = {
+const CONFIG = mqttConfig({
   ...LIMITS,
   listeners: [LISTENER],
-  auth: null,
-  allowAnonymous: false,
-  unrouted: 'accept',
-  willsOnStop: 'publish',
-  sysInterval: null,
   maxConnections: 1_000,
-  maxConnectionsPerAddress: null,
-  maxUnackedMessages: 1_000,
-  maxUnackedBytes: 4 * 1024 * 1024,
-  maxUnackedMessagesTotal: 100_000,
-  maxUnackedBytesTotal: 64 * 1024 * 1024,
-  maxHoldBackBytes: 64 * 1024,
-  maxHoldBackBytesTotal: 16 * 1024 * 1024,
-  connectTimeout: 10_000,
-  authTimeout: 10_000,
   maxSessions: 1_000,
   sessionExpiry: 86_400_000,
-  maxSubscriberMessages: 1_000,
-  maxSubscriberBytes: 1024 * 1024,
-  maxSubscriberBytesTotal: 32 * 1024 * 1024,
-  maxSubscriptions: 1_000,
-  maxRetainedMessages: 10_000,
-  maxRetainedMessageBytes: 1024 * 1024,
-  maxRetainedBytes: 16 * 1024 * 1024,
-}
+})
 
 const STREAMS = [
   { name: 'telemetry', topics: ['t/#'] },

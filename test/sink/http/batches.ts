@@ -5,6 +5,7 @@
 import { crc32, gzipSync } from 'node:zlib'
 import type { Batch } from '../../../gateway/ports/sink.ts'
 import type { HttpSinkConfig } from '../../../gateway/sink/http/config.ts'
+import { httpSinkConfig } from '../../support/configs.ts'
 
 export function recordId(seq: number): string {
   return `edge-01:k3f9x2m7q4w8z:telemetry:${seq}`
@@ -43,25 +44,7 @@ export function batchOf(first: number, last: number, changes: Partial<Batch> = {
 
 /** The defaults of the configuration, to a URL. */
 export function sinkConfig(url: string, changes: Partial<HttpSinkConfig> = {}): HttpSinkConfig {
-  return {
-    type: 'http',
-    url,
-    headers: {},
-    bearerToken: null,
-    tls: null,
-    format: 'ndjson',
-    compression: 'gzip',
-    ack: 'status',
-    ackStatus: [200, 201, 204],
-    answers: {},
-    maxInFlight: 1,
-    connectTimeout: 5000,
-    timeout: 5000,
-    minBytesPerSecond: 256,
-    maxRetryAfter: 3_600_000,
-    allowInsecure: false,
-    ...changes,
-  }
+  return httpSinkConfig({ url, connectTimeout: 5_000, timeout: 5_000, ...changes })
 }
 
 /** A signal that never aborts. */

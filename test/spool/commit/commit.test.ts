@@ -7,6 +7,7 @@ import {
 } from '../../../gateway/spool/commit/pace.ts'
 import type { Spool } from '../../../gateway/spool/spool.ts'
 import { pendingByCounters } from '../../../gateway/spool/stream/counters.ts'
+import { spoolConfig } from '../../support/configs.ts'
 import { heldStores } from '../../support/held-store.ts'
 import {
   durable,
@@ -158,7 +159,7 @@ describe('a commit', () => {
 })
 
 describe('the pace of commits, with no budget for small ones and an interval of a minute', () => {
-  const config = { commitInterval: 60_000, commitBurst: 0, minFreeBytes: 0 }
+  const config = spoolConfig({ commitInterval: 60_000, commitBurst: 0 })
   const half = message(`"${'x'.repeat(FULL_COMMIT_BYTES / 2)}"`)
   const LARGE = (2 * LARGE_COMMIT_BYTES) / FULL_COMMIT_BYTES
 
