@@ -131,7 +131,10 @@ export interface StreamQueue {
    * keep it.
    */
   gatewayOf(spoolId: string): string
-  /** Highest seq that was ever in a batch of this identity. */
+  /**
+   * Highest seq of this identity that was in a batch which may have reached the sink, or is about
+   * to. What is pending up to here is protected from retention, pinned or not.
+   */
   highestSentSeq(spoolId: string): number
   /** The first sends of a batch: fixes bounds, gaps and encoding. Only without a pin. */
   pinBatch(

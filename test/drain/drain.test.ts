@@ -669,6 +669,24 @@ describe('a sink that refuses everything', () => {
     expect(bench.queue.state.deadLettered).toBe(150)
   })
 
+  it('I8 I9: while it is held no record is dropped that a sink may have stored', async () => {
+    const config = { maxBatchRecords: 6, maxRefusedShare: 1 }
+    const bench = new Bench({ rules: { parkedLimit: 4 }, config })
+    bench.append(2)
+    await bench.start()
+    await bench.answer(listed(refusal(1), refusal(2)))
+    bench.append(6)
+    await bench.settle()
+    // It stored 5 to 8 behind the refusal that was one too many.
+    await bench.answer(listed(refusal(3), refusal(4)))
+    expect(bench.streamState.reason).toBe('refusals')
+    expect(bench.queue.pin).toMatchObject({ firstSeq: 1, lastSeq: 2, outerLastSeq: 2 })
+    bench.append(2)
+    await bench.settle()
+    const dropped = [bench.queue.dropOldest(), bench.queue.dropOldest(), bench.queue.dropOldest()]
+    expect(dropped.map((record) => record?.seq)).toEqual([9, 10, undefined])
+  })
+
   it('a round that finds nothing good gives everything back', async () => {
     const bench = new Bench(many)
     bench.append(150)

@@ -143,6 +143,8 @@ class World implements Sink {
   readonly #receiver: Receiver
   readonly #encoding: 'gzip' | 'none'
   readonly #tooLargeBytes: number
+  /** The sink refuses often, and the streams are full. */
+  readonly #isHarsh: boolean
   readonly #poison = new Set<number>()
   /** Readings over which the sink stumbles while the storm lasts, each in its own way. */
   readonly #stumbles = new Map<number, SinkAnswer>()
@@ -166,6 +168,7 @@ class World implements Sink {
     this.#random = seeded(run.seed)
     this.#encoding = this.#chance(0.3) ? 'gzip' : 'none'
     this.#tooLargeBytes = this.#chance(0.3) ? 200 : Number.POSITIVE_INFINITY
+    this.#isHarsh = this.#chance(0.3)
     const room = this.#chance(0.5) ? 3 : Number.POSITIVE_INFINITY
     this.#receiver = run.newReceiver({
       refuses: (record) => {
@@ -369,13 +372,14 @@ class World implements Sink {
     else if (dice < 97) this.#spool.newIdentity()
     else if (dice < 98) this.#drain.retryNow(this.name)
     else this.#drop()
+    if (this.#isHarsh && this.#chance(0.05)) this.#drop()
     await this.#spool.idle()
     if (this.#failure !== null) throw this.#failure
   }
 
   #append(): void {
     const stream = this.#stream()
-    const streak = this.#chance(0.1)
+    const streak = this.#chance(this.#isHarsh ? 0.4 : 0.1)
     for (let i = 1 + this.#below(5); i > 0; i--) {
       const n = this.#nextReading++
       if (streak || this.#chance(0.08)) this.#poison.add(n)
@@ -452,11 +456,17 @@ class World implements Sink {
     for (const stream of STREAMS) while (this.#spool.requeue(stream)) this.counts.requeued++
   }
 
+  /** Retention needs room: it drops one record or several, none that the receiver has (I9). */
   #drop(): void {
-    const n = this.#spool.dropOldest(this.#stream())
-    if (n === null) return
-    this.counts.dropped++
-    this.#droppedReadings.add(n)
+    const stream = this.#stream()
+    for (let i = 1 + this.#below(6); i > 0; i--) {
+      const n = this.#spool.dropOldest(stream)
+      if (n === null) return
+      const isStored = this.#receiver.stored.some(({ line }) => readingOf(line) === n)
+      assert(!isStored, `reading ${n} was stored, and dropped all the same`)
+      this.counts.dropped++
+      this.#droppedReadings.add(n)
+    }
   }
 
   /** I8, I9: only what the sink refused, and only once it accepted a later record of the stream. */

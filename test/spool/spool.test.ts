@@ -436,6 +436,27 @@ describe('a spool', () => {
     await again.spool.stop()
   })
 
+  it('I8, I9: drops nothing that was sent and went back to its place', async () => {
+    const streams = { telemetry: { ...STREAM, maxBytes: 4_000, whenFull: 'drop-oldest' as const } }
+    const { spool } = await openSpool(folder.path, { streams })
+    const to = lanes(spool, 'd', 't')
+    const send = async (records: number): Promise<void> => {
+      for (let n = 1; n <= records; n++)
+        await durable(spool, spool.appender.append(to, message(JSON.stringify({ n }))))
+    }
+    const queue = queueOf(spool)
+    await send(4)
+    await pinNext(queue, 4)
+    // The sink is not believed: a smaller batch is the probe.
+    await queue.returnParked()
+    await pinNext(queue, 1)
+    await send(100)
+    const ahead = queue.ahead(5).map(({ firstSeq }) => firstSeq)
+    expect(ahead.slice(0, 4)).toEqual([1, 2, 3, 4])
+    expect(ahead[4], 'the oldest behind them were dropped').toBeGreaterThan(50)
+    await spool.stop()
+  })
+
   it('lets one message go into several streams in one commit, or into none while one of them is full', async () => {
     const streams = { alarms: { ...STREAM, maxBytes: 1500 }, telemetry: STREAM }
     const { spool } = await openSpool(folder.path, { streams, sinks: { cloud: SINK } })

@@ -257,6 +257,8 @@ export class MemoryQueue implements StreamQueue {
   readonly #listeners: (() => void)[] = []
   #keepOuterLastSeq: number | null = null
   isPinGuarded = true
+  /** What `sent` said of the pin's identity before the batch was pinned. */
+  #sentBefore = 0
 
   constructor(options: MemoryStreamOptions, state: StreamState, store: MemoryStore) {
     this.stream = options.name
@@ -343,6 +345,7 @@ export class MemoryQueue implements StreamQueue {
     assert.equal(this.state.pin, null, `${this.stream}: a batch is in flight already`)
     const { header, count } = this.#gapHeader(bounds.spoolId)
     this.state.pinnedGaps = count
+    this.#sentBefore = this.highestSentSeq(bounds.spoolId)
     const outerLastSeq = Math.max(bounds.lastSeq, this.#keepOuterLastSeq ?? 0)
     this.#keepOuterLastSeq = null
     const pin = { ...bounds, outerLastSeq, gaps: header, encoding }
@@ -487,17 +490,16 @@ export class MemoryQueue implements StreamQueue {
     for (const listener of this.#listeners) listener()
   }
 
-  /** Retention: the oldest record that no pin protects goes. Returns it. */
+  /** Retention: the oldest record goes that cannot have reached the sink. Returns it. */
   dropOldest(): MemoryRecord | null {
-    if (!this.isPinGuarded && this.state.pin !== null) {
+    const { pin, sent } = this.state
+    if (!this.isPinGuarded && pin !== null) {
       this.state.pin = null
       this.state.pinnedGaps = 0
+      this.state.sent = new Map(sent).set(pin.spoolId, this.#sentBefore)
     }
-    const { pin } = this.state
-    const victim = this.#pending().find((record) => {
-      return !pin || record.spoolId !== pin.spoolId || record.seq > pin.outerLastSeq
-    })
-    if (!victim || (pin === null && this.#keepOuterLastSeq !== null)) return null
+    const victim = this.#pending().find(({ spoolId, seq }) => seq > this.highestSentSeq(spoolId))
+    if (!victim) return null
     this.#drop(victim, 'dropped-oldest')
     return victim
   }

@@ -402,7 +402,7 @@ class RealModelSpool implements ModelSpool {
     const from = spool.isPinGuarded ? end : state.head.ordinal
     const [doomed] = doomedBlocks(state, index, from, (_, freedBytes) => freedBytes === 0)
     if (doomed?.count !== 1) return null
-    if (doomed.ordinal < end) spool.dissolvePin()
+    if (doomed.ordinal < end) spool.dissolveUnsentPin()
     const { spoolId } = spool.state.identities[doomed.meta.identity] ?? { spoolId: '' }
     const n = this.#ledger.reading(spoolId, name, doomed.firstSeq)
     spool.drop([doomed], 'dropped-oldest', commit)

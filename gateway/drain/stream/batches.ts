@@ -107,8 +107,10 @@ export class StreamBatches {
   begin(): { readonly pin: Pin; readonly ready: Promise<LoadedBatch | null> } | null {
     const plan = this.#queue.pin ? null : this.plan()
     if (plan !== null) {
+      const { spoolId, firstSeq } = plan.bounds
+      const wasSent = firstSeq <= this.#queue.highestSentSeq(spoolId)
       this.pin(plan.bounds)
-      this.#mayHaveArrived = false
+      this.#mayHaveArrived = wasSent
     }
     const pin = this.#queue.pin
     if (pin === null) return null

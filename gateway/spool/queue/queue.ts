@@ -171,6 +171,7 @@ export class SpoolQueue implements StreamQueue {
     if (state.pin) throw new Error(`stream ${this.stream} has a batch in flight already`)
     const identity = this.#identityOf(bounds.spoolId)
     const { header, count } = gapHeader(state, identity)
+    this.spool.sentBeforePin = state.sent[identity] ?? 0
     const outerLastSeq = Math.max(bounds.lastSeq, this.#keepOuterLastSeq ?? 0)
     this.#keepOuterLastSeq = null
     const pin = { ...bounds, identity, outerLastSeq, gaps: header, encoding }

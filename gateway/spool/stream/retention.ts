@@ -24,7 +24,7 @@ export interface Doomed {
  */
 export const PINNED_SHARE = 0.25
 
-/** The blocks of the pin. */
+/** The blocks of the pin, and of what was sent before and went back to its place. */
 export interface PinnedBlocks {
   /** The first ordinal behind them. */
   readonly end: number
@@ -33,15 +33,12 @@ export interface PinnedBlocks {
 }
 
 export function pinnedBlocks(state: StreamState, index: BlockIndex): PinnedBlocks {
-  const { pin } = state
+  const { pin, sent } = state
   let end = unskipped(state, state.head.ordinal)
   let bytes = 0
-  if (pin === null) return { end, bytes }
   for (let meta = index.at(end); meta !== undefined; meta = index.at(end)) {
-    const isPinned =
-      meta.identity < pin.identity ||
-      (meta.identity === pin.identity && meta.firstSeq <= pin.outerLastSeq)
-    if (!isPinned) break
+    const isBefore = pin !== null && meta.identity < pin.identity
+    if (!isBefore && meta.firstSeq > (sent[meta.identity] ?? 0)) break
     bytes += meta.storedBytes
     end = unskipped(state, end + 1)
   }

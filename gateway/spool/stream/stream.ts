@@ -53,6 +53,7 @@ import {
   takeGapPage,
   takeSeqs,
   unpinned,
+  unpinnedUnsent,
   wantsGapPage,
 } from './transitions.ts'
 
@@ -116,6 +117,8 @@ export class SpoolStream {
    * is left.
    */
   isPinGuarded = true
+  /** What `state.sent` said of the pin's identity before the batch was pinned. */
+  sentBeforePin = 0
   /** Of `pinnedBlocks`, for the pin and index that they were counted of. */
   #pinned: {
     readonly pin: StreamState['pin']
@@ -388,8 +391,7 @@ export class SpoolStream {
     const doomed = doomedBlocks(state, index, from, wanted)
     const next = unskipped(state, (doomed.at(-1)?.ordinal ?? from - 1) + 1)
     if (doomed.length > 0) {
-      // Never sent: what is left of its batch is planned anew.
-      if (state.pin && from < this.#pinnedBlocks().end) this.dissolvePin()
+      if (from < this.#pinnedBlocks().end) this.dissolveUnsentPin()
       this.drop(doomed, reason, commit)
       const records = doomed.reduce((n, d) => n + d.count, 0)
       this.emit({ type: 'spool.retention', stream: this.name, reason, records })
@@ -397,6 +399,12 @@ export class SpoolStream {
     this.#retentionOrdinal = next
     // Far behind a pin its segment is not in memory, and nothing else would fetch it.
     this.prefetch(commit, next)
+  }
+
+  /** The batch never left, so its records were not sent: what is left of it is planned anew. */
+  dissolveUnsentPin(): void {
+    unpinnedUnsent(this.state, this.sentBeforePin)
+    this.isPinGuarded = true
   }
 
   dissolvePin(): void {

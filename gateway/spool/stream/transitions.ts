@@ -89,6 +89,12 @@ export function unpinned(state: StreamState): void {
   changed.pinnedGaps = 0
 }
 
+/** The pinned batch never left. `sentThrough`: highest seq of its identity that did before. */
+export function unpinnedUnsent(state: StreamState, sentThrough: number): void {
+  if (state.pin !== null) writable(state).sent[state.pin.identity] = sentThrough
+  unpinned(state)
+}
+
 /** The request that carried the pin's gaps was acked: they are not reported again. */
 export function gapsReported(state: StreamState): void {
   writable(state).gaps.splice(0, state.pinnedGaps)

@@ -21,6 +21,7 @@ import {
   pinned,
   skipBlocks,
   unpinned,
+  unpinnedUnsent,
 } from '../../../gateway/spool/stream/transitions.ts'
 import { DAY_MS, Faults, type Simulated } from './result.ts'
 
@@ -70,6 +71,8 @@ class RetainedStream {
   #isOut = false
   /** The pinned batch may have reached the sink. */
   #isPinGuarded = true
+  /** Highest seq sent before it. */
+  #sentBefore = 0
   /** Of the sink; often it takes all that there is. */
   readonly #maxBatchBytes: number
 
@@ -148,7 +151,7 @@ class RetainedStream {
       this.#settle(random.chance(0.8) ? lastSeq : firstSeq + random.below(lastSeq - firstSeq + 1))
     }
     const [first] = this.#blocks
-    // Now and then nothing is sent: the rest of a block that was settled in part is free.
+    // Now and then nothing is sent for a while.
     if (state.pin !== null || first === undefined || random.chance(0.3)) return
     const last = this.#lastOfBatch(first)
     const firstSeq =
@@ -164,8 +167,9 @@ class RetainedStream {
       gaps: null,
       encoding: 'gzip' as const,
     }
+    this.#sentBefore = state.sent[0] ?? 0
     pinned(state, { ...pin, outerLastSeq: lastSeq }, null)
-    this.#isPinGuarded = random.chance(0.5)
+    this.#isPinGuarded = firstSeq <= this.#sentBefore || random.chance(0.5)
   }
 
   /** Whole blocks, as many as the sink takes and the stream's share allows; one at least. */
@@ -184,6 +188,7 @@ class RetainedStream {
   #settle(throughSeq: number): void {
     const state = this.#state
     unpinned(state)
+    this.#isPinGuarded = true
     for (let block = this.#blocks[0]; block !== undefined; block = this.#blocks[0]) {
       const { meta } = block
       if (meta.firstSeq > throughSeq) break
@@ -205,7 +210,10 @@ class RetainedStream {
     const from = this.#isPinGuarded ? end : state.head.ordinal
     const doomed = this.#retain.doomed(state, this.#index, from, wanted)
     this.#judge(limit, doomed, wanted)
-    if (doomed.some(({ ordinal }) => ordinal < end)) unpinned(state)
+    if (doomed.some(({ ordinal }) => ordinal < end)) {
+      unpinnedUnsent(state, this.#sentBefore)
+      this.#isPinGuarded = true
+    }
     const gone = new Set(doomed.map(({ ordinal }) => ordinal))
     for (const ordinal of gone) skipBlocks(this.#state, ordinal, ordinal + 1)
     this.#blocks = this.#blocks.filter(({ ordinal }) => !gone.has(ordinal))
@@ -217,9 +225,9 @@ class RetainedStream {
     doomed: readonly Doomed[],
     wanted: (meta: BlockMeta, freedBytes: number) => boolean,
   ): void {
-    const { pin, head } = this.#state
+    const { head, sent } = this.#state
     const isFree = ({ meta }: Block): boolean =>
-      pin === null || !this.#isPinGuarded || meta.firstSeq > pin.outerLastSeq
+      !this.#isPinGuarded || meta.firstSeq > (sent[0] ?? 0)
     const free = this.#blocks.filter(isFree)
     let freed = 0
     const expected: Block[] = []
