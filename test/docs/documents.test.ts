@@ -47,6 +47,18 @@ test('README is a face: at most 200 lines', () => {
   expect(documentAt('README.md').text.trimEnd().split('\n').length).toBeLessThanOrEqual(200)
 })
 
+test('prose has lines of at most 100 columns; tables, code and pictures are as long as they are', () => {
+  const long = documents
+    .filter(({ path }) => path !== 'CHANGELOG.md')
+    .flatMap(({ path, prose }) =>
+      prose
+        .split('\n')
+        .filter((line) => line.length > 100 && !/^(\||!\[)/.test(line))
+        .map((line) => `${path}: ${line}`),
+    )
+  expect(long).toEqual([])
+})
+
 describe('README leads a stranger to the answer in one click', () => {
   test.each([
     ['How do I feed my own web service?', /POST <sink url>/],
