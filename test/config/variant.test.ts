@@ -30,6 +30,7 @@ const post = variant('A way to send.', {
         hold: leaf(size('Room.', { min: 1 })).prefault('1KiB'),
         message: nullable(secret('What is in it.', () => null)).prefault(null),
         beach: leaf(path('Where it is thrown.')),
+        patience: leaf(duration('Until it is sent again.', { min: 0 })).prefault('1d'),
       },
     },
   },
@@ -62,7 +63,7 @@ function problems(text: string, env: Record<string, string> = {}): readonly Prob
 }
 
 const PIGEON = { kind: 'pigeon', hold: { letters: 3 }, patience: 1_000 }
-const BOTTLE = { kind: 'bottle', hold: 1024, message: null, patience: 1_000 }
+const BOTTLE = { kind: 'bottle', hold: 1024, message: null, patience: 86_400_000 }
 
 describe('loading', () => {
   test('a type that is not written is the usual one, with its defaults', () => {
@@ -105,6 +106,12 @@ describe('loading', () => {
       ['post.patience', '1s'],
       ['post.patience', '1h'],
     ])
+  })
+
+  test('a type may have a default of its own for a common key', () => {
+    const text = 'post: { a: { kind: bottle, beach: b }, b: { patience: 5s } }'
+    const { a, b } = load(text, { SLUICE__POST__B__PATIENCE: '6s' }).post
+    expect([a, b]).toMatchObject([{ patience: 86_400_000 }, { patience: 6_000 }])
   })
 
   test('an empty section below is filled by its type alone', () => {
@@ -238,7 +245,7 @@ describe('printing and describing', () => {
           hold: '1KiB',
           message: '(hidden)',
           beach: `${folder.path}/b`,
-          patience: '1s',
+          patience: '1d',
         },
         b: { kind: 'pigeon', hold: { letters: 3 }, nest: folder.path, patience: '1s' },
       },
@@ -248,7 +255,7 @@ describe('printing and describing', () => {
     expect(load(effectiveYaml(root, plain))).toEqual(plain)
   })
 
-  test('the table has the common keys once, and the type of each key that is not', () => {
+  test('the table has the common keys once, and with its type each key and default of a type', () => {
     const rows = describeKeys(root).map(({ path: at, type, default: value, only }) => [
       at,
       type,
@@ -263,6 +270,7 @@ describe('printing and describing', () => {
       ['post.<name>.hold', 'size', '1KiB', 'kind bottle'],
       ['post.<name>.message', 'secret', 'null', 'kind bottle'],
       ['post.<name>.beach', 'path', 'required', 'kind bottle'],
+      ['post.<name>.patience', 'duration', '1d', 'kind bottle'],
     ])
   })
 })
