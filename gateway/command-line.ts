@@ -1,7 +1,7 @@
 /**
- * What the command line is handed of the process and of the gateway. Everything heavy is imported
- * when it is used, so that `sluice --help` is quick and a command line for a stopped box does not
- * load the broker.
+ * Hands the command line what it needs of the process and of the gateway. Everything heavy is
+ * imported when it is used, so that `sluice --help` is quick and a command line for a stopped box
+ * does not load the broker.
  */
 import { relative } from 'node:path'
 import type { CliContext, ConfiguredGateway } from './cli/context.ts'
@@ -15,7 +15,7 @@ export function processContext(): CliContext {
     env: process.env,
     cwd: process.cwd(),
     command: calledAs(process.argv[1] ?? ''),
-    // Reading it opens the terminal: only for those who ask for it.
+    // Touching it opens the terminal: only for commands that ask for it.
     get stdin() {
       return process.stdin
     },
@@ -82,7 +82,7 @@ export async function configuredGateway(source: ConfigSource): Promise<Configure
 /** A link in a bin folder is on the PATH; the built file is not. */
 function calledAs(script: string): string {
   if (!/\.c?js$/.test(script)) return 'sluice'
-  // The module that sets the pool's threads, whichever was started.
+  // The module that sets the pool's threads, whichever of the two was started.
   const command = script.replace(/\bmain\.js$/, 'sluice.cjs')
   const path = relative(process.cwd(), command)
   return `node ${path.startsWith('..') ? command : path}`

@@ -1,6 +1,6 @@
 /**
- * The `sluice` command behind its first statement (sluice.cts). Started by itself it has as many
- * threads in libuv's pool as its environment says, and `start` says so if they are too few.
+ * The `sluice` command, behind the first statement of sluice.cts. Started directly, it has the
+ * thread pool that its environment says, and `start` warns if that is too small.
  */
 import { runCli } from './cli/program.ts'
 import { processContext } from './command-line.ts'

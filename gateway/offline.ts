@@ -1,7 +1,6 @@
 /**
- * The spool of a gateway that is not running, for commands: status, dead letters, a new spool id, a
- * check. Opening takes the folder's lock before anything is touched: what another process holds,
- * seen or not, is refused.
+ * The operator on the folder of a stopped gateway. Opening takes the folder's lock before anything
+ * is touched: a folder that another process holds is refused.
  */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -56,9 +55,8 @@ export async function openOffline(config: Config): Promise<OfflineOperator> {
 }
 
 /**
- * Opening a store makes files. Those that root made would lock out the gateway, which runs as
- * another user: so the command goes on as the user to whom the store belongs. The process ends with
- * the command.
+ * Opening a store creates files. If root owned them, they would lock out the gateway, which runs as
+ * another user: so the command continues as the owner of the store, until its process ends.
  */
 function actAsOwnerOf(store: string, dataDir: string): void {
   const stats = statSync(store, { throwIfNoEntry: false })

@@ -1,4 +1,4 @@
-/** How a spool is opened under a configuration: for the gateway that runs, or by a command. */
+/** How a spool is opened under a configuration: by a gateway that starts, or by a command. */
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from './configuration.ts'
@@ -21,11 +21,11 @@ export function spoolOptions(config: Config, emit: EmitSpoolEvent): SpoolOptions
 }
 
 /**
- * A disk that is full or fails, or a machine that is out of descriptors or memory, may be well
- * again later, and nobody may be there to start the gateway then: it waits (I6), and leaves every
- * byte where it is. Only what the disk cannot read for two minutes is left aside, untouched, and a
- * new store begins beside it: intake goes on. What waiting cannot change (rights, a folder that is
- * in use, a file system without locks) is an error.
+ * A disk that is full or fails, or a machine without free descriptors or memory, may recover later,
+ * when nobody is there to start the gateway again. So it waits (I6) and leaves every byte where it
+ * is. Only a store that the disk cannot read for two minutes is left aside, untouched, and a new
+ * one begins beside it: intake goes on. What waiting cannot change (permissions, a folder in use, a
+ * file system without locks) is an error.
  */
 export async function openWhenPossible(options: SpoolOptions): Promise<Spool> {
   const patience = new Patience()

@@ -1,6 +1,6 @@
 /**
- * The operator on an open spool: beside a drain in the gateway that runs, alone for one that is
- * stopped. Translates what the stages refuse into answers with a reason (ports/operator.ts).
+ * The operator on an open spool: with a drain in a running gateway, without one for a stopped
+ * gateway. Translates what the stages refuse into answers with a reason (ports/operator.ts).
  */
 import { systemClock } from './drain/clock.ts'
 import type { Drain } from './drain/drain.ts'
@@ -40,7 +40,7 @@ export function runningOperator(
   }
 }
 
-/** `drain`: null while the gateway does not run; what is asked here it takes up at its start. */
+/** `drain`: null while the gateway does not run; its next start takes up what was asked here. */
 export function spoolOperator(spool: Spool, drain: Drain | null): Omit<Operator, 'status'> {
   return {
     deadLetters: deadLetterOperator(spool.deadLetters),
@@ -126,7 +126,7 @@ async function refusable<T>(act: () => Promise<T>): Promise<T> {
       throw new OperatorError(error.code, error.message)
     if (error instanceof UnknownStreamError)
       throw new OperatorError('ADMIN_NOT_FOUND', error.message)
-    // A cursor that is none.
+    // Text that is no cursor.
     if (error instanceof TypeError) throw new OperatorError('ADMIN_BAD_REQUEST', error.message)
     throw error
   }

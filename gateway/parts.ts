@@ -1,13 +1,13 @@
 /**
  * The parts of a gateway, in the order of their start. A stop takes them in reverse, twice: first
- * each ends its work, then each gives back what it holds; so the admin server answers until the last
- * request to a sink has ended. A start that fails unwinds the same list.
+ * each ends its work, then each gives back what it holds; so the admin server answers until the
+ * last request to a sink has ended. A start that fails unwinds the same list.
  */
 
 interface Part {
   /** Begins nothing new; what is in progress has `leftMs`. */
   finish?(leftMs: number): Promise<void>
-  /** Gives back what it holds. `leftMs`: for callers of its own that may be waited for. */
+  /** Gives back what it holds. `leftMs`: for requests that it may wait for. */
   close?(leftMs: number): Promise<void>
 }
 
@@ -19,7 +19,7 @@ export class Parts {
     this.#parts.unshift(part)
   }
 
-  /** Every part is stopped, whatever becomes of the others. @throws the first error of any */
+  /** Stops every part, even if another one fails. @throws the first error of any */
   async stop(deadlineMs: number): Promise<void> {
     const endsMs = performance.now() + deadlineMs
     const leftMs = (): number => Math.max(0, endsMs - performance.now())

@@ -1,8 +1,7 @@
 /**
- * What a start would refuse, found before anything is opened: nothing is written for a gateway that
- * cannot come up, and
- * `sluice check` says the same with the same readers. A sink's secret that cannot be read is no reason not to start
- * (I7, I8: what devices send is kept), but nothing would leave: `check` counts it as a fault.
+ * What a start would refuse, found before anything is opened or written. `sluice check` reports the
+ * same by the same code. A secret of a sink that cannot be read does not keep the gateway from
+ * starting (I7, I8: what devices send is kept), but nothing would leave: `check` reports a fault.
  */
 import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
@@ -28,7 +27,7 @@ class StartRefusedError extends Error {
   }
 }
 
-/** What keeps a sink from getting anything; no reason not to start. */
+/** What keeps a sink from receiving anything; the gateway starts all the same. */
 class SinkFault extends Error {
   override readonly name = 'SinkFault'
   readonly code: 'SINK_FILE_UNREADABLE' | 'SINK_NOT_READY'
@@ -40,15 +39,15 @@ class SinkFault extends Error {
 }
 
 /**
- * Magic numbers of what the kernel makes up (proc, sysfs, control groups): rights there say
- * nothing, no folder can be made.
+ * Magic numbers of the kernel's virtual file systems (proc, sysfs, control groups): permissions
+ * there mean nothing, no folder can be created.
  */
 const MADE_UP_FILE_SYSTEMS = new Set([0x9fa0, 0x6265_6572, 0x27_e0eb, 0x6367_7270])
 
 /** @throws StartRefusedError, or the one fault that there is */
 export async function refuseEarly(config: Config): Promise<void> {
   const faults = await listenerFaults(config.mqtt)
-  // Who owns the folder says more than who has its port: the gateway that runs already.
+  // Where a gateway runs already, the owner of the folder says more than a port that is taken.
   if ((await runningOwner(config.gateway.dataDir)) === null)
     faults.push(...(await addressFaults(config)))
   const [first] = faults
@@ -57,8 +56,7 @@ export async function refuseEarly(config: Config): Promise<void> {
 }
 
 /**
- * The gateway that has the folder, as far as this process can see it; a command has it for a moment
- * only.
+ * The gateway that owns the folder, as far as this process can see; a command owns it only briefly.
  */
 async function runningOwner(dataDir: string): Promise<Owner | null> {
   const owner = await currentOwner(dataDir).catch(() => null)
@@ -66,8 +64,7 @@ async function runningOwner(dataDir: string): Promise<Owner | null> {
 }
 
 /**
- * For `sluice check`: all of it but the ports, which another gateway may rightly have at the
- * moment.
+ * For `sluice check`: everything but the ports, which a running gateway may rightly hold.
  */
 export async function findFaults(config: Config): Promise<Error[]> {
   return [
@@ -83,8 +80,8 @@ async function addressFaults(config: Config): Promise<Error[]> {
 }
 
 /**
- * For `sluice check --try`: addresses are taken and given back, a file is written and removed, each
- * sink is asked.
+ * For `sluice check --try`: binds the addresses and releases them, writes a file and removes it,
+ * asks each sink.
  */
 export async function tryOut(
   config: Config,

@@ -1,6 +1,6 @@
 /**
- * What observe reads of the running stages: the composition root's translation of their state into
- * plain data.
+ * What observe reads of the stages (observe/sources.ts): their own counts, and what takes several
+ * of them to tell.
  */
 import type { AdminServer } from './admin/server.ts'
 import { createAdminStats } from './admin/stats.ts'
@@ -24,7 +24,7 @@ import type { HttpSink } from './sink/http/http-sink.ts'
 import type { Spool } from './spool/spool.ts'
 import { VERSION } from './version.ts'
 
-/** What there is to look at; `broker` and `admin` are null until they have started. */
+/** What observe looks at; `broker` and `admin` are null until they have started. */
 export interface Stages {
   readonly config: Config
   readonly spool: Spool

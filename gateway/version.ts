@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 
 function readVersion(): string {
-  // Run from sources it lies one folder up, from dist two.
+  // One folder up from the sources, two from dist.
   for (const path of ['../package.json', '../../package.json']) {
     try {
       const { name, version } = JSON.parse(
@@ -10,7 +10,7 @@ function readVersion(): string {
       ) as Record<string, string>
       if (name === 'sluice' && version) return version
     } catch {
-      // Not there: the other one.
+      // Not there: try the other one.
     }
   }
   return 'unknown'

@@ -49,7 +49,7 @@ export interface AdminRefusal {
   readonly message: string
 }
 
-/** The answer to an error. What nobody foresaw is told without its details. */
+/** The answer to an error. An unforeseen one is answered without its details, which the log has. */
 export function refusalOf(error: Error): AdminRefusal {
   if (error instanceof AdminError || error instanceof OperatorError)
     return { status: STATUS[error.code], code: error.code, message: error.message }

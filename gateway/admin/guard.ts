@@ -13,8 +13,7 @@ import { isLoopback } from '../shared/hosts.ts'
 import { AdminError } from './errors.ts'
 
 /**
- * Served without a token on every address: they say nothing that a device or reading could be known
- * by.
+ * Served without a token on every address: nothing in them identifies a device or a reading.
  */
 const OPEN_PATHS: ReadonlySet<string> = new Set([
   '/',

@@ -1,7 +1,7 @@
 /**
- * The page at `/` of the admin server, for who opens its address in a browser: how the gateway
- * stands in a few lines, and where to look further. Shows nothing that /metrics does not, since it
- * needs no token either. No script, nothing from elsewhere; it asks for itself again. Pure.
+ * The page at `/` of the admin server, for a person who opens its address in a browser: how the
+ * gateway stands in a few lines, and where to look further. Shows nothing that /metrics does not,
+ * since it needs no token either. No script, nothing from another site; it reloads itself. Pure.
  */
 import { createHash } from 'node:crypto'
 import type { Health, Status } from '../ports/status.ts'
@@ -70,14 +70,14 @@ ${table(
   ],
   (cell) => cell,
 )}
-<p><small>Taken at ${html(status.at)}, anew every ${REFRESH_SECONDS} s. README tells the rest.</small></p>
+<p><small>Taken at ${html(status.at)}, reloaded every ${REFRESH_SECONDS} s. README tells the rest.</small></p>
 </body></html>
 `
 }
 
 /**
- * I9: what was acknowledged and lies nowhere. Not where it was published: a topic is for who has
- * the token.
+ * I9: what was acknowledged and is stored nowhere. Without its topic, which is shown to holders of
+ * the token only.
  */
 function unroutedText(broker: Status['broker']): string {
   const accepted = broker?.unrouted.accepted ?? 0

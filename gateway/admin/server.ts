@@ -24,7 +24,7 @@ import { readToken } from './token.ts'
 /** A thousand ids of dead letters and then some. */
 export const MAX_BODY_BYTES = 1024 * 1024
 const MAX_HEADER_BYTES = 8 * 1024
-/** A scraper, some probes, an operator or two. More are closed as they come. */
+/** A scraper, some probes, an operator or two. More are closed at accept. */
 export const MAX_CONNECTIONS = 64
 
 const HEADERS_TIMEOUT_MS = 5_000
@@ -85,8 +85,8 @@ export class AdminServer {
   }
 
   /**
-   * Serves on the socket, too; what is there already is of an earlier process, since the data
-   * folder has one owner.
+   * Serves on the socket, too. A socket that exists already was left by an earlier process: the
+   * data folder has one owner.
    * @throws the error of the operating system: a file system without sockets, a path of more than
    * 108 bytes
    */
@@ -94,7 +94,7 @@ export class AdminServer {
     const server = boundedServer()
     server.on('request', (request, response) => void this.#serve(request, response, true))
     await rm(path, { force: true })
-    // Node makes the socket in the call: nobody else may open it at any moment.
+    // Node creates the socket within the call, so that no other user can open it at any moment.
     const mask = process.umask(0o177)
     try {
       server.listen({ path })
@@ -261,8 +261,7 @@ function sendRefusal(
   { status, code, message }: AdminRefusal,
   method: string,
 ): void {
-  // Unread rest of a body that was too large, or one that never ends: not worth keeping the
-  // connection.
+  // The connection may still carry the rest of a body that was too large or never ends.
   response.shouldKeepAlive = false
   if (code === 'ADMIN_UNAUTHORIZED') response.setHeader('WWW-Authenticate', 'Bearer realm="sluice"')
   const body = `${JSON.stringify({ error: { code, message } })}\n`

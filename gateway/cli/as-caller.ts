@@ -1,6 +1,6 @@
 /**
- * A command that opens the folder of a stopped gateway goes on as the user to whom the store
- * belongs (offline.ts). What it makes elsewhere is made as the user who called it.
+ * A command that opens the folder of a stopped gateway continues as the owner of the store
+ * (offline.ts). Files outside that folder are created as the calling user.
  */
 export function asCaller<T>(work: () => T): T {
   const [real, effective] = [process.getuid?.(), process.geteuid?.()]

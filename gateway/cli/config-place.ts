@@ -1,8 +1,8 @@
-/** Where the configuration is looked for if `--config` does not name it. */
+/** Where the configuration is searched if `--config` does not name it. */
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 
-/** Of these the first that is there; a variable counts whether its file is there or not. */
+/** The first of these that exists; SLUICE_CONFIG wins whether its file exists or not. */
 const DEFAULT_PLACES = ['./sluice.yaml', '/etc/sluice/sluice.yaml'] as const
 
 interface ConfigPlace {

@@ -1,5 +1,5 @@
 /**
- * What commands need of the outside: of the process, and of the gateway that a configuration
+ * What commands need from outside: from the process, and from the gateway that a configuration
  * describes. The composition fills it in (command-line.ts).
  */
 import type { ConfigSource } from '../config/load.ts'
@@ -35,14 +35,14 @@ export interface ConfiguredGateway {
   readonly warnings: readonly string[]
   /** The effective configuration, which could be loaded again but for its secrets. */
   yaml(): string
-  /** Which of its limits this host does not give. */
+  /** Limits of it that this host cannot give. */
   hostWarnings(): Promise<string[]>
   /** What a start would refuse, and what would keep it from delivering. Changes nothing. */
   findFaults(): Promise<Error[]>
   /** Takes the addresses for a moment and asks each sink: what was found, and what is wrong. */
   tryOut(): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }>
   start(): Promise<RunningGateway>
-  /** Takes the folder's lock, until it is closed. */
+  /** Takes the folder's lock; `close` gives it back. */
   openOffline(): Promise<OfflineOperator>
   /** `replace`: a spool that is there is moved aside. */
   restoreBackup(path: string, replace: boolean): Promise<RestoredSpool>
@@ -56,13 +56,13 @@ export interface RunningGateway {
   /** Where each sink sends, without secrets. */
   readonly sinks: ReadonlyArray<{ readonly name: string; readonly target: string }>
   /**
-   * Reads anew what the configuration names: passwords, access rules, certificates, secrets of
+   * Reads again what the configuration names: passwords, access rules, certificates, secrets of
    * sinks.
    */
   reread(): Promise<void>
   /**
-   * Orderly, within `deadlineMs`; afterwards whatever still waits is cut. Nothing acknowledged is
-   * lost either way.
+   * In order, within `deadlineMs`; what still waits then is cut off. Nothing acknowledged is lost
+   * either way.
    */
   stop(deadlineMs: number): Promise<void>
 }
@@ -71,6 +71,6 @@ interface RestoredSpool {
   /** When the backup was made, RFC 3339. */
   readonly at: string
   readonly pendingRecords: number
-  /** Where the spool is that was there; null: there was none. */
+  /** Where the spool went that was there before; null: there was none. */
   readonly movedTo: string | null
 }

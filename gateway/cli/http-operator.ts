@@ -1,4 +1,6 @@
-/** The operator of a gateway that runs, over its admin server (admin/routes/). Never prints the token. */
+/**
+ * The operator of a running gateway, over its admin server (admin/routes/). Never prints the token.
+ */
 import type {
   DeadLetterChange,
   DeadLetterOperator,
@@ -17,7 +19,7 @@ const TIMEOUT_MS = 30_000
 /** Ids in one request, as the server takes them. */
 const MAX_IDS = 1_000
 
-/** Nobody answers at that address: the gateway does not run, or its admin server is elsewhere. */
+/** Nothing listens at that address: the gateway does not run, or its admin server is elsewhere. */
 export class NotRunningError extends Error {
   override readonly name = 'NotRunningError'
 }

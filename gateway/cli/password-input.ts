@@ -46,7 +46,7 @@ function oneLine(bytes: Buffer): string {
  * backspace, Ctrl-C, Ctrl-U.
  */
 async function askHidden({ stdin, stderr }: CliContext, question: string): Promise<string> {
-  // Before the question: whoever answers fast must not see it either.
+  // Before the question, so that a fast answer is not echoed either.
   stdin.setRawMode(true)
   stderr.write(question)
   stdin.setEncoding('utf8')

@@ -1,7 +1,7 @@
 /**
- * What signals mean to a gateway that runs: stop, re-read, or nothing. One that means nothing must
- * do nothing: without a listener SIGUSR1 opens Node's debugger port, and the others end the
- * process.
+ * What signals mean to a running gateway: stop, read files again, or nothing. One that means
+ * nothing must do nothing: without a listener SIGUSR1 opens Node's debugger port, and the others
+ * end the process.
  */
 
 export interface SignalListener {

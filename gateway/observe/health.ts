@@ -1,7 +1,7 @@
 /**
- * /livez and /readyz as decisions over snapshots. Neither looks at sinks: the gateway is there to
- * live through their outages, and an orchestrator that restarts it or takes it out of service then
- * would only add to one.
+ * /livez and /readyz as decisions over snapshots. Neither looks at sinks: the gateway exists
+ * to bridge their outages, and an orchestrator that restarted it or took it out of service would
+ * only add to one.
  *
  * That the event loop turns is shown by the answer itself: a probe's time-out is the other half of
  * /livez.
@@ -10,8 +10,8 @@ import type { Health } from '../ports/status.ts'
 import type { BrokerSnapshot, SpoolSnapshot } from './sources.ts'
 
 /**
- * A commit takes milliseconds, on a worn-out card with a full queue some seconds. After this long
- * it will not end.
+ * A commit takes milliseconds, on a worn-out card with a full queue some seconds. One that runs
+ * this long will not end.
  */
 export const WEDGED_AFTER_SECONDS = 120
 

@@ -1,8 +1,7 @@
 /**
- * The observe stage: takes the events of all stages from the first moment (the spool has things to
- * say while it opens), writes the log, and shows metrics, health and status once there is something
- * to look at. It looks and never acts. Knows other stages through their events and counts and
- * {@link StatusSources} alone.
+ * The observe stage: takes the events of all stages from the first moment (the spool reports while
+ * it opens), writes the log, and shows metrics, health and status. It looks and never acts. Knows
+ * the other stages through their events, their counts and {@link StatusSources} alone.
  */
 import { isatty } from 'node:tty'
 import type { AdminEvent } from '../admin/events.ts'
@@ -14,7 +13,7 @@ import { liveness, readiness } from './health.ts'
 import { adminNote } from './logs/admin-notes.ts'
 import { type LogDestination, openDestination } from './logs/destination.ts'
 import { Logs } from './logs/logs.ts'
-import type { Look } from './metrics/definition.ts'
+import type { Snapshot } from './metrics/definition.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { readWrittenBytes } from './process-io.ts'
 import type { StatusSources } from './sources.ts'
@@ -83,7 +82,7 @@ export class Observer {
         const metrics = await (loading ??= load())
         return {
           contentType: metrics.contentType,
-          text: await metrics.render(this.#look(sources)),
+          text: await metrics.render(this.#snapshot(sources)),
         }
       },
       live: () => liveness(sources.spool()),
@@ -97,7 +96,7 @@ export class Observer {
     return this.#logs.stop()
   }
 
-  #look(sources: StatusSources): Look {
+  #snapshot(sources: StatusSources): Snapshot {
     return {
       nowMs: this.#nowMs(),
       identity: sources.identity(),

@@ -13,7 +13,7 @@ import type { DeliveryState, SpoolState, UnroutedMessage } from '../ports/status
 import type { SinkStats } from '../sink/stats.ts'
 import type { SpoolStats, StreamStats } from '../spool/stats.ts'
 
-/** What the stages hand over at each look. No function may throw or wait. */
+/** What the stages hand over when they are asked. No function may throw or wait. */
 export interface StatusSources {
   identity(): IdentitySnapshot
   /** In configuration order; orphaned streams (in the spool, no longer configured) behind them. */

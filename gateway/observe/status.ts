@@ -26,7 +26,7 @@ import type {
 const PACE_AFTER_SECONDS = 600
 
 /**
- * Takes one look at all sources. `nowMs`: wall clock, ms since the epoch; `writtenBytes`: what this
+ * Reads all sources once. `nowMs`: wall clock, ms since the epoch; `writtenBytes`: what this
  * process wrote to disk since its start (process-io.ts), null if the system does not tell.
  */
 export function buildStatus(

@@ -149,7 +149,7 @@ export class OperatorError extends Error {
 
 /**
  * The admin server also listens on this socket in the data folder, for the commands of the
- * gateway's own user on its own machine (or in its container). Who may open it may read the store
- * itself: it asks for no token.
+ * gateway's own user on its own machine (or in its container). A user who may open it may read the
+ * store itself: no token is asked for.
  */
 export const ADMIN_SOCKET = 'admin.sock'

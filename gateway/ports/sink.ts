@@ -70,7 +70,8 @@ export type SinkAnswer = {
        */
       readonly listed: readonly Listed[]
       /**
-       * `Retry-After` beside verdicts: not sooner, if something is to be sent again. Absent or null: none.
+       * `Retry-After` beside verdicts: not sooner, if something is to be sent again. Absent or
+       * null: none.
        */
       readonly retryAfterMs?: number | null
     }

@@ -151,8 +151,8 @@ export type DeliveryState = 'ok' | 'retrying' | 'held'
 
 /**
  * `read-only`: below `minFreeBytes`; ingest is closed, delivery and deletion go on (I6).
- * `storage-failed`: nothing can be written; acks are withheld. After a rejected write a reopening is
- * tried every 5 s; a commit that runs for more than 5 s is waited for.
+ * `storage-failed`: nothing can be written; acks are withheld. After a rejected write a reopening
+ * is tried every 5 s; a commit that runs for more than 5 s is waited for.
  */
 export type SpoolState = 'ok' | 'read-only' | 'storage-failed' | 'closed'
 
@@ -180,9 +180,9 @@ export interface BrokerStatus {
     readonly undatedCertificates: number
   }
   /**
-   * Verdicts of authentication by outcome: accepted, credentials (wrong, or none where some are needed),
-   * busy and damped (both: not judged, to be tried again later). Without `auth` every CONNECT is
-   * accepted.
+   * Verdicts of authentication by outcome: accepted, credentials (wrong, or none where some are
+   * needed), busy and damped (both: not judged, to be tried again later). Without `auth` every
+   * CONNECT is accepted.
    */
   readonly logins: Readonly<Record<string, number>>
   /** Of the accepted ones, those whose credentials were known: they cost no hash. */

@@ -1,5 +1,6 @@
 /**
- * `sluice start` as a real process: a gateway that a person can follow from the first line to the last.
+ * `sluice start` as a real process: a gateway that a person can follow from the first line to the
+ * last.
  */
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -99,7 +100,7 @@ test('only one process can own a data folder; the second one, and a command for 
     const { exit, stderr } = await runProgram('gateway', args, { cwd: folder, env: ENV })
     expect(exit.code).toBe(1)
     expect(stderr).toContain(`in use by process ${gateway.pid}`)
-    // Who wants to look is not told to end what runs.
+    // A command that only looks does not tell its user to end what runs.
     expect(stderr.includes('(kill ')).toBe(args[0] === 'start')
   }
 })

@@ -121,7 +121,7 @@ describe('sluice start', () => {
     await run
   })
 
-  test('SIGHUP reads files anew, other signals do nothing; none of them stops it', async () => {
+  test('SIGHUP reads files again, other signals do nothing; none of them stops it', async () => {
     const { gateway, deadlines, release, rereads } = heldGateway()
     context.gateway = async () => gateway
     const run = runCli(['start'], context)
@@ -129,7 +129,7 @@ describe('sluice start', () => {
     context.signal('SIGHUP')
     context.signal('SIGUSR2')
     expect(context.err).toContain(
-      'SIGHUP: passwords, access rules, certificates and secrets are read anew',
+      'SIGHUP: passwords, access rules, certificates and secrets are read again',
     )
     expect(context.err).toContain('SIGUSR2 does nothing here')
     expect(rereads.count).toBe(1)

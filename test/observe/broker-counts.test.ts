@@ -4,7 +4,7 @@
  */
 import { expect, test } from 'vitest'
 import { BROKER_METRICS } from '../../gateway/observe/metrics/broker.ts'
-import type { Look } from '../../gateway/observe/metrics/definition.ts'
+import type { Snapshot } from '../../gateway/observe/metrics/definition.ts'
 import { buildStatus } from '../../gateway/observe/status.ts'
 import { fakeSources, NOW_MS } from './fake-sources.ts'
 
@@ -16,11 +16,11 @@ function samples(): ReadonlyMap<string, number> {
     droppedLines: 0,
     certificateEndsAtMs: {},
   }
-  const look: Look = { nowMs: NOW_MS, ...fakeSources().state, observe, writtenBytes: null }
+  const snapshot: Snapshot = { nowMs: NOW_MS, ...fakeSources().state, observe, writtenBytes: null }
   const plain = BROKER_METRICS.flatMap((metric) =>
     metric.type === 'histogram'
       ? []
-      : metric.read(look).map(({ labels, value }) => {
+      : metric.read(snapshot).map(({ labels, value }) => {
           const label = Object.values(labels)[0]
           const name = metric.name.replace('sluice_broker_', '')
           return [label === undefined ? name : `${name}{${label}}`, value] as const

@@ -50,7 +50,9 @@ function leaves(value: unknown, path: string): string[] {
   )
 }
 
-/** Types and samples without values; not those of the process, nor events, which come as they may. */
+/**
+ * Types and samples without values; not those of the process, nor events, which come as they may.
+ */
 function metricLines(text: string): string[] {
   return text
     .split('\n')

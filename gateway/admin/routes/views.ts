@@ -6,7 +6,7 @@ import { type AdminAnswer, json, type Route } from './route.ts'
 export function viewRoutes(views: Views, operator: Operator): readonly Route[] {
   return [
     { method: 'GET', path: /^\/$/, handle: () => page(views, operator) },
-    // A browser asks for it wherever it looks.
+    // Browsers ask for it unprompted.
     {
       method: 'GET',
       path: /^\/favicon\.ico$/,
@@ -19,7 +19,7 @@ export function viewRoutes(views: Views, operator: Operator): readonly Route[] {
 }
 
 async function page(views: Views, operator: Operator): Promise<AdminAnswer> {
-  // With the first look: a start loads nothing that no device waits for.
+  // Loaded with the first request: a start loads nothing that no device waits for.
   const { PAGE_POLICY, pageHtml } = await import('../page.ts')
   const body = pageHtml(await operator.status(), views.ready())
   return { status: 200, contentType: 'text/html; charset=utf-8', body, policy: PAGE_POLICY }

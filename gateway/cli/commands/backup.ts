@@ -1,5 +1,6 @@
 /**
- * `sluice spool backup` and `restore`: a copy of the spool in one file, and back again under a fresh spool id.
+ * `sluice spool backup` and `restore`: a copy of the spool in one file, and back again under a
+ * fresh spool id.
  */
 import { open, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'

@@ -1,8 +1,8 @@
 /**
- * `sluice check`: is the configuration good, what is in effect, how long an outage does it hold, and would a gateway start
- * with it? Starts nothing and writes nothing. Its output is YAML; what is not configuration is in
- * comments. What a start would refuse is on standard error, with exit code 1. `--try` also takes
- * the addresses for a moment and asks each sink.
+ * `sluice check`: is the configuration good, what is in effect, how long an outage does it hold,
+ * and would a gateway start with it? Starts nothing and writes nothing. Its output is YAML; what is
+ * not configuration is in comments. What a start would refuse is on standard error, with exit code
+ * 1. `--try` also takes the addresses for a moment and asks each sink.
  */
 import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'

@@ -1,6 +1,7 @@
 /**
- * `sluice dead-letters`: what the sink or a stream's rules refused for good. Works on the running gateway and on the
- * folder of a stopped one. Ids are those of the records; they carry the name of their stream.
+ * `sluice dead-letters`: what the sink or a stream's rules refused for good. Works on the running
+ * gateway and on the folder of a stopped one. Ids are those of the records; they carry the name of
+ * their stream.
  */
 import { Command } from 'commander'
 import type {
@@ -38,7 +39,7 @@ export function deadLettersCommand(context: CliContext, done: Done): Command {
     withOperator(new Command('list'))
       .description('list them, oldest first')
       .option('-s, --stream <name>', 'of this stream only')
-      .option('-n, --limit <n>', 'at most so many a stream', wholeNumber(1, 1_000_000), 100)
+      .option('-n, --limit <n>', 'at most this many per stream', wholeNumber(1, 1_000_000), 100)
       .option('--json', 'one JSON object a line, with the record')
       .action(async (flags: ListFlags) => {
         await list(flags, context)
@@ -203,7 +204,8 @@ function select(
 }
 
 /**
- * `<gateway>:<spool id>:<stream>:<seq>`, or `d<n>` for the last part (ingest contract; architecture, "dead letter").
+ * `<gateway>:<spool id>:<stream>:<seq>`, or `d<n>` for the last part (ingest contract;
+ * architecture, "dead letter").
  */
 function streamOfId(id: string): string {
   const match = /^[^:]+:[^:]+:([a-z0-9][a-z0-9-]{0,62}):d?\d+$/.exec(id)

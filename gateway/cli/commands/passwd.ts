@@ -1,7 +1,7 @@
 /**
- * `sluice passwd`: adds a user to the password file, changes a password, removes a user. The password is asked for without
- * echo, or read from standard input; never from the command line, where every user of the machine
- * could see it.
+ * `sluice passwd`: adds a user to the password file, changes a password, removes a user. The
+ * password is asked for without echo, or read from standard input; never from the command line,
+ * where every user of the machine could see it.
  */
 import { resolve } from 'node:path'
 import { Command } from 'commander'

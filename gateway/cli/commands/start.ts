@@ -1,7 +1,8 @@
 /**
- * `sluice start`: runs the gateway until it is told to stop. The first SIGTERM or SIGINT stops it in order, within
- * `gateway.stopTimeout`; a second one, or the deadline, ends it at once. Either way nothing acknowledged is lost (I1).
- * SIGHUP reads the files anew that the configuration names; what else may be signaled does nothing.
+ * `sluice start`: runs the gateway until a signal stops it. The first SIGTERM or SIGINT stops it in
+ * order, within `gateway.stopTimeout`; a second one, or the deadline, ends it at once. Either way
+ * nothing acknowledged is lost (I1). SIGHUP reads the files again that the configuration names;
+ * other signals do nothing.
  */
 import { Command } from 'commander'
 import { errorMessage } from '../../shared/errors.ts'
@@ -15,8 +16,8 @@ import { type Commands, firstSteps, shellWord } from '../text/first-steps.ts'
 const MIN_POOL_THREADS = 8
 
 /**
- * Ctrl-C below npm is two SIGINTs: from the terminal, and passed on by npm. Nobody presses it twice
- * so fast.
+ * Ctrl-C under npm is two SIGINTs: one from the terminal, one passed on by npm. A person does not
+ * press it twice so fast.
  */
 const SAME_CTRL_C_MS = 400
 
@@ -53,8 +54,8 @@ async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> 
 }
 
 /**
- * The rest of the deadline is for what the stages do behind their own: closing the spool and the
- * log.
+ * The rest of the deadline is for what follows when the stages have stopped: closing the spool and
+ * the log.
  */
 async function stop(
   gateway: RunningGateway,
@@ -106,11 +107,11 @@ function watchSignals(context: CliContext, stopTimeoutMs: number): Signals {
     },
     reread: () => {
       say(
-        'SIGHUP: passwords, access rules, certificates and secrets are read anew; the rest at the next start',
+        'SIGHUP: passwords, access rules, certificates and secrets are read again; the rest at the next start',
       )
       reread().catch((error: unknown) => say(`SIGHUP: ${errorMessage(error)}`))
     },
-    unused: (signal) => say(`${signal} does nothing here; SIGTERM stops, SIGHUP reads files anew`),
+    unused: (signal) => say(`${signal} does nothing here; SIGTERM stops, SIGHUP reads files again`),
   })
   return {
     first: promise,
@@ -138,11 +139,11 @@ function withResolvers(): { readonly promise: Promise<void>; readonly resolve: (
 
 /**
  * Node reads UV_THREADPOOL_SIZE when the pool first works, and its ES module loader uses the pool
- * before the first line of ours runs. So it cannot be set from here; main.ts' first line sets it
- * for `sluice`, the unit and the image do for theirs.
+ * before our first line runs. So it cannot be set here: sluice.cts sets it for `sluice`, the unit
+ * and the image for theirs.
  */
 export function poolAdvice(env: NodeJS.ProcessEnv): string | null {
-  // As libuv reads it: what is no number counts as 1.
+  // As libuv reads it: text that is no number counts as 1.
   const threads = Math.max(1, Number.parseInt(env['UV_THREADPOOL_SIZE'] ?? '4', 10) || 0)
   if (threads >= MIN_POOL_THREADS) return null
   return `fsync, compression and password hashing share ${threads} threads; set UV_THREADPOOL_SIZE=${MIN_POOL_THREADS} in the environment`

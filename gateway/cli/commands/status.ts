@@ -1,5 +1,6 @@
 /**
- * `sluice status`: how the gateway stands, for a person (or a script with --json), running or stopped.
+ * `sluice status`: how the gateway stands, for a person (or a script with --json), running or
+ * stopped.
  */
 import { Command } from 'commander'
 import type { CliContext } from '../context.ts'

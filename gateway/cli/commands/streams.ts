@@ -1,5 +1,6 @@
 /**
- * `sluice streams`: the queues, those that no configuration names any more, and what to do about these.
+ * `sluice streams`: the queues, those that no configuration names any more, and what to do about
+ * these.
  */
 import { closeSync, fsyncSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'

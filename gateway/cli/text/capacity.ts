@@ -1,7 +1,8 @@
 /**
- * How long an outage the limits hold: an estimate on the safe side, with its assumptions. Pure.
+ * How long an outage the limits can bridge: an estimate on the safe side, with its assumptions.
+ * Pure.
  *
- * A record on disk is its line (payload and envelope), compressed with its neighbours of the same
+ * A record on disk is its line (payload and envelope), compressed with its neighbors of the same
  * commit. Measured on realistic readings: 0.25 in large blocks, 0.48 in blocks of five; a record
  * alone is hardly compressed at all.
  */

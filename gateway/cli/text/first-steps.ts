@@ -6,7 +6,7 @@ import type { RunningGateway } from '../context.ts'
 const DEVICE = 'press-7'
 const PAYLOAD = `'{"celsius":21.4}'`
 
-/** The commands that it shows, as this person has to type them. */
+/** The commands that it shows, as they have to be typed here. */
 export interface Commands {
   readonly status: string
   readonly cloud: string

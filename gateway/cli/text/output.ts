@@ -1,6 +1,6 @@
 /**
- * What commands write to. A command that is over soon writes at once and in order; one that goes on
- * for long (`start`) must not wait for who reads its words, nor end with them.
+ * What commands write to. A short command writes synchronously and in order; a long-running one
+ * (`start`) must neither wait for the reader of its output nor end with it.
  */
 import { writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
@@ -11,24 +11,23 @@ export interface Output {
   readonly isTTY?: boolean
   write(text: string): unknown
   /**
-   * From now on a write returns at once, whatever becomes of it: the process has more to do than to
-   * be read.
+   * From now on a write returns at once, whatever becomes of the text: other work must not wait for
+   * a reader.
    */
   neverWait?(): void
 }
 
 /**
- * A reader that is slow, behind a descriptor that does not block, is asked again after this time.
+ * A slow reader behind a non-blocking descriptor is tried again after this time.
  */
 const POLL_MS = 10
 
 /**
- * A reader that has seen enough (`sluice status | head`) is no failure: the command ends, that is
- * all.
+ * A reader that has seen enough (`sluice status | head`) is no failure: the command just ends.
  */
 export class ReaderGoneError extends CliError {
   constructor(cause: unknown) {
-    super(EXIT.ok, 'nobody reads any more', cause)
+    super(EXIT.ok, 'the reader is gone', cause)
   }
 }
 
@@ -48,7 +47,7 @@ export function standardOutput(): Output {
   }
 }
 
-/** What cannot be said there cannot be said anywhere: its errors are nobody's. */
+/** There is no other place to report its errors: they are ignored. */
 export class StandardError implements Output {
   readonly isTTY = isatty(2)
   #lines: LineWriter | null = null

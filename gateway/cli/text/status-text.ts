@@ -1,5 +1,5 @@
 /**
- * The status document as text for a person. Pure. Words that came from elsewhere are made harmless
+ * The status document as text for a person. Pure. Text that came from outside is made harmless
  * for terminals.
  */
 import type { DeliveryStatus, SinkStatus, Status, StreamStatus } from '../../ports/status.ts'
@@ -54,8 +54,8 @@ function streamsText(status: Status): string {
     count(stream.counters.requeued),
     count(stream.counters.delivered),
     count(sum(stream.counters.dropped)),
-    // Received and requeued are delivered, dropped, dead or in the backlog (I5); of the dead, so
-    // many are still kept.
+    // What was received or requeued is delivered, dropped, dead or in the backlog (I5); KEPT is how
+    // many of the dead are still there.
     count(stream.counters.deadLettered),
     count(stream.deadLetters.kept),
     stream.orphaned ? 'orphaned' : status.uptimeSeconds === null ? '-' : stream.delivery.state,
@@ -100,7 +100,7 @@ function brokerText({ broker }: Status): string {
   return lines.join('\n')
 }
 
-/** Everything that somebody should do something about; null: nothing. */
+/** Everything that needs attention; null: nothing does. */
 function attentionText(status: Status): string | null {
   const lines = [
     ...troubleOfTopics(status),
@@ -117,7 +117,10 @@ function attentionText(status: Status): string | null {
   return lines.length === 0 ? null : lines.map((line) => `! ${line}`).join('\n')
 }
 
-/** Readings that were acknowledged and lie nowhere (I9): most often a mistyped filter or topic. */
+/**
+ * Readings that were acknowledged and are stored nowhere (I9): most often a mistyped filter or
+ * topic.
+ */
 function troubleOfTopics({ broker }: Status): string[] {
   if (broker === null) return []
   const { unrouted, lastUnrouted: last } = broker

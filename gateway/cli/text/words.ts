@@ -3,8 +3,8 @@
 import { errorCode, errorMessage } from '../../shared/errors.ts'
 
 /**
- * Text from elsewhere (a sink's words, a topic) without what a terminal would obey: controls,
- * direction marks.
+ * Text from outside (a sink's answer, a topic) without what a terminal would obey: control
+ * characters, direction marks.
  */
 export function plain(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) =>

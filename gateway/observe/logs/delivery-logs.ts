@@ -4,7 +4,7 @@ import type { SinkEvent } from '../../sink/events.ts'
 import { bytes, counted, duration, type EventLogs, whose } from './event-log.ts'
 
 const LIMIT_REASONS = {
-  'too-large': '413',
+  'too-large': 'a batch was too large',
   refused: 'a batch was refused and all pieces of it were taken',
   'timed-out': 'a batch timed out again',
 } as const
@@ -35,7 +35,7 @@ export const DRAIN_LOGS: EventLogs<DrainEvent> = {
   'drain.parked': {
     level: 'warn',
     message: ({ stream, seq, reason, tooLarge }) =>
-      `record ${seq} of stream ${stream} was refused and is kept aside: ${tooLarge ? `too large (413): ${reason}` : reason}`,
+      `record ${seq} of stream ${stream} was refused and is kept aside: ${tooLarge ? `too large: ${reason}` : reason}`,
     dampBy: ({ stream }) => stream,
   },
   'drain.dead-lettered': {
@@ -64,7 +64,7 @@ export const DRAIN_LOGS: EventLogs<DrainEvent> = {
   'drain.batch-dissolved': {
     level: 'error',
     message: ({ stream, firstSeq, lastSeq }) =>
-      `a batch of stream ${stream} (seq ${firstSeq} to ${lastSeq}) held a damaged block and is made anew (I7)`,
+      `a batch of stream ${stream} (seq ${firstSeq} to ${lastSeq}) held a damaged block and is rebuilt (I7)`,
   },
   'drain.queue-failed': {
     level: 'error',
@@ -75,8 +75,7 @@ export const DRAIN_LOGS: EventLogs<DrainEvent> = {
 }
 
 export const SINK_LOGS: EventLogs<SinkEvent> = {
-  // The drain tells what follows from it (retrying, held): here it is the detail for who looks
-  // closer.
+  // The drain tells what follows from it (retrying, held): this is the detail behind it.
   'sink.not-acked': {
     level: 'debug',
     message: ({ stream, what, status, detail }) =>
@@ -85,7 +84,7 @@ export const SINK_LOGS: EventLogs<SinkEvent> = {
   },
   'sink.file-changed': {
     level: 'info',
-    message: ({ sink, what, file }) => `sink ${sink}: ${what} was read anew from ${file}`,
+    message: ({ sink, what, file }) => `sink ${sink}: ${what} was read again from ${file}`,
   },
   'sink.file-unusable': {
     level: 'error',

@@ -7,7 +7,7 @@
 import { LineWriter } from '../../shared/output/line-writer.ts'
 import type { LogConfig } from '../config.ts'
 
-/** The end of the process does not wait longer for who reads the log. */
+/** The process does not wait longer at its end for the reader of its log. */
 const FLUSH_MS = 1_000
 
 export interface LogDestination {

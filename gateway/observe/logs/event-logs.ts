@@ -1,6 +1,6 @@
 /**
  * What each event says in the log. A new event type of any stage does not compile until it has its
- * row, so no stage can report something that nobody sees (I9).
+ * row, so that no stage can report what is shown nowhere (I9).
  */
 import type { GatewayEvent } from '../events.ts'
 import { BROKER_LOGS } from './broker-logs.ts'

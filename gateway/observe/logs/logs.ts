@@ -66,8 +66,8 @@ export class Logs {
   }
 
   /**
-   * Takes an event of any stage. Never throws: a line that cannot be made must not harm who
-   * reported it.
+   * Takes an event of any stage. Never throws: a line that cannot be made must not harm the
+   * stage that reported it.
    */
   readonly emit = (event: GatewayEvent): void => {
     try {

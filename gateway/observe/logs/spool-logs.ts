@@ -37,7 +37,7 @@ export const SPOOL_LOGS: EventLogs<SpoolEvent> = {
   'spool.recovered': {
     level: 'warn',
     message: ({ outageMs, renumberedRecords }) =>
-      `the spool writes again after ${duration(outageMs)}; numbered anew: ${counted(renumberedRecords, 'record')}`,
+      `the spool writes again after ${duration(outageMs)}; renumbered: ${counted(renumberedRecords, 'record')}`,
   },
   'spool.disk-low': {
     level: 'error',

@@ -1,7 +1,7 @@
 /**
  * The form of a metric's definition: name, meaning, labels, and where its value is read.
- * Definitions are data: the registry, the printed table and the checks of the dashboards' queries are
- * made from the same ones.
+ * Definitions are data: the registry, the printed table and the checks of the dashboards' queries
+ * are made from the same ones.
  */
 import type { AdminStats } from '../../admin/stats.ts'
 import type { LatencyHistogram } from '../../shared/latency-histogram.ts'
@@ -14,10 +14,10 @@ import type {
 } from '../sources.ts'
 
 /**
- * One look at everything, taken once a scrape, so that all metrics of a scrape are of the same
- * moment.
+ * Everything that metrics are made of, taken once per scrape, so that all metrics of a scrape are
+ * of the same moment.
  */
-export interface Look {
+export interface Snapshot {
   /** Wall clock, ms since the epoch. */
   readonly nowMs: number
   readonly identity: IdentitySnapshot
@@ -65,12 +65,12 @@ interface Named {
 
 export interface PlainDefinition extends Named {
   readonly type: 'counter' | 'gauge'
-  read(look: Look): readonly Sample[]
+  read(snapshot: Snapshot): readonly Sample[]
 }
 
 export interface HistogramDefinition extends Named {
   readonly type: 'histogram'
-  read(look: Look): readonly HistogramSample[]
+  read(snapshot: Snapshot): readonly HistogramSample[]
 }
 
 export type MetricDefinition = PlainDefinition | HistogramDefinition
@@ -80,15 +80,15 @@ export function single(
   type: 'counter' | 'gauge',
   name: string,
   help: string,
-  read: (look: Look) => number | null,
+  read: (snapshot: Snapshot) => number | null,
 ): PlainDefinition {
   return {
     type,
     name,
     help,
     labels: [],
-    read: (look) => {
-      const value = read(look)
+    read: (snapshot) => {
+      const value = read(snapshot)
       return value === null ? [] : [{ labels: {}, value }]
     },
   }
@@ -100,15 +100,15 @@ export function byKey(
   name: string,
   help: string,
   label: string,
-  read: (look: Look) => Readonly<Record<string, number>>,
+  read: (snapshot: Snapshot) => Readonly<Record<string, number>>,
 ): PlainDefinition {
   return {
     type,
     name,
     help,
     labels: [label],
-    read: (look) =>
-      Object.entries(read(look)).map(([key, value]) => ({ labels: { [label]: key }, value })),
+    read: (snapshot) =>
+      Object.entries(read(snapshot)).map(([key, value]) => ({ labels: { [label]: key }, value })),
   }
 }
 

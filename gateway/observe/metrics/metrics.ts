@@ -1,11 +1,16 @@
 /**
- * The registry behind /metrics: takes one look at the sources a scrape and turns it into
- * Prometheus' text format. Stages count plain numbers; nothing here is called between scrapes.
+ * The registry behind /metrics: turns one snapshot per scrape into Prometheus'
+ * text format. Stages count plain numbers; nothing here is called between scrapes.
  *
  * Not here: what there is to measure (table.ts), HTTP (admin/).
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { HistogramDefinition, HistogramSample, Look, PlainDefinition } from './definition.ts'
+import type {
+  HistogramDefinition,
+  HistogramSample,
+  PlainDefinition,
+  Snapshot,
+} from './definition.ts'
 import { METRICS } from './table.ts'
 
 /**
@@ -16,7 +21,7 @@ const MISNAMED = ['active_handles_total', 'active_requests_total', 'active_resou
 
 export class Metrics {
   readonly #registry = new Registry()
-  readonly #updates: ((look: Look) => void)[] = []
+  readonly #updates: ((snapshot: Snapshot) => void)[] = []
 
   constructor() {
     collectDefaultMetrics({ register: this.#registry, prefix: 'sluice_' })
@@ -37,43 +42,42 @@ export class Metrics {
   }
 
   /**
-   * The text of one scrape. Updates and rendering of two scrapes at once may mix values of the two
-   * looks, never labels.
+   * The text of one scrape. Two scrapes at once may mix values of their snapshots, never
+   * labels.
    */
-  async render(look: Look): Promise<string> {
-    for (const update of this.#updates) update(look)
+  async render(snapshot: Snapshot): Promise<string> {
+    for (const update of this.#updates) update(snapshot)
     return this.#registry.metrics()
   }
 
-  #gauge(definition: PlainDefinition): (look: Look) => void {
+  #gauge(definition: PlainDefinition): (snapshot: Snapshot) => void {
     const gauge = new Gauge(this.#options(definition))
-    return (look) => {
-      const samples = definition.read(look)
+    return (snapshot) => {
+      const samples = definition.read(snapshot)
       gauge.reset()
-      // A metric without labels starts anew at 0; what is not known is to be absent.
+      // A metric without labels restarts at 0; an unknown value must be absent instead.
       if (samples.length + definition.labels.length === 0) gauge.remove()
       for (const { labels, value } of samples) gauge.set(labels, value)
     }
   }
 
   /**
-   * prom-client's counters only increase by a step; ours are absolute, so each look starts them
-   * anew.
+   * prom-client's counters only increase by a step; ours are absolute, so each scrape resets them.
    */
-  #counter(definition: PlainDefinition): (look: Look) => void {
+  #counter(definition: PlainDefinition): (snapshot: Snapshot) => void {
     const counter = new Counter(this.#options(definition))
-    return (look) => {
-      const samples = definition.read(look)
+    return (snapshot) => {
+      const samples = definition.read(snapshot)
       counter.reset()
       if (samples.length + definition.labels.length === 0) counter.remove()
       for (const { labels, value } of samples) counter.inc(labels, value)
     }
   }
 
-  #histogram(definition: HistogramDefinition): (look: Look) => void {
+  #histogram(definition: HistogramDefinition): (snapshot: Snapshot) => void {
     const histogram = new PlainHistogram(this.#options(definition))
-    return (look) => {
-      histogram.samples = definition.read(look)
+    return (snapshot) => {
+      histogram.samples = definition.read(snapshot)
     }
   }
 

@@ -1,6 +1,6 @@
 /**
- * All metrics of Sluice, in the order of the printed table. Those of the process itself (`sluice_process_…`,
- * `sluice_nodejs_…`) come from prom-client.
+ * All metrics of Sluice, in the order of the printed table. Those of the process itself
+ * (`sluice_process_…`, `sluice_nodejs_…`) come from prom-client.
  */
 import { BROKER_METRICS, GATEWAY_METRICS } from './broker.ts'
 import type { MetricDefinition } from './definition.ts'
