@@ -8,10 +8,10 @@ import { blockKey, stateKey } from '../store/keys.ts'
 import type { Op } from '../store/store.ts'
 import { type BlockMeta, packMeta } from '../stream/block-index.ts'
 import type { UncommittedBlock } from '../stream/open-blocks.ts'
-import { encodeState, type StateRecord, type StoredState } from '../stream/state-record.ts'
 import type { ClosedStream, SpoolStream } from '../stream/stream.ts'
 import type { ClosedCommit } from './committer.ts'
 import type { ChainLink } from './state-chain.ts'
+import { encodeState, type StateRecord, type StoredState } from './state-record.ts'
 
 export class SpoolCommit implements ClosedCommit {
   readonly link: ChainLink

@@ -18,11 +18,11 @@ import {
   blockNameKey,
   decodeBlockHeader,
 } from '../codec/block.ts'
+import { decodeState, STATE_MAGIC, type StoredState, stateBytes } from '../commit/state-record.ts'
 import { unlessGone } from '../disk/folder.ts'
 import { type FileKind, listDatabaseFiles } from '../leveldb/database-files.ts'
 import { cleanLogBytes, logPayload } from '../leveldb/log-records.ts'
 import { inflatedBlocks } from '../leveldb/table-check.ts'
-import { decodeState, STATE_MAGIC, type StoredState, stateBytes } from '../stream/state-record.ts'
 
 const BLOCK_MAGIC = Buffer.from('SLBK', 'latin1')
 

@@ -14,6 +14,7 @@ import {
   readBlock,
 } from '../codec/block.ts'
 import { idOfLine, lineAt } from '../codec/record.ts'
+import { decodeState, type StoredState } from '../commit/state-record.ts'
 import { isDamage } from '../disk/disk-errors.ts'
 import { FIRST_FORMAT } from '../format.ts'
 import { blockKey, MAX_BLOCK_INDEX, NAMESPACE, parseCommitKey, prefixRange } from '../store/keys.ts'
@@ -27,7 +28,6 @@ import {
   selectPending,
 } from '../stream/reindex.ts'
 import { newStreamState, type StreamState } from '../stream/state.ts'
-import { decodeState, type StoredState } from '../stream/state-record.ts'
 import { balanced, unpinned } from '../stream/transitions.ts'
 import type { RawScan } from './raw-scan.ts'
 import { joinJournals, MAX_COMMIT, type RecoveredState, type RecoveredStream } from './recovery.ts'

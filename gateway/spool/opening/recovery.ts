@@ -4,6 +4,12 @@
  * rebuild.ts.
  */
 import type { RecoveredJournal } from '../../ports/appender.ts'
+import {
+  decodeState,
+  type StateRecord,
+  type StoredState,
+  type StreamEntry,
+} from '../commit/state-record.ts'
 import { isDamage } from '../disk/disk-errors.ts'
 import { FIRST_FORMAT } from '../format.ts'
 import { NAMESPACE, parseCommitKey, prefixRange, stateKey } from '../store/keys.ts'
@@ -16,12 +22,6 @@ import {
   unpackSegment,
 } from '../stream/block-index.ts'
 import type { StreamState } from '../stream/state.ts'
-import {
-  decodeState,
-  type StateRecord,
-  type StoredState,
-  type StreamEntry,
-} from '../stream/state-record.ts'
 import type { SpoolTimeMark } from '../time/spool-time.ts'
 
 export interface RecoveredStream {

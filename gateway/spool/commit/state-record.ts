@@ -5,9 +5,9 @@
  * fixed key (see store/keys.ts).
  */
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib'
+import type { PackedMeta, PackedSegment } from '../stream/block-index.ts'
+import type { StreamState } from '../stream/state.ts'
 import type { SpoolTimeMark } from '../time/spool-time.ts'
-import type { PackedMeta, PackedSegment } from './block-index.ts'
-import type { StreamState } from './state.ts'
 
 export interface StreamEntry {
   readonly state: StreamState

@@ -9,9 +9,9 @@ import { lineOffsets, requeueLine } from '../codec/record.ts'
 import { blockName, isBlock } from '../queue/block-check.ts'
 import type { BlockReader } from '../queue/block-reader.ts'
 import { blockKey } from '../store/keys.ts'
-import { unskipped } from './state.ts'
-import type { OpenCommit, SpoolStream } from './stream.ts'
-import { takeSeqs } from './transitions.ts'
+import { unskipped } from '../stream/state.ts'
+import type { OpenCommit, SpoolStream } from '../stream/stream.ts'
+import { takeSeqs } from '../stream/transitions.ts'
 
 /**
  * Returns how many records were numbered anew; durable when it resolves. `raise` leases so many

@@ -1,12 +1,12 @@
 import { crc32 } from 'node:zlib'
 import { expect, it } from 'vitest'
-import { newStreamState } from '../../../gateway/spool/stream/state.ts'
 import {
   decodeState,
   encodeState,
   type StateRecord,
   stateBytes,
-} from '../../../gateway/spool/stream/state-record.ts'
+} from '../../../gateway/spool/commit/state-record.ts'
+import { newStreamState } from '../../../gateway/spool/stream/state.ts'
 
 const identity = { spoolId: 'k3f9x2m7q4w8z', gateway: 'edge-01' }
 
