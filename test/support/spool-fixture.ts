@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import type { Lane, Message } from '../../gateway/ports/appender.ts'
 import type { LoadedBatch } from '../../gateway/ports/stream-queue.ts'
+import { BROKEN_RULE } from '../../gateway/spool/commit/commit-contents.ts'
 import type { TakeOwnership } from '../../gateway/spool/disk/owner.ts'
 import type { SpoolEvent } from '../../gateway/spool/events.ts'
 import type { SpoolQueue } from '../../gateway/spool/queue/queue.ts'
@@ -43,7 +44,11 @@ export async function openSpool(
     streams: { telemetry: STREAM },
     sinks: { cloud: SINK },
     config: spoolConfig(),
-    emit: (event) => events.push(event),
+    emit: (event) => {
+      if (event.type === 'spool.damage' && event.what.startsWith(BROKEN_RULE))
+        throw new Error(event.what)
+      events.push(event)
+    },
     takeOwnership: unowned,
     ...options,
   })

@@ -14,6 +14,7 @@ import type { SpoolStats } from '../stats.ts'
 import { stateKey } from '../store/keys.ts'
 import type { Op, Store } from '../store/store.ts'
 import type { LeaseKeeper } from '../stream/leases.ts'
+import { retain } from '../stream/limits.ts'
 import { type Identity, unskipped } from '../stream/state.ts'
 import type { OpenCommit, SpoolStream } from '../stream/stream.ts'
 import type { SpoolTime } from '../time/spool-time.ts'
@@ -25,6 +26,9 @@ import { StateChain } from './state-chain.ts'
 
 /** No record's line is shorter. */
 const MIN_RECORD_BYTES = 64
+
+/** How the sentence about a broken rule begins. */
+export const BROKEN_RULE = 'a mistake of this program, please report it: the state does not hold'
 
 export class CommitContents implements CommitSource, OpenCommit {
   readonly streams: ReadonlyMap<string, SpoolStream>
@@ -117,7 +121,7 @@ export class CommitContents implements CommitSource, OpenCommit {
   }
 
   retainAll(): void {
-    for (const stream of this.streams.values()) stream.retain(this)
+    for (const stream of this.streams.values()) retain(stream, this)
   }
 
   /** The commit of the oldest block that is still needed. */
@@ -131,11 +135,12 @@ export class CommitContents implements CommitSource, OpenCommit {
   }
 
   close(): SpoolCommit {
-    for (const stream of this.#changed) stream.retain(this)
+    for (const stream of this.#changed) retain(stream, this)
     const link = this.chain.next(this.oldestBlockCommit())
     const { commit, previous, checkpoint, firstState } = link
     const closing = checkpoint ? [...this.streams.values()] : [...this.#changed]
     const streams = closing.map((stream) => stream.close(this, commit, checkpoint))
+    for (const { stream, brokenRules } of streams) this.tellBroken(stream, brokenRules)
     const journals = this.journals.close(checkpoint)
     const header = {
       version: 1,
@@ -154,6 +159,12 @@ export class CommitContents implements CommitSource, OpenCommit {
     this.#settledBytes = 0
     this.#closed = new SpoolCommit(link, header, streams, journals)
     return this.#closed
+  }
+
+  /** Told once each, as damage; see stream/invariants.ts. */
+  tellBroken(stream: SpoolStream, rules: readonly string[]): void {
+    for (const rule of rules)
+      this.#folder.note(`${BROKEN_RULE} of stream ${stream.name}: ${rule}`, null)
   }
 
   committed(): void {

@@ -5,7 +5,13 @@
  * fixed key (see store/keys.ts).
  */
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib'
-import type { PackedMeta, PackedSegment } from '../stream/block-index.ts'
+import {
+  type BlockIndex,
+  type PackedMeta,
+  type PackedSegment,
+  packMeta,
+  packSegment,
+} from '../stream/block-index.ts'
 import type { StreamState } from '../stream/state.ts'
 import type { SpoolTimeMark } from '../time/spool-time.ts'
 
@@ -46,6 +52,22 @@ export interface StoredState {
   readonly record: StateRecord
   /** In order; a name may come more than once. */
   readonly journals: ReadonlyArray<readonly [name: string, bytes: Uint8Array]>
+}
+
+/**
+ * The members of a stream's entry but for the blocks that the commit adds: as text, because it is
+ * of this instant. `index`: for a checkpoint.
+ */
+export function entryText(
+  state: StreamState,
+  sealed: PackedSegment | null,
+  index: BlockIndex | null,
+): string {
+  if (index === null) return `"state":${JSON.stringify(state)},"sealed":${JSON.stringify(sealed)}`
+  const { tail, tailOrdinal } = index
+  const segments = index.sealed.map(packSegment)
+  const whole = { segments, tail: tail.map(packMeta), tailOrdinal }
+  return `"state":${JSON.stringify(state)},"sealed":null,"index":${JSON.stringify(whole)}`
 }
 
 /** "SLS1" */

@@ -88,6 +88,7 @@ export async function prepareStream(
     folder.note(what, null)
     contents.touch(stream)
   }
+  contents.tellBroken(stream, stream.check(0))
   const { name, pendingRecords } = stream
   if (stream.config === null && pendingRecords > 0)
     folder.emit({ type: 'spool.orphaned-stream', stream: name, pendingRecords })

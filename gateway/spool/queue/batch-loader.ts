@@ -13,6 +13,7 @@ import { unskipped } from '../stream/state.ts'
 import type { SpoolStream } from '../stream/stream.ts'
 import { blockName, copyName, isBlock, lineOfCopy } from './block-check.ts'
 import type { BlockReader } from './block-reader.ts'
+import { loseCopy } from './losses.ts'
 
 /** A stored piece of the batch: where its lines come from when an answer names one. */
 interface Piece {
@@ -62,13 +63,18 @@ export async function loadBatch(
   const pieces: Piece[] = []
   const parts: Part[] = []
   let intact = true
+  /** The pin goes first: no commit holds one whose records are counted as lost. */
+  const notIntact = (): void => {
+    if (intact) dissolvePin()
+    intact = false
+  }
   for (const [i, aside] of front.entries()) {
     const name = copyName(state, aside)
     const stored = copies[i]
     const line = isBlock(stored, name) ? lineOfCopy(stored) : await reader.salvageLine(name)
     if (line === null) {
-      intact = false
-      spool.lostCopy(aside)
+      notIntact()
+      loseCopy(spool, aside)
       continue
     }
     pieces.push({ firstSeq: aside.seq, count: 1, from: 0, raw: async () => line })
@@ -77,7 +83,7 @@ export async function loadBatch(
   for (const [i, block] of blocks.entries()) {
     const part = await blockPart(spool, block, values[i], reader)
     if (!part) {
-      intact = false
+      notIntact()
       reader.lost(spool, block.ordinal, block.meta)
       continue
     }
@@ -89,10 +95,7 @@ export async function loadBatch(
     })
     parts.push(part.part)
   }
-  if (!intact) {
-    dissolvePin()
-    return null
-  }
+  if (!intact) return null
   const body = pin.encoding === 'gzip' ? await stitchGzip(parts) : await joinIdentity(parts)
   return {
     pin,

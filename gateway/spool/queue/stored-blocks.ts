@@ -11,9 +11,11 @@ import { nameOf } from '../opening/rebuild.ts'
 import { blockKey } from '../store/keys.ts'
 import type { BlockMeta } from '../stream/block-index.ts'
 import { selectPending } from '../stream/reindex.ts'
+import { unskipped } from '../stream/state.ts'
 import type { OpenCommit, SpoolStream } from '../stream/stream.ts'
 import { recordsMissing } from '../stream/transitions.ts'
 import type { BlockReader } from './block-reader.ts'
+import { loseBlock } from './losses.ts'
 
 export class StoredBlocks implements BlockReader {
   readonly #folder: OpenedFolder
@@ -37,8 +39,11 @@ export class StoredBlocks implements BlockReader {
   }
 
   lost(stream: SpoolStream, ordinal: number, meta: BlockMeta): void {
-    // Between finding and telling the index may have been made anew, without it.
-    if (stream.index.at(ordinal) === meta) stream.lostBlock(ordinal, meta, this.#commit)
+    // Between finding and telling the index may have been made anew, without it, or a limit may
+    // have taken the block.
+    const { state, index } = stream
+    const isPending = ordinal >= state.head.ordinal && unskipped(state, ordinal) === ordinal
+    if (isPending && index.at(ordinal) === meta) loseBlock(stream, ordinal, meta, this.#commit)
   }
 
   salvage(name: BlockName): Promise<Buffer | null> {

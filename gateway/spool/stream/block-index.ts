@@ -7,6 +7,7 @@
  */
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { checked, withCrc } from '../codec/checked.ts'
+import type { StreamState } from './state.ts'
 
 /** Blocks in one sealed segment. */
 export const SEGMENT_BLOCKS = 1024
@@ -221,4 +222,41 @@ export class BlockIndex {
       if (isBefore || !isNear(retentionOrdinal)) this.#loaded.delete(first)
     }
   }
+}
+
+/** What is pending in the blocks of the index: behind the head, and not skipped. */
+export function pendingIn(
+  index: BlockIndex,
+  { head, skips }: Pick<StreamState, 'head' | 'skips'>,
+): { readonly records: number; readonly rawBytes: number; readonly storedBytes: number } {
+  const total = { records: 0, rawBytes: 0, storedBytes: 0 }
+  const add = ({ records, rawBytes, storedBytes }: typeof total): void => {
+    total.records += records
+    total.rawBytes += rawBytes
+    total.storedBytes += storedBytes
+  }
+  const isSkipped = (ordinal: number): boolean =>
+    skips.some(([from, to]) => ordinal >= from && ordinal < to)
+  const addBlock = (meta: BlockMeta, ordinal: number): void => {
+    if (ordinal < head.ordinal || isSkipped(ordinal)) return
+    add({ ...meta, records: meta.count - (ordinal === head.ordinal ? head.index : 0) })
+  }
+  for (const ref of index.sealed) {
+    const end = ref.firstOrdinal + ref.blocks
+    const isTouched =
+      ref.firstOrdinal <= head.ordinal ||
+      skips.some(([from, to]) => from < end && to > ref.firstOrdinal)
+    if (!isTouched) {
+      add(ref)
+      continue
+    }
+    for (let ordinal = ref.firstOrdinal; ordinal < end; ordinal++) {
+      const meta = index.at(ordinal)
+      if (meta) addBlock(meta, ordinal)
+    }
+  }
+  index.tail.forEach((meta, i) => {
+    addBlock(meta, index.tailOrdinal + i)
+  })
+  return total
 }

@@ -74,3 +74,27 @@ export function doomedBlocks(
     ordinal = unskipped(state, ordinal + 1)
   }
 }
+
+/** What retention remembers of a stream from commit to commit. */
+export class RetentionMarks {
+  /**
+   * Stored bytes that no limit may drop: the pin's, and copies of parked and returned records. As
+   * of the last commit.
+   */
+  fixedBytes = 0
+  /** Where it goes on. */
+  ordinal = 0
+  #pinned: {
+    readonly pin: StreamState['pin']
+    readonly index: BlockIndex
+    readonly blocks: PinnedBlocks
+  } | null = null
+
+  /** Counted once for each pin and index. */
+  pinnedBlocks(state: StreamState, index: BlockIndex): PinnedBlocks {
+    if (this.#pinned?.pin !== state.pin || this.#pinned.index !== index || state.pin === null) {
+      this.#pinned = { pin: state.pin, index, blocks: pinnedBlocks(state, index) }
+    }
+    return this.#pinned.blocks
+  }
+}

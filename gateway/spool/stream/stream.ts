@@ -7,6 +7,7 @@
 import type { Deflater } from '../codec/block.ts'
 import { checked, withCrc } from '../codec/checked.ts'
 import { idPrefix } from '../codec/record.ts'
+import { entryText } from '../commit/state-record.ts'
 import type { StreamConfig } from '../config.ts'
 import type { EmitSpoolEvent } from '../events.ts'
 import { blockKey, gapPageKey, parkedKey, segmentKey } from '../store/keys.ts'
@@ -17,33 +18,27 @@ import {
   type BlockMeta,
   decodeSegment,
   type PackedSegment,
-  packMeta,
   packSegment,
+  pendingIn,
   SEGMENT_BLOCKS,
 } from './block-index.ts'
 import type { DropReason } from './counters.ts'
+import { brokenRules } from './invariants.ts'
 import { type BlockLimits, OpenBlocks, type UncommittedBlock } from './open-blocks.ts'
 import { reindex } from './reindex.ts'
+import { type Doomed, RetentionMarks, roomBytes } from './retention.ts'
 import {
-  type Doomed,
-  doomedBlocks,
-  type PinnedBlocks,
-  pinnedBlocks,
-  roomBytes,
-} from './retention.ts'
-import {
-  type Aside,
   type CommittedView,
   committedView,
   type Gap,
   type GapReason,
   type StreamState,
-  unskipped,
 } from './state.ts'
 import {
-  copyLost,
+  balanced,
   headInBlock,
   headPastBlock,
+  lettersBalanced,
   putGapPage,
   recordsDropped,
   seqsRetaken,
@@ -83,6 +78,8 @@ export interface ClosedStream {
   /** JSON members of the state record's entry, but for the blocks added: as of that instant. */
   readonly entry: string
   readonly view: CommittedView
+  /** See invariants.ts; empty, but for a mistake of this program. */
+  readonly brokenRules: readonly string[]
 }
 
 /** Segments loaded ahead of the head, so that the drain never waits for one. */
@@ -119,19 +116,8 @@ export class SpoolStream {
   isPinGuarded = true
   /** What `state.sent` said of the pin's identity before the batch was pinned. */
   sentBeforePin = 0
-  /** Of `pinnedBlocks`, for the pin and index that they were counted of. */
-  #pinned: {
-    readonly pin: StreamState['pin']
-    readonly index: BlockIndex
-    readonly blocks: PinnedBlocks
-  } | null = null
-  /**
-   * Stored bytes that no limit may drop: the pin's, and copies of parked and returned records. As
-   * of the last commit.
-   */
-  #fixedBytes = 0
-  /** Where retention goes on. */
-  #retentionOrdinal = 0
+  /** What retention remembers from commit to commit. */
+  readonly marks = new RetentionMarks()
   #prefix: Buffer
   /** A segment that was sealed in memory and whose value is not durable yet. */
   #sealing: PackedSegment | null = null
@@ -212,43 +198,10 @@ export class SpoolStream {
   /** Counts what the recovered index and copies hold. */
   recount(): void {
     const { state, index } = this
-    let records = 0
-    let raw = 0
-    let stored = 0
-    const add = (meta: BlockMeta, ordinal: number): void => {
-      if (
-        ordinal < state.head.ordinal ||
-        state.skips.some(([from, to]) => ordinal >= from && ordinal < to)
-      )
-        return
-      records += meta.count - (ordinal === state.head.ordinal ? state.head.index : 0)
-      raw += meta.rawBytes
-      stored += meta.storedBytes
-    }
-    for (const ref of index.sealed) {
-      const touched =
-        ref.firstOrdinal <= state.head.ordinal ||
-        state.skips.some(
-          ([from, to]) => from < ref.firstOrdinal + ref.blocks && to > ref.firstOrdinal,
-        )
-      if (touched) {
-        for (let i = 0; i < ref.blocks; i++) {
-          const meta = index.at(ref.firstOrdinal + i)
-          if (meta) add(meta, ref.firstOrdinal + i)
-        }
-      } else {
-        records += ref.records
-        raw += ref.rawBytes
-        stored += ref.storedBytes
-      }
-    }
-    index.tail.forEach((meta, i) => {
-      add(meta, index.tailOrdinal + i)
-    })
-    for (const aside of [...state.parked, ...state.front]) stored += aside.bytes
+    const { records, rawBytes, storedBytes } = pendingIn(index, state)
     this.blockRecords = records
-    this.pendingRawBytes = raw
-    this.storedBytes = stored
+    this.pendingRawBytes = rawBytes
+    this.storedBytes = [...state.parked, ...state.front].reduce((n, a) => n + a.bytes, storedBytes)
   }
 
   /**
@@ -269,18 +222,27 @@ export class SpoolStream {
       const value = withCrc(Buffer.from(JSON.stringify(page.gaps)))
       commit.add({ type: 'put', key: gapPageKey(state.id, page.page), value })
     }
-    const members = [
-      `"state":${JSON.stringify(state)}`,
-      `"sealed":${JSON.stringify(checkpoint ? null : this.#sealing)}`,
-    ]
-    if (checkpoint) {
-      const segments = index.sealed.map(packSegment)
-      const { tail, tailOrdinal } = index
-      members.push(`"index":${JSON.stringify({ segments, tail: tail.map(packMeta), tailOrdinal })}`)
-    }
     const blocks = this.open.take()
     this.inFlightRawBytes = blocks.reduce((n, b) => n + b.raw.length, 0)
-    return { stream: this, blocks, entry: members.join(','), view: committedView(state) }
+    const inCommit = blocks.reduce((n, b) => n + b.count, 0)
+    const brokenRules = this.check(inCommit)
+    const entry = entryText(state, this.#sealing, checkpoint ? index : null)
+    return { stream: this, blocks, entry, view: committedView(state), brokenRules }
+  }
+
+  /**
+   * The rules that its state breaks (invariants.ts). Counters are balanced: what they say must be
+   * what is there. `inCommit`: records of the commit that is being closed.
+   */
+  check(inCommit: number): readonly string[] {
+    const { state, leaseEnd } = this
+    const recordsInBlocks = this.blockRecords + inCommit
+    const broken = brokenRules(state, { leaseEnd, recordsInBlocks })
+    if (broken.length === 0) return broken
+    // In this order: the first moves what the second balances.
+    lettersBalanced(state)
+    balanced(state, recordsInBlocks)
+    return broken
   }
 
   /** The commit is durable: its blocks are in the store, and the drain may see them. */
@@ -296,7 +258,7 @@ export class SpoolStream {
     }
     this.open.recycle(closed.blocks)
     // Only now: a segment that is not durable yet could not be read back.
-    this.index.trimLoaded(this.state.head.ordinal, this.#retentionOrdinal)
+    this.index.trimLoaded(this.state.head.ordinal, this.marks.ordinal)
     if (metas.length > 0) this.ready()
   }
 
@@ -364,43 +326,6 @@ export class SpoolStream {
     this.released(commit)
   }
 
-  /** Retention by age and by size, before a commit is closed. */
-  retain(commit: OpenCommit): void {
-    const { config } = this
-    if (!config) return
-    const { maxAge, maxBytes, whenFull } = config
-    this.#countFixed()
-    if (maxAge !== null) {
-      const nowMs = this.time.nowMs()
-      this.#limit('expired', (meta) => meta.spoolTimeMs + maxAge < nowMs, commit)
-    }
-    if (whenFull === 'drop-oldest') {
-      const over =
-        this.storedBytes + this.uncommittedRawBytes - roomBytes(maxBytes, this.#fixedBytes)
-      if (over > 0) this.#limit('dropped-oldest', (_, freed) => freed < over, commit)
-    }
-  }
-
-  #limit(
-    reason: 'expired' | 'dropped-oldest',
-    wanted: (meta: BlockMeta, freedBytes: number) => boolean,
-    commit: OpenCommit,
-  ): void {
-    const { state, index } = this
-    const from = unskipped(state, this.isPinGuarded ? this.#pinnedBlocks().end : state.head.ordinal)
-    const doomed = doomedBlocks(state, index, from, wanted)
-    const next = unskipped(state, (doomed.at(-1)?.ordinal ?? from - 1) + 1)
-    if (doomed.length > 0) {
-      if (from < this.#pinnedBlocks().end) this.dissolveUnsentPin()
-      this.drop(doomed, reason, commit)
-      const records = doomed.reduce((n, d) => n + d.count, 0)
-      this.emit({ type: 'spool.retention', stream: this.name, reason, records })
-    }
-    this.#retentionOrdinal = next
-    // Far behind a pin its segment is not in memory, and nothing else would fetch it.
-    this.prefetch(commit, next)
-  }
-
   /** The batch never left, so its records were not sent: what is left of it is planned anew. */
   dissolveUnsentPin(): void {
     unpinnedUnsent(this.state, this.sentBeforePin)
@@ -412,30 +337,15 @@ export class SpoolStream {
     this.isPinGuarded = true
   }
 
-  #pinnedBlocks(): PinnedBlocks {
-    const { state, index } = this
-    if (this.#pinned?.pin !== state.pin || this.#pinned.index !== index || state.pin === null) {
-      this.#pinned = { pin: state.pin, index, blocks: pinnedBlocks(state, index) }
-    }
-    return this.#pinned.blocks
-  }
-
-  #countFixed(): void {
-    const { parked, front } = this.state
-    let bytes = this.isPinGuarded ? this.#pinnedBlocks().bytes : 0
-    for (const aside of parked) bytes += aside.bytes
-    for (const aside of front) bytes += aside.bytes
-    this.#fixedBytes = bytes
-  }
-
   /**
    * Must a message of so many bytes wait, in a full stream that drops its oldest? Only for the
    * commit that makes what was taken before droppable, which comes by itself: never for the sink.
    */
   mustWaitForCommit(bytes: number, maxBytes: number): boolean {
     const { uncommittedRawBytes } = this
+    const { fixedBytes } = this.marks
     if (uncommittedRawBytes === 0) return false
-    return this.#fixedBytes + uncommittedRawBytes + bytes > roomBytes(maxBytes, this.#fixedBytes)
+    return fixedBytes + uncommittedRawBytes + bytes > roomBytes(maxBytes, fixedBytes)
   }
 
   /**
@@ -538,36 +448,6 @@ export class SpoolStream {
     const metas = decodeSegment(value)
     if (metas?.length === ref.blocks) this.index.load(ref, metas)
     else await commit.reindex(this)
-  }
-
-  /**
-   * A block that could not be read or salvaged: its pending records are counted and a gap (I7, I9).
-   */
-  lostBlock(ordinal: number, meta: BlockMeta, commit: OpenCommit): void {
-    const settled = ordinal === this.state.head.ordinal ? this.state.head.index : 0
-    const doomed = { ordinal, meta, firstSeq: meta.firstSeq + settled, count: meta.count - settled }
-    this.drop([doomed], 'corrupt', commit)
-    this.#tellLost(meta.identity, doomed.firstSeq, doomed.count)
-  }
-
-  /** The copy of a parked or returned record that could not be read. */
-  lostCopy(aside: Aside): void {
-    copyLost(this.state, aside)
-    this.storedBytes -= aside.bytes
-    this.#tellLost(aside.identity, aside.seq, 1)
-  }
-
-  #tellLost(identity: number, firstSeq: number, records: number): void {
-    const spoolId = this.state.identities[identity]?.spoolId ?? ''
-    const lastSeq = firstSeq + records - 1
-    this.emit({
-      type: 'spool.records-lost',
-      stream: this.name,
-      spoolId,
-      firstSeq,
-      lastSeq,
-      records,
-    })
   }
 
   asideKey(n: number): Buffer {

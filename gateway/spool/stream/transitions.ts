@@ -4,7 +4,12 @@
  * counters (I5) and to the gaps (I9). No IO; what a step changes in the store rides in the same
  * commit, by who calls it.
  */
-import { type DropReason, pendingByCounters, type RemovalReason } from './counters.ts'
+import {
+  type DropReason,
+  keptByCounters,
+  pendingByCounters,
+  type RemovalReason,
+} from './counters.ts'
 import {
   type Aside,
   byPlace,
@@ -295,6 +300,15 @@ export function recordsMissing(state: StreamState, records: number): void {
   const { counters } = writable(state)
   if (records > 0) counters.dropped.corrupt += records
   else counters.received -= records
+}
+
+/** The same for dead letters: what the counters miss was kept, what is missed was removed. */
+export function lettersBalanced(state: StreamState): void {
+  const { counters, deadLetters } = writable(state)
+  const missing =
+    keptByCounters(state.counters) - (deadLetters.ingest.count + deadLetters.refused.count)
+  if (missing > 0) counters.deadLettersRemoved.corrupt += missing
+  else counters.deadLettered -= missing
 }
 
 // Gaps.
