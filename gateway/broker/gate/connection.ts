@@ -12,7 +12,7 @@
 import type { Duplex } from 'node:stream'
 import type { StreamIntake } from '../../ports/appender.ts'
 import type { CloseReason } from '../events.ts'
-import type { Inbound } from '../listeners/listeners.ts'
+import type { Inbound } from '../listeners/inbound.ts'
 import { notMqtt } from '../listeners/wrong-protocol.ts'
 import { FAULT, FRAME, FrameReader } from '../mqtt/frame-reader.ts'
 import { CLOSED, type FrameOutcome, HOLD, TAKEN } from '../mqtt/outcome.ts'

@@ -9,13 +9,16 @@ import {
   type SecureContextOptions,
   type TLSSocket,
   type TlsOptions,
+  type Server as TlsServer,
 } from 'node:tls'
 import { errorCode, errorMessage } from '../../shared/errors.ts'
+import { FileWatch } from '../../shared/file-watch.ts'
 import type { ServerTlsConfig } from '../config.ts'
+import type { EmitBrokerEvent } from '../events.ts'
 import { ListenerError } from './listener-policy.ts'
 import { isGoodWithoutDates } from './undated-certificate.ts'
 
-export interface Certificates {
+interface Certificates {
   readonly context: SecureContextOptions
   /** The end of the certificate's validity, ISO 8601 UTC. */
   readonly validTo: string
@@ -24,7 +27,7 @@ export interface Certificates {
 }
 
 /** The files of a listener, in the order of the configuration. */
-export function certificateFiles(tls: ServerTlsConfig): readonly string[] {
+function certificateFiles(tls: ServerTlsConfig): readonly string[] {
   return tls.ca === null ? [tls.cert, tls.key] : [tls.cert, tls.key, tls.ca]
 }
 
@@ -76,16 +79,89 @@ function certificatesOf(pem: Buffer): X509Certificate[] {
   return found.map((one) => new X509Certificate(one))
 }
 
-/**
- * Options of the TLS server. A certificate is asked for where there is a `ca` to check it with. It
- * is judged after the handshake by {@link clientCertificate}, because Node destroys without a
- * reason.
- */
-export function serverOptions(tls: ServerTlsConfig, certificates: Certificates): TlsOptions {
-  return { ...certificates.context, requestCert: tls.ca !== null, rejectUnauthorized: false }
+/** The certificates of one listener: read at the start, and again when a file changes. */
+export class RenewedCertificates {
+  readonly #tls: ServerTlsConfig
+  readonly #listener: string
+  readonly #emit: EmitBrokerEvent
+  readonly #watch: FileWatch
+  #certificates: Certificates | null = null
+  #server: TlsServer | null = null
+
+  private constructor(
+    tls: ServerTlsConfig,
+    listener: string,
+    emit: EmitBrokerEvent,
+    pollMs: number,
+  ) {
+    this.#tls = tls
+    this.#listener = listener
+    this.#emit = emit
+    this.#watch = new FileWatch(certificateFiles(tls), () => this.reread(), pollMs)
+  }
+
+  /** Throws a {@link ListenerError} if they cannot be used. */
+  static async open(
+    tls: ServerTlsConfig,
+    listener: string,
+    emit: EmitBrokerEvent,
+    pollMs: number,
+  ): Promise<RenewedCertificates> {
+    const renewed = new RenewedCertificates(tls, listener, emit, pollMs)
+    try {
+      await renewed.#read()
+    } catch (error) {
+      renewed.close()
+      throw error
+    }
+    return renewed
+  }
+
+  /** What client certificates are checked with. */
+  get authorities(): readonly X509Certificate[] {
+    return this.#certificates?.authorities ?? []
+  }
+
+  /**
+   * Options of the TLS server. A certificate is asked for where there is a `ca` to check it with. It
+   * is judged after the handshake by {@link clientCertificate}, because Node destroys without a
+   * reason.
+   */
+  get serverOptions(): TlsOptions {
+    const requestCert = this.#tls.ca !== null
+    return { ...this.#certificates?.context, requestCert, rejectUnauthorized: false }
+  }
+
+  /** The server gets what is read from now on, for new connections. */
+  renew(server: TlsServer): void {
+    this.#server = server
+  }
+
+  /** Files that cannot be used change nothing. */
+  async reread(): Promise<void> {
+    if (this.#server === null) return
+    try {
+      await this.#read()
+    } catch (error) {
+      const message = errorMessage(error)
+      this.#emit({ type: 'broker.certificate-refused', listener: this.#listener, message })
+    }
+  }
+
+  close(): void {
+    this.#watch.close()
+  }
+
+  async #read(): Promise<void> {
+    const certificates = await readCertificates(this.#tls, this.#listener)
+    this.#server?.setSecureContext(certificates.context)
+    this.#certificates = certificates
+    const { validTo } = certificates
+    this.#emit({ type: 'broker.certificate-loaded', listener: this.#listener, validTo })
+  }
 }
 
-export type ClientCertificate =
+type ClientCertificate =
   /** `isUndated`: its dates were not judged, because the gateway's clock is not set. */
   | { readonly ok: true; readonly subject: string | null; readonly isUndated: boolean }
   | { readonly ok: false; readonly reason: string }

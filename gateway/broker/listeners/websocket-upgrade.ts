@@ -24,7 +24,7 @@ export const WEBSOCKET_MESSAGE_SLACK_BYTES = 64 * 1024
 
 const REASONS = { 400: 'Bad Request', 403: 'Forbidden', 426: 'Upgrade Required' } as const
 
-export interface WebSocketDoorOptions {
+interface UpgradeOptions {
   readonly limits: Pick<MqttLimits, 'maxPacketBytes' | 'maxConnectPacketBytes'>
   /**
    * Clients come without credentials: then a web page of another origin must not reach the
@@ -39,7 +39,7 @@ export interface WebSocketDoorOptions {
 /**
  * Makes the HTTP server (never listening itself; sockets are handed to it) hand out MQTT streams.
  */
-export function openWebSocketDoor(http: Server, options: WebSocketDoorOptions): void {
+export function upgradeToWebSockets(http: Server, options: UpgradeOptions): void {
   const { limits, onRefused, onStream } = options
   const maxMessageBytes = limits.maxPacketBytes + WEBSOCKET_MESSAGE_SLACK_BYTES
   // `closeTimeout` is known to ws, not yet to its types.

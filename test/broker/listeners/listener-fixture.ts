@@ -11,12 +11,9 @@ import type { Duplex } from 'node:stream'
 import { onTestFinished } from 'vitest'
 import type { ListenerConfig, MqttConfig, ServerTlsConfig } from '../../../gateway/broker/config.ts'
 import type { BrokerEvent } from '../../../gateway/broker/events.ts'
-import {
-  type Inbound,
-  type ListenerOptions,
-  type Listeners,
-  startListeners,
-} from '../../../gateway/broker/listeners/listeners.ts'
+import type { Inbound } from '../../../gateway/broker/listeners/inbound.ts'
+import type { ListenerOptions } from '../../../gateway/broker/listeners/listener.ts'
+import { type Listeners, startListeners } from '../../../gateway/broker/listeners/listeners.ts'
 import { mqttConfig as defaultMqttConfig } from '../../support/configs.ts'
 
 export const LOOPBACK: ListenerConfig = { host: '127.0.0.1', port: 0, tls: null, websocket: false }

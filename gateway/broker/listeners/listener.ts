@@ -1,0 +1,250 @@
+/**
+ * One listener: its server, what stands between a socket and a stream of MQTT bytes (TLS, a client
+ * certificate, a WebSocket upgrade), and its end. Certificates are renewed without dropping a
+ * session.
+ */
+import { once } from 'node:events'
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { createServer as createTlsServer, TLSSocket, type Server as TlsServer } from 'node:tls'
+import { isClockSet } from '../../shared/clock.ts'
+import { FILE_POLL_INTERVAL_MS } from '../../shared/file-watch.ts'
+import type { ListenerConfig, MqttConfig, ServerTlsConfig } from '../config.ts'
+import type { EventDamper } from '../event-damper.ts'
+import type { EmitBrokerEvent } from '../events.ts'
+import type { ListenerStats } from '../stats.ts'
+import type { ConnectionLimits } from './connection-limits.ts'
+import { Handshakes } from './handshakes.ts'
+import type { Inbound } from './inbound.ts'
+import { authOf, listenFault, nameOf } from './listener-policy.ts'
+import { clientCertificate, RenewedCertificates } from './listener-tls.ts'
+import { tlsFailure } from './wrong-protocol.ts'
+
+export interface ListenerOptions {
+  /** How often certificate files are looked at, ms. @default FILE_POLL_INTERVAL_MS */
+  readonly filePollMs?: number
+  /**
+   * Does the wall clock tell the time? While it does not, dates of client certificates are not
+   * judged.
+   */
+  readonly isClockSet?: () => boolean
+}
+
+/** What all listeners have in common. */
+interface ListenerContext {
+  readonly config: MqttConfig
+  readonly onConnection: (connection: Inbound) => void
+  readonly emit: EmitBrokerEvent
+  readonly options: ListenerOptions
+  readonly stats: ListenerStats
+  readonly damper: EventDamper
+  readonly limits: ConnectionLimits
+}
+
+export interface ListenerAddress {
+  readonly host: string
+  readonly port: number
+  readonly tls: boolean
+  readonly websocket: boolean
+}
+
+/** Request line and headers of an upgrade; browsers send cookies. */
+const MAX_HTTP_HEADER_BYTES = 16 * 1024
+
+/** TCP keepalive: a peer that is gone without a word is noticed even if its MQTT keepalive is 0. */
+const TCP_KEEPALIVE_MS = 60_000
+
+export class Listener {
+  readonly #context: ListenerContext
+  readonly #config: ListenerConfig
+  readonly #name: string
+  readonly #server: Server
+  readonly #handshakes: Handshakes
+  readonly #sockets = new Set<Socket>()
+  #receive: (socket: Socket) => void = (socket) => this.#deliver(socket, socket, null)
+  #certificates: RenewedCertificates | null = null
+  #closing: Promise<void> | null = null
+  #address: ListenerAddress | null = null
+
+  private constructor(context: ListenerContext, config: ListenerConfig, name: string) {
+    const { stats, damper, emit } = context
+    const timeoutMs = context.config.connectTimeout
+    this.#context = context
+    this.#config = config
+    this.#name = name
+    this.#handshakes = new Handshakes({ listener: name, timeoutMs, stats, damper, emit })
+    this.#server = createServer({
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: TCP_KEEPALIVE_MS,
+    })
+    this.#server.on('connection', (socket) => this.#accept(socket))
+  }
+
+  /** Reads certificates; nothing listens yet. */
+  static async prepare(context: ListenerContext, index: number): Promise<Listener> {
+    const config = context.config.listeners[index]
+    if (config === undefined) throw new RangeError(`no listener ${index}`)
+    const listener = new Listener(context, config, nameOf(config, index))
+    const { tls, websocket } = config
+    if (tls !== null) await listener.#receiveTls(tls, websocket)
+    else if (websocket) await listener.#receiveWebSockets()
+    return listener
+  }
+
+  get address(): ListenerAddress {
+    if (this.#address === null) throw new Error(`${this.#name} does not listen`)
+    return this.#address
+  }
+
+  async listen(address: string): Promise<void> {
+    const { tls, websocket, port: wanted } = this.#config
+    try {
+      this.#server.listen(wanted, address)
+      await once(this.#server, 'listening')
+    } catch (error) {
+      throw listenFault(this.#name, error as NodeJS.ErrnoException)
+    }
+    const { address: host, port } = this.#server.address() as AddressInfo
+    this.#address = { host, port, tls: tls !== null, websocket }
+    this.#server.on('error', ({ message }) => {
+      const { damper, emit } = this.#context
+      if (damper.pass(`listener ${this.#name}`) === null) return
+      emit({ type: 'broker.listener-error', listener: this.#name, message })
+    })
+  }
+
+  /** Without certificates there is nothing to read. */
+  async reread(): Promise<void> {
+    await this.#certificates?.reread()
+  }
+
+  pause(): void {
+    this.#closing ??= this.#stopListening()
+    this.#handshakes.abandon()
+  }
+
+  async close(): Promise<void> {
+    this.pause()
+    this.#certificates?.close()
+    for (const socket of this.#sockets) socket.destroy()
+    await this.#closing
+  }
+
+  async #stopListening(): Promise<void> {
+    if (!this.#server.listening) return
+    const closed = once(this.#server, 'close')
+    this.#server.close()
+    await closed
+  }
+
+  // How a socket becomes a stream.
+
+  async #receiveWebSockets(): Promise<void> {
+    const http = createHttpServer({ maxHeaderSize: MAX_HTTP_HEADER_BYTES })
+    await this.#upgradeToWebSockets(http)
+    this.#receiveThrough(http)
+  }
+
+  async #receiveTls(tls: ServerTlsConfig, websocket: boolean): Promise<void> {
+    const { emit, options } = this.#context
+    const pollMs = options.filePollMs ?? FILE_POLL_INTERVAL_MS
+    const certificates = await RenewedCertificates.open(tls, this.#name, emit, pollMs)
+    this.#certificates = certificates
+    const { serverOptions } = certificates
+    let server: TlsServer
+    if (websocket) {
+      const https = createHttpsServer({ ...serverOptions, maxHeaderSize: MAX_HTTP_HEADER_BYTES })
+      await this.#upgradeToWebSockets(https)
+      server = https
+    } else {
+      server = createTlsServer(serverOptions, (socket) => this.#admit(socket, socket))
+    }
+    certificates.renew(server)
+    server.on('tlsClientError', (error, socket) => {
+      this.#handshakes.fail(socket, 'tls', tlsFailure(error))
+      socket.destroy()
+    })
+    this.#receiveThrough(server)
+  }
+
+  /** Sockets go to a server that listens nowhere itself. */
+  #receiveThrough(server: Server): void {
+    this.#receive = (socket) => {
+      this.#handshakes.begin(socket)
+      server.emit('connection', socket)
+    }
+  }
+
+  /** The package is loaded where a listener asks for it. */
+  async #upgradeToWebSockets(http: HttpServer): Promise<void> {
+    const { upgradeToWebSockets } = await import('./websocket-upgrade.ts')
+    const { config } = this.#context
+    upgradeToWebSockets(http, {
+      limits: config,
+      // A browser sends a client certificate by itself, so one says nothing about the page.
+      anonymous: (authOf(config, this.#config)?.passwordFile ?? null) === null,
+      onStream: (stream, socket) => this.#admit(stream, socket),
+      onRefused: (socket, message) => this.#handshakes.fail(socket, 'websocket', message),
+    })
+  }
+
+  #accept(socket: Socket): void {
+    // Nothing that an outsider does to a socket may end the process, whoever listens to it at the
+    // moment.
+    socket.on('error', ignore)
+    if (!this.#context.limits.admit(socket)) return
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+    this.#receive(socket)
+  }
+
+  /** The handshake is done; `socket` is what the stream runs on. */
+  #admit(stream: Duplex, socket: Duplex): void {
+    socket.on('error', ignore)
+    const { tls } = this.#config
+    if (tls === null || !(socket instanceof TLSSocket)) {
+      this.#deliver(stream, socket as Socket, null)
+      return
+    }
+    const authorities = this.#certificates?.authorities ?? []
+    const isSet = (this.#context.options.isClockSet ?? clockIsSet)()
+    const certificate = clientCertificate(socket, tls, authorities, isSet)
+    if (certificate.ok) {
+      if (certificate.isUndated) this.#countUndated(certificate.subject ?? '')
+      this.#deliver(stream, socket, certificate.subject)
+      return
+    }
+    this.#handshakes.fail(socket, 'client-certificate', certificate.reason)
+    stream.destroy()
+    socket.destroy()
+  }
+
+  #countUndated(subject: string): void {
+    const { stats, damper, emit } = this.#context
+    stats.undatedCertificates += 1
+    const suppressed = damper.pass(`undated ${this.#name}`)
+    if (suppressed === null) return
+    emit({ type: 'broker.certificate-undated', listener: this.#name, subject, suppressed })
+  }
+
+  #deliver(stream: Duplex, socket: Socket, certificateSubject: string | null): void {
+    const { remoteAddress } = socket
+    this.#handshakes.done(socket)
+    stream.on('error', ignore)
+    if (remoteAddress === undefined || socket.destroyed) {
+      stream.destroy()
+      return
+    }
+    const listener = this.#config
+    this.#context.onConnection({ stream, listener, remoteAddress, certificateSubject })
+  }
+}
+
+function clockIsSet(): boolean {
+  return isClockSet(Date.now())
+}
+
+function ignore(): void {}
