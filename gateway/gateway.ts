@@ -67,7 +67,6 @@ async function startParts(
     })),
     queues: spool.queues.filter((queue) => sinks.has(queue.sink)),
     notes: spool.notes,
-    gateway: spool.gateway,
     emit,
   })
   parts.add({ finish: (leftMs) => drain.stop(leftMs) })

@@ -12,8 +12,8 @@ export interface Clock {
   /** Differs after a reboot; null: this system does not tell. */
   readonly bootId: string | null
   /**
-   * Calls `fire` once, not before `delayMs` passed on most systems: look at the clock again.
-   * Returns the cancel.
+   * Calls `fire` once, on most systems not before `delayMs` passed: read the clock again. Returns
+   * the cancel.
    */
   setTimer(delayMs: number, fire: () => void): () => void
 }

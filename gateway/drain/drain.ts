@@ -1,16 +1,29 @@
 /**
  * The drain stage: brings what is durable in the spool to the sinks, at its own pace, until they
- * acked it (I2, I4, I8, I9). Reads from queues, sends through sinks, notes what must survive a
- * restart; owns no data of its own.
+ * acked it (I2, I4, I8, I9). Takes batches from queues (../ports/stream-queue.ts), sends them
+ * through sinks (../ports/sink.ts); owns no data but small notes that survive a restart (notes.ts).
  *
- *   ../ports/stream-queue.ts  what it needs of the spool   ../ports/sink.ts  what it needs of a sink
- *   sink-drain.ts   all streams of one sink: turns, waits, holds      scheduler.ts, pacer.ts, learned-limit.ts
- *   stream-drain.ts one stream: what an answer does                   retry-policy.ts, verdicts.ts, parking.ts
- *   stream/park.ts  the operator's word about a record
- *   stream/batches.ts  its batches and pins                           batcher.ts, refusals.ts
+ * The way of a batch:
  *
- * Not here: HTTP and its answers (sink/), commits, retention and counters (spool/), logs and
- * metrics (observe/).
+ *   turn     sink-drain.ts: which stream of a sink goes next, and whether any may (sink-waits.ts:
+ *            backoff, Retry-After, a hold of the sink). policy/scheduler.ts, policy/pacer.ts
+ *   pin      stream/batches.ts: what the batch holds; pinned durably before its first send, and
+ *            read as stored (I4). policy/batcher.ts; its limits: stream/batch-sizing.ts
+ *   send     sink-drain.ts: one request a stream; the sink gives a SinkAnswer
+ *   verdict  stream/answers.ts, `judge`: what the answer means. policy/retry-policy.ts, for single
+ *            records policy/verdicts.ts; is a record or the sink to blame: policy/doubt.ts; are
+ *            the refusals believed: policy/parking.ts
+ *   apply    stream/answers.ts, `apply`: settle (stream/settlement.ts), split (policy/refusals.ts),
+ *            retry (stream/backoff.ts, stream/outage.ts) or hold (stream/hold.ts)
+ *
+ * A refused record is parked in the commit that settles its batch (stream/refused-records.ts). Once
+ * the sink accepted a later record of the stream it becomes a dead letter; if the sink refuses too
+ * much, the stream is held and all parked records go back to their place. On an operator's word
+ * (stream/park.ts) a record is parked as if it had been refused.
+ *
+ * All of policy/ is pure: data, clock readings and random numbers in, a decision out. Not here: what
+ * a sink's protocol says (sink/), commits, retention and counters (spool/), logs and metrics
+ * (observe/).
  */
 import type { Sink } from '../ports/sink.ts'
 import type { NoteStore, StreamQueue } from '../ports/stream-queue.ts'
@@ -26,10 +39,6 @@ interface DrainOptions {
   /** Streams whose sink is not among `sinks` (orphaned ones) are left alone. */
   readonly queues: readonly StreamQueue[]
   readonly notes: NoteStore
-  /**
-   * Id of this gateway, for people; a batch carries the one that its records were written under.
-   */
-  readonly gateway: string
   readonly emit: EmitDrainEvent
   readonly clock?: Clock
   /** 0 to 1. */

@@ -39,8 +39,8 @@ export type DrainEvent =
       readonly heldMs: number
     }
   /**
-   * The sink refused a record, which is kept aside until it accepts a later one. `tooLarge`: 413
-   * for a single record.
+   * The sink refused a record, which is parked until it accepts a later one. `tooLarge`: this
+   * record alone was.
    */
   | {
       readonly type: 'drain.parked'
@@ -69,8 +69,8 @@ export type DrainEvent =
       readonly records: number
     }
   /**
-   * Batches for this sink hold at most so many uncompressed bytes from now on. `too-large`: 413;
-   * `refused`: a batch was, and none of its pieces; `timed-out`: again and again.
+   * Batches for this sink hold at most so many uncompressed bytes from now on. `too-large`: the sink
+   * said so; `refused`: a batch was, and none of its pieces; `timed-out`: again and again.
    */
   | {
       readonly type: 'drain.batch-limit-learned'

@@ -10,7 +10,7 @@ import type { Clock } from './clock.ts'
 import type { Acceptance } from './policy/parking.ts'
 import type { HoldReason } from './policy/retry-policy.ts'
 
-/** Learned from 413, and from the time that tries take. */
+/** Learned from answers that something was too large, and from the time that tries take. */
 export type LimitKind = 'batch-bytes' | 'pace-bytes'
 
 export interface HoldNote {

@@ -71,7 +71,7 @@ export function throughSink(stream: StreamStanding, sink: DeliveryStanding): Str
   return { ...stream, state, sinceMs, reason, detail, nextTryAtMs }
 }
 
-/** What an operator can do about a record that comes to nothing alone. Pure. */
+/** What an operator can do about a record that fails alone, again and again. Pure. */
 export function withHint(stream: StreamStanding, stuckSeq: number | null): StreamStanding {
   if (stuckSeq === null || stream.detail === null) return stream
   const hint = `if record ${stuckSeq} is to blame: sluice streams park ${stream.stream} ${stuckSeq}`

@@ -141,7 +141,6 @@ describe('catch-up', () => {
         sinks: [{ sink, config }],
         queues: [queue],
         notes,
-        gateway: 'edge-01',
         emit: () => {},
         clock,
       })

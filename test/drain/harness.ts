@@ -204,7 +204,6 @@ export class Bench {
       sinks: [{ sink: this.sink, config: sinkConfig(config) }],
       queues: this.store.queues,
       notes: this.store.notes,
-      gateway: this.store.gateway,
       emit: (event) => this.events.push(event),
       clock: this.clock,
       random: random ?? (() => 0.5),

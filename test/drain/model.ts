@@ -205,7 +205,6 @@ class World implements Sink {
       sinks: [{ sink: this, config }],
       queues: spool.queues,
       notes: spool.notes,
-      gateway: 'edge-01',
       emit: (event) => {
         if (event.type === 'drain.held') this.counts.holds++
         if (event.type === 'drain.queue-failed') this.#failure ??= new Error(event.detail)

@@ -2,8 +2,8 @@
  * When is a batch full, and what is in it. Pure: runs and limits in, bounds out.
  *
  * A batch is a run of whole blocks; a block is sliced only if it alone is above the limits (they
- * shrank, or the sink answered 413). A batch never mixes identities; the oldest identity comes
- * first because the queue gives it first.
+ * shrank, or the sink found it too large). A batch never mixes identities; the oldest identity
+ * comes first because the queue gives it first.
  */
 import type { Bounds, Run } from '../../ports/stream-queue.ts'
 

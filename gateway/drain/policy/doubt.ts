@@ -1,12 +1,12 @@
 /**
- * Is it one record that a sink stumbles over, or the sink itself? Some answers to a record's
- * content look like an outage or like wrong credentials: 500, 403 of a firewall, a reset
- * connection, no answer at all. What tells them apart is what happens right beside: a sink that is
- * down or wants other credentials takes nothing.
+ * Is it one record that a sink stumbles over, or the sink itself? A sink may answer to a record's
+ * content as if it were down or wanted other credentials: an internal error, a firewall's refusal,
+ * a reset connection, no answer at all. What tells them apart is what happens right beside: a sink
+ * that is down takes nothing.
  *
  * I8: evidence against a record is one thing alone: its batch failed, the sink then took other
  * records that it had not seen, of this stream or another, and at once afterwards the batch failed
- * again. Trouble of anybody else wipes it out. A repeat of what was taken before is no evidence: a
+ * again. Trouble of any other stream wipes it out. A repeat of what was taken before is no evidence: a
  * sink whose disk is full takes those. Of streams that fail side by side one is examined at a time,
  * or each would wipe out what tells against another's record. Pure.
  */

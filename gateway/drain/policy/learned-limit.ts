@@ -1,14 +1,15 @@
 /**
- * How large a batch a sink takes, learned from its 413 answers, and from refusals of batches whose
- * pieces it all took. Kept across restarts (the caller stores it). It grows back slowly, because
- * each try beyond a real limit costs a request, and ever faster the longer no 413 comes, because
- * the limit of a proxy may have been lifted.
+ * How large a batch a sink takes, learned from its word that one was too large, and from refusals
+ * of batches whose pieces it all took. Kept across restarts (the caller stores it). It grows back
+ * slowly, because each try beyond a real limit costs a request, and ever faster the longer nothing
+ * is too large, because the limit may have been lifted. Pure.
  */
 
 /** One step of growth is not sooner after the last one than this. */
 const GROWTH_INTERVAL_MS = 30_000
 /**
- * The first step after a 413 adds this share, each further one twice as much, at most all of it.
+ * The first step after a batch was too large adds this share, each further one twice as much, at
+ * most all of it.
  */
 const FIRST_GROWTH = 1 / 64
 /** Below this only single records are sent, whatever their size. */
@@ -41,7 +42,7 @@ export class LearnedLimit {
     return this.#bytes
   }
 
-  /** A batch of so many bytes was answered 413. */
+  /** A batch of so many bytes was too large. */
   shrink(rawBytes: number, nowMs: number): void {
     this.#bytes = Math.min(this.maxBytes, Math.max(FLOOR_BYTES, Math.floor(rawBytes / 2)))
     this.#grownAtMs = nowMs

@@ -1,7 +1,7 @@
 /**
- * Finding refused records by halving, in ascending order, after 400 and 422; and cutting a batch
- * that is too large, after 413. Pure: what is sent next, given what is left of the batch that was
- * split.
+ * Finding refused records by halving, in ascending order, when a batch was refused as a whole; and
+ * cutting a batch that is too large. Pure: what is sent next, given what is left of the batch that
+ * was split.
  *
  * A suspect range is known to hold a refused record. While its first half is acked, the bad one is
  * in its second half, which need not be sent whole to know it: one bad record among n costs at most

@@ -30,7 +30,7 @@ export interface DrainRules {
   readonly unfoundedTries: number
   /** So many parked records without an acceptance hold the stream. */
   readonly parkedLimit: number
-  /** `maxRefusedShare` looks at so many judged records... */
+  /** `maxRefusedShare` counts the last so many judged records... */
   readonly judgedWindow: number
   /** ...once there are so many. */
   readonly judgedFrom: number

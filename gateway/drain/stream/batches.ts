@@ -296,7 +296,7 @@ export class StreamBatches {
     }
   }
 
-  /** A rejection is met by whoever awaits the promise; a pin that is replaced before has nobody. */
+  /** A rejection also reaches what awaits the promise, unless the pin was replaced before. */
   #watch(durable: Promise<void>): Promise<void> {
     durable.catch(() => {
       if (this.#durable === durable) this.#doubtful = true

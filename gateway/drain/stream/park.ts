@@ -1,7 +1,7 @@
 /**
- * `sluice streams park`: an operator sets the first record that waits aside. It is parked as if the
- * sink had refused it, and what follows is the same (a dead letter once a later record was accepted;
- * I5, I9). Nothing else may be done to the queue meanwhile.
+ * `sluice streams park`: on an operator's word the first record that waits is parked, as if the sink
+ * had refused it. What follows is the same: a dead letter once a later record was accepted (I5, I9).
+ * Nothing else may be done to the queue meanwhile.
  */
 
 import type { Bounds, StreamQueue } from '../../ports/stream-queue.ts'

@@ -263,7 +263,7 @@ export class StreamDrain {
   }
 
   /**
-   * A record that comes to nothing alone, and nothing tells whose fault it is; null: there is none.
+   * A record that fails alone, where nothing tells whose fault it is; null: there is none.
    */
   get stuckSeq(): number | null {
     return this.doubt.isStuck ? (this.#queue.pin?.firstSeq ?? null) : null
