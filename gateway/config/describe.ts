@@ -24,7 +24,10 @@ export interface KeyDescription {
   readonly only: { readonly key: string; readonly value: string } | null
 }
 
-/** In the order of the schema. Sections have a row of their own only if they can be null. */
+/**
+ * In the order of the schema; of a variant the common keys first, then those of each type. A section
+ * has a row of its own only if it can be null.
+ */
 export function describeKeys(root: AnySchema): KeyDescription[] {
   return rowsOf(root, '', null)
 }

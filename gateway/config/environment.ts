@@ -1,9 +1,9 @@
 /**
  * The environment overlay: `SLUICE__` + the key's path joined by `__`, camelCase as UPPER_SNAKE,
- * `-` as `_`, list items by index, values parsed as YAML. It changes the configuration as it would
- * be without it, defaults included, so
- * `SLUICE__MQTT__LISTENERS__0__HOST` changes the default listener. A name that means no key, or two, is refused (I9 in
- * spirit: a setting that does nothing must not pass unseen).
+ * `-` as `_`, list items by index, values parsed as YAML. It changes what would be in effect
+ * without it, defaults included: `SLUICE__MQTT__LISTENERS__0__HOST` changes the default listener. A
+ * name that means no key, or two, is refused (I9 in spirit: a setting that does nothing must not
+ * pass unseen). A variable may set the type of a section; the others are then keys of that type.
  *
  * Pure. Values are checked later, with those of the file.
  */
@@ -13,9 +13,9 @@ import type { Origin, Problem } from './problems.ts'
 import { type AnySchema, isMap } from './schema.ts'
 import { childOf, chooserKeys, keyPath, type Node, nodeAt, type Path, valueOf } from './walk.ts'
 
-export const ENVIRONMENT_PREFIX = 'SLUICE__'
+const ENVIRONMENT_PREFIX = 'SLUICE__'
 
-export interface Overlay {
+interface Overlay {
   readonly data: unknown
   /** Name of the variable that set the longest part of a path, or null. */
   variableOf(path: Path): string | null
@@ -37,7 +37,7 @@ function encodeKey(key: string | number): string {
     .replaceAll(/[^A-Z0-9]/g, '_')
 }
 
-/** Lays the environment over `data`, which is not changed. */
+/** `data` with the environment laid over it; `data` itself is not changed. */
 export function overlayEnvironment(
   schema: AnySchema,
   data: unknown,
@@ -69,7 +69,8 @@ export function overlayEnvironment(
 }
 
 /**
- * Parts of the tree that the same variable name would mean; refused even when no variable is set.
+ * Keys that one variable name would mean, in pairs. They are refused even when no variable is set:
+ * one that is set later must not fail then.
  */
 export function clashingNames(
   schema: AnySchema,

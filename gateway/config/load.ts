@@ -1,7 +1,7 @@
 /**
- * The configuration as the gateway gets it: one YAML file, the environment over it, defaults below
- * it, checked as a whole. Reads the file and nothing else; files that the configuration names are
- * read by those who use them.
+ * A configuration as its reader gets it: one YAML file, the environment over it, defaults below it,
+ * checked as a whole. Reads that file and nothing else; the files that a configuration names are
+ * read by the stages that use them. Not here: which keys there are (the schema is handed in).
  */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -23,7 +23,7 @@ export interface ConfigSource {
   readonly cwd: string
 }
 
-/** What there is to configure: given by whoever puts the sections together. */
+/** What there is to configure: made by the composition, of the sections of the stages. */
 export interface ConfigSchema<T> {
   readonly root: Schema<T>
   /** What the schema of one key cannot see: references, and limits that contradict each other. */
@@ -36,7 +36,11 @@ export interface LoadedConfig<T> {
   readonly warnings: readonly string[]
 }
 
-/** @throws ConfigError with every problem that was found */
+/**
+ * Reads the file, lays the environment over it, fills in defaults, checks all of it, and makes paths
+ * absolute.
+ * @throws ConfigError with every problem that was found, not only the first
+ */
 export function loadConfig<T>(
   { root, check }: ConfigSchema<T>,
   { file, env, cwd }: ConfigSource,

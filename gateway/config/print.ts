@@ -1,4 +1,4 @@
-/** The effective configuration as YAML that could be loaded again, but for its secrets. Pure. */
+/** A configuration in effect as YAML, which loads as the same but for its secrets. Pure. */
 import { stringify } from 'yaml'
 import { hideUrl } from '../shared/text/hide-url.ts'
 import type { AnySchema } from './schema.ts'
@@ -7,7 +7,10 @@ import { mapLeaves } from './walk.ts'
 
 export const HIDDEN = '(hidden)'
 
-/** Sizes and durations with units; secrets as `(hidden)`, or the file that they are read from. */
+/**
+ * Sizes and durations with units; a secret as `(hidden)`, or as the file that it is read from.
+ * @param root the schema that `config` was loaded with
+ */
 export function effectiveYaml(root: AnySchema, config: unknown): string {
   const shown = mapLeaves(root, config, (value, { kind }) => {
     if (value === null || value === undefined) return value

@@ -1,10 +1,10 @@
 /**
- * What is wrong with a configuration, said so that it can be mended: where, which key, what it got,
+ * What is wrong with a configuration, said so that it can be fixed: where, which key, what it got,
  * what it wants, and the fix. Never repeats a secret.
  */
 import type { Path } from './walk.ts'
 
-export type ConfigErrorCode =
+type ConfigErrorCode =
   | 'CONFIG_UNREADABLE'
   | 'CONFIG_SYNTAX'
   | 'CONFIG_UNKNOWN_KEY'
@@ -36,7 +36,7 @@ export interface Report {
 }
 
 /**
- * Refused configuration. Not retryable: somebody has to mend it. Its message has one line per
+ * A configuration that was refused. Not retryable: a person has to fix it. Its message has a line per
  * problem.
  */
 export class ConfigError extends Error {

@@ -1,4 +1,7 @@
-/** Turns what zod found into problems that a person can mend. */
+/**
+ * Problems of a configuration in a person's words: what zod found, keys that do not exist, names that
+ * are none. Never repeats a secret.
+ */
 import type { z } from 'zod'
 import { hideUrl } from '../shared/text/hide-url.ts'
 import { nearest } from '../shared/text/nearest.ts'
@@ -12,9 +15,7 @@ const MAX_LISTED_KEYS = 12
 
 export type OriginOf = (path: Path) => Origin
 
-/**
- * `telemetry:` with nothing below it means a section with its defaults, as long as null is no value of its own.
- */
+/** `telemetry:` with nothing below it is a section with its defaults, unless null is a value there. */
 export function fillEmptySections(schema: AnySchema, data: unknown): unknown {
   const node = nodeAt(schema, data)
   if (data === null) return node.type === 'section' && !node.nullable ? {} : null
@@ -60,7 +61,10 @@ function nameProblem(name: string, path: Path, originOf: OriginOf): Problem {
   }
 }
 
-/** All problems that the schema finds, in the order of the file's sections. */
+/**
+ * The issues that zod found as problems, in the order of the schema's sections.
+ * @param data what zod was given: a problem says what it found there
+ */
 export function schemaProblems(
   schema: AnySchema,
   data: unknown,

@@ -40,7 +40,7 @@ export interface SectionNode extends Wrapping {
   readonly elsewhere: ReadonlyMap<string, KeyElsewhere>
 }
 
-export interface VariantNode extends Wrapping, VariantMeta {
+interface VariantNode extends Wrapping, VariantMeta {
   readonly type: 'variant'
 }
 
@@ -59,7 +59,7 @@ export type Node =
         | { readonly type: 'list'; readonly text: string; readonly item: AnySchema }
       ))
 
-/** What a schema is, without its wrappings. */
+/** What a schema is, without its wrappings (default, null, optional). */
 export function nodeOf(schema: AnySchema): Node | VariantNode {
   let inner = schema
   let nullable = false
@@ -94,7 +94,7 @@ export function nodeOf(schema: AnySchema): Node | VariantNode {
   throw new Error(`the configuration schema has a node of unknown kind: ${inner._zod.def.type}`)
 }
 
-/** What a schema is at a value; undefined: at its default. */
+/** What a schema is where `value` stands, as written or as loaded; undefined: its default. */
 export function nodeAt(schema: AnySchema, value: unknown): Node {
   const node = nodeOf(schema)
   return node.type === 'variant'
@@ -102,7 +102,7 @@ export function nodeAt(schema: AnySchema, value: unknown): Node {
     : node
 }
 
-/** A type that is none has the keys of all: nothing can be said of them. */
+/** With an unknown type it has the keys of all: nothing can be said against any of them. */
 function sectionOf(node: VariantNode, value: unknown): SectionNode {
   const { key, text, nullable, optional, fallback } = node
   const written = isMap(value) && Object.hasOwn(value, key) ? value[key] : node.usual
@@ -156,7 +156,7 @@ export function find(
   return { node, value }
 }
 
-/** The keys by which the variants below a schema are chosen. */
+/** The keys that choose a type, of all variants in a schema. */
 export function chooserKeys(schema: AnySchema, found = new Set<string>()): ReadonlySet<string> {
   const node = nodeOf(schema)
   if (node.type === 'list') chooserKeys(node.item, found)

@@ -13,7 +13,7 @@ export interface YamlSource {
   placeOf(path: Path): Origin
 }
 
-export type YamlResult = YamlSource | { readonly problems: readonly Problem[] }
+type YamlResult = YamlSource | { readonly problems: readonly Problem[] }
 
 /**
  * @param file only for the messages
@@ -98,5 +98,5 @@ function syntaxProblem(origin: Origin, message: string): Problem {
 function syntaxFix(message: string): string {
   if (/\btabs?\b/i.test(message)) return 'indent with spaces'
   if (/alias/i.test(message)) return 'put a text that begins with * in quotation marks'
-  return 'mend the text at this line; a text with special characters needs quotation marks'
+  return 'correct the text at this line; a text with special characters needs quotation marks'
 }

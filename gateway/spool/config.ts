@@ -27,7 +27,7 @@ export interface StreamConfig {
   readonly deadLetters: DeadLetterConfig
 }
 
-export interface DeadLetterConfig {
+interface DeadLetterConfig {
   /** Applies to ingest and to sink refusals each. */
   readonly maxBytes: number
   readonly maxAge: number | null
