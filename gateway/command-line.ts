@@ -8,12 +8,14 @@ import type { CliContext, ConfiguredGateway } from './cli/context.ts'
 import { listenToSignals } from './cli/signals.ts'
 import { StandardError, standardOutput } from './cli/text/output.ts'
 import type { ConfigSource } from './config/load.ts'
+import { VERSION } from './version.ts'
 
 /** The context of this process. */
 export function processContext(): CliContext {
   return {
     env: process.env,
     cwd: process.cwd(),
+    version: VERSION,
     command: calledAs(process.argv[1] ?? ''),
     // Touching it opens the terminal: only for commands that ask for it.
     get stdin() {

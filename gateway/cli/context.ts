@@ -11,6 +11,8 @@ import type { Output } from './text/output.ts'
 export interface CliContext {
   readonly env: NodeJS.ProcessEnv
   readonly cwd: string
+  /** Of the product. */
+  readonly version: string
   /** How this program was called, for advice: `sluice`, `node dist/gateway/main.js`. */
   readonly command: string
   readonly stdin: NodeJS.ReadStream

@@ -4,7 +4,6 @@
  */
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../config/problems.ts'
-import { VERSION } from '../version.ts'
 import { checkCommand } from './commands/check.ts'
 import { deadLettersCommand } from './commands/dead-letters.ts'
 import { passwdCommand } from './commands/passwd.ts'
@@ -31,7 +30,7 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
   let code: ExitCode = EXIT.ok
   const program = new Command('sluice')
     .description('IoT telemetry gateway: MQTT in, a durable store-and-forward spool, HTTP out.')
-    .version(VERSION)
+    .version(context.version)
     .addHelpText('after', HELP)
   const done = (result: ExitCode): void => {
     code = result

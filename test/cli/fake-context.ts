@@ -13,6 +13,7 @@ import type { OfflineOperator } from '../../gateway/ports/operator.ts'
 export class FakeContext implements CliContext {
   readonly env: NodeJS.ProcessEnv = { UV_THREADPOOL_SIZE: '8' }
   readonly cwd: string
+  readonly version = '0.0.0'
   readonly command = 'sluice'
   readonly stdin = new PassThrough() as unknown as NodeJS.ReadStream
   out = ''
