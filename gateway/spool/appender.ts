@@ -26,7 +26,7 @@ import type { OpenCommit, SpoolStream } from './stream/stream.ts'
  */
 export const MAX_OPEN_BYTES = 64 * 1024 * 1024
 
-export interface AppenderHost {
+interface AppenderHost {
   readonly committer: Committer
   readonly openCommit: OpenCommit
   readonly leases: LeaseKeeper

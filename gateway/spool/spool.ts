@@ -237,7 +237,7 @@ export class Spool {
 
   /** Up to the first durable commit: from then on records are numbered here. */
   async #begin(): Promise<void> {
-    for (const queue of this.queues) await queue.loadParked()
+    for (const queue of this.queues) await queue.prepare()
     this.disk.start()
     await this.disk.look()
     const folder = this.#folder

@@ -90,7 +90,7 @@ const MAX_SPOOL_ID_BYTES = 255
  * No block is larger: one record of the largest MQTT packet (256 MiB, MQTT 3.1.1 section 2.2.3) as
  * base64, and its envelope. A header that says more is not ours.
  */
-export const MAX_BLOCK_RAW_BYTES = 400 * 1024 * 1024
+const MAX_BLOCK_RAW_BYTES = 400 * 1024 * 1024
 
 /** `body`: the NDJSON itself (codec `none`) or its segment from {@link Deflater}. */
 export function encodeBlock(header: BlockHeader, body: Uint8Array): Buffer {

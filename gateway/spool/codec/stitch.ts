@@ -39,7 +39,7 @@ export interface Body {
  */
 export const SMALL_PART_RAW_BYTES = 8 * 1024
 /** A run is recompressed in pieces of about so much: what one call inflates stays bounded. */
-export const MAX_RECOMPRESSED_BYTES = 4 * 1024 * 1024
+const MAX_RECOMPRESSED_BYTES = 4 * 1024 * 1024
 const RECOMPRESS_LEVEL = 1
 
 /**

@@ -7,7 +7,7 @@ import { errorMessage } from '../../shared/errors.ts'
 import { describeError, judgeDiskError, systemErrorOf } from './disk-errors.ts'
 
 /** Whom owner.json names. */
-export interface NamedOwner {
+interface NamedOwner {
   readonly pid: number
   readonly since: string
   readonly host: string | null

@@ -24,7 +24,7 @@ import { isFull } from './disk-errors.ts'
 
 export const MAX_LEASED_STREAMS = 256
 /** `<spoolId>/<stream>`, both of at most 63 characters, and room to spare. */
-export const MAX_LEASE_KEY_BYTES = 255
+const MAX_LEASE_KEY_BYTES = 255
 
 const MAGIC = 0x45534c53 // "SLSE"
 const FORMAT_VERSION = 1
@@ -44,7 +44,7 @@ interface Slot {
   readonly ends: ReadonlyMap<string, number>
 }
 
-export interface OpenedLease {
+interface OpenedLease {
   readonly lease: SeqLease
   /**
    * `missing`: there was no file. `damaged`: there was one, without a readable slot. In both cases `ends` is empty.

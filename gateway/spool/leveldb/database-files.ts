@@ -61,7 +61,7 @@ function databaseFile(name: string): DatabaseFile | null {
   return { name, kind: numbered[2] === 'log' ? 'log' : 'table', number: Number(numbered[1]) }
 }
 
-export interface Diagnosis {
+interface Diagnosis {
   /** `open`: LevelDB can open it. `repair`: it would refuse, or lose what repair can find. */
   readonly mode: 'open' | 'repair'
   /** What is wrong, in words for an operator; empty if nothing is. */
@@ -92,7 +92,7 @@ const NEWEST_CLEAN_BYTES = 8 * 1024 * 1024
 /** Tables that are looked at side by side: one is read while another's checksums are taken. */
 const TABLES_AT_A_TIME = 8
 
-export interface DiagnoseOptions {
+interface DiagnoseOptions {
   /** Its logs have no torn end. */
   readonly afterCleanStop: boolean
   /**

@@ -11,12 +11,12 @@ import type { OpeningPlan } from './opening-plan.ts'
 import { asideFolders, isKept, NOTE_FILE, putAside, REPAIR_LEFTOVERS } from './put-aside.ts'
 
 /** Bounds of what is kept as evidence (I6). The newest is kept whatever its size. */
-export interface KeptLimits {
+interface KeptLimits {
   readonly maxFolders: number
   readonly maxBytes: number
 }
 
-export const KEPT_ASIDE_LIMITS: KeptLimits = { maxFolders: 4, maxBytes: 4 * 1024 ** 3 }
+const KEPT_ASIDE_LIMITS: KeptLimits = { maxFolders: 4, maxBytes: 4 * 1024 ** 3 }
 
 /** Everything was found to be there: the asides of this opening and of those before it go. */
 export async function dropAside(plan: OpeningPlan): Promise<void> {

@@ -44,7 +44,7 @@ import { openWhole } from './whole-opening.ts'
  */
 export const BALLAST_BYTES = 32 * 1024 * 1024
 
-export interface FolderOptions {
+interface FolderOptions {
   readonly dataDir: string
   /** Told when the room kept for a full disk is not there. */
   readonly disk: Pick<DiskGuard, 'holdForBallast'>

@@ -21,7 +21,7 @@ export function mintSpoolId(): string {
 }
 
 /** Lower case, other characters to '-', as the ingest contract has names. */
-export function gatewayIdFromHost(hostName: string): string {
+function gatewayIdFromHost(hostName: string): string {
   const id = hostName
     .toLowerCase()
     .replaceAll(/[^a-z0-9-]/g, '-')

@@ -51,7 +51,7 @@ export interface PutBack {
 }
 
 /** What takes the records; they come in the order in which they are to be delivered. */
-export interface Taker {
+interface Taker {
   readonly spoolIds: ReadonlySet<string>
   /** Numbers of its streams. */
   readonly streams: ReadonlyMap<string, number>

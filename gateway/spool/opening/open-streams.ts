@@ -67,13 +67,12 @@ export function newestMs(recovered: RecoveredState | null): number {
   return newest
 }
 
-/** Reads what counting and the drain need at once; what does not add up is counted (I5). */
+/** Reads what counting needs; what does not add up is counted (I5). */
 export async function prepareStream(
   stream: SpoolStream,
   contents: CommitContents,
   folder: OpenedFolder,
 ): Promise<void> {
-  stream.prefetchGaps(contents)
   await stream.loadSegment(contents, stream.state.head.ordinal)
   // What is skipped inside a segment can only be counted with its blocks.
   for (const { firstOrdinal, blocks } of stream.index.sealed) {

@@ -34,13 +34,13 @@ interface Place {
   readonly crc32: number
 }
 
-export interface RawBlock {
+interface RawBlock {
   readonly header: BlockHeader
   readonly storedBytes: number
   readonly place: Place
 }
 
-export interface RawState {
+interface RawState {
   readonly commit: number
   readonly checkpoint: boolean
   readonly place: Place
@@ -50,7 +50,7 @@ export interface RawState {
  * A file that could not be read: will it never be? (A bad sector fails the whole read: what is
  * behind it is lost with it.)
  */
-export type IsLost = (path: string, error: unknown) => boolean
+type IsLost = (path: string, error: unknown) => boolean
 
 export class RawScan {
   readonly #isLost: IsLost

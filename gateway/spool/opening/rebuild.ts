@@ -32,7 +32,7 @@ import { balanced, unpinned } from '../stream/transitions.ts'
 import type { RawScan } from './raw-scan.ts'
 import { joinJournals, MAX_COMMIT, type RecoveredState, type RecoveredStream } from './recovery.ts'
 
-export interface Rebuilt {
+interface Rebuilt {
   readonly recovered: RecoveredState
   /** Leftovers that nothing refers to any more. */
   readonly garbage: readonly Op[]

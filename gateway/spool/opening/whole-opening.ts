@@ -25,7 +25,7 @@ const MAX_TRIES = 3
 const patience = new Patience()
 
 /** Passes when whatever kept LevelDB from reading passes. */
-export class LeftOutError extends Error {
+class LeftOutError extends Error {
   readonly code = 'EAGAIN'
   readonly retryable = true
 

@@ -24,7 +24,7 @@ const NUMBER_BYTES = 4
 const BATCH_BYTES = 1024 * 1024
 const MAX_HEAD_BYTES = 1024 * 1024
 
-export interface BackupHead {
+interface BackupHead {
   readonly sluiceBackup: number
   /** Of the spool; see format.ts. */
   readonly format: number
@@ -68,7 +68,7 @@ export async function* backupBytes(
   yield end
 }
 
-export class BackupError extends Error {
+class BackupError extends Error {
   readonly code = 'SLUICE_BACKUP'
 
   constructor(message: string) {

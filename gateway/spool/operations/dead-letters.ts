@@ -35,7 +35,7 @@ const ORIGINS: readonly DeadLetterOrigin[] = ['ingest', 'refused']
 /** Dead letters that one commit moves or removes at the most. */
 const BATCH = 500
 
-export interface ListedDeadLetter extends Omit<DeadLetterInfo, 'spoolTimeMs'> {
+interface ListedDeadLetter extends Omit<DeadLetterInfo, 'spoolTimeMs'> {
   readonly stream: string
   /** Place in its list: `<origin>:<number>`, the cursor of `list`. */
   readonly cursor: string

@@ -16,11 +16,12 @@ import type {
   StreamQueue,
 } from '../../ports/stream-queue.ts'
 import { codeOf, writtenCode } from '../../shared/text/answer-code.ts'
+import { checked } from '../codec/checked.ts'
 import { type DeadLetterInfo, packDeadLetter, packedBytes } from '../codec/dead-letter.ts'
 import { idOfLine, receivedAtOf } from '../codec/record.ts'
-import { deadLetterKey } from '../store/keys.ts'
+import { deadLetterKey, gapPageKey } from '../store/keys.ts'
 import { PINNED_SHARE } from '../stream/retention.ts'
-import { type Aside, gapHeader, unskipped } from '../stream/state.ts'
+import { type Aside, type Gap, gapHeader, unskipped } from '../stream/state.ts'
 import type { OpenCommit, SpoolStream } from '../stream/stream.ts'
 import {
   copyLost,
@@ -30,10 +31,12 @@ import {
   parked,
   parkedAgain,
   pinned,
+  putGapPage,
   returned,
   takeFront,
   unparked,
   unpinned,
+  wantsGapPage,
 } from '../stream/transitions.ts'
 import { loadBatch } from './batch-loader.ts'
 import { copyName, encodeCopy, isBlock, lineOfCopy } from './block-check.ts'
@@ -53,6 +56,7 @@ export class SpoolQueue implements StreamQueue {
    * rest.
    */
   #keepOuterLastSeq: number | null = null
+  #loadingGaps = false
 
   constructor(spool: SpoolStream, commit: OpenCommit, reader: BlockReader, nowMs: () => number) {
     this.spool = spool
@@ -234,7 +238,7 @@ export class SpoolQueue implements StreamQueue {
     }
     if (settlement.gapsReported) gapsReported(state)
     unpinned(state)
-    spool.prefetchGaps(this.#commit)
+    this.#prefetchGaps()
     this.#keepOuterLastSeq = settlement.keepOuterLastSeq
     return this.#commit.durable(spool)
   }
@@ -273,12 +277,35 @@ export class SpoolQueue implements StreamQueue {
 
   /**
    * Lines of parked records in memory, so that a dead letter needs no read; refilled by
-   * `loadParked` at start.
+   * `prepare` at start.
    */
   readonly #lines = new Map<number, Uint8Array>()
 
-  /** Reads the copies of parked records; once, before the drain starts. */
-  async loadParked(): Promise<void> {
+  /** Brings the next stored page of gaps up, when those in memory run out. */
+  #prefetchGaps(): void {
+    const { state } = this.spool
+    if (this.#loadingGaps || !wantsGapPage(state)) return
+    this.#loadingGaps = true
+    const key = gapPageKey(state.id, state.gapPages.first)
+    this.#commit
+      .read(key)
+      .then(
+        (value) => {
+          const page = checked(value)
+          putGapPage(state, page ? (JSON.parse(page.toString('utf8')) as Gap[]) : [])
+          this.#commit.add({ type: 'del', key })
+          this.#commit.touch(this.spool)
+        },
+        () => undefined,
+      )
+      .finally(() => {
+        this.#loadingGaps = false
+      })
+  }
+
+  /** Reads the copies of parked records and the first gaps; once, before the drain starts. */
+  async prepare(): Promise<void> {
+    this.#prefetchGaps()
     const { parked } = this.spool.state
     const values = await this.#reader.readMany(parked.map((a) => this.spool.asideKey(a.n)))
     for (const [i, aside] of parked.entries()) {

@@ -23,8 +23,6 @@ export const NAMESPACE = {
   parked: 0x70,
 } as const
 
-/** Highest stream number; 0xffff marks the state record. */
-export const MAX_STREAM_ID = 0xfffe
 /** Highest block index of a stream in one commit; 0xffff marks an index segment. */
 export const MAX_BLOCK_INDEX = 0xfffe
 
@@ -58,7 +56,7 @@ export function stateKey(commit: number): Buffer {
   return commitKey(commit, 0xffff, 0xffff)
 }
 
-export type CommitKey =
+type CommitKey =
   | {
       readonly kind: 'block'
       readonly commit: number

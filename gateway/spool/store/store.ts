@@ -14,7 +14,7 @@ export type Op =
   | { readonly type: 'put'; readonly key: Buffer; readonly value: Uint8Array }
   | { readonly type: 'del'; readonly key: Buffer }
 
-export interface KeyRange {
+interface KeyRange {
   readonly gte: Buffer
   readonly lt: Buffer
   readonly reverse?: boolean

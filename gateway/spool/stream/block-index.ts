@@ -76,7 +76,7 @@ export function unpackSegment(p: PackedSegment): SegmentRef {
   }
 }
 
-export function encodeSegment(metas: readonly BlockMeta[]): Buffer {
+function encodeSegment(metas: readonly BlockMeta[]): Buffer {
   return withCrc(deflateRawSync(JSON.stringify(metas.map(packMeta))))
 }
 

@@ -18,7 +18,7 @@ import { dropped, received, refusedAtIngest, takeSeqs } from './transitions.ts'
  * Of a message above `maxRecordBytes` whose dead letter has no room for all of it, this much, and
  * length and hash of all.
  */
-export const TRUNCATED_BYTES = 1024
+const TRUNCATED_BYTES = 1024
 /** What a dead letter says besides its payload. */
 const LETTER_OVERHEAD_BYTES = 1024
 /** Bytes of a record's line beside its payload and envelope, for admission. */

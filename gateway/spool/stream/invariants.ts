@@ -10,7 +10,7 @@ import { droppedTotal, keptByCounters, pendingByCounters } from './counters.ts'
 import type { StreamState } from './state.ts'
 
 /** What the state does not hold itself. */
-export interface StreamFacts {
+interface StreamFacts {
   /** First seq that the lease does not cover. */
   readonly leaseEnd: number
   /** Pending records in blocks, those of the commit that is being closed included. */

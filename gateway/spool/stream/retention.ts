@@ -25,7 +25,7 @@ export interface Doomed {
 export const PINNED_SHARE = 0.25
 
 /** The blocks of the pin, and of what was sent before and went back to its place. */
-export interface PinnedBlocks {
+interface PinnedBlocks {
   /** The first ordinal behind them. */
   readonly end: number
   /** As stored. */

@@ -45,7 +45,7 @@ export interface Aside {
   readonly receivedAtMs: number
 }
 
-export interface DeadLetterQuota {
+interface DeadLetterQuota {
   /** Number that the next one gets; ids of ingest dead letters end in it. */
   readonly next: number
   readonly bytes: number
@@ -131,7 +131,7 @@ export function committedView(state: StreamState): CommittedView {
 }
 
 /** The ingest contract: at most so many bytes of `Sluice-Gap` in a request. */
-export const MAX_GAP_HEADER_BYTES = 2048
+const MAX_GAP_HEADER_BYTES = 2048
 
 /** The oldest gaps that fit into one request under the identity. */
 export function gapHeader(

@@ -5,7 +5,7 @@
  */
 
 import type { Deflater } from '../codec/block.ts'
-import { checked, withCrc } from '../codec/checked.ts'
+import { withCrc } from '../codec/checked.ts'
 import { idPrefix } from '../codec/record.ts'
 import { entryText } from '../commit/state-record.ts'
 import type { StreamConfig } from '../config.ts'
@@ -27,19 +27,12 @@ import { brokenRules } from './invariants.ts'
 import { type BlockLimits, OpenBlocks, type UncommittedBlock } from './open-blocks.ts'
 import { reindex } from './reindex.ts'
 import { type Doomed, RetentionMarks, roomBytes } from './retention.ts'
-import {
-  type CommittedView,
-  committedView,
-  type Gap,
-  type GapReason,
-  type StreamState,
-} from './state.ts'
+import { type CommittedView, committedView, type GapReason, type StreamState } from './state.ts'
 import {
   balanced,
   headInBlock,
   headPastBlock,
   lettersBalanced,
-  putGapPage,
   recordsDropped,
   seqsRetaken,
   settledThrough,
@@ -49,7 +42,6 @@ import {
   takeSeqs,
   unpinned,
   unpinnedUnsent,
-  wantsGapPage,
 } from './transitions.ts'
 
 /** The commit that is open, as a stream sees it. */
@@ -122,7 +114,6 @@ export class SpoolStream {
   /** A segment that was sealed in memory and whose value is not durable yet. */
   #sealing: PackedSegment | null = null
   #loading: Promise<void> | null = null
-  #loadingGaps = false
   readonly #readyListeners: Array<() => void> = []
 
   constructor(options: {
@@ -397,27 +388,6 @@ export class SpoolStream {
     for (const ref of passed)
       commit.add({ type: 'del', key: segmentKey(ref.commit, this.state.id) })
     this.prefetch(commit)
-  }
-
-  /** Brings the next stored page of gaps up, when those in memory run out. */
-  prefetchGaps(commit: OpenCommit): void {
-    if (this.#loadingGaps || !wantsGapPage(this.state)) return
-    this.#loadingGaps = true
-    const key = gapPageKey(this.state.id, this.state.gapPages.first)
-    commit
-      .read(key)
-      .then(
-        (value) => {
-          const page = checked(value)
-          putGapPage(this.state, page ? (JSON.parse(page.toString('utf8')) as Gap[]) : [])
-          commit.add({ type: 'del', key })
-          commit.touch(this)
-        },
-        () => undefined,
-      )
-      .finally(() => {
-        this.#loadingGaps = false
-      })
   }
 
   /**
