@@ -13,6 +13,7 @@ import { loadConfig } from '../../gateway/config/load.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
 import { CONTRACT_RULES } from '../../gateway/drain/policy/rules.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
+import { SPOOL_FORMAT } from '../../gateway/spool/format.ts'
 import { anchorOf, type Document, linksOf, readDocuments, sectionOf } from './documents.ts'
 import { filesBelow, ROOT, readText, sources } from './source-tree.ts'
 import { TABLES, tablesIn, withTables } from './tables.ts'
@@ -45,6 +46,12 @@ function inProse(pattern: RegExp): string[] {
 
 test('README is a face: at most 200 lines', () => {
   expect(documentAt('README.md').text.trimEnd().split('\n').length).toBeLessThanOrEqual(200)
+})
+
+test('the spool says what its newest format is', () => {
+  const rows = sectionOf(documentAt('gateway/spool/README.md'), 'Format').matchAll(/^\| (\d+)\b/gm)
+  const formats = [...rows].map((match) => Number(match[1]))
+  expect(formats).toEqual(Array.from({ length: SPOOL_FORMAT }, (_, i) => i + 1))
 })
 
 test('prose has lines of at most 100 columns; tables, code and pictures are as long as they are', () => {
