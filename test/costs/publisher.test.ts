@@ -103,8 +103,11 @@ for (const compiled of [false, true]) {
     await check({ qos: 2, shape: 'channels', messagesPerSecond: null }, compiled)
   })
   define(`${name} keeps its pace`, async () => {
-    const result = await check({ qos: 1, messagesPerSecond: 1000 }, compiled)
-    expect(result.completed).toBeLessThanOrEqual(1000 * result.seconds * 1.1)
+    const beganMs = performance.now()
+    await check({ qos: 1, messagesPerSecond: 1000 }, compiled)
+    // Since the launch: what a busy machine held up for a moment is made up for behind it.
+    const seconds = (performance.now() - beganMs) / 1000
+    expect(recorder.acked).toBeLessThanOrEqual(1000 * seconds * 1.1)
   })
 }
 
