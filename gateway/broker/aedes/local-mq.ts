@@ -19,7 +19,7 @@ import { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 
 /** A message as aedes hands it over; only the topic matters here. */
-export interface LocalMessage {
+interface LocalMessage {
   readonly topic: string
 }
 

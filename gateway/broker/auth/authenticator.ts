@@ -39,7 +39,7 @@ export interface Principal extends Access {
   readonly version: number
 }
 
-export interface AuthenticationRequest {
+interface AuthenticationRequest {
   readonly listener: ListenerConfig
   readonly clientId: string
   readonly username: string | null
@@ -54,7 +54,7 @@ export interface AuthenticationRequest {
  * 4: bad user name or password; 5: not authorized (no credentials at all); null: closed without an
  * answer, to come again.
  */
-export type ConnectReturnCode = 4 | 5 | null
+type ConnectReturnCode = 4 | 5 | null
 
 export type RefusedLogin = 'bad-credentials' | 'no-credentials' | 'login-busy' | 'login-damped'
 

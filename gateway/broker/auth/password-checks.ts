@@ -59,7 +59,7 @@ interface Waiting {
   readonly resolve: (verdict: PasswordVerdict) => void
 }
 
-export interface PasswordCheckStats {
+interface PasswordCheckStats {
   computed: number
   refusedBusy: number
   refusedDamped: number

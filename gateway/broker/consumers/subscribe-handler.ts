@@ -13,7 +13,7 @@ const REFUSED = 0x80
 /**
  * `forward`: for aedes, null if it has nothing to do; `answer`: for the client at once, or null.
  */
-export interface SubscribeResult {
+interface SubscribeResult {
   readonly forward: Buffer | null
   readonly answer: Buffer | null
 }

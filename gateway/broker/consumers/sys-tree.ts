@@ -8,7 +8,7 @@
  */
 import type { BrokerStats } from '../stats.ts'
 
-export interface SysHost {
+interface SysHost {
   readonly stats: BrokerStats
   /** `sluice version …`. */
   readonly version: string

@@ -19,7 +19,7 @@ import { Fifo } from '../../shared/fifo.ts'
 export const CONNECTS_PER_TURN = 8
 
 /** Begins the work for one CONNECT. False: its connection is gone, and it cost nothing. */
-export type BeginConnect = () => boolean
+type BeginConnect = () => boolean
 
 export class ConnectAdmission {
   readonly #perTurn: number

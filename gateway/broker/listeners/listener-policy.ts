@@ -7,7 +7,7 @@ import { isIP } from 'node:net'
 import { hostAndPort, isLoopback } from '../../shared/hosts.ts'
 import type { AuthConfig, ListenerConfig, MqttConfig } from '../config.ts'
 
-export type ListenerErrorCode =
+type ListenerErrorCode =
   /** Anonymous clients from other machines, and nobody said that this is wanted. */
   | 'LISTENER_NEEDS_AUTH'
   | 'LISTENER_ADDRESS_IN_USE'

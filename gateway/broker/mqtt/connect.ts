@@ -33,7 +33,7 @@ export interface Connect {
   readonly password: Buffer | null
 }
 
-export type ConnectResult =
+type ConnectResult =
   | { readonly kind: 'connect'; readonly connect: Connect }
   /**
    * Answered with CONNACK and this code, then closed. `clientId`: for the log; empty if it is not
@@ -61,10 +61,10 @@ const USERNAME = 0x80
 const BRIDGE_MARK = 0x80
 
 /** Longer client ids are refused with 0x02: they stand in every record and in the session table. */
-export const MAX_CLIENT_ID_BYTES = 1024
+const MAX_CLIENT_ID_BYTES = 1024
 
 /** The reason code of MQTT 5 for a version that is not spoken here (MQTT 5, section 3.2.2.2). */
-export const UNSUPPORTED_VERSION = 0x84
+const UNSUPPORTED_VERSION = 0x84
 
 /**
  * `bytes` from `at` (behind the fixed header) to `end`: the body of one complete CONNECT; `first`: the first byte of its

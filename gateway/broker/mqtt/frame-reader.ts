@@ -22,7 +22,7 @@ import {
 /** Answers of {@link FrameReader.next}. */
 export const FRAME = 0
 /** No whole frame is there. */
-export const NO_FRAME = 1
+const NO_FRAME = 1
 /** {@link FrameReader.fault} says what is wrong. */
 export const FAULT = 2
 

@@ -32,7 +32,7 @@ interface Arrival {
   readonly arrivedMs: number
 }
 
-export interface Publisher {
+interface Publisher {
   readonly clientId: string
   close(reason: CloseReason, detail: string): typeof CLOSED
 }

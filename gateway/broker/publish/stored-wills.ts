@@ -7,7 +7,7 @@ import type { KeyedStore } from '../../ports/appender.ts'
 import type { DurableTickets } from '../durable-tickets.ts'
 import { decodeWill, encodeWill, type StoredWill } from '../sessions/stored-values.ts'
 
-export interface RecoveredWill extends StoredWill {
+interface RecoveredWill extends StoredWill {
   readonly clientId: string
 }
 

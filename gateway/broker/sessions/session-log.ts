@@ -8,7 +8,7 @@
  */
 import type { ByteWriter } from './byte-writer.ts'
 
-export const SESSION_LOG_FORMAT = 1
+const SESSION_LOG_FORMAT = 1
 
 const OPEN = 1
 const DROP = 2

@@ -50,7 +50,7 @@ export class Session {
   }
 }
 
-export interface SessionLimits {
+interface SessionLimits {
   readonly maxSessions: number
   /** ms */
   readonly sessionExpiry: number

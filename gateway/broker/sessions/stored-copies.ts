@@ -28,7 +28,7 @@ interface SessionIds {
   readonly used: Set<number>
 }
 
-export interface RecoveredCopy {
+interface RecoveredCopy {
   readonly clientId: string
   readonly packet: QueuedPacket
 }

@@ -100,7 +100,7 @@ export function decodeSubscriptions(bytes: Uint8Array): Map<string, StoredSubscr
 }
 
 /** A copy of a session's queue, or the PUBREL that took its place. */
-export interface StoredCopy {
+interface StoredCopy {
   readonly isRelease: boolean
   readonly topic: string
   readonly payload: Buffer

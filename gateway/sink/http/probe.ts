@@ -10,7 +10,7 @@ import type { TLSSocket } from 'node:tls'
 import type { SinkEvent } from '../events.ts'
 import { isRetryStatus, statusHint } from './answer.ts'
 import { Addresses, type Lookup } from './client/addresses.ts'
-import { type ClientAnswer, Connection } from './client/connection.ts'
+import { type ClientAnswer, HttpConnection } from './client/connection.ts'
 import { type Dialed, type DialOptions, dial } from './client/dial.ts'
 import { DialError } from './client/link-error.ts'
 import type { HttpSinkConfig } from './config.ts'
@@ -216,7 +216,7 @@ class Probe {
   ): Promise<void> {
     const { config, signal } = this.#options
     const startedAt = performance.now()
-    const connection = new Connection(dialed.socket, dialed.address, dialed.connectMs)
+    const connection = new HttpConnection(dialed.socket, dialed.address, dialed.connectMs)
     const answer = await connection.send(
       {
         head: probeHead(this.#url, headers),

@@ -8,7 +8,7 @@
 import type { SecureContext } from 'node:tls'
 import type { Transfer } from '../../../ports/sink.ts'
 import { Addresses, type Lookup } from './addresses.ts'
-import { type ClientAnswer, type ClientRequest, Connection } from './connection.ts'
+import { type ClientAnswer, type ClientRequest, HttpConnection } from './connection.ts'
 import { type Dialed, dial } from './dial.ts'
 
 /**
@@ -39,8 +39,8 @@ export interface ClientOptions {
 export class HttpClient {
   readonly #options: ClientOptions
   readonly #addresses: Addresses
-  readonly #idle: Connection[] = []
-  readonly #all = new Set<Connection>()
+  readonly #idle: HttpConnection[] = []
+  readonly #all = new Set<HttpConnection>()
   /** Connections in the making. */
   readonly #dialing = new Set<AbortController>()
   /** Requests that wait for one of `maxConnections`. */
@@ -122,14 +122,14 @@ export class HttpClient {
   }
 
   /** @throws DialError, LinkError */
-  async #connect(signal: AbortSignal): Promise<Connection> {
+  async #connect(signal: AbortSignal): Promise<HttpConnection> {
     for (let kept = this.#idle.pop(); kept !== undefined; kept = this.#idle.pop()) {
       const isYoung = performance.now() - kept.openedAt < MAX_AGE_MS
       if (isYoung && kept.isUsable && (await kept.isQuiet())) return kept
       this.#drop(kept)
     }
     const dialed = await this.#dial(signal)
-    const connection = new Connection(dialed.socket, dialed.address, dialed.connectMs)
+    const connection = new HttpConnection(dialed.socket, dialed.address, dialed.connectMs)
     this.#all.add(connection)
     return connection
   }
@@ -159,7 +159,7 @@ export class HttpClient {
     }
   }
 
-  #drop(connection: Connection): void {
+  #drop(connection: HttpConnection): void {
     this.#all.delete(connection)
     connection.destroy()
   }

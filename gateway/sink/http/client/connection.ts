@@ -71,7 +71,7 @@ export interface ClientAnswer {
   readonly transfer: Transfer
 }
 
-export class Connection {
+export class HttpConnection {
   readonly address: Address
   readonly openedAt = performance.now()
   readonly #socket: Socket
