@@ -1,6 +1,6 @@
 /**
- * The registry behind /metrics: turns one snapshot per scrape into Prometheus'
- * text format. Stages count plain numbers; nothing here is called between scrapes.
+ * The registry behind /metrics: turns one snapshot per scrape into Prometheus' text format. Stages
+ * count plain numbers; nothing here is called between scrapes.
  *
  * Not here: what there is to measure (table.ts), HTTP (admin/).
  */
