@@ -160,7 +160,7 @@ function secretFaults(config: Config): Error[] {
       accessSync(path, constants.R_OK)
       return []
     } catch (error) {
-      const text = `${key}: ${path} cannot be read (${errorCode(error) ?? 'unknown'}); put it there, readable for the gateway`
+      const text = `${key}: ${path} cannot be read (${errorCode(error) ?? 'unknown'}); make it readable for the gateway`
       return [
         key === 'admin.token'
           ? new AdminError('ADMIN_TOKEN_UNREADABLE', text)

@@ -60,7 +60,7 @@ ${table(
     ['<code>sluice status</code>', 'all of this with reasons, in a terminal'],
     [
       '<a href="/api/status">/api/status</a>',
-      'the same as JSON; with admin.token, or beyond loopback, it wants the token',
+      'the same as JSON; needs the token if admin.token is set, or beyond loopback',
     ],
     [
       '<a href="/metrics">/metrics</a>',

@@ -121,7 +121,7 @@ async function withOffline<T>(
 function inUse(error: unknown, tried: string): string {
   const [who = '', ...gateway] = errorMessage(error).split(/: stop (?:that one|it there) first/)
   if (gateway.length === 0) return `${tried}${who}`
-  return `${tried}${who}: a gateway runs there. Name its admin server with --url, or its configuration with --config; what needs a stopped gateway wants it stopped first`
+  return `${tried}${who}: a gateway runs there. Name its admin server with --url, or its configuration with --config; a command that needs a stopped gateway works once it is stopped`
 }
 
 /**

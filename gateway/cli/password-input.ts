@@ -12,7 +12,7 @@ export async function readPassword(context: CliContext): Promise<string> {
   const password = await askHidden(context, 'Password: ')
   if (password === '') throw new CliError(EXIT.usage, 'the password is empty')
   if ((await askHidden(context, 'Again: ')) !== password)
-    throw new CliError(EXIT.failed, 'the two are not the same; nothing was changed')
+    throw new CliError(EXIT.failed, 'the two passwords differ; nothing was changed')
   return password
 }
 

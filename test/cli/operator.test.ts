@@ -223,7 +223,7 @@ describe('a running gateway', () => {
   test('purge wants --yes, a selection, and then does it', async () => {
     await serve()
     expect(await run('dead-letters', 'purge', '--all', '-s', 'telemetry')).toBe(2)
-    expect(context.err).toContain('say --yes')
+    expect(context.err).toContain('add --yes')
     expect(await run('dead-letters', 'purge', '--yes')).toBe(2)
     expect(await run('dead-letters', 'purge', '--yes', '--all')).toBe(2)
     expect(operator.asked).toEqual([])

@@ -297,7 +297,7 @@ describe('sluice passwd', () => {
       }
       const typed = await ask('hunter3\r', 'hunter2\r')
       expect(typed.exit.code).toBe(1)
-      expect(typed.stdout).toContain('the two are not the same; nothing was changed')
+      expect(typed.stdout).toContain('the two passwords differ; nothing was changed')
       const good = await ask('wrong\u0015hunterx\u007F2\r', 'hunter2\r')
       expect(good.stdout).toContain(`added a in ${path}`)
       expect(good.exit.code).toBe(0)

@@ -14,7 +14,7 @@ import { counted } from '../text/words.ts'
 export function backupCommands(context: CliContext, done: Done): readonly Command[] {
   const backup = withOperator(new Command('backup'))
     .description(
-      'write everything that the spool holds to a new file, beside a running gateway or of a stopped one',
+      'write everything that the spool of a running or stopped gateway holds to a new file',
     )
     .argument('<file>', 'a file that does not exist yet')
     .action(async (file: string, flags: OperatorFlags) => {
@@ -28,10 +28,10 @@ export function backupCommands(context: CliContext, done: Done): readonly Comman
     })
   const restore = withConfig(new Command('restore'))
     .description(
-      'make the spool of a stopped gateway of a backup; new records get a fresh spool id',
+      'restore the spool of a stopped gateway from a backup; new records get a fresh spool id',
     )
     .argument('<file>', 'written by sluice spool backup')
-    .option('--replace', 'a spool that is there is moved aside')
+    .option('--replace', 'move an existing spool aside')
     .action(
       async (file: string, { replace, ...flags }: ConfigFlag & { readonly replace?: boolean }) => {
         const configured = await loadFlagged(flags, context)

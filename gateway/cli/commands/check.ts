@@ -77,7 +77,7 @@ function ageText({ stream }: StreamCapacity): string {
 }
 
 function diskLimitText({ stream }: StreamCapacity): string {
-  return `${stream}: the disk that is free, less spool.minFreeBytes, ends it before maxBytes is reached.`
+  return `${stream}: the free disk, less spool.minFreeBytes, is used up before maxBytes is reached.`
 }
 
 function diskText(config: CliConfig, free: number): string {

@@ -70,7 +70,7 @@ export function deadLettersCommand(context: CliContext, done: Done): Command {
         if (flags.yes !== true)
           throw new CliError(
             EXIT.usage,
-            'this removes data for good, undelivered; say --yes if you mean it',
+            'this deletes data that was not delivered; add --yes to confirm',
           )
         done(await change(ids, flags, context, 'purged', (admin, chosen) => admin.purge(chosen)))
       }),
@@ -191,7 +191,7 @@ function select(
 ): DeadLetterSelection[] {
   if (all) {
     if (stream === undefined || ids.length > 0)
-      throw new CliError(EXIT.usage, '--all wants --stream NAME, and no ids')
+      throw new CliError(EXIT.usage, '--all needs --stream NAME and takes no ids')
     return [{ stream, ids: 'all' }]
   }
   if (ids.length === 0) throw new CliError(EXIT.usage, 'name ids, or --stream NAME --all')
@@ -212,7 +212,7 @@ function streamOfId(id: string): string {
   if (match?.[1] === undefined)
     throw new CliError(
       EXIT.usage,
-      `${JSON.stringify(id)} is no id; they look like edge-01:k3f9x2m7q4w8z:telemetry:42`,
+      `${JSON.stringify(id)} is not an id; ids look like edge-01:k3f9x2m7q4w8z:telemetry:42`,
     )
   return match[1]
 }

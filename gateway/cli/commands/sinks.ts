@@ -20,7 +20,7 @@ export function sinksCommand(context: CliContext, done: Done): Command {
           const message = `${error.message}; a gateway that is started probes its sinks by itself`
           throw new CliError(EXIT.failed, message, error)
         }
-        context.stdout.write(`sink ${name} is being tried; sluice status shows what came of it\n`)
+        context.stdout.write(`sink ${name} is being tried; sluice status shows the outcome\n`)
         done(EXIT.ok)
       }),
   )

@@ -18,7 +18,7 @@ export function spoolCommand(context: CliContext, done: Done): Command {
   spool.addCommand(
     withOperator(new Command('new-id'))
       .description(
-        'number new records under a fresh spool id: behind a rollback that only the sink could notice',
+        'number new records under a fresh spool id: after a rollback that only the sink could notice',
       )
       .action(async (flags: OperatorFlags) => {
         const id = await withGateway(flags, context, ({ operator }) => operator.newSpoolId())
@@ -64,7 +64,7 @@ export function spoolCommand(context: CliContext, done: Done): Command {
 }
 
 function leftAsideText(stores: readonly LeftAsideReport[]): string {
-  if (stores.length === 0) return 'no store was left aside\n'
+  if (stores.length === 0) return 'no store was moved aside\n'
   return stores
     .map(({ name, streams, unreadable }) => {
       const records = streams

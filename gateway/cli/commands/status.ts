@@ -14,7 +14,7 @@ interface StatusFlags extends OperatorFlags {
 
 export function statusCommand(context: CliContext, done: Done): Command {
   return withOperator(new Command('status'))
-    .description('show how the gateway stands, from the running one or a stopped one’s folder')
+    .description('show how the gateway stands, running or stopped')
     .option('--json', 'as JSON')
     .action(async (flags: StatusFlags) => {
       const status = await withGateway(flags, context, ({ operator }) => operator.status())

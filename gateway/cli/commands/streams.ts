@@ -32,7 +32,7 @@ export function streamsCommand(context: CliContext, done: Done): Command {
   streams.addCommand(
     list(
       'orphans',
-      'those that hold records but are not in the configuration; drain or export them, or add them there again',
+      'those that hold records but are not in the configuration; drain or export them, or configure them again',
       ({ orphaned }) => orphaned,
       'no stream is orphaned',
     ),
@@ -58,7 +58,7 @@ export function streamsCommand(context: CliContext, done: Done): Command {
   streams.addCommand(
     withOperator(new Command('park'))
       .description(
-        'set the first record that waits aside, as if its sink had refused it; the next ones go on',
+        'set the first waiting record aside, as if its sink had refused it; delivery goes on with the next',
       )
       .argument('<name>', 'name of the stream')
       .argument('<seq>', "the record's number", parseSeq)

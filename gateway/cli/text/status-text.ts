@@ -109,7 +109,7 @@ function attentionText(status: Status): string | null {
       ? []
       : [
           'this file system does not tell files apart: a data folder that was restored or copied is not noticed here; ' +
-            'run `sluice spool new-id` behind one',
+            'run `sluice spool new-id` after one',
         ]),
     ...status.sinks.flatMap((sink) => troubleOfSink(sink)),
     ...status.streams.flatMap((stream) => troubleOfStream(stream)),
