@@ -2,6 +2,7 @@
  * Sections whose keys depend on their type, on a schema of two invented types that share a name
  * (`hold`) for different things.
  */
+import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { describeKeys } from '../../gateway/config/describe.ts'
@@ -273,4 +274,43 @@ describe('printing and describing', () => {
       ['post.<name>.patience', 'duration', '1d', 'kind bottle'],
     ])
   })
+})
+
+test('anything, by file and by environment, is taken as what prints and loads the same, or refused with problems', () => {
+  const any = (...values: readonly unknown[]) => fc.constantFrom(...values)
+  const optional = { requiredKeys: [] }
+  const pigeon = { hold: any({}, { letters: 2 }, null), nest: any('x'), patience: any('5s') }
+  const bottle = {
+    kind: any('bottle'),
+    beach: any('x'),
+    hold: any('2KiB', 3),
+    message: any('x', { file: 'm' }, null),
+  }
+  const wild = { ...pigeon, ...bottle, kind: any('pigeon', 'botle', null), ['__proto__']: any(1) }
+  const entry = fc.oneof(
+    fc.record(pigeon, optional),
+    fc.record(bottle, { requiredKeys: ['kind', 'beach'] }),
+    fc.record(wild, optional),
+  )
+  const names = ['KIND', 'HOLD', 'HOLD__LETTERS', 'MESSAGE__FILE', 'BEACH', 'PATIENCE']
+  const env = fc.dictionary(
+    fc.constantFrom(...names.map((name) => `SLUICE__POST__USUAL__${name}`)),
+    fc.constantFrom('pigeon', 'bottle', '2', '2KiB', '5s', '/b'),
+    { maxKeys: 3, noNullPrototype: true },
+  )
+  let taken = 0
+  fc.assert(
+    fc.property(entry, env, (usual, variables) => {
+      try {
+        const config = load(JSON.stringify({ post: { usual } }), variables)
+        taken += 1
+        expect(load(effectiveYaml(root, config).replace('(hidden)', 'x'))).toEqual(config)
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error
+        expect(error.problems.length).toBeGreaterThan(0)
+      }
+    }),
+    { numRuns: 500 },
+  )
+  expect(taken).toBeGreaterThan(50)
 })
