@@ -18,7 +18,8 @@ import { runningOperator } from './operator.ts'
 import { Parts } from './parts.ts'
 import { ADMIN_SOCKET } from './ports/operator.ts'
 import { refuseEarly } from './preflight.ts'
-import { createHttpSink, type HttpSink } from './sink/http/http-sink.ts'
+import { sinkTypeOf } from './sink/registry.ts'
+import type { ConfiguredSink } from './sink/sink-type.ts'
 import { FolderSize } from './spool/disk/folder-size.ts'
 import { type Stages, sinkTargets, statusSources } from './status-sources.ts'
 import { VERSION } from './version.ts'
@@ -103,7 +104,7 @@ async function startParts(
     adminUrl: admin.url,
     gatewayId: spool.gateway,
     spoolId: spool.spoolId,
-    sinks: sinkTargets(config.sinks),
+    sinks: sinkTargets(config),
     reread: async () => {
       await broker.reread()
       for (const sink of sinks.values()) await sink.reread()
@@ -112,15 +113,15 @@ async function startParts(
   }
 }
 
-function createSinks(config: Config, emit: Observer['emit']): ReadonlyMap<string, HttpSink> {
+function createSinks(config: Config, emit: Observer['emit']): ReadonlyMap<string, ConfiguredSink> {
   return new Map(
     Object.entries(config.sinks).map(([name, sink]) => [
       name,
-      createHttpSink({ name, config: sink, emit }),
+      sinkTypeOf(sink).create({ name, config: sink, emit }),
     ]),
   )
 }
 
-async function closeAll(sinks: ReadonlyMap<string, HttpSink>): Promise<void> {
+async function closeAll(sinks: ReadonlyMap<string, ConfiguredSink>): Promise<void> {
   await Promise.all([...sinks.values()].map((sink) => sink.close()))
 }

@@ -11,7 +11,6 @@ import { adminAddressFault } from './admin/server.ts'
 import { listenerFaults, portFaults } from './broker/preflight.ts'
 import type { Config } from './configuration.ts'
 import { errorCode } from './shared/errors.ts'
-import { probeSink } from './sink/http/probe.ts'
 import { sinkTypeOf } from './sink/registry.ts'
 import { FolderUnusableError } from './spool/disk/folder-errors.ts'
 import { currentOwner, type Owner } from './spool/disk/owner.ts'
@@ -104,7 +103,7 @@ export async function tryOut(
     }
   }
   const probes = Object.entries(config.sinks).map(([name, sink]) =>
-    probeSink({ name, config: sink }),
+    sinkTypeOf(sink).probe({ name, config: sink, dataDir }),
   )
   for (const { sink, target, steps } of await Promise.all(probes)) {
     for (const { step, verdict, detail } of steps) {

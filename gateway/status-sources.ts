@@ -18,9 +18,9 @@ import type {
 import type { UnroutedMessage } from './ports/status.ts'
 import { isClockSet } from './shared/clock.ts'
 import { listenerUrl } from './shared/hosts.ts'
-import { hideUrl } from './shared/text/hide-url.ts'
 import { nearestFilter } from './shared/text/nearest.ts'
-import type { HttpSink } from './sink/http/http-sink.ts'
+import { sinkTypeOf } from './sink/registry.ts'
+import type { ConfiguredSink } from './sink/sink-type.ts'
 import type { Spool } from './spool/spool.ts'
 import { VERSION } from './version.ts'
 
@@ -28,7 +28,7 @@ import { VERSION } from './version.ts'
 export interface Stages {
   readonly config: Config
   readonly spool: Spool
-  readonly sinks: ReadonlyMap<string, HttpSink>
+  readonly sinks: ReadonlyMap<string, ConfiguredSink>
   readonly drain: Drain | null
   readonly size: { readonly bytes: number }
   broker: Broker | null
@@ -57,8 +57,13 @@ export function statusSources(stages: Stages): StatusSources {
 }
 
 /** Where each sink sends, without what is secret about it. */
-export function sinkTargets(sinks: Config['sinks']): { name: string; target: string }[] {
-  return Object.entries(sinks).map(([name, { url }]) => ({ name, target: hideUrl(url) }))
+export function sinkTargets(config: Config): { name: string; target: string }[] {
+  return Object.keys(config.sinks).map((name) => ({ name, target: sinkUrl(config, name) }))
+}
+
+function sinkUrl({ sinks }: Config, name: string): string {
+  const sink = sinks[name]
+  return sink === undefined ? '' : sinkTypeOf(sink).url(sink)
 }
 
 function streamSnapshots({ spool, drain, broker }: Stages): StreamSnapshot[] {
@@ -85,7 +90,7 @@ function sinkSnapshots({ config, sinks, drain }: Stages): ReturnType<StatusSourc
     const state = states.get(name)
     return {
       name,
-      url: hideUrl(config.sinks[name]?.url ?? ''),
+      url: sinkUrl(config, name),
       delivery: deliveryOf(state),
       lastSuccessAtMs: state?.lastSuccessAtMs ?? null,
       streams: Object.keys(config.streams).filter(

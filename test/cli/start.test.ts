@@ -201,7 +201,7 @@ describe('first steps', () => {
   }
   const commands = { status: 'sluice status', cloud: 'npm run cloud' }
   const steps = (config: Config) =>
-    firstSteps(config, { ...gateway, sinks: sinkTargets(config.sinks) }, commands)
+    firstSteps(config, { ...gateway, sinks: sinkTargets(config) }, commands)
 
   test('name both publishers, the reference cloud, status and metrics', () => {
     const text = steps(defaultConfig('/box'))

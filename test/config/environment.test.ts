@@ -5,6 +5,7 @@ import { describeKeys, type KeyDescription } from '../../gateway/config/describe
 import { variableName } from '../../gateway/config/environment.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
+import { httpSinkOf } from '../support/configs.ts'
 import { ConfigFolder } from './folder.ts'
 
 let folder: ConfigFolder
@@ -43,7 +44,7 @@ describe('names', () => {
     const { config } = folder.load('sinks: { cloud: { headers: { X-Api-Key: a } } }', {
       SLUICE__SINKS__CLOUD__HEADERS__X_API_KEY: 'b',
     })
-    expect(config.sinks['cloud']?.headers).toEqual({ 'X-Api-Key': { value: 'b' } })
+    expect(httpSinkOf(config).headers).toEqual({ 'X-Api-Key': { value: 'b' } })
   })
 
   test('a stream with two dashes in its name is met, too', () => {
@@ -142,7 +143,7 @@ describe('values', () => {
     expect(config.mqtt.listeners).toEqual([
       { host: '127.0.0.1', port: 0, tls: null, websocket: false },
     ])
-    expect(config.sinks['cloud']?.ackStatus).toEqual([200, 201, 204, 205])
+    expect(httpSinkOf(config).ackStatus).toEqual([200, 201, 204, 205])
     expect(config.streams['telemetry']?.topics).toEqual(
       Array.from({ length: 11 }, (_, n) => `t${n}`),
     )
@@ -162,16 +163,16 @@ describe('values', () => {
     })
     expect(Object.keys(config.streams)).toEqual(['telemetry', 'press-alarms'])
     expect(config.streams['press-alarms']).toMatchObject({ sink: 'pager', maxBytes: 1024 ** 3 })
-    expect(config.sinks['pager']?.headers).toEqual({ 'x-site': { value: 'berlin' } })
+    expect(httpSinkOf(config, 'pager').headers).toEqual({ 'x-site': { value: 'berlin' } })
   })
 
   test('give a secret as text or by file; a file replaces the text', () => {
     const file = { SLUICE__SINKS__CLOUD__BEARER_TOKEN__FILE: '/run/secrets/token' }
-    expect(fromEnvironment(file).sinks['cloud']?.bearerToken).toEqual({
+    expect(httpSinkOf(fromEnvironment(file)).bearerToken).toEqual({
       file: '/run/secrets/token',
     })
     const { config } = folder.load('sinks: { cloud: { bearerToken: x } }', file)
-    expect(config.sinks['cloud']?.bearerToken).toEqual({ file: '/run/secrets/token' })
+    expect(httpSinkOf(config).bearerToken).toEqual({ file: '/run/secrets/token' })
     expect(fromEnvironment({ SLUICE__ADMIN__TOKEN: 'abc' }).admin.token).toEqual({ value: 'abc' })
   })
 

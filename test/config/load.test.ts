@@ -3,7 +3,7 @@ import { parse } from 'yaml'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { effectiveYaml } from '../../gateway/config/print.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
-import { defaultConfig } from '../support/configs.ts'
+import { defaultConfig, httpSinkOf } from '../support/configs.ts'
 import { ConfigFolder } from './folder.ts'
 
 /** The block of the specification, value by value; keys that came later are not in it. */
@@ -117,7 +117,7 @@ describe('values', () => {
     const { config } = folder.load(
       'sinks: { cloud: { bearerToken: { file: token } } }\nadmin: { token: abc }\n',
     )
-    expect(config.sinks['cloud']?.bearerToken).toEqual({ file: `${folder.path}/token` })
+    expect(httpSinkOf(config).bearerToken).toEqual({ file: `${folder.path}/token` })
     expect(config.admin.token).toEqual({ value: 'abc' })
   })
 

@@ -17,6 +17,7 @@ import { parse } from 'yaml'
 import { loadConfig } from '../../gateway/config/load.ts'
 import type { Config } from '../../gateway/configuration.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
+import { httpSinkOf } from '../support/configs.ts'
 import { reapProcesses, runProgram, runToEnd, startProgram } from '../support/process.ts'
 import { testWithTool } from '../support/tool-tests.ts'
 import { findTool } from '../support/tools.ts'
@@ -132,7 +133,7 @@ describe('docker-compose.yml', () => {
     ])
     expect(gateway?.volumes).toEqual([`spool:${config.gateway.dataDir}`])
     expect(seconds(gateway?.stop_grace_period) * 1_000).toBeGreaterThan(config.gateway.stopTimeout)
-    const url = new URL(config.sinks['cloud']?.url ?? '')
+    const url = new URL(httpSinkOf(config).url)
     expect(url.hostname).toBe('cloud')
     const cloud = compose.services['cloud']?.command ?? []
     expect(cloud[cloud.indexOf('--port') + 1]).toBe(url.port)

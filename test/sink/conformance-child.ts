@@ -2,13 +2,11 @@
  * The process of a conformance run that is killed: a sink of a type, batches of one record in their
  * order, each until it is acked.
  */
-import { createFileSink } from '../../gateway/sink/file/sink.ts'
-import { createHttpSink } from '../../gateway/sink/http/http-sink.ts'
+import { sinkTypeOf } from '../../gateway/sink/registry.ts'
 import { batchOf, never } from './http/batches.ts'
 
-const { type, config, from, to } = JSON.parse(process.argv[2] ?? '')
-const options = { name: 'child', config, emit: () => undefined }
-const sink = type === 'file' ? createFileSink(options) : createHttpSink(options)
+const { config, from, to } = JSON.parse(process.argv[2] ?? '')
+const sink = sinkTypeOf(config).create({ name: 'child', config, emit: () => undefined })
 for (let n = from; n <= to; n++) {
   for (;;) {
     const answer = await sink.send(batchOf(n, n), never())

@@ -5,7 +5,7 @@ import { fileHarness } from './file/harness.ts'
 import { httpHarness } from './http/harness.ts'
 
 /** A type without one does not compile. */
-const HARNESSES: Readonly<Record<keyof typeof SINK_TYPES | 'file', SinkHarness>> = {
+const HARNESSES: Readonly<Record<keyof typeof SINK_TYPES, SinkHarness>> = {
   http: httpHarness,
   file: fileHarness,
 }

@@ -212,7 +212,7 @@ export function describeConformance(type: string, harness: SinkHarness): void {
       while (from <= BATCHES_OF_A_PROCESS) {
         const child = startProcess(process.execPath, [
           builtFile('test/sink/conformance-child.js'),
-          JSON.stringify({ type, config: receiver.config, from, to: BATCHES_OF_A_PROCESS }),
+          JSON.stringify({ config: receiver.config, from, to: BATCHES_OF_A_PROCESS }),
         ])
         if (kills < KILLS) {
           const soon = from + 1 + random.below(BATCHES_OF_A_PROCESS / KILLS)

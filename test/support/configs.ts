@@ -36,9 +36,14 @@ export function spoolConfig(changes: Partial<SpoolConfig> = {}): SpoolConfig {
 
 export type HttpSink = Extract<SinkConfig, { readonly type: 'http' }>
 
+/** A sink that is known to be of type http. */
+export function httpSinkOf({ sinks }: Pick<Config, 'sinks'>, name = 'cloud'): HttpSink {
+  const sink = sinks[name]
+  assert(sink?.type === 'http', `${name} is no sink of type http`)
+  return sink
+}
+
 /** The defaults, to a port where nobody answers. */
 export function httpSinkConfig(changes: Partial<HttpSink> = {}): HttpSink {
-  const sink = DEFAULTS.sinks['cloud']
-  assert(sink?.type === 'http')
-  return { ...sink, url: 'http://127.0.0.1:9/ingest', ...changes }
+  return { ...httpSinkOf(DEFAULTS), url: 'http://127.0.0.1:9/ingest', ...changes }
 }

@@ -7,12 +7,13 @@
  * everything is kept (I8). Removes no file that was delivered, makes no folder in place of a disk
  * that is gone.
  */
-import type { Batch, Sink, SinkAnswer } from '../../ports/sink.ts'
+import type { Batch, SinkAnswer } from '../../ports/sink.ts'
 import { writtenCode } from '../../shared/text/answer-code.ts'
 import { Poller } from '../../shared/time/poller.ts'
 import { within } from '../../shared/time/within.ts'
 import type { EmitSinkEvent } from '../events.ts'
-import { createSinkStats, outcomeOf, type SinkStats } from '../stats.ts'
+import type { ConfiguredSink, SinkOptions } from '../sink-type.ts'
+import { createSinkStats, outcomeOf } from '../stats.ts'
 import { type Movement, WriteAttempt } from './attempt.ts'
 import type { FileSinkConfig } from './config.ts'
 import { filesOf } from './encode.ts'
@@ -27,21 +28,18 @@ const CLOSE_MS = 1000
 
 const MODES = { owner: 0o600, group: 0o640, everyone: 0o644 } as const
 
-interface FileSinkOptions {
-  readonly name: string
-  readonly config: FileSinkConfig
-  readonly emit: EmitSinkEvent
+interface FileSinkOptions extends SinkOptions<FileSinkConfig> {
   /** Wall clock, ms since the epoch; for `lastAckAtMs` alone. */
   readonly nowMs?: () => number
   /** How often a folder that was not fit is looked at, ms. @default 1000 */
   readonly lookMs?: number
 }
 
-export function createFileSink(options: FileSinkOptions): Sink & { readonly stats: SinkStats } {
+export function createFileSink(options: FileSinkOptions): ConfiguredSink {
   return new FileSink(options)
 }
 
-class FileSink implements Sink {
+class FileSink implements ConfiguredSink {
   readonly name: string
   readonly stats = createSinkStats()
   readonly #config: FileSinkConfig
@@ -84,6 +82,9 @@ class FileSink implements Sink {
   onChange(listener: () => void): void {
     this.#listeners.push(listener)
   }
+
+  /** Its folder is looked at by itself. */
+  async reread(): Promise<void> {}
 
   async close(): Promise<void> {
     this.#closed = true

@@ -8,6 +8,7 @@ import type { X509Certificate } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { SinkEvent } from '../events.ts'
+import type { ProbeStep, SinkProbe } from '../sink-type.ts'
 import { isRetryStatus, statusHint } from './answer.ts'
 import { Addresses, type Lookup } from './client/addresses.ts'
 import { type ClientAnswer, HttpConnection } from './client/connection.ts'
@@ -26,13 +27,10 @@ const DAY_MS = 86_400_000
 /** Of a probe's answer only the status counts. */
 const MAX_PROBE_ANSWER_BYTES = 64 * 1024
 
-export type ProbeVerdict = 'ok' | 'warning' | 'problem'
+type ProbeVerdict = ProbeStep['verdict']
 
-export interface ProbeStep {
+export interface HttpProbeStep extends ProbeStep {
   readonly step: 'settings' | 'name' | 'connection' | 'tls' | 'answer'
-  readonly verdict: ProbeVerdict
-  /** One sentence: what was seen, and what to do if it is not well. Never a secret. */
-  readonly detail: string
   /** How long it took, ms; null: it did not come to an end. */
   readonly ms: number | null
 }
@@ -48,13 +46,10 @@ export interface ProbeCertificate {
   readonly validToMs: number
 }
 
-export interface SinkProbe {
-  readonly sink: string
-  /** Host and port. */
-  readonly target: string
+export interface HttpProbe extends SinkProbe {
   /** The worst of the steps. */
   readonly verdict: ProbeVerdict
-  readonly steps: readonly ProbeStep[]
+  readonly steps: readonly HttpProbeStep[]
   /** Also of a handshake that failed for it; null: none was seen. */
   readonly certificate: ProbeCertificate | null
   /** Of the answer; null: there was none. */
@@ -74,7 +69,7 @@ export interface ProbeOptions {
  * Takes at most `connectTimeout` (twice, if a certificate has to be looked at) and `timeout`. Never
  * rejects.
  */
-export async function probeSink(options: ProbeOptions): Promise<SinkProbe> {
+export async function probeSink(options: ProbeOptions): Promise<HttpProbe> {
   const probe = new Probe(options)
   await probe.run()
   return probe.result()
@@ -84,7 +79,7 @@ class Probe {
   readonly #options: ProbeOptions
   readonly #url: URL
   readonly #target: string
-  readonly #steps: ProbeStep[] = []
+  readonly #steps: HttpProbeStep[] = []
   #certificate: ProbeCertificate | null = null
   #status: number | null = null
 
@@ -94,7 +89,7 @@ class Probe {
     this.#target = `${this.#url.hostname}:${portOf(this.#url)}`
   }
 
-  result(): SinkProbe {
+  result(): HttpProbe {
     const has = (verdict: ProbeVerdict): boolean =>
       this.#steps.some((one) => one.verdict === verdict)
     return {
@@ -265,7 +260,12 @@ class Probe {
     return { verdict: 'problem', detail: `${said}: ${statusHint(status, head.headers)}` }
   }
 
-  #say(step: ProbeStep['step'], verdict: ProbeVerdict, detail: string, ms: number | null): void {
+  #say(
+    step: HttpProbeStep['step'],
+    verdict: ProbeVerdict,
+    detail: string,
+    ms: number | null,
+  ): void {
     this.#steps.push({ step, verdict, detail, ms: ms === null ? null : Math.round(ms * 10) / 10 })
   }
 }

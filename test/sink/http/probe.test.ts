@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, test } from 'vitest'
 import { Cloud } from '../../../device-sim/cloud/cloud.ts'
 import { readStore } from '../../../device-sim/cloud/store/store.ts'
-import { type ProbeStep, probeSink, type SinkProbe } from '../../../gateway/sink/http/probe.ts'
+import { type HttpProbe, type HttpProbeStep, probeSink } from '../../../gateway/sink/http/probe.ts'
 import { reapProcesses, startProcess } from '../../support/process.ts'
 import { type Script, ScriptedSink } from '../../support/scripted-sink.ts'
 import { describeWithTool } from '../../support/tool-tests.ts'
@@ -52,13 +52,13 @@ async function probe(
   url: string,
   changes: Parameters<typeof sinkConfig>[1] = {},
   more: { nowMs?: () => number } = {},
-): Promise<SinkProbe> {
+): Promise<HttpProbe> {
   return probeSink({ name: 'cloud', config: sinkConfig(url, changes), ...more })
 }
 
-const stepsOf = ({ steps }: SinkProbe): string[] =>
+const stepsOf = ({ steps }: HttpProbe): string[] =>
   steps.map(({ step, verdict }) => `${step} ${verdict}`)
-const last = ({ steps }: SinkProbe): ProbeStep | undefined => steps.at(-1)
+const last = ({ steps }: HttpProbe): HttpProbeStep | undefined => steps.at(-1)
 
 describe('a sink that is well', () => {
   test('over plain HTTP: the request has no record, no key, no queue, and carries the credentials', async () => {

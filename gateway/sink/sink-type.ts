@@ -1,0 +1,58 @@
+/** What a type of sink brings, besides its keys; registry.ts lists the types. */
+import type { z } from 'zod'
+import type { Report } from '../config/problems.ts'
+import type { Path } from '../config/walk.ts'
+import type { Sink } from '../ports/sink.ts'
+import type { EmitSinkEvent } from './events.ts'
+import type { SinkStats } from './stats.ts'
+
+/** A file that a configuration names, by its key below that of the sink. */
+export type NamedFile = readonly [key: string, path: string]
+
+export interface ConfiguredSink extends Sink {
+  readonly stats: SinkStats
+  /** Reads anew what its configuration names, without waiting for the next look. */
+  reread(): Promise<void>
+}
+
+export interface SinkOptions<Config> {
+  readonly name: string
+  readonly config: Config
+  readonly emit: EmitSinkEvent
+}
+
+export interface ProbeOptions<Config> {
+  readonly name: string
+  readonly config: Config
+  /** Where the spool lies, for types that write to a disk of this box. */
+  readonly dataDir: string
+}
+
+export interface ProbeStep {
+  /** What was tried, in a word. */
+  readonly step: string
+  readonly verdict: 'ok' | 'warning' | 'problem'
+  /** One sentence: what was seen, and what to do if it is not well. Never a secret. */
+  readonly detail: string
+}
+
+export interface SinkProbe {
+  readonly sink: string
+  /** Where it sends, for people. */
+  readonly target: string
+  readonly steps: readonly ProbeStep[]
+}
+
+export interface SinkType<Config> {
+  readonly keys: z.ZodRawShape
+  /** What the keys of one sink say of each other. */
+  check(path: Path, config: Config, report: Report): void
+  /** Without them nothing is delivered: a preflight makes sure that they can be read. */
+  files(config: Config): readonly NamedFile[]
+  /** Where it sends, as a URL without what is secret about it. */
+  url(config: Config): string
+  /** Touches nothing of the far side before the first batch. */
+  create(options: SinkOptions<Config>): ConfiguredSink
+  /** Is it there, and would it take batches? Delivers nothing, changes nothing. Never rejects. */
+  probe(options: ProbeOptions<Config>): Promise<SinkProbe>
+}
