@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { parseHttpDate, parseRetryAfter } from '../../../gateway/sink/http/http-date.ts'
+import { parseHttpDate, parseRetryAfter } from '../../../../gateway/sink/http/client/http-date.ts'
 
 const NOV_1994 = Date.UTC(1994, 10, 6, 8, 49, 37)
 
