@@ -1,13 +1,13 @@
 /** What a type of sink brings, besides its keys; registry.ts lists the types. */
-import type { z } from 'zod'
 import type { Report } from '../config/problems.ts'
+import type { Schema } from '../config/schema.ts'
 import type { Path } from '../config/walk.ts'
 import type { Sink } from '../ports/sink.ts'
 import type { EmitSinkEvent } from './events.ts'
 import type { SinkStats } from './stats.ts'
 
 /** A file that a configuration names, by its key below that of the sink. */
-export type NamedFile = readonly [key: string, path: string]
+type NamedFile = readonly [key: string, path: string]
 
 export interface ConfiguredSink extends Sink {
   readonly stats: SinkStats
@@ -44,7 +44,7 @@ export interface SinkProbe {
 }
 
 export interface SinkType<Config> {
-  readonly keys: z.ZodRawShape
+  readonly keys: Readonly<Record<string, Schema<unknown>>>
   /** What the keys of one sink say of each other. */
   check(path: Path, config: Config, report: Report): void
   /** Without them nothing is delivered: a preflight makes sure that they can be read. */

@@ -17,9 +17,7 @@ export interface FileSinkConfig {
 
 /** What this type adds to the keys that each sink has. */
 export const fileKeys = {
-  folder: leaf(path('Where the files go. It must be there: the gateway never makes it.')).prefault(
-    './outbox',
-  ),
+  folder: leaf(path('Where the files go. It must be there: the gateway never makes it.')),
   layout: leaf(
     choice(
       'flat: all files in the folder; streams: a folder a stream; days: below that, a folder a UTC day.',

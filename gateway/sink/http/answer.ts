@@ -11,8 +11,8 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
 import type { Batch, Listed, SinkAnswer } from '../../ports/sink.ts'
 import { hideUrl } from '../../shared/text/hide-url.ts'
-import type { AnswerMeaning, HttpSinkConfig } from './config.ts'
 import { parseHttpDate, parseRetryAfter } from './client/http-date.ts'
+import type { AnswerMeaning, HttpSinkConfig } from './config.ts'
 
 /** Most of an answer's body that is looked at; a longer one is no answer of the contract. Bytes. */
 export const MAX_ANSWER_BYTES = 1024 * 1024
