@@ -17,7 +17,9 @@ export interface FileSinkConfig {
 
 /** What this type adds to the keys that each sink has. */
 export const fileKeys = {
-  folder: leaf(path('Where the files go. It must be there: the gateway never makes it.')),
+  folder: leaf(path('Where the files go. It must be there: the gateway never makes it.')).prefault(
+    './outbox',
+  ),
   layout: leaf(
     choice(
       'flat: all files in the folder; streams: a folder a stream; days: below that, a folder a UTC day.',
