@@ -213,6 +213,7 @@ describe('every key of the table', () => {
     'streams.<name>.topics': ['a/+', 'b/#'],
     'streams.<name>.maxRecordBytes': 2048,
     'sinks.<name>.ackStatus': [200, 202],
+    'sinks.<name>.marker': '.here',
     'sinks.<name>.url': 'https://example.org/x',
     'mqtt.listeners.<n>.host': 'localhost',
     'mqtt.listeners.<n>.tls.requireClientCert': false,
