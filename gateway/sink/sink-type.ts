@@ -21,7 +21,7 @@ export interface SinkOptions<Config> {
   readonly emit: EmitSinkEvent
 }
 
-export interface ProbeOptions<Config> {
+export interface SinkProbeOptions<Config> {
   readonly name: string
   readonly config: Config
   /** Where the spool lies, for types that write to a disk of this box. */
@@ -54,5 +54,5 @@ export interface SinkType<Config> {
   /** Touches nothing of the far side before the first batch. */
   create(options: SinkOptions<Config>): ConfiguredSink
   /** Is it there, and would it take batches? Delivers nothing, changes nothing. Never rejects. */
-  probe(options: ProbeOptions<Config>): Promise<SinkProbe>
+  probe(options: SinkProbeOptions<Config>): Promise<SinkProbe>
 }

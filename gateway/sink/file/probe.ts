@@ -5,12 +5,12 @@
 import { type FileHandle, open, rename, stat, statfs, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { syncFolder } from '../../shared/files.ts'
-import type { ProbeOptions, ProbeStep, SinkProbe } from '../sink-type.ts'
+import type { ProbeStep, SinkProbe, SinkProbeOptions } from '../sink-type.ts'
 import type { FileSinkConfig } from './config.ts'
 import { troubleOf } from './file-errors.ts'
 import { FolderWriter } from './folder-writer.ts'
 
-export async function probeFolder(options: ProbeOptions<FileSinkConfig>): Promise<SinkProbe> {
+export async function probeFolder(options: SinkProbeOptions<FileSinkConfig>): Promise<SinkProbe> {
   const { name, config } = options
   const steps: ProbeStep[] = []
   const ok = (step: string, detail: string) => steps.push({ step, verdict: 'ok', detail })
@@ -53,7 +53,10 @@ async function writeAndRemove(path: string): Promise<void> {
 }
 
 /** What would go wrong without a word once a disk is gone, or full. */
-async function mountDoubts({ config, dataDir }: ProbeOptions<FileSinkConfig>): Promise<string[]> {
+async function mountDoubts({
+  config,
+  dataDir,
+}: SinkProbeOptions<FileSinkConfig>): Promise<string[]> {
   const { folder, marker } = config
   const device = (await stat(folder)).dev
   const doubts: string[] = []
