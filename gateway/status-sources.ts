@@ -93,6 +93,7 @@ function sinkSnapshots({ config, sinks, drain }: Stages): ReturnType<StatusSourc
       url: sinkUrl(config, name),
       delivery: deliveryOf(state),
       lastSuccessAtMs: state?.lastSuccessAtMs ?? null,
+      learnedBatchBytes: state?.learnedBatchBytes ?? null,
       streams: Object.keys(config.streams).filter(
         (stream) => config.streams[stream]?.sink === name,
       ),

@@ -21,8 +21,8 @@
  * much, the stream is held and all parked records go back to their place. On an operator's word
  * (stream/park.ts) a record is parked as if it had been refused.
  *
- * All of policy/ is pure: data, clock readings and random numbers in, a decision out. Not here: what
- * a sink's protocol says (sink/), commits, retention and counters (spool/), logs and metrics
+ * All of policy/ is pure: data, clock readings and random numbers in, a decision out. Not here:
+ * what a sink's protocol says (sink/), commits, retention and counters (spool/), logs and metrics
  * (observe/).
  */
 import type { Sink } from '../ports/sink.ts'

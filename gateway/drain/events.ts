@@ -69,8 +69,8 @@ export type DrainEvent =
       readonly records: number
     }
   /**
-   * Batches for this sink hold at most so many uncompressed bytes from now on. `too-large`: the sink
-   * said so; `refused`: a batch was, and none of its pieces; `timed-out`: again and again.
+   * Batches for this sink hold at most so many uncompressed bytes from now on. `too-large`: the
+   * sink said so; `refused`: a batch was, and none of its pieces; `timed-out`: again and again.
    */
   | {
       readonly type: 'drain.batch-limit-learned'

@@ -29,8 +29,8 @@ export interface SinkStanding extends DeliveryStanding {
   readonly sink: string
   readonly inFlight: number
   /**
-   * Batch limit learned from the sink's answers or from the pace of the link, uncompressed bytes; null: the
-   * configured one holds.
+   * Batch limit learned from the sink's answers or from the pace of the link, uncompressed bytes;
+   * null: the configured one holds.
    */
   readonly learnedBatchBytes: number | null
   readonly streams: readonly StreamStanding[]

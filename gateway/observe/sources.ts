@@ -59,6 +59,8 @@ export interface SinkSnapshot {
   readonly delivery: DeliverySnapshot
   /** When it last acked something; null: not since this start. */
   readonly lastSuccessAtMs: number | null
+  /** Uncompressed bytes; null: the configured limit holds. */
+  readonly learnedBatchBytes: number | null
   readonly stats: Readonly<SinkStats>
 }
 

@@ -99,6 +99,7 @@ function sinkStatus(sink: SinkSnapshot): SinkStatus {
     requests: sink.stats.requests,
     sentBytes: sink.stats.sentBytes,
     clockSkewSeconds: sink.stats.clockSkewSeconds,
+    learnedBatchBytes: sink.learnedBatchBytes,
   }
 }
 

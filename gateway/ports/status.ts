@@ -113,6 +113,11 @@ export interface SinkStatus {
   readonly sentBytes: number
   /** The sink's clock minus ours at its last dated answer; null: none yet. */
   readonly clockSkewSeconds: number | null
+  /**
+   * Uncompressed bytes that a batch may hold, where the sink's answers or the pace of the link
+   * taught a limit below the configured one; null: they did not.
+   */
+  readonly learnedBatchBytes: number | null
 }
 
 /**

@@ -492,6 +492,7 @@ const STATUS: Status = {
       requests: {},
       sentBytes: 0,
       clockSkewSeconds: null,
+      learnedBatchBytes: null,
     },
   ],
   broker: null,

@@ -80,6 +80,7 @@ export function sink(
     streams: ['telemetry'],
     delivery: OK,
     lastSuccessAtMs: NOW_MS - 1_000,
+    learnedBatchBytes: 65_536,
     stats: {
       ...none,
       requests: { ...none.requests, acked: 12, retry: 3 },

@@ -24,6 +24,7 @@ describe('status', () => {
     expect(status.at).toBe('2026-11-23T03:05:00.123Z')
     expect(status.streams[0]!.oldestAgeSeconds).toBe(90)
     expect(status.sinks[0]!.lastSuccessAt).toBe('2026-11-23T03:04:59.123Z')
+    expect(status.sinks[0]!.learnedBatchBytes).toBe(65_536)
   })
 
   test('an empty stream has no oldest age, and a clock that was set back gives no negative one', () => {

@@ -6,9 +6,9 @@
  *
  * I8: evidence against a record is one thing alone: its batch failed, the sink then took other
  * records that it had not seen, of this stream or another, and at once afterwards the batch failed
- * again. Trouble of any other stream wipes it out. A repeat of what was taken before is no evidence: a
- * sink whose disk is full takes those. Of streams that fail side by side one is examined at a time,
- * or each would wipe out what tells against another's record. Pure.
+ * again. Trouble of any other stream wipes it out. A repeat of what was taken before is no
+ * evidence: a sink whose disk is full takes those. Of streams that fail side by side one is
+ * examined at a time, or each would wipe out what tells against another's record. Pure.
  */
 import { park, type Verdict } from './retry-policy.ts'
 import type { DrainRules } from './rules.ts'

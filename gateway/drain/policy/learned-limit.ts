@@ -25,7 +25,7 @@ export class LearnedLimit {
   #growth = FIRST_GROWTH
 
   /**
-   * `maxBytes`: the configured limit; `bytes`: what was learned before, or null. Uncompressed bytes.
+   * Uncompressed bytes. `maxBytes`: the configured limit; `bytes`: what was learned before, or null.
    */
   constructor(maxBytes: number, bytes: number | null) {
     this.#maxBytes = maxBytes

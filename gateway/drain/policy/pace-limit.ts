@@ -31,7 +31,7 @@ export class PaceLimit {
   #other: Seen | null = null
 
   /**
-   * `maxBytes`: the configured limit; `bytes`: what was learned before, or null. Uncompressed bytes.
+   * Uncompressed bytes. `maxBytes`: the configured limit; `bytes`: what was learned before, or null.
    */
   constructor(maxBytes: number, timeoutMs: number, bytes: number | null) {
     this.#maxBytes = maxBytes

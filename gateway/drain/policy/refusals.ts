@@ -25,8 +25,8 @@ export function firstHalf(runs: readonly Run[]): Bounds {
 
 /**
  * The next piece of a split batch; null: nothing of it is left. `runs`: the queue from its head, at
- * least through
- * `outer.lastSeq`; `suspectLastSeq`: one of the records from the head through it was refused with others; null: none.
+ * least through `outer.lastSeq`. `suspectLastSeq`: one of the records from the head through it was
+ * refused with others; null: none.
  */
 export function nextPiece(
   runs: readonly Run[],

@@ -1,6 +1,6 @@
 /**
- * Answer -> verdict: acked | retry | split | park | hold, each row of the ingest contract's table of
- * answers. Pure; clock and randomness are the caller's. Whatever is not clearly an ack keeps the
+ * Answer -> verdict: acked | retry | split | park | hold, each row of the ingest contract's table
+ * of answers. Pure; clock and randomness are the caller's. Whatever is not clearly an ack keeps the
  * data (I8).
  */
 import type { Scope, SinkAnswer } from '../../ports/sink.ts'

@@ -54,7 +54,8 @@ export class Scheduler {
   }
 
   /**
-   * `name` is served so many bytes; `backlogged`: all streams that could have been, itself included.
+   * `name` is served so many bytes. `backlogged`: all streams that could have been, itself
+   * included.
    */
   served(name: string, bytes: number, backlogged: readonly string[]): void {
     this.#turn++

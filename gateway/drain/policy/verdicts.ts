@@ -59,7 +59,8 @@ export function recordVerdicts(
     }
   }
   if (ackedThrough !== null && ackedThrough > batch.highestSentSeq) {
-    const detail = `ackedThrough ${ackedThrough} is above ${batch.highestSentSeq}, the highest seq ever sent under this spool id`
+    const sent = `${batch.highestSentSeq}, the highest seq ever sent under this spool id`
+    const detail = `ackedThrough ${ackedThrough} is above ${sent}`
     return { kind: 'clone', detail }
   }
   if (listed.length === 0 && (ackedThrough === null || ackedThrough >= batch.lastSeq)) {

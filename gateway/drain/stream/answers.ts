@@ -1,8 +1,8 @@
 /**
  * What an answer does to its stream, from top to bottom: answer -> verdict (`judge`) -> settlement,
- * split, retry or hold (`apply`). Thin over the pure parts: retry-policy.ts and verdicts.ts say what
- * an answer means, doubt.ts whether a record or the sink is to blame, parking.ts which refusals are
- * believed.
+ * split, retry or hold (`apply`). Thin over the pure parts: retry-policy.ts and verdicts.ts say
+ * what an answer means, doubt.ts whether a record or the sink is to blame, parking.ts which
+ * refusals are believed.
  *
  * `apply` is synchronous, so that a settle and the next pin ride in one commit. I8: nothing but an
  * ack, or a refusal behind which a later record was accepted, takes a record off the queue.

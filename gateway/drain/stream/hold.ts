@@ -1,7 +1,7 @@
 /**
  * The hold of one stream: an alarm under which nothing moves but a probe a minute, and nothing is
- * lost (I8). Noted, so that it survives a restart; probed at once after one. What ends it is decided
- * in answers.ts and refused-records.ts.
+ * lost (I8). Noted, so that it survives a restart; probed at once after one. What ends it is
+ * decided in answers.ts and refused-records.ts.
  */
 import { writtenCode } from '../../shared/text/answer-code.ts'
 import type { Clock } from '../clock.ts'
@@ -68,7 +68,10 @@ export class StreamHold {
     this.#nextProbeAtMs = this.#o.clock.monotonicMs()
   }
 
-  /** The probe did not end it: the next one is a minute away. `detail`: what was said, null: nothing new. */
+  /**
+   * The probe did not end it: the next one is a minute away. `detail`: what was said, null: nothing
+   * new.
+   */
   extend(detail: string | null): void {
     this.#nextProbeAtMs = this.#o.clock.monotonicMs() + this.#o.rules.probeMs
     if (detail !== null) this.#detail = detail

@@ -1,7 +1,7 @@
 /**
- * `sluice streams park`: on an operator's word the first record that waits is parked, as if the sink
- * had refused it. What follows is the same: a dead letter once a later record was accepted (I5, I9).
- * Nothing else may be done to the queue meanwhile.
+ * `sluice streams park`: on an operator's word the first record that waits is parked, as if the
+ * sink had refused it. What follows is the same: a dead letter once a later record was accepted
+ * (I5, I9). Nothing else may be done to the queue meanwhile.
  */
 
 import type { Bounds, StreamQueue } from '../../ports/stream-queue.ts'
@@ -29,7 +29,8 @@ export async function parkFirst(
   const { spoolId, firstSeq } = next
   if (firstSeq !== seq) {
     throw new ParkError(
-      `only the first record that waits in stream ${stream} can be set aside, and that is ${firstSeq}, not ${seq}`,
+      `only the first record that waits in stream ${stream} can be set aside, ` +
+        `and that is ${firstSeq}, not ${seq}`,
     )
   }
   const alone: Bounds = { spoolId, firstSeq, lastSeq: seq, recordCount: 1 }
