@@ -41,7 +41,7 @@ interface Hold {
   detail: string
   /** Whose batch is the probe. */
   readonly stream: string | null
-  /** That came to nothing so far. */
+  /** That failed so far. */
   probes: number
   nextProbeAtMs: number
 }
@@ -56,7 +56,7 @@ export class SinkWaits {
   #failedAtMs = Number.NEGATIVE_INFINITY
   /** When somebody asked last for a try at once. */
   #askedAtMs = Number.NEGATIVE_INFINITY
-  #trouble: { readonly sinceMs: number; readonly beganMs: number; detail: string } | null = null
+  #outage: { readonly sinceMs: number; readonly beganMs: number; detail: string } | null = null
   #hold: Hold | null = null
   #lastSuccessAtMs: number | null = null
 
@@ -168,13 +168,13 @@ export class SinkWaits {
   standing(inFlight: number): DeliveryStanding {
     const { clock } = this.#o
     const hold = this.#hold
-    const waits = inFlight === 0 && (hold !== null || this.#trouble !== null)
+    const waits = inFlight === 0 && (hold !== null || this.#outage !== null)
     const leftMs = Math.max(0, this.openAtMs - clock.monotonicMs())
     return {
-      state: hold !== null ? 'held' : this.#trouble === null ? 'ok' : 'retrying',
-      sinceMs: hold?.sinceMs ?? this.#trouble?.sinceMs ?? null,
+      state: hold !== null ? 'held' : this.#outage === null ? 'ok' : 'retrying',
+      sinceMs: hold?.sinceMs ?? this.#outage?.sinceMs ?? null,
       reason: hold === null ? null : 'answer',
-      detail: hold?.detail ?? this.#trouble?.detail ?? null,
+      detail: hold?.detail ?? this.#outage?.detail ?? null,
       nextTryAtMs: waits ? clock.wallMs() + leftMs : null,
       lastSuccessAtMs: this.#lastSuccessAtMs,
     }
@@ -183,12 +183,12 @@ export class SinkWaits {
   #fails(request: SentRequest, verdict: Extract<Verdict, { kind: 'retry' }>, nowMs: number): void {
     const { clock, emit, random, rules, sink } = this.#o
     const { code, detail, retryAfterMs } = verdict
-    if (this.#trouble === null) {
-      this.#trouble = { sinceMs: clock.wallMs(), beganMs: nowMs, detail }
+    if (this.#outage === null) {
+      this.#outage = { sinceMs: clock.wallMs(), beganMs: nowMs, detail }
       const status = writtenCode(code)
       emit({ type: 'drain.retrying', sink, stream: null, status, detail, retryAfterMs })
     }
-    this.#trouble.detail = detail
+    this.#outage.detail = detail
     // Requests that were in flight side by side fail together: that is one failure.
     if (request.beganAtMs >= this.#failedAtMs || this.#failures === 0) this.#failures++
     this.#failedAtMs = nowMs
@@ -218,15 +218,15 @@ export class SinkWaits {
 
   /** The sink answers again: the catch-up begins after a random share of `recoveryJitter`. */
   #recovers(nowMs: number): void {
-    if (this.#trouble === null) return
+    if (this.#outage === null) return
     const { config, emit, random, sink } = this.#o
     this.#failures = 0
     this.#notBeforeMs = Math.max(
       this.#retryAfterUntilMs,
       nowMs + recoveryDelayMs(config.recoveryJitter, random),
     )
-    const outageMs = nowMs - this.#trouble.beganMs
-    this.#trouble = null
+    const outageMs = nowMs - this.#outage.beganMs
+    this.#outage = null
     emit({ type: 'drain.recovered', sink, stream: null, outageMs })
   }
 
@@ -245,7 +245,7 @@ export class SinkWaits {
     const sinceMs = clock.wallMs()
     const { stream } = request
     this.#failures = 0
-    this.#trouble = null
+    this.#outage = null
     this.#hold = { sinceMs, beganMs: nowMs, code, detail, stream, probes: 0, nextProbeAtMs }
     notes.setHold(sink, null, { reason: 'answer', code, detail, sinceMs, stream, accepted: null })
     emit({

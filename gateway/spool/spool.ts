@@ -17,7 +17,7 @@
  * (stream/block-index.ts): ends in memory, the rest sealed.
  *
  * Read path. The drain pins a batch, durably, before its first send; the same pin gives the same
- * bytes. Retention leaves a pin alone whose batch may have been sent, and takes back one that never
+ * bytes. Retention leaves alone what may have been sent, and takes back the pin of a batch that never
  * left (stream/retention.ts). Whole deflated blocks are stitched into one gzip member without
  * inflating them. A settle moves the head and deletes passed blocks.
  *

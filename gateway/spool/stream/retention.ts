@@ -1,11 +1,11 @@
 /**
- * Which blocks an operator's limits remove (I8): the oldest, whole, never one of a batch that may
- * have reached the sink (I4). A pure decision over what lies ahead; the caller applies it in the
- * commit that is open.
+ * Which blocks an operator's limits remove (I8): the oldest, whole, never one that may have reached
+ * the sink (I4), pinned or not: a gap must not be reported for a record that the sink stored (I9).
+ * A pure decision over what lies ahead; the caller applies it in the commit that is open.
  *
- * `drop-oldest` never becomes `block`, whatever the limits of a batch are: a batch covers at most PINNED_SHARE of
- * `maxBytes`, and where what cannot be dropped is larger all the same (one large record, parked ones, the pin of an earlier
- * version) the stream has room for that share beside it.
+ * `drop-oldest` never becomes `block`, whatever the limits of a batch are: a batch covers at most
+ * PINNED_SHARE of `maxBytes`. Where what cannot be dropped is larger all the same (one large record,
+ * parked ones, the pin of an earlier version), the stream has room for that share beside it.
  */
 import type { BlockIndex, BlockMeta } from './block-index.ts'
 import { type StreamState, unskipped } from './state.ts'
@@ -24,7 +24,7 @@ export interface Doomed {
  */
 export const PINNED_SHARE = 0.25
 
-/** The blocks of the pin, and of what was sent before and went back to its place. */
+/** The blocks of the pin, and of what was sent and went back to its place. */
 interface PinnedBlocks {
   /** The first ordinal behind them. */
   readonly end: number
