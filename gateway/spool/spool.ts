@@ -57,6 +57,7 @@ import type { OpenedFolder } from './opening/opened-folder.ts'
 import { backupBytes } from './operations/backup.ts'
 import { DeadLetters } from './operations/dead-letters.ts'
 import { Housekeeping } from './operations/housekeeping.ts'
+import { moveKeyed } from './operations/move-keyed.ts'
 import { Orphans } from './operations/orphans.ts'
 import { pendingRecords } from './operations/pending-records.ts'
 import { putBack } from './operations/put-back.ts'
@@ -417,6 +418,7 @@ async function openParts(
   )
   await leases.raise(1)
   for (const stream of streams.values()) await prepareStream(stream, contents, folder)
+  await moveKeyed(contents.committer)
   const notes = await openNotes(contents.committer)
   return { folder, disk, deflater, time, leases, contents, stats, notes }
 }
