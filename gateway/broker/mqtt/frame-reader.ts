@@ -77,6 +77,8 @@ export class FrameReader {
   /** The bytes of one read. Call {@link keep} when its frames are processed. */
   push(chunk: Buffer, nowMs: number): void {
     this.#nowMs = nowMs
+    // A peer in the same process may answer while its frames are processed.
+    this.keep()
     if (this.#held.length > 0) this.#held.append(chunk, 0)
     else {
       this.#chunk = chunk
