@@ -1,6 +1,5 @@
 /**
- * Who waits for which commit: tickets of the open commit, and promises that resolve when one is
- * durable (I1).
+ * Waiting for a commit: promises that resolve when a ticket is durable (I1).
  */
 import type { Appender, Ticket } from '../ports/appender.ts'
 
@@ -28,7 +27,7 @@ export class DurableTickets {
     await new Promise<void>((resolve) => this.#waiting.push({ ticket, resolve }))
   }
 
-  /** Nobody waits any longer: no commit follows. */
+  /** Ends all waiting: no commit follows. */
   release(): void {
     for (const { resolve } of this.#waiting.splice(0)) resolve()
   }

@@ -51,7 +51,7 @@ export type RefuseReason = (typeof REFUSE_REASONS)[number]
 
 /**
  * Why a message that is well-formed was taken and not made a record (3.1.1 has no negative ack, and
- * a device whose connection is closed over a message sends it first again, for ever).
+ * a device whose connection is closed over a message sends it first again after each reconnect).
  * `dollar-topic`: under `$`, and no stream names it literally. Over a limit of topics: a dead
  * letter of each stream that takes it. Label values of a metric.
  */

@@ -3,7 +3,7 @@
  * an operator may set are in `MqttLimits`.
  */
 
-/** How often keepalives and time-outs are looked at; one timer for all connections. */
+/** How often keepalives and time-outs are checked; one timer for all connections. */
 export const SWEEP_INTERVAL_MS = 250
 
 /**
@@ -13,8 +13,8 @@ export const SWEEP_INTERVAL_MS = 250
 export const SWEEP_GAP_MS = 2_000
 
 /**
- * A frame must complete within max(1.5 x keepalive, this): a byte a minute must not hold a
- * connection for ever.
+ * A frame must complete within max(1.5 x keepalive, this): a byte a minute must not hold
+ * a connection open.
  */
 export const MIN_FRAME_TIMEOUT_MS = 60_000
 
@@ -25,38 +25,39 @@ export const CLOSE_GRACE_MS = 1_000
 export const AEDES_END_GRACE_MS = 1_000
 
 /**
- * A takeover waits so long for the old connection's will and unsubscriptions; they are local and
+ * How long a takeover waits for the old connection's will and unsubscriptions, which are local and
  * usually take 1 ms.
  */
 export const TAKEOVER_GRACE_MS = 5_000
 
-/** Acks that the peer does not read: beyond, we read nothing more from it. 16,000 PUBACKs. */
+/** Bytes that the peer has not read, 16,000 PUBACKs: beyond, nothing more is read from it. */
 export const MAX_UNREAD_BYTES = 64 * 1024
 
-/** A peer that reads nothing for so long while we have something for it is gone. */
+/** A peer that reads nothing for this long while something waits for it is gone. */
 export const MIN_UNREAD_TIMEOUT_MS = 60_000
 
 /**
- * A connection may always keep so many unread bytes, whatever the others hold: small devices are
- * not starved.
+ * A connection may always hold back this much, whatever the others hold: small devices are not
+ * starved.
  */
 export const HOLD_BACK_FLOOR_BYTES = 2 * 1024
 
 /**
- * So many connections read on to the end of a frame although all together hold their bound: if each
- * held half a frame, nobody could go on. They may hold a packet each beyond the bound.
+ * This many connections read on to the end of a frame although all together hold their bound: if each
+ * held half a frame, none could go on. They may hold a packet each beyond the bound.
  */
 export const MAX_FINISHING_FRAMES = 4
 
-/** Then another one is given its turn: a peer that trickles must not keep the others. */
+/** How long each of them has before another one gets its turn: a peer that trickles must not keep
+ * the others waiting. */
 export const FINISHING_TURN_MS = 1_000
 
 /** A connection is a device with a handful of topics; gateways of gateways have hundreds. */
 export const TOPIC_CACHE_ENTRIES = 256
 
 /**
- * Share of the totals that messages may take that wait for a full stream: the rest is for messages
- * that can go.
+ * Share of the totals for messages that wait for a full stream; the rest is for messages that need
+ * not wait.
  */
 export const WAITING_SHARE = 0.5
 
@@ -64,12 +65,12 @@ export const WAITING_SHARE = 0.5
 export const COPIES_PER_TURN = 256
 
 /**
- * A subscriber that takes nothing for so long while QoS 1 or 2 copies wait for it is disconnected.
+ * A subscriber that takes nothing for this long while QoS 1 or 2 copies wait for it is disconnected.
  */
 export const SUBSCRIBER_STALL_MS = 5_000
 
 /**
- * A SUBSCRIBE waits so long for the commit of a retained value that was published just before; then
- * the former one goes.
+ * How long a SUBSCRIBE waits for the commit of a retained value that was published just before; then
+ * it gets the former value.
  */
 export const RETAINED_WAIT_MS = 5_000

@@ -97,7 +97,7 @@ export class Reports {
     this.#emit({ type: 'broker.will-dropped', clientId, topic, why })
   }
 
-  /** Copies for a local subscriber; null: of nobody in particular. */
+  /** Copies for a local subscriber; null: of no one in particular. */
   copiesDropped(clientId: string | null, count: number): void {
     this.#stats.localCopies.dropped += count
     const suppressed = this.#damper.pass(`copies ${clientId ?? ''}`)

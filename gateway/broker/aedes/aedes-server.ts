@@ -4,13 +4,13 @@
  *
  * What is changed of it, and why (all read in its source):
  * - `publish` is replaced: aedes calls it for wills, which go the way of every message (appended,
- *   acknowledged by nobody, delivered locally after the commit), and for notices to itself and to
+ *   not acknowledged, delivered locally after the commit), and for notices to itself and to
  *   other brokers under `$SYS`, which are dropped. Published copies never pass it: {@link
  *   AedesServer.deliver} does what it would do, in order. (aedes publishes QoS 0 at once and QoS 1
  *   after a promise, and its duplicate filter then drops the overtaken copy.)
  * - Retained messages of a SUBSCRIBE are sent by {@link RetainedDelivery}: aedes finds none.
- * - `unregisterClient` is guarded: a client that ends late would unregister whoever holds its id by
- *   then.
+ * - `unregisterClient` is guarded: a client that ends late would unregister the client that
+ *   holds its id by then.
  * - The subscriptions of a client are kept by {@link GrantedFilters}: aedes gives copies of
  *   overlapping filters a wrong QoS.
  * - The heartbeat is slowed to days: it is for other brokers on one store, and there are none.

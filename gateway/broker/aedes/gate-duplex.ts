@@ -168,8 +168,8 @@ export class GateDuplex extends Duplex {
   }
 
   /**
-   * The error is aedes' own notice of why it closes; passed on it would be thrown where nobody
-   * listens.
+   * The error is aedes' own notice of why it closes; passed on, it would be thrown where nothing
+   * catches it.
    */
   override _destroy(_error: Error | null, callback: WriteCallback): void {
     this.owner.onAedesClosed()

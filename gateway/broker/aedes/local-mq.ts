@@ -6,7 +6,7 @@
  *   cloud wants never enters aedes. Restored subscriptions emit no event in aedes, but they pass
  *   through here.
  * - No queue and no limit of concurrent messages: with mqemitter's, consumers that stopped reading
- *   hold all the slots and nobody else gets anything. Hand-overs are bounded by the gate, per
+ *   hold all the slots and no other gets anything. Hand-overs are bounded by the gate, per
  *   subscriber and in total (I6).
  * - A listener that throws does not end the process.
  *
@@ -76,7 +76,7 @@ export class LocalMq {
     return this.#listeners.matches(topic) || this.#stored.takes(topic)
   }
 
-  /** Is somebody that is connected subscribed to it? Of `$` topics, too. */
+  /** Is a connected client subscribed to it? Also for `$` topics. */
   hasListener(topic: string): boolean {
     return this.#listeners.matches(topic)
   }

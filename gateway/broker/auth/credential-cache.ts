@@ -1,7 +1,7 @@
 /**
  * Credentials that were judged, so that a fleet that reconnects does not pay a slow hash per
  * connection. Keys are a keyed hash of name and password under a key that exists in this process
- * only; no password is kept. Right and wrong ones are bounded apart, so that nobody can push the
+ * only; no password is kept. Right and wrong ones are bounded apart, so that guesses cannot push the
  * right ones out by guessing. One cache belongs to one content of the password file and is thrown
  * away with it.
  */

@@ -2,7 +2,7 @@
  * Who guessed wrong, and how long that keeps further guesses from being computed. Two dampers: a
  * pair of address and user waits twice as long after each wrong password in a row; an address has a
  * small budget of wrong passwords that fills up again with time. Credentials that are known to be
- * right never come here, so devices that are connected once are not locked out by somebody behind
+ * right never come here, so devices that are connected once are not locked out by a guesser behind
  * the same address. Bounded: the oldest entries are forgotten.
  */
 

@@ -91,7 +91,7 @@ export class PasswordChecks {
     if (!this.#failed.admits(request.address, request.user)) return this.#damped()
     const suspect = this.#failed.isSuspect(request.address)
     if (this.#remembered.length + this.#clean.length + this.#suspect.length >= MAX_QUEUED_CHECKS) {
-      // The newest guess of somebody who guessed wrong before makes room for somebody who did not.
+      // The newest check of an address that guessed wrong before makes room for one that did not.
       const displaced = suspect ? undefined : this.#suspect.pop()
       if (displaced === undefined) return this.#busy()
       displaced.resolve(this.#busy())
@@ -147,7 +147,7 @@ export class PasswordChecks {
       }
       right &&= !unknownUser
     } catch {
-      // Out of memory for the hash: nobody's password is wrong because of that.
+      // Out of memory for the hash: that makes no password wrong.
       resolve(this.#busy())
       return
     }

@@ -243,7 +243,7 @@ async function lock(lockPath: string, path: string): Promise<() => Promise<void>
       if (errorCode(error) !== 'EEXIST') throw unwritable(path, error)
     }
     const age = await stat(lockPath).then(
-      // From the future, if the clock was set back since: nobody holds it for so long either way.
+      // From the future, if the clock was set back since: no writer holds it for so long either way.
       ({ mtimeMs }) => Math.abs(Date.now() - mtimeMs),
       () => 0,
     )

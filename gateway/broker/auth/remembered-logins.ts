@@ -3,7 +3,7 @@
  * within seconds, and at 0.15 s for each slow hash three hundred users take a minute. A login that
  * is remembered takes 10 ms.
  *
- * What the file gives away, to whoever reads it (mode 0600, in the data folder): no user name, no
+ * What the file gives away to a reader (mode 0600, in the data folder): no user name, no
  * password, nothing that is the same in two entries. An entry is a salted scrypt hash like the
  * password file's own, of a sixteenth of its cost, of the password under the salt and the hash of
  * the user's line. So it is good only together with that line, and guessing against it costs a

@@ -85,7 +85,7 @@ export class ConsumerState {
     await this.subscriptions.clear(clientId)
   }
 
-  /** No commit follows: nobody waits for one any longer. */
+  /** No commit follows: ends all waiting for one. */
   release(): void {
     this.#durable.release()
   }

@@ -86,7 +86,7 @@ export class LocalDelivery {
   }
 
   /**
-   * A message that somebody local takes. `ticket`: the commit that it waits for. `copies`: for
+   * A message that local subscribers take. `ticket`: the commit that it waits for. `copies`: for
    * persistent sessions.
    */
   offer(message: LocalPublication, ticket: Ticket, copies: StagedCopies | null): void {
@@ -204,7 +204,7 @@ export class LocalDelivery {
   }
 
   /**
-   * QoS 0 copies go first, then the subscribers that hold up the others; if nobody does, messages
+   * QoS 0 copies go first, then the subscribers that hold up the others; if none does, messages
    * come in faster than they can be handed over, and the oldest copies go.
    */
   #shrink(): void {

@@ -1,7 +1,7 @@
 /**
  * Retained messages: one per topic, in memory for matching and in the store for the next start. A
  * value is staged when its record is appended, so it rides in the same commit, and becomes visible
- * to new subscribers when that commit is durable: nobody sees a retained value that a power cut
+ * to new subscribers when that commit is durable: no subscriber sees a retained value that a power cut
  * could take back.
  *
  * Bounded (I6): number, bytes of one, bytes of all. A message over a limit is delivered like any
@@ -43,7 +43,7 @@ export interface Staged {
   packet: RetainedPacket | null
   /** When it was staged (DeliveryOrder). */
   order: number
-  /** Somebody waits for this very value: a later one of the same commit does not take its place. */
+  /** A subscriber waits for this very value: a later one of the same commit does not take its place. */
   isAwaited: boolean
 }
 

@@ -42,7 +42,7 @@ export class SysTree {
     if (this.#timer !== null) clearInterval(this.#timer)
   }
 
-  /** Somebody subscribes to something of it: the values of this moment are what it gets. */
+  /** A client subscribes to something of it and gets the values of this moment. */
   refresh(): void {
     for (const [name, value] of this.#values())
       this.#host.retain(`${PREFIX}${name}`, Buffer.from(value))

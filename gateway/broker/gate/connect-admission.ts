@@ -42,7 +42,7 @@ export class ConnectAdmission {
     return this.#waiting.length
   }
 
-  /** Begins at once, if this turn has room and nobody waits; else in a later turn, in order. */
+  /** Begins at once if this turn has room and none waits; else in a later turn, in order. */
   enter(begin: BeginConnect): void {
     if (this.waiting > 0 || this.#begun >= this.#perTurn) this.#waiting.push(begin)
     else if (begin()) this.#begun += 1

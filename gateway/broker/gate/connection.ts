@@ -321,7 +321,7 @@ export class Connection implements Holder, ConsumerHost {
     this.flushAcks()
   }
 
-  // Reading on and off.
+  // Reads on and off.
 
   #updateReading(): void {
     if (this.#lifecycle.isClosed || this.#socketGone) return

@@ -308,8 +308,8 @@ export class ConsumerSide implements DuplexOwner, OutboundHost, PressedSubscribe
   end(isOrderly: boolean): boolean {
     this.#outbound.discard()
     if (this.#duplex === null) return false
-    // Without CONNACK aedes is still connecting, and is ended then; or it closed by itself, and
-    // finishes by itself.
+    // Without CONNACK aedes is still connecting: its side ends when that comes. Or it closed by
+    // itself, and finishes by itself.
     if (this.#hasConnack) this.#endDuplex(isOrderly)
     return true
   }

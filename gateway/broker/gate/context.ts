@@ -19,6 +19,6 @@ export interface GateContext extends PublishContext {
   readonly retainedDelivery: RetainedDelivery
   /** A session is over without its client: what is kept for it goes, too. */
   readonly endSession: (ended: EndedSession) => void
-  /** Somebody subscribes to something under `$SYS`. */
+  /** A client subscribes to something under `$SYS`. */
   readonly onSysSubscribe: () => void
 }

@@ -1,6 +1,6 @@
 /**
  * The state of one connection, from accept to end, and the ways to end it, each counted and told
- * (I9). What ending means is the connection's business; it happens once, whoever asks for it.
+ * (I9). What ending means is the connection's business; it happens once.
  *
  * `awaiting-connect`, `authenticating` (the verdict is waited for), `opening` (the old holder of the
  * client id ends, aedes connects, a discarded session becomes durable), `open`, `closed`.

@@ -75,7 +75,7 @@ export class ReadControl {
       this.lastByteMs = this.#context.monotonicMs()
       this.#frames.restartFrame(this.lastByteMs)
     }
-    this.#transport.setReading(reads)
+    this.#transport.read(reads)
   }
 
   /** For `ms` the gateway did not run: that time was not the peer's. */

@@ -46,10 +46,10 @@ export class Transport {
     this.#stream.write(bytes)
   }
 
-  setReading(reading: boolean): void {
-    if (reading === this.#isReading || !this.#isOpen) return
-    this.#isReading = reading
-    if (reading) this.#stream.resume()
+  read(isOn: boolean): void {
+    if (isOn === this.#isReading || !this.#isOpen) return
+    this.#isReading = isOn
+    if (isOn) this.#stream.resume()
     else this.#stream.pause()
   }
 

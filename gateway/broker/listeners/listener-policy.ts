@@ -8,7 +8,7 @@ import { hostAndPort, isLoopback } from '../../shared/hosts.ts'
 import type { AuthConfig, ListenerConfig, MqttConfig } from '../config.ts'
 
 type ListenerErrorCode =
-  /** Anonymous clients from other machines, and nobody said that this is wanted. */
+  /** Anonymous clients from other machines, which the configuration does not allow. */
   | 'LISTENER_NEEDS_AUTH'
   | 'LISTENER_ADDRESS_IN_USE'
   | 'LISTENER_ADDRESS_UNAVAILABLE'

@@ -192,8 +192,8 @@ export class Listener {
   }
 
   #accept(socket: Socket): void {
-    // Nothing that an outsider does to a socket may end the process, whoever listens to it at the
-    // moment.
+    // Nothing that an outsider does to a socket may end the process, with or without other
+    // listeners for errors.
     socket.on('error', ignore)
     if (!this.#context.limits.admit(socket)) return
     this.#sockets.add(socket)

@@ -1,7 +1,7 @@
 /**
  * A client certificate on a gateway whose clock is not set. In 1970 no certificate is valid yet,
  * and a box that waits for the network to tell it the time would shut out every device until then.
- * So dates alone are forgiven, and only as far as nobody can know better: what ended before the
+ * So dates alone are forgiven, and only where the clock cannot tell: what ended before the
  * clock floor has ended.
  *
  * OpenSSL reports one error of a chain, the last one it met, and dates come last: behind "not yet

@@ -1,5 +1,5 @@
 /**
- * Somebody speaks another protocol than the port: in words that say what to change, instead of a
+ * A client speaks another protocol than the port: in words that say what to change, instead of a
  * parser's or OpenSSL's. Pure.
  */
 

@@ -138,7 +138,7 @@ export function connectForAedes(clientId: string, clean: boolean, will: Will | n
 
 /**
  * A client of MQTT 3.1.1 or 3.1 that names the other's level understands 0x01 [MQTT-3.1.2-2];
- * whoever speaks another version is told so as MQTT 5 has it, which its libraries show as
+ * a client of another version is told so as MQTT 5 has it, which its libraries show as
  * "unsupported protocol version".
  */
 function refuseVersion(reader: PacketReader, level: number): ConnectResult {

@@ -4,8 +4,8 @@
  * (I6).
  *
  * Size limits hold as soon as a length is known, for what is kept, too. Frames are shown in place,
- * as offsets into the read buffer or the kept bytes; nobody may keep a view of either. It decides
- * nothing: which frames are due, and what becomes of them, is the connection's business.
+ * as offsets into the read buffer or the kept bytes; no caller may keep a view of either.
+ * Which frames are due, and what becomes of them, is the connection's business.
  */
 import type { MqttLimits } from '../config.ts'
 import { type HeldBytes, InboundBuffer } from './inbound-buffer.ts'

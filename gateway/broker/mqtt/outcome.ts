@@ -1,4 +1,4 @@
-/** What became of a frame, for who cut it out of the stream. */
+/** What became of a frame: the answer of the part that took it. */
 
 /** It is done with. */
 export const TAKEN = 0

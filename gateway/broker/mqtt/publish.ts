@@ -5,7 +5,7 @@
 
 export type Qos = 0 | 1 | 2
 
-/** A message in somebody's bytes: what is appended of it. */
+/** A message within a buffer: what is appended of it. */
 export interface Publication {
   readonly bytes: Buffer
   /** The payload is `bytes.subarray(start, end)`. */

@@ -1,6 +1,6 @@
 /**
  * The acks that a connection is owed, in the order of its PUBLISHes (I2), each with the ticket that
- * has to be durable before it may leave (I1). A ring of parallel arrays: nothing is allocated per
+ * must be durable before it leaves (I1). A ring of parallel arrays: nothing is allocated per
  * message.
  */
 
@@ -23,7 +23,7 @@ export class AckQueue {
   #sizes = NO_SIZES
   #tickets = NO_TIMES
   #arrivals = NO_TIMES
-  /** Positions count up for ever; modulo the capacity they are places in the ring. */
+  /** Positions only rise; modulo the capacity they are places in the ring. */
   #head = 0
   #tail = 0
   #bytes = 0

@@ -34,7 +34,7 @@ export interface PublishContext {
   /** Wall clock, ms since the epoch. */
   readonly nowMs: () => number
   readonly monotonicMs: () => number
-  // Reused for every message: it runs through in one synchronous step.
+  // Reused for every message, which is handled in one synchronous step.
   readonly view: PublishView
   readonly message: Message
   readonly hash: MessageHash

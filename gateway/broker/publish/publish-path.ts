@@ -340,7 +340,7 @@ export class PublishPath {
     return true
   }
 
-  /** I9: nobody takes it. False: the connection was closed over it. */
+  /** I9: neither a stream nor a subscriber takes it. False: the connection was closed over it. */
   #admitsUnrouted(entry: TopicEntry): boolean {
     const { appender, config, reports } = this.#context
     // One over the limit may have 64 KiB; its beginning tells which it is, and is compared with
@@ -366,7 +366,7 @@ export class PublishPath {
   }
 }
 
-/** No stream takes it: does nobody else? What is under `$` is counted by itself. */
+/** No stream takes it; nor does anything else? What is under `$` is counted by itself. */
 function isUnrouted({ unwanted, isLocal, isShared }: TopicEntry, retain: boolean): boolean {
   return unwanted !== 'dollar-topic' && !isLocal && !(retain && isShared)
 }

@@ -6,7 +6,7 @@ import type { Ticket } from '../../ports/appender.ts'
 import { PUBCOMP, PUBREC } from '../mqtt/packets.ts'
 import { AckQueue } from './ack-queue.ts'
 
-/** There are no more packet ids than that. */
+/** As many as there are packet ids. */
 const MAX_RELEASES = 65_535
 
 export class Releases {

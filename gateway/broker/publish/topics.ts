@@ -1,6 +1,6 @@
 /**
  * The topics of one connection: for each its route with envelopes, whether its user may publish
- * there, and whether somebody local takes it. What is known is kept, bounded (topic-cache), and
+ * there, and whether a local subscriber takes it. What is known is kept, bounded (topic-cache), and
  * checked again when access rules or local subscriptions have changed. A known topic costs no
  * string.
  */

@@ -1,6 +1,6 @@
 /**
  * Wills on their way into the spool: like any message, through access rule, route and append,
- * marked `will`, and then to local subscribers. Nobody waits for their ack. A will for a full
+ * marked `will`, and then to local subscribers. No client waits for their ack. A will for a full
  * stream waits here; its stored copy is deleted in the commit that carries it, or later, so a kill
  * in between repeats a will and never loses one.
  */

@@ -103,7 +103,7 @@ export class SessionCopies {
     }
   }
 
-  /** After the start: nobody is owed the copies of a session that is not there any more. */
+  /** After the start: copies of a session that is gone are owed no longer. */
   discardExcept(isSession: (clientId: string) => boolean): void {
     for (const clientId of this.#queues.clientIds) {
       if (!isSession(clientId)) this.discard(clientId)

@@ -2,8 +2,8 @@
  * Copies that wait for persistent local sessions at QoS 1 and 2: those of sessions that are away,
  * and those that were sent and not acknowledged. Bounded (I6): per session in messages and bytes,
  * and in bytes over all sessions. What has to go is the session's oldest copy; when all queues together are too large, the session whose queue has waited longest pays
- * first. Everything dropped is counted (I9). Whoever keeps copies in the store as well is told of
- * each that leaves.
+ * first. Everything dropped is counted (I9). The store of copies is told
+ * of each that leaves.
  */
 
 /** A packet as aedes queues it: a PUBLISH, or the PUBREL that took its place. */
@@ -201,7 +201,7 @@ export class SessionQueues {
     return [...this.#queues.keys()]
   }
 
-  /** The session ended: what waited for it goes, uncounted, because nobody is owed it any more. */
+  /** The session ended: what waited for it goes, uncounted, because it is owed no longer. */
   discard(clientId: string): void {
     const queue = this.#queues.get(clientId)
     if (queue === undefined) return

@@ -18,8 +18,8 @@ import { NO_TICKET, PacketIds } from './packet-ids.ts'
 import { replaySessionLog, type SessionLogTarget, sessionLog } from './session-log.ts'
 
 /**
- * Open packet ids over all sessions, 100 bytes each in memory. A client may have 65,535; who opens
- * one more beyond this bound is disconnected.
+ * Open packet ids over all sessions, 100 bytes each in memory. A client may have 65,535; one that
+ * opens another beyond this bound is disconnected.
  */
 export const MAX_OPEN_PACKET_IDS = 500_000
 

@@ -95,7 +95,7 @@ export class StoredCopies {
     return release.notedBy
   }
 
-  /** Nobody waits for it any more. */
+  /** It is owed no longer. */
   remove(clientId: string, packet: QueuedPacket): void {
     if (packet.storedAs === undefined) return
     this.#store.delete(packet.storedAs, true)

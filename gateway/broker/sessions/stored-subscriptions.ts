@@ -1,7 +1,7 @@
 /**
  * Subscriptions of persistent sessions: in memory for matching, in the spool for the next start. A
- * change rides in the next commit, and whoever made it waits for that, so that a SUBACK is never
- * for a subscription that a power cut takes back. Those at QoS 1 and 2 are indexed by filter: for
+ * change rides in the next commit, and is answered after that, so that a SUBACK is never for a
+ * subscription that a power cut takes back. Those at QoS 1 and 2 are indexed by filter: for
  * them copies are queued while their session is away.
  *
  * Bounded (I6) per session; sessions are bounded by the session table.
