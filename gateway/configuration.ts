@@ -51,18 +51,15 @@ export type SinkConfig = SinkTypeConfig & DeliveryConfig
 const gatewaySection: Schema<GatewayConfig> = section('The gateway as a whole.', {
   id: nullable(
     name(
-      'Name of this gateway in every record id. null: derived once from the host name and stored in the spool; only an explicit change counts.',
+      'Name of this gateway in every record id. null: derived once from the host name, then kept in the spool; it changes only when it is set here.',
     ),
   ).prefault(null),
-  dataDir: leaf(path('Folder of the spool. One process owns it.')).prefault('./data'),
+  dataDir: leaf(path('Folder of the spool; one process at a time owns it.')).prefault('./data'),
   // Below the 30 s that Kubernetes gives a container before it kills it.
   stopTimeout: leaf(
-    duration(
-      'How long a stop may take to finish requests in progress before it becomes a hard one.',
-      {
-        min: 0,
-      },
-    ),
+    duration('How long a stop may wait for requests in progress before it cuts them off.', {
+      min: 0,
+    }),
   ).prefault('20s'),
 })
 

@@ -14,13 +14,15 @@ export interface AdminConfig {
 export const adminSection: Schema<AdminConfig> = section('The admin server.', {
   host: leaf(
     host(
-      'Address to listen on. Other than loopback and without a token: /, /metrics, /livez, /readyz only.',
+      'Address to listen on. On one other than loopback and without a token: /, /metrics, /livez and /readyz only.',
     ),
   ).prefault('127.0.0.1'),
   port: leaf(integer('Port to listen on; 0: a free one.', { min: 0, max: 65_535 })).prefault(9464),
   token: nullable(
-    secret('Bearer token for everything under /api. null: none, loopback only.', (value) =>
-      /^[\x21-\x7e]+$/.test(value) ? null : 'use visible ASCII characters without spaces',
+    secret(
+      'Bearer token for everything under /api. null: none, so /api is served on loopback only.',
+      (value) =>
+        /^[\x21-\x7e]+$/.test(value) ? null : 'use visible ASCII characters without spaces',
     ),
   ).prefault(null),
 })

@@ -83,23 +83,23 @@ const MAX_REMAINING_LENGTH = 268_435_455
 const authSection = section('Who may connect, and what they may publish and subscribe to.', {
   passwordFile: nullable(
     path(
-      'Users and hashed passwords, written by sluice passwd. null: a client is who its certificate says, or nobody.',
+      'Users and hashed passwords, written by sluice passwd. null: a client is known by its certificate, or not at all.',
     ),
   ).prefault(null),
-  aclFile: nullable(path('Access rules per user. null: everybody may use every topic.')).prefault(
-    null,
-  ),
+  aclFile: nullable(
+    path('Access rules of each user. null: everyone may use every topic.'),
+  ).prefault(null),
 })
 
-const tlsSection = section('TLS of this listener; files are re-read when they change.', {
+const tlsSection = section('TLS of this listener. Its files are read again when they change.', {
   cert: leaf(path('Certificate chain, PEM.')),
   key: leaf(path('Private key, PEM.')),
-  ca: nullable(path('Authorities of client certificates, PEM. null: none are asked for.')).prefault(
-    null,
-  ),
-  requireClientCert: leaf(flag('Only devices with a certificate of ca may connect.')).prefault(
-    false,
-  ),
+  ca: nullable(
+    path('Authorities that sign client certificates, PEM. null: clients are not asked for one.'),
+  ).prefault(null),
+  requireClientCert: leaf(
+    flag('Only devices with a certificate that ca signed may connect.'),
+  ).prefault(false),
 })
 
 const listenerSection = section('One address to listen on.', {
@@ -120,10 +120,13 @@ const limits = {
   // Behind a proxy, a bridge or a router all devices have one address, so there is no number that
   // suits everybody.
   maxConnectionsPerAddress: nullable(
-    integer('Of them from one address; null: all of them may be. Against one that keeps opening.', {
-      min: 1,
-      max: 1_000_000,
-    }),
+    integer(
+      'Connections from one address, against a client that keeps opening new ones. null: as many as maxConnections.',
+      {
+        min: 1,
+        max: 1_000_000,
+      },
+    ),
   ).prefault(null),
   // Four of the largest records of a stream with defaults (256KiB), or one that is base64 in the
   // end.
@@ -136,7 +139,7 @@ const limits = {
   // Client id, user name, a password that is a signed token (4 KiB are usual), a will of a few
   // hundred bytes.
   maxConnectPacketBytes: leaf(
-    size('The same for CONNECT, from somebody who is not known yet.', {
+    size('The same for a CONNECT, whose sender is not known yet.', {
       min: 64,
       max: MAX_REMAINING_LENGTH,
     }),
@@ -151,34 +154,43 @@ const limits = {
   maxUnackedMessages: leaf(
     integer('Messages of one connection that wait for their ack.', { min: 1, max: 65_535 }),
   ).prefault(1_000),
-  maxUnackedBytes: leaf(size('Their bytes.', { min: KIB })).prefault('4MiB'),
+  maxUnackedBytes: leaf(
+    size('Bytes of one connection that wait for their ack.', { min: KIB }),
+  ).prefault('4MiB'),
   maxUnackedMessagesTotal: leaf(
     integer('Messages of all connections that wait for their ack.', { min: 1, max: 10_000_000 }),
   ).prefault(100_000),
-  maxUnackedBytesTotal: leaf(size('Their bytes.', { min: KIB })).prefault('64MiB'),
+  maxUnackedBytesTotal: leaf(
+    size('Bytes of all connections that wait for their ack.', { min: KIB }),
+  ).prefault('64MiB'),
   maxHoldBackBytes: leaf(
-    size('Over these bounds the gate reads on so far to answer PINGREQ, per connection.', {
-      min: KIB,
-    }),
+    size(
+      'How much of a connection that is over its unacked limits is still read, so that its PINGREQ is answered.',
+      {
+        min: KIB,
+      },
+    ),
   ).prefault('64KiB'),
-  maxHoldBackBytesTotal: leaf(size('The same for all connections.', { min: KIB })).prefault(
-    '16MiB',
-  ),
+  maxHoldBackBytesTotal: leaf(
+    size('The same for all connections together.', { min: KIB }),
+  ).prefault('16MiB'),
   // A radio link with seconds of delay makes it; a socket that says nothing does not stay.
   connectTimeout: leaf(
-    duration('From the connection to its CONNECT, TLS handshake included.', { min: 100 }),
+    duration('How long a connection may take to its CONNECT, TLS handshake included.', {
+      min: 100,
+    }),
   ).prefault('10s'),
   // Hashing queues while many connect at once after an outage.
-  authTimeout: leaf(duration('From CONNECT to the end of authentication.', { min: 100 })).prefault(
-    '10s',
-  ),
+  authTimeout: leaf(
+    duration('How long authentication may take, from the CONNECT on.', { min: 100 }),
+  ).prefault('10s'),
   // Twice the connections: as many devices again may be away.
   maxSessions: leaf(
     integer('Stored sessions (clean session 0), connected or not.', { min: 1, max: 10_000_000 }),
   ).prefault(20_000),
   // Longer than a plant is shut down for holidays: until then QoS 2 stays exactly once (I3).
   sessionExpiry: leaf(
-    duration('A session without a connection is forgotten after it.', {
+    duration('How long a session without a connection is kept.', {
       min: 60_000,
       max: 3650 * 86_400_000,
     }),
@@ -186,9 +198,11 @@ const limits = {
   maxSubscriberMessages: leaf(
     integer('Copies that wait for one local subscriber.', { min: 1, max: 1_000_000 }),
   ).prefault(1_000),
-  maxSubscriberBytes: leaf(size('Their bytes.', { min: KIB })).prefault('1MiB'),
+  maxSubscriberBytes: leaf(
+    size('Bytes of the copies that wait for one local subscriber.', { min: KIB }),
+  ).prefault('1MiB'),
   maxSubscriberBytesTotal: leaf(
-    size('Bytes of copies for all local subscribers.', { min: KIB }),
+    size('Bytes of the copies that wait for all local subscribers.', { min: KIB }),
   ).prefault('32MiB'),
   // A dashboard subscribes to some hundred.
   maxSubscriptions: leaf(
@@ -200,18 +214,18 @@ const limits = {
   ).prefault(10_000),
   // Whatever fits into a packet: device lists of hubs have hundreds of KiB.
   maxRetainedMessageBytes: leaf(
-    size('Topic and payload of one retained message.', { min: KIB }),
+    size('Bytes of one retained message, topic and payload.', { min: KIB }),
   ).prefault('1MiB'),
-  maxRetainedBytes: leaf(size('The same of all; they are held in memory.', { min: KIB })).prefault(
-    '16MiB',
-  ),
+  maxRetainedBytes: leaf(
+    size('Bytes of all retained messages; they are held in memory.', { min: KIB }),
+  ).prefault('16MiB'),
 }
 
 export const mqttSection: Schema<MqttConfig> = section('The broker.', {
   listeners: listeners.prefault([{ host: '127.0.0.1', port: 1883 }]),
   auth: authSection.nullable().prefault(null),
   allowAnonymous: leaf(
-    flag('Listeners on other addresses than loopback start without auth, too.'),
+    flag('Listeners start without authentication on addresses other than loopback, too.'),
   ).prefault(false),
   unrouted: leaf(
     choice(
@@ -226,7 +240,7 @@ export const mqttSection: Schema<MqttConfig> = section('The broker.', {
     ),
   ).prefault('publish'),
   sysInterval: nullable(
-    duration('Subscribers of $SYS get its values so often. null: there is no $SYS tree.', {
+    duration('How often subscribers of $SYS get its values. null: there is no $SYS tree.', {
       min: 1_000,
     }),
   ).prefault('10s'),

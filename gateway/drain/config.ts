@@ -33,7 +33,7 @@ export interface DrainedSinkConfig extends DeliveryConfig {
 /** Keys that each sink has, whatever its type. */
 export const deliveryKeys = {
   maxInFlight: leaf(
-    integer('Streams that may have a request in progress; never more than one a stream.', {
+    integer('How many streams may have a batch in flight; a stream never has more than one.', {
       min: 1,
       max: 64,
     }),
@@ -51,16 +51,21 @@ export const deliveryKeys = {
     duration('How long a batch waits to be filled.', { min: 0, max: 3_600_000 }),
   ).prefault('200ms'),
   timeout: leaf(
-    duration('Longest time without progress: no byte of the request taken, none of the answer.', {
-      min: 100,
-    }),
+    duration(
+      'How long a batch in flight may make no progress: no byte of it taken, none of an answer.',
+      {
+        min: 100,
+      },
+    ),
   ).prefault('30s'),
-  maxRetryAfter: leaf(duration('Longest Retry-After that is obeyed.', { min: 0 })).prefault('1h'),
+  maxRetryAfter: leaf(
+    duration('Longest wait asked for by the sink (Retry-After) that is obeyed.', { min: 0 }),
+  ).prefault('1h'),
   recoveryJitter: leaf(
     duration('After an outage the first request waits a random time up to this.', { min: 0 }),
   ).prefault('0s'),
   maxBytesPerSecond: nullable(
-    size('Cap on compressed bytes sent each second. null: none.', { min: 1024 }),
+    size('Most bytes sent each second, as sent (compressed). null: no limit.', { min: 1024 }),
   ).prefault(null),
   maxRefusedShare: leaf(
     share('A sink that refuses more than this of the last 1,000 records is held, not obeyed (I8).'),

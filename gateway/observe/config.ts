@@ -9,7 +9,7 @@ export interface LogConfig {
 
 export const logSection: Schema<LogConfig> = section('The log, on standard output.', {
   level: leaf(
-    choice('The least level that is written.', ['trace', 'debug', 'info', 'warn', 'error']),
+    choice('Lowest level that is written.', ['trace', 'debug', 'info', 'warn', 'error']),
   ).prefault('info'),
   format: leaf(
     choice('auto: pretty on a terminal, else JSON.', ['auto', 'json', 'pretty']),

@@ -94,17 +94,17 @@ const device = leaf<'clientId' | `topic:${number}`>({
 
 const streamSection: Schema<StreamConfig> = section('One queue, by name.', {
   topics: topics.prefault(['#']),
-  sink: leaf(name('Name of the sink that takes it.')).prefault('cloud'),
+  sink: leaf(name('Name of the sink that takes its records.')).prefault('cloud'),
   device: device.prefault('clientId'),
   payload: leaf(
     choice(
       'any: JSON as it is, anything else as base64; json: anything else becomes a dead letter; text: every payload, JSON too, ' +
-        'as a JSON string, what is no UTF-8 as base64, counted.',
+        'as a JSON string; what is not UTF-8 as base64, counted.',
       ['any', 'json', 'text'],
     ),
   ).prefault('any'),
   priority: leaf(
-    integer('Order among the streams of a sink, 0 first. A lower one is never starved.', {
+    integer('Order among the streams of a sink, 0 first. A later one is never starved.', {
       min: 0,
       max: 9,
     }),
@@ -119,7 +119,7 @@ const streamSection: Schema<StreamConfig> = section('One queue, by name.', {
     ),
   ).prefault('256KiB'),
   maxBytes: leaf(
-    size('Room on disk for what waits, as stored (compressed).', { min: 1024 }),
+    size('Room on disk for records that wait, as stored (compressed).', { min: 1024 }),
   ).prefault('1GiB'),
   maxAge: nullable(
     duration('Older records are dropped, counted, reported to the sink. null: none are.', {
@@ -128,11 +128,10 @@ const streamSection: Schema<StreamConfig> = section('One queue, by name.', {
     }),
   ).prefault(null),
   whenFull: leaf(
-    choice('block: acks wait, the device keeps its data; or which records are dropped, counted.', [
-      'block',
-      'drop-oldest',
-      'drop-newest',
-    ]),
+    choice(
+      'block: acks wait and the device keeps its data; else which records are dropped, counted.',
+      ['block', 'drop-oldest', 'drop-newest'],
+    ),
   ).prefault('block'),
   deadLetters: deadLetters.prefault({}),
 })
@@ -152,7 +151,7 @@ export const spoolSection: Schema<SpoolConfig> = section('Commits and disk.', {
   ).prefault('50ms'),
   commitBurst: leaf(
     integer(
-      'So many small commits may start at once; the budget refills by one per commitInterval.',
+      'How many small commits may start at once; the budget refills by one per commitInterval.',
       {
         min: 0,
         max: 1_000_000,
@@ -160,9 +159,12 @@ export const spoolSection: Schema<SpoolConfig> = section('Commits and disk.', {
     ),
   ).prefault(1_000),
   minFreeBytes: leaf(
-    size('Below so much free disk ingest closes, before the disk is full; delivery goes on (I6).', {
-      min: 1024 * 1024,
-    }),
+    size(
+      'Below this much free disk ingest closes, before the disk is full; delivery goes on (I6).',
+      {
+        min: 1024 * 1024,
+      },
+    ),
   ).prefault('256MiB'),
 })
 

@@ -41,7 +41,7 @@ export interface HttpSinkConfig extends ObeyedDelivery {
   readonly allowInsecure: boolean
 }
 
-const tls = section('TLS towards the sink; files are re-read when they change.', {
+const tls = section('TLS towards the sink. Its files are read again when they change.', {
   ca: nullable(
     path(
       "Authorities to trust, PEM, instead of Node's and the system's (SSL_CERT_FILE, SSL_CERT_DIR, its bundle).",
@@ -53,7 +53,7 @@ const tls = section('TLS towards the sink; files are re-read when they change.',
 
 const url = leaf(
   text(
-    'Where batches are posted. Shown without query, and without what in its path looks like a token.',
+    'Where batches are posted. Shown without its query, and without what looks like a token in its path.',
     {
       kind: 'url',
       wanted: 'an http or https URL',
@@ -113,7 +113,7 @@ export const httpKeys = {
   ).prefault(null),
   tls: tls.nullable().prefault(null),
   format: leaf(choice('Form of the body.', ['ndjson'])).prefault('ndjson'),
-  compression: leaf(choice('Of the body.', ['gzip', 'none'])).prefault('gzip'),
+  compression: leaf(choice('Compression of the body.', ['gzip', 'none'])).prefault('gzip'),
   ack: leaf(
     choice('status: an answer of ackStatus acks; body: only one that says so in JSON does.', [
       'status',
@@ -124,7 +124,7 @@ export const httpKeys = {
   answers: answers.prefault({}),
   connectTimeout: leaf(
     duration(
-      'For a connection: name, address, TLS. Several addresses are raced, a dead one holds none up.',
+      'How long a connection may take: name, address, TLS. Several addresses are raced, so a dead one holds nothing up.',
       {
         min: 100,
       },
@@ -132,7 +132,7 @@ export const httpKeys = {
   ).prefault('20s'),
   minBytesPerSecond: leaf(
     size(
-      'A request slower than this, timeout twice added, is given up, however steadily it moves.',
+      'A request that takes longer than at this rate, plus twice timeout, is given up, however steadily it moves.',
       {
         min: 1,
       },
