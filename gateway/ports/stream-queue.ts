@@ -66,7 +66,7 @@ export interface LoadedBatch {
   line(seq: number): Promise<Uint8Array>
 }
 
-export interface Refusal {
+export interface RefusedRecord {
   readonly seq: number
   readonly code: string | null
   readonly reason: string
@@ -80,7 +80,7 @@ export interface Settlement {
   /**
    * Those at or below `throughSeq` that the sink refused: parked. All others there are delivered.
    */
-  readonly refused: readonly Refusal[]
+  readonly refused: readonly RefusedRecord[]
   /**
    * Parked records that become dead letters in this commit, by seq of the batch's identity. May
    * name one of `refused`: those are parked first.
@@ -162,7 +162,7 @@ export interface StreamQueue {
   /** Parked records go back to their place in order (a hold began). Clears the pin. */
   returnParked(): Promise<void>
   /** What a refused record of the pinned batch would take as a dead letter. */
-  deadLetterBytes(refusal: Refusal): number
+  deadLetterBytes(refusal: RefusedRecord): number
   /**
    * May so many dead letters with so many bytes be added (`deadLetters.whenFull: hold`)? One alone
    * always may.

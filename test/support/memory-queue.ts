@@ -13,7 +13,7 @@ import type {
   ParkedRecord,
   Pin,
   PinLimits,
-  Refusal,
+  RefusedRecord,
   Run,
   Settlement,
   StreamQueue,
@@ -464,7 +464,7 @@ export class MemoryQueue implements StreamQueue {
     return this.#store.durable()
   }
 
-  deadLetterBytes({ line }: Refusal): number {
+  deadLetterBytes({ line }: RefusedRecord): number {
     return line.length
   }
 

@@ -3,7 +3,7 @@
  * letter in its commit (I5, I9). Pure.
  */
 
-import type { ParkedRecord, Pin, Refusal, Settlement } from '../../ports/stream-queue.ts'
+import type { ParkedRecord, Pin, RefusedRecord, Settlement } from '../../ports/stream-queue.ts'
 import { writtenCode } from '../../shared/text/answer-code.ts'
 import type { EmitDrainEvent } from '../events.ts'
 import { type Acceptance, chooseDeadLetters } from '../policy/parking.ts'
@@ -23,7 +23,7 @@ interface SettlementInput {
   readonly accepted: Acceptance | null
   readonly hasRoom: (bytes: number, letters: number) => boolean
   /** What a refused record takes as a dead letter. */
-  readonly letterBytes: (refusal: Refusal) => number
+  readonly letterBytes: (refusal: RefusedRecord) => number
 }
 
 interface PlannedSettlement {
@@ -71,7 +71,7 @@ export function refusedSeqs(runs: readonly RecordRun[]): number[] {
   return runs.flatMap((run) => (run.kind === 'refused' ? [run.listed.seq] : []))
 }
 
-function refusalsOf(runs: readonly RecordRun[], lines: readonly Uint8Array[]): Refusal[] {
+function refusalsOf(runs: readonly RecordRun[], lines: readonly Uint8Array[]): RefusedRecord[] {
   const listed = runs.flatMap((run) => (run.kind === 'refused' ? [run.listed] : []))
   return listed.map(({ seq, code, reason }, i) => {
     const line = lines[i]
@@ -83,7 +83,7 @@ function refusalsOf(runs: readonly RecordRun[], lines: readonly Uint8Array[]): R
 
 /** Tells of records that were parked. */
 export function reportParked(
-  refused: readonly Pick<Refusal, 'seq' | 'code' | 'reason'>[],
+  refused: readonly Pick<RefusedRecord, 'seq' | 'code' | 'reason'>[],
   where: { readonly sink: string; readonly stream: string; readonly spoolId: string },
   tooLarge: boolean,
   emit: EmitDrainEvent,

@@ -10,7 +10,7 @@ import type {
   ParkedRecord,
   Pin,
   PinLimits,
-  Refusal,
+  RefusedRecord,
   Run,
   Settlement,
   StreamQueue,
@@ -244,7 +244,7 @@ export class SpoolQueue implements StreamQueue {
   }
 
   /** A returned record keeps its copy while it is refused again; delivered, the copy goes. */
-  #settleFront(aside: Aside, refused: Map<number, Refusal>): void {
+  #settleFront(aside: Aside, refused: Map<number, RefusedRecord>): void {
     const refusal = refused.get(aside.seq)
     if (refusal) {
       refused.delete(aside.seq)
@@ -261,7 +261,7 @@ export class SpoolQueue implements StreamQueue {
     this.spool.storedBytes -= aside.bytes
   }
 
-  #park(identity: number, { seq, code, reason, line }: Refusal): void {
+  #park(identity: number, { seq, code, reason, line }: RefusedRecord): void {
     const { state } = this.spool
     const receivedAtMs = receivedAtOf(line) ?? this.#nowMs()
     const status = writtenCode(code)
@@ -341,7 +341,7 @@ export class SpoolQueue implements StreamQueue {
     return this.#commit.durable(this.spool)
   }
 
-  deadLetterBytes({ seq, code, reason, line }: Refusal): number {
+  deadLetterBytes({ seq, code, reason, line }: RefusedRecord): number {
     const status = writtenCode(code)
     const identity = this.spool.state.pin?.identity ?? 0
     return packedBytes(this.#letterOf({ identity, seq, status, reason }), line.length)
