@@ -1,5 +1,5 @@
 /** A record that is refused, goes back to its place when the sink is held, and is refused again. */
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import type { LoadedBatch } from '../../gateway/ports/stream-queue.ts'
 import type { SpoolQueue } from '../../gateway/spool/queue/queue.ts'
 import {
@@ -10,16 +10,10 @@ import {
   openSpool,
   pinNext,
   queueOf,
-  temporaryFolder,
 } from '../support/spool-fixture.ts'
+import { useFolder } from '../support/spool-test.ts'
 
-let folder: Awaited<ReturnType<typeof temporaryFolder>>
-beforeEach(async () => {
-  folder = await temporaryFolder()
-})
-afterEach(async () => {
-  await folder.remove()
-})
+const folder = useFolder()
 
 async function next(queue: SpoolQueue, maxRecords: number): Promise<LoadedBatch> {
   const batch = await pinNext(queue, maxRecords)

@@ -20,8 +20,8 @@ import {
   queueOf,
   STREAM,
   settleAll,
-  temporaryFolder,
 } from '../support/spool-fixture.ts'
+import { useFolder } from '../support/spool-test.ts'
 
 /** Streams of the tests: `narrow` can be made full. */
 const NAMES = ['wide', 'narrow'] as const
@@ -137,19 +137,15 @@ function namesOf({ checkpoint, changes }: RecoveredJournal): string[] {
   return parts.flatMap((bytes) => Buffer.from(bytes).toString().split(',')).filter(Boolean)
 }
 
-let folder: Awaited<ReturnType<typeof temporaryFolder>>
+const folder = useFolder()
 let subject: Subject
-afterEach(async () => {
-  await subject.close()
-  await folder.remove()
-})
+afterEach(() => subject.close())
 
 describe.each([
   ['the spool', overSpool],
   ['the double of the broker’s tests', async () => overMemory()],
 ])('%s', (_, open: (dataDir: string) => Promise<Subject>) => {
   beforeEach(async () => {
-    folder = await temporaryFolder()
     subject = await open(folder.path)
   })
 

@@ -1,5 +1,5 @@
 import { uptime } from 'node:os'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { parseCommitKey } from '../../gateway/spool/store/keys.ts'
 import { keptByCounters, pendingByCounters } from '../../gateway/spool/stream/counters.ts'
 import { addGap, MAX_GAPS_IN_STATE } from '../../gateway/spool/stream/transitions.ts'
@@ -15,16 +15,10 @@ import {
   SINK,
   STREAM,
   settleAll,
-  temporaryFolder,
 } from '../support/spool-fixture.ts'
+import { useFolder } from '../support/spool-test.ts'
 
-let folder: Awaited<ReturnType<typeof temporaryFolder>>
-beforeEach(async () => {
-  folder = await temporaryFolder()
-})
-afterEach(async () => {
-  await folder.remove()
-})
+const folder = useFolder()
 
 describe('a spool', () => {
   it('gives back what was appended, in order, after it was stopped and opened again', async () => {

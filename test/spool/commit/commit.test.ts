@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   FULL_COMMIT_BYTES,
   LARGE_COMMIT_BYTES,
@@ -18,16 +18,10 @@ import {
   pinNext,
   queueOf,
   settleAll,
-  temporaryFolder,
 } from '../../support/spool-fixture.ts'
+import { useFolder } from '../../support/spool-test.ts'
 
-let folder: Awaited<ReturnType<typeof temporaryFolder>>
-beforeEach(async () => {
-  folder = await temporaryFolder()
-})
-afterEach(async () => {
-  await folder.remove()
-})
+const folder = useFolder()
 
 describe('a commit', () => {
   it('I1: makes nothing durable before the store has fsynced it, whatever is appended meanwhile', async () => {

@@ -3,27 +3,15 @@
  * readings.
  */
 import { randomBytes } from 'node:crypto'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { parseCommitKey } from '../../../gateway/spool/store/keys.ts'
 import { type OpenStore, openStore } from '../../../gateway/spool/store/store.ts'
-import {
-  durable,
-  lanes,
-  message,
-  openSpool,
-  queueOf,
-  temporaryFolder,
-} from '../../support/spool-fixture.ts'
+import { durable, lanes, message, openSpool, queueOf } from '../../support/spool-fixture.ts'
+import { useFolder } from '../../support/spool-test.ts'
 
 const COMMITS = 700
 
-let folder: Awaited<ReturnType<typeof temporaryFolder>>
-beforeEach(async () => {
-  folder = await temporaryFolder()
-})
-afterEach(async () => {
-  await folder.remove()
-})
+const folder = useFolder()
 
 it.each([
   { what: 'small commits: go', textBytes: 100, isKept: false },

@@ -13,34 +13,20 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { judgePlace, type Place, type PlaceStats } from '../../../gateway/spool/disk/place.ts'
 import { NewerFormatError, SPOOL_FORMAT } from '../../../gateway/spool/format.ts'
 import { heldStores } from '../../support/held-store.ts'
-import {
-  durable,
-  lanes,
-  linesOf,
-  message,
-  openSpool,
-  pinNext,
-  queueOf,
-  settleAll,
-  temporaryFolder,
-} from '../../support/spool-fixture.ts'
+import { openSpool, queueOf } from '../../support/spool-fixture.ts'
+import { appendReadings, deliverAll, useFolder } from '../../support/spool-test.ts'
 
-let folder: Awaited<ReturnType<typeof temporaryFolder>>
+const folder = useFolder()
 let data: string
 let bak: string
-beforeEach(async () => {
-  folder = await temporaryFolder()
+beforeEach(() => {
   data = join(folder.path, 'data')
   bak = join(folder.path, 'bak')
 })
-afterEach(async () => {
-  await folder.remove()
-})
-
 const OPTIONS = { ballastBytes: 4096 }
 
 interface Life {
@@ -54,23 +40,13 @@ interface Life {
 /** Opens the spool, appends so many readings, and delivers all that is there, or nothing. */
 async function live(dataDir: string, readings: number, delivers = true): Promise<Life> {
   const { spool, events } = await openSpool(dataDir, OPTIONS)
-  const to = lanes(spool, 'd', 't')
-  for (let n = 1; n <= readings; n++) spool.appender.append(to, message(`{"n":${n}}`))
-  await durable(spool, spool.appender.touch())
-  const queue = queueOf(spool)
-  const { nextSeq } = queue.spool.state
+  await appendReadings(spool, 1, readings)
+  const { nextSeq } = queueOf(spool).spool.state
   const appended = Array.from(
     { length: readings },
     (_, i) => `edge-01:${spool.spoolId}:telemetry:${nextSeq - readings + i}`,
   )
-  const delivered: string[] = []
-  while (queue.pendingRecords > 0) {
-    if (!delivers) break
-    const batch = await pinNext(queue, 1000)
-    if (!batch) break
-    delivered.push(...linesOf(batch).map(({ id }) => id))
-    await settleAll(queue, batch)
-  }
+  const delivered = delivers ? (await deliverAll(spool)).map(({ id }) => id) : []
   await spool.stop()
   const whys = events.flatMap((event) =>
     event.type === 'spool.identity-changed' ? [event.why] : [],

@@ -4,61 +4,20 @@
  */
 import { cp, readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Spool } from '../../../gateway/spool/spool.ts'
+import { describe, expect, it } from 'vitest'
 import { pendingByCounters } from '../../../gateway/spool/stream/counters.ts'
-import {
-  durable,
-  lanes,
-  linesOf,
-  message,
-  openSpool,
-  pinNext,
-  queueOf,
-  STREAM,
-  settleAll,
-  temporaryFolder,
-} from '../../support/spool-fixture.ts'
+import { openSpool, pinNext, queueOf, STREAM } from '../../support/spool-fixture.ts'
+import { appendReadings, deliverAll, useFolder } from '../../support/spool-test.ts'
 
-let folder: Awaited<ReturnType<typeof temporaryFolder>>
-beforeEach(async () => {
-  folder = await temporaryFolder()
-})
-afterEach(() => folder.remove())
+const folder = useFolder()
 
 const OPTIONS = { ballastBytes: 4096 } as const
 const NAME = 'spool.damaged-1764000000000'
 
-async function append(spool: Spool, from: number, count: number): Promise<void> {
-  const to = lanes(spool, 'd', 't')
-  let ticket = 0
-  for (let n = from; n < from + count; n++)
-    ticket = spool.appender.append(to, message(`{"n":${n}}`))
-  await durable(spool, ticket)
-}
-
-interface Line {
-  readonly id: string
-  readonly seq: number
-  readonly payload: unknown
-}
-
-async function drain(spool: Spool): Promise<Line[]> {
-  const queue = queueOf(spool)
-  const lines: Line[] = []
-  while (queue.pendingRecords > 0) {
-    const batch = await pinNext(queue, 7)
-    if (!batch) throw new Error('wedged')
-    lines.push(...linesOf(batch))
-    await settleAll(queue, batch)
-  }
-  return lines
-}
-
 /** 30 records in three blocks, of which the sink has 4; one of these is refused and undecided. */
 async function oldStore(): Promise<{ readonly spoolId: string; readonly ids: string[] }> {
   const { spool } = await openSpool(folder.path, OPTIONS)
-  for (let block = 0; block < 3; block++) await append(spool, block * 10 + 1, 10)
+  for (let block = 0; block < 3; block++) await appendReadings(spool, block * 10 + 1, 10)
   const queue = queueOf(spool)
   const batch = await pinNext(queue, 4)
   if (!batch) throw new Error('nothing is pending')
@@ -83,7 +42,7 @@ describe('sluice spool restore-aside', () => {
     await rename(join(folder.path, 'spool'), join(folder.path, NAME))
     const { spool } = await openSpool(folder.path, OPTIONS)
     expect(spool.spoolId).not.toBe(old.spoolId)
-    await append(spool, 101, 3)
+    await appendReadings(spool, 101, 3)
     expect(await spool.leftAside()).toEqual([
       {
         name: NAME,
@@ -92,7 +51,7 @@ describe('sluice spool restore-aside', () => {
       },
     ])
     expect(await spool.restoreLeftAside(NAME)).toBe(27)
-    await append(spool, 201, 2)
+    await appendReadings(spool, 201, 2)
     await expect(spool.restoreLeftAside(NAME)).rejects.toMatchObject({
       code: 'SLUICE_NOT_RESTORED',
     })
@@ -102,7 +61,7 @@ describe('sluice spool restore-aside', () => {
     // Not in memory alone.
     const { spool: again } = await openSpool(folder.path, OPTIONS)
     expect(again.damage).toEqual([])
-    const lines = await drain(again)
+    const lines = await deliverAll(again, 7)
     const payloads = lines.map(({ payload }) => (payload as { n: number }).n)
     expect(payloads.slice(0, 3)).toEqual([101, 102, 103])
     expect(lines.slice(3, -2).map(({ id }) => id)).toEqual(old.ids)

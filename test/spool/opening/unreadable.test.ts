@@ -4,17 +4,14 @@
  */
 import { readdir, rename, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { Random } from '../../../device-sim/random.ts'
 import { smallStores } from '../../faults/damage/shapes.ts'
-import { durable, lanes, message, openSpool, temporaryFolder } from '../../support/spool-fixture.ts'
+import { durable, lanes, message, openSpool } from '../../support/spool-fixture.ts'
+import { useFolder } from '../../support/spool-test.ts'
 import { contents } from '../leveldb/database.ts'
 
-let folder: Awaited<ReturnType<typeof temporaryFolder>>
-beforeEach(async () => {
-  folder = await temporaryFolder()
-})
-afterEach(() => folder.remove())
+const folder = useFolder()
 
 const OPTIONS = { ballastBytes: 4096, openStore: smallStores } as const
 

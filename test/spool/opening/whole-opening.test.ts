@@ -1,7 +1,7 @@
 /** What LevelDB leaves out without a word must not be taken for all there is (I1, I7). */
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type OpenStore, openStore } from '../../../gateway/spool/store/store.ts'
 import { heldStores } from '../../support/held-store.ts'
 import {
@@ -12,14 +12,10 @@ import {
   openSpool,
   pinNext,
   queueOf,
-  temporaryFolder,
 } from '../../support/spool-fixture.ts'
+import { appendReadings, useFolder } from '../../support/spool-test.ts'
 
-let folder: Awaited<ReturnType<typeof temporaryFolder>>
-beforeEach(async () => {
-  folder = await temporaryFolder()
-})
-afterEach(() => folder.remove())
+const folder = useFolder()
 
 /** As LevelDB with a log that it cannot open: it passes over the log, and deletes it. */
 function forgetful(openings: number): {
@@ -46,9 +42,7 @@ async function writeSome(stop: 'stop' | 'crash'): Promise<void> {
     openStore: stores.openStore,
     ballastBytes: 4096,
   })
-  const to = lanes(spool, 'd', 't')
-  for (let n = 1; n <= 20; n++)
-    await durable(spool, spool.appender.append(to, message(`{"n":${n}}`)))
+  for (let n = 1; n <= 20; n++) await appendReadings(spool, n, 1)
   await (stop === 'stop' ? spool.stop() : stores.crash())
 }
 

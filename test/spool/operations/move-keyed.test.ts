@@ -1,14 +1,11 @@
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type { Spool } from '../../../gateway/spool/spool.ts'
 import { blockKey, FORMER_KEYED_RANGE, keyedKey } from '../../../gateway/spool/store/keys.ts'
 import type { Op, Store } from '../../../gateway/spool/store/store.ts'
-import { durable, openSpool, temporaryFolder } from '../../support/spool-fixture.ts'
+import { durable, openSpool } from '../../support/spool-fixture.ts'
+import { useFolder } from '../../support/spool-test.ts'
 
-let folder: Awaited<ReturnType<typeof temporaryFolder>>
-beforeEach(async () => {
-  folder = await temporaryFolder()
-})
-afterEach(() => folder.remove())
+const folder = useFolder()
 
 const SPACES = ['retained', 'subscriptions', 'wills', 'copies'] as const
 const NAMES = ['plant/press-7/temp', 'ü', '1']
