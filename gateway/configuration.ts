@@ -3,6 +3,7 @@
  * checked where several of them are seen. Names are those of the YAML file. After loading,
  * durations are milliseconds and sizes are bytes; YAML carries the unit.
  */
+import { hostname } from 'node:os'
 import { type AdminConfig, adminSection, checkAdmin } from './admin/config.ts'
 import { checkMqtt, type MqttConfig, mqttSection } from './broker/config.ts'
 import { duration, name, path } from './config/fields.ts'
@@ -22,6 +23,8 @@ import {
   spoolSection,
   streamsSection,
 } from './spool/config.ts'
+import type { EmitSpoolEvent } from './spool/events.ts'
+import type { SpoolOptions } from './spool/spool.ts'
 
 /** What every stage is given its part of, after defaults, environment and units were applied. */
 export interface Config {
@@ -144,4 +147,17 @@ function checkPorts({ admin, mqtt }: Config, report: Report): void {
     wanted: 'a port of its own',
     fix: 'change one of the two ports',
   })
+}
+
+/** What the spool is given, whether the gateway runs or a command opens its folder. */
+export function spoolOptions(config: Config, emit: EmitSpoolEvent): SpoolOptions {
+  return {
+    dataDir: config.gateway.dataDir,
+    gatewayId: config.gateway.id,
+    hostName: hostname(),
+    streams: config.streams,
+    sinks: config.sinks,
+    config: config.spool,
+    emit,
+  }
 }

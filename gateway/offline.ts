@@ -4,9 +4,8 @@
  */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Config } from './configuration.ts'
+import { type Config, spoolOptions } from './configuration.ts'
 import { buildStatus } from './observe/status.ts'
-import { spoolOptions } from './open-spool.ts'
 import { spoolOperator } from './operator.ts'
 import type { OfflineOperator } from './ports/operator.ts'
 import { folderBytes } from './spool/disk/folder.ts'

@@ -1,24 +1,9 @@
-/** How a spool is opened under a configuration: by a gateway that starts, or by a command. */
-import { hostname } from 'node:os'
+/** Opening the spool of a gateway that starts: what may pass is waited for. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Config } from './configuration.ts'
-import { REOPEN_INTERVAL_MS } from './spool/commit/committer.ts'
-import { describeError, isPassing, isReadFailure } from './spool/disk/disk-errors.ts'
-import type { EmitSpoolEvent } from './spool/events.ts'
-import { Spool, type SpoolOptions } from './spool/spool.ts'
-import { Patience } from './spool/store/patient-reads.ts'
-
-export function spoolOptions(config: Config, emit: EmitSpoolEvent): SpoolOptions {
-  return {
-    dataDir: config.gateway.dataDir,
-    gatewayId: config.gateway.id,
-    hostName: hostname(),
-    streams: config.streams,
-    sinks: config.sinks,
-    config: config.spool,
-    emit,
-  }
-}
+import { REOPEN_INTERVAL_MS } from './commit/committer.ts'
+import { describeError, isPassing, isReadFailure } from './disk/disk-errors.ts'
+import { Spool, type SpoolOptions } from './spool.ts'
+import { Patience } from './store/patient-reads.ts'
 
 /**
  * A disk that is full or fails, or a machine without free descriptors or memory, may recover later,
