@@ -3,8 +3,10 @@
  * What waits stays, and goes where the new configuration says, under its old ids. A stream that was
  * removed keeps its data, and can be drained through a named sink, or exported.
  */
-import { cp, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { cp, link, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { runCli } from '../../../gateway/cli/program.ts'
 import { describeKeys } from '../../../gateway/config/describe.ts'
@@ -164,7 +166,6 @@ const CHANGES: Readonly<Record<string, Change>> = {
   },
   'streams.<name>.deadLetters.maxAge': { stream: { deadLetters: { maxAge: '1s' } } },
   'streams.<name>.deadLetters.whenFull': { stream: { deadLetters: { whenFull: 'drop-oldest' } } },
-  'sinks.<name>.type': { sink: { type: 'http' } },
   'sinks.<name>.url': { check: () => expect(requests()[0]?.path).toBe('/ingest') },
   'sinks.<name>.headers.<header>': {
     sink: { headers: { 'X-Site': 'north' } },
@@ -206,17 +207,21 @@ const CHANGES: Readonly<Record<string, Change>> = {
   'sinks.<name>.allowInsecure': { sink: { allowInsecure: true } },
 }
 
-/** Have tests of their own: the next ones here, and those with certificates in test/sink and test/faults/sink, and
- * `answers` in test/sink: this sink stores what it answers 2xx to. */
+/**
+ * Have tests of their own: the next ones here; those with certificates in test/sink and
+ * test/faults/sink, and `answers` in test/sink, since this sink stores what it answers 2xx to.
+ */
 const ELSEWHERE = [
   /^streams\.<name>\.(sink|maxAge|topics\.<n>)$/,
+  /^sinks\.<name>\.type$/,
   /^sinks\.<name>\.tls/,
   /^sinks\.<name>\.(ackStatus\.<n>|answers\.<status>)$/,
 ]
 
 describe('I8: a backlog under another configuration', () => {
-  it('every key of streams and sinks is changed by a test', () => {
+  it('every key of streams and of an HTTP sink is changed by a test', () => {
     const keys = describeKeys(SCHEMA.root)
+      .filter(({ only }) => only === null || only.value === 'http')
       .map(({ path }) => path)
       .filter((path) => /^(streams|sinks)\.<name>\./.test(path))
     const missing = keys.filter(
@@ -262,6 +267,19 @@ describe('I8: a backlog under another configuration', () => {
     expect(storedIds()).toEqual(ids)
     expect(old.requests).toEqual([])
     await old.close()
+  })
+
+  it('sinks.<name>.type: what waits goes to a folder, once, in order, under its ids', async () => {
+    const outbox = join(folder.path, 'outbox')
+    await mkdir(outbox)
+    const cloud = { type: 'file', folder: outbox, linger: '0ms', minFreeBytes: 0 }
+    await start(await configured('type', { sinks: { cloud } }))
+    await until(isDrained)
+    const names = (await readdir(outbox)).filter((name) => name.endsWith('.ndjson.gz'))
+    const files = names.sort().map((name) => readFileSync(join(outbox, name)))
+    const lines = files.flatMap((file) => gunzipSync(file).toString().trimEnd().split('\n'))
+    expect(lines.map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(ids)
+    expect(sink.requests).toEqual([])
   })
 
   it('I9: streams.<name>.maxAge: what is older goes, counted and reported, but for the batch in flight', async () => {
