@@ -95,8 +95,17 @@ export class LocalDelivery {
     const payload = copies?.payload ?? Buffer.from(message.payload)
     const bytes = payload.length + topic.length + COPY_OVERHEAD_BYTES
     this.#lastOrder = order.next()
-    const numbered = { topic, payload, qos, retain, from, order: this.#lastOrder }
-    this.#copies.push({ ...numbered, ticket, bytes, copies })
+    this.#copies.push({
+      topic,
+      payload,
+      qos,
+      retain,
+      from,
+      order: this.#lastOrder,
+      ticket,
+      bytes,
+      copies,
+    })
     stats.subscriberBytes += bytes
     if (ticket <= this.#durable) this.resume()
     if (this.#isOver()) this.#shrink()
