@@ -5,7 +5,7 @@
 import { systemClock } from './drain/clock.ts'
 import type { Drain } from './drain/drain.ts'
 import { DrainNotes } from './drain/notes.ts'
-import { ParkError, parkFirst } from './drain/stream/park.ts'
+import { formOfPin, ParkError, parkFirst } from './drain/stream/park.ts'
 import {
   type DeadLetterOperator,
   type Operator,
@@ -62,7 +62,7 @@ function streamOperator(spool: Spool, drain: Drain | null): StreamOperator {
         const queue = spool.queues.find((each) => each.stream === stream)
         if (!queue) throw noStream(stream)
         const isDrained = (await drain?.park(stream, seq)) ?? false
-        if (!isDrained) await parkFirst(queue, seq, 'gzip')
+        if (!isDrained) await parkFirst(queue, seq, formOfPin(queue))
       }),
     records: (stream, after) =>
       refusable(async () => {

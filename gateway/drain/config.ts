@@ -24,12 +24,6 @@ export interface DeliveryConfig {
   readonly maxRefusedShare: number
 }
 
-/** What the drain is given of each sink. */
-export interface DrainedSinkConfig extends DeliveryConfig {
-  /** The form in which a batch is stitched. */
-  readonly compression: 'gzip' | 'none'
-}
-
 /** Keys that each sink has, whatever its type. */
 export const deliveryKeys = {
   maxInFlight: leaf(

@@ -28,14 +28,14 @@
 import type { Sink } from '../ports/sink.ts'
 import type { NoteStore, StreamQueue } from '../ports/stream-queue.ts'
 import { type Clock, systemClock } from './clock.ts'
-import type { DrainedSinkConfig } from './config.ts'
+import type { DeliveryConfig } from './config.ts'
 import type { EmitDrainEvent } from './events.ts'
 import { CONTRACT_RULES, type DrainRules } from './policy/rules.ts'
 import { SinkDrain } from './sink-drain.ts'
 import type { SinkStanding } from './standing.ts'
 
 interface DrainOptions {
-  readonly sinks: readonly { readonly sink: Sink; readonly config: DrainedSinkConfig }[]
+  readonly sinks: readonly { readonly sink: Sink; readonly config: DeliveryConfig }[]
   /** Streams whose sink is not among `sinks` (orphaned ones) are left alone. */
   readonly queues: readonly StreamQueue[]
   readonly notes: NoteStore

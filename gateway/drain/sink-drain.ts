@@ -9,7 +9,7 @@
 import type { Sink, SinkAnswer } from '../ports/sink.ts'
 import type { LoadedBatch, NoteStore, StreamQueue } from '../ports/stream-queue.ts'
 import type { Clock } from './clock.ts'
-import type { DrainedSinkConfig } from './config.ts'
+import type { DeliveryConfig } from './config.ts'
 import type { EmitDrainEvent } from './events.ts'
 import { DrainNotes } from './notes.ts'
 import { PendingWork } from './pending-work.ts'
@@ -31,7 +31,7 @@ import { StreamDrain } from './stream/stream-drain.ts'
 
 interface SinkDrainOptions {
   readonly sink: Sink
-  readonly config: DrainedSinkConfig
+  readonly config: DeliveryConfig
   readonly queues: readonly StreamQueue[]
   readonly notes: NoteStore
   readonly rules: DrainRules
@@ -100,6 +100,7 @@ export class SinkDrain {
     return new StreamDrain({
       queue,
       sink: this.name,
+      encoder: this.#o.sink.encoder,
       config,
       learned,
       pace,
@@ -127,6 +128,7 @@ export class SinkDrain {
 
   start(): void {
     this.#state = 'running'
+    this.#o.sink.start()
     this.#waits.start()
     for (const stream of this.streams) stream.start()
     for (const queue of this.#o.queues) queue.onReady(() => this.#turnSoon())
@@ -271,7 +273,8 @@ export class SinkDrain {
   }
 
   async #send(request: Request, loaded: LoadedBatch): Promise<SinkAnswer> {
-    const batch = request.from.requestOf(loaded)
+    const { batch } = loaded
+    request.from.sends()
     this.#pacer.sent(batch.bodyBytes, this.#o.clock.monotonicMs())
     this.#scheduler.served(request.stream, batch.bodyBytes, request.backlogged)
     try {
@@ -296,7 +299,7 @@ export class SinkDrain {
     this.#waits.apply(request, verdict)
     request.from.answers.apply(judged)
     this.#tellOthers(request.from, verdict)
-    this.#limits.answered(loaded, answer.transfer)
+    this.#limits.answered(loaded.batch, answer.transfer)
   }
 
   /**

@@ -2,8 +2,7 @@
  * How large a batch one sink and its link take, as far as they taught it: what is learned, and its
  * notes across restarts. How it is learned is in learned-limit.ts and pace-limit.ts.
  */
-import type { Transfer } from '../ports/sink.ts'
-import type { LoadedBatch } from '../ports/stream-queue.ts'
+import type { Batch, Transfer } from '../ports/sink.ts'
 import type { DeliveryConfig } from './config.ts'
 import type { DrainNotes, LimitKind } from './notes.ts'
 import { LearnedLimit } from './policy/learned-limit.ts'
@@ -40,7 +39,7 @@ export class SinkLimits {
   }
 
   /** After each answer: what its transfer teaches, and what is to be remembered. */
-  answered({ bodyBytes, rawBytes }: LoadedBatch, transfer: Transfer | undefined): void {
+  answered({ bodyBytes, rawBytes }: Batch, transfer: Transfer | undefined): void {
     // Bytes went out compressed; limits are those of the lines. A try that was given up teaches by
     // its time-out alone.
     const isWhole = transfer !== undefined && !transfer.timedOut && transfer.bytes >= bodyBytes

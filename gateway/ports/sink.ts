@@ -1,10 +1,60 @@
 /**
- * A sink takes one immutable batch at a time per stream and says what became of it. It never
- * decides what to do next: that is the drain's retry policy. It never throws for anything that the
- * far side or the network does.
+ * What the drain needs of a sink, whatever its type. A sink takes one immutable batch at a time per
+ * stream and says what came of it: facts, never what to do next, which is the drain's retry policy.
+ * It never throws for anything that the far side or the network does.
+ *
+ * A type of sink gets the same batch again until it acked it: after a lost answer, after a kill, on
+ * another day. Within one fingerprint each try has the same bytes (I4), so the far side can know a
+ * repeat by the batch's identity and bounds, or by the ids of its records. Under another fingerprint
+ * it is another batch over the same ids, and whatever names it (a key, a file name) must differ.
  */
 
-/** One batch, ready to be sent; every try gets the same bytes (I4). */
+/** Form of a stitched body: one gzip member, or the NDJSON as it is. */
+export type BatchEncoding = 'gzip' | 'identity'
+
+export type GapReason =
+  | 'expired'
+  | 'dropped-oldest'
+  | 'corrupt'
+  | 'commit-failed'
+  | 'unused'
+  | 'dead-lettered'
+  | 'purged'
+
+/** Seqs that the sink will never get, of the batch's identity or of an earlier one (I9). */
+export interface Gap {
+  readonly spoolId: string
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly reason: GapReason
+}
+
+/** One record of a batch, taken apart. */
+export interface SinkRecord {
+  readonly id: string
+  readonly seq: number
+  readonly device: string
+  readonly topic: string
+  readonly qos: 0 | 1 | 2
+  /** Wall clock, ms since the epoch. */
+  readonly receivedAtMs: number
+  /** `json`: a JSON text, a string of JSON where the stream says `payload: text`. */
+  readonly payloadKind: 'json' | 'bytes'
+  readonly payload: Uint8Array
+  /** The NDJSON line that all of it stands in, LF included. */
+  readonly line: Uint8Array
+}
+
+export interface Stitched {
+  readonly chunks: readonly Uint8Array[]
+  /** Of all chunks. */
+  readonly byteLength: number
+}
+
+/**
+ * One batch. Costs nothing until it is read: `stitched` for a sink that takes NDJSON, `records` for
+ * one that encodes each record. Both give the same on every call.
+ */
 export interface Batch {
   readonly gateway: string
   readonly spoolId: string
@@ -12,13 +62,43 @@ export interface Batch {
   readonly firstSeq: number
   readonly lastSeq: number
   readonly recordCount: number
-  /** Value of `Sluice-Gap`, or null. */
-  readonly gaps: string | null
-  /** CRC-32 of the uncompressed body. */
+  /** Oldest first. Reported until a batch that carried them is wholly acked. */
+  readonly gaps: readonly Gap[]
+  /** When the oldest record of its first block was received, ms since the epoch. */
+  readonly receivedAtMs: number
+  /** Of the encoder that makes its bytes; see {@link BatchEncoder}. */
+  readonly fingerprint: string
+  /**
+   * Fingerprints under which earlier tries of these records may have arrived, oldest first; mostly
+   * none. A type that promises exactly once reads back what became of those before it sends.
+   */
+  readonly formerFingerprints: readonly string[]
+  /** Of the NDJSON: bytes, and CRC-32. */
+  readonly rawBytes: number
   readonly crc32: number
-  readonly encoding: 'gzip' | 'identity'
-  readonly body: readonly Uint8Array[]
+  /** What one try sends, for pacing: the stitched body where the encoder stitches, else the NDJSON. */
   readonly bodyBytes: number
+  /** Blocks as they lie on disk, joined without inflating them. */
+  stitched(encoding: BatchEncoding): Promise<Stitched>
+  /** In order; inflates a block at a time. */
+  records(): AsyncIterable<SinkRecord>
+}
+
+/** How a sink makes bytes of batches: what the spool notes in a pin before the first try. */
+export interface BatchEncoder {
+  /**
+   * Names the type, the form and all configuration that changes the bytes: `http:ndjson:gzip`. Short,
+   * printable, no secret in it. It is stored with the pin: a batch in flight whose fingerprint is
+   * another one after a restart goes out as a batch of its own.
+   */
+  readonly fingerprint: string
+  /** The body that is made ready while the pin becomes durable; null: it reads `records`. */
+  readonly stitches: BatchEncoding | null
+  /**
+   * How many of the gaps, from the oldest, a batch of that identity can carry; at least one of them,
+   * or none would ever be reported. Pure.
+   */
+  gapsThatFit(gaps: readonly Gap[], spoolId: string): number
 }
 
 /** What a sink says of one record that it listed. `retry` means this one and all behind it. */
@@ -107,13 +187,30 @@ export type SinkAnswer = {
     }
 )
 
+/** Whether a connection that a sink keeps is there. */
+export interface SinkHealth {
+  /** null: it keeps none between batches. */
+  readonly connected: boolean | null
+  /** Why not; null: nothing is wrong. */
+  readonly detail: string | null
+}
+
 export interface Sink {
   readonly name: string
+  readonly encoder: BatchEncoder
+  /**
+   * Before the first batch. A sink that keeps a connection begins to open it: a far side that is down
+   * shows in `health` and in answers, and is no reason not to start (I7).
+   */
+  start(): void
+  readonly health: SinkHealth
   /**
    * Resolves when the answer is complete, the time-out passed, or `signal` aborted (kind `retry`).
+   * Batches of several streams may be in progress side by side, of one stream never.
    */
   send(batch: Batch, signal: AbortSignal): Promise<SinkAnswer>
   /** Called when something changed that may end a hold (a secret file, for instance). */
   onChange(listener: () => void): void
+  /** Gives up what is in progress (kind `retry`) and lets go of everything. */
   close(): Promise<void>
 }

@@ -6,6 +6,7 @@
  * and resolve when the commit that carries them is fsynced. Mutations made in one synchronous run
  * ride in one commit.
  */
+import type { Batch, BatchEncoder } from './sink.ts'
 
 /**
  * A run of consecutive seqs that is stored together: a block, or one record that was returned to
@@ -36,9 +37,12 @@ export interface Bounds {
 export interface Pin extends Bounds {
   /** Last seq of the batch as it was before it was split; equal to `lastSeq` if it was not. */
   readonly outerLastSeq: number
-  /** Value of `Sluice-Gap`, fixed per batch, or null. */
-  readonly gaps: string | null
-  readonly encoding: 'gzip' | 'identity'
+  /** How many gaps, from the oldest, the batch carries. */
+  readonly gapCount: number
+  /** Of the encoder; see ports/sink.ts. */
+  readonly fingerprint: string
+  /** Those under which earlier tries may have gone out; absent: none. */
+  readonly formerFingerprints?: readonly string[]
   /**
    * Batch limits of the configuration that it was made under; absent: not known (0.1.0, an
    * operator's record).
@@ -55,11 +59,7 @@ export interface PinLimits {
 /** A pinned batch as read from disk. */
 export interface LoadedBatch {
   readonly pin: Pin
-  readonly body: readonly Uint8Array[]
-  readonly bodyBytes: number
-  readonly rawBytes: number
-  /** CRC-32 of the uncompressed body. */
-  readonly crc32: number
+  readonly batch: Batch
   /** Seqs in the batch, ascending. Costs O(records): for answers that name records. */
   seqs(): number[]
   /** One record's NDJSON line, LF included. Inflates at most one block. */
@@ -127,21 +127,21 @@ export interface StreamQueue {
   readonly pin: Pin | null
   readonly parked: readonly ParkedRecord[]
   /**
-   * The gateway id under which records of this spool id were written: batches of an older identity
-   * keep it.
-   */
-  gatewayOf(spoolId: string): string
-  /**
    * Highest seq of this identity that was in a batch which may have reached the sink, or is about
    * to. What is pending up to here is protected from retention, pinned or not.
    */
   highestSentSeq(spoolId: string): number
-  /** The first sends of a batch: fixes bounds, gaps and encoding. Only without a pin. */
+  /** Before the first send of a batch: fixes bounds, gaps and fingerprint. Only without a pin. */
   pinBatch(
     bounds: Bounds,
-    encoding: 'gzip' | 'identity',
+    encoder: BatchEncoder,
     limits?: PinLimits,
   ): { readonly pin: Pin; readonly durable: Promise<void> }
+  /**
+   * The pinned batch goes on under another fingerprint, with the gaps that fit there; the former one
+   * is remembered.
+   */
+  reencode(encoder: BatchEncoder): { readonly pin: Pin; readonly durable: Promise<void> }
   /**
    * Replaces the pin by its first part, or by itself (notes it once more); the outer range stays
    * pinned.
@@ -154,10 +154,10 @@ export interface StreamQueue {
    */
   guardPin(isGuarded: boolean): void
   /**
-   * Reads the pinned batch. null: a block was damaged; the spool dissolved the pin and counted the
+   * Reads the pinned batch, and stitches what the encoder stitches. null: a block was damaged; the spool dissolved the pin and counted the
    * gap; plan anew.
    */
-  load(pin: Pin): Promise<LoadedBatch | null>
+  load(pin: Pin, encoder: BatchEncoder): Promise<LoadedBatch | null>
   settle(settlement: Settlement): Promise<void>
   /** Parked records go back to their place in order (a hold began). Clears the pin. */
   returnParked(): Promise<void>

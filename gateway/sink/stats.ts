@@ -11,14 +11,7 @@ import { LatencyHistogram } from '../shared/latency-histogram.ts'
  * How a request ended; `acked` and `partial` are answers of kind `verdicts`, with all records taken
  * or not.
  */
-export type SinkOutcome =
-  | 'acked'
-  | 'partial'
-  | 'retry'
-  | 'too-large'
-  | 'refused'
-  | 'malformed'
-  | 'hold'
+type SinkOutcome = 'acked' | 'partial' | 'retry' | 'too-large' | 'refused' | 'malformed' | 'hold'
 
 export interface SinkStats {
   /**

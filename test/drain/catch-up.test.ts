@@ -4,7 +4,7 @@
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../gateway/drain/clock.ts'
 import { Drain } from '../../gateway/drain/drain.ts'
-import type { Sink } from '../../gateway/ports/sink.ts'
+import type { Batch, BatchEncoder, Sink } from '../../gateway/ports/sink.ts'
 import type {
   Bounds,
   LoadedBatch,
@@ -13,7 +13,7 @@ import type {
   Settlement,
   StreamQueue,
 } from '../../gateway/ports/stream-queue.ts'
-import { ACKED, sinkConfig } from './harness.ts'
+import { ACKED, encoder, sinkConfig } from './harness.ts'
 
 /** A backlog of equal blocks that costs nothing to keep. Whoever asks for single records fails. */
 class EndlessQueue implements StreamQueue {
@@ -61,17 +61,21 @@ class EndlessQueue implements StreamQueue {
 
   guardPin(): void {}
 
-  gatewayOf(): string {
-    return 'edge-01'
-  }
-
   highestSentSeq(): number {
     return this.pin?.lastSeq ?? 0
   }
 
-  pinBatch(bounds: Bounds): { readonly pin: Pin; readonly durable: Promise<void> } {
-    this.pin = { ...bounds, outerLastSeq: bounds.lastSeq, gaps: null, encoding: 'gzip' }
-    return { pin: this.pin, durable: Promise.resolve() }
+  pinBatch(
+    bounds: Bounds,
+    { fingerprint }: BatchEncoder,
+  ): { readonly pin: Pin; readonly durable: Promise<void> } {
+    const pin: Pin = { ...bounds, outerLastSeq: bounds.lastSeq, gapCount: 0, fingerprint }
+    this.pin = pin
+    return { pin, durable: Promise.resolve() }
+  }
+
+  reencode(): never {
+    throw new Error('the form stayed the same')
   }
 
   split(): never {
@@ -82,15 +86,20 @@ class EndlessQueue implements StreamQueue {
     const single = (): never => {
       throw new Error('a plain 2xx must not look at single records')
     }
-    return {
-      pin,
-      body: [],
+    const batch: Batch = {
+      ...pin,
+      gateway: 'edge-01',
+      stream: this.stream,
+      gaps: [],
+      receivedAtMs: 0,
+      formerFingerprints: [],
       bodyBytes: 1,
       rawBytes: pin.recordCount * 300,
       crc32: 0,
-      seqs: single,
-      line: single,
+      stitched: async () => ({ chunks: [], byteLength: 0 }),
+      records: single,
     }
+    return { pin, batch, seqs: single, line: single }
   }
 
   async settle(settlement: Settlement): Promise<void> {
@@ -125,6 +134,9 @@ describe('catch-up', () => {
       })
       const sink: Sink = {
         name: 'cloud',
+        encoder: encoder('gzip'),
+        health: { connected: null, detail: null },
+        start: () => {},
         send: async (batch) => {
           batches++
           expect(batch.recordCount).toBe(10_000)

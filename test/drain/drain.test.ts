@@ -108,7 +108,7 @@ describe('batches and pins', () => {
     await bench.restart()
     expect(bench.eventTypes()).toContain('drain.batch-dissolved')
     expect(bench.sink.current.seqs).toEqual([1, 3])
-    expect(bench.sink.current.batch.gaps).toContain('2-2;reason=corrupt')
+    expect(bench.sink.current.gaps).toContain('2-2;reason=corrupt')
   })
 
   it('tries again after the spool could not read', async () => {
@@ -150,14 +150,14 @@ describe('batches and pins', () => {
     bench.store.commit()
     bench.queue.dropOldest()
     await bench.start()
-    expect(bench.sink.current.batch.gaps).toBe('1-1;reason=dropped-oldest')
+    expect(bench.sink.current.gaps).toBe('1-1;reason=dropped-oldest')
     await bench.answer(ackedThrough(2))
     expect(bench.sink.current.seqs).toEqual([3, 4])
-    expect(bench.sink.current.batch.gaps).toBe('1-1;reason=dropped-oldest')
+    expect(bench.sink.current.gaps).toBe('1-1;reason=dropped-oldest')
     await bench.answer(ACKED)
     bench.append(1)
     await bench.settle()
-    expect(bench.sink.current.batch.gaps).toBeNull()
+    expect(bench.sink.current.gaps).toBeNull()
   })
 })
 

@@ -3,18 +3,24 @@
  * time.
  */
 import assert from 'node:assert/strict'
-import type { DrainedSinkConfig } from '../../gateway/drain/config.ts'
+import type { DeliveryConfig } from '../../gateway/drain/config.ts'
 import { Drain } from '../../gateway/drain/drain.ts'
 import type { DrainEvent } from '../../gateway/drain/events.ts'
 import type { DrainRules } from '../../gateway/drain/policy/rules.ts'
 import type { Batch, Listed, Sink, SinkAnswer } from '../../gateway/ports/sink.ts'
+import { gapHeader, type HttpEncoder, httpEncoder } from '../../gateway/sink/http/encode.ts'
 import { httpSinkConfig } from '../support/configs.ts'
 import { MemoryStore, type MemoryStreamOptions } from '../support/memory-queue.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
-export function sinkConfig(changes: Partial<DrainedSinkConfig> = {}): DrainedSinkConfig {
+export function sinkConfig(changes: Partial<DeliveryConfig> = {}): DeliveryConfig {
   const small = { maxBatchRecords: 10, maxBatchBytes: 64 * 1024, linger: 0 }
-  return { ...httpSinkConfig(), compression: 'none', ...small, ...changes }
+  return { ...httpSinkConfig(), ...small, ...changes }
+}
+
+/** As the HTTP sink has it. */
+export function encoder(stitches: 'gzip' | 'identity'): HttpEncoder {
+  return httpEncoder({ format: 'ndjson', compression: stitches === 'gzip' ? 'gzip' : 'none' })
 }
 
 /** Statuses that speak of the service as a whole, as the HTTP sink has them. */
@@ -78,28 +84,32 @@ export function refusal(seq: number, code: string | null = '422'): Listed {
 /** One request that waits for its answer. */
 export class SentRequest {
   readonly batch: Batch
+  readonly text: string
   readonly signal: AbortSignal
   readonly atMs: number
   #answer: ((answer: SinkAnswer) => void) | null
 
   constructor(
     batch: Batch,
+    text: string,
     signal: AbortSignal,
     atMs: number,
     answer: (answer: SinkAnswer) => void,
   ) {
     this.batch = batch
+    this.text = text
     this.signal = signal
     this.atMs = atMs
     this.#answer = answer
   }
 
-  get isOpen(): boolean {
-    return this.#answer !== null
+  /** As HTTP would tell them. */
+  get gaps(): string | null {
+    return gapHeader(this.batch.gaps, this.batch.spoolId)
   }
 
-  get text(): string {
-    return Buffer.concat(this.batch.body).toString()
+  get isOpen(): boolean {
+    return this.#answer !== null
   }
 
   get seqs(): number[] {
@@ -122,6 +132,8 @@ export class SentRequest {
  */
 export class ScriptedSink implements Sink {
   readonly name: string
+  readonly encoder = encoder('identity')
+  readonly health = { connected: null, detail: null }
   readonly requests: SentRequest[] = []
   auto: ((batch: Batch, request: SentRequest) => SinkAnswer | null) | null = null
   readonly #clock: VirtualClock
@@ -132,14 +144,18 @@ export class ScriptedSink implements Sink {
     this.#clock = clock
   }
 
-  send(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
+  start(): void {}
+
+  async send(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
+    const { chunks } = await batch.stitched('identity')
+    const text = Buffer.concat(chunks).toString()
     const { stream } = batch
     assert(
       !this.open.some((one) => one.batch.stream === stream),
       `two requests of ${stream} in progress`,
     )
     return new Promise((resolve) => {
-      const request = new SentRequest(batch, signal, this.#clock.monotonicMs(), resolve)
+      const request = new SentRequest(batch, text, signal, this.#clock.monotonicMs(), resolve)
       this.requests.push(request)
       signal.addEventListener('abort', () => {
         if (request.isOpen)
@@ -174,7 +190,7 @@ export class ScriptedSink implements Sink {
 
 export interface BenchOptions {
   readonly streams?: readonly (string | MemoryStreamOptions)[]
-  readonly config?: Partial<DrainedSinkConfig>
+  readonly config?: Partial<DeliveryConfig>
   readonly rules?: Partial<DrainRules>
   readonly random?: () => number
 }
@@ -250,7 +266,7 @@ export class Bench {
     options: {
       readonly reboot?: boolean
       readonly downMs?: number
-      readonly config?: Partial<DrainedSinkConfig>
+      readonly config?: Partial<DeliveryConfig>
     } = {},
   ): Promise<void> {
     this.store = this.store.crash()

@@ -14,11 +14,13 @@ import { Drain } from '../../gateway/drain/drain.ts'
 import type { DrainRules } from '../../gateway/drain/policy/rules.ts'
 import type { Batch, Listed, Sink, SinkAnswer } from '../../gateway/ports/sink.ts'
 import type { NoteStore, StreamQueue } from '../../gateway/ports/stream-queue.ts'
+import { gapHeader, type HttpEncoder } from '../../gateway/sink/http/encode.ts'
 import { MemoryStore } from '../support/memory-queue.ts'
 import type { Receiver, ReceiverAnswer, ReceiverRules } from '../support/model-receivers.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 import {
   answer,
+  encoder,
   LOST,
   MALFORMED,
   macrotask,
@@ -141,7 +143,8 @@ class World implements Sink {
   }
   readonly #random: () => number
   readonly #receiver: Receiver
-  readonly #encoding: 'gzip' | 'none'
+  readonly encoder: HttpEncoder
+  readonly health = { connected: null, detail: null }
   readonly #tooLargeBytes: number
   /** The sink refuses often, and the streams are full. */
   readonly #isHarsh: boolean
@@ -151,6 +154,7 @@ class World implements Sink {
   readonly #appended = new Map<string, number[]>()
   readonly #droppedReadings = new Set<number>()
   readonly #bodies = new Map<string, string>()
+  readonly #bytes = new WeakMap<Batch, Buffer>()
   readonly #gaps = new Set<string>()
   #spool!: ModelSpool
   #drain!: Drain
@@ -166,7 +170,7 @@ class World implements Sink {
 
   constructor(run: ModelRun) {
     this.#random = seeded(run.seed)
-    this.#encoding = this.#chance(0.3) ? 'gzip' : 'none'
+    this.encoder = encoder(this.#chance(0.3) ? 'gzip' : 'identity')
     this.#tooLargeBytes = this.#chance(0.3) ? 200 : Number.POSITIVE_INFINITY
     this.#isHarsh = this.#chance(0.3)
     const room = this.#chance(0.5) ? 3 : Number.POSITIVE_INFINITY
@@ -197,7 +201,6 @@ class World implements Sink {
     const config = sinkConfig({
       maxBatchRecords: 6,
       linger: 20,
-      compression: this.#encoding,
       maxInFlight: 2,
       maxRefusedShare: 0.6,
     })
@@ -219,8 +222,12 @@ class World implements Sink {
 
   // The sink's side.
 
+  start(): void {}
+
   async send(batch: Batch): Promise<SinkAnswer> {
     try {
+      const { chunks } = await batch.stitched(this.encoder.stitches)
+      this.#bytes.set(batch, Buffer.concat(chunks))
       return await this.#send(batch)
     } catch (error) {
       this.#failure ??= error as Error
@@ -244,14 +251,14 @@ class World implements Sink {
         'what was settled and parked before is durable',
       )
     }
-    const text = textOf(batch)
+    const text = this.#textOf(batch)
     const key = `${spoolId}:${stream}:${firstSeq}-${lastSeq}:${batch.crc32.toString(16)}`
     const known = this.#bodies.get(key)
     if (known !== undefined) {
       this.counts.repeats++
-      assert.equal(bytesOf(batch), known, 'same key, same bytes (I4)')
+      assert.equal(this.#bytesOf(batch).toString('base64'), known, 'same key, same bytes (I4)')
     }
-    this.#bodies.set(key, bytesOf(batch))
+    this.#bodies.set(key, this.#bytesOf(batch).toString('base64'))
     for (const line of text.trimEnd().split('\n')) {
       const { seq } = JSON.parse(line) as { seq: number }
       assert(
@@ -268,17 +275,25 @@ class World implements Sink {
 
   async close(): Promise<void> {}
 
+  #bytesOf(batch: Batch): Buffer {
+    const bytes = this.#bytes.get(batch)
+    assert(bytes, 'it was sent')
+    return bytes
+  }
+
+  #textOf(batch: Batch): string {
+    const bytes = this.#bytesOf(batch)
+    return (this.encoder.stitches === 'gzip' ? gunzipSync(bytes) : bytes).toString()
+  }
+
   /** The receiver gets the request. */
   #deliver(batch: Batch): ReceiverAnswer {
     const { gateway, stream, spoolId, firstSeq, lastSeq, recordCount, gaps } = batch
-    for (const item of gaps?.split(',') ?? []) {
-      const [range, ...parameters] = item.trim().split(';')
-      const [first, last] = (range ?? '').split('-').map(Number)
-      const spool = parameters.find((one) => one.startsWith('spool='))?.slice(6) ?? spoolId
-      for (let seq = first ?? 0; seq <= (last ?? -1); seq++)
-        this.#gaps.add(`${spool}:${stream}:${seq}`)
+    for (const gap of gaps) {
+      for (let seq = gap.firstSeq; seq <= gap.lastSeq; seq++)
+        this.#gaps.add(`${gap.spoolId}:${stream}:${seq}`)
     }
-    const body = textOf(batch)
+    const body = this.#textOf(batch)
     return this.#receiver.receive({
       gateway,
       spool: spoolId,
@@ -286,7 +301,7 @@ class World implements Sink {
       firstSeq,
       lastSeq,
       recordCount,
-      gap: gaps,
+      gap: gapHeader(gaps, spoolId),
       body,
     })
   }
@@ -312,7 +327,7 @@ class World implements Sink {
   }
 
   #stumbleOf(batch: Batch): SinkAnswer | undefined {
-    for (const line of textOf(batch).trimEnd().split('\n')) {
+    for (const line of this.#textOf(batch).trimEnd().split('\n')) {
       const stumble = this.#stumbles.get(readingOf(line))
       if (stumble !== undefined) return stumble
     }
@@ -551,15 +566,6 @@ class World implements Sink {
 
 function readingOf(line: string): number {
   return (JSON.parse(line) as { payload: { n: number } }).payload.n
-}
-
-function bytesOf(batch: Batch): string {
-  return Buffer.concat(batch.body).toString('base64')
-}
-
-function textOf(batch: Batch): string {
-  const body = Buffer.concat(batch.body)
-  return (batch.encoding === 'gzip' ? gunzipSync(body) : body).toString()
 }
 
 /** The contract's table for what the receivers answer. */

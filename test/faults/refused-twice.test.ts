@@ -46,7 +46,7 @@ it('I8, I9: becomes a dead letter with all its bytes, and is not counted as dama
   await queue.returnParked()
   expect(queue.ahead(1)[0]?.firstSeq).toBe(1)
   const again = await next(queue, 1)
-  expect(linesOf(again).map(({ seq }) => seq)).toEqual([1])
+  expect((await linesOf(again)).map(({ seq }) => seq)).toEqual([1])
   await refuse(again, [], 1)
   const later = await next(queue, 1)
   await queue.settle({

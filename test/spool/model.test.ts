@@ -10,6 +10,7 @@ import { pendingByCounters } from '../../gateway/spool/stream/counters.ts'
 import { heldStores } from '../support/held-store.ts'
 import {
   durable,
+  ENCODER,
   lanes,
   linesOf,
   message,
@@ -150,12 +151,12 @@ async function run(steps: readonly Step[], dropOldest: boolean): Promise<void> {
   }): Promise<void> => {
     const queue = queueOf(spool)
     const pinned = queue.pin
-    const batch = pinned ? await queue.load(pinned) : await pinNext(queue, max)
+    const batch = pinned ? await queue.load(pinned, ENCODER) : await pinNext(queue, max)
     if (!batch) {
       expect(queue.pendingRecords).toBe(0)
       return
     }
-    const lines = linesOf(batch)
+    const lines = await linesOf(batch)
     const ns = lines.map((l) => (l.payload as { n: number }).n)
     expect(lines.map((l) => l.seq)).toEqual(batch.seqs())
     if (dropOldest) forget(ns)

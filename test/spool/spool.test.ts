@@ -5,7 +5,10 @@ import { keptByCounters, pendingByCounters } from '../../gateway/spool/stream/co
 import { addGap, MAX_GAPS_IN_STATE } from '../../gateway/spool/stream/transitions.ts'
 import { heldStores } from '../support/held-store.ts'
 import {
+  bodyOf,
   durable,
+  ENCODER,
+  gapsOf,
   lanes,
   linesOf,
   message,
@@ -35,7 +38,7 @@ describe('a spool', () => {
     expect(queue.pendingRecords).toBe(1000)
     const batch = await pinNext(queue, 700)
     if (!batch) throw new Error('nothing pending')
-    const lines = linesOf(batch)
+    const lines = await linesOf(batch)
     expect(lines.map((l) => l.seq)).toEqual(Array.from({ length: 700 }, (_, i) => i + 1))
     expect(lines[41]).toMatchObject({
       id: `edge-01:${spool.spoolId}:telemetry:42`,
@@ -49,7 +52,9 @@ describe('a spool', () => {
     await settleAll(queue, batch)
     const rest = await pinNext(queue, 700)
     if (!rest) throw new Error('nothing pending')
-    expect(linesOf(rest).map((l) => l.seq)).toEqual(Array.from({ length: 300 }, (_, i) => i + 701))
+    expect((await linesOf(rest)).map((l) => l.seq)).toEqual(
+      Array.from({ length: 300 }, (_, i) => i + 701),
+    )
     await settleAll(queue, rest)
     expect(queue.pendingRecords).toBe(0)
     const { counters } = queue.spool.view
@@ -70,9 +75,9 @@ describe('a spool', () => {
     const { spool } = await openSpool(folder.path)
     const queue = queueOf(spool)
     expect(queue.pin).toEqual(batch?.pin)
-    const again = queue.pin && (await queue.load(queue.pin))
-    expect(again && Buffer.concat(again.body)).toEqual(batch && Buffer.concat(batch.body))
-    expect(again?.crc32).toBe(batch?.crc32)
+    const again = queue.pin && (await queue.load(queue.pin, ENCODER))
+    expect(again && (await bodyOf(again))).toEqual(batch && (await bodyOf(batch)))
+    expect(again?.batch.crc32).toBe(batch?.batch.crc32)
     await spool.stop()
   })
 
@@ -82,7 +87,7 @@ describe('a spool', () => {
     spool.appender.append(to, message('1', { receivedAtMs: 12_345 }))
     await durable(spool, spool.appender.append(to, message('2')))
     const batch = await pinNext(queueOf(spool), 2)
-    const [unset, set] = batch ? linesOf(batch) : []
+    const [unset, set] = batch ? await linesOf(batch) : []
     expect(unset).toMatchObject({
       receivedAt: '1970-01-01T00:00:12.345Z',
       clock: 'unset',
@@ -104,7 +109,7 @@ describe('a spool', () => {
       spool.appender.append(to, message('1', { receivedAtMs: 12_345, arrivedMs })),
     )
     const batch = await pinNext(queueOf(spool), 1)
-    const [line] = batch ? linesOf(batch) : []
+    const [line] = batch ? await linesOf(batch) : []
     const { uptimeMs } = line as unknown as { readonly uptimeMs: number }
     // /proc/uptime has hundredths.
     expect(Math.abs(uptimeMs - fromMs)).toBeLessThan(100)
@@ -156,14 +161,14 @@ describe('a spool', () => {
     })
     expect(keptByCounters(queue.spool.view.counters)).toBe(0)
     const requeued = await pinNext(queue, 5)
-    expect(requeued && linesOf(requeued)).toEqual([
+    expect(requeued && (await linesOf(requeued))).toEqual([
       expect.objectContaining({
         seq: 11,
         requeuedFrom: `edge-01:${spool.spoolId}:telemetry:3`,
         payload: { n: 3 },
       }),
     ])
-    expect(requeued?.pin.gaps).toBe('3-3;reason=dead-lettered')
+    expect(requeued && gapsOf(requeued)).toBe('3-3;reason=dead-lettered')
     await spool.stop()
   })
 
@@ -194,7 +199,7 @@ describe('a spool', () => {
       )
       const batch = await pinNext(reopened, 1)
       if (!batch) throw new Error('nothing pending')
-      if (batch.pin.gaps) reported.push(...batch.pin.gaps.split(', '))
+      reported.push(...(gapsOf(batch)?.split(', ') ?? []))
       await settleAll(reopened, batch)
     }
     expect(reported).toEqual(
@@ -236,7 +241,7 @@ describe('a spool', () => {
     ])
     await durable(spool, spool.appender.append(to, message('3')))
     const next = await pinNext(queue, 1)
-    expect(next?.pin.gaps).toBe(`1-1;reason=dead-lettered;spool=${spoolId}`)
+    expect(next && gapsOf(next)).toBe(`1-1;reason=dead-lettered;spool=${spoolId}`)
     await spool.stop()
   })
 
@@ -413,8 +418,8 @@ describe('a spool', () => {
     if (!batch) throw new Error('nothing pending')
     await send(11, 200)
     expect(queue.spool.storedBytes).toBeLessThan(32_000)
-    const reread = await queue.load(batch.pin)
-    expect(reread && Buffer.concat(reread.body)).toEqual(Buffer.concat(batch.body))
+    const reread = await queue.load(batch.pin, ENCODER)
+    expect(reread && (await bodyOf(reread))).toEqual(await bodyOf(batch))
     await settleAll(queue, batch)
     const next = await pinNext(queue, 1000)
     if (!next) throw new Error('nothing pending')
@@ -422,7 +427,7 @@ describe('a spool', () => {
     const dropped = counters.dropped['dropped-oldest']
     expect(dropped).toBeGreaterThan(50)
     expect(next.pin.firstSeq).toBe(4 + dropped + 1)
-    expect(next.pin.gaps).toBe(`5-${4 + dropped};reason=dropped-oldest`)
+    expect(gapsOf(next)).toBe(`5-${4 + dropped};reason=dropped-oldest`)
     expect(pendingByCounters(counters)).toBe(queue.pendingRecords)
     await spool.stop()
     const again = await openSpool(folder.path, { streams })
@@ -498,7 +503,7 @@ describe('a spool', () => {
         await ready
         continue
       }
-      seqs.push(...linesOf(batch).map((l) => l.seq))
+      seqs.push(...(await linesOf(batch)).map((l) => l.seq))
       await settleAll(queue, batch)
     }
     expect(seqs).toEqual(Array.from({ length: n }, (_, i) => i + 1))
@@ -551,8 +556,8 @@ describe('a spool', () => {
     expect(again.spool.damage).toEqual([])
     const resumed = queueOf(again.spool)
     expect(resumed.pendingRecords).toBe(kept)
-    const first = resumed.pin && (await resumed.load(resumed.pin))
-    expect(first && Buffer.concat(first.body)).toEqual(batch && Buffer.concat(batch.body))
+    const first = resumed.pin && (await resumed.load(resumed.pin, ENCODER))
+    expect(first && (await bodyOf(first))).toEqual(batch && (await bodyOf(batch)))
     if (first) await settleAll(resumed, first)
     const seqs: number[] = []
     while (resumed.pendingRecords > 0) {
@@ -562,7 +567,7 @@ describe('a spool', () => {
         await ready
         continue
       }
-      seqs.push(...linesOf(next).map((line) => line.seq))
+      seqs.push(...(await linesOf(next)).map((line) => line.seq))
       await settleAll(resumed, next)
     }
     // What the last commit brought too much of goes with the next one.

@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict'
 import { crc32, gzipSync } from 'node:zlib'
+import type { BatchEncoder, BatchEncoding, Gap, GapReason } from '../../gateway/ports/sink.ts'
 import type {
   Bounds,
   LoadedBatch,
@@ -18,6 +19,7 @@ import type {
   Settlement,
   StreamQueue,
 } from '../../gateway/ports/stream-queue.ts'
+import { recordOfLine } from '../../gateway/spool/codec/record.ts'
 
 export interface MemoryRecord {
   readonly spoolId: string
@@ -32,7 +34,7 @@ export interface MemoryGap {
   readonly spoolId: string
   readonly first: number
   readonly last: number
-  readonly reason: string
+  readonly reason: GapReason
 }
 
 interface Refused {
@@ -49,7 +51,6 @@ interface StreamState {
   deadLetters: Refused[]
   gaps: MemoryGap[]
   pin: Pin | null
-  pinnedGaps: number
   sent: Map<string, number>
   delivered: number
   deadLettered: number
@@ -305,10 +306,6 @@ export class MemoryQueue implements StreamQueue {
     })
   }
 
-  gatewayOf(): string {
-    return this.#store.gateway
-  }
-
   highestSentSeq(spoolId: string): number {
     return this.state.sent.get(spoolId) ?? 0
   }
@@ -339,17 +336,25 @@ export class MemoryQueue implements StreamQueue {
 
   pinBatch(
     bounds: Bounds,
-    encoding: 'gzip' | 'identity',
+    encoder: BatchEncoder,
     limits?: PinLimits,
   ): { readonly pin: Pin; readonly durable: Promise<void> } {
     assert.equal(this.state.pin, null, `${this.stream}: a batch is in flight already`)
-    const { header, count } = this.#gapHeader(bounds.spoolId)
-    this.state.pinnedGaps = count
     this.#sentBefore = this.highestSentSeq(bounds.spoolId)
     const outerLastSeq = Math.max(bounds.lastSeq, this.#keepOuterLastSeq ?? 0)
     this.#keepOuterLastSeq = null
-    const pin = { ...bounds, outerLastSeq, gaps: header, encoding }
+    const { fingerprint } = encoder
+    const gapCount = encoder.gapsThatFit(this.#gaps(), bounds.spoolId)
+    const pin = { ...bounds, outerLastSeq, gapCount, fingerprint }
     return this.#setPin(limits === undefined ? pin : { ...pin, limits })
+  }
+
+  reencode(encoder: BatchEncoder): { readonly pin: Pin; readonly durable: Promise<void> } {
+    const { pin } = this.state
+    assert(pin, `${this.stream}: nothing to encode anew`)
+    const formerFingerprints = [...(pin.formerFingerprints ?? []), pin.fingerprint]
+    const gapCount = encoder.gapsThatFit(this.#gaps(), pin.spoolId)
+    return this.#setPin({ ...pin, gapCount, fingerprint: encoder.fingerprint, formerFingerprints })
   }
 
   split(first: Bounds): { readonly pin: Pin; readonly durable: Promise<void> } {
@@ -381,24 +386,39 @@ export class MemoryQueue implements StreamQueue {
     )
   }
 
-  async load(pin: Pin): Promise<LoadedBatch | null> {
+  async load(pin: Pin, { stitches }: BatchEncoder): Promise<LoadedBatch | null> {
     const error = this.loadErrors.shift()
     if (error) throw error
     const records = this.#within(pin)
     if (records.length !== pin.recordCount) {
       if (this.#store.isDead) return new Promise(() => {})
       this.state.pin = null
-      this.state.pinnedGaps = 0
       return null
     }
     const raw = Buffer.concat(records.map(({ line }) => line))
-    const body = pin.encoding === 'gzip' ? gzipSync(raw) : raw
+    const stitched = (encoding: BatchEncoding): Buffer =>
+      encoding === 'gzip' ? gzipSync(raw) : raw
+    const body = stitches === null ? raw : stitched(stitches)
     return {
       pin,
-      body: [body],
-      bodyBytes: body.length,
-      rawBytes: raw.length,
-      crc32: crc32(raw),
+      batch: {
+        ...pin,
+        gateway: this.#store.gateway,
+        stream: this.stream,
+        gaps: this.#gaps().slice(0, pin.gapCount),
+        receivedAtMs: records[0]?.receivedAtMs ?? 0,
+        formerFingerprints: pin.formerFingerprints ?? [],
+        bodyBytes: body.length,
+        rawBytes: raw.length,
+        crc32: crc32(raw),
+        stitched: async (encoding) => {
+          const whole = encoding === stitches ? body : stitched(encoding)
+          return { chunks: [whole], byteLength: whole.length }
+        },
+        records: async function* () {
+          for (const { line } of records) yield recordOfLine(line)
+        },
+      },
       seqs: () => records.map(({ seq }) => seq),
       line: async (seq) => {
         const record = records.find((one) => one.seq === seq)
@@ -432,8 +452,7 @@ export class MemoryQueue implements StreamQueue {
     state.delivered += passed.length - refused.length
     for (const seq of deadLetter) this.#bury(pin.spoolId, seq)
     for (const { spoolId, seq } of deadLetterEarlier ?? []) this.#bury(spoolId, seq)
-    if (gapsReported) state.gaps = state.gaps.slice(state.pinnedGaps)
-    state.pinnedGaps = 0
+    if (gapsReported) state.gaps = state.gaps.slice(pin.gapCount)
     state.pin = null
     if (keepOuterLastSeq !== null) assert.equal(keepOuterLastSeq, pin.outerLastSeq)
     this.#keepOuterLastSeq = keepOuterLastSeq
@@ -459,7 +478,6 @@ export class MemoryQueue implements StreamQueue {
     state.returned = records.sort((a, b) => identityOf(a) - identityOf(b) || a.seq - b.seq)
     state.parked = []
     state.pin = null
-    state.pinnedGaps = 0
     this.#keepOuterLastSeq = null
     return this.#store.durable()
   }
@@ -495,7 +513,6 @@ export class MemoryQueue implements StreamQueue {
     const { pin, sent } = this.state
     if (!this.isPinGuarded && pin !== null) {
       this.state.pin = null
-      this.state.pinnedGaps = 0
       this.state.sent = new Map(sent).set(pin.spoolId, this.#sentBefore)
     }
     const victim = this.#pending().find(({ spoolId, seq }) => seq > this.highestSentSeq(spoolId))
@@ -511,7 +528,7 @@ export class MemoryQueue implements StreamQueue {
     this.#drop(victim, 'corrupt')
   }
 
-  #drop(victim: MemoryRecord, reason: string): void {
+  #drop(victim: MemoryRecord, reason: GapReason): void {
     this.state.records = this.state.records.filter((record) => record !== victim)
     this.state.returned = this.state.returned.filter((record) => record !== victim)
     this.state.dropped++
@@ -527,13 +544,10 @@ export class MemoryQueue implements StreamQueue {
     return first.record
   }
 
-  #gapHeader(spoolId: string): { header: string | null; count: number } {
-    const items = this.state.gaps.map((gap) => {
-      const mark = gap.spoolId === spoolId ? '' : `;spool=${gap.spoolId}`
-      return `${gap.first}-${gap.last};reason=${gap.reason}${mark}`
+  #gaps(): Gap[] {
+    return this.state.gaps.map(({ spoolId, first, last, reason }) => {
+      return { spoolId, firstSeq: first, lastSeq: last, reason }
     })
-    while (items.join(',').length > 2048) items.pop()
-    return { header: items.length === 0 ? null : items.join(','), count: items.length }
   }
 }
 
@@ -549,7 +563,6 @@ function newState(): StreamState {
     deadLetters: [],
     gaps: [],
     pin: null,
-    pinnedGaps: 0,
     sent: new Map(),
     delivered: 0,
     deadLettered: 0,

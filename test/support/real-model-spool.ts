@@ -11,6 +11,7 @@
 import assert from 'node:assert/strict'
 import { Random } from '../../device-sim/random.ts'
 import type { Message } from '../../gateway/ports/appender.ts'
+import type { BatchEncoder } from '../../gateway/ports/sink.ts'
 import type {
   LoadedBatch,
   NoteStore,
@@ -447,27 +448,22 @@ class RealModelSpool implements ModelSpool {
     const unseen = <T extends { readonly spoolId: string }>(one: T): T => {
       return { ...one, spoolId: ledger.real(one.spoolId) }
     }
-    const seenPin = (pin: Pin): Pin => ({ ...seen(pin), gaps: seenGaps(pin.gaps) })
-    const seenGaps = (gaps: string | null): string | null => {
-      return (
-        gaps?.replaceAll(/;spool=([a-z0-9]+)/g, (_, id: string) => `;spool=${ledger.shown(id)}`) ??
-        null
-      )
-    }
     const pinned = (made: {
       pin: Pin
       durable: Promise<void>
     }): { pin: Pin; durable: Promise<void> } => {
-      return { pin: seenPin(made.pin), durable: generation.alive(made.durable) }
+      return { pin: seen(made.pin), durable: generation.alive(made.durable) }
     }
-    const load = async (): Promise<LoadedBatch | null> => {
+    const load = async (encoder: BatchEncoder): Promise<LoadedBatch | null> => {
       const { pin } = queue
       assert(pin)
-      const loaded = await this.#whenReadable(() => queue.load(pin))
+      const loaded = await this.#whenReadable(() => queue.load(pin, encoder))
       if (!loaded) return null
       const line = (seq: number): Promise<Uint8Array> =>
         generation.alive(generation.count(loaded.line(seq)))
-      return { ...loaded, pin: seenPin(loaded.pin), line }
+      const gaps = loaded.batch.gaps.map(seen)
+      const batch = { ...seen(loaded.batch), gaps }
+      return { ...loaded, pin: seen(loaded.pin), batch, line }
     }
     return {
       stream: queue.stream,
@@ -482,18 +478,18 @@ class RealModelSpool implements ModelSpool {
       },
       maxBatchBytes: queue.maxBatchBytes,
       get pin() {
-        return queue.pin && seenPin(queue.pin)
+        return queue.pin && seen(queue.pin)
       },
       guardPin: (isGuarded) => queue.guardPin(isGuarded),
       get parked() {
         return queue.parked.map(seen)
       },
-      gatewayOf: (spoolId) => queue.gatewayOf(ledger.real(spoolId)),
       highestSentSeq: (spoolId) => queue.highestSentSeq(ledger.real(spoolId)),
-      pinBatch: (bounds, encoding, limits) =>
-        pinned(queue.pinBatch(unseen(bounds), encoding, limits)),
+      pinBatch: (bounds, encoder, limits) =>
+        pinned(queue.pinBatch(unseen(bounds), encoder, limits)),
+      reencode: (encoder) => pinned(queue.reencode(encoder)),
       split: (first) => pinned(queue.split(unseen(first))),
-      load: () => generation.alive(generation.count(load())),
+      load: (_, encoder) => generation.alive(generation.count(load(encoder))),
       settle: (settlement) => {
         const dying = this.#dead(queue, settlement)
         for (const one of dying) this.#dying.add(one)

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import type { Lane, Message } from '../../gateway/ports/appender.ts'
 import type { LoadedBatch } from '../../gateway/ports/stream-queue.ts'
+import { gapHeader, httpEncoder } from '../../gateway/sink/http/encode.ts'
 import { BROKEN_RULE } from '../../gateway/spool/commit/commit-contents.ts'
 import type { TakeOwnership } from '../../gateway/spool/disk/owner.ts'
 import type { SpoolEvent } from '../../gateway/spool/events.ts'
@@ -100,10 +101,21 @@ export function queueOf(spool: Spool, stream = 'telemetry'): SpoolQueue {
   return queue
 }
 
-export function linesOf(batch: LoadedBatch): Array<{ id: string; seq: number; payload: unknown }> {
-  const body = Buffer.concat(batch.body)
-  const raw = batch.pin.encoding === 'gzip' ? gunzipSync(body) : body
-  return raw
+export const ENCODER = httpEncoder({ format: 'ndjson', compression: 'gzip' })
+
+export async function bodyOf({ batch }: LoadedBatch): Promise<Buffer> {
+  return Buffer.concat((await batch.stitched(ENCODER.stitches)).chunks)
+}
+
+/** What the batch says of gaps, as HTTP would; null: nothing. */
+export function gapsOf({ batch }: LoadedBatch): string | null {
+  return gapHeader(batch.gaps, batch.spoolId)
+}
+
+export async function linesOf(
+  batch: LoadedBatch,
+): Promise<Array<{ id: string; seq: number; payload: unknown }>> {
+  return gunzipSync(await bodyOf(batch))
     .toString('utf8')
     .split('\n')
     .filter((line) => line !== '')
@@ -126,10 +138,10 @@ export async function pinNext(queue: SpoolQueue, maxRecords: number): Promise<Lo
   const { spoolId, firstSeq } = first
   const { pin, durable: pinned } = queue.pinBatch(
     { spoolId, firstSeq, lastSeq, recordCount },
-    'gzip',
+    ENCODER,
   )
   await pinned
-  return await queue.load(pin)
+  return await queue.load(pin, ENCODER)
 }
 
 export async function settleAll(queue: SpoolQueue, batch: LoadedBatch): Promise<void> {

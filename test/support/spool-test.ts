@@ -38,13 +38,13 @@ export async function appendReadings(spool: Spool, from: number, count: number):
 export async function deliverAll(
   spool: Spool,
   batchRecords = 1_000,
-): Promise<ReturnType<typeof linesOf>> {
+): Promise<Awaited<ReturnType<typeof linesOf>>> {
   const queue = queueOf(spool)
-  const lines: ReturnType<typeof linesOf> = []
+  const lines: Awaited<ReturnType<typeof linesOf>> = []
   while (queue.pendingRecords > 0) {
     const batch = await pinNext(queue, batchRecords)
     if (!batch) throw new Error('records are pending, and none can be pinned')
-    lines.push(...linesOf(batch))
+    lines.push(...(await linesOf(batch)))
     await settleAll(queue, batch)
   }
   return lines

@@ -125,7 +125,7 @@ export class StreamAnswers {
     }
     this.progressed()
     if (verdict.resendFrom !== null && verdict.resend === 'after-backoff') backoff.failed()
-    if (isComplete(verdict)) sizing.accepted(loaded.rawBytes, nowMs)
+    if (isComplete(verdict)) sizing.accepted(loaded.batch.rawBytes, nowMs)
     sizing.refusedWhole(batches.judged(loaded, verdict.refused > 0), nowMs)
     this.#settle(verdict, loaded, lines)
   }
@@ -150,7 +150,7 @@ export class StreamAnswers {
   /** A record among others is refused, or the batch is too large: its first half goes next. */
   #split({ why }: VerdictOf<'split'>, loaded: LoadedBatch, nowMs: number): void {
     this.progressed()
-    if (why === 'too-large') this.#o.sizing.tooLarge(loaded.rawBytes, nowMs)
+    if (why === 'too-large') this.#o.sizing.tooLarge(loaded.batch.rawBytes, nowMs)
     this.#o.batches.split(why === 'refused')
   }
 
@@ -160,7 +160,7 @@ export class StreamAnswers {
     if (verdict.scope === 'stream') backoff.failed()
     else backoff.failedWithSink()
     if (!verdict.divide) return
-    if (this.#timeouts > 0) sizing.timedOut(loaded.rawBytes)
+    if (this.#timeouts > 0) sizing.timedOut(loaded.batch.rawBytes)
     batches.divide()
   }
 
@@ -211,7 +211,7 @@ export class StreamAnswers {
     if (verdict.kind !== 'split') return
     batches.split(verdict.why === 'refused')
     if (verdict.why === 'refused') return
-    sizing.tooLarge(loaded.rawBytes, nowMs)
+    sizing.tooLarge(loaded.batch.rawBytes, nowMs)
     hold.probeNow()
   }
 }

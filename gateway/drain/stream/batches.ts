@@ -3,7 +3,7 @@
  * durably before its first send, and what is pinned is sent again before anything else. Decides
  * nothing about answers (answers.ts).
  */
-import type { Batch } from '../../ports/sink.ts'
+import type { BatchEncoder } from '../../ports/sink.ts'
 import type { Bounds, LoadedBatch, Pin, Run, StreamQueue } from '../../ports/stream-queue.ts'
 import type { Clock } from '../clock.ts'
 import {
@@ -22,7 +22,7 @@ const FIRST_RUNS = 64
 
 interface StreamBatchesOptions {
   readonly queue: StreamQueue
-  readonly encoding: 'gzip' | 'identity'
+  readonly encoder: BatchEncoder
   readonly lingerMs: number
   readonly limits: () => BatchLimits
   /** Of the configuration. */
@@ -112,7 +112,7 @@ export class StreamBatches {
       this.pin(plan.bounds)
       this.#mayHaveArrived = wasSent
     }
-    const pin = this.#queue.pin
+    const pin = this.#pinInForm()
     if (pin === null) return null
     this.#queue.guardPin(true)
     if (this.#doubtful) {
@@ -124,13 +124,27 @@ export class StreamBatches {
     return { pin, ready }
   }
 
+  /** A batch that was pinned for another form, or another sink, goes out in this one's. */
+  #pinInForm(): Pin | null {
+    const { pin } = this.#queue
+    const { encoder } = this.#options
+    if (pin === null || pin.fingerprint === encoder.fingerprint) return pin
+    const reencoded = this.#queue.reencode(encoder)
+    this.#loaded = null
+    this.#durable = this.#watch(reencoded.durable)
+    return reencoded.pin
+  }
+
   async #read(
     pin: Pin,
     known: LoadedBatch | null,
     durable: Promise<void> | null,
   ): Promise<LoadedBatch | null> {
     if (this.#hasNewCopies) await durable
-    const [loaded] = await Promise.all([known ?? this.#queue.load(pin), durable])
+    const [loaded] = await Promise.all([
+      known ?? this.#queue.load(pin, this.#options.encoder),
+      durable,
+    ])
     this.#hasNewCopies = false
     this.#loaded = loaded
     if (loaded === null) this.#suspectLastSeq = null
@@ -163,7 +177,7 @@ export class StreamBatches {
     this.#lingering = null
     this.#doubtful = false
     this.#durable = this.#watch(
-      this.#queue.pinBatch(bounds, this.#options.encoding, this.#options.configured).durable,
+      this.#queue.pinBatch(bounds, this.#options.encoder, this.#options.configured).durable,
     )
   }
 
@@ -229,10 +243,10 @@ export class StreamBatches {
    * A piece was judged. If all pieces of a range that was refused as a whole were taken, it was its
    * size: gives the bytes of the largest one; else null.
    */
-  judged({ pin, rawBytes }: LoadedBatch, refused: boolean): number | null {
+  judged({ pin, batch }: LoadedBatch, refused: boolean): number | null {
     if (this.#suspectLastSeq === null || this.#isDoubted) return null
     if (refused) this.#foundRefused = true
-    else this.#takenBytes = Math.max(this.#takenBytes, rawBytes)
+    else this.#takenBytes = Math.max(this.#takenBytes, batch.rawBytes)
     const isOver = pin.lastSeq >= this.#suspectLastSeq && !this.#foundRefused
     return isOver && this.#takenBytes > 0 ? this.#takenBytes : null
   }
@@ -311,17 +325,7 @@ function isSamePin(a: Pin, b: Pin): boolean {
     a.firstSeq === b.firstSeq &&
     a.lastSeq === b.lastSeq &&
     a.recordCount === b.recordCount &&
-    a.gaps === b.gaps &&
-    a.encoding === b.encoding
+    a.gapCount === b.gapCount &&
+    a.fingerprint === b.fingerprint
   )
-}
-
-/**
- * The request as the sink gets it. `gateway`: the id under which the batch's records were written.
- */
-export function requestOf(loaded: LoadedBatch, stream: string, gateway: string): Batch {
-  const { crc32, body, bodyBytes } = loaded
-  const { spoolId, firstSeq, lastSeq, recordCount, gaps, encoding } = loaded.pin
-  const bounds = { spoolId, stream, firstSeq, lastSeq, recordCount }
-  return { gateway, ...bounds, gaps, crc32, encoding, body, bodyBytes }
 }

@@ -4,6 +4,7 @@
  * (I5, I9). Nothing else may be done to the queue meanwhile.
  */
 
+import type { BatchEncoder } from '../../ports/sink.ts'
 import type { Bounds, StreamQueue } from '../../ports/stream-queue.ts'
 import { boundsOf, clipRuns } from '../policy/batcher.ts'
 
@@ -17,11 +18,16 @@ const REASON = 'set aside by an operator'
 /** Runs of a batch that is still protected behind the record. */
 const MAX_RUNS = 65_536
 
+/** While no sink drains the stream: what is left of a batch in flight keeps its form. */
+export function formOfPin({ pin }: StreamQueue): BatchEncoder {
+  return { fingerprint: pin?.fingerprint ?? 'none', stitches: null, gapsThatFit: () => 0 }
+}
+
 /** Durable when it resolves. @throws ParkError */
 export async function parkFirst(
   queue: StreamQueue,
   seq: number,
-  encoding: 'gzip' | 'identity',
+  encoder: BatchEncoder,
 ): Promise<void> {
   const { stream } = queue
   const next = queue.ahead(1)[0]
@@ -34,8 +40,8 @@ export async function parkFirst(
     )
   }
   const alone: Bounds = { spoolId, firstSeq, lastSeq: seq, recordCount: 1 }
-  const pinned = queue.pin === null ? queue.pinBatch(alone, encoding) : queue.split(alone)
-  const [loaded] = await Promise.all([queue.load(pinned.pin), pinned.durable])
+  const pinned = queue.pin === null ? queue.pinBatch(alone, encoder) : queue.split(alone)
+  const [loaded] = await Promise.all([queue.load(pinned.pin, encoder), pinned.durable])
   if (loaded === null)
     throw new ParkError(`record ${seq} of stream ${stream} is damaged and was counted`)
   const line = await loaded.line(seq)
@@ -50,6 +56,6 @@ export async function parkFirst(
     keepOuterLastSeq: goesOn ? outerLastSeq : null,
   })
   const left = goesOn ? clipRuns(queue.ahead(MAX_RUNS), spoolId, outerLastSeq) : []
-  if (left.length > 0) await queue.pinBatch(boundsOf(left), encoding).durable
+  if (left.length > 0) await queue.pinBatch(boundsOf(left), encoder).durable
   await settled
 }

@@ -6,10 +6,10 @@
  * refused records (refused-records.ts), its hold, backoff and outage. Waits that concern the whole
  * sink, and who goes next, are sink-drain.ts's.
  */
-import type { Batch } from '../../ports/sink.ts'
+import type { BatchEncoder } from '../../ports/sink.ts'
 import type { LoadedBatch, StreamQueue } from '../../ports/stream-queue.ts'
 import type { Clock } from '../clock.ts'
-import type { DrainedSinkConfig } from '../config.ts'
+import type { DeliveryConfig } from '../config.ts'
 import type { EmitDrainEvent } from '../events.ts'
 import type { DrainNotes } from '../notes.ts'
 import { Doubt } from '../policy/doubt.ts'
@@ -20,7 +20,7 @@ import type { StreamStanding } from '../standing.ts'
 import { StreamAnswers } from './answers.ts'
 import { StreamBackoff } from './backoff.ts'
 import { BatchSizing } from './batch-sizing.ts'
-import { requestOf, StreamBatches } from './batches.ts'
+import { StreamBatches } from './batches.ts'
 import { StreamHold } from './hold.ts'
 import { StreamOutage } from './outage.ts'
 import { ParkError, parkFirst } from './park.ts'
@@ -30,7 +30,8 @@ import { reportParked } from './settlement.ts'
 interface StreamDrainOptions {
   readonly queue: StreamQueue
   readonly sink: string
-  readonly config: DrainedSinkConfig
+  readonly encoder: BatchEncoder
+  readonly config: DeliveryConfig
   readonly learned: LearnedLimit
   readonly pace: PaceLimit
   readonly rules: DrainRules
@@ -52,7 +53,7 @@ export class StreamDrain {
   readonly answers: StreamAnswers
   readonly #o: StreamDrainOptions
   readonly #queue: StreamQueue
-  readonly #encoding: 'gzip' | 'identity'
+  readonly #encoder: BatchEncoder
   readonly #batches: StreamBatches
   readonly #backoff: StreamBackoff
   readonly #hold: StreamHold
@@ -73,7 +74,7 @@ export class StreamDrain {
     this.name = stream
     this.priority = queue.priority
     this.#who = { sink, stream }
-    this.#encoding = config.compression === 'gzip' ? 'gzip' : 'identity'
+    this.#encoder = options.encoder
     const sizing = new BatchSizing(options)
     this.doubt = new Doubt(rules)
     this.#backoff = new StreamBackoff(clock, random, rules)
@@ -81,7 +82,7 @@ export class StreamDrain {
     this.#hold = new StreamHold({ sink, stream, rules, notes, emit, clock })
     this.#batches = new StreamBatches({
       queue,
-      encoding: this.#encoding,
+      encoder: options.encoder,
       lingerMs: config.linger,
       limits: () => sizing.limits,
       configured: { maxRecords: config.maxBatchRecords, maxBytes: config.maxBatchBytes },
@@ -161,10 +162,9 @@ export class StreamDrain {
     this.#backoff.failed()
   }
 
-  /** The request as the sink gets it. It goes out now. */
-  requestOf(loaded: LoadedBatch): Batch {
+  /** The batch goes out now. */
+  sends(): void {
     this.#batches.sends()
-    return requestOf(loaded, this.name, this.#queue.gatewayOf(loaded.pin.spoolId))
   }
 
   /** The try is over, whatever came of it. */
@@ -203,7 +203,7 @@ export class StreamDrain {
     }
     this.#inFlight = true
     try {
-      await parkFirst(this.#queue, seq, this.#encoding)
+      await parkFirst(this.#queue, seq, this.#encoder)
       this.answers.progressed()
       const record = this.#queue.parked.at(-1)
       if (record === undefined) return

@@ -16,7 +16,7 @@ import type { ConfiguredSink, SinkOptions } from '../sink-type.ts'
 import { createSinkStats, outcomeOf } from '../stats.ts'
 import { type Movement, WriteAttempt } from './attempt.ts'
 import type { FileSinkConfig } from './config.ts'
-import { filesOf } from './encode.ts'
+import { type FileEncoder, fileEncoder, filesOf } from './encode.ts'
 import { AbandonedError, FolderFault, OtherBytesError, troubleOf } from './file-errors.ts'
 import { FolderWriter } from './folder-writer.ts'
 import { OneAtATime } from './one-at-a-time.ts'
@@ -41,6 +41,9 @@ export function createFileSink(options: FileSinkOptions): ConfiguredSink {
 
 class FileSink implements ConfiguredSink {
   readonly name: string
+  readonly encoder: FileEncoder
+  /** A folder is no connection: whether it is fit shows with each batch. */
+  readonly health = { connected: null, detail: null }
   readonly stats = createSinkStats()
   readonly #config: FileSinkConfig
   readonly #emit: EmitSinkEvent
@@ -59,11 +62,14 @@ class FileSink implements ConfiguredSink {
     const { folder, marker, minFreeBytes, readableBy } = options.config
     this.name = options.name
     this.#config = options.config
+    this.encoder = fileEncoder(options.config)
     this.#emit = options.emit
     this.#nowMs = options.nowMs ?? Date.now
     this.#writer = new FolderWriter({ folder, marker, minFreeBytes, mode: MODES[readableBy] })
     this.#poller = new Poller(options.lookMs ?? LOOK_MS, () => this.#lookAgain())
   }
+
+  start(): void {}
 
   async send(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
     const startedAt = performance.now()
@@ -101,7 +107,8 @@ class FileSink implements ConfiguredSink {
     signal.addEventListener('abort', onAbort, { once: true })
     const written = this.#calls.run(async () => {
       if (attempt.isOver) throw new AbandonedError('given up before its turn')
-      await this.#writer.write(filesOf(batch, this.#config.layout), attempt)
+      const files = await filesOf(batch, this.encoder.stitches, this.#config.layout)
+      await this.#writer.write(files, attempt)
     })
     try {
       await Promise.race([written, attempt.over])

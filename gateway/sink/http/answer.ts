@@ -44,7 +44,7 @@ export interface HttpAnswer {
 export type AnswerRules = Pick<HttpSinkConfig, 'ack' | 'ackStatus' | 'answers' | 'maxRetryAfter'>
 
 /** What of a batch its answer is checked against. */
-export type BatchBounds = Pick<Batch, 'firstSeq' | 'lastSeq'>
+type BatchBounds = Pick<Batch, 'firstSeq' | 'lastSeq'>
 
 /** Codings that a server may put on its answer unasked. */
 const DECODERS: Readonly<

@@ -20,8 +20,9 @@ import type { Lookup } from './client/addresses.ts'
 import { HttpClient } from './client/client.ts'
 import type { ClientAnswer } from './client/connection.ts'
 import { DialError, LinkError } from './client/link-error.ts'
+import { describeNetworkError, isUntrusted } from './client/network-error.ts'
 import { type HttpSinkConfig, httpFiles } from './config.ts'
-import { describeNetworkError, isUntrusted } from './network-error.ts'
+import { type HttpEncoder, httpEncoder } from './encode.ts'
 import { hostOf, portOf, requestHead } from './request.ts'
 import { type HeaderPair, SecretHeaders } from './secrets.ts'
 import { SinkTls } from './tls.ts'
@@ -29,7 +30,7 @@ import { SinkTls } from './tls.ts'
 /** What is shorter would be found in ordinary words. */
 const MIN_SECRET_CHARS = 6
 
-export interface HttpSinkOptions {
+interface HttpSinkOptions {
   readonly name: string
   readonly config: HttpSinkConfig
   readonly emit: EmitSinkEvent
@@ -62,6 +63,9 @@ export function createHttpSink(options: HttpSinkOptions): HttpSink {
 
 class PooledHttpSink implements HttpSink {
   readonly name: string
+  readonly encoder: HttpEncoder
+  /** Connections come and go with the batches. */
+  readonly health = { connected: null, detail: null }
   readonly stats = createSinkStats()
   readonly #config: HttpSinkConfig
   readonly #emit: EmitSinkEvent
@@ -84,6 +88,7 @@ class PooledHttpSink implements HttpSink {
   constructor(options: HttpSinkOptions) {
     this.name = options.name
     this.#config = options.config
+    this.encoder = httpEncoder(options.config)
     this.#emit = options.emit
     this.#nowMs = options.nowMs ?? Date.now
     this.#lookup = options.lookup
@@ -102,6 +107,9 @@ class PooledHttpSink implements HttpSink {
   get #isTls(): boolean {
     return this.#url.protocol === 'https:'
   }
+
+  /** There is nothing to open before the first batch. */
+  start(): void {}
 
   async send(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
     const startedAt = performance.now()
@@ -138,6 +146,8 @@ class PooledHttpSink implements HttpSink {
   }
 
   async #attempt(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
+    const { stitches: encoding } = this.encoder
+    const { chunks, byteLength } = await batch.stitched(encoding)
     if (this.#closed || signal.aborted) return this.#unanswered('given up before it was sent', true)
     const headers = this.#secrets.resolve()
     if ('why' in headers) return this.#unsendable(headers.why)
@@ -161,9 +171,9 @@ class PooledHttpSink implements HttpSink {
     try {
       const received = await this.#client.send(
         {
-          head: requestHead(this.#url, batch, headers.pairs),
-          body: batch.body,
-          bodyBytes: batch.bodyBytes,
+          head: requestHead(this.#url, batch, { encoding, byteLength }, headers.pairs),
+          body: chunks,
+          bodyBytes: byteLength,
           timeoutMs,
           minBytesPerSecond,
           maxAnswerBytes: MAX_ANSWER_BYTES,

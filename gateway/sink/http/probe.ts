@@ -14,8 +14,8 @@ import { Addresses, type Lookup } from './client/addresses.ts'
 import { type ClientAnswer, HttpConnection } from './client/connection.ts'
 import { type Dialed, type DialOptions, dial } from './client/dial.ts'
 import { DialError } from './client/link-error.ts'
+import { describeNetworkError } from './client/network-error.ts'
 import type { HttpSinkConfig } from './config.ts'
-import { describeNetworkError } from './network-error.ts'
 import { hostOf, portOf, probeHead } from './request.ts'
 import { SecretHeaders } from './secrets.ts'
 import { SinkTls } from './tls.ts'
@@ -56,7 +56,7 @@ export interface HttpProbe extends SinkProbe {
   readonly status: number | null
 }
 
-export interface ProbeOptions {
+interface ProbeOptions {
   readonly name: string
   readonly config: HttpSinkConfig
   readonly signal?: AbortSignal

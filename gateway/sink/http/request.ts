@@ -4,28 +4,27 @@
  * headers can add to it, never replace it. Not here: the body (it goes out as it is), secrets'
  * files, sending.
  */
-import type { Batch } from '../../ports/sink.ts'
+import type { Batch, BatchEncoding } from '../../ports/sink.ts'
+import { gapHeader, idempotencyKey } from './encode.ts'
 import { headerFault } from './header-rules.ts'
 
 /** Version of the contract that is spoken. */
 const CONTRACT_VERSION = '1'
 
-/**
- * The batch's `Idempotency-Key`: a quoted string; same key, same records (I4).
- * `crc32` is that of the uncompressed body, so the key says the same whatever the compression.
- */
-export function idempotencyKey(batch: Batch): string {
-  const crc = (batch.crc32 >>> 0).toString(16).padStart(8, '0')
-  return `"${batch.gateway}:${batch.spoolId}:${batch.stream}:${batch.firstSeq}-${batch.lastSeq}:${crc}"`
+/** What the head says of the body. */
+interface RequestBody {
+  readonly encoding: BatchEncoding
+  readonly byteLength: number
 }
 
 /** Request line and headers as they go out, up to the empty line. */
 export function requestHead(
   url: URL,
   batch: Batch,
+  body: RequestBody,
   configured: ReadonlyArray<readonly [name: string, value: string]>,
 ): string {
-  return headText(url, requestHeaders(batch, configured))
+  return headText(url, requestHeaders(batch, body, configured))
 }
 
 function headText(url: URL, headers: Readonly<Record<string, string>>): string {
@@ -54,6 +53,7 @@ export function portOf(url: URL): number {
  */
 export function requestHeaders(
   batch: Batch,
+  body: RequestBody,
   configured: ReadonlyArray<readonly [name: string, value: string]>,
 ): Record<string, string> {
   const headers = commonHeaders(configured)
@@ -63,11 +63,12 @@ export function requestHeaders(
   headers['sluice-first-seq'] = String(batch.firstSeq)
   headers['sluice-last-seq'] = String(batch.lastSeq)
   headers['sluice-record-count'] = String(batch.recordCount)
-  if (batch.gaps !== null) headers['sluice-gap'] = batch.gaps
+  const gaps = gapHeader(batch.gaps, batch.spoolId)
+  if (gaps !== null) headers['sluice-gap'] = gaps
   headers['idempotency-key'] = idempotencyKey(batch)
   headers['content-type'] = 'application/x-ndjson'
-  headers['content-length'] = String(batch.bodyBytes)
-  if (batch.encoding === 'gzip') headers['content-encoding'] = 'gzip'
+  headers['content-length'] = String(body.byteLength)
+  if (body.encoding === 'gzip') headers['content-encoding'] = 'gzip'
   return headers
 }
 

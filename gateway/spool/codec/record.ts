@@ -12,6 +12,7 @@
  * Does not decide what is JSON (`json-scan.ts`), nor what is taken.
  */
 
+import type { SinkRecord } from '../../ports/sink.ts'
 import { base64Length, MAX_NUMBER_BYTES, put, putBase64, putJson, putNumber } from './bytes.ts'
 import { putText } from './json-text.ts'
 import { TIMESTAMP_BYTES, TimestampText } from './timestamp.ts'
@@ -283,6 +284,39 @@ export function receivedAtOf(line: Uint8Array): number | null {
   const from = at + RECEIVED_AT.length
   const ms = Date.parse(text.toString('latin1', from, text.indexOf(QUOTE, from)))
   return Number.isNaN(ms) ? null : ms
+}
+
+interface Envelope {
+  readonly id: string
+  readonly seq: number
+  readonly device: string
+  readonly topic: string
+  readonly qos: 0 | 1 | 2
+  readonly receivedAt: string
+  readonly payloadBase64?: string
+}
+
+/** A line taken apart; `line` with its LF. The payload is not parsed. */
+export function recordOfLine(line: Uint8Array): SinkRecord {
+  const bytes = asBuffer(line)
+  // No string before it can hold these bytes: a quote inside one has a backslash before it.
+  const payloadAt = bytes.indexOf(PAYLOAD_MEMBER)
+  const isJson = payloadAt >= 0
+  const text = isJson ? `${bytes.toString('utf8', 0, payloadAt)}}` : bytes.toString('utf8')
+  const { id, seq, device, topic, qos, receivedAt, payloadBase64 } = JSON.parse(text) as Envelope
+  return {
+    id,
+    seq,
+    device,
+    topic,
+    qos,
+    receivedAtMs: Date.parse(receivedAt),
+    payloadKind: isJson ? 'json' : 'bytes',
+    payload: isJson
+      ? bytes.subarray(payloadAt + PAYLOAD_MEMBER.length, bytes.length - 2)
+      : Buffer.from(payloadBase64 ?? '', 'base64'),
+    line,
+  }
 }
 
 /** The number behind `"seq":`. */

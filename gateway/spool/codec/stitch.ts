@@ -89,6 +89,11 @@ export async function joinIdentity(parts: readonly Part[]): Promise<Body> {
   return { chunks, byteLength: byteLengthOf(chunks), ...sum }
 }
 
+/** Of the NDJSON of all parts, without inflating any. */
+export function sumOf(parts: readonly Part[]): Sum {
+  return parts.reduce(addPart, EMPTY_SUM)
+}
+
 interface Sum {
   readonly rawBytes: number
   readonly crc32: number

@@ -5,6 +5,8 @@
  * fixed key (see store/keys.ts).
  */
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib'
+import type { Bounds, PinLimits } from '../../ports/stream-queue.ts'
+import { FIRST_FORMAT } from '../format.ts'
 import {
   type BlockIndex,
   type PackedMeta,
@@ -120,6 +122,7 @@ export function decodeState(value: Buffer): StoredState | null {
     (isDeflated ? inflateRawSync(text) : text).toString('utf8'),
   ) as StateRecord
   if (record.version !== 1) return null
+  const isOlder = (record.format ?? FIRST_FORMAT) < PIN_WITH_FINGERPRINT
   const journals: Array<readonly [string, Uint8Array]> = []
   let at = jsonEnd
   while (at < value.length) {
@@ -129,7 +132,37 @@ export function decodeState(value: Buffer): StoredState | null {
     journals.push([name, value.subarray(nameEnd + 4, end)])
     at = end
   }
-  return { record, journals }
+  const streams = isOlder ? record.streams.map(upgraded) : record.streams
+  return { record: { ...record, streams }, journals }
+}
+
+/** From this format (format.ts) on a pin holds a fingerprint and a number of gaps. */
+const PIN_WITH_FINGERPRINT = 3
+
+/**
+ * As versions before that wrote it. They knew one type of sink, HTTP with NDJSON: a pin held its
+ * encoding and the text of its gap header, and how many gaps that was stood beside the pin.
+ */
+type OlderState = Omit<StreamState, 'pin'> & {
+  readonly pin: OlderPin | null
+  readonly pinnedGaps: number
+}
+
+interface OlderPin extends Bounds {
+  readonly identity: number
+  readonly outerLastSeq: number
+  readonly gaps: string | null
+  readonly encoding: 'gzip' | 'identity'
+  readonly limits?: PinLimits
+}
+
+/** The batch in flight keeps its bytes and its key (I4). */
+function upgraded(entry: StreamEntry): StreamEntry {
+  const { pin, pinnedGaps: gapCount, ...state } = entry.state as unknown as OlderState
+  if (pin === null) return { ...entry, state: { ...state, pin } }
+  const { gaps: _, encoding, ...bounds } = pin
+  const fingerprint = `http:ndjson:${encoding}`
+  return { ...entry, state: { ...state, pin: { ...bounds, gapCount, fingerprint } } }
 }
 
 function jsonBytes(value: Buffer): number {

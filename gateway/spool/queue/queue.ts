@@ -4,6 +4,7 @@
  * (I4, I5, I8).
  */
 
+import type { BatchEncoder } from '../../ports/sink.ts'
 import type {
   Bounds,
   LoadedBatch,
@@ -21,13 +22,14 @@ import { type DeadLetterInfo, packDeadLetter, packedBytes } from '../codec/dead-
 import { idOfLine, receivedAtOf } from '../codec/record.ts'
 import { deadLetterKey, gapPageKey } from '../store/keys.ts'
 import { PINNED_SHARE } from '../stream/retention.ts'
-import { type Aside, type Gap, gapHeader, unskipped } from '../stream/state.ts'
+import { type Aside, gapsOf, type StoredGap, unskipped } from '../stream/state.ts'
 import type { OpenCommit, SpoolStream } from '../stream/stream.ts'
 import {
   copyLost,
   deadLettered,
   delivered,
   gapsReported,
+  MAX_GAPS_IN_STATE,
   parked,
   parkedAgain,
   pinned,
@@ -117,11 +119,6 @@ export class SpoolQueue implements StreamQueue {
     }
   }
 
-  gatewayOf(spoolId: string): string {
-    const { identities } = this.spool.state
-    return (identities.find((i) => i.spoolId === spoolId) ?? identities.at(-1))?.gateway ?? ''
-  }
-
   #identityOf(spoolId: string): number {
     const identity = this.spool.state.identities.findIndex((i) => i.spoolId === spoolId)
     if (identity < 0) throw new Error(`stream ${this.stream} has no records of spool id ${spoolId}`)
@@ -168,34 +165,47 @@ export class SpoolQueue implements StreamQueue {
 
   pinBatch(
     bounds: Bounds,
-    encoding: 'gzip' | 'identity',
+    encoder: BatchEncoder,
     limits?: PinLimits,
   ): { readonly pin: Pin; readonly durable: Promise<void> } {
     const { state } = this.spool
     if (state.pin) throw new Error(`stream ${this.stream} has a batch in flight already`)
     const identity = this.#identityOf(bounds.spoolId)
-    const { header, count } = gapHeader(state, identity)
     this.spool.sentBeforePin = state.sent[identity] ?? 0
     const outerLastSeq = Math.max(bounds.lastSeq, this.#keepOuterLastSeq ?? 0)
     this.#keepOuterLastSeq = null
-    const pin = { ...bounds, identity, outerLastSeq, gaps: header, encoding }
-    return this.#setPin(limits === undefined ? pin : { ...pin, limits }, count)
+    const { fingerprint } = encoder
+    const gapCount = this.#gapCount(encoder, bounds.spoolId)
+    const pin = { ...bounds, identity, outerLastSeq, gapCount, fingerprint }
+    return this.#setPin(limits === undefined ? pin : { ...pin, limits })
+  }
+
+  #gapCount(encoder: BatchEncoder, spoolId: string): number {
+    const { state } = this.spool
+    if (state.gaps.length === 0) return 0
+    return encoder.gapsThatFit(gapsOf(state, MAX_GAPS_IN_STATE), spoolId)
+  }
+
+  reencode(encoder: BatchEncoder): { readonly pin: Pin; readonly durable: Promise<void> } {
+    const { pin } = this.spool.state
+    if (!pin) throw new Error(`stream ${this.stream} has no batch to encode anew`)
+    const formerFingerprints = [...(pin.formerFingerprints ?? []), pin.fingerprint]
+    const { fingerprint } = encoder
+    const gapCount = this.#gapCount(encoder, pin.spoolId)
+    return this.#setPin({ ...pin, gapCount, fingerprint, formerFingerprints })
   }
 
   split(first: Bounds): { readonly pin: Pin; readonly durable: Promise<void> } {
     const { pin } = this.spool.state
     if (!pin) throw new Error(`stream ${this.stream} has no batch to split`)
-    return this.#setPin({ ...pin, ...first, outerLastSeq: pin.outerLastSeq }, null)
+    return this.#setPin({ ...pin, ...first, outerLastSeq: pin.outerLastSeq })
   }
 
-  #setPin(
-    pin: Pin & { readonly identity: number },
-    gaps: number | null,
-  ): {
+  #setPin(pin: Pin & { readonly identity: number }): {
     readonly pin: Pin
     readonly durable: Promise<void>
   } {
-    pinned(this.spool.state, pin, gaps)
+    pinned(this.spool.state, pin)
     this.spool.isPinGuarded = true
     return { pin, durable: this.#commit.durable(this.spool) }
   }
@@ -206,12 +216,15 @@ export class SpoolQueue implements StreamQueue {
     this.spool.isPinGuarded = isGuarded || (pin !== null && pin.outerLastSeq !== pin.lastSeq)
   }
 
-  async load(pin: Pin): Promise<LoadedBatch | null> {
-    return await loadBatch(this.spool, this.#identityOf(pin.spoolId), pin, this.#reader, () => {
-      // The pin's batch can never be sent again as it was: its undamaged rest is a new batch.
-      this.spool.dissolvePin()
-      this.#commit.touch(this.spool)
-    })
+  async load(pin: Pin, encoder: BatchEncoder): Promise<LoadedBatch | null> {
+    const { spool } = this
+    const identity = this.#identityOf(pin.spoolId)
+    // Such a batch can never be sent again as it was: its undamaged rest is a new one.
+    const dissolvePin = (): void => {
+      if (spool.state.pin !== null) spool.dissolvePin()
+      this.#commit.touch(spool)
+    }
+    return await loadBatch({ spool, identity, pin, encoder, dissolvePin }, this.#reader)
   }
 
   settle(settlement: Settlement): Promise<void> {
@@ -292,7 +305,7 @@ export class SpoolQueue implements StreamQueue {
       .then(
         (value) => {
           const page = checked(value)
-          putGapPage(state, page ? (JSON.parse(page.toString('utf8')) as Gap[]) : [])
+          putGapPage(state, page ? (JSON.parse(page.toString('utf8')) as StoredGap[]) : [])
           this.#commit.add({ type: 'del', key })
           this.#commit.touch(this.spool)
         },

@@ -58,8 +58,8 @@ function pinCountsAsSent({ pin, sent }: StreamState): boolean {
   return pin === null || (sent[pin.identity] ?? 0) >= pin.lastSeq
 }
 
-function pinnedGapsAreThere({ pin, pinnedGaps, gaps }: StreamState): boolean {
-  return pin === null ? pinnedGaps === 0 : pinnedGaps <= gaps.length
+function pinnedGapsAreThere({ pin, gaps }: StreamState): boolean {
+  return pin === null || pin.gapCount <= gaps.length
 }
 
 function pendingBalances(state: StreamState, { recordsInBlocks }: StreamFacts): boolean {

@@ -4,7 +4,7 @@
  * state and blocks; no IO.
  */
 import type { BlockMeta } from './block-index.ts'
-import type { Gap, StreamState } from './state.ts'
+import type { StoredGap, StreamState } from './state.ts'
 import { addGap, headAtFirst, startIdentity, takeSeqs } from './transitions.ts'
 
 export interface FoundBlock {
@@ -114,7 +114,7 @@ export function closeEnd(state: StreamState, metas: readonly BlockMeta[]): void 
 function addUnknownGaps(state: StreamState, identity: number, first: number, last: number): void {
   if (last < first) return
   let from = first
-  const overlaps = (g: Gap): boolean =>
+  const overlaps = (g: StoredGap): boolean =>
     g.identity === identity && g.last >= first && g.first <= last
   const known = [...state.gaps, ...state.gapsTail].filter(overlaps)
   for (const gap of known.sort((a, b) => a.first - b.first)) {

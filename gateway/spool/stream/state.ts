@@ -4,6 +4,7 @@
  * identities follow each other in the order of `identities`.
  */
 
+import type { Gap, GapReason } from '../../ports/sink.ts'
 import type { Pin } from '../../ports/stream-queue.ts'
 import type { WrittenCode } from '../../shared/text/answer-code.ts'
 import { copyCounters, type StreamCounters, zeroCounters } from './counters.ts'
@@ -14,17 +15,8 @@ export interface Identity {
   readonly gateway: string
 }
 
-export type GapReason =
-  | 'expired'
-  | 'dropped-oldest'
-  | 'corrupt'
-  | 'commit-failed'
-  | 'unused'
-  | 'dead-lettered'
-  | 'purged'
-
-/** Seqs that the sink will never get. */
-export interface Gap {
+/** Seqs that the sink will never get, as they are stored. */
+export interface StoredGap {
   readonly identity: number
   readonly first: number
   readonly last: number
@@ -71,15 +63,13 @@ export interface StreamState {
    */
   readonly skips: ReadonlyArray<readonly [from: number, to: number]>
   readonly pin: (Pin & { readonly identity: number }) | null
-  /** How many of `gaps`, from the oldest, the pinned request carries. */
-  readonly pinnedGaps: number
   readonly parked: readonly Aside[]
   readonly front: readonly Aside[]
   readonly nextAside: number
   /** Oldest gaps; behind them come the stored pages [first, next), and behind those `gapsTail`. */
-  readonly gaps: readonly Gap[]
+  readonly gaps: readonly StoredGap[]
   readonly gapPages: { readonly first: number; readonly next: number }
-  readonly gapsTail: readonly Gap[]
+  readonly gapsTail: readonly StoredGap[]
   /** Highest seq ever in a batch, per identity. */
   readonly sent: readonly number[]
   readonly counters: StreamCounters
@@ -97,7 +87,6 @@ export function newStreamState(name: string, id: number, identity: Identity): St
     settled: { identity: 0, seq: 0 },
     skips: [],
     pin: null,
-    pinnedGaps: 0,
     parked: [],
     front: [],
     nextAside: 1,
@@ -130,26 +119,12 @@ export function committedView(state: StreamState): CommittedView {
   }
 }
 
-/** The ingest contract: at most so many bytes of `Sluice-Gap` in a request. */
-const MAX_GAP_HEADER_BYTES = 2048
-
-/** The oldest gaps that fit into one request under the identity. */
-export function gapHeader(
-  state: StreamState,
-  identity: number,
-): { header: string | null; count: number } {
-  let header = ''
-  let count = 0
-  for (const gap of state.gaps) {
-    const mark =
-      gap.identity === identity ? '' : `;spool=${state.identities[gap.identity]?.spoolId ?? ''}`
-    const item = `${gap.first}-${gap.last};reason=${gap.reason}${mark}`
-    const next = header === '' ? item : `${header}, ${item}`
-    if (next.length > MAX_GAP_HEADER_BYTES) break
-    header = next
-    count++
-  }
-  return { header: header === '' ? null : header, count }
+/** So many of the gaps, from the oldest, as a sink is told of them. */
+export function gapsOf(state: StreamState, count: number): Gap[] {
+  return state.gaps.slice(0, count).map(({ identity, first, last, reason }) => {
+    const spoolId = state.identities[identity]?.spoolId ?? ''
+    return { spoolId, firstSeq: first, lastSeq: last, reason }
+  })
 }
 
 /** The ordinal at or behind the given one that is not skipped. */

@@ -4,6 +4,7 @@
  * commit for data and counters). Does no IO of its own but reading index segments.
  */
 
+import type { GapReason } from '../../ports/sink.ts'
 import type { Deflater } from '../codec/block.ts'
 import { withCrc } from '../codec/checked.ts'
 import { idPrefix } from '../codec/record.ts'
@@ -27,7 +28,7 @@ import { brokenRules } from './invariants.ts'
 import { type BlockLimits, OpenBlocks, type UncommittedBlock } from './open-blocks.ts'
 import { reindex } from './reindex.ts'
 import { type Doomed, RetentionMarks, roomBytes } from './retention.ts'
-import { type CommittedView, committedView, type GapReason, type StreamState } from './state.ts'
+import { type CommittedView, committedView, type StreamState } from './state.ts'
 import {
   balanced,
   headInBlock,

@@ -4,6 +4,7 @@
  * counters (I5) and to the gaps (I9). No IO; what a step changes in the store rides in the same
  * commit, by who calls it.
  */
+import type { GapReason } from '../../ports/sink.ts'
 import {
   type DropReason,
   keptByCounters,
@@ -13,9 +14,8 @@ import {
 import {
   type Aside,
   byPlace,
-  type Gap,
-  type GapReason,
   type Identity,
+  type StoredGap,
   type StreamState,
   unskipped,
 } from './state.ts'
@@ -77,21 +77,19 @@ export function refusedAtIngest(state: StreamState, bytes: number): void {
 // The batch in flight.
 
 /** `gaps`: how many of the oldest its request carries; null: as many as before. */
-export function pinned(
-  state: StreamState,
-  pin: NonNullable<StreamState['pin']>,
-  gaps: number | null,
-): void {
+export function pinned(state: StreamState, pin: NonNullable<StreamState['pin']>): void {
   const changed = writable(state)
   changed.pin = pin
-  if (gaps !== null) changed.pinnedGaps = gaps
   changed.sent[pin.identity] = Math.max(changed.sent[pin.identity] ?? 0, pin.lastSeq)
 }
 
 export function unpinned(state: StreamState): void {
-  const changed = writable(state)
-  changed.pin = null
-  changed.pinnedGaps = 0
+  writable(state).pin = null
+}
+
+/** How many gaps, from the oldest, the batch in flight carries: those no longer change. */
+function pinnedGaps({ pin }: StreamState): number {
+  return pin?.gapCount ?? 0
 }
 
 /** The pinned batch never left. `sentThrough`: highest seq of its identity that did before. */
@@ -102,7 +100,7 @@ export function unpinnedUnsent(state: StreamState, sentThrough: number): void {
 
 /** The request that carried the pin's gaps was acked: they are not reported again. */
 export function gapsReported(state: StreamState): void {
-  writable(state).gaps.splice(0, state.pinnedGaps)
+  writable(state).gaps.splice(0, pinnedGaps(state))
 }
 
 export function delivered(state: StreamState, records: number): void {
@@ -217,7 +215,7 @@ export function copyLost(state: StreamState, aside: Aside): void {
 // Records that leave their block undelivered.
 
 /** By a limit or by damage: counted, and a gap. */
-export function recordsDropped(state: StreamState, gap: Gap & { reason: DropReason }): void {
+export function recordsDropped(state: StreamState, gap: StoredGap & { reason: DropReason }): void {
   addGap(state, gap)
   writable(state).counters.dropped[gap.reason] += gap.last - gap.first + 1
 }
@@ -324,7 +322,7 @@ export const MAX_GAPS_IN_STATE = 500
  * Adds a gap; joins it to the newest where they touch, unless that one is already on its way to the
  * sink.
  */
-export function addGap(state: StreamState, gap: Gap): void {
+export function addGap(state: StreamState, gap: StoredGap): void {
   if (gap.last < gap.first) return
   const { gaps, gapPages, gapsTail } = writable(state)
   const isPaged = gapPages.next > gapPages.first || gapsTail.length > 0
@@ -333,7 +331,7 @@ export function addGap(state: StreamState, gap: Gap): void {
   const newest = list[i]
   const joins =
     newest !== undefined &&
-    (list === gapsTail || i >= state.pinnedGaps) &&
+    (list === gapsTail || i >= pinnedGaps(state)) &&
     newest.identity === gap.identity &&
     newest.reason === gap.reason &&
     newest.last + 1 === gap.first
@@ -344,7 +342,7 @@ export function addGap(state: StreamState, gap: Gap): void {
 /** The newest gaps as a page to store, when they are many; null: not yet. */
 export function takeGapPage(
   state: StreamState,
-): { readonly page: number; readonly gaps: readonly Gap[] } | null {
+): { readonly page: number; readonly gaps: readonly StoredGap[] } | null {
   if (state.gapsTail.length < MAX_GAPS_IN_STATE) return null
   const changed = writable(state)
   const gaps = changed.gapsTail
@@ -364,7 +362,7 @@ export function wantsGapPage(state: StreamState): boolean {
 }
 
 /** The oldest page, as read; an unreadable one counts as empty. */
-export function putGapPage(state: StreamState, page: readonly Gap[]): void {
+export function putGapPage(state: StreamState, page: readonly StoredGap[]): void {
   const { gapPages, gaps } = writable(state)
   gapPages.first++
   gaps.push(...page)

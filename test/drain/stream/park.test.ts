@@ -1,6 +1,6 @@
 /** `sluice streams park`: an operator's word about the first record that waits. */
 import { describe, expect, it } from 'vitest'
-import { parkFirst } from '../../../gateway/drain/stream/park.ts'
+import { formOfPin, parkFirst } from '../../../gateway/drain/stream/park.ts'
 import { ACKED, Bench, TOO_LARGE, unavailable } from '../harness.ts'
 
 const FAILS = unavailable(null, 500)
@@ -65,7 +65,8 @@ describe('a record that an operator sets aside', () => {
     await expect(bench.drain.park('telemetry', 2)).rejects.toThrow('and that is 1, not 2')
     expect(await bench.drain.park('nobody', 1)).toBe(false)
     bench.sink.auto = () => ACKED
-    await bench.pass(60_000)
+    // A try that began before may have failed still.
+    for (let i = 0; i < 2; i++) await bench.pass(60_000)
     await expect(bench.drain.park('telemetry', 4)).rejects.toThrow('has no record that waits')
   })
 
@@ -90,7 +91,7 @@ describe('a record that an operator sets aside', () => {
     const bench = new Bench()
     bench.append(3)
     await bench.settle()
-    const parking = parkFirst(bench.queue, 1, 'gzip')
+    const parking = parkFirst(bench.queue, 1, formOfPin(bench.queue))
     await bench.settle()
     await parking
     bench.sink.auto = () => ACKED

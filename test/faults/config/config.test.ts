@@ -50,7 +50,7 @@ beforeAll(async () => {
   const queue = queueOf(spool)
   // A batch in flight: pinned, its answer never heard.
   const pinned = await pinNext(queue, PINNED)
-  const first = linesOf(pinned as NonNullable<typeof pinned>)[0]?.id ?? ''
+  const first = (await linesOf(pinned as NonNullable<typeof pinned>))[0]?.id ?? ''
   ids = Array.from({ length: RECORDS }, (_, i) => first.replace(/\d+$/, String(i + 1)))
   await spool.stop()
   await rm(join(template, 'ballast'))

@@ -17,7 +17,7 @@ import type { Spool } from '../../../gateway/spool/spool.ts'
 import { parseCommitKey, prefixRange, stateKey } from '../../../gateway/spool/store/keys.ts'
 import { openStore } from '../../../gateway/spool/store/store.ts'
 import type { StreamCounters } from '../../../gateway/spool/stream/counters.ts'
-import { openSpool, pinNext, queueOf } from '../../support/spool-fixture.ts'
+import { bodyOf, ENCODER, openSpool, pinNext, queueOf } from '../../support/spool-fixture.ts'
 import { OPEN_OPTIONS } from './shapes.ts'
 
 export interface Line {
@@ -171,14 +171,13 @@ export async function drainAll(spool: Spool): Promise<Delivered> {
     while (queue.pendingRecords > 0 || queue.pin) {
       if (performance.now() > endMs)
         throw new Error(`${stream}: wedged with ${queue.pendingRecords} pending`)
-      const batch = queue.pin ? await queue.load(queue.pin) : await pinNext(queue, 700)
+      const batch = queue.pin ? await queue.load(queue.pin, ENCODER) : await pinNext(queue, 700)
       if (!batch) {
         await new Promise((resolve) => setTimeout(resolve, 1))
         continue
       }
       const { pin } = batch
-      const body = Buffer.concat(batch.body)
-      const texts = (pin.encoding === 'gzip' ? gunzipSync(body) : body)
+      const texts = gunzipSync(await bodyOf(batch))
         .toString('utf8')
         .split('\n')
         .slice(0, -1)
@@ -193,7 +192,8 @@ export async function drainAll(spool: Spool): Promise<Delivered> {
         }
         lines.push({ id, seq, spoolId: pin.spoolId, stream, text })
       }
-      gaps.push(...parseGaps(pin.gaps, pin.spoolId, stream))
+      for (const { spoolId, firstSeq: first, lastSeq: last } of batch.batch.gaps)
+        gaps.push({ spoolId, stream, first, last })
       await queue.settle({
         throughSeq: pin.lastSeq,
         refused: [],
@@ -207,18 +207,6 @@ export async function drainAll(spool: Spool): Promise<Delivered> {
     }
   }
   return { lines, gaps }
-}
-
-function parseGaps(
-  header: string | null,
-  spoolId: string,
-  stream: string,
-): Delivered['gaps'][number][] {
-  return (header?.split(', ') ?? []).map((item) => {
-    const match = /^(\d+)-(\d+);reason=[a-z-]+(?:;spool=([a-z0-9]+))?$/.exec(item)
-    if (!match) throw new Error(`not a gap: ${item}`)
-    return { spoolId: match[3] ?? spoolId, stream, first: Number(match[1]), last: Number(match[2]) }
-  })
 }
 
 function idsIn(raw: Buffer): string[] {

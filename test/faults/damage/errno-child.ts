@@ -16,6 +16,7 @@ import type { Spool } from '../../../gateway/spool/spool.ts'
 import type { OpenStore } from '../../../gateway/spool/store/store.ts'
 import {
   durable,
+  ENCODER,
   lanes,
   linesOf,
   message,
@@ -108,10 +109,10 @@ async function deliver(spool: Spool, batches: number): Promise<void> {
   const queue = queueOf(spool)
   for (let i = 0; i < batches; i++) {
     const batch = await patiently(() =>
-      queue.pin ? queue.load(queue.pin) : pinNext(queue, BATCH_RECORDS),
+      queue.pin ? queue.load(queue.pin, ENCODER) : pinNext(queue, BATCH_RECORDS),
     )
     if (!batch) return
-    const ids = linesOf(batch).map(({ id }) => id)
+    const ids = (await linesOf(batch)).map(({ id }) => id)
     await settleAll(queue, batch)
     say({ delivered: ids })
   }

@@ -43,8 +43,8 @@ export function checkFolder(folder: string, { seed, acked, last, complete }: Exp
     if (readText(join(folder, name)) !== textOf(batch))
       faults.push(`I4: ${name} is not what batch ${n} is`)
     const gaps = name.replace(/\.ndjson(\.gz)?$/, '.gaps.json')
-    if ((batch.gaps !== null) !== names.has(gaps))
-      faults.push(`I9: ${gaps} is ${batch.gaps === null ? 'there' : 'missing'}`)
+    if (batch.gaps.length > 0 !== names.has(gaps))
+      faults.push(`I9: ${gaps} is ${batch.gaps.length === 0 ? 'there' : 'missing'}`)
     if (complete && !acked.includes(n)) faults.push(`batch ${n} was not acked`)
   }
   for (const name of seen.values()) faults.push(`nobody sent ${name}`)

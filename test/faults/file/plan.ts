@@ -1,9 +1,9 @@
 /** What parent and child of a file sink's fault run agree on: batches by number, from a seed. */
 import { Random } from '../../../device-sim/random.ts'
-import type { Batch } from '../../../gateway/ports/sink.ts'
+import type { Batch, BatchEncoding, Stitched } from '../../../gateway/ports/sink.ts'
 import type { FileSinkConfig } from '../../../gateway/sink/file/config.ts'
 import { fileSinkConfig } from '../../sink/file/configs.ts'
-import { batchOf, recordLine } from '../../sink/http/batches.ts'
+import { batchOf, expired, recordLine } from '../../sink/http/batches.ts'
 
 export interface ChildPlan {
   readonly folder: string
@@ -29,7 +29,7 @@ export type Said =
 
 const MAX_RECORDS = 40
 /** Several chunks, and calls of write, of some of them. */
-const CHUNK_BYTES = 700
+const CHUNK_BYTES = 40
 
 export function configOf(folder: string): FileSinkConfig {
   return fileSinkConfig({ folder, layout: 'streams', minFreeBytes: 0 })
@@ -41,10 +41,13 @@ export function batchAt(seed: string, n: number): Batch {
   const lastSeq = firstSeqOf(seed, n + 1) - 1
   const gap = new Random(seed, `gap ${n}`).chance(0.4)
   const batch = batchOf(firstSeq, lastSeq, {
-    encoding: new Random(seed, `encoding ${n}`).chance(0.5) ? 'gzip' : 'identity',
-    gaps: gap ? `${firstSeq}-${firstSeq};reason=unused` : null,
+    gaps: gap ? [expired(firstSeq, firstSeq)] : [],
   })
-  return { ...batch, body: batch.body.flatMap(chunksOf) }
+  const stitched = async (encoding: BatchEncoding): Promise<Stitched> => {
+    const { chunks, byteLength } = await batch.stitched(encoding)
+    return { chunks: chunks.flatMap(chunksOf), byteLength }
+  }
+  return { ...batch, stitched }
 }
 
 function firstSeqOf(seed: string, n: number): number {

@@ -19,6 +19,7 @@ import type { Spool } from '../../../gateway/spool/spool.ts'
 import { pendingByCounters } from '../../../gateway/spool/stream/counters.ts'
 import {
   durable,
+  ENCODER,
   lanes,
   linesOf,
   message,
@@ -88,9 +89,11 @@ export async function checkSpool(
 async function readAll(queue: SpoolQueue): Promise<SinkRecord[] | null> {
   const records: SinkRecord[] = []
   for (;;) {
-    const batch = queue.pin ? await queue.load(queue.pin) : await pinNext(queue, BATCH_RECORDS)
+    const batch = queue.pin
+      ? await queue.load(queue.pin, ENCODER)
+      : await pinNext(queue, BATCH_RECORDS)
     if (batch === null) return queue.pendingRecords === 0 ? records : null
-    for (const line of linesOf(batch)) {
+    for (const line of await linesOf(batch)) {
       const queueName = line.id.slice(0, line.id.lastIndexOf(':'))
       records.push(recordOf(JSON.stringify(line), line.seq, line.id, queueName))
     }

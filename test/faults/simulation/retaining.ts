@@ -164,11 +164,11 @@ class RetainedStream {
       firstSeq,
       lastSeq,
       recordCount: 1,
-      gaps: null,
-      encoding: 'gzip' as const,
+      gapCount: 0,
+      fingerprint: 'test',
     }
     this.#sentBefore = state.sent[0] ?? 0
-    pinned(state, { ...pin, outerLastSeq: lastSeq }, null)
+    pinned(state, { ...pin, outerLastSeq: lastSeq })
     this.#isPinGuarded = firstSeq <= this.#sentBefore || random.chance(0.5)
   }
 

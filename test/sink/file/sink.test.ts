@@ -17,7 +17,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Batch, Sink, SinkAnswer } from '../../../gateway/ports/sink.ts'
 import type { FileSinkConfig } from '../../../gateway/sink/file/config.ts'
 import { createFileSink } from '../../../gateway/sink/file/sink.ts'
-import { batchOf, never, recordLine } from '../http/batches.ts'
+import { batchOf, expired, never, recordLine } from '../http/batches.ts'
 import { fileSinkConfig } from './configs.ts'
 
 let folder: string
@@ -56,7 +56,7 @@ describe('a batch', () => {
     expect(others).toEqual([])
     expect(name).toMatch(/\.0{15}1-0{15}3\.[^.]+\.ndjson\.gz$/)
     const bytes = readFileSync(join(folder, name))
-    expect(bytes.equals(Buffer.concat([...batch.body]))).toBe(true)
+    expect(bytes.equals(batch.body)).toBe(true)
     expect(gunzipSync(bytes).toString()).toBe([1, 2, 3].map((seq) => recordLine(seq)).join(''))
   })
 
@@ -88,7 +88,7 @@ describe('a batch', () => {
   })
 
   test('with gaps has a file beside it that tells them', async () => {
-    const batch = batchOf(10, 12, { gaps: '4-9;reason=expired' })
+    const batch = batchOf(10, 12, { gaps: [expired(4, 9)] })
     expect(await send(sinkOn(), batch)).toMatchObject(isAcked)
     const [gaps = '', data = ''] = files()
     expect(gaps.replace(/\.gaps\.json$/, '')).toBe(data.replace(/\.ndjson\.gz$/, ''))

@@ -3,8 +3,9 @@
  * them over.
  */
 import { crc32, gzipSync } from 'node:zlib'
-import type { Batch } from '../../../gateway/ports/sink.ts'
+import type { Batch, Gap, Stitched } from '../../../gateway/ports/sink.ts'
 import type { HttpSinkConfig } from '../../../gateway/sink/http/config.ts'
+import { recordOfLine } from '../../../gateway/spool/codec/record.ts'
 import { httpSinkConfig } from '../../support/configs.ts'
 
 export function recordId(seq: number): string {
@@ -19,13 +20,18 @@ export function recordLine(seq: number, payload = '{"celsius":21.4}'): string {
   return `{${id},"seq":${seq},${message},"payload":${payload}}\n`
 }
 
+/** A batch with its bytes at hand. */
+export interface MadeBatch extends Batch {
+  /** As it is stitched for gzip. */
+  readonly body: Buffer
+}
+
 /** A batch of the records `first` to `last`. */
-export function batchOf(first: number, last: number, changes: Partial<Batch> = {}): Batch {
+export function batchOf(first: number, last: number, changes: Partial<Batch> = {}): MadeBatch {
   const lines: string[] = []
   for (let seq = first; seq <= last; seq += 1) lines.push(recordLine(seq))
   const raw = Buffer.from(lines.join(''))
-  const encoding = changes.encoding ?? 'gzip'
-  const body = [encoding === 'gzip' ? gzipSync(raw) : raw]
+  const body = gzipSync(raw)
   return {
     gateway: 'edge-01',
     spoolId: 'k3f9x2m7q4w8z',
@@ -33,13 +39,35 @@ export function batchOf(first: number, last: number, changes: Partial<Batch> = {
     firstSeq: first,
     lastSeq: last,
     recordCount: last - first + 1,
-    gaps: null,
+    gaps: [],
+    receivedAtMs: Date.parse('2026-11-23T03:05:00.123Z'),
+    fingerprint: 'http:ndjson:gzip',
+    formerFingerprints: [],
+    rawBytes: raw.length,
     crc32: crc32(raw),
-    encoding,
+    bodyBytes: body.length,
     body,
-    bodyBytes: body.reduce((sum, chunk) => sum + chunk.length, 0),
+    stitched: async (encoding) => stitchedOf([encoding === 'gzip' ? body : raw]),
+    records: async function* () {
+      for (const line of lines) yield recordOfLine(Buffer.from(line))
+    },
     ...changes,
   }
+}
+
+/** The same batch with other bytes to send. */
+export function withBody(batch: MadeBatch, chunks: readonly Uint8Array[]): MadeBatch {
+  const stitched = stitchedOf(chunks)
+  return { ...batch, bodyBytes: stitched.byteLength, stitched: async () => stitched }
+}
+
+function stitchedOf(chunks: readonly Uint8Array[]): Stitched {
+  return { chunks, byteLength: chunks.reduce((sum, chunk) => sum + chunk.length, 0) }
+}
+
+/** A gap of the same identity. */
+export function expired(firstSeq: number, lastSeq: number): Gap {
+  return { spoolId: 'k3f9x2m7q4w8z', firstSeq, lastSeq, reason: 'expired' }
 }
 
 /** The defaults of the configuration, to a URL. */

@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Batch } from '../../../gateway/ports/sink.ts'
-import { batchOf, never } from './batches.ts'
+import { batchOf, never, withBody } from './batches.ts'
 import { onRequests, RawSink } from './raw-sink.ts'
 
 const pem = (name: string): string =>
@@ -32,7 +32,7 @@ async function start(
 
 /** A batch whose body has this many bytes. */
 function bigBatch(bodyBytes: number): Batch {
-  return { ...batchOf(1, 3), body: [Buffer.alloc(bodyBytes, 0x61)], bodyBytes }
+  return withBody(batchOf(1, 3), [Buffer.alloc(bodyBytes, 0x61)])
 }
 
 /** Reads the head of the request and no more, says this, and stays. */

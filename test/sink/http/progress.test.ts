@@ -7,7 +7,7 @@ import type { Socket } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Batch } from '../../../gateway/ports/sink.ts'
 import { queueIn } from '../../../gateway/sink/http/client/send-queue.ts'
-import { batchOf, never } from './batches.ts'
+import { batchOf, never, withBody } from './batches.ts'
 import { RawSink } from './raw-sink.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
@@ -18,7 +18,7 @@ afterEach(async () => {
 })
 
 function bigBatch(bodyBytes: number): Batch {
-  return { ...batchOf(1, 3), body: [Buffer.alloc(bodyBytes, 0x61)], bodyBytes }
+  return withBody(batchOf(1, 3), [Buffer.alloc(bodyBytes, 0x61)])
 }
 
 /**

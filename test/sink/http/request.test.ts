@@ -1,32 +1,19 @@
 import { expect, test } from 'vitest'
 import { headerFault } from '../../../gateway/sink/http/header-rules.ts'
-import { idempotencyKey, requestHeaders } from '../../../gateway/sink/http/request.ts'
-import { batchOf } from './batches.ts'
+import { requestHeaders } from '../../../gateway/sink/http/request.ts'
+import { batchOf, expired } from './batches.ts'
 
 const KEY = /^"edge-01:k3f9x2m7q4w8z:telemetry:42-44:[0-9a-f]{8}"$/
-
-test('I4: the idempotency key is a quoted string of identity, bounds and checksum', () => {
-  expect(idempotencyKey(batchOf(42, 44))).toMatch(KEY)
-  expect(idempotencyKey(batchOf(1, 1, { crc32: 0xab }))).toBe(
-    '"edge-01:k3f9x2m7q4w8z:telemetry:1-1:000000ab"',
-  )
-  expect(idempotencyKey(batchOf(1, 1, { crc32: 0xffffffff }))).toContain(':ffffffff"')
-})
-
-test('I4: the key does not depend on the compression', () => {
-  expect(idempotencyKey(batchOf(1, 9, { encoding: 'identity' }))).toBe(
-    idempotencyKey(batchOf(1, 9)),
-  )
-})
+const GZIP = { encoding: 'gzip', byteLength: 321 } as const
 
 test('the head of a request carries what the contract lists, and a fixed length', () => {
-  const batch = batchOf(42, 44, { gaps: '40-41;reason=expired' })
-  const headers = requestHeaders(batch, [['Authorization', 'Bearer abc']])
+  const batch = batchOf(42, 44, { gaps: [expired(40, 41)] })
+  const headers = requestHeaders(batch, GZIP, [['Authorization', 'Bearer abc']])
   expect(headers).toMatchObject({
     'sluice-contract': '1',
     'content-type': 'application/x-ndjson',
     'content-encoding': 'gzip',
-    'content-length': String(batch.bodyBytes),
+    'content-length': String(GZIP.byteLength),
     'sluice-gateway': 'edge-01',
     'sluice-spool': 'k3f9x2m7q4w8z',
     'sluice-stream': 'telemetry',
@@ -40,7 +27,7 @@ test('the head of a request carries what the contract lists, and a fixed length'
 })
 
 test('without compression there is no Content-Encoding, without gaps no Sluice-Gap', () => {
-  const headers = requestHeaders(batchOf(1, 2, { encoding: 'identity' }), [])
+  const headers = requestHeaders(batchOf(1, 2), { ...GZIP, encoding: 'identity' }, [])
   expect(headers).not.toHaveProperty('content-encoding')
   expect(headers).not.toHaveProperty('sluice-gap')
 })
@@ -59,10 +46,12 @@ test.each([
   '',
 ])('a configured header %j never reaches a request', (name) => {
   expect(headerFault(name)).not.toBeNull()
-  const plain = requestHeaders(batchOf(1, 2), [])
-  expect(requestHeaders(batchOf(1, 2), [[name, 'mine']])).toEqual(plain)
+  const plain = requestHeaders(batchOf(1, 2), GZIP, [])
+  expect(requestHeaders(batchOf(1, 2), GZIP, [[name, 'mine']])).toEqual(plain)
 })
 
 test('a configured User-Agent replaces ours', () => {
-  expect(requestHeaders(batchOf(1, 2), [['User-Agent', 'plant/1']])['user-agent']).toBe('plant/1')
+  expect(requestHeaders(batchOf(1, 2), GZIP, [['User-Agent', 'plant/1']])['user-agent']).toBe(
+    'plant/1',
+  )
 })

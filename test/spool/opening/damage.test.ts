@@ -11,6 +11,7 @@ import { pendingByCounters } from '../../../gateway/spool/stream/counters.ts'
 import { heldStores } from '../../support/held-store.ts'
 import {
   durable,
+  gapsOf,
   lanes,
   linesOf,
   message,
@@ -65,8 +66,8 @@ async function drain({ spool }: OpenedSpool): Promise<{ ns: number[]; gaps: stri
   while (queue.pendingRecords > 0) {
     const batch = await pinNext(queue, 500)
     if (!batch) continue
-    ns.push(...linesOf(batch).map((l) => (l.payload as { n: number }).n))
-    if (batch.pin.gaps) gaps.push(batch.pin.gaps)
+    ns.push(...(await linesOf(batch)).map((l) => (l.payload as { n: number }).n))
+    gaps.push(...(gapsOf(batch)?.split(', ') ?? []))
     await settleAll(queue, batch)
   }
   return { ns, gaps }

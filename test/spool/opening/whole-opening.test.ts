@@ -57,7 +57,7 @@ describe('I1, I7: a log that LevelDB left out at an opening is read at the next 
     expect(forgot(), 'the fault fired').toBe(openings)
     expect(spool.damage).toEqual([])
     const batch = await pinNext(queueOf(spool), 100)
-    expect(batch && linesOf(batch).map(({ payload }) => payload)).toEqual(
+    expect(batch && (await linesOf(batch)).map(({ payload }) => payload)).toEqual(
       Array.from({ length: 20 }, (_, i) => ({ n: i + 1 })),
     )
     await spool.stop()
@@ -84,7 +84,7 @@ describe('I1, I7: a log that LevelDB left out at an opening is read at the next 
     expect(spool.damage).toEqual([])
     expect(spool.streams.get('telemetry')?.state.counters.dropped.corrupt).toBe(0)
     const batch = await pinNext(queueOf(spool), 100)
-    expect(batch && linesOf(batch)).toHaveLength(21)
+    expect(batch && (await linesOf(batch))).toHaveLength(21)
     await spool.stop()
   })
 })

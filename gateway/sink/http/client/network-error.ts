@@ -3,7 +3,7 @@
  * port, which code, what to look at. All of it is a retry (contract: network error); nothing here
  * decides. Pure.
  */
-import { DialError } from './client/link-error.ts'
+import { DialError } from './link-error.ts'
 
 /** What to look at, by code. Node's, OpenSSL's and the HTTP parser's codes do not collide. */
 const HINTS: Readonly<Record<string, string>> = {
