@@ -40,8 +40,12 @@ export function noMarker(folder: string, marker: string): FolderFault {
   return new FolderFault('ENOENT', words)
 }
 
-export function noRoom(folder: string, free: number, minFreeBytes: number): FolderFault {
-  const words = `${folder} has ${free} bytes free, too few beside minFreeBytes (${minFreeBytes})`
+export function noRoom(
+  folder: string,
+  { free, bytes, minFreeBytes }: Readonly<Record<'free' | 'bytes' | 'minFreeBytes', number>>,
+): FolderFault {
+  const left = minFreeBytes === 0 ? '' : `, and minFreeBytes (${minFreeBytes}) stay free`
+  const words = `${folder} has ${free} bytes free, this batch takes ${bytes}${left}`
   return new FolderFault('ENOSPC', words)
 }
 

@@ -103,7 +103,8 @@ export class FolderWriter {
       const { bavail, bsize, blocks } = await statfs(folder)
       const free = bavail * bsize
       // Some network file systems do not tell.
-      if (blocks > 0 && free < bytes + minFreeBytes) throw noRoom(folder, free, minFreeBytes)
+      if (blocks > 0 && free < bytes + minFreeBytes)
+        throw noRoom(folder, { free, bytes, minFreeBytes })
     } catch (error) {
       throw error instanceof FolderFault ? error : faultOf(error)
     }

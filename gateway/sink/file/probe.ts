@@ -60,8 +60,7 @@ async function mountDoubts({
   const { folder, marker } = config
   const device = (await stat(folder)).dev
   const doubts: string[] = []
-  const spool = await stat(dataDir).catch(() => null)
-  if (spool?.dev === device)
+  if ((await deviceOf(dataDir)) === device)
     doubts.push(
       'it is on the file system of the data folder: files that nobody takes away leave no room for the spool, which has spool.minFreeBytes alone',
     )
@@ -71,4 +70,11 @@ async function mountDoubts({
       'it is where a disk is mounted: without the disk, files would go to the one below; use a folder on the disk, or set marker',
     )
   return doubts
+}
+
+/** Of a path, or of the nearest one above that is there: a first start makes the data folder. */
+async function deviceOf(path: string): Promise<number | null> {
+  const stats = await stat(path).catch(() => null)
+  if (stats !== null) return stats.dev
+  return dirname(path) === path ? null : await deviceOf(dirname(path))
 }
