@@ -95,6 +95,11 @@ export interface BatchEncoder {
   /** The body that is made ready while the pin becomes durable; null: it reads `records`. */
   readonly stitches: BatchEncoding | null
   /**
+   * A batch that may have arrived is never taken apart, neither for its failures nor for lower limits
+   * after a restart: the far side knows it by a name that its pieces do not have, and would keep both.
+   */
+  readonly keepsWhole?: true
+  /**
    * How many of the gaps, from the oldest, a batch of that identity can carry; at least one of them,
    * or none would ever be reported. Pure.
    */

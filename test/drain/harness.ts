@@ -7,7 +7,7 @@ import type { DeliveryConfig } from '../../gateway/drain/config.ts'
 import { Drain } from '../../gateway/drain/drain.ts'
 import type { DrainEvent } from '../../gateway/drain/events.ts'
 import type { DrainRules } from '../../gateway/drain/policy/rules.ts'
-import type { Batch, Listed, Sink, SinkAnswer } from '../../gateway/ports/sink.ts'
+import type { Batch, BatchEncoder, Listed, Sink, SinkAnswer } from '../../gateway/ports/sink.ts'
 import { gapHeader, type HttpEncoder, httpEncoder } from '../../gateway/sink/http/encode.ts'
 import { httpSinkConfig } from '../support/configs.ts'
 import { MemoryStore, type MemoryStreamOptions } from '../support/memory-queue.ts'
@@ -132,15 +132,16 @@ export class SentRequest {
  */
 export class ScriptedSink implements Sink {
   readonly name: string
-  readonly encoder = encoder('identity')
+  readonly encoder: BatchEncoder
   readonly health = { connected: null, detail: null }
   readonly requests: SentRequest[] = []
   auto: ((batch: Batch, request: SentRequest) => SinkAnswer | null) | null = null
   readonly #clock: VirtualClock
   readonly #changed: (() => void)[] = []
 
-  constructor(name: string, clock: VirtualClock) {
+  constructor(name: string, clock: VirtualClock, of: BatchEncoder = encoder('identity')) {
     this.name = name
+    this.encoder = of
     this.#clock = clock
   }
 
@@ -193,6 +194,8 @@ export interface BenchOptions {
   readonly config?: Partial<DeliveryConfig>
   readonly rules?: Partial<DrainRules>
   readonly random?: () => number
+  /** @default the HTTP sink's */
+  readonly encoder?: BatchEncoder
 }
 
 /** A drain on a memory store with one scripted sink under a virtual clock. */
@@ -210,7 +213,7 @@ export class Bench {
       return typeof one === 'string' ? { name: one, sink: 'cloud' } : one
     })
     this.store = new MemoryStore({ streams, nowMs: () => this.clock.wallMs() })
-    this.sink = new ScriptedSink('cloud', this.clock)
+    this.sink = new ScriptedSink('cloud', this.clock, this.#options.encoder)
     this.drain = this.#newDrain()
   }
 
@@ -275,7 +278,7 @@ export class Bench {
     if (options.downMs) this.clock.advance(options.downMs)
     if (options.reboot) this.clock.reboot()
     const { auto } = this.sink
-    this.sink = new ScriptedSink('cloud', this.clock)
+    this.sink = new ScriptedSink('cloud', this.clock, this.#options.encoder)
     this.sink.auto = auto
     this.drain = this.#newDrain()
     await this.start()

@@ -19,8 +19,8 @@ type Failure = Extract<Verdict, { kind: 'retry' | 'hold' }>
 interface TriedBatch {
   readonly recordCount: number
   readonly lastSeq: number
-  /** Not a byte of it can have left. */
-  readonly unsent: boolean
+  /** Not a byte of it can have left, or its sink takes only whole batches. */
+  readonly isBeyondDoubt: boolean
 }
 
 export class Doubt {
@@ -141,7 +141,7 @@ export class Doubt {
    */
   examine(verdict: Verdict, batch: TriedBatch): Verdict {
     if (verdict.kind !== 'retry' && verdict.kind !== 'hold') return verdict
-    if (batch.unsent || !speaksOfContent(verdict)) {
+    if (batch.isBeyondDoubt || !speaksOfContent(verdict)) {
       this.othersFailed()
       return { ...verdict, divide: false }
     }

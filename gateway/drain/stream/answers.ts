@@ -27,6 +27,8 @@ interface StreamAnswersOptions {
   readonly sizing: BatchSizing
   readonly backoff: StreamBackoff
   readonly doubt: Doubt
+  /** A failed batch is never taken apart, and no record of it doubted: see the sink's encoder. */
+  readonly keepsWhole: boolean
   readonly hold: StreamHold
   readonly outage: StreamOutage
   readonly refused: RefusedRecords
@@ -69,7 +71,7 @@ export class StreamAnswers {
     answer: SinkAnswer,
     othersGotThrough: boolean,
   ): Promise<JudgedAnswer | null> {
-    const { batches, doubt, queue, refused, rules } = this.#o
+    const { batches, doubt, keepsWhole, queue, refused, rules } = this.#o
     if (!batches.isCurrent(loaded)) return null
     const { pin } = loaded
     const { firstSeq, lastSeq, recordCount } = pin
@@ -82,8 +84,9 @@ export class StreamAnswers {
       othersGotThrough: othersGotThrough || doubt.isAboutToBeFounded,
     }
     this.#timeouts = answer.transfer?.timedOut === true ? this.#timeouts + 1 : 0
-    const unsent = neverLeft(answer)
-    const examined = doubt.examine(decide(answer, attempt, rules), { recordCount, lastSeq, unsent })
+    const isBeyondDoubt = keepsWhole || neverLeft(answer)
+    const tried = { recordCount, lastSeq, isBeyondDoubt }
+    const examined = doubt.examine(decide(answer, attempt, rules), tried)
     if (examined.kind !== 'acked' && examined.kind !== 'park') {
       return { loaded, answer, verdict: examined, lines: [] }
     }

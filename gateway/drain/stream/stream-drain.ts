@@ -98,6 +98,7 @@ export class StreamDrain {
       sizing,
       backoff: this.#backoff,
       doubt: this.doubt,
+      keepsWhole: options.encoder.keepsWhole ?? false,
       outage: this.#outage,
       refused: this.#refused,
     })
@@ -106,7 +107,7 @@ export class StreamDrain {
   /** Takes up what the last run left: a hold, a batch in flight. */
   start(): void {
     this.#refused.start()
-    this.#batches.fitPin()
+    if (!this.#encoder.keepsWhole) this.#batches.fitPin()
     const { pin } = this.#queue
     if (pin !== null) {
       const { spoolId, firstSeq, lastSeq } = pin

@@ -13,6 +13,7 @@ import {
   mkdir,
   open,
   readdir,
+  readFile,
   rename,
   stat,
   statfs,
@@ -46,11 +47,19 @@ interface FileToWrite {
   readonly chunks: readonly Uint8Array[]
 }
 
+/** Where the same records may be as other bytes. */
+export interface FormerFile {
+  readonly name: string
+  isBatch(bytes: Uint8Array): boolean
+}
+
 export interface FilesToWrite {
   /** To be made below the folder, outermost first. */
   readonly folders: readonly string[]
   /** Temporary files that a kill may have left beside the data file. */
   readonly leftovers: RegExp
+  /** One of them instead of `data` is as good. */
+  readonly former: readonly FormerFile[]
   /** Seen before the data file is. */
   readonly gaps: FileToWrite | null
   readonly data: FileToWrite
@@ -122,6 +131,7 @@ export class FolderWriter {
     const path = join(this.#o.folder, data.name)
     const target = dirname(path)
     await step(this.look(bytesOf(data.chunks) + bytesOf(gaps?.chunks ?? [])))
+    if (await step(this.#isThereAs(wanted.former, progress))) return
     for (const below of wanted.folders) await step(this.#makeFolder(below))
     await step(this.#removeLeftovers(target, wanted.leftovers))
     progress.isVisible = !this.#doubtful.has(path)
@@ -138,6 +148,20 @@ export class FolderWriter {
       throw error
     }
     this.#doubtful.delete(path)
+  }
+
+  /** @throws OtherBytesError if one of them is there, and holds something else */
+  async #isThereAs(former: readonly FormerFile[], progress: WriteProgress): Promise<boolean> {
+    for (const one of former) {
+      const path = join(this.#o.folder, one.name)
+      if (!(await exists(path))) continue
+      progress.isVisible = true
+      if (!one.isBatch(await readFile(path))) throw new OtherBytesError(path)
+      await syncFile(path)
+      await syncNames(dirname(path))
+      return true
+    }
+    return false
   }
 
   /** Under their own names, in this order, whole and durable but for the names. */
@@ -263,6 +287,15 @@ async function holds(file: FileHandle, chunks: readonly Uint8Array[]): Promise<b
     }
   }
   return true
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r')
+  try {
+    await file.sync()
+  } finally {
+    await file.close()
+  }
 }
 
 async function syncNames(folder: string): Promise<void> {

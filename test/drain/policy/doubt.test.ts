@@ -183,7 +183,7 @@ describe('Doubt', () => {
     divide: false,
     detail: 'answered 500',
   }
-  const one = { recordCount: 1, lastSeq: 7, unsent: false }
+  const one = { recordCount: 1, lastSeq: 7, isBeyondDoubt: false }
   const pairs = (doubt: Doubt, count: number, gapMs = 10): string[] =>
     Array.from({ length: count }, (_, i) => {
       if (gapMs < 0) doubt.begins(i * 1000 + gapMs)
@@ -209,7 +209,7 @@ describe('Doubt', () => {
     pairs(doubt, 3)
     doubt.othersFailed()
     expect(pairs(doubt, 2)).toEqual(['retry', 'retry'])
-    doubt.examine(failed, { ...one, unsent: true })
+    doubt.examine(failed, { ...one, isBeyondDoubt: true })
     expect(pairs(doubt, 2)).toEqual(['retry', 'retry'])
   })
 

@@ -16,6 +16,7 @@ import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Batch, Sink, SinkAnswer } from '../../../gateway/ports/sink.ts'
 import type { FileSinkConfig } from '../../../gateway/sink/file/config.ts'
+import { fileEncoder } from '../../../gateway/sink/file/encode.ts'
 import { createFileSink } from '../../../gateway/sink/file/sink.ts'
 import { batchOf, expired, never, recordLine } from '../http/batches.ts'
 import { fileSinkConfig } from './configs.ts'
@@ -85,6 +86,21 @@ describe('a batch', () => {
     }
     renameSync(path, `${path}.odd`)
     expect(await send(sink, batchOf(1, 3))).toMatchObject(isAcked)
+  })
+
+  test('that is there as an earlier configuration wrote it is acked, and not written again', async () => {
+    const former = fileEncoder({ compression: 'gzip', layout: 'flat' }).fingerprint
+    const { fingerprint } = fileEncoder({ compression: 'none', layout: 'streams' })
+    const sink = sinkOn({ compression: 'none', layout: 'streams' })
+    await send(sinkOn(), batchOf(1, 3, { fingerprint: former }))
+    const again = batchOf(1, 3, { fingerprint, formerFingerprints: [former, 'http:ndjson:gzip'] })
+    expect(await send(sink, again)).toMatchObject(isAcked)
+    expect(files()).toHaveLength(1)
+    writeFileSync(join(folder, files()[0] ?? ''), 'something else')
+    expect(await send(sink, again)).toMatchObject({ kind: 'hold', cloned: true })
+    rmSync(join(folder, files()[0] ?? ''))
+    expect(await send(sink, again)).toMatchObject(isAcked)
+    expect(files(join(folder, 'telemetry'))).toEqual([expect.stringMatching(/\.ndjson$/)])
   })
 
   test('with gaps has a file beside it that tells them', async () => {
