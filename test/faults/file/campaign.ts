@@ -5,12 +5,18 @@
 import { Random } from '../../../device-sim/random.ts'
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
 import { SURVIVALS } from '../power/disk-model.ts'
+import { sideBySide } from '../side-by-side.ts'
 import { CALLS, drawFailingCall, runErrnos, runKill, runPowerCuts } from './runs.ts'
+import { stickDay } from './stick.ts'
 
 /** Of `runs`: cut points, failing calls, and one kill for twenty of them: that takes a process. */
 const CUTS_A_RECORDING = 200
 const CALLS_A_PROCESS = 100
 const RUNS_PER_KILL = 20
+/** Days of a real gateway, one for so many runs. */
+const RUNS_PER_DAY = 25
+const STEPS_OF_A_DAY = 20
+const DAYS_AT_ONCE = 2
 
 /** `runs`: cut points, and as many failing calls. */
 export async function campaign({ runs, seed, say }: CampaignOptions): Promise<CampaignResult> {
@@ -55,5 +61,13 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
     tell(`failing calls ${i}`, result.faults)
     count('failed calls', result.fired.length)
   }
+  await sideBySide(DAYS_AT_ONCE, Array(Math.ceil(runs / RUNS_PER_DAY)).keys(), async (i) => {
+    try {
+      const happened = await stickDay(`${seed}-${i}`, STEPS_OF_A_DAY)
+      for (const [what, times] of Object.entries(happened)) count(`gateway: ${what}`, times)
+    } catch (error) {
+      tell(`day ${i}`, [error instanceof Error ? error.message : String(error)])
+    }
+  })
   return { name: 'file', runs, faults, failures }
 }

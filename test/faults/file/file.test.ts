@@ -8,6 +8,7 @@ import { SEED } from '../../support/seed.ts'
 import { describeWithTool } from '../../support/tool-tests.ts'
 import { SURVIVALS } from '../power/disk-model.ts'
 import { CALLS, DEFECTS, drawFailingCall, runErrnos, runKill, runPowerCuts } from './runs.ts'
+import { stickDay } from './stick.ts'
 
 afterEach(reapProcesses)
 
@@ -57,4 +58,9 @@ describeWithTool('gcc', `files and what may happen to them (SLUICE_SEED=${SEED})
     const fired = new Set(result?.fired.map((fault) => fault.split(' ')[1]))
     expect(fired, 'each kind of call failed').toEqual(new Set(CALLS))
   })
+})
+
+test('I1, I2, I4: a gateway whose stick comes and goes, that is killed and set up anew, has each record in one file', async () => {
+  const happened = await stickDay(seed, 6)
+  for (const [what, times] of Object.entries(happened)) expect(times, what).toBeGreaterThan(0)
 })
