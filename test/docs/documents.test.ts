@@ -390,5 +390,8 @@ describe('what documents point to exists', () => {
       .filter((entry) => entry.isDirectory() || /\.c?ts$/.test(entry.name))
       .map((entry) => (entry.isDirectory() ? `gateway/${entry.name}/` : entry.name))
     expect(names.filter((name) => !table.includes(`\`${name}\``))).toEqual([])
+    const named = [...table.matchAll(/`([a-z-]+\.c?ts)`/g)].map((match) => match[1] ?? '')
+    const inside = filesBelow('gateway', '.ts').map((path) => path.split('/').at(-1))
+    expect(named.filter((name) => ![...names, ...inside].includes(name))).toEqual([])
   })
 })
