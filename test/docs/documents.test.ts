@@ -265,9 +265,7 @@ describe('what documents point to exists', () => {
 
   test('every document, from README in two clicks', () => {
     const linkedBy = (paths: readonly string[]): string[] =>
-      links
-        .filter(({ from }) => paths.includes(from))
-        .map(({ file }) => (file.endsWith('/') ? `${file}README.md` : file))
+      links.filter(({ from }) => paths.includes(from)).map(({ file }) => file)
     const once = linkedBy(['README.md'])
     const reached = ['README.md', ...once, ...linkedBy(once)]
     // Notes beside fixtures are for whoever makes them anew.
