@@ -30,19 +30,27 @@ interface PinnedBlocks {
   readonly end: number
   /** As stored. */
   readonly bytes: number
+  /** False: what lies at `end` is not in memory, and may be one of them. */
+  readonly isWhole: boolean
 }
 
-export function pinnedBlocks(state: StreamState, index: BlockIndex): PinnedBlocks {
+/** `counted`: as far as they are known; the count goes on from there. */
+export function pinnedBlocks(
+  state: StreamState,
+  index: BlockIndex,
+  counted: Omit<PinnedBlocks, 'isWhole'> = { end: state.head.ordinal, bytes: 0 },
+): PinnedBlocks {
   const { pin, sent } = state
-  let end = unskipped(state, state.head.ordinal)
-  let bytes = 0
+  let end = unskipped(state, counted.end)
+  let { bytes } = counted
   for (let meta = index.at(end); meta !== undefined; meta = index.at(end)) {
     const isBefore = pin !== null && meta.identity < pin.identity
-    if (!isBefore && meta.firstSeq > (sent[meta.identity] ?? 0)) break
+    if (!isBefore && meta.firstSeq > (sent[meta.identity] ?? 0))
+      return { end, bytes, isWhole: true }
     bytes += meta.storedBytes
     end = unskipped(state, end + 1)
   }
-  return { end, bytes }
+  return { end, bytes, isWhole: index.missingAt(end) === null }
 }
 
 /**
@@ -86,15 +94,20 @@ export class RetentionMarks {
   ordinal = 0
   #pinned: {
     readonly pin: StreamState['pin']
+    readonly head: number
     readonly index: BlockIndex
     readonly blocks: PinnedBlocks
   } | null = null
 
-  /** Counted once for each pin and index. */
+  /** Counted once for each pin, head and index; block by block as they come into memory. */
   pinnedBlocks(state: StreamState, index: BlockIndex): PinnedBlocks {
-    if (this.#pinned?.pin !== state.pin || this.#pinned.index !== index || state.pin === null) {
-      this.#pinned = { pin: state.pin, index, blocks: pinnedBlocks(state, index) }
-    }
-    return this.#pinned.blocks
+    const { pin } = state
+    const head = state.head.ordinal
+    const known = this.#pinned
+    const isSame = known?.pin === pin && known.head === head && known.index === index
+    if (isSame && known.blocks.isWhole) return known.blocks
+    const blocks = pinnedBlocks(state, index, isSame ? known.blocks : undefined)
+    this.#pinned = { pin, head, index, blocks }
+    return blocks
   }
 }
