@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest'
+import { idempotencyKey } from '../../gateway/sink/http/encode.ts'
 import {
   ACKED,
   ackedThrough,
   answer,
   Bench,
+  encoder,
   LOST,
   listed,
   MALFORMED,
@@ -142,6 +144,26 @@ describe('batches and pins', () => {
     await bench.answer(ACKED)
     expect(bench.streamState.state).toBe('ok')
     expect(bench.queue.pendingRecords).toBe(0)
+  })
+
+  it('I4: a batch in flight whose form was changed goes out as a batch of its own', async () => {
+    const bench = new Bench()
+    bench.append(3)
+    await bench.start()
+    const { batch: before } = bench.sink.current
+    expect(before.formerFingerprints).toEqual([])
+    await bench.restart({ encoder: encoder('gzip') })
+    const { batch: after, seqs } = bench.sink.current
+    expect(seqs).toEqual([1, 2, 3])
+    expect(after.formerFingerprints).toEqual([before.fingerprint])
+    expect(idempotencyKey(after)).not.toBe(idempotencyKey(before))
+    await bench.answer(LOST)
+    await bench.pass(60_000)
+    expect(idempotencyKey(bench.sink.current.batch)).toBe(idempotencyKey(after))
+    await bench.answer(ACKED)
+    bench.append(1)
+    await bench.settle()
+    expect(bench.sink.current.batch.formerFingerprints).toEqual([])
   })
 
   it('repeats gaps until a request that carried them is fully acked', async () => {

@@ -270,10 +270,13 @@ export class Bench {
       readonly reboot?: boolean
       readonly downMs?: number
       readonly config?: Partial<DeliveryConfig>
+      readonly encoder?: BatchEncoder
     } = {},
   ): Promise<void> {
     this.store = this.store.crash()
-    if (options.config) this.#options = { ...this.#options, config: options.config }
+    const { config, encoder: changed } = options
+    if (config) this.#options = { ...this.#options, config }
+    if (changed) this.#options = { ...this.#options, encoder: changed }
     this.clock.killTimers()
     if (options.downMs) this.clock.advance(options.downMs)
     if (options.reboot) this.clock.reboot()

@@ -65,3 +65,29 @@ it.each([1, 10])(
     }
   },
 )
+
+it('I4, I9: of an earlier version it keeps the form of a batch in flight, and its gaps', () => {
+  const bounds = { spoolId: 'k3f9x2m7q4w8z', firstSeq: 4, lastSeq: 9, recordCount: 6 }
+  const place = { ...bounds, identity: 0, outerLastSeq: 9 }
+  const state = newStreamState('telemetry', 1, identity)
+  const older = (pin: object | null, pinnedGaps: number): string => {
+    const streams = [{ state: { ...state, pin, pinnedGaps }, added: [], sealed: null }]
+    return JSON.stringify({ ...record(0), format: 2, streams })
+  }
+  const pinOf = (json: string): unknown =>
+    decodeState(encodeState(json, [], false))?.record.streams[0]?.state.pin
+  const limits = { maxRecords: 10, maxBytes: 1000 }
+  const pin = { ...place, gaps: '1-2;reason=expired, 3-3;reason=unused', encoding: 'gzip', limits }
+  expect(pinOf(older(pin, 2))).toEqual({
+    ...place,
+    gapCount: 2,
+    fingerprint: 'http:ndjson:gzip',
+    limits,
+  })
+  expect(pinOf(older({ ...place, gaps: null, encoding: 'identity' }, 0))).toEqual({
+    ...place,
+    gapCount: 0,
+    fingerprint: 'http:ndjson:identity',
+  })
+  expect(pinOf(older(null, 0))).toBeNull()
+})
