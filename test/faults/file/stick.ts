@@ -53,13 +53,13 @@ export async function stickDay(seed: string, steps: number): Promise<Record<stri
     await publish()
     for (let step = 0; step < steps; step++) {
       await sleep(random.below(SHORT_MS))
-      const isPulledOut = random.chance(0.6)
+      const isPulledOut = step === 0 || random.chance(0.6)
       if (isPulledOut) {
         happened['stick pulled out']++
         renameSync(stick, `${stick}-away`)
         await sleep(random.below(SHORT_MS))
       }
-      if (random.chance(0.5)) {
+      if (step === 0 || random.chance(0.5)) {
         happened.kills++
         for (const device of devices) device.expectClose()
         await gateway.kill()
