@@ -13,7 +13,7 @@ import {
   symlinkSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { linksOf, readDocument } from '../docs/documents.ts'
@@ -117,6 +117,13 @@ test('runs from an empty prefix, by the links that npm makes', async () => {
   }
   const { stdout, exit } = await runToEnd(join(prefix, 'bin/sluice'), ['--version'])
   expect({ stdout, code: exit.code }).toEqual({ stdout: `${version}\n`, code: 0 })
+  // As the unit starts it: by the command on the path.
+  const unit = readFileSync(join(home, 'gateway/packaging/sluice.service'), 'utf8')
+  const [program = '', ...flags] = /^ExecStart=(.*)$/m.exec(unit)?.[1]?.split(' ') ?? []
+  const path = [join(prefix, 'bin'), dirname(process.execPath)].join(':')
+  const started = await runToEnd(program, [...flags, '--help'], { env: { PATH: path } })
+  expect(started.stdout).toContain('sluice start')
+  expect(started.exit.code).toBe(0)
   const help = await runToEnd(join(prefix, 'bin/sluice-sim'), ['--help'])
   expect(help.exit.code).toBe(0)
 })

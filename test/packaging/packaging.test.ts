@@ -235,10 +235,12 @@ describe('Dockerfile', () => {
       const stage = stages.find((one) => one.name === name)
       expect(stage?.image).toBe('runtime')
       expect(stage?.lines).toContain('USER 10001:10001')
-      const folder = name === 'sim' ? 'device-sim' : 'gateway'
-      expect(stage?.lines).toContain(`ENTRYPOINT ["node", "/app/dist/${folder}/main.js"]`)
+      // The gateway's own command sets the size of the pool.
+      const program = name === 'sim' ? 'device-sim/main.js' : 'gateway/sluice.cjs'
+      expect(stage?.lines).toContain(`ENTRYPOINT ["node", "/app/dist/${program}"]`)
+      expect(stage?.lines.includes('ENV UV_THREADPOOL_SIZE=8')).toBe(name === 'sim')
       const runtime = stages.find((one) => one.name === 'runtime')?.lines ?? []
-      expect(runtime).toContain('ENV NODE_ENV=production UV_THREADPOOL_SIZE=8 MALLOC_ARENA_MAX=2')
+      expect(runtime).toContain('ENV NODE_ENV=production MALLOC_ARENA_MAX=2')
       expect(runtime).toContain('COPY --from=dependencies /build/node_modules /app/node_modules')
     },
   )
@@ -272,15 +274,34 @@ describe('sluice.service', () => {
 
   test('starts the built program with the example configuration, whose folder it may write', () => {
     const start = value('ExecStart') ?? ''
-    expect(start).toMatch(/\/dist\/gateway\/main\.js start .*--config \/etc\/sluice\/sluice\.yaml$/)
+    expect(start).toMatch(/^\/usr\/bin\/env sluice start .*--config \/etc\/sluice\/sluice\.yaml$/)
     const { config } = loadConfig(SCHEMA, {
       file: join(packaging, 'sluice.yaml'),
       env: {},
       cwd: '/',
     })
     expect(config.gateway.dataDir).toBe(`/var/lib/${value('StateDirectory')}`)
-    expect(settings).toContain('Environment=UV_THREADPOOL_SIZE=8')
     expect(value('User')).toBe('sluice')
+  })
+
+  test('finds what the commands of the install section put there', () => {
+    const readme = readFileSync(join(packaging, 'README.md'), 'utf8')
+    const section = readme.slice(readme.indexOf('## Install'), readme.indexOf('## Wear'))
+    const commands = [...section.matchAll(/```sh\n([\s\S]*?)```/g)]
+      .flatMap(([, block = '']) => block.split('\n'))
+      .map((line) => line.replace(/ +#.*/, ''))
+    const [, useradd = ''] = /^# .*(useradd .*)$/m.exec(unit) ?? []
+    const mode = value('ConfigurationDirectoryMode')
+    const inOrder = [
+      'npm install --global ./sluice-*.tgz',
+      useradd,
+      'cd "$(npm root --global)/sluice/gateway/packaging"',
+      `install -d -m ${mode} -g ${value('Group')} /etc/${value('ConfigurationDirectory')}`,
+      `install -m 0640 -g ${value('Group')} sluice.yaml /etc/sluice/`,
+      'install -m 0644 sluice.service /etc/systemd/system/',
+      'systemctl enable --now sluice',
+    ]
+    expect(commands.filter((line) => inOrder.includes(line))).toEqual(inOrder)
   })
 
   testWithTool(
@@ -290,7 +311,7 @@ describe('sluice.service', () => {
       const folder = mkdtempSync(join(tmpdir(), 'sluice-unit-'))
       try {
         const path = join(folder, 'sluice.service')
-        writeFileSync(path, unit.replace('/usr/bin/node', process.execPath))
+        writeFileSync(path, unit)
         const tool = findTool('systemd-analyze') ?? ''
         // Says what it does not understand, but ends with 0 for some of it.
         expect(execFileSync(tool, ['verify', path], { encoding: 'utf8', stdio: 'pipe' })).toBe('')

@@ -39,7 +39,7 @@ export const SINK_METRICS: readonly MetricDefinition[] = [
   {
     type: 'counter',
     name: 'sluice_sink_requests_total',
-    help: "Requests by outcome, the rows of the contract's answer table.",
+    help: 'Tries of a batch by what came of them: HTTP requests, or files.',
     labels: ['sink', 'outcome'],
     read: ({ sinks }) =>
       sinks.flatMap((sink) =>

@@ -3,6 +3,7 @@
  * here is ever the records' fault: everything is kept (I8). Held is what somebody has to see to, or
  * what the disk's return ends; retried is what passes by itself.
  */
+import { join } from 'node:path'
 import { errorMessage, systemCode } from '../../shared/errors.ts'
 
 /** The folder is not as it must be before anything is written. */
@@ -10,10 +11,17 @@ export class FolderFault extends Error {
   override readonly name = 'FolderFault'
   /** As the system has it. */
   readonly code: string
+  /** What to do; without it, what the code tells. */
+  readonly hint: string | undefined
 
-  constructor(code: string, message: string, cause?: unknown) {
+  constructor(
+    code: string,
+    message: string,
+    { hint, cause }: { readonly hint?: string; readonly cause?: unknown } = {},
+  ) {
     super(message, { cause })
     this.code = code
+    this.hint = hint
   }
 }
 
@@ -36,8 +44,8 @@ export class AbandonedError extends Error {
 }
 
 export function noMarker(folder: string, marker: string): FolderFault {
-  const words = `${folder} holds no ${marker}: is the disk that belongs there mounted?`
-  return new FolderFault('ENOENT', words)
+  const hint = `mount the disk; if it is mounted: touch ${join(folder, marker)}`
+  return new FolderFault('ENOENT', `${folder} holds no ${marker}`, { hint })
 }
 
 export function noRoom(
@@ -50,7 +58,7 @@ export function noRoom(
 }
 
 export function faultOf(error: unknown): FolderFault {
-  return new FolderFault(systemCode(error) ?? 'unknown', errorMessage(error), error)
+  return new FolderFault(systemCode(error) ?? 'unknown', errorMessage(error), { cause: error })
 }
 
 /** What to do, of what does not pass by itself. */
@@ -62,7 +70,10 @@ const HINTS: ReadonlyMap<string, string> = new Map([
   ['ENOTCONN', 'mount it again: what serves this file system has ended'],
   ['ENOSPC', 'make room there: nothing that was written is removed by the gateway'],
   ['EDQUOT', 'make room there, or raise the quota'],
-  ['EROFS', 'mount it writable; the log of the kernel (dmesg) says why it may have become so'],
+  [
+    'EROFS',
+    'under systemd, name it in ReadWritePaths= of the unit; else mount it writable (dmesg may say why it is not)',
+  ],
   ['EACCES', 'give the gateway the right to write there'],
   ['EPERM', 'give the gateway the right to write there'],
   ['ENAMETOOLONG', 'this file system takes no names of that length'],
@@ -83,7 +94,8 @@ export function troubleOf(error: unknown): FileTrouble {
   if (error instanceof OtherBytesError) return { kind: 'hold', code: null, detail: error.message }
   const code = error instanceof FolderFault ? error.code : systemCode(error)
   const detail = errorMessage(error)
-  const hint = code === null ? undefined : HINTS.get(code)
+  const own = error instanceof FolderFault ? error.hint : undefined
+  const hint = own ?? (code === null ? undefined : HINTS.get(code))
   return hint === undefined
     ? { kind: 'retry', code, detail }
     : { kind: 'hold', code, detail: `${detail}; ${hint}` }

@@ -37,7 +37,7 @@ interface FolderWriterOptions {
   /** A file that must be in it; null: none. */
   readonly marker: string | null
   readonly minFreeBytes: number
-  /** Rights of the files. */
+  /** Rights of the files; folders can be entered by those who may read. */
   readonly mode: number
 }
 
@@ -201,12 +201,14 @@ export class FolderWriter {
 
   async #makeFolder(below: string): Promise<void> {
     const path = join(this.#o.folder, below)
+    const mode = this.#o.mode | ((this.#o.mode & 0o444) >> 2)
     try {
-      await mkdir(path, { mode: this.#o.mode | ((this.#o.mode & 0o444) >> 2) })
+      await mkdir(path, { mode })
     } catch (error) {
       if (errorCode(error) !== 'EEXIST') throw error
       if (this.#made.has(path)) return
     }
+    await addRights(path, mode)
     // Also one that an earlier run has made: it may have been killed before this.
     await syncNames(dirname(path))
     this.#made.add(path)
@@ -250,6 +252,24 @@ async function create(path: string, mode: number): Promise<FileHandle> {
   // Whatever the umask is. FAT and SMB have no rights to give.
   await file.chmod(mode).catch(() => undefined)
   return file
+}
+
+/**
+ * To a folder, whatever the umask is: a reader needs the right to enter it. What it has already
+ * stays, and a link is not followed. FAT and SMB have no rights to give.
+ */
+async function addRights(path: string, mode: number): Promise<void> {
+  const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
+  const folder = await open(path, flags).catch(() => null)
+  if (folder === null) return
+  try {
+    const { mode: before } = await folder.stat()
+    await folder.chmod((before & 0o7777) | mode)
+  } catch {
+    // As above: without the rights, too, everything is written.
+  } finally {
+    await folder.close()
+  }
 }
 
 /**

@@ -1,5 +1,6 @@
 /** What the file sink does with a folder, on real ones. */
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -8,10 +9,11 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Batch, Sink, SinkAnswer } from '../../../gateway/ports/sink.ts'
@@ -45,6 +47,19 @@ async function send(sink: Sink, batch: Batch): Promise<SinkAnswer> {
 
 function files(of = folder): string[] {
   return readdirSync(of).toSorted()
+}
+
+function rightsOf(path: string): number {
+  return statSync(path).mode & 0o7777
+}
+
+async function withUmask(umask: number, work: () => Promise<unknown>): Promise<void> {
+  const before = process.umask(umask)
+  try {
+    await work()
+  } finally {
+    process.umask(before)
+  }
 }
 
 const isAcked = { kind: 'verdicts', ackedThrough: null, listed: [] }
@@ -125,18 +140,43 @@ describe('a batch', () => {
   })
 
   test.each([
-    ['owner', 0o600],
-    ['group', 0o640],
-    ['everyone', 0o644],
-  ] as const)('is readable by %s, whatever the umask', async (readableBy, mode) => {
-    const before = process.umask(0o077)
-    try {
-      await send(sinkOn({ readableBy, layout: 'streams' }), batchOf(1, 3))
-    } finally {
-      process.umask(before)
+    ['owner', 0o600, 0o700],
+    ['group', 0o640, 0o750],
+    ['everyone', 0o644, 0o755],
+  ] as const)(
+    'is readable by %s, with the folders around it, whatever the umask',
+    async (readableBy, mode, folderMode) => {
+      await withUmask(0o077, () => send(sinkOn({ readableBy, layout: 'days' }), batchOf(1, 3)))
+      const day = join(folder, 'telemetry/2026-11-23')
+      expect(rightsOf(join(day, files(day)[0] ?? ''))).toBe(mode)
+      expect([dirname(day), day].map(rightsOf)).toEqual([folderMode, folderMode])
+    },
+  )
+
+  test('gets readers into a folder that is there already, and takes no right from it', async () => {
+    const path = join(folder, 'telemetry')
+    const group = { readableBy: 'group', layout: 'streams' } as const
+    const sent = async (rights: number) => {
+      mkdirSync(path, { recursive: true })
+      chmodSync(path, rights)
+      await withUmask(0o077, () => send(sinkOn(group), batchOf(1, 3)))
+      return rightsOf(path)
     }
-    const [name = ''] = files(join(folder, 'telemetry'))
-    expect(statSync(join(folder, 'telemetry', name)).mode & 0o777).toBe(mode)
+    expect(await sent(0o700)).toBe(0o750)
+    expect(await sent(0o2775)).toBe(0o2775)
+  })
+
+  test('changes no rights behind a link', async () => {
+    const elsewhere = mkdtempSync(join(tmpdir(), 'sluice-file-sink-elsewhere-'))
+    try {
+      symlinkSync(elsewhere, join(folder, 'telemetry'))
+      expect(
+        await send(sinkOn({ readableBy: 'group', layout: 'streams' }), batchOf(1, 3)),
+      ).toMatchObject(isAcked)
+      expect(rightsOf(elsewhere)).toBe(0o700)
+    } finally {
+      rmSync(elsewhere, { recursive: true, force: true })
+    }
   })
 })
 
@@ -159,7 +199,9 @@ describe('a folder that cannot take it', () => {
     const sink = sinkOn({ marker: '.sluice' })
     const answer = await send(sink, batchOf(1, 3))
     expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', unsent: true })
-    expect((answer as { detail: string }).detail).toMatch(/holds no \.sluice/)
+    expect((answer as { detail: string }).detail).toBe(
+      `${folder} holds no .sluice; mount the disk; if it is mounted: touch ${folder}/.sluice`,
+    )
     expect(files()).toEqual([])
     const changed = new Promise<void>((resolve) => sink.onChange(resolve))
     writeFileSync(join(folder, '.sluice'), '')
