@@ -76,96 +76,90 @@ export function createCloudCounts(): CloudCounts {
 
 /** The Prometheus text format, version 0.0.4. */
 export function metricsText(stats: CloudStats): string {
-  const lines: string[] = []
-  const family = (
-    name: string,
-    type: 'counter' | 'gauge',
-    help: string,
-    values: ReadonlyArray<readonly [labels: Readonly<Record<string, string>>, value: number]>,
-  ): void => {
-    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`)
-    for (const [labels, value] of values) {
-      const pairs = Object.entries(labels).map(([key, text]) => `${key}="${text}"`)
-      lines.push(`${name}${pairs.length === 0 ? '' : `{${pairs.join(',')}}`} ${value}`)
-    }
-  }
-  const one = (value: number): Array<readonly [Record<string, string>, number]> => [[{}, value]]
-  family('cloud_requests_total', 'counter', 'Ingest requests.', one(stats.requests))
-  const answers = Object.entries(stats.answers).map(
-    ([status, value]) => [{ status }, value] as const,
-  )
-  family('cloud_answers_total', 'counter', 'Answers by status.', answers)
-  family(
-    'cloud_records_stored_total',
-    'counter',
-    'Records stored since the start.',
-    one(stats.stored),
-  )
-  family(
+  const lines = [
+    ...COUNTERS.map(([name, help, pick]) => family(name, 'counter', help, [[{}, pick(stats)]])),
+    ...BY_LABEL.map(([name, help, label, pick]) =>
+      family(
+        name,
+        'counter',
+        help,
+        Object.entries(pick(stats)).map(([text, value]) => [{ [label]: text }, value]),
+      ),
+    ),
+    ...QUEUE_GAUGES.map(([name, help, pick]) =>
+      family(
+        name,
+        'gauge',
+        help,
+        stats.queues.map((queue) => [queueLabels(queue), pick(queue)]),
+      ),
+    ),
+  ]
+  return `${lines.flat().join('\n')}\n`
+}
+
+type Sample = readonly [labels: Readonly<Record<string, string>>, value: number]
+
+const COUNTERS: ReadonlyArray<
+  readonly [name: string, help: string, pick: (stats: CloudStats) => number]
+> = [
+  ['cloud_requests_total', 'Ingest requests.', (stats) => stats.requests],
+  ['cloud_records_stored_total', 'Records stored since the start.', (stats) => stats.stored],
+  [
     'cloud_records_repeated_total',
-    'counter',
     'Records skipped because their seq was known.',
-    one(stats.repeats),
-  )
-  family(
-    'cloud_records_refused_total',
-    'counter',
-    'Records that a fault refused.',
-    one(stats.refused),
-  )
-  family(
-    'cloud_received_bytes_total',
-    'counter',
-    'Request bodies as they came.',
-    one(stats.receivedBytes),
-  )
-  family('cloud_raw_bytes_total', 'counter', 'Request bodies, uncompressed.', one(stats.rawBytes))
-  family('cloud_gaps_total', 'counter', 'Gaps reported.', one(stats.gaps))
-  family(
+    (stats) => stats.repeats,
+  ],
+  ['cloud_records_refused_total', 'Records that a fault refused.', (stats) => stats.refused],
+  ['cloud_received_bytes_total', 'Request bodies as they came.', (stats) => stats.receivedBytes],
+  ['cloud_raw_bytes_total', 'Request bodies, uncompressed.', (stats) => stats.rawBytes],
+  ['cloud_gaps_total', 'Gaps reported.', (stats) => stats.gaps],
+  [
     'cloud_contract_violations_total',
-    'counter',
     'Requests that broke the contract.',
-    one(stats.violations),
-  )
-  const faults = Object.entries(stats.faults).map(([kind, value]) => [{ kind }, value] as const)
-  family('cloud_faults_total', 'counter', 'Faults that took effect, by kind.', faults)
-  const queue = (
-    pick: (stats: QueueStats) => number,
-  ): Array<readonly [Record<string, string>, number]> =>
-    stats.queues.map((entry) => {
-      const { gateway, spool, stream } = entry
-      return [{ gateway, spool, stream }, pick(entry)] as const
-    })
-  family(
-    'cloud_queue_records',
-    'gauge',
-    'Records in the store.',
-    queue((entry) => entry.records),
-  )
-  family(
-    'cloud_queue_bytes',
-    'gauge',
-    'Bytes of lines in the store.',
-    queue((entry) => entry.bytes),
-  )
-  family(
-    'cloud_queue_highest_seq',
-    'gauge',
-    'The one number of the queue.',
-    queue((entry) => entry.highest),
-  )
-  family(
-    'cloud_queue_gap_seqs',
-    'gauge',
-    'Seqs that gaps say will never come.',
-    queue((entry) => entry.gapSeqs),
-  )
-  const missing = queue((entry) => entry.missingSeqs)
-  family(
+    (stats) => stats.violations,
+  ],
+]
+
+const BY_LABEL: ReadonlyArray<
+  readonly [
+    name: string,
+    help: string,
+    label: string,
+    pick: (stats: CloudStats) => Readonly<Record<string, number>>,
+  ]
+> = [
+  ['cloud_answers_total', 'Answers by status.', 'status', (stats) => stats.answers],
+  ['cloud_faults_total', 'Faults that took effect, by kind.', 'kind', (stats) => stats.faults],
+]
+
+const QUEUE_GAUGES: ReadonlyArray<
+  readonly [name: string, help: string, pick: (queue: QueueStats) => number]
+> = [
+  ['cloud_queue_records', 'Records in the store.', (queue) => queue.records],
+  ['cloud_queue_bytes', 'Bytes of lines in the store.', (queue) => queue.bytes],
+  ['cloud_queue_highest_seq', 'The one number of the queue.', (queue) => queue.highest],
+  ['cloud_queue_gap_seqs', 'Seqs that gaps say will never come.', (queue) => queue.gapSeqs],
+  [
     'cloud_queue_missing_seqs',
-    'gauge',
     'Missing seqs without a gap: worth an alarm.',
-    missing,
-  )
-  return `${lines.join('\n')}\n`
+    (queue) => queue.missingSeqs,
+  ],
+]
+
+function queueLabels({ gateway, spool, stream }: QueueStats): Sample[0] {
+  return { gateway, spool, stream }
+}
+
+function family(
+  name: string,
+  type: 'counter' | 'gauge',
+  help: string,
+  samples: readonly Sample[],
+): string[] {
+  const lines = samples.map(([labels, value]) => {
+    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${text}"`)
+    return `${name}${pairs.length === 0 ? '' : `{${pairs.join(',')}}`} ${value}`
+  })
+  return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...lines]
 }

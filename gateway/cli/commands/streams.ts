@@ -13,73 +13,79 @@ import { type OperatorFlags, withGateway, withOperator } from '../find-gateway.t
 import { bytes, count, counted, span, table } from '../text/words.ts'
 
 export function streamsCommand(context: CliContext, done: Done): Command {
-  const streams = new Command('streams').description('the queues in the spool')
-  const list = (
-    name: string,
-    description: string,
-    select: (stream: StreamStatus) => boolean,
-    none: string,
-  ) =>
-    withOperator(new Command(name))
-      .description(description)
-      .action(async (flags: OperatorFlags) => {
-        const status = await withGateway(flags, context, ({ operator }) => operator.status())
-        const chosen = status.streams.filter(select)
-        context.stdout.write(chosen.length === 0 ? `${none}\n` : `${streamTable(chosen)}\n`)
-        done(EXIT.ok)
-      })
-  streams.addCommand(list('list', 'all of them', () => true, 'there are no streams'))
-  streams.addCommand(
-    list(
-      'orphans',
+  return new Command('streams')
+    .description('the queues in the spool')
+    .addCommand(listCommand(context, done))
+    .addCommand(orphansCommand(context, done))
+    .addCommand(drainCommand(context, done))
+    .addCommand(parkCommand(context, done))
+    .addCommand(exportCommand(context, done))
+}
+
+function listCommand(context: CliContext, done: Done): Command {
+  return withOperator(new Command('list'))
+    .description('all of them')
+    .action(async (flags: OperatorFlags) => {
+      const { streams } = await withGateway(flags, context, ({ operator }) => operator.status())
+      showStreams(context, streams, 'there are no streams')
+      done(EXIT.ok)
+    })
+}
+
+function orphansCommand(context: CliContext, done: Done): Command {
+  return withOperator(new Command('orphans'))
+    .description(
       'those that hold records but are not in the configuration; drain or export them, or configure them again',
-      ({ orphaned }) => orphaned,
-      'no stream is orphaned',
-    ),
-  )
-  streams.addCommand(
-    withOperator(new Command('drain'))
-      .description(
-        'deliver what an orphaned stream holds through a sink; its records keep their ids',
+    )
+    .action(async (flags: OperatorFlags) => {
+      const { streams } = await withGateway(flags, context, ({ operator }) => operator.status())
+      const orphans = streams.filter(({ orphaned }) => orphaned)
+      showStreams(context, orphans, 'no stream is orphaned')
+      done(EXIT.ok)
+    })
+}
+
+function drainCommand(context: CliContext, done: Done): Command {
+  return withOperator(new Command('drain'))
+    .description('deliver what an orphaned stream holds through a sink; its records keep their ids')
+    .argument('<name>', 'name of the stream')
+    .requiredOption('-s, --sink <sink>', 'name of a sink in the configuration')
+    .action(async (name: string, flags: DrainFlags) => {
+      const how = await withGateway(flags, context, async ({ kind, operator }) => {
+        await operator.streams.drainTo(name, flags.sink)
+        return kind === 'running' ? 'is being drained' : 'will be drained from the next start on'
+      })
+      context.stdout.write(
+        `stream ${name} ${how}, to sink ${flags.sink}; sluice streams list shows what is left\n`,
       )
-      .argument('<name>', 'name of the stream')
-      .requiredOption('-s, --sink <sink>', 'name of a sink in the configuration')
-      .action(async (name: string, flags: DrainFlags) => {
-        const how = await withGateway(flags, context, async ({ kind, operator }) => {
-          await operator.streams.drainTo(name, flags.sink)
-          return kind === 'running' ? 'is being drained' : 'will be drained from the next start on'
-        })
-        context.stdout.write(
-          `stream ${name} ${how}, to sink ${flags.sink}; sluice streams list shows what is left\n`,
-        )
-        done(EXIT.ok)
-      }),
-  )
-  streams.addCommand(
-    withOperator(new Command('park'))
-      .description(
-        'set the first waiting record aside, as if its sink had refused it; delivery goes on with the next',
+      done(EXIT.ok)
+    })
+}
+
+function parkCommand(context: CliContext, done: Done): Command {
+  return withOperator(new Command('park'))
+    .description(
+      'set the first waiting record aside, as if its sink had refused it; delivery goes on with the next',
+    )
+    .argument('<name>', 'name of the stream')
+    .argument('<seq>', "the record's number", parseSeq)
+    .action(async (name: string, seq: number, flags: OperatorFlags) => {
+      await withGateway(flags, context, ({ operator }) => operator.streams.park(name, seq))
+      context.stdout.write(
+        `record ${seq} of stream ${name} is parked; it becomes a dead letter once the sink has taken a later one\n`,
       )
-      .argument('<name>', 'name of the stream')
-      .argument('<seq>', "the record's number", parseSeq)
-      .action(async (name: string, seq: number, flags: OperatorFlags) => {
-        await withGateway(flags, context, ({ operator }) => operator.streams.park(name, seq))
-        context.stdout.write(
-          `record ${seq} of stream ${name} is parked; it becomes a dead letter once the sink has taken a later one\n`,
-        )
-        done(EXIT.ok)
-      }),
-  )
-  streams.addCommand(
-    withOperator(new Command('export'))
-      .description('write what a stream holds as NDJSON, in order; nothing is removed')
-      .argument('<name>', 'name of the stream')
-      .option('-o, --out <file>', 'a file that does not exist yet; - or none: standard output')
-      .action(async (name: string, { out, ...flags }: ExportFlags) => {
-        done(await exportStream(name, out ?? null, flags, context))
-      }),
-  )
-  return streams
+      done(EXIT.ok)
+    })
+}
+
+function exportCommand(context: CliContext, done: Done): Command {
+  return withOperator(new Command('export'))
+    .description('write what a stream holds as NDJSON, in order; nothing is removed')
+    .argument('<name>', 'name of the stream')
+    .option('-o, --out <file>', 'a file that does not exist yet; - or none: standard output')
+    .action(async (name: string, { out, ...flags }: ExportFlags) => {
+      done(await exportStream(name, out ?? null, flags, context))
+    })
 }
 
 function parseSeq(input: string): number {
@@ -154,6 +160,10 @@ function openNew(path: string): number {
     const why = code === 'EEXIST' ? 'it exists already' : code
     throw new CliError(EXIT.failed, `${path} cannot be written: ${why}`, error)
   }
+}
+
+function showStreams({ stdout }: CliContext, streams: readonly StreamStatus[], none: string): void {
+  stdout.write(streams.length === 0 ? `${none}\n` : `${streamTable(streams)}\n`)
 }
 
 function streamTable(streams: readonly StreamStatus[]): string {

@@ -89,14 +89,8 @@ export async function prepareOpening(
   }
   const files = await listDatabaseFiles(dbDir)
   if (files.length === 0) return await creationOf(dbDir, earlier, notes)
-  const plan = await planOf(
-    dbDir,
-    asideRoot,
-    files,
-    earlier,
-    options.afterCleanStop === true,
-    notes,
-  )
+  const { afterCleanStop = false } = options
+  const plan = await planOf({ dbDir, asideRoot, files, earlier, afterCleanStop }, notes)
   try {
     await applyPlan(plan)
     if (plan.manifest !== null)
@@ -128,15 +122,19 @@ async function creationOf(
   }
 }
 
-/** Puts the files aside; changes nothing else. */
-async function planOf(
-  dbDir: string,
-  asideRoot: string,
-  files: readonly DatabaseFile[],
-  earlier: readonly string[],
-  afterCleanStop: boolean,
-  notes: string[],
-): Promise<OpeningPlan> {
+/** A folder that holds a database, and what is known of it before its files are read. */
+interface FoundDatabase {
+  readonly dbDir: string
+  readonly asideRoot: string
+  readonly files: readonly DatabaseFile[]
+  /** Asides of openings that did not finish. */
+  readonly earlier: readonly string[]
+  readonly afterCleanStop: boolean
+}
+
+/** Puts the files aside; changes nothing else. Adds to `notes`. */
+async function planOf(found: FoundDatabase, notes: string[]): Promise<OpeningPlan> {
+  const { dbDir, asideRoot, files, earlier, afterCleanStop } = found
   const { mode, faults, unnamed, damagedTables, manifest } = await diagnose(dbDir, files, {
     afterCleanStop,
     allTables: earlier.length > 0,

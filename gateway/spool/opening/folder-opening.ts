@@ -139,46 +139,27 @@ async function openOwned(
   }
 }
 
+/** What the data folder held besides the database, before that was opened. */
+interface Surroundings {
+  readonly ballast: Ballast
+  readonly clean: boolean
+  readonly moved: readonly string[]
+  readonly release: () => Promise<void>
+  readonly place: Awaited<ReturnType<typeof readPlace>>
+  readonly around: Awaited<ReturnType<typeof lookAround>>
+}
+
 async function openPlanned(
   plan: OpeningPlan,
   dataDir: string,
-  { disk, openStore, emit, nowMs }: FolderOptions,
-  before: {
-    readonly ballast: Ballast
-    readonly clean: boolean
-    readonly moved: readonly string[]
-    readonly release: () => Promise<void>
-    readonly place: Awaited<ReturnType<typeof readPlace>>
-    readonly around: Awaited<ReturnType<typeof lookAround>>
-  },
+  options: FolderOptions,
+  { ballast, clean, moved, release, place, around }: Surroundings,
 ): Promise<OpenedFolder> {
-  const { ballast, clean, moved, release, place, around } = before
-  const { dbDir } = plan
+  const { disk, openStore, emit } = options
   const damage = [...moved, ...plan.faults]
   // The ballast is made last of all: where it lies there was a database.
   if (plan.mode === 'create' && ballast.present) damage.push('the database is gone, all of it')
-  const opening = { ...plan, aside: plan.isWhole ? plan.aside : null, apply: () => applyPlan(plan) }
-  const open = (): Promise<Store> =>
-    openWhole({
-      ...opening,
-      open: async () => {
-        if (plan.mode === 'repair') await repairFolder(dbDir)
-        return await openStore(dbDir, { create: plan.mode === 'create' })
-      },
-    })
-  let store: Store
-  try {
-    store = await open().catch(async (error: unknown) => {
-      if (!isFull(error)) throw error
-      await ballast.drop()
-      return await open()
-    })
-  } catch (error) {
-    // Nothing is damaged: a repair, without room or without descriptors for instance, would make it
-    // so.
-    if (!isDamage(error)) throw error
-    ;({ store } = await openDamaged(opening, openStore, error, damage, nowMs))
-  }
+  let store = await openDatabase(plan, options, ballast, damage)
   try {
     store = await replaceIfOlder(plan, store, openStore, damage)
     // The name of the database's folder may be new, too, by creation or by a move (I1).
@@ -205,6 +186,37 @@ async function openPlanned(
     // Or the next try of this process would find the database locked by itself.
     await store.close().catch(() => undefined)
     throw error
+  }
+}
+
+/** Makes room if the opening wants some; rebuilds what is damaged. Adds to `damage`. */
+async function openDatabase(
+  plan: OpeningPlan,
+  { openStore, nowMs }: FolderOptions,
+  ballast: Ballast,
+  damage: string[],
+): Promise<Store> {
+  const { dbDir } = plan
+  const opening = { ...plan, aside: plan.isWhole ? plan.aside : null, apply: () => applyPlan(plan) }
+  const open = (): Promise<Store> =>
+    openWhole({
+      ...opening,
+      open: async () => {
+        if (plan.mode === 'repair') await repairFolder(dbDir)
+        return await openStore(dbDir, { create: plan.mode === 'create' })
+      },
+    })
+  try {
+    return await open().catch(async (error: unknown) => {
+      if (!isFull(error)) throw error
+      await ballast.drop()
+      return await open()
+    })
+  } catch (error) {
+    // Nothing is damaged: a repair, without room or without descriptors for instance, would make it
+    // so.
+    if (!isDamage(error)) throw error
+    return (await openDamaged(opening, openStore, error, damage, nowMs)).store
   }
 }
 

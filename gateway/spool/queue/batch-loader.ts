@@ -57,8 +57,7 @@ export async function loadBatch(
   const pieces = await blockPieces(pinned, blocks, reader)
   if (copies === null || pieces === null) return null
   const all = [...copies, ...pieces]
-  const parts: Part[] = []
-  for (const piece of all) parts.push(await piece.part())
+  const parts = await partsOf(all)
   const body = encoder.stitches === null ? null : await stitch(parts, encoder.stitches)
   const batch = batchOf(pinned, all, body, body ?? sumOf(parts))
   return {
@@ -93,12 +92,16 @@ function batchOf(
     bodyBytes: body?.byteLength ?? rawBytes,
     stitched: async (encoding) => {
       if (body !== null && encoding === encoder.stitches) return body
-      const parts: Part[] = []
-      for (const piece of pieces) parts.push(await piece.part())
-      return await stitch(parts, encoding)
+      return await stitch(await partsOf(pieces), encoding)
     },
     records: () => recordsOf(pieces),
   }
+}
+
+async function partsOf(pieces: readonly Piece[]): Promise<Part[]> {
+  const parts: Part[] = []
+  for (const piece of pieces) parts.push(await piece.part())
+  return parts
 }
 
 function stitch(parts: readonly Part[], encoding: BatchEncoding): Promise<Body> {

@@ -4,28 +4,17 @@
  * no clock of our own takes part, because an edge box's clock may be wrong by years.
  */
 
-const MONTHS = [
-  'jan',
-  'feb',
-  'mar',
-  'apr',
-  'may',
-  'jun',
-  'jul',
-  'aug',
-  'sep',
-  'oct',
-  'nov',
-  'dec',
-] as const
+const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec']
 
-/** `06 Nov 1994 08:49:37 GMT`, `06-Nov-94 08:49:37 GMT`; the weekday before it is not looked at. */
-const DAY_FIRST =
-  /(\d{1,2})[ -]([a-z]{3})[a-z]*[ -](\d{4}|\d{2})[ t]+(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\.\d+)? *(gmt|utc?|z|[+-]\d{2}:?\d{2})?$/
-/** asctime: `Nov  6 08:49:37 1994`. */
-const MONTH_FIRST = /([a-z]{3})[a-z]* +(\d{1,2}),? +(\d{1,2}):(\d{2})(?::(\d{2}))? +(\d{4})$/
-const ISO =
-  /^(\d{4})-(\d{2})-(\d{2})[t ](\d{2}):(\d{2})(?::(\d{2}))?(?:\.\d+)? ?(z|[+-]\d{2}:?\d{2})?$/
+/**
+ * In the order in which they are tried. `06 Nov 1994 08:49:37 GMT` and `06-Nov-94 08:49:37 GMT`, a
+ * weekday before them is not looked at; asctime, `Nov  6 08:49:37 1994`; ISO 8601.
+ */
+const FORMS = [
+  /(?<day>\d{1,2})[ -](?<month>[a-z]{3})[a-z]*[ -](?<year>\d{4}|\d{2})[ t]+(?<hour>\d{1,2}):(?<minute>\d{2})(?::(?<second>\d{2}))?(?:\.\d+)? *(?<zone>gmt|utc?|z|[+-]\d{2}:?\d{2})?$/,
+  /(?<month>[a-z]{3})[a-z]* +(?<day>\d{1,2}),? +(?<hour>\d{1,2}):(?<minute>\d{2})(?::(?<second>\d{2}))? +(?<year>\d{4})$/,
+  /^(?<year>\d{4})-(?<month>\d{2})-(?<day>\d{2})[t ](?<hour>\d{2}):(?<minute>\d{2})(?::(?<second>\d{2}))?(?:\.\d+)? ?(?<zone>z|[+-]\d{2}:?\d{2})?$/,
+] as const
 
 /**
  * An HTTP date (RFC 9110, section 5.6.7: IMF-fixdate, RFC 850, asctime) as ms since the epoch; also
@@ -34,32 +23,10 @@ const ISO =
  */
 export function parseHttpDate(text: string): number | null {
   const lower = text.slice(0, 100).trim().toLowerCase()
-  const day = DAY_FIRST.exec(lower)
-  if (day !== null) {
-    return utc(
-      yearOf(day[3]),
-      MONTHS.indexOf(day[2] as never),
-      day[1],
-      day[4],
-      day[5],
-      day[6],
-      day[7],
-    )
+  for (const form of FORMS) {
+    const fields = form.exec(lower)?.groups
+    if (fields !== undefined) return utc(fields)
   }
-  const month = MONTH_FIRST.exec(lower)
-  if (month !== null) {
-    return utc(
-      yearOf(month[6]),
-      MONTHS.indexOf(month[1] as never),
-      month[2],
-      month[3],
-      month[4],
-      month[5],
-    )
-  }
-  const iso = ISO.exec(lower)
-  if (iso !== null)
-    return utc(yearOf(iso[1]), Number(iso[2]) - 1, iso[3], iso[4], iso[5], iso[6], iso[7])
   return null
 }
 
@@ -87,19 +54,26 @@ function yearOf(digits: string | undefined): number {
   return year < 70 ? 2000 + year : 1900 + year
 }
 
-function utc(
-  year: number,
-  month: number,
-  day: string | undefined,
-  hour: string | undefined,
-  minute: string | undefined,
-  second: string | undefined,
-  zone?: string,
-): number | null {
-  const [d, h, m, s] = [Number(day), Number(hour), Number(minute), Number(second ?? 0)]
+/** By name (JavaScript's index counts from 0) or by number. */
+function monthIndex(text: string): number {
+  return /^\d/.test(text) ? Number(text) - 1 : MONTHS.indexOf(text)
+}
+
+/** The fields of a date as one of {@link FORMS} names them. */
+function utc({
+  year,
+  month = '',
+  day,
+  hour,
+  minute,
+  second = '0',
+  zone,
+}: Readonly<Record<string, string | undefined>>): number | null {
+  const monthAt = monthIndex(month)
+  const [d, h, m, s] = [Number(day), Number(hour), Number(minute), Number(second)]
   // 60 is a leap second; Date.UTC carries it over.
-  if (month < 0 || month > 11 || d < 1 || d > 31 || h > 23 || m > 59 || s > 60) return null
-  return Date.UTC(year, month, d, h, m, s) - zoneMinutes(zone) * 60_000
+  if (monthAt < 0 || monthAt > 11 || d < 1 || d > 31 || h > 23 || m > 59 || s > 60) return null
+  return Date.UTC(yearOf(year), monthAt, d, h, m, s) - zoneMinutes(zone) * 60_000
 }
 
 function zoneMinutes(zone: string | undefined): number {
