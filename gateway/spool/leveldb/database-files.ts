@@ -71,7 +71,7 @@ interface Diagnosis {
    * `open`.
    */
   readonly unnamed: readonly string[]
-  /** Tables that the MANIFEST names and that are not whole. */
+  /** Tables that the MANIFEST names and that are not whole, or that a log which is gone went into. */
   readonly damagedTables: readonly string[]
   /** The MANIFEST as it is to be before LevelDB opens the folder; null: as it is. */
   readonly manifest: NewManifest | null
@@ -125,7 +125,8 @@ export async function diagnose(
   const faults = damaged.map(({ fault }) => fault)
   const unnamed = unnamedFiles(files, name, manifest)
   let mode: Diagnosis['mode'] = faults.length > 0 ? 'repair' : 'open'
-  if (logIsMissing(files, manifest)) {
+  const isLogMissing = logIsMissing(files, manifest)
+  if (isLogMissing) {
     faults.push(
       `the log ${fileName(manifest.logNumber, 'log')} is gone, which LevelDB does not notice`,
     )
@@ -136,11 +137,14 @@ export async function diagnose(
   }
   if (options.afterCleanStop) faults.push(...(await logFaults(dbDir, files, manifest)))
   const isOpened = mode === 'open'
+  // A table that was being written when the process was killed holds what its log holds, and now
+  // holds it alone.
+  const unfinished = isLogMissing ? unnamed.filter((name) => /\.(?:ldb|sst)$/.test(name)) : []
   return {
     mode,
     faults,
     unnamed: isOpened ? unnamed : [],
-    damagedTables: damaged.flatMap(({ name }) => name ?? []),
+    damagedTables: [...damaged.flatMap(({ name }) => name ?? []), ...unfinished],
     manifest: isOpened && undone ? { name, bytes: undone.bytes } : null,
   }
 }

@@ -287,7 +287,7 @@ async function readStore(
  * record of its log, as far as the next 32 KiB: it might be the end of a write that a power cut
  * tore. It is not if a later commit lies behind it, which began only when that write was done. And
  * repair leaves out a table without an end, whose values are whole all the same; one that no
- * MANIFEST named yet may never have been whole, and holds nothing that was acknowledged.
+ * MANIFEST named yet may never have been whole, and holds nothing that its log does not hold.
  */
 async function endsEarly(
   { aside, damagedTables, faults }: OpeningPlan,

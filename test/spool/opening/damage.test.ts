@@ -1,7 +1,8 @@
 import { cp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Random } from '../../../device-sim/random.ts'
+import { parseManifest, withoutLastChange } from '../../../gateway/spool/leveldb/manifest.ts'
 import { prepareOpening } from '../../../gateway/spool/leveldb/opening-plan.ts'
 import { RawScan } from '../../../gateway/spool/opening/raw-scan.ts'
 import { lastCommitNumber } from '../../../gateway/spool/opening/recovery.ts'
@@ -56,6 +57,18 @@ async function killedSpool(): Promise<void> {
 async function filesEnding(ending: string): Promise<string[]> {
   const names = (await readdir(dbDir)).filter((name) => name.endsWith(ending)).sort()
   return names.map((name) => join(dbDir, name))
+}
+
+/** The MANIFEST as it was before it named the table: a kill came while it was being written. */
+async function unname(table: number): Promise<void> {
+  const path = join(dbDir, (await readFile(join(dbDir, 'CURRENT'), 'latin1')).trim())
+  let bytes: Uint8Array = await readFile(path)
+  while (parseManifest(bytes).tables.has(table)) {
+    const before = withoutLastChange(bytes)
+    if (before === null) throw new Error(`the first change names table ${table}`)
+    bytes = before.bytes
+  }
+  await writeFile(path, bytes)
 }
 
 /** Drains everything; returns the reading numbers, and the gaps that were reported. */
@@ -155,6 +168,22 @@ describe('I7: a damaged spool starts and delivers what is undamaged', () => {
     const whole = [...scan.blocks].reduce((sum, { header }) => sum + header.recordCount, 0)
     const inNewest = [...scan.blocks].filter(({ place }) => place.path === newest)
     expect(inNewest.length).toBeGreaterThan(0)
+
+    const opened = await openSpool(folder.path)
+    const { ns } = await drain(opened)
+    expect(ns).toHaveLength(whole)
+    await opened.spool.stop()
+  })
+
+  it('when the log is gone, and the table that was being made of it was not named yet and lost its end', async () => {
+    await killedSpool()
+    const newest = (await filesEnding('.ldb')).at(-1) as string
+    await unname(Number(basename(newest, '.ldb')))
+    for (const log of await filesEnding('.log')) await rm(log)
+    await truncate(newest, Math.floor((await stat(newest)).size / 2))
+    const scan = await RawScan.of([dbDir])
+    const whole = [...scan.blocks].reduce((sum, { header }) => sum + header.recordCount, 0)
+    expect([...scan.blocks].some(({ place }) => place.path === newest)).toBe(true)
 
     const opened = await openSpool(folder.path)
     const { ns } = await drain(opened)
