@@ -28,11 +28,11 @@ describe('damping', () => {
     expect(damping.admit('a', '', 'l', DAMPING_WINDOW_MS)).toEqual({ pass: true, suppressed: 2 })
   })
 
-  test('I9: the sweep reports what a key that fell quiet still holds, with its last line', () => {
+  test('I9: the sweep hands out the last line of a key that fell quiet, and how many were held back besides', () => {
     const damping = new Damping<string>()
     for (const line of ['first', 'second', 'third']) damping.admit('a', '', line, 0)
     expect(damping.sweep(DAMPING_WINDOW_MS - 1)).toEqual([])
-    expect(damping.sweep(DAMPING_WINDOW_MS)).toEqual([{ suppressed: 2, last: 'third' }])
+    expect(damping.sweep(DAMPING_WINDOW_MS)).toEqual([{ last: 'third', suppressed: 1 }])
     expect(damping.sweep(DAMPING_WINDOW_MS * 9)).toEqual([])
   })
 
@@ -44,7 +44,7 @@ describe('damping', () => {
     expect(logged).toBe(MAX_KEYS + 1)
     const held = damping
       .sweep(DAMPING_WINDOW_MS)
-      .reduce((sum, { suppressed }) => sum + suppressed, 0)
+      .reduce((sum, { suppressed }) => sum + suppressed + 1, 0)
     expect(held).toBe(MAX_KEYS * 10 - logged)
   })
 
@@ -61,12 +61,12 @@ describe('damping', () => {
         let accounted = 0
         for (const { key, waitMs, sweep } of steps) {
           nowMs += waitMs
-          if (sweep) for (const { suppressed } of damping.sweep(nowMs)) accounted += suppressed
+          if (sweep) for (const { suppressed } of damping.sweep(nowMs)) accounted += suppressed + 1
           const { pass, suppressed } = damping.admit(key, '', null, nowMs)
           accounted += suppressed + (pass ? 1 : 0)
         }
         for (const { suppressed } of damping.sweep(nowMs + DAMPING_WINDOW_MS))
-          accounted += suppressed
+          accounted += suppressed + 1
         expect(accounted).toBe(steps.length)
       }),
     )
@@ -112,6 +112,8 @@ describe('what outsiders chose', () => {
   })
 })
 
+const STARTED_AT_MS = Date.UTC(2026, 10, 23, 3, 5)
+
 function memoryLog(level: 'debug' | 'info' | 'warn' = 'info') {
   const lines: Record<string, unknown>[] = []
   const destination: LogDestination = {
@@ -122,7 +124,12 @@ function memoryLog(level: 'debug' | 'info' | 'warn' = 'info') {
     flush: () => Promise.resolve(),
   }
   let nowMs = 0
-  const logs = new Logs({ level, destination, monotonicMs: () => nowMs })
+  const logs = new Logs({
+    level,
+    destination,
+    monotonicMs: () => nowMs,
+    nowMs: () => STARTED_AT_MS + nowMs,
+  })
   return { logs, lines, advance: (ms: number) => (nowMs += ms) }
 }
 
@@ -140,10 +147,23 @@ describe('notes', () => {
     expect(logs.suppressedLines).toBe(4)
     advance(DAMPING_WINDOW_MS)
     logs.sweep()
-    expect(lines[1]).toMatchObject({ suppressed: 4 })
+    expect(lines[1]).toMatchObject({ suppressed: 3 })
     for (let i = 0; i < 3; i++) logs.note('warn', 'k', 'admin request refused')
     await logs.stop()
-    expect(lines.at(-1)).toMatchObject({ suppressed: 2 })
+    expect(lines.at(-1)).toMatchObject({ suppressed: 1 })
+  })
+
+  test('one that was held back alone comes as it was, with the time at which it happened', async () => {
+    const { logs, lines, advance } = memoryLog()
+    logs.note('warn', 'k', 'first')
+    advance(1_000)
+    logs.note('warn', 'k', 'second')
+    advance(5_000)
+    await logs.stop()
+    expect(lines).toEqual([
+      { level: 'warn', time: '2026-11-23T03:05:00.000Z', msg: 'first' },
+      { level: 'warn', time: '2026-11-23T03:05:01.000Z', msg: 'second' },
+    ])
   })
 
   test('below the level are not written', async () => {

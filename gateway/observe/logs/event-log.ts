@@ -10,9 +10,9 @@ export interface EventLog<E> {
   /** What happened and what it means; the event's own members follow as fields. */
   readonly message: (event: E) => string
   /**
-   * Lines with the same key are damped to one a minute. Without it every event is logged: for
-   * changes of state, and for events that their stage damps itself (they have a member
-   * `suppressed`).
+   * Lines with the same key are damped to one a minute; the last one of a key is always logged, at
+   * its own time. Without it every event is logged: for what cannot repeat often, and for events
+   * that their stage damps itself (they have a member `suppressed`).
    */
   readonly dampBy?: (event: E) => string
 }

@@ -16,11 +16,15 @@ interface LogOptions extends Pick<LogConfig, 'level'> {
   readonly destination: LogDestination
   /** Monotonic, ms. @default performance.now */
   readonly monotonicMs?: () => number
+  /** Wall clock, ms since the epoch. @default Date.now */
+  readonly nowMs?: () => number
 }
 
 interface Line {
   readonly level: LogLevel
   readonly message: string
+  /** When it happened, ms since the epoch: a line that was held back keeps its time. */
+  readonly atMs: number
   readonly fields: Readonly<Record<string, unknown>>
 }
 
@@ -28,26 +32,31 @@ export class Logs {
   readonly #logger: pino.Logger
   readonly #destination: LogDestination
   readonly #monotonicMs: () => number
+  readonly #nowMs: () => number
   readonly #damping = new Damping<Line>()
   readonly #events: Record<string, number> = {}
   readonly #sweepTimer: NodeJS.Timeout
   #suppressedLines = 0
+  /** Of the line that is being written. */
+  #lineAtMs = 0
 
   constructor(options: LogOptions) {
     this.#destination = options.destination
     this.#monotonicMs = options.monotonicMs ?? (() => performance.now())
+    this.#nowMs = options.nowMs ?? Date.now
     this.#logger = pino(
       {
         level: options.level,
         base: null,
-        timestamp: pino.stdTimeFunctions.isoTime,
+        timestamp: () => `,"time":"${new Date(this.#lineAtMs).toISOString()}"`,
         formatters: { level: (label) => ({ level: label }) },
       },
       this.#destination.stream,
     )
     this.#destination.onLost?.((lines, why) => {
       const message = `${lines} log lines before this one were lost: ${cleanText(why)}`
-      this.#write({ level: 'warn', message, fields: { event: 'log.lines-lost', lines } }, 0)
+      const fields = { event: 'log.lines-lost', lines }
+      this.#write({ level: 'warn', message, atMs: this.#nowMs(), fields }, 0)
     })
     this.#sweepTimer = setInterval(() => this.sweep(), DAMPING_WINDOW_MS / 4).unref()
   }
@@ -77,13 +86,16 @@ export class Logs {
       const line: Line = {
         level: typeof row.level === 'function' ? row.level(event) : row.level,
         message: cleanText(row.message(event)),
+        atMs: this.#nowMs(),
         fields: { event: type, ...(cleanValue(members) as Record<string, unknown>) },
       }
       if (!this.#logger.isLevelEnabled(line.level)) return
       if (row.dampBy === undefined) this.#write(line, 0)
       else this.#damped(`${type}|${row.dampBy(event)}`, `${type}|`, line)
     } catch (error) {
-      this.#logger.error({ event: event.type }, `event not logged: ${cleanText(String(error))}`)
+      const message = `event not logged: ${cleanText(String(error))}`
+      const fields = { event: event.type }
+      this.#write({ level: 'error', message, atMs: this.#nowMs(), fields }, 0)
     }
   }
 
@@ -96,20 +108,19 @@ export class Logs {
   ): void {
     if (!this.#logger.isLevelEnabled(level)) return
     const cleaned = cleanValue(fields) as Record<string, unknown>
-    this.#damped(`note|${key}`, 'note|', { level, message: cleanText(message), fields: cleaned })
+    const line = { level, message: cleanText(message), atMs: this.#nowMs(), fields: cleaned }
+    this.#damped(`note|${key}`, 'note|', line)
   }
 
-  /** Reports what damping still holds of keys that fell quiet. */
-  sweep(): void {
-    for (const { suppressed, last } of this.#damping.sweep(this.#monotonicMs()))
-      this.#write(last, suppressed)
+  /** Writes the last line of each key that fell quiet, if it was held back. */
+  sweep(nowMs = this.#monotonicMs()): void {
+    for (const { last, suppressed } of this.#damping.sweep(nowMs)) this.#write(last, suppressed)
   }
 
-  /** Reports what is held back and writes out what is buffered. */
+  /** Writes what is held back and what is buffered. */
   stop(): Promise<void> {
     clearInterval(this.#sweepTimer)
-    for (const { suppressed, last } of this.#damping.sweep(Number.POSITIVE_INFINITY))
-      this.#write(last, suppressed)
+    this.sweep(Number.POSITIVE_INFINITY)
     return this.#destination.flush()
   }
 
@@ -119,7 +130,8 @@ export class Logs {
     else this.#suppressedLines++
   }
 
-  #write({ level, message, fields }: Line, suppressed: number): void {
+  #write({ level, message, atMs, fields }: Line, suppressed: number): void {
+    this.#lineAtMs = atMs
     this.#logger[level](
       suppressed === 0 ? fields : { ...fields, suppressed },
       suppressed === 0 ? message : `${message} (${suppressed} like this held back)`,

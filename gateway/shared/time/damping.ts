@@ -1,7 +1,7 @@
 /**
  * Damping of what repeats itself, events where they are emitted and lines of the log: the same key
- * passes once a minute, then with the number of those held back. The sweep tells what is left when
- * a key falls quiet (I9). Pure but for its memory, which is bounded: keys may hold client ids,
+ * passes once a minute, then with the number of those held back. When a key falls quiet, the sweep
+ * hands out the last one that was held back (I9). Pure but for its memory, which is bounded: keys may hold client ids,
  * addresses and topics, and outsiders choose those.
  */
 
@@ -17,9 +17,10 @@ interface Admission {
 }
 
 interface Leftover<T> {
-  readonly suppressed: number
-  /** The last of those that were held back. */
+  /** The last one that was held back: it passes now. */
   readonly last: T
+  /** Held back besides it. */
+  readonly suppressed: number
 }
 
 interface Entry<T> {
@@ -65,13 +66,14 @@ export class Damping<T> {
     return { pass: true, suppressed }
   }
 
-  /** Forgets keys whose minute is over, and returns those of them that held something back. */
+  /** Forgets keys whose minute is over, and returns what is left of those that held one back. */
   sweep(nowMs: number): Leftover<T>[] {
     const leftovers: Leftover<T>[] = []
     for (const [key, entry] of this.#entries) {
       if (nowMs < entry.windowEndMs) continue
       this.#entries.delete(key)
-      if (entry.suppressed > 0) leftovers.push({ suppressed: entry.suppressed, last: entry.last })
+      const { last, suppressed } = entry
+      if (suppressed > 0) leftovers.push({ last, suppressed: suppressed - 1 })
     }
     return leftovers
   }
