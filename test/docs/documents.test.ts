@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
+import { CLOSE_REASONS, REFUSE_REASONS } from '../../gateway/broker/events.ts'
 import { describeKeys } from '../../gateway/config/describe.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
@@ -71,6 +72,7 @@ describe('README leads a stranger to the answer in one click', () => {
     ['How do I feed my own web service?', /POST <sink url>/],
     ['What happens when the disk is full', /\| The disk runs full \| Ingest closes/],
     ['Which key limits memory', /\| memory for devices \| `mqtt\.maxUnackedBytesTotal`/],
+    ['Why was my device disconnected?', /^\| `takeover` \| another connection came/m],
     ['How do I restore a backup?', /sluice spool restore \/mnt\/backup/],
     ['Where is a PUBACK written', /\| Where is a PUBACK written\? \| `broker\/\S+\.ts`/],
     ['which file makes it legal?', /legal \(I1\)\? \| `spool\/\S+\.ts`/],
@@ -123,6 +125,19 @@ test('metrics that documents mention exist', () => {
   expect(mentioned.length).toBeGreaterThan(names.length)
   expect(mentioned.filter((name) => !names.includes(name))).toEqual([])
 })
+
+test.each([
+  ['Refused', REFUSE_REASONS],
+  ['Closed', CLOSE_REASONS],
+])(
+  'why a connection ended: %s has a row for each reason, in the order of the code',
+  (heading, reasons) => {
+    const rows = sectionOf(documentAt('gateway/broker/README.md'), heading).matchAll(
+      /^\| `([a-z0-9-]+)` \| \S.* \| \S.* \|$/gm,
+    )
+    expect([...rows].map((match) => match[1])).toEqual([...reasons])
+  },
+)
 
 describe('guarantees', () => {
   const numbers = ['I1', 'I2', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8', 'I9']

@@ -55,7 +55,7 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
   'broker.connection-closed': {
     level: ({ reason }) => (reason === 'takeover' || reason === 'stopping' ? 'info' : 'warn'),
     message: ({ clientId, reason, detail }) =>
-      `connection of ${clientId ?? '(unknown)'} closed, ${reason}: ${detail}`,
+      `connection of ${clientId ?? '(unknown)'} closed, ${reason}${detail === '' ? '' : `: ${detail}`}`,
   },
   'broker.client-id-shared': {
     level: 'warn',
