@@ -18,15 +18,10 @@ export interface SinkStats {
    * Ended requests. A request that was never sent (no secret, aborted in the queue) counts, too.
    */
   readonly requests: Record<SinkOutcome, number>
-  /** Of `requests.retry`: no answer because of the network, TLS or DNS. */
-  networkErrors: number
-  /** Of `requests.retry`: no complete answer within `timeout`. */
-  timeouts: number
   /** Requests in progress. */
   inFlight: number
   /** Body bytes handed to the network, compressed as sent, repeats included. */
   sentBytes: number
-  sentRecords: number
   /** From send() to the complete answer, time-outs and errors included. */
   readonly requestSeconds: LatencyHistogram
   /**
@@ -36,8 +31,6 @@ export interface SinkStats {
   clockSkewSeconds: number | null
   /** Wall clock, ms since the epoch, of the last answer that acked something; null: none yet. */
   lastAckAtMs: number | null
-  /** Times that a secret or certificate file was read again because it had changed. */
-  filesReloaded: number
 }
 
 /** From a LAN round trip to the default time-out and beyond. */
@@ -49,15 +42,11 @@ const REQUEST_BUCKETS_SECONDS = [
 export function createSinkStats(): SinkStats {
   return {
     requests: { acked: 0, partial: 0, retry: 0, 'too-large': 0, refused: 0, malformed: 0, hold: 0 },
-    networkErrors: 0,
-    timeouts: 0,
     inFlight: 0,
     sentBytes: 0,
-    sentRecords: 0,
     requestSeconds: new LatencyHistogram(REQUEST_BUCKETS_SECONDS),
     clockSkewSeconds: null,
     lastAckAtMs: null,
-    filesReloaded: 0,
   }
 }
 

@@ -129,7 +129,6 @@ class FileSink implements ConfiguredSink {
     this.stats.requests[outcomeOf(answer, batch)] += 1
     if (answer.kind === 'verdicts') {
       this.stats.sentBytes += batch.bodyBytes
-      this.stats.sentRecords += batch.recordCount
       this.stats.lastAckAtMs = this.#nowMs()
       return
     }

@@ -160,10 +160,9 @@ class PooledHttpSink implements HttpSink {
     const onAbort = (): void => controller.abort()
     this.#requests.add(controller)
     signal.addEventListener('abort', onAbort, { once: true })
-    let isCounted = false
+    let hasLeft = false
     const onSent = (bytes: number): void => {
-      if (!isCounted) this.stats.sentRecords += batch.recordCount
-      isCounted = true
+      hasLeft = true
       this.stats.sentBytes += bytes
     }
     const { timeout: timeoutMs, minBytesPerSecond } = this.#config
@@ -181,12 +180,12 @@ class PooledHttpSink implements HttpSink {
           onSent,
         },
         (one) => {
-          answer = this.#read(one, batch, !isCounted)
+          answer = this.#read(one, batch, !hasLeft)
           return isUnderstood(answer)
         },
       )
-      answer = this.#hide(answer ?? this.#read(received, batch, !isCounted), headers.pairs)
-      return isCounted ? { ...answer, transfer: received.transfer } : answer
+      answer = this.#hide(answer ?? this.#read(received, batch, !hasLeft), headers.pairs)
+      return hasLeft ? { ...answer, transfer: received.transfer } : answer
     } finally {
       signal.removeEventListener('abort', onAbort)
       this.#requests.delete(controller)
@@ -243,8 +242,6 @@ class PooledHttpSink implements HttpSink {
     )
       return this.#unanswered(`given up; there was no connection to ${this.#target} yet`, unsent)
     const progress = { sentBytes: received.transfer.bytes, bodyBytes: batch.bodyBytes }
-    if (received.transfer.timedOut) this.stats.timeouts += 1
-    else this.stats.networkErrors += 1
     this.#wasUntrusted = isUntrusted(error)
     return this.#unanswered(describeNetworkError(error, this.#target, progress), unsent)
   }
@@ -305,7 +302,6 @@ class PooledHttpSink implements HttpSink {
     const secretsChanged = await this.#secrets.refresh()
     const tlsChanged = await this.#tls.refresh()
     if (!this.#closed && (secretsChanged || tlsChanged)) {
-      this.stats.filesReloaded += 1
       if (tlsChanged) this.#retire()
       for (const listener of this.#listeners) listener()
     }

@@ -66,7 +66,6 @@ describe('a sink that takes its time', () => {
     const { bytes = 0, ms = 0, timedOut } = answer.transfer ?? {}
     expect({ bytes, timedOut }).toEqual({ bytes: batch.bodyBytes, timedOut: false })
     expect(ms).toBeGreaterThan(2 * 500)
-    expect(sink.stats.timeouts).toBe(0)
   })
 
   test.runIf(existsSync('/proc/net/tcp'))(
@@ -124,7 +123,6 @@ describe('a sink that stops', () => {
     expect(answer.transfer).toMatchObject({ timedOut: true })
     expect(answer.transfer?.bytes).toBeGreaterThanOrEqual(4 * 1024 * 1024)
     expect(answer.transfer?.bytes).toBeLessThan(batch.bodyBytes)
-    expect(sink.stats.timeouts).toBe(1)
   })
 
   test('and never answers a small batch: given up at the time-out', async () => {
