@@ -1,6 +1,6 @@
 /**
- * What happens to all connections: the moment of each commit, when acks become legal (I1); room in
- * a stream; the one timer; the end. Connections put themselves into lists and are called back.
+ * What happens to all connections: the moment of each commit, when its acks leave (I1); room in a
+ * stream; the one timer; the end. Connections put themselves into lists and are called back.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { StreamIntake } from '../../ports/appender.ts'
@@ -74,9 +74,7 @@ export class Gate {
     clearInterval(this.#timer)
   }
 
-  /**
-   * The line where acks become legal (I1): called by the spool, only after the fsync of a commit.
-   */
+  /** The spool calls it after the fsync of a commit: the acks of that commit leave (I1). */
   #onDurable(): void {
     const { appender, delivery } = this.#context
     for (const connection of this.#lists.owing) connection.flushAcks()

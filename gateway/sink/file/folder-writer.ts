@@ -1,7 +1,7 @@
 /**
  * Writes files so that each is there whole or not at all: temporary name, fsync, rename, fsync of
- * the folder. `write` resolves when all of that is done: the line where an ack becomes legal (I1).
- * The same file again is compared and left as it is.
+ * the folder. `write` resolves when all of that is done: the sink may then answer that it took
+ * the batch (I8). The same file again is compared and left as it is.
  *
  * Never makes the folder itself: where a disk is mounted and gone, its files would fill the one
  * below. Deletes nothing but its own temporary files. What an error means: file-errors.ts.

@@ -2,7 +2,7 @@
  * The only writer of the store. Everything that is handed over joins the commit that is open; a
  * commit is one atomic, fsynced batch, one in flight, and what arrives meanwhile is the next one.
  *
- * I1: `#durable` below is the one place where an acknowledgement becomes legal. A rejected write
+ * I1: `#releaseAcks` below is the one place where an acknowledgement becomes legal. A rejected write
  * ends the handle (LevelDB acknowledges later synced writes that are then lost at the next
  * opening): the commit goes back in front of the open one, the store is reopened, and nobody hears
  * of it but by the delay.
@@ -266,10 +266,11 @@ export class Committer {
         return
       }
     }
-    this.#durable(ticket, closed, waiters, began)
+    this.#releaseAcks(ticket, closed, waiters, began)
   }
 
-  #durable(
+  /** The commit is fsynced: acks of what it holds are legal from here on, and nowhere before (I1). */
+  #releaseAcks(
     ticket: number,
     closed: ClosedCommit,
     waiters: readonly Waiter[],
