@@ -157,6 +157,7 @@ function assembleSysTree(
 ): SysTree {
   return new SysTree({
     stats,
+    retainedMessages: () => state.retained.count,
     version: `sluice version ${version}`,
     monotonicMs,
     hasSubscriber: (topic) => subscribers.hasListener(topic),

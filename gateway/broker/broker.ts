@@ -9,8 +9,8 @@
  *
  * It gives I1 (ack after fsync), I2 (order of acks and of appends), I3 (QoS 2 exactly once,
  * together with the spool's journal), I6 (bounds, with `whenFull: block` as held acks) and I9
- * (nothing that is refused goes uncounted). It knows of the spool only the Appender. The
- * architecture's "The broker" is the design; aedes-server.ts says what is changed of aedes.
+ * (nothing that is refused goes uncounted). It knows of the spool only the Appender.
+ * aedes-server.ts says what is changed of aedes.
  */
 import type { Ticket } from '../ports/appender.ts'
 import { listenerUrl } from '../shared/hosts.ts'
@@ -67,7 +67,6 @@ export class Broker {
     stats.sessions = sessions.size
     stats.openPacketIds = sessions.openIds
     stats.connectionsRefused['too-many-connections'] = this.#listeners?.stats.refusedAtLimit ?? 0
-    stats.retainedMessages = this.#parts.state.retained.count
     return stats
   }
 

@@ -182,7 +182,10 @@ const limits = {
   ).prefault('10s'),
   // Hashing queues while many connect at once after an outage.
   authTimeout: leaf(
-    duration('How long authentication may take, from the CONNECT on.', { min: 100 }),
+    duration(
+      'How long a CONNECT may wait for its turn; then, how long its authentication may take.',
+      { min: 100 },
+    ),
   ).prefault('10s'),
   // Twice the connections: as many devices again may be away.
   maxSessions: leaf(

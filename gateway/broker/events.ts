@@ -6,9 +6,8 @@
  */
 
 /**
- * Why the gateway closed or refused a connection, or how it ended by itself (`client-disconnect`:
- * DISCONNECT came;
- * `connection-lost`: it did not). Names are label values of metrics: they are not renamed.
+ * Why the gateway closed a connection, or how it ended by itself (`client-disconnect`: DISCONNECT
+ * came; `connection-lost`: it did not). Names are label values of metrics: they are not renamed.
  */
 export const CLOSE_REASONS = [
   'client-disconnect',
@@ -16,7 +15,6 @@ export const CLOSE_REASONS = [
   'malformed',
   'packet-too-large',
   'connect-timeout',
-  'auth-timeout',
   'keepalive',
   'frame-timeout',
   'forbidden-topic',
@@ -31,7 +29,7 @@ export const CLOSE_REASONS = [
 
 export type CloseReason = (typeof CLOSE_REASONS)[number]
 
-/** Why a connection did not get as far as CONNACK 0. */
+/** Why the gateway refused a connection before CONNACK 0. Label values, too. */
 export const REFUSE_REASONS = [
   'too-many-connections',
   'stopping',

@@ -43,13 +43,15 @@ export const MIN_UNREAD_TIMEOUT_MS = 60_000
 export const HOLD_BACK_FLOOR_BYTES = 2 * 1024
 
 /**
- * This many connections read on to the end of a frame although all together hold their bound: if each
- * held half a frame, none could go on. They may hold a packet each beyond the bound.
+ * This many connections read on to the end of a frame although all together hold their bound: if
+ * each held half a frame, none could go on. They may hold a packet each beyond the bound.
  */
 export const MAX_FINISHING_FRAMES = 4
 
-/** How long each of them has before another one gets its turn: a peer that trickles must not keep
- * the others waiting. */
+/**
+ * How long each of them has before another one gets its turn: a peer that trickles must not keep
+ * the others waiting.
+ */
 export const FINISHING_TURN_MS = 1_000
 
 /** A connection is a device with a handful of topics; gateways of gateways have hundreds. */

@@ -1,7 +1,7 @@
 /**
- * Hot-path counts of the broker: plain numbers, read at scrape. Counters are since this start. The
- * gauges among them are also what the gate checks its totals against, so that no number is kept
- * twice.
+ * Counts of the broker: plain numbers, read at scrape. Counters are since this start. The hot path
+ * adds to its own directly, and what waits or is unacknowledged is also what the gate checks its
+ * totals against; what another part counts anyway is read there, when somebody asks.
  */
 import { LatencyHistogram } from '../shared/latency-histogram.ts'
 import {
@@ -41,11 +41,6 @@ export interface BrokerStats {
   messageBytes: number
   /** QoS 2 repeats that were recognized and not stored again (I3). */
   duplicates: number
-  /**
-   * QoS 0 messages that the spool could not take at all; those of a full stream are in its own
-   * counters.
-   */
-  qos0Refused: number
   /** I9: messages that no stream and no local subscription took. */
   readonly unrouted: { accepted: number; refused: number }
   /** I9: PUBLISHes and wills that were taken for what they are and did not become records. */
@@ -68,7 +63,6 @@ export interface BrokerStats {
   readonly localCopies: { delivered: number; dropped: number }
   /** Bytes of copies that wait: for their commit, for their turn, for a slow subscriber. */
   subscriberBytes: number
-  retainedMessages: number
   willsPublished: number
   readonly ackSeconds: LatencyHistogram
 }
@@ -113,7 +107,6 @@ export interface ConsumerStateStats {
   readonly queuedBytes: number
   /** Copies for sessions that a bound dropped. */
   readonly queuedDropped: number
-  readonly storedSubscriptions: number
 }
 
 /** All that the broker counts, for one look. */
@@ -144,7 +137,6 @@ export function noBrokerCounts(): BrokerCounts {
       queuedMessages: 0,
       queuedBytes: 0,
       queuedDropped: 0,
-      storedSubscriptions: 0,
     },
   }
 }
@@ -162,7 +154,6 @@ export function createBrokerStats(): BrokerStats {
     messages: { qos0: 0, qos1: 0, qos2: 0 },
     messageBytes: 0,
     duplicates: 0,
-    qos0Refused: 0,
     unrouted: { accepted: 0, refused: 0 },
     unwanted: zeros(UNWANTED_REASONS),
     lastUnrouted: { topic: '', clientId: '' },
@@ -174,7 +165,6 @@ export function createBrokerStats(): BrokerStats {
     holdBackBytes: 0,
     localCopies: { delivered: 0, dropped: 0 },
     subscriberBytes: 0,
-    retainedMessages: 0,
     willsPublished: 0,
     ackSeconds: new LatencyHistogram(ACK_BUCKETS_SECONDS),
   }

@@ -133,7 +133,6 @@ function brokerStatus({
     messages: traffic.messages,
     messageBytes: traffic.messageBytes,
     duplicates: traffic.duplicates,
-    qos0Refused: traffic.qos0Refused,
     willsPublished: traffic.willsPublished,
     unrouted: traffic.unrouted,
     unwanted: traffic.unwanted,
@@ -149,7 +148,7 @@ function brokerStatus({
       bytes: kept.queuedBytes,
       dropped: kept.queuedDropped,
     },
-    retainedMessages: traffic.retainedMessages,
+    retainedMessages: kept.retainedMessages,
     retainedBytes: kept.retainedBytes,
     retainedRefused: kept.retainedRefused,
   }

@@ -108,7 +108,8 @@ export interface Appender {
   readonly streams: readonly StreamIntake[]
   /**
    * Takes the message into every lane, or into none. Synchronous; seqs are taken here.
-   * QoS 0 for a stream that is full is dropped and counted (`full-qos0`), never waits.
+   * QoS 0 is never answered with MUST_WAIT: where a stream is full or nothing may be taken, the
+   * message is dropped and counted there (`full-qos0`).
    * With no lanes nothing is handed over and no commit comes: the answer is `durableTicket`. What
    * keeps acks in order is the caller's queue, not a ticket.
    */

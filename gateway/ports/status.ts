@@ -210,11 +210,6 @@ export interface BrokerStatus {
   readonly messageBytes: number
   /** QoS 2 repeats that were recognized and not stored again (I3). */
   readonly duplicates: number
-  /**
-   * QoS 0 messages that the spool could take into no stream; those of a full stream are in its
-   * `full-qos0` (I9).
-   */
-  readonly qos0Refused: number
   readonly willsPublished: number
   /** Messages that no stream and no local subscription took (I9). */
   readonly unrouted: { readonly accepted: number; readonly refused: number }

@@ -120,6 +120,7 @@ export function broker(traffic: Partial<BrokerStats> = {}): BrokerSnapshot {
     },
     kept: {
       ...none.kept,
+      retainedMessages: 13,
       retainedBytes: 26,
       retainedRefused: 27,
       queuedMessages: 23,
@@ -139,7 +140,6 @@ export function broker(traffic: Partial<BrokerStats> = {}): BrokerSnapshot {
       messages: { qos0: 1, qos1: 2, qos2: 3 },
       messageBytes: 1_200,
       duplicates: 4,
-      qos0Refused: 20,
       willsPublished: 21,
       unrouted: { accepted: 5, refused: 6 },
       unwanted: { 'dollar-topic': 20, 'topic-too-long': 21, 'topic-too-deep': 22 },
@@ -149,7 +149,6 @@ export function broker(traffic: Partial<BrokerStats> = {}): BrokerSnapshot {
       holdBackBytes: 10,
       localCopies: { delivered: 11, dropped: 12 },
       subscriberBytes: 22,
-      retainedMessages: 13,
       ackSeconds: histogram([4, 5, 6], 1.25),
       ...traffic,
     },

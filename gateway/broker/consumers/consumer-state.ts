@@ -75,7 +75,6 @@ export class ConsumerState {
       queuedMessages: this.copies.messages,
       queuedBytes: this.copies.bytes,
       queuedDropped: this.copies.dropped,
-      storedSubscriptions: this.subscriptions.size,
     }
   }
 

@@ -10,6 +10,7 @@ import type { BrokerStats } from '../stats.ts'
 
 interface SysHost {
   readonly stats: BrokerStats
+  readonly retainedMessages: () => number
   /** `sluice version …`. */
   readonly version: string
   readonly monotonicMs: () => number
@@ -61,8 +62,8 @@ export class SysTree {
   }
 
   #values(): ReadonlyArray<readonly [name: string, value: string]> {
-    const { stats, version, monotonicMs } = this.#host
-    const { connections, localCopies, messages, messageBytes, retainedMessages, unwanted } = stats
+    const { stats, version, monotonicMs, retainedMessages } = this.#host
+    const { connections, localCopies, messages, messageBytes, unwanted } = stats
     const received = String(messages.qos0 + messages.qos1 + messages.qos2)
     const sent = String(localCopies.delivered)
     const dropped = Object.values(unwanted).reduce((sum, one) => sum + one, localCopies.dropped)
@@ -78,7 +79,7 @@ export class SysTree {
       ['publish/messages/dropped', String(dropped)],
       ['publish/bytes/received', String(messageBytes)],
       ['bytes/received', String(messageBytes)],
-      ['retained messages/count', String(retainedMessages)],
+      ['retained messages/count', String(retainedMessages())],
     ]
   }
 }

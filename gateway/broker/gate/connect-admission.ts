@@ -3,8 +3,8 @@
  * and each CONNECT costs as much as a hundred messages (session, aedes' client, CONNACK). So only
  * some are handled per turn of the event loop, and the others wait in order; acks of those that
  * publish leave in between (I6). The queue holds one entry per connection, so
- * `maxConnections` bounds it, and the wait counts towards `authTimeout`: a client that would wait
- * longer is closed.
+ * `maxConnections` bounds it. A client that waits longer than `authTimeout` is closed; its
+ * authentication has that time anew, so that a storm does not eat it up.
  *
  * Pure but for the scheduling, which is handed in. Not here: how many connections there may be
  * (listeners).

@@ -245,7 +245,7 @@ export class Connection implements Holder, ConsumerHost {
     return TAKEN
   }
 
-  /** Its turn has come; from here on `authTimeout` is the authentication's alone. */
+  /** Its turn has come: the wait is over, and `authTimeout` begins anew for the authentication. */
   #beginHandshake(): boolean {
     if (this.#lifecycle.state !== 'authenticating') return false
     this.#lifecycle.enter('authenticating')

@@ -32,7 +32,7 @@ export function dueReason(
   clocks: Clocks,
   now: number,
   limits: Pick<MqttLimits, 'connectTimeout' | 'authTimeout'>,
-): CloseReason | null {
+): CloseReason | 'auth-timeout' | null {
   if (clocks.state === 'awaiting-connect') {
     return now - clocks.stateSinceMs > limits.connectTimeout ? 'connect-timeout' : null
   }

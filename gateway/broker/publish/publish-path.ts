@@ -215,13 +215,9 @@ export class PublishPath {
   // The three qualities of service, for the message in the view.
 
   #takeAtMostOnce(entry: TopicEntry): FrameOutcome {
-    const { appender, stats, view } = this.#context
+    const { appender, view } = this.#context
     let ticket = appender.durableTicket
-    if (entry.lanes.length > 0) {
-      const appended = this.#append(entry, view, this.#arrival)
-      if (appended === MUST_WAIT) stats.qos0Refused += 1
-      else ticket = appended
-    }
+    if (entry.lanes.length > 0) ticket = this.#append(entry, view, this.#arrival)
     if (view.retain || entry.isLocal) this.#publishLocally(entry, view, ticket)
     return TAKEN
   }
@@ -271,7 +267,7 @@ export class PublishPath {
     return covering
   }
 
-  /** As the appender's `append`: a ticket or MUST_WAIT. */
+  /** As the appender's `append`: a ticket, or MUST_WAIT at QoS 1 and 2. */
   #append(entry: TopicEntry, publication: Publication, arrival: Arrival): Ticket {
     const { message, appender } = this.#context
     message.payload = publication.bytes

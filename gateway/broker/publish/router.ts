@@ -1,6 +1,6 @@
 /**
- * Which streams a topic goes to. Pure functions of data; the gate caches what a route gives per
- * connection and topic.
+ * Which streams a topic goes to: a function of the configuration alone. It keeps one array per set
+ * of streams; topic-cache.ts keeps what a route gives per connection and topic.
  *
  * All matching streams get the message, in the order of the configuration: the verdicts of one
  * message are the same on every run (I5). A topic that no stream takes has the empty route; that is

@@ -102,10 +102,9 @@ export class Wills {
       message.refusal = refusalOf(unwanted, config)
       message.receivedAtMs = receivedAtMs
       message.arrivedMs = arrivedMs
-      const appended = appender.append(lanes, message)
+      ticket = appender.append(lanes, message)
       message.will = false
-      if (appended === MUST_WAIT && qos > 0) return false
-      if (appended !== MUST_WAIT) ticket = appended
+      if (ticket === MUST_WAIT) return false
     }
     if (unwanted !== null) {
       reports.unwanted(clientId, topic, unwanted, lanes)

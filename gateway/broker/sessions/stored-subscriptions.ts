@@ -62,11 +62,6 @@ export class SubscriptionTable {
     return this.#version
   }
 
-  /** Pairs of client and filter at QoS 1 or 2. */
-  get size(): number {
-    return this.#index.size
-  }
-
   get clientIds(): readonly string[] {
     return [...this.#byClient.keys()]
   }

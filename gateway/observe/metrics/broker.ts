@@ -156,12 +156,6 @@ export const BROKER_METRICS: readonly MetricDefinition[] = [
   ),
   single(
     'counter',
-    'sluice_broker_refused_qos0_messages_total',
-    "QoS 0 messages that the spool could take into no stream; those of a full one are in that stream's full-qos0 (I9).",
-    ({ broker }) => broker.traffic.qos0Refused,
-  ),
-  single(
-    'counter',
     'sluice_broker_wills_published_total',
     'Wills of clients that went without a DISCONNECT, appended like any message.',
     ({ broker }) => broker.traffic.willsPublished,
@@ -239,7 +233,7 @@ export const BROKER_METRICS: readonly MetricDefinition[] = [
     'gauge',
     'sluice_broker_retained_messages',
     'Retained messages kept.',
-    ({ broker }) => broker.traffic.retainedMessages,
+    ({ broker }) => broker.kept.retainedMessages,
   ),
   single(
     'gauge',

@@ -74,7 +74,7 @@ test('a retained message is stored with its record, seen by later subscribers, a
   expect(rig.appender.records).toHaveLength(1)
   await rig.stop()
   const again = await startRig({}, state)
-  expect(again.broker.stats.retainedMessages).toBe(1)
+  expect(again.broker.counts.kept.retainedMessages).toBe(1)
   const watcher = await subscriber(again.port, [['t/+', 0]])
   const frame = await watcher.next(TYPE.PUBLISH)
   expect(readPublish(frame).payload).toBe('kept')
@@ -414,7 +414,7 @@ test('a retained message as large as a packet may be is kept; the limits of reta
     ...[2, 3].map((id) => packet.publish(`state/${id}`, 'on', { qos: 1, id, retain: true })),
   )
   await device.acks(3)
-  expect(rig.broker.stats.retainedMessages).toBe(2)
+  expect(rig.broker.counts.kept.retainedMessages).toBe(2)
   expect(rig.broker.counts.kept.retainedRefused).toBe(1)
   expect(rig.eventsOf('broker.retained-refused')).toMatchObject([
     { reason: 'too-many', topic: 'state/3' },

@@ -152,7 +152,7 @@ test('a large set of retained messages is complete, and no live copy comes befor
   const topics = Array.from({ length: 300 }, (_, i) => `state/${i}`)
   device.send(...topics.map((topic) => packet.publish(topic, 'old', { retain: true })))
   await device.roundTrip()
-  await eventually(() => rig.broker.stats.retainedMessages === 300, 'all are kept')
+  await eventually(() => rig.broker.counts.kept.retainedMessages === 300, 'all are kept')
   const client = await RawMqtt.connect(rig.port)
   client.send(packet.subscribe(1, [['state/#', 1]]))
   await client.next(TYPE.SUBACK)
