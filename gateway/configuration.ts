@@ -6,7 +6,7 @@
 import { hostname } from 'node:os'
 import { type AdminConfig, adminSection, checkAdmin } from './admin/config.ts'
 import { checkMqtt, type MqttConfig, mqttSection } from './broker/config.ts'
-import { duration, name, path } from './config/fields.ts'
+import { duration, meantName, NAME_PATTERN, name, path } from './config/fields.ts'
 import type { ConfigSchema } from './config/load.ts'
 import { type Report, showValue } from './config/problems.ts'
 import { leaf, map, nullable, type Schema, section } from './config/schema.ts'
@@ -124,7 +124,10 @@ function checkReferences({ streams, sinks, mqtt }: Config, report: Report): void
 
 function checkSinkName(stream: string, sink: string, sinks: Config['sinks'], report: Report): void {
   if (Object.hasOwn(sinks, sink)) return
-  const known = Object.keys(sinks)
+  const names = Object.keys(sinks)
+  const known = names.filter((name) => NAME_PATTERN.test(name))
+  // A sink whose name is refused is found as soon as it has the name that was meant.
+  if (names.some((name) => !known.includes(name) && meantName(name) === sink)) return
   const near = nearest(sink, known) ?? (known.length === 1 ? known[0] : undefined)
   report.complain(['streams', stream, 'sink'], {
     got: showValue(sink),

@@ -86,12 +86,13 @@ function deliveryOf(standing: DeliveryStanding | undefined): DeliverySnapshot {
 
 function sinkSnapshots({ config, sinks, drain }: Stages): ReturnType<StatusSources['sinks']> {
   const states = new Map(drain?.sinkStandings().map((s) => [s.sink, s]))
-  return [...sinks].map(([name, { stats }]) => {
+  return [...sinks].map(([name, { stats, health }]) => {
     const state = states.get(name)
     return {
       name,
       url: sinkUrl(config, name),
       delivery: deliveryOf(state),
+      health,
       lastSuccessAtMs: state?.lastSuccessAtMs ?? null,
       learnedBatchBytes: state?.learnedBatchBytes ?? null,
       streams: Object.keys(config.streams).filter(

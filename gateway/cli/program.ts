@@ -29,7 +29,9 @@ Exit codes: 0 done; 1 failed, or stopped the hard way; 2 wrong usage or configur
 export async function runCli(args: readonly string[], context: CliContext): Promise<ExitCode> {
   let code: ExitCode = EXIT.ok
   const program = new Command('sluice')
-    .description('IoT telemetry gateway: MQTT in, a durable store-and-forward spool, HTTP out.')
+    .description(
+      'IoT telemetry gateway: MQTT in, a durable store-and-forward spool, HTTP or files out.',
+    )
     .version(context.version)
     .addHelpText('after', HELP)
   const done = (result: ExitCode): void => {

@@ -16,8 +16,6 @@ export interface KeyDescription {
    * left out without one.
    */
   readonly default: string
-  /** `bytes` or `ms` in the loaded configuration; null: no unit. */
-  readonly unit: 'bytes' | 'ms' | null
   /** What it means, one or two sentences, and what it accepts. */
   readonly text: string
   /** The key of its section that must have this value, or there is no such key; null: none. */
@@ -37,18 +35,16 @@ function rowsOf(schema: AnySchema, path: string, only: KeyDescription['only']): 
   const below = (key: string) => (path === '' ? key : `${path}.${key}`)
   const shapeRows = (shape: Iterable<readonly [string, AnySchema]>, of = only) =>
     [...shape].flatMap(([key, child]) => rowsOf(child, below(key), of))
-  const row = (type: string, text: string, unit: KeyDescription['unit'] = null) => ({
+  const row = (type: string, text: string) => ({
     path,
     type,
     default: showDefault(node),
-    unit,
     text,
     only,
   })
   if (node.type === 'leaf') {
     const { kind, wanted, text } = node.meta
-    const unit = kind === 'size' ? 'bytes' : kind === 'duration' ? 'ms' : null
-    return [row(kind, `${text} Wants ${wanted}.`, unit)]
+    return [row(kind, `${text} Wants ${wanted}.`)]
   }
   if (node.type === 'section') {
     const own = node.nullable || node.fallback === null ? [row('section', node.text)] : []

@@ -78,25 +78,33 @@ export function clashingNames(
 ): ReadonlyArray<{ readonly name: string; readonly first: Path; readonly second: Path }> {
   const seen = new Map<string, Path>()
   const clashes: Array<{ name: string; first: Path; second: Path }> = []
-  const visit = (at: AnySchema, value: unknown, path: Path): void => {
-    const node = nodeAt(at, value)
-    const here = value === undefined ? node.fallback : value
-    if (path.length > 0) {
-      const name = variableName(path)
-      const first = seen.get(name)
-      if (first === undefined) seen.set(name, path)
-      else {
-        clashes.push({ name, first, second: path })
-        return
-      }
-    }
-    for (const key of keysOf(node, here)) {
-      const child = childOf(node, key)
-      if (child !== null) visit(child, valueOf(here, key), [...path, key])
-    }
-  }
-  visit(schema, data, [])
+  visitKeys(schema, data, (path) => {
+    const name = variableName(path)
+    const first = seen.get(name)
+    if (first === undefined) seen.set(name, path)
+    else clashes.push({ name, first, second: path })
+    return first === undefined
+  })
   return clashes
+}
+
+/**
+ * Calls `visit` for each key that a variable can set now, a section before the keys in it; false:
+ * not for those.
+ */
+function visitKeys(
+  schema: AnySchema,
+  value: unknown,
+  visit: (path: Path) => boolean,
+  path: Path = [],
+): void {
+  const node = nodeAt(schema, value)
+  const here = value === undefined ? node.fallback : value
+  for (const key of keysOf(node, here)) {
+    const inner = [...path, key]
+    const child = childOf(node, key)
+    if (visit(inner) && child !== null) visitKeys(child, valueOf(here, key), visit, inner)
+  }
 }
 
 function longest(variables: ReadonlyMap<string, string>, path: Path): string | null {
@@ -261,17 +269,7 @@ function environmentProblem(name: string, key: string, wanted: string): Problem 
 
 function unknownName(schema: AnySchema, tree: unknown, name: string): Problem {
   const known: string[] = []
-  const visit = (at: AnySchema, value: unknown, path: Path): void => {
-    const node = nodeAt(at, value)
-    if (path.length > 0) known.push(variableName(path))
-    const here = value === undefined ? node.fallback : value
-    for (const key of keysOf(node, here)) {
-      const child = childOf(node, key)
-      if (child !== null) visit(child, valueOf(here, key), [...path, key])
-      else known.push(variableName([...path, key]))
-    }
-  }
-  visit(schema, tree, [])
+  visitKeys(schema, tree, (path) => known.push(variableName(path)) > 0)
   const near = nearest(name, known)
   return {
     ...environmentProblem(name, '', 'a name that means a key'),

@@ -52,7 +52,7 @@ export function duration(text: string, range: Range): LeafSpec<number> {
     kind: 'duration',
     wanted: `a duration with ms, s, m, h or d, ${rangeWords(bounded, formatDuration)}`,
     text,
-    parse: (input) => inRange(parseDuration(input), bounded, formatDuration),
+    parse: (input) => inRange(parseDuration(input, bounded), bounded, formatDuration),
   }
 }
 
@@ -156,13 +156,18 @@ export function name(description: string): LeafSpec<string> {
   })
 }
 
-/** What to write instead of a name that is none. */
-export function nameFix(input: string): string {
-  const meant = input
+/** The name that was meant by a text that is none; empty: nobody can tell. */
+export function meantName(input: string): string {
+  return input
     .toLowerCase()
     .replaceAll(/[^a-z0-9-]+/g, '-')
     .replace(/^-+/, '')
     .slice(0, 63)
+}
+
+/** What to write instead of a name that is none. */
+export function nameFix(input: string): string {
+  const meant = meantName(input)
   return meant === '' ? 'write a name such as telemetry' : `write ${meant}`
 }
 

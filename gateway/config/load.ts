@@ -84,7 +84,7 @@ function readSource(shown: string, file: string): YamlSource {
     new ConfigError([
       {
         code: 'CONFIG_UNREADABLE',
-        origin: { kind: 'file', file: shown, line: 1, column: 1 },
+        origin: { kind: 'file', file: shown, line: null },
         key: '',
         got,
         wanted,

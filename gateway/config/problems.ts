@@ -13,9 +13,9 @@ type ConfigErrorCode =
   | 'CONFIG_CONFLICT'
   | 'CONFIG_ENVIRONMENT'
 
-/** Where a value was written. `default`: nowhere. */
+/** Where a value was written. `default`: nowhere. `line` null: the file as a whole. */
 export type Origin =
-  | { readonly kind: 'file'; readonly file: string; readonly line: number; readonly column: number }
+  | { readonly kind: 'file'; readonly file: string; readonly line: number | null }
   | { readonly kind: 'environment'; readonly name: string }
   | { readonly kind: 'default' }
 
@@ -62,7 +62,8 @@ export function describeProblem({ code, origin, key, got, wanted, fix }: Problem
 }
 
 function describeOrigin(origin: Origin): string {
-  if (origin.kind === 'file') return `${origin.file}:${origin.line}`
+  if (origin.kind === 'file')
+    return origin.line === null ? origin.file : `${origin.file}:${origin.line}`
   return origin.kind === 'environment' ? `environment ${origin.name}` : ''
 }
 

@@ -6,6 +6,11 @@
  * carries its unit: a bare number would be milliseconds to some and seconds to others.
  */
 
+interface DurationRange {
+  readonly min: number
+  readonly max?: number
+}
+
 export type Parsed = { readonly value: number } | { readonly fix: string }
 
 const SIZE_UNITS: Readonly<Record<string, number>> = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }
@@ -49,6 +54,9 @@ const DURATION_MISTAKES: Readonly<Record<string, string>> = {
   days: 'd',
 }
 
+/** What a number without a unit may have meant, likeliest first. */
+const MEANT_UNITS = ['s', 'ms', 'm', 'h', 'd'] as const
+
 const NUMBER_AND_UNIT = /^(\d+(?:\.\d+)?) ?([a-zA-Z]*)$/
 
 /** Bytes of `256KiB`, `1.5GiB`, `4096`, or what to write instead. */
@@ -67,18 +75,31 @@ export function parseSize(input: unknown): Parsed {
   return { fix: meant === undefined ? fix : `write ${digits}${meant}` }
 }
 
-/** Milliseconds of `50ms`, `1.5h`, `7d`, or what to write instead. */
-export function parseDuration(input: unknown): Parsed {
+/**
+ * Milliseconds of `50ms`, `1.5h`, `7d`, or what to write instead. The range, ms, is not checked: it
+ * decides which units a bare number is told to take.
+ */
+export function parseDuration(input: unknown, range: DurationRange = { min: 0 }): Parsed {
   const fix = 'write a number with ms, s, m, h or d, for example 30s'
-  if (typeof input === 'number') return { fix: `add the unit, for example ${input}s or ${input}ms` }
+  if (typeof input === 'number') return { fix: unitFix(String(input), range) }
   const match = typeof input === 'string' ? NUMBER_AND_UNIT.exec(input.trim()) : null
   if (match === null) return { fix }
   const [, digits = '', unit = ''] = match
-  if (unit === '') return { fix: `add the unit, for example ${digits}s or ${digits}ms` }
+  if (unit === '') return { fix: unitFix(digits, range) }
   const factor = DURATION_UNITS[unit]
   if (factor !== undefined) return wholeNumber(Number(digits) * factor, 'write whole milliseconds')
   const meant = DURATION_MISTAKES[unit.toLowerCase()]
   return { fix: meant === undefined ? fix : `write ${digits}${meant}` }
+}
+
+function unitFix(digits: string, { min, max = Number.MAX_SAFE_INTEGER }: DurationRange): string {
+  const examples = MEANT_UNITS.filter((unit) => {
+    const ms = Number(digits) * (DURATION_UNITS[unit] ?? 1)
+    return ms >= min && ms <= max
+  }).map((unit) => `${digits}${unit}`)
+  return examples.length === 0
+    ? 'add the unit: ms, s, m, h or d'
+    : `add the unit, for example ${examples.slice(0, 2).join(' or ')}`
 }
 
 function wholeNumber(value: number, fix: string): Parsed {

@@ -118,7 +118,7 @@ function valueProblem(
 
 function unknownKey(path: Path, node: Node | null, originOf: OriginOf): Problem {
   const key = String(path.at(-1))
-  const misplaced = node?.type === 'section' ? keyOfAnotherType(key, node) : null
+  const misplaced = node?.type === 'section' ? keyOfAnotherType(path, node, originOf) : null
   if (misplaced !== null)
     return {
       code: 'CONFIG_UNKNOWN_KEY',
@@ -141,13 +141,21 @@ function unknownKey(path: Path, node: Node | null, originOf: OriginOf): Problem 
   }
 }
 
-function keyOfAnotherType(key: string, { chosen, elsewhere }: SectionNode) {
-  const types = elsewhere.get(key)?.types
+function keyOfAnotherType(path: Path, { chosen, elsewhere }: SectionNode, originOf: OriginOf) {
+  const types = elsewhere.get(String(path.at(-1)))?.types
   if (chosen === null || types === undefined) return null
+  const chooser = originOf([...path.slice(0, -1), chosen.key])
+  const own = originOf(path)
+  const isOneVariable =
+    own.kind === 'environment' && chooser.kind === own.kind && chooser.name === own.name
   return {
     got: `a key that belongs to ${chosen.key} ${types.join(' and ')}`,
     wanted: `a key of ${chosen.key} ${chosen.type}`,
-    fix: `remove it, or write ${chosen.key}: ${types.join(' or ')}`,
+    // A type that a variable chose stands, whatever is written where the key is.
+    fix:
+      chooser.kind === 'environment' && !isOneVariable
+        ? `remove it, or the variable ${chooser.name}`
+        : `remove it, or write ${chosen.key}: ${types.join(' or ')}`,
   }
 }
 

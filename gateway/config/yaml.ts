@@ -23,8 +23,8 @@ export function readYaml(file: string, text: string): YamlResult {
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, merge: true, prettyErrors: false })
   const origin = (offset: number): Origin => {
-    const { line, col } = lines.linePos(offset)
-    return { kind: 'file', file, line, column: col }
+    const { line } = lines.linePos(offset)
+    return { kind: 'file', file, line }
   }
   const faults = [...document.errors, ...document.warnings]
   if (faults.length > 0) {

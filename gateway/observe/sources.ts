@@ -7,8 +7,10 @@
  * Counters are committed values (I5): they are what a restart would find. Times are ms since the
  * epoch, sizes bytes. Not here: the JSON that operators see (status.ts), metric names (metrics/).
  */
+
 import type { AdminStats } from '../admin/stats.ts'
 import type { BrokerCounts } from '../broker/stats.ts'
+import type { SinkHealth } from '../ports/sink.ts'
 import type { DeliveryState, SpoolState, UnroutedMessage } from '../ports/status.ts'
 import type { SinkStats } from '../sink/stats.ts'
 import type { SpoolStats, StreamStats } from '../spool/stats.ts'
@@ -57,6 +59,7 @@ export interface SinkSnapshot {
   /** Names of the streams that it serves. */
   readonly streams: readonly string[]
   readonly delivery: DeliverySnapshot
+  readonly health: SinkHealth
   /** When it last acked something; null: not since this start. */
   readonly lastSuccessAtMs: number | null
   /** Uncompressed bytes; null: the configured limit holds. */

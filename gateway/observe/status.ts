@@ -94,6 +94,7 @@ function sinkStatus(sink: SinkSnapshot): SinkStatus {
     url: sink.url,
     ...deliveryStatus(sink.delivery),
     lastSuccessAt: at(sink.lastSuccessAtMs),
+    ...(sink.health.connected === false ? { notConnected: { why: sink.health.detail } } : {}),
     streams: sink.streams,
     inFlight: sink.stats.inFlight,
     requests: sink.stats.requests,

@@ -106,6 +106,8 @@ export interface SinkStatus {
   readonly why: string | null
   readonly lastSuccessAt: string | null
   readonly nextTryAt: string | null
+  /** Only of a sink that keeps a connection and is without it: why, null if it does not say. */
+  readonly notConnected?: { readonly why: string | null }
   readonly streams: readonly string[]
   readonly inFlight: number
   /** Requests since the start by outcome. */

@@ -94,6 +94,13 @@ describe('names', () => {
     )
     const clash = folder.problems('streams: { a: {}, a--topics: {} }')
     expect(clash.map(({ got }) => got).join()).toContain('SLUICE__STREAMS__A__TOPICS')
+    const byFile = 'sinks: { cloud: { url: "https://h/", headers: { x: a, x--file: b } } }'
+    expect(folder.problems(byFile)).toMatchObject([
+      {
+        code: 'CONFIG_CONFLICT',
+        got: expect.stringContaining('SLUICE__SINKS__CLOUD__HEADERS__X__FILE'),
+      },
+    ])
   })
 
   test('a name with one underscore too few is not ours to refuse, but gets a warning', () => {

@@ -21,7 +21,8 @@ const MISTAKES: readonly Row[] = [
   ['streams: { a: { maxBytes: 1GB } }', 'streams.a.maxBytes', '"1GB"', 'a size', 'write 1GiB'],
   ['streams: { a: { maxBytes: 12 } }', 'streams.a.maxBytes', '12', 'a size', 'write at least 1KiB'],
   ['streams: { a: { maxBytes: null } }', 'streams.a.maxBytes', 'null', 'a size', 'write bytes or'],
-  ['sinks: { cloud: { timeout: 30 } }', 'sinks.cloud.timeout', '30', 'a duration', '30s or 30ms'],
+  ['mqtt: { sessionExpiry: 5 }', 'mqtt.sessionExpiry', '5', 'a duration', 'example 5m or 5h'],
+  ['sinks: { cloud: { timeout: 30 } }', 'sinks.cloud.timeout', '30', 'a duration', '30s or 30m'],
   [
     'sinks: { cloud: { timeout: 40d } }',
     'sinks.cloud.timeout',
@@ -517,6 +518,19 @@ describe('a mistake is refused with its key, what it got, what it wants and the 
   })
 })
 
+test('a sink with a name that is none is refused once, not again for the stream that means it', () => {
+  const url = '{ url: "http://127.0.0.1/in" }'
+  const stream = 'streams: { telemetry: { sink: stick } }'
+  expect(folder.problems(`${stream}\nsinks: { Stick: ${url} }`)).toMatchObject([
+    { key: 'sinks.Stick', fix: 'write stick' },
+  ])
+  const both = folder.problems(`${stream}\nsinks: { Stik: ${url}, stack: ${url} }`)
+  expect(both.map(({ key, fix }) => `${key}: ${fix}`)).toEqual([
+    'sinks.Stik: write stik',
+    'streams.telemetry.sink: write stack, or add sinks.stick',
+  ])
+})
+
 describe('a file that cannot be read', () => {
   test.each([
     ['a: [1', 'not YAML'],
@@ -533,7 +547,7 @@ describe('a file that cannot be read', () => {
 
   test('is named, with the reason', () => {
     const load = (file: string) => () => loadConfig(SCHEMA, { file, env: {}, cwd: folder.path })
-    expect(load('missing.yaml')).toThrow(/missing.yaml.*no file of this name.*--config/)
+    expect(load('missing.yaml')).toThrow(/missing.yaml: got no file of this name.*--config/)
     mkdirSync(join(folder.path, 'folder'))
     expect(load('folder')).toThrow(/EISDIR/)
     folder.write(Buffer.from([0x61, 0xff, 0x3a]), 'bytes.yaml')

@@ -60,6 +60,10 @@ describe('durations', () => {
 
   test('a bare number is told to bring its unit, a long unit its short form', () => {
     expect(parseDuration(30)).toEqual({ fix: 'add the unit, for example 30s or 30ms' })
+    expect(parseDuration('5', { min: 60_000, max: 3_600_000 })).toEqual({
+      fix: 'add the unit, for example 5m',
+    })
+    expect(parseDuration(0, { min: 60_000 })).toEqual({ fix: 'add the unit: ms, s, m, h or d' })
     expect(parseDuration('5 minutes')).toEqual({ fix: 'write 5m' })
     expect(parseDuration('2hrs')).toEqual({ fix: 'write 2h' })
   })

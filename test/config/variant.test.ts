@@ -228,6 +228,20 @@ describe('the environment', () => {
     ])
   })
 
+  test('a key in the file against a type that a variable chose: the file cannot choose another', () => {
+    const name = 'SLUICE__POST__A__KIND'
+    expect(problems('post: { a: { nest: n } }', { [name]: 'bottle' })).toMatchObject([
+      { key: 'post.a.beach' },
+      {
+        key: 'post.a.nest',
+        origin: { kind: 'file', line: 1 },
+        fix: `remove it, or the variable ${name}`,
+      },
+    ])
+    const whole = { SLUICE__POST__A: '{ kind: bottle, beach: b, nest: n }' }
+    expect(problems('', whole)).toMatchObject([{ fix: 'remove it, or write kind: pigeon' }])
+  })
+
   test('a name that is none gets the nearest of its type', () => {
     expect(problems('', { SLUICE__POST__USUAL__NESTS: '/b' })).toMatchObject([
       { fix: 'write SLUICE__POST__USUAL__NEST' },

@@ -79,6 +79,7 @@ export function sink(
     url: 'http://127.0.0.1:9000/ingest',
     streams: ['telemetry'],
     delivery: OK,
+    health: { connected: null, detail: null },
     lastSuccessAtMs: NOW_MS - 1_000,
     learnedBatchBytes: 65_536,
     stats: {

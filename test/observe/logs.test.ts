@@ -342,8 +342,8 @@ describe('events', () => {
     logs.emit({ ...held, stream: null })
     logs.emit({ ...held, stream: 'alarms' })
     expect(lines.map(({ level, msg }) => `${level as string}: ${msg as string}`)).toEqual([
-      'error: sink cloud is held (answer), nothing is lost (I8): HTTP 401',
-      'error: stream alarms of sink cloud is held (answer), nothing is lost (I8): HTTP 401',
+      'error: sink cloud is held, nothing is lost (I8): HTTP 401',
+      'error: stream alarms of sink cloud is held, nothing is lost (I8): HTTP 401',
     ])
   })
 

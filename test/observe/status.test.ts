@@ -55,6 +55,15 @@ describe('status', () => {
     })
   })
 
+  test('a sink has a member about its connection only while it is without the one that it keeps', () => {
+    const shown = (connected: boolean | null, detail: string | null) =>
+      buildStatus(fakeSources({ sinks: [sink({ health: { connected, detail } })] }).sources, NOW_MS)
+        .sinks[0]!
+    expect(shown(false, 'ECONNREFUSED').notConnected).toEqual({ why: 'ECONNREFUSED' })
+    expect(shown(true, null)).not.toHaveProperty('notConnected')
+    expect(shown(null, null)).not.toHaveProperty('notConnected')
+  })
+
   test('I6: accepts only while the broker listens and the spool can write', () => {
     const accepting = (state: Parameters<typeof fakeSources>[0]) =>
       buildStatus(fakeSources(state).sources, NOW_MS).accepting

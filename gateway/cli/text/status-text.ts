@@ -146,7 +146,11 @@ function troubleOfTopics({ broker }: Status): string[] {
 const wait = (things: number): string => (things === 1 ? 'waits' : 'wait')
 
 function troubleOfSink(sink: SinkStatus): string[] {
-  return sink.state === 'ok' ? [] : [`sink ${sink.name} ${deliveryText(sink)}`]
+  const { name, state, notConnected } = sink
+  const lines = state === 'ok' ? [] : [`sink ${name} ${deliveryText(sink)}`]
+  if (notConnected === undefined) return lines
+  const why = notConnected.why === null ? '' : `: ${plainLine(notConnected.why)}`
+  return [...lines, `sink ${name} is not connected${why}`]
 }
 
 function troubleOfStream(stream: StreamStatus): string[] {

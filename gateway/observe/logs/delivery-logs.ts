@@ -23,8 +23,7 @@ export const DRAIN_LOGS: EventLogs<DrainEvent> = {
   },
   'drain.held': {
     level: 'error',
-    message: (event) =>
-      `${whose(event)} is held (${event.reason}), nothing is lost (I8): ${event.detail}`,
+    message: (event) => `${whose(event)} is held, nothing is lost (I8): ${event.detail}`,
     dampBy: whose,
   },
   'drain.hold-ended': {

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { statusText } from '../../../gateway/cli/text/status-text.ts'
 import type { BrokerSnapshot } from '../../../gateway/observe/sources.ts'
 import { buildStatus } from '../../../gateway/observe/status.ts'
-import { broker, type FakeState, fakeSources, NOW_MS } from '../../observe/fake-sources.ts'
+import { broker, type FakeState, fakeSources, NOW_MS, sink } from '../../observe/fake-sources.ts'
 
 /** Lines that want somebody. */
 function marks(state: Partial<FakeState>): string[] {
@@ -33,4 +33,17 @@ test('I9: messages that no stream takes are marked, with the last topic and the 
 
 test('where every topic has its stream nothing is said of topics', () => {
   expect(marksOfTopics({ accepted: 0, refused: 0 }, { lastUnrouted: null })).toEqual([])
+})
+
+test('a sink without the connection that it keeps is marked, with why; others are not', () => {
+  const marksOf = (connected: boolean | null, detail: string | null) =>
+    marks({ sinks: [sink({ health: { connected, detail } })] }).filter((line) =>
+      line.includes('sink cloud'),
+    )
+  expect(marksOf(false, 'refused \u001B[31m')).toEqual([
+    '! sink cloud is not connected: refused \uFFFD[31m',
+  ])
+  expect(marksOf(false, null)).toEqual(['! sink cloud is not connected'])
+  expect(marksOf(true, null)).toEqual([])
+  expect(marksOf(null, null)).toEqual([])
 })
