@@ -1,5 +1,5 @@
 /**
- * `sluice-sim demo`: flags, the live display, the balance, PASS or FAIL. The scenario is demo/demo.ts.
+ * `sluice-sim demo`: flags, the live display, the audit, PASS or FAIL. The scenario is demo/demo.ts.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

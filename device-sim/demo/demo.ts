@@ -1,7 +1,7 @@
 /**
  * The demo: a gateway in a process of its own, the reference cloud and a fleet on loopback; the
  * fleet drops connections, the cloud goes down, says 503, loses answers, the gateway is killed.
- * Ends with a balance and PASS or FAIL. Every step has a deadline; a deadline passed is a failed
+ * Ends with an audit and PASS or FAIL. Every step has a deadline; a deadline passed is a failed
  * check, never a hang.
  */
 

@@ -202,7 +202,7 @@ export type BrokerEvent =
       readonly clientId: string
       readonly topic: string
       readonly policy: 'accept' | 'refuse'
-      /** The filter that the topic misses by least; null: none is close. */
+      /** The filter closest to the topic; null: none is close. */
       readonly nearest: string | null
       readonly suppressed: number
     }

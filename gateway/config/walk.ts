@@ -25,7 +25,7 @@ export interface Wrapping {
   readonly fallback: unknown
 }
 
-/** A key of a section that only other types than the chosen one have. */
+/** A key that belongs to other types, not to the chosen one. */
 interface KeyElsewhere {
   readonly types: readonly string[]
   readonly schema: AnySchema

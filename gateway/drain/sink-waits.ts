@@ -39,6 +39,8 @@ interface Hold {
   readonly beganMs: number
   code: string | null
   detail: string
+  /** The sink tells by itself when it passes, mostly before the next probe. */
+  watched: boolean
   /** Whose batch is the probe. */
   readonly stream: string | null
   /** That failed so far. */
@@ -80,7 +82,8 @@ export class SinkWaits {
     if (hold === null) return
     const { sinceMs, code, detail, stream } = hold
     const beganMs = nowMs - notes.heldMs(sink, null)
-    this.#hold = { sinceMs, beganMs, code, detail, stream, probes: 0, nextProbeAtMs: nowMs }
+    const untold = { watched: false, probes: 0, nextProbeAtMs: nowMs }
+    this.#hold = { sinceMs, beganMs, code, detail, stream, ...untold }
   }
 
   get isHeld(): boolean {
@@ -126,7 +129,7 @@ export class SinkWaits {
     // Whatever else is the matter: an answer to a request from before a hold binds, too.
     this.#waitAsAsked(askedMs(verdict), nowMs)
     if (verdict.kind === 'hold' && verdict.scope === 'sink') {
-      this.#beginHold(request, verdict.code, verdict.detail, nowMs)
+      this.#beginHold(request, verdict, nowMs)
       return
     }
     const answered = verdict.kind !== 'retry' || verdict.answered
@@ -137,6 +140,7 @@ export class SinkWaits {
         this.#hold.nextProbeAtMs = this.#nextProbeAtMs(request, nowMs)
         this.#hold.probes++
         this.#hold.detail = verdict.detail
+        this.#hold.watched = false
         return
       }
       this.#endHold(nowMs)
@@ -168,7 +172,7 @@ export class SinkWaits {
   standing(inFlight: number): DeliveryStanding {
     const { clock } = this.#o
     const hold = this.#hold
-    const waits = inFlight === 0 && (hold !== null || this.#outage !== null)
+    const waits = inFlight === 0 && (hold === null ? this.#outage !== null : !hold.watched)
     const leftMs = Math.max(0, this.openAtMs - clock.monotonicMs())
     return {
       state: hold !== null ? 'held' : this.#outage === null ? 'ok' : 'retrying',
@@ -230,12 +234,17 @@ export class SinkWaits {
     emit({ type: 'drain.recovered', sink, stream: null, outageMs })
   }
 
-  #beginHold(request: SentRequest, code: string | null, detail: string, nowMs: number): void {
+  #beginHold(
+    request: SentRequest,
+    { code, detail, watched }: Extract<Verdict, { kind: 'hold' }>,
+    nowMs: number,
+  ): void {
     const { clock, emit, notes, sink } = this.#o
     const nextProbeAtMs = this.#nextProbeAtMs(request, nowMs)
     if (this.#hold !== null) {
       this.#hold.code = code
       this.#hold.detail = detail
+      this.#hold.watched = watched
       if (request.isProbe) {
         this.#hold.nextProbeAtMs = nextProbeAtMs
         this.#hold.probes++
@@ -246,7 +255,8 @@ export class SinkWaits {
     const { stream } = request
     this.#failures = 0
     this.#outage = null
-    this.#hold = { sinceMs, beganMs: nowMs, code, detail, stream, probes: 0, nextProbeAtMs }
+    const told = { code, detail, watched }
+    this.#hold = { sinceMs, beganMs: nowMs, ...told, stream, probes: 0, nextProbeAtMs }
     notes.setHold(sink, null, { reason: 'answer', code, detail, sinceMs, stream, accepted: null })
     emit({
       type: 'drain.held',

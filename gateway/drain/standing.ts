@@ -10,7 +10,7 @@ export interface DeliveryStanding {
   readonly reason: HoldReason | null
   /** The last answer or error in words; null while ok. */
   readonly detail: string | null
-  /** When the next try or probe is due; null: nothing is waited for. */
+  /** When the next try or probe is due; null: none is, or the sink looks by itself. */
   readonly nextTryAtMs: number | null
   /** When it last acked something; null: not since this start. */
   readonly lastSuccessAtMs: number | null

@@ -42,7 +42,7 @@ export interface DeliverySnapshot {
   readonly sinceMs: number | null
   /** The last answer or error in words, never a secret; null while it is `ok`. */
   readonly why: string | null
-  /** When the next try or probe is due; null: nothing is waited for. */
+  /** When the next try or probe is due; null: none is, or the sink looks by itself. */
   readonly nextTryAtMs: number | null
 }
 

@@ -187,6 +187,8 @@ export type SinkAnswer = {
       readonly scope: Scope
       readonly detail: string
       readonly unsent?: boolean
+      /** The sink checks by itself, and calls `onChange` once it may pass. */
+      readonly watched?: boolean
       /** It has other records under these numbers: the spool was rolled back or cloned. */
       readonly cloned?: boolean
     }

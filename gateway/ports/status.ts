@@ -245,7 +245,7 @@ export interface BrokerStatus {
 export interface UnroutedMessage {
   readonly topic: string
   readonly clientId: string
-  /** The filter that the topic misses by least, and its stream; null: none is close. */
+  /** The filter closest to the topic, and its stream; null: none is close. */
   readonly nearest: { readonly filter: string; readonly stream: string } | null
 }
 

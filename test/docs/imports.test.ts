@@ -4,6 +4,7 @@
  * enforces rots into cycles.
  */
 import { describe, expect, test } from 'vitest'
+import { readDocument, sectionOf } from './documents.ts'
 import { type Import, importsOf, readText, type SourceFile, sources } from './source-tree.ts'
 
 const STAGES = ['config', 'broker', 'spool', 'drain', 'sink', 'observe', 'admin', 'cli'] as const
@@ -17,13 +18,13 @@ const PACKAGE_PLACES: Readonly<Record<string, readonly string[]>> = {
   ws: ['gateway/broker/'],
   level: ['gateway/spool/store/'],
   'classic-level': ['gateway/spool/store/'],
-  'prom-client': ['gateway/observe/', 'device-sim/'],
+  'prom-client': ['gateway/observe/'],
   pino: ['gateway/observe/'],
   'pino-pretty': ['gateway/observe/'],
   mqtt: ['device-sim/'],
   zod: ['gateway/config/', 'gateway/admin/', 'device-sim/'],
-  yaml: ['gateway/config/', 'gateway/cli/', 'device-sim/'],
-  commander: ['gateway/main.ts', 'gateway/cli/', 'device-sim/'],
+  yaml: ['gateway/config/'],
+  commander: ['gateway/cli/', 'device-sim/'],
 }
 
 /**
@@ -174,6 +175,29 @@ test('what stands outside the stages is the composition', () => {
 
 test('each package is imported in its one place', () => {
   expect(broken(product, misplaced)).toEqual([])
+})
+
+test('the places of packages are those of the architecture, and each one is used', () => {
+  const section = sectionOf(readDocument('gateway/README.md'), 'Import rules')
+  const rows = [...section.matchAll(/^\| ([a-z][a-z, -]+) \| (`.*`) \|$/gm)]
+  const documented = rows.flatMap(([, packages = '', places = '']) =>
+    packages.split(', ').map((name) => [name, places.replaceAll('`', '').split(', ')] as const),
+  )
+  expect(Object.fromEntries(documented)).toEqual(PACKAGE_PLACES)
+  const { dependencies } = JSON.parse(readText('package.json')) as {
+    dependencies: Record<string, string>
+  }
+  const isUsed = (name: string, place: string) =>
+    product.some(
+      ({ path, imports }) =>
+        path.startsWith(place) && imports.some((each) => each.packageName === name),
+    )
+  const unused = Object.entries(PACKAGE_PLACES)
+    .filter(([name]) => name in dependencies)
+    .flatMap(([name, places]) =>
+      places.filter((place) => !isUsed(name, place)).map((place) => `${name} in ${place}`),
+    )
+  expect(unused).toEqual([])
 })
 
 test('the fleet imports nothing of the gateway, nor the gateway of the fleet', () => {

@@ -66,6 +66,19 @@ describe('how delivery stands', () => {
     ])
   })
 
+  it('a hold that the sink watches names no next try, until an answer says otherwise', async () => {
+    const bench = new Bench({ streams: twoStreams })
+    bench.append(1, 'a')
+    bench.sink.auto = () => ({ ...UNAUTHORIZED, watched: true })
+    await bench.start()
+    expect(bench.state).toMatchObject({ state: 'held', nextTryAtMs: null })
+    expect(bench.state.streams.map(({ nextTryAtMs }) => nextTryAtMs)).toEqual([null, null])
+    bench.sink.auto = () => UNAUTHORIZED
+    await bench.pass(60_000)
+    expect(bench.state.state).toBe('held')
+    expect(bench.state.nextTryAtMs).toBeGreaterThan(bench.clock.wallMs())
+  })
+
   it('a stream held for refusals whose sink then wants other credentials says that first, and the rest besides', async () => {
     const bench = new Bench({ rules: { parkedLimit: 2 } })
     bench.append(4)

@@ -359,6 +359,6 @@ describe('events', () => {
     })
     expect(lines).toHaveLength(1)
     expect(lines[0]).toMatchObject({ level: 'warn', topic: '\\u001b[31m', suppressed: 3 })
-    expect(lines[0]?.['msg']).toContain('; the nearest filter of a stream is plant/#')
+    expect(lines[0]?.['msg']).toContain('; the closest filter of a stream is plant/#')
   })
 })

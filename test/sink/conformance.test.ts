@@ -4,7 +4,7 @@ import { describeConformance, type SinkHarness } from './conformance.ts'
 import { fileHarness } from './file/harness.ts'
 import { httpHarness } from './http/harness.ts'
 
-/** A type without one does not compile. */
+/** `npm run types` refuses a type without one. */
 const HARNESSES: Readonly<Record<keyof typeof SINK_TYPES, SinkHarness>> = {
   http: httpHarness,
   file: fileHarness,

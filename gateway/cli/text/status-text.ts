@@ -137,7 +137,7 @@ function troubleOfTopics({ broker }: Status): string[] {
   const near =
     last.nearest === null
       ? ''
-      : `; nearest filter: ${plainLine(last.nearest.filter)} of stream ${last.nearest.stream}`
+      : `; closest filter: ${plainLine(last.nearest.filter)} of stream ${last.nearest.stream}`
   return [
     `${lines.join('; ')}; the last: ${plainLine(last.topic)} of ${plainLine(last.clientId)}${near}`,
   ]

@@ -1,5 +1,5 @@
 /**
- * Is it one record that a sink stumbles over, or the sink itself? A sink may answer to a record's
+ * Is it one record that makes a sink fail, or the sink itself? A sink may answer to a record's
  * content as if it were down or wanted other credentials: an internal error, a firewall's refusal,
  * a reset connection, no answer at all. What tells them apart is what happens right beside: a sink
  * that is down takes nothing.

@@ -66,6 +66,8 @@ export type Verdict =
       readonly scope: Scope
       readonly reason: Extract<HoldReason, 'answer' | 'malformed' | 'clone'>
       readonly divide: boolean
+      /** The sink tells by itself when it passes. */
+      readonly watched: boolean
       readonly code: string | null
       readonly detail: string
     }
@@ -109,7 +111,10 @@ export function decide(answer: SinkAnswer, attempt: Attempt, rules: DrainRules):
       // Others get through with the same address and credentials: it is this stream's batch.
       return othersGotThrough && answer.scope === 'sink'
         ? { ...retry('stream', code, answer.detail), answered: answer.unsent !== true }
-        : hold(answer.scope, answer.cloned === true ? 'clone' : 'answer', code, answer.detail)
+        : {
+            ...hold(answer.scope, answer.cloned === true ? 'clone' : 'answer', code, answer.detail),
+            watched: answer.watched ?? false,
+          }
   }
 }
 
@@ -169,8 +174,8 @@ function hold(
   reason: 'answer' | 'malformed' | 'clone',
   code: string | null,
   detail: string,
-): Verdict {
-  return { kind: 'hold', scope, reason, divide: false, code, detail }
+): Extract<Verdict, { kind: 'hold' }> {
+  return { kind: 'hold', scope, reason, divide: false, watched: false, code, detail }
 }
 
 /** The record of a batch of one is refused. */

@@ -73,7 +73,7 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
     level: 'warn',
     message: ({ clientId, topic, policy, nearest }) => {
       const outcome = policy === 'accept' ? 'acknowledged and not kept (I9)' : 'connection closed'
-      const hint = nearest === null ? '' : `; the nearest filter of a stream is ${nearest}`
+      const hint = nearest === null ? '' : `; the closest filter of a stream is ${nearest}`
       return `no stream and no subscriber takes ${topic} of ${clientId}: ${outcome}${hint}`
     },
   },

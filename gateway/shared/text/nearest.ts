@@ -18,9 +18,7 @@ export function nearest(input: string, candidates: readonly string[]): string | 
 /** What one level that is missing or too many weighs, in characters. */
 const LEVEL_WEIGHT = 2
 
-/**
- * The filter that a topic misses by least, or null if none is close. No filter may match the topic.
- */
+/** The filter closest to a topic, or null if none is close. No filter may match the topic. */
 export function nearestFilter(topic: string, filters: readonly string[]): string | null {
   const levels = topic.toLowerCase().split('/')
   let best: string | null = null

@@ -162,5 +162,6 @@ function answerTo(error: unknown, unsent: boolean): SinkAnswer {
   if (kind === 'retry') return { ...said, ...SILENT, detail }
   if (error instanceof OtherBytesError)
     return { ...said, kind, scope: 'stream', cloned: true, detail }
-  return { ...said, kind, scope: 'sink', detail }
+  if (!(error instanceof FolderFault)) return { ...said, kind, scope: 'sink', detail }
+  return { ...said, kind, scope: 'sink', watched: true, detail: `${detail}; checked every second` }
 }

@@ -23,7 +23,7 @@ function marksOfTopics(
 
 test('I9: messages that no stream takes are marked, with the last topic and the filter that was meant', () => {
   expect(marksOfTopics({ accepted: 1_205, refused: 0 })).toEqual([
-    '! no stream takes the topics of 1,205 messages: acknowledged and not kept; the last: plnt/press-7/temp of press-7; nearest filter: plant/+/+ of stream telemetry',
+    '! no stream takes the topics of 1,205 messages: acknowledged and not kept; the last: plnt/press-7/temp of press-7; closest filter: plant/+/+ of stream telemetry',
   ])
   const lastUnrouted = { topic: 'x\u001B[31m', clientId: 'd', nearest: null }
   expect(marksOfTopics({ accepted: 0, refused: 2 }, { lastUnrouted })).toEqual([

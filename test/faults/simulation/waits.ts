@@ -133,6 +133,7 @@ class FailingSink {
         scope: 'sink',
         reason: 'answer',
         divide: false,
+        watched: false,
         code: '401',
         detail: '401',
       }

@@ -200,7 +200,7 @@ describe('a folder that cannot take it', () => {
     const answer = await send(sink, batchOf(1, 3))
     expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', unsent: true })
     expect((answer as { detail: string }).detail).toBe(
-      `${folder} holds no .sluice; mount the disk; if it is mounted: touch ${folder}/.sluice`,
+      `${folder} holds no .sluice; mount the disk; if it is mounted: touch ${folder}/.sluice; checked every second`,
     )
     expect(files()).toEqual([])
     const changed = new Promise<void>((resolve) => sink.onChange(resolve))
