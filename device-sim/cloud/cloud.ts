@@ -18,13 +18,12 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerOptions as TlsOptions } from 'node:https'
-import { FaultControl, type FaultSpec, faultProblem } from './faults/faults.ts'
+import { CONTROL_PATHS, Control } from './control.ts'
+import { FaultControl, type FaultSpec } from './faults/faults.ts'
 import { type IngestOptions, ingest } from './ingest.ts'
 import { LatestReadings } from './latest.ts'
 import { Listener } from './listener.ts'
-import { PAGE_POLICY, pageHtml } from './page.ts'
-import { type CloudStats, createCloudCounts, metricsText } from './stats.ts'
-import { readLines } from './store/segments.ts'
+import { type CloudStats, createCloudCounts } from './stats.ts'
 import { Store } from './store/store.ts'
 
 export interface CloudOptions {
@@ -59,8 +58,6 @@ export interface CloudOptions {
 
 const DEFAULT_MAX_BODY_BYTES = 64 * 1024 * 1024
 const DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024
-const READINGS_ON_PAGE = 25
-const MAX_CONTROL_BYTES = 1024 * 1024
 /** setTimeout takes no more. */
 const MAX_TIMER_MS = 2_147_483_647
 
@@ -76,6 +73,7 @@ export class Cloud {
   readonly #listener: Listener
   readonly #admin: Listener | null
   readonly #ingest: IngestOptions
+  readonly #control: Control
   #outage: 'refuse' | 'reset' | null = null
   #outageTimer: NodeJS.Timeout | null = null
 
@@ -95,6 +93,14 @@ export class Cloud {
       },
       closing: this.#closing.signal,
     }
+    this.#control = new Control({
+      store,
+      faults: this.faults,
+      latest: this.latest,
+      stats: () => this.stats,
+      ingestUrl: () => this.url,
+      outlastsOutages: options.adminPort !== undefined,
+    })
     this.#listener = new Listener({
       host: this.#host,
       port: options.port ?? 0,
@@ -176,107 +182,11 @@ export class Cloud {
 
   #handle(request: IncomingMessage, response: ServerResponse, isIngest: boolean): void {
     const url = new URL(request.url ?? '/', 'http://cloud')
-    const known = ['/records', '/stats', '/metrics', '/faults', '/livez'].includes(url.pathname)
-    if (!known && isIngest && request.method === 'POST') {
+    if (isIngest && !CONTROL_PATHS.has(url.pathname) && request.method === 'POST') {
       void ingest(request, response, this.#ingest)
       return
     }
-    this.#control(request, response, url).catch((error: unknown) => {
-      if (response.headersSent) response.destroy()
-      else text(response, 400, `${faultProblem(error)}\n`)
-    })
-  }
-
-  async #control(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
-    const call = `${request.method ?? ''} ${url.pathname}`
-    switch (call) {
-      case 'GET /':
-        text(
-          response,
-          200,
-          pageHtml(this.stats, this.latest.perDevice(READINGS_ON_PAGE), this.url),
-          'text/html; charset=utf-8',
-          { 'Content-Security-Policy': PAGE_POLICY },
-        )
-        break
-      // A browser asks for it wherever it looks.
-      case 'GET /favicon.ico':
-        text(response, 200, '', 'image/x-icon')
-        break
-      case 'GET /ingest':
-        text(response, 405, 'POST a batch here; for people there is /\n')
-        break
-      case 'GET /livez':
-        text(response, 200, 'ok\n')
-        break
-      case 'GET /stats':
-        json(response, this.stats)
-        break
-      case 'GET /metrics':
-        text(response, 200, metricsText(this.stats), 'text/plain; version=0.0.4; charset=utf-8')
-        break
-      case 'GET /records':
-        await this.#sendRecords(response, url.searchParams)
-        break
-      case 'GET /faults':
-        json(response, { faults: this.faults.list(), fired: this.faults.fired })
-        break
-      case 'POST /faults':
-        json(response, { ids: this.#setFaults(await readText(request)) })
-        break
-      case 'DELETE /faults':
-        this.faults.clear()
-        json(response, { ids: [] })
-        break
-      default:
-        text(response, 404, 'not here: / /ingest /records /stats /metrics /faults /livez\n')
-    }
-  }
-
-  #setFaults(body: string): number[] {
-    const { faults, replace } = FaultControl.parse(body)
-    const isEndless = faults.some(
-      (one) => one.kind === 'outage' && one.mode !== '503' && one.forMs === undefined,
-    )
-    if (this.#admin === null && isEndless) {
-      throw new Error(
-        'an outage without forMs would take this endpoint with it: start with an admin port',
-      )
-    }
-    if (replace) this.faults.clear()
-    return this.faults.add(...faults)
-  }
-
-  async #sendRecords(response: ServerResponse, query: URLSearchParams): Promise<void> {
-    const after = Number(query.get('after') ?? 0)
-    const limit = Number(query.get('limit') ?? 1000)
-    if (!Number.isSafeInteger(after) || !Number.isSafeInteger(limit))
-      throw new Error('after and limit are whole numbers')
-    const wanted = (key: string, value: string): boolean => (query.get(key) ?? value) === value
-    const device = query.get('device')
-    response.writeHead(200, { 'Content-Type': 'application/x-ndjson' })
-    let left = limit
-    for (const { name } of this.#store.queues) {
-      if (
-        !wanted('stream', name.stream) ||
-        !wanted('gateway', name.gateway) ||
-        !wanted('spool', name.spool)
-      )
-        continue
-      if (left <= 0) break
-      for await (const line of readLines(this.#store.dir, name, after)) {
-        if (left <= 0 || response.destroyed) break
-        if (device !== null && !isOf(device, line)) continue
-        left -= 1
-        if (!response.write(Buffer.concat([line, Buffer.from('\n')]))) {
-          await new Promise<void>((resolve) => {
-            response.once('drain', resolve)
-            response.once('close', resolve)
-          })
-        }
-      }
-    }
-    response.end()
+    this.#control.handle(request, response, url)
   }
 
   /**
@@ -313,42 +223,7 @@ export class Cloud {
   }
 }
 
-function text(
-  response: ServerResponse,
-  status: number,
-  body: string,
-  type = 'text/plain; charset=utf-8',
-  headers: Readonly<Record<string, string>> = {},
-): void {
-  response.writeHead(status, {
-    'Content-Type': type,
-    'Content-Length': Buffer.byteLength(body),
-    'X-Content-Type-Options': 'nosniff',
-    ...headers,
-  })
-  response.end(body)
-}
-
-function json(response: ServerResponse, value: unknown): void {
-  text(response, 200, `${JSON.stringify(value, null, 2)}\n`, 'application/json')
-}
-
-async function readText(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > MAX_CONTROL_BYTES) throw new Error(`more than ${MAX_CONTROL_BYTES} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString()
-}
-
 /** An address as it stands in a URL. */
 function urlHost(host: string): string {
   return host.includes(':') ? `[${host}]` : host
-}
-
-function isOf(device: string, line: Buffer): boolean {
-  return (JSON.parse(line.toString()) as { device?: unknown }).device === device
 }
