@@ -73,7 +73,8 @@ export interface AuthenticatorOptions {
   readonly checks?: Omit<PasswordCheckOptions, 'maxWaitMs'>
 }
 
-const REFUSALS = {
+/** What each verdict but `right` answers to the client. */
+const ANSWERS = {
   wrong: { returnCode: 4, reason: 'bad-credentials' },
   busy: { returnCode: null, reason: 'login-busy' },
   damped: { returnCode: null, reason: 'login-damped' },
@@ -169,7 +170,7 @@ export class Authenticator {
     const verdict = await this.#judge(realm, username, request)
     if (verdict === 'right') return this.#accept(new User(username, request.clientId, realm))
     if (verdict === 'wrong') this.#refusedCredentials += 1
-    return { ok: false, ...REFUSALS[verdict] }
+    return { ok: false, ...ANSWERS[verdict] }
   }
 
   async reread(): Promise<void> {

@@ -17,7 +17,7 @@ import type { GateContext } from './context.ts'
 import type { Lifecycle } from './lifecycle.ts'
 
 /** Why a login was refused, as it is counted, and in words. */
-const REFUSALS: Readonly<Record<RefusedLogin, readonly [RefuseReason, string]>> = {
+const REFUSAL_REPORTS: Readonly<Record<RefusedLogin, readonly [RefuseReason, string]>> = {
   'bad-credentials': ['bad-credentials', 'unknown user name or wrong password'],
   'no-credentials': ['not-authorized', 'no user name was sent, and the listener wants one'],
   'login-busy': [
@@ -106,7 +106,7 @@ export class ConnectHandshake {
     })
     if (!isWanted()) return null
     if (!answer.ok) {
-      lifecycle.refuse(answer.returnCode, ...REFUSALS[answer.reason])
+      lifecycle.refuse(answer.returnCode, ...REFUSAL_REPORTS[answer.reason])
       return null
     }
     if (will === null || this.#mayLeave(will.topic, answer.principal)) return answer.principal

@@ -20,17 +20,11 @@ import { NO_TICKET } from '../sessions/packet-ids.ts'
 import { MAX_OPEN_PACKET_IDS, type Session } from '../sessions/session-table.ts'
 import { AckQueue } from './ack-queue.ts'
 import type { PublishContext } from './context.ts'
-import { publishLocally } from './local-publish.ts'
+import { type Arrival, append, publishLocally } from './hand-over.ts'
 import { Releases } from './releases.ts'
 import type { TopicEntry } from './topic-cache.ts'
 import { Topics } from './topics.ts'
 import { hasRoomToWait, type WaitingMessage, WaitingMessages } from './waiting-messages.ts'
-
-/** When a message came, by both clocks. */
-interface Arrival {
-  readonly receivedAtMs: number
-  readonly arrivedMs: number
-}
 
 interface Publisher {
   readonly clientId: string
@@ -267,20 +261,8 @@ export class PublishPath {
     return covering
   }
 
-  /** As the appender's `append`: a ticket, or MUST_WAIT at QoS 1 and 2. */
   #append(entry: TopicEntry, publication: Publication, arrival: Arrival): Ticket {
-    const { message, appender } = this.#context
-    message.payload = publication.bytes
-    message.start = publication.start
-    message.end = publication.end
-    message.qos = publication.qos
-    message.dup = publication.dup
-    message.retain = publication.retain
-    message.will = false
-    message.refusal = entry.refusal
-    message.receivedAtMs = arrival.receivedAtMs
-    message.arrivedMs = arrival.arrivedMs
-    return appender.append(entry.lanes, message)
+    return append(this.#context, entry, publication, arrival, false)
   }
 
   #publishLocally(entry: TopicEntry, publication: Publication, ticket: Ticket): Ticket {

@@ -39,6 +39,21 @@ export function hasRoomToWait(
   )
 }
 
+/** A message goes to wait for room in these streams (1), or waits no longer (-1). */
+export function countWaiting(
+  stats: BrokerStats,
+  lanes: readonly Lane[],
+  bytes: number,
+  by: 1 | -1,
+): void {
+  const { waitingByStream } = stats
+  stats.waitingMessages += by
+  stats.waitingBytes += by * bytes
+  for (const { stream } of lanes) {
+    waitingByStream.set(stream.name, (waitingByStream.get(stream.name) ?? 0) + by)
+  }
+}
+
 export class WaitingMessages {
   readonly #stats: BrokerStats
   #messages: WaitingMessage[] = []
@@ -113,12 +128,7 @@ export class WaitingMessages {
     }
   }
 
-  #count(message: WaitingMessage, by: 1 | -1): void {
-    this.#stats.waitingMessages += by
-    this.#stats.waitingBytes += by * message.end
-    const { waitingByStream } = this.#stats
-    for (const { stream } of message.entry.lanes) {
-      waitingByStream.set(stream.name, (waitingByStream.get(stream.name) ?? 0) + by)
-    }
+  #count({ entry, end }: WaitingMessage, by: 1 | -1): void {
+    countWaiting(this.#stats, entry.lanes, end, by)
   }
 }

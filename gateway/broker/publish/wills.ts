@@ -10,10 +10,11 @@ import { isDollarTopic } from '../../shared/topics/topics.ts'
 import type { Principal } from '../auth/authenticator.ts'
 import type { UnwantedReason } from '../events.ts'
 import type { Will } from '../mqtt/connect.ts'
+import type { Publication } from '../mqtt/publish.ts'
 import type { PublishContext } from './context.ts'
-import { publishLocally } from './local-publish.ts'
+import { append, publishLocally } from './hand-over.ts'
 import { refusalOf, unwantedReason } from './unwanted.ts'
-import { hasRoomToWait } from './waiting-messages.ts'
+import { countWaiting, hasRoomToWait } from './waiting-messages.ts'
 
 interface DueWill {
   readonly clientId: string
@@ -87,25 +88,12 @@ export class Wills {
   }
 
   #append(due: DueWill): boolean {
-    const { clientId, will, lanes, unwanted, receivedAtMs, arrivedMs, done } = due
-    const { appender, config, message, reports, stats, subscribers } = this.#context
+    const { clientId, will, lanes, unwanted, done } = due
+    const { config, reports, stats, subscribers } = this.#context
     const { topic, payload, qos, retain } = will
-    let ticket = appender.durableTicket
-    if (lanes.length > 0) {
-      message.payload = payload
-      message.start = 0
-      message.end = payload.length
-      message.qos = qos
-      message.dup = false
-      message.retain = retain
-      message.will = true
-      message.refusal = refusalOf(unwanted, config)
-      message.receivedAtMs = receivedAtMs
-      message.arrivedMs = arrivedMs
-      ticket = appender.append(lanes, message)
-      message.will = false
-      if (ticket === MUST_WAIT) return false
-    }
+    const refusal = refusalOf(unwanted, config)
+    const ticket = append(this.#context, { lanes, refusal }, publicationOf(will), due, true)
+    if (ticket === MUST_WAIT) return false
     if (unwanted !== null) {
       reports.unwanted(clientId, topic, unwanted, lanes)
     } else if (!isDollarTopic(topic)) {
@@ -118,11 +106,10 @@ export class Wills {
   }
 
   #count({ will, lanes }: DueWill, by: 1 | -1): void {
-    const { stats } = this.#context
-    stats.waitingMessages += by
-    stats.waitingBytes += by * will.payload.length
-    for (const { stream } of lanes) {
-      stats.waitingByStream.set(stream.name, (stats.waitingByStream.get(stream.name) ?? 0) + by)
-    }
+    countWaiting(this.#context.stats, lanes, will.payload.length, by)
   }
+}
+
+function publicationOf({ payload, qos, retain }: Will): Publication {
+  return { bytes: payload, start: 0, end: payload.length, qos, dup: false, retain }
 }
