@@ -180,7 +180,7 @@ describeWithTool('python3', 'an address that drops every packet', () => {
     const server = await serve()
     await blackHole(server.port)
     const found = [...Array.from({ length: 10 }, () => ({ ...DEAD })), GOOD]
-    const { sink } = named(server.port, [found], { connectTimeout: 1500 })
+    const { sink } = named(server.port, [found], { connectTimeout: 4000 })
     expect((await sink.send(batchOf(1, 3), never())).kind).toBe('verdicts')
   })
 
