@@ -138,8 +138,8 @@ export interface StreamQueue {
     limits?: PinLimits,
   ): { readonly pin: Pin; readonly durable: Promise<void> }
   /**
-   * The pinned batch goes on under another fingerprint, with the gaps that fit there; the former one
-   * is remembered.
+   * The pinned batch goes on under another fingerprint, with those of its gaps that fit there; the
+   * former one is remembered.
    */
   reencode(encoder: BatchEncoder): { readonly pin: Pin; readonly durable: Promise<void> }
   /**

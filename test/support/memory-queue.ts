@@ -353,7 +353,7 @@ export class MemoryQueue implements StreamQueue {
     const { pin } = this.state
     assert(pin, `${this.stream}: nothing to encode anew`)
     const formerFingerprints = [...(pin.formerFingerprints ?? []), pin.fingerprint]
-    const gapCount = encoder.gapsThatFit(this.#gaps(), pin.spoolId)
+    const gapCount = Math.min(pin.gapCount, encoder.gapsThatFit(this.#gaps(), pin.spoolId))
     return this.#setPin({ ...pin, gapCount, fingerprint: encoder.fingerprint, formerFingerprints })
   }
 

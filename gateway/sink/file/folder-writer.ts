@@ -13,7 +13,6 @@ import {
   mkdir,
   open,
   readdir,
-  readFile,
   rename,
   stat,
   statfs,
@@ -156,8 +155,13 @@ export class FolderWriter {
       const path = join(this.#o.folder, one.name)
       if (!(await exists(path))) continue
       progress.isVisible = true
-      if (!one.isBatch(await readFile(path))) throw new OtherBytesError(path)
-      await syncFile(path)
+      const file = await openFile(path)
+      try {
+        if (!one.isBatch(await file.readFile())) throw new OtherBytesError(path)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
       await syncNames(dirname(path))
       return true
     }
@@ -279,7 +283,7 @@ async function addRights(path: string, mode: number): Promise<void> {
 async function isThere(path: string, chunks: readonly Uint8Array[]): Promise<boolean> {
   let file: FileHandle
   try {
-    file = await open(path, 'r')
+    file = await openFile(path)
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return false
     throw error
@@ -309,13 +313,16 @@ async function holds(file: FileHandle, chunks: readonly Uint8Array[]): Promise<b
   return true
 }
 
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r')
-  try {
-    await file.sync()
-  } finally {
-    await file.close()
-  }
+/**
+ * To read. Whatever else stands under the name does not hold the call up, as a pipe without a writer
+ * would for good.
+ * @throws OtherBytesError if it is no file
+ */
+async function openFile(path: string): Promise<FileHandle> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  if ((await file.stat()).isFile()) return file
+  await file.close()
+  throw new OtherBytesError(path)
 }
 
 async function syncNames(folder: string): Promise<void> {

@@ -17,7 +17,7 @@ import { createSinkStats, outcomeOf } from '../stats.ts'
 import { type Movement, WriteAttempt } from './attempt.ts'
 import type { FileSinkConfig } from './config.ts'
 import { type FileEncoder, fileEncoder, filesOf } from './encode.ts'
-import { AbandonedError, FolderFault, OtherBytesError, troubleOf } from './file-errors.ts'
+import { AbandonedError, OtherBytesError, troubleOf } from './file-errors.ts'
 import { FolderWriter } from './folder-writer.ts'
 import { OneAtATime } from './one-at-a-time.ts'
 
@@ -115,8 +115,9 @@ class FileSink implements ConfiguredSink {
       this.#unfitFor = null
       return { kind: 'verdicts', code: null, sinkDateMs: null, ackedThrough: null, listed: [] }
     } catch (error) {
-      if (error instanceof FolderFault) this.#unfitFor = batch.bodyBytes
-      return answerTo(error, !attempt.isVisible)
+      const answer = answerTo(error, !attempt.isVisible)
+      if (answer.kind === 'hold' && answer.watched === true) this.#unfitFor = batch.bodyBytes
+      return answer
     } finally {
       written.catch(() => undefined)
       signal.removeEventListener('abort', onAbort)
@@ -162,6 +163,5 @@ function answerTo(error: unknown, unsent: boolean): SinkAnswer {
   if (kind === 'retry') return { ...said, ...SILENT, detail }
   if (error instanceof OtherBytesError)
     return { ...said, kind, scope: 'stream', cloned: true, detail }
-  if (!(error instanceof FolderFault)) return { ...said, kind, scope: 'sink', detail }
   return { ...said, kind, scope: 'sink', watched: true, detail: `${detail}; checked every second` }
 }

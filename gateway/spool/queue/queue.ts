@@ -191,7 +191,8 @@ export class SpoolQueue implements StreamQueue {
     if (!pin) throw new Error(`stream ${this.stream} has no batch to encode anew`)
     const formerFingerprints = [...(pin.formerFingerprints ?? []), pin.fingerprint]
     const { fingerprint } = encoder
-    const gapCount = this.#gapCount(encoder, pin.spoolId)
+    // None of those that came since: a try may have arrived without them, and its ack would be theirs.
+    const gapCount = Math.min(pin.gapCount, this.#gapCount(encoder, pin.spoolId))
     return this.#setPin({ ...pin, gapCount, fingerprint, formerFingerprints })
   }
 

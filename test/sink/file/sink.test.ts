@@ -1,4 +1,5 @@
 /** What the file sink does with a folder, on real ones. */
+import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
   existsSync,
@@ -116,6 +117,15 @@ describe('a batch', () => {
     rmSync(join(folder, files()[0] ?? ''))
     expect(await send(sink, again)).toMatchObject(isAcked)
     expect(files(join(folder, 'telemetry'))).toEqual([expect.stringMatching(/\.ndjson$/)])
+  })
+
+  test('whose name a pipe has is held, and no call waits for a writer', async () => {
+    const batch = batchOf(1, 3)
+    await send(sinkOn(), batch)
+    const [name = ''] = files()
+    rmSync(join(folder, name))
+    execFileSync('mkfifo', [join(folder, name)])
+    expect(await send(sinkOn(), batch)).toMatchObject({ kind: 'hold', scope: 'stream' })
   })
 
   test('with gaps has a file beside it that tells them', async () => {

@@ -5,6 +5,7 @@ import type { SinkRecord } from '../../../gateway/ports/sink.ts'
 import type { LoadedBatch } from '../../../gateway/ports/stream-queue.ts'
 import { httpEncoder } from '../../../gateway/sink/http/encode.ts'
 import type { Spool } from '../../../gateway/spool/spool.ts'
+import { heldStores } from '../../support/held-store.ts'
 import {
   bodyOf,
   durable,
@@ -94,6 +95,23 @@ it('of a slice the same, and a sink that reads records pays for no body', async 
   const bytes = async (of: LoadedBatch): Promise<Buffer> =>
     Buffer.concat((await of.batch.stitched('gzip')).chunks)
   expect(stitched && (await bytes(stitched))).toEqual(await bytes(loaded))
+  await spool.stop()
+})
+
+it('I9: gaps that came behind a pin wait for the next batch, in whatever form the pinned one goes on', async () => {
+  const stores = heldStores()
+  const first = await openSpool(folder.path, { openStore: stores.openStore })
+  await fill(first.spool)
+  await pinNext(queueOf(first.spool), 3)
+  await stores.crash()
+
+  // Numbers that the killed process had leased will never come.
+  const { spool } = await openSpool(folder.path)
+  const queue = queueOf(spool)
+  expect(queue.spool.state.gaps.length).toBeGreaterThan(0)
+  const { pin } = queue.reencode(IDENTITY)
+  expect(pin.gapCount).toBe(0)
+  expect((await queue.load(pin, IDENTITY))?.batch.gaps).toEqual([])
   await spool.stop()
 })
 
