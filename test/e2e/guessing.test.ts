@@ -29,7 +29,7 @@ const MIN_PAIRS = 5
 /** No pair begins later. */
 const DEADLINE_MS = 28_000
 const LIMIT = 2
-const FLOOR_MS = 2
+const FLOOR_MS = 5
 
 let folder: string
 
