@@ -37,7 +37,7 @@ export interface BatchHead extends BatchClaim {
 }
 
 /** `status` is the answer to such a head; `detail` its body. */
-export interface BadHead {
+interface BadHead {
   readonly status: number
   readonly detail: string
 }

@@ -21,7 +21,7 @@ import { Narration } from './narration.ts'
 import { demoPlan, faultsStillDue, type Plan } from './plan.ts'
 import { type Account, fetchAccount } from './status.ts'
 
-export interface DemoOptions {
+interface DemoOptions {
   readonly devices: number
   /** How long the fleet measures. */
   readonly seconds: number

@@ -15,7 +15,7 @@ export interface Reading {
   readonly twice: boolean
 }
 
-export interface SourceOptions {
+interface SourceOptions {
   readonly device: string
   readonly kind: ModelKind
   readonly seed: string
@@ -25,7 +25,7 @@ export interface SourceOptions {
   readonly faults: FaultRates
 }
 
-export interface SourceCounts {
+interface SourceCounts {
   late: number
   malformed: number
 }

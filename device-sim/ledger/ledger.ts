@@ -31,7 +31,7 @@ interface OpenEntry extends LedgerEntry {
 }
 
 /** The header of a ledger file. */
-export interface LedgerHeader {
+interface LedgerHeader {
   readonly ledger: 1
   readonly seed: string
   readonly startedAt: string

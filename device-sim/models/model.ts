@@ -16,7 +16,7 @@ import { Walk } from './walk.ts'
 export const MODEL_KINDS = ['temperature', 'vibration', 'energy', 'gps', 'door'] as const
 export type ModelKind = (typeof MODEL_KINDS)[number]
 
-export interface ModelOptions {
+interface ModelOptions {
   /** Member `device` of every reading. @default 'sim' */
   readonly device?: string
   /**

@@ -4,7 +4,7 @@
  */
 import type { Random } from '../random.ts'
 
-export interface WalkOptions {
+interface WalkOptions {
   readonly low: number
   readonly high: number
   /** Deviation of one step. */

@@ -6,7 +6,7 @@
 import { Random } from '../../random.ts'
 import type { FaultSpec } from './faults.ts'
 
-export interface ScheduleOptions {
+interface ScheduleOptions {
   readonly seed: number
   /** All faults begin within this time, ms. */
   readonly durationMs: number

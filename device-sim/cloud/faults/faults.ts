@@ -127,7 +127,7 @@ interface Active {
   reserved: number
 }
 
-export interface FaultStatus {
+interface FaultStatus {
   readonly id: number
   readonly spec: FaultSpec
   readonly state: 'waiting' | 'active' | 'over'
@@ -171,7 +171,7 @@ export class FaultPart {
   }
 }
 
-export interface FaultControlOptions {
+interface FaultControlOptions {
   readonly seed: number
   /** A clock that only goes forward, ms. */
   readonly nowMs: () => number

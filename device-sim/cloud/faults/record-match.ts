@@ -31,7 +31,7 @@ export const recordMatch = z.union(
   { error: `want one of ${MATCH_FORMS}` },
 )
 
-export type RecordMatch = z.output<typeof recordMatch>
+type RecordMatch = z.output<typeof recordMatch>
 
 /** Does the rule mean this record? `line`: its NDJSON line without LF. */
 export function matches(match: RecordMatch, line: Uint8Array, seq: number, seed: number): boolean {

@@ -27,7 +27,7 @@ export interface Taken extends Judged {
   readonly overlap: string | null
 }
 
-export interface TakeOptions {
+interface TakeOptions {
   /** The judge for a batch with about so many new records; null: all are stored. */
   readonly judgeFor: (newRecords: number) => Judge | null
   /** A refused record refuses the whole batch: nothing of it is stored. */

@@ -10,11 +10,11 @@ import { Queue, readNotes } from './queue.ts'
 import { type QueueName, readLines, type SegmentOptions } from './segments.ts'
 
 /** One stored record: its line exactly as it came, without LF. */
-export interface StoredLine extends QueueName {
+interface StoredLine extends QueueName {
   readonly line: Buffer
 }
 
-export interface StoredNote extends QueueName {
+interface StoredNote extends QueueName {
   readonly note: GapNote
 }
 
@@ -64,7 +64,7 @@ export class Store {
 }
 
 /** Queues that have a folder, sorted by name. */
-export async function listQueues(dir: string): Promise<QueueName[]> {
+async function listQueues(dir: string): Promise<QueueName[]> {
   const names: QueueName[] = []
   for (const gateway of await subfolders(dir)) {
     for (const spool of await subfolders(join(dir, gateway))) {

@@ -36,7 +36,7 @@ const READER_GONE: ReadonlySet<string | undefined> = new Set([
   'ERR_STREAM_DESTROYED',
 ])
 
-export interface LineWriterOptions {
+interface LineWriterOptions {
   /** Lines were lost, and the outlet takes lines again; what this writes is one of them. */
   readonly onLost?: (lines: number, why: string) => void
   readonly retryMs?: number

@@ -5,7 +5,7 @@
  */
 
 /** Why a topic name or filter is refused; stable words, fit for logs and as a label. */
-export type TopicFault =
+type TopicFault =
   /** [MQTT-4.7.3-1]: at least one character. */
   | 'topic-empty'
   /** [MQTT-4.7.3-2]: no U+0000. */
@@ -41,7 +41,7 @@ const SLASH = 47
  * Of the faults, those of a name that is well-formed: it is over a limit of this gateway, not of
  * MQTT.
  */
-export type OverLimit = Extract<TopicFault, 'topic-too-long' | 'topic-too-deep'>
+type OverLimit = Extract<TopicFault, 'topic-too-long' | 'topic-too-deep'>
 
 export function isOverLimit(fault: TopicFault): fault is OverLimit {
   return fault === 'topic-too-long' || fault === 'topic-too-deep'

@@ -36,7 +36,7 @@ export interface HttpProbeStep extends ProbeStep {
 }
 
 /** What the other side showed of itself. */
-export interface ProbeCertificate {
+interface ProbeCertificate {
   readonly subject: string
   readonly issuer: string
   /** The names that it is for. */

@@ -25,7 +25,7 @@ const MAX_AGE_MS = 600_000
 
 const NOTHING_SENT: Transfer = { bytes: 0, ms: 0, timedOut: false }
 
-export interface ClientOptions {
+interface ClientOptions {
   readonly hostname: string
   readonly port: number
   /** null: no TLS. */

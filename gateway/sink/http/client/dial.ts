@@ -31,7 +31,7 @@ export interface DialOptions {
   readonly signal: AbortSignal
 }
 
-export interface TlsDialOptions {
+interface TlsDialOptions {
   readonly context: SecureContext
   /** Of an earlier connection, or null. */
   readonly session: Buffer | null

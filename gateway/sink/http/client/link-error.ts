@@ -3,7 +3,7 @@
  * (network-error.ts).
  */
 
-export type LinkErrorCode =
+type LinkErrorCode =
   | 'DNS_TIMEOUT'
   | 'CONNECT_TIMEOUT'
   | 'TLS_TIMEOUT'
@@ -17,7 +17,7 @@ export type LinkErrorCode =
   | 'ABORTED'
 
 /** Which part of the way failed. */
-export type LinkPhase = 'dns' | 'connect' | 'tls' | 'exchange'
+type LinkPhase = 'dns' | 'connect' | 'tls' | 'exchange'
 
 export class LinkError extends Error {
   readonly code: LinkErrorCode
