@@ -8,12 +8,12 @@
  * that is gone.
  */
 import type { Batch, SinkAnswer } from '../../ports/sink.ts'
-import { writtenCode } from '../../shared/text/answer-code.ts'
 import { Poller } from '../../shared/time/poller.ts'
 import { within } from '../../shared/time/within.ts'
+import { counted } from '../counted.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import type { ConfiguredSink, SinkOptions } from '../sink-type.ts'
-import { createSinkStats, outcomeOf } from '../stats.ts'
+import { createSinkStats } from '../stats.ts'
 import { type Movement, WriteAttempt } from './attempt.ts'
 import type { FileSinkConfig } from './config.ts'
 import { type FileEncoder, fileEncoder, filesOf } from './encode.ts'
@@ -72,17 +72,9 @@ class FileSink implements ConfiguredSink {
   start(): void {}
 
   async send(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
-    const startedAt = performance.now()
-    this.stats.inFlight += 1
-    let answer: SinkAnswer
-    try {
-      answer = await this.#try(batch, signal)
-    } finally {
-      this.stats.inFlight -= 1
-      this.stats.requestSeconds.observe((performance.now() - startedAt) / 1000)
-    }
-    this.#account(answer, batch)
-    return answer
+    const { name: sink, stats } = this
+    const counting = { sink, stats, emit: this.#emit, nowMs: this.#nowMs }
+    return await counted(counting, batch, () => this.#try(batch, signal))
   }
 
   onChange(listener: () => void): void {
@@ -113,6 +105,7 @@ class FileSink implements ConfiguredSink {
     try {
       await Promise.race([written, attempt.over])
       this.#unfitFor = null
+      this.stats.sentBytes += batch.bodyBytes
       return { kind: 'verdicts', code: null, sinkDateMs: null, ackedThrough: null, listed: [] }
     } catch (error) {
       const answer = answerTo(error, !attempt.isVisible)
@@ -124,19 +117,6 @@ class FileSink implements ConfiguredSink {
       this.#attempts.delete(attempt)
       attempt.end()
     }
-  }
-
-  #account(answer: SinkAnswer, batch: Batch): void {
-    this.stats.requests[outcomeOf(answer, batch)] += 1
-    if (answer.kind === 'verdicts') {
-      this.stats.sentBytes += batch.bodyBytes
-      this.stats.lastAckAtMs = this.#nowMs()
-      return
-    }
-    const { kind: what, code, detail } = answer
-    const { stream } = batch
-    const status = writtenCode(code)
-    this.#emit({ type: 'sink.not-acked', sink: this.name, stream, what, status, detail })
   }
 
   /** A stick that is back, or room that was made, ends the wait at once. */

@@ -9,12 +9,13 @@
  * and bytes: client/.
  */
 import type { SecureContext } from 'node:tls'
-import type { Batch, Sink, SinkAnswer } from '../../ports/sink.ts'
+import type { Batch, SinkAnswer } from '../../ports/sink.ts'
 import { FileWatch } from '../../shared/file-watch.ts'
-import { writtenCode } from '../../shared/text/answer-code.ts'
 import { hiddenParts } from '../../shared/text/hide-url.ts'
+import { counted } from '../counted.ts'
 import type { EmitSinkEvent } from '../events.ts'
-import { acksSomething, createSinkStats, outcomeOf, type SinkStats } from '../stats.ts'
+import type { ConfiguredSink } from '../sink-type.ts'
+import { createSinkStats } from '../stats.ts'
 import { MAX_ANSWER_BYTES, mayAck, readAnswer } from './answer.ts'
 import type { Lookup } from './client/addresses.ts'
 import { HttpClient } from './client/client.ts'
@@ -42,26 +43,17 @@ interface HttpSinkOptions {
   readonly lookup?: Lookup
 }
 
-/** A {@link Sink} with its counts. */
-export interface HttpSink extends Sink {
-  /**
-   * Reads secrets and certificates anew if their files changed, without waiting for the next look.
-   */
-  reread(): Promise<void>
-  readonly stats: SinkStats
-}
-
 /**
  * A sink as configured. Opens no connection before the first batch. Unreadable secrets and
  * certificates do not throw: the sink answers `hold` until they are there (a gateway always starts,
  * I7).
  * @throws when `config.url` is no http or https URL
  */
-export function createHttpSink(options: HttpSinkOptions): HttpSink {
+export function createHttpSink(options: HttpSinkOptions): ConfiguredSink {
   return new PooledHttpSink(options)
 }
 
-class PooledHttpSink implements HttpSink {
+class PooledHttpSink implements ConfiguredSink {
   readonly name: string
   readonly encoder: HttpEncoder
   /** Connections come and go with the batches. */
@@ -112,17 +104,9 @@ class PooledHttpSink implements HttpSink {
   start(): void {}
 
   async send(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
-    const startedAt = performance.now()
-    this.stats.inFlight += 1
-    let answer: SinkAnswer
-    try {
-      answer = await this.#attempt(batch, signal)
-    } finally {
-      this.stats.inFlight -= 1
-      this.stats.requestSeconds.observe((performance.now() - startedAt) / 1000)
-    }
-    this.#account(answer, batch)
-    return answer
+    const { name: sink, stats } = this
+    const counting = { sink, stats, emit: this.#emit, nowMs: this.#nowMs }
+    return await counted(counting, batch, () => this.#attempt(batch, signal))
   }
 
   onChange(listener: () => void): void {
@@ -269,22 +253,6 @@ class PooledHttpSink implements HttpSink {
       detail: `not sent: ${why}`,
       unsent: true,
     }
-  }
-
-  #account(answer: SinkAnswer, batch: Batch): void {
-    const outcome = outcomeOf(answer, batch)
-    this.stats.requests[outcome] += 1
-    if (acksSomething(answer, batch)) this.stats.lastAckAtMs = this.#nowMs()
-    if (answer.kind === 'verdicts') return
-    const { kind: what, code, detail } = answer
-    this.#emit({
-      type: 'sink.not-acked',
-      sink: this.name,
-      stream: batch.stream,
-      what,
-      status: writtenCode(code),
-      detail,
-    })
   }
 
   #openClient(context: SecureContext | null): HttpClient {

@@ -10,7 +10,8 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Cloud } from '../../../device-sim/cloud/cloud.ts'
 import { readStore } from '../../../device-sim/cloud/store/store.ts'
-import { createHttpSink, type HttpSink } from '../../../gateway/sink/http/http-sink.ts'
+import { createHttpSink } from '../../../gateway/sink/http/http-sink.ts'
+import type { ConfiguredSink } from '../../../gateway/sink/sink-type.ts'
 import { type RunningProcess, reapProcesses, startProcess } from '../../support/process.ts'
 import { describeWithTool } from '../../support/tool-tests.ts'
 import { batchOf, never, recordLine, sinkConfig } from './batches.ts'
@@ -26,7 +27,7 @@ afterEach(async () => {
   rmSync(dir, { recursive: true })
 })
 
-function sinkTo(url: string): HttpSink {
+function sinkTo(url: string): ConfiguredSink {
   const sink = createHttpSink({
     name: 'cloud',
     config: sinkConfig(url, { ack: 'body', timeout: 2000 }),
@@ -47,7 +48,7 @@ interface Outcome {
  * takes too many tries
  */
 async function deliver(
-  sink: HttpSink,
+  sink: ConfiguredSink,
   first: number,
   last: number,
   size: number,

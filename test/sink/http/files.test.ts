@@ -9,7 +9,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { SinkEvent } from '../../../gateway/sink/events.ts'
-import { createHttpSink, type HttpSink } from '../../../gateway/sink/http/http-sink.ts'
+import { createHttpSink } from '../../../gateway/sink/http/http-sink.ts'
+import type { ConfiguredSink } from '../../../gateway/sink/sink-type.ts'
 import { ScriptedSink } from '../../support/scripted-sink.ts'
 import { batchOf, never, sinkConfig } from './batches.ts'
 
@@ -29,7 +30,7 @@ afterEach(async () => {
 })
 
 interface Watched {
-  readonly sink: HttpSink
+  readonly sink: ConfiguredSink
   readonly events: SinkEvent[]
   /** Resolves at the next change that the sink reports. */
   readonly changed: () => Promise<void>

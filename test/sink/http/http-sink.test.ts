@@ -7,7 +7,8 @@ import { gunzipSync } from 'node:zlib'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { SinkAnswer } from '../../../gateway/ports/sink.ts'
 import type { SinkEvent } from '../../../gateway/sink/events.ts'
-import { createHttpSink, type HttpSink } from '../../../gateway/sink/http/http-sink.ts'
+import { createHttpSink } from '../../../gateway/sink/http/http-sink.ts'
+import type { ConfiguredSink } from '../../../gateway/sink/sink-type.ts'
 import { type Script, ScriptedSink, type Step } from '../../support/scripted-sink.ts'
 import { batchOf, expired, never, sinkConfig, withBody } from './batches.ts'
 
@@ -18,7 +19,7 @@ afterEach(async () => {
 
 interface Setup {
   readonly server: ScriptedSink
-  readonly sink: HttpSink
+  readonly sink: ConfiguredSink
   readonly events: SinkEvent[]
 }
 
@@ -35,7 +36,7 @@ async function setUp(
 function sinkTo(
   url: string,
   changes: Parameters<typeof sinkConfig>[1] = {},
-): { readonly sink: HttpSink; readonly events: SinkEvent[] } {
+): { readonly sink: ConfiguredSink; readonly events: SinkEvent[] } {
   const events: SinkEvent[] = []
   const emit = (event: SinkEvent): void => void events.push(event)
   const sink = createHttpSink({ name: 'cloud', config: sinkConfig(url, changes), emit })

@@ -4,7 +4,8 @@
  */
 import { createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
-import { createHttpSink, type HttpSink } from '../../../gateway/sink/http/http-sink.ts'
+import { createHttpSink } from '../../../gateway/sink/http/http-sink.ts'
+import type { ConfiguredSink } from '../../../gateway/sink/sink-type.ts'
 import { sinkConfig } from './batches.ts'
 
 export class RawSink {
@@ -12,7 +13,7 @@ export class RawSink {
   readonly sockets: Socket[] = []
   readonly #server: Server
   readonly #tls: boolean
-  readonly #sinks: HttpSink[] = []
+  readonly #sinks: ConfiguredSink[] = []
 
   private constructor(server: Server, tls: boolean) {
     this.#server = server
@@ -42,7 +43,7 @@ export class RawSink {
     return `${this.#tls ? 'https' : 'http'}://127.0.0.1:${port}/ingest`
   }
 
-  sink(changes: Parameters<typeof sinkConfig>[1] = {}): HttpSink {
+  sink(changes: Parameters<typeof sinkConfig>[1] = {}): ConfiguredSink {
     const sink = createHttpSink({
       name: 'cloud',
       config: sinkConfig(this.url, changes),

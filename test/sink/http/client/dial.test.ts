@@ -11,7 +11,8 @@ import {
   Addresses,
   SUSPECT_MS,
 } from '../../../../gateway/sink/http/client/addresses.ts'
-import { createHttpSink, type HttpSink } from '../../../../gateway/sink/http/http-sink.ts'
+import { createHttpSink } from '../../../../gateway/sink/http/http-sink.ts'
+import type { ConfiguredSink } from '../../../../gateway/sink/sink-type.ts'
 import { reapProcesses, startProcess } from '../../../support/process.ts'
 import { type Script, ScriptedSink } from '../../../support/scripted-sink.ts'
 import { describeWithTool } from '../../../support/tool-tests.ts'
@@ -38,7 +39,7 @@ async function serve(
 }
 
 interface Named {
-  readonly sink: HttpSink
+  readonly sink: ConfiguredSink
   /** Lookups until now. */
   readonly lookups: () => number
 }
