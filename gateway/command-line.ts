@@ -46,12 +46,13 @@ export function processContext(): CliContext {
 export async function configuredGateway(source: ConfigSource): Promise<ConfiguredGateway> {
   const { loadConfig } = await import('./config/load.ts')
   const { effectiveYaml } = await import('./config/print.ts')
-  const { SCHEMA } = await import('./configuration.ts')
+  const { SCHEMA, sinkPromises } = await import('./configuration.ts')
   const { config, warnings } = loadConfig(SCHEMA, source)
   return {
     config,
     warnings,
     yaml: () => effectiveYaml(SCHEMA.root, config),
+    sinkPromises: () => sinkPromises(config),
     hostWarnings: async () => {
       const { fitToHost, hostWarnings, readHostLimits } = await import('./host-limits.ts')
       const host = readHostLimits()

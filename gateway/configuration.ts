@@ -6,6 +6,7 @@
 import { hostname } from 'node:os'
 import { type AdminConfig, adminSection, checkAdmin } from './admin/config.ts'
 import { checkMqtt, type MqttConfig, mqttSection } from './broker/config.ts'
+import type { SinkWord } from './cli/context.ts'
 import { duration, meantName, NAME_PATTERN, name, path } from './config/fields.ts'
 import type { ConfigSchema } from './config/load.ts'
 import { type Report, showValue } from './config/problems.ts'
@@ -163,4 +164,12 @@ export function spoolOptions(config: Config, emit: EmitSpoolEvent): SpoolOptions
     config: config.spool,
     emit,
   }
+}
+
+/** What each sink promises by its configuration, and where it sends, without secrets. */
+export function sinkPromises({ sinks }: Config): SinkWord[] {
+  return Object.entries(sinks).map(([name, sink]) => {
+    const type = sinkTypeOf(sink)
+    return { name, target: type.url(sink), promise: type.promise(sink) }
+  })
 }

@@ -86,11 +86,12 @@ function deliveryOf(standing: DeliveryStanding | undefined): DeliverySnapshot {
 
 function sinkSnapshots({ config, sinks, drain }: Stages): ReturnType<StatusSources['sinks']> {
   const states = new Map(drain?.sinkStandings().map((s) => [s.sink, s]))
-  return [...sinks].map(([name, { stats, health }]) => {
+  return [...sinks].map(([name, { stats, health, promise }]) => {
     const state = states.get(name)
     return {
       name,
       url: sinkUrl(config, name),
+      promise,
       delivery: deliveryOf(state),
       health,
       lastSuccessAtMs: state?.lastSuccessAtMs ?? null,

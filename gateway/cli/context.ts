@@ -4,6 +4,7 @@
  */
 import type { ConfigSource } from '../config/load.ts'
 import type { OfflineOperator } from '../ports/operator.ts'
+import type { SinkPromise } from '../ports/sink.ts'
 import type { CliConfig } from './config.ts'
 import type { SignalListener } from './signals.ts'
 import type { Output } from './text/output.ts'
@@ -37,6 +38,8 @@ export interface ConfiguredGateway {
   readonly warnings: readonly string[]
   /** The effective configuration, which could be loaded again but for its secrets. */
   yaml(): string
+  /** What each sink promises, and where it sends, without secrets. */
+  sinkPromises(): readonly SinkWord[]
   /** Limits of it that this host cannot give. */
   hostWarnings(): Promise<string[]>
   /** What a start would refuse, and what would keep it from delivering. Changes nothing. */
@@ -48,6 +51,12 @@ export interface ConfiguredGateway {
   openOffline(): Promise<OfflineOperator>
   /** `replace`: a spool that is there is moved aside. */
   restoreBackup(path: string, replace: boolean): Promise<RestoredSpool>
+}
+
+export interface SinkWord {
+  readonly name: string
+  readonly target: string
+  readonly promise: SinkPromise
 }
 
 export interface RunningGateway {

@@ -10,7 +10,7 @@
 
 import type { AdminStats } from '../admin/stats.ts'
 import type { BrokerCounts } from '../broker/stats.ts'
-import type { SinkHealth } from '../ports/sink.ts'
+import type { SinkHealth, SinkPromise } from '../ports/sink.ts'
 import type { DeliveryState, SpoolState, UnroutedMessage } from '../ports/status.ts'
 import type { SinkStats } from '../sink/stats.ts'
 import type { SpoolStats, StreamStats } from '../spool/stats.ts'
@@ -60,6 +60,7 @@ export interface SinkSnapshot {
   readonly streams: readonly string[]
   readonly delivery: DeliverySnapshot
   readonly health: SinkHealth
+  readonly promise: SinkPromise
   /** When it last acked something; null: not since this start. */
   readonly lastSuccessAtMs: number | null
   /** Uncompressed bytes; null: the configured limit holds. */

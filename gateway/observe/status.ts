@@ -92,6 +92,7 @@ function sinkStatus(sink: SinkSnapshot): SinkStatus {
   return {
     name: sink.name,
     url: sink.url,
+    promise: sink.promise,
     ...deliveryStatus(sink.delivery),
     lastSuccessAt: at(sink.lastSuccessAtMs),
     ...(sink.health.connected === false ? { notConnected: { why: sink.health.detail } } : {}),

@@ -51,6 +51,9 @@ export interface Stitched {
   readonly byteLength: number
 }
 
+/** Of the note of a batch: it is part of the stream's state, which each commit writes. */
+export const MAX_NOTE_BYTES = 1024
+
 /**
  * One batch. Costs nothing until it is read: `stitched` for a sink that takes NDJSON, `records` for
  * one that encodes each record. Both give the same on every call.
@@ -73,6 +76,14 @@ export interface Batch {
    * none. A type that promises exactly once reads back what became of those before it sends.
    */
   readonly formerFingerprints: readonly string[]
+  /** What `keepNote` stored of this batch under this fingerprint, before this try; null: nothing. */
+  readonly note: string | null
+  /**
+   * Stores a short text (at most {@link MAX_NOTE_BYTES} bytes) with the pin, in place of the one
+   * before, for a type whose exchange has phases. Resolves when it is durable; rejects if the spool
+   * cannot store it, or the batch is not in flight any more: then nothing that needs it may be sent.
+   */
+  keepNote(note: string): Promise<void>
   /** Of the NDJSON: bytes, and CRC-32. */
   readonly rawBytes: number
   readonly crc32: number
@@ -99,6 +110,8 @@ export interface BatchEncoder {
    * after a restart: the far side knows it by a name that its pieces do not have, and would keep both.
    */
   readonly keepsWhole?: true
+  /** Most records that one batch may have, now; absent: the configured limit alone. */
+  readonly maxBatchRecords?: number
   /**
    * How many of the gaps, from the oldest, a batch of that identity can carry; at least one of them,
    * or none would ever be reported. Pure.
@@ -193,6 +206,16 @@ export type SinkAnswer = {
       readonly cloned?: boolean
     }
 )
+
+/** What a sink owes the one who configured it, in the words of `sluice check` and `status`. */
+export interface SinkPromise {
+  /** Over repeats, lost answers and kills, if the far side keeps its own promises. */
+  readonly delivery: 'exactly once' | 'idempotent by value' | 'at least once'
+  /** What makes it so: `by file name`, `with ids`. Goes behind `delivery`. */
+  readonly by: string
+  /** Where a record is when the far side acks it. `received`: it may still be lost there. */
+  readonly ack: 'durable' | 'received' | 'in memory'
+}
 
 /** Whether a connection that a sink keeps is there. */
 export interface SinkHealth {

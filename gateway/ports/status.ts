@@ -7,6 +7,8 @@
  * changes its meaning.
  */
 
+import type { SinkPromise } from './sink.ts'
+
 export interface Status {
   /** Of this document. Rises when a member changes its meaning. */
   readonly statusVersion: 1
@@ -101,6 +103,7 @@ export interface DeliveryStatus {
 export interface SinkStatus {
   readonly name: string
   readonly url: string
+  readonly promise: SinkPromise
   readonly state: DeliveryState
   readonly since: string | null
   readonly why: string | null

@@ -43,11 +43,25 @@ export interface Pin extends Bounds {
   readonly fingerprint: string
   /** Those under which earlier tries may have gone out; absent: none. */
   readonly formerFingerprints?: readonly string[]
+  /** Of the sink, about this batch under this fingerprint; see `Batch.keepNote`. Absent: none. */
+  readonly note?: string
   /**
    * Batch limits of the configuration that it was made under; absent: not known (0.1.0, an
    * operator's record).
    */
   readonly limits?: PinLimits
+}
+
+/** The same bytes, whatever was noted of them. */
+export function isSameBatch(a: Pin, b: Pin): boolean {
+  return (
+    a.spoolId === b.spoolId &&
+    a.firstSeq === b.firstSeq &&
+    a.lastSeq === b.lastSeq &&
+    a.recordCount === b.recordCount &&
+    a.gapCount === b.gapCount &&
+    a.fingerprint === b.fingerprint
+  )
 }
 
 export interface PinLimits {

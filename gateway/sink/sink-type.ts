@@ -2,7 +2,7 @@
 import type { Report } from '../config/problems.ts'
 import type { Schema } from '../config/schema.ts'
 import type { Path } from '../config/walk.ts'
-import type { Sink } from '../ports/sink.ts'
+import type { Batch, Sink, SinkPromise } from '../ports/sink.ts'
 import type { EmitSinkEvent } from './events.ts'
 import type { SinkStats } from './stats.ts'
 
@@ -11,6 +11,8 @@ type NamedFile = readonly [key: string, path: string]
 
 export interface ConfiguredSink extends Sink {
   readonly stats: SinkStats
+  /** That of its type, or less where the far side turned out not to keep its part. */
+  readonly promise: SinkPromise
   /** Reads anew what its configuration names, without waiting for the next look. */
   reread(): Promise<void>
 }
@@ -51,6 +53,13 @@ export interface SinkType<Config> {
   files(config: Config): readonly NamedFile[]
   /** Where it sends, as a URL without what is secret about it. */
   url(config: Config): string
+  promise(config: Config): SinkPromise
+  /**
+   * What a batch would become, for people: each thing that would be sent, its place (a topic, a
+   * subject, headers) and its text. Touches nothing outside. Throws nothing for what a record holds:
+   * it says why that one would be refused.
+   */
+  preview(config: Config, batch: Batch): Promise<string>
   /** Touches nothing of the far side before the first batch. */
   create(options: SinkOptions<Config>): ConfiguredSink
   /** Is it there, and would it take batches? Delivers nothing, changes nothing. Never rejects. */

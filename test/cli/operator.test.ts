@@ -482,6 +482,7 @@ const STATUS: Status = {
     {
       name: 'cloud',
       url: 'https://example.org/in',
+      promise: { delivery: 'at least once', by: 'with ids', ack: 'durable' },
       state: 'held',
       since: '2026-11-23T03:00:00.000Z',
       why: '401 \u001B[31munauthorized',

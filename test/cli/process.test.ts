@@ -58,6 +58,9 @@ describe('sluice check', () => {
       '# An outage of the sink that each stream holds, at messages of 300 bytes:',
     )
     expect(stdout).toContain('# Assumed: 200 bytes of envelope')
+    expect(stdout).toMatch(
+      /^# sink cloud \(.*\): at least once with ids; .*; what it acks is durable there$/m,
+    )
   })
 
   test('hides secrets and takes the environment', async () => {

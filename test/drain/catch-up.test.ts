@@ -93,6 +93,8 @@ class EndlessQueue implements StreamQueue {
       gaps: [],
       receivedAtMs: 0,
       formerFingerprints: [],
+      note: null,
+      keepNote: async () => undefined,
       bodyBytes: 1,
       rawBytes: pin.recordCount * 300,
       crc32: 0,

@@ -80,6 +80,7 @@ export function sink(
     streams: ['telemetry'],
     delivery: OK,
     health: { connected: null, detail: null },
+    promise: { delivery: 'at least once', by: 'with ids', ack: 'durable' },
     lastSuccessAtMs: NOW_MS - 1_000,
     learnedBatchBytes: 65_536,
     stats: {

@@ -6,18 +6,25 @@
  */
 import assert from 'node:assert/strict'
 import { crc32, gzipSync } from 'node:zlib'
-import type { BatchEncoder, BatchEncoding, Gap, GapReason } from '../../gateway/ports/sink.ts'
-import type {
-  Bounds,
-  LoadedBatch,
-  NoteStore,
-  ParkedRecord,
-  Pin,
-  PinLimits,
-  RefusedRecord,
-  Run,
-  Settlement,
-  StreamQueue,
+import {
+  type BatchEncoder,
+  type BatchEncoding,
+  type Gap,
+  type GapReason,
+  MAX_NOTE_BYTES,
+} from '../../gateway/ports/sink.ts'
+import {
+  type Bounds,
+  isSameBatch,
+  type LoadedBatch,
+  type NoteStore,
+  type ParkedRecord,
+  type Pin,
+  type PinLimits,
+  type RefusedRecord,
+  type Run,
+  type Settlement,
+  type StreamQueue,
 } from '../../gateway/ports/stream-queue.ts'
 import { recordOfLine } from '../../gateway/spool/codec/record.ts'
 
@@ -354,14 +361,25 @@ export class MemoryQueue implements StreamQueue {
     assert(pin, `${this.stream}: nothing to encode anew`)
     const formerFingerprints = [...(pin.formerFingerprints ?? []), pin.fingerprint]
     const gapCount = Math.min(pin.gapCount, encoder.gapsThatFit(this.#gaps(), pin.spoolId))
-    return this.#setPin({ ...pin, gapCount, fingerprint: encoder.fingerprint, formerFingerprints })
+    const { fingerprint } = encoder
+    const { note: _, ...unnoted } = pin
+    return this.#setPin({ ...unnoted, gapCount, fingerprint, formerFingerprints })
   }
 
   split(first: Bounds): { readonly pin: Pin; readonly durable: Promise<void> } {
     const { pin } = this.state
     assert(pin, `${this.stream}: nothing to split`)
     const { spoolId, firstSeq, lastSeq, recordCount } = first
-    return this.#setPin({ ...pin, spoolId, firstSeq, lastSeq, recordCount })
+    const { note, ...whole } = pin
+    const part = { ...whole, spoolId, firstSeq, lastSeq, recordCount }
+    return this.#setPin(note !== undefined && isSameBatch(part, pin) ? { ...part, note } : part)
+  }
+
+  async #keepNote(batch: Pin, note: string): Promise<void> {
+    const { pin } = this.state
+    assert(pin && isSameBatch(pin, batch), `${this.stream}: not in flight any more`)
+    assert(Buffer.byteLength(note) <= MAX_NOTE_BYTES)
+    await this.#setPin({ ...pin, note }).durable
   }
 
   #setPin(pin: Pin): { readonly pin: Pin; readonly durable: Promise<void> } {
@@ -408,6 +426,8 @@ export class MemoryQueue implements StreamQueue {
         gaps: this.#gaps().slice(0, pin.gapCount),
         receivedAtMs: records[0]?.receivedAtMs ?? 0,
         formerFingerprints: pin.formerFingerprints ?? [],
+        note: pin.note ?? null,
+        keepNote: (note) => this.#keepNote(pin, note),
         bodyBytes: body.length,
         rawBytes: raw.length,
         crc32: crc32(raw),

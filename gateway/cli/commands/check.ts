@@ -8,7 +8,7 @@ import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Command } from 'commander'
 import type { CliConfig } from '../config.ts'
-import type { CliContext } from '../context.ts'
+import type { CliContext, SinkWord } from '../context.ts'
 import { type Done, EXIT, type ExitCode } from '../exit.ts'
 import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from '../options.ts'
 import {
@@ -41,6 +41,7 @@ async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> 
   const free = await freeBytes(config.gateway.dataDir)
   context.stdout.write(`${configured.yaml()}\n${comment(capacityText(config, free))}\n`)
   if (free !== null) context.stdout.write(`${comment(diskText(config, free))}\n`)
+  context.stdout.write(`#\n${comment(promisesText(configured.sinkPromises()))}\n`)
   const warnings = [
     ...(await configured.hostWarnings()),
     ...(free === null ? [] : diskWarnings(config, free)),
@@ -54,6 +55,15 @@ async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> 
   }
   for (const fault of faults) context.stderr.write(`fault: ${plain(withCode(fault))}\n`)
   return faults.length === 0 ? EXIT.ok : EXIT.failed
+}
+
+function promisesText(sinks: readonly SinkWord[]): string {
+  return sinks
+    .map(({ name, target, promise: { delivery, by, ack } }) => {
+      const said = ack === 'durable' ? 'is durable there' : `is ${ack} there`
+      return plain(`sink ${name} (${target}): ${delivery} ${by}; what it acks ${said}`)
+    })
+    .join('\n')
 }
 
 function capacityText(config: CliConfig, free: number | null): string {

@@ -64,12 +64,14 @@ function streamsText(status: Status): string {
 }
 
 function sinksText({ sinks }: Status): string {
-  const header = ['SINK', 'STATE', 'LAST SUCCESS', 'SENT', 'URL']
+  const header = ['SINK', 'STATE', 'LAST SUCCESS', 'SENT', 'DELIVERY', 'ACK MEANS', 'URL']
   const rows = sinks.map((sink) => [
     sink.name,
     sink.state,
     sink.lastSuccessAt ?? 'not since the start',
     bytes(sink.sentBytes),
+    sink.promise.delivery,
+    sink.promise.ack,
     plainLine(sink.url),
   ])
   return table([header, ...rows])

@@ -2,6 +2,7 @@
  * What batches of one stream may hold: by the configuration, by its queue, and by what its sink and
  * its link taught. Tells of what they taught.
  */
+import type { BatchEncoder } from '../../ports/sink.ts'
 import type { StreamQueue } from '../../ports/stream-queue.ts'
 import type { DeliveryConfig } from '../config.ts'
 import type { EmitDrainEvent } from '../events.ts'
@@ -13,6 +14,7 @@ interface BatchSizingOptions {
   readonly sink: string
   readonly queue: Pick<StreamQueue, 'stream' | 'maxBatchBytes'>
   readonly config: Pick<DeliveryConfig, 'maxBatchRecords'>
+  readonly encoder: Pick<BatchEncoder, 'maxBatchRecords'>
   readonly learned: LearnedLimit
   readonly pace: PaceLimit
   readonly emit: EmitDrainEvent
@@ -26,9 +28,10 @@ export class BatchSizing {
   }
 
   get limits(): BatchLimits {
-    const { config, learned, pace, queue } = this.#o
+    const { config, encoder, learned, pace, queue } = this.#o
+    const maxRecords = Math.min(config.maxBatchRecords, encoder.maxBatchRecords ?? Infinity)
     const maxBytes = Math.min(learned.maxBytes, pace.maxBytes, queue.maxBatchBytes)
-    return { maxRecords: config.maxBatchRecords, maxBytes }
+    return { maxRecords, maxBytes }
   }
 
   /** The sink said so. */

@@ -4,7 +4,14 @@
  * nothing about answers (answers.ts).
  */
 import type { BatchEncoder } from '../../ports/sink.ts'
-import type { Bounds, LoadedBatch, Pin, Run, StreamQueue } from '../../ports/stream-queue.ts'
+import {
+  type Bounds,
+  isSameBatch,
+  type LoadedBatch,
+  type Pin,
+  type Run,
+  type StreamQueue,
+} from '../../ports/stream-queue.ts'
 import type { Clock } from '../clock.ts'
 import {
   type BatchLimits,
@@ -119,7 +126,7 @@ export class StreamBatches {
       this.#doubtful = false
       this.#durable = this.#watch(this.#queue.split(pin).durable)
     }
-    const known = this.#loaded !== null && isSamePin(this.#loaded.pin, pin) ? this.#loaded : null
+    const known = this.#knows(pin) ? this.#loaded : null
     const ready = this.#read(pin, known, this.#durable)
     return { pin, ready }
   }
@@ -149,6 +156,12 @@ export class StreamBatches {
     this.#loaded = loaded
     if (loaded === null) this.#suspectLastSeq = null
     return loaded
+  }
+
+  /** As it was read, what was noted of it included. */
+  #knows(pin: Pin): boolean {
+    const known = this.#loaded?.pin
+    return known !== undefined && isSameBatch(known, pin) && known.note === pin.note
   }
 
   /** The batch goes out now. */
@@ -299,7 +312,7 @@ export class StreamBatches {
 
   /** Is this still the batch in flight? A spool that had to be reopened may have fallen back. */
   isCurrent(loaded: LoadedBatch): boolean {
-    return this.#queue.pin !== null && isSamePin(this.#queue.pin, loaded.pin)
+    return this.#queue.pin !== null && isSameBatch(this.#queue.pin, loaded.pin)
   }
 
   #runsThrough(outer: { readonly spoolId: string; readonly lastSeq: number }): Run[] {
@@ -317,15 +330,4 @@ export class StreamBatches {
     })
     return durable
   }
-}
-
-function isSamePin(a: Pin, b: Pin): boolean {
-  return (
-    a.spoolId === b.spoolId &&
-    a.firstSeq === b.firstSeq &&
-    a.lastSeq === b.lastSeq &&
-    a.recordCount === b.recordCount &&
-    a.gapCount === b.gapCount &&
-    a.fingerprint === b.fingerprint
-  )
 }

@@ -4,13 +4,19 @@
  */
 import { createHash } from 'node:crypto'
 import { crc32, gunzipSync } from 'node:zlib'
-import type { Batch, BatchEncoder, BatchEncoding } from '../../ports/sink.ts'
+import type { Batch, BatchEncoder, BatchEncoding, SinkPromise } from '../../ports/sink.ts'
 import type { FileSinkConfig } from './config.ts'
 import { type FileLayout, leftoversOf, namesOf } from './file-name.ts'
 import type { FilesToWrite, FormerFile } from './folder-writer.ts'
 
 export type FileEncoder = BatchEncoder & { readonly stitches: BatchEncoding }
 type FileForm = Pick<FileSinkConfig, 'compression' | 'layout'>
+
+export const FILE_PROMISE = {
+  delivery: 'exactly once',
+  by: 'by file name',
+  ack: 'durable',
+} as const satisfies SinkPromise
 
 const FINGERPRINT = /^file:ndjson:(gzip|identity):(flat|streams|days)$/
 

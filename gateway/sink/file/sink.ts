@@ -16,7 +16,7 @@ import type { ConfiguredSink, SinkOptions } from '../sink-type.ts'
 import { createSinkStats } from '../stats.ts'
 import { type Movement, WriteAttempt } from './attempt.ts'
 import type { FileSinkConfig } from './config.ts'
-import { type FileEncoder, fileEncoder, filesOf } from './encode.ts'
+import { FILE_PROMISE, type FileEncoder, fileEncoder, filesOf } from './encode.ts'
 import { AbandonedError, OtherBytesError, troubleOf } from './file-errors.ts'
 import { FolderWriter } from './folder-writer.ts'
 import { OneAtATime } from './one-at-a-time.ts'
@@ -44,6 +44,7 @@ class FileSink implements ConfiguredSink {
   readonly encoder: FileEncoder
   /** A folder is no connection: whether it is fit shows with each batch. */
   readonly health = { connected: null, detail: null }
+  readonly promise = FILE_PROMISE
   readonly stats = createSinkStats()
   readonly #config: FileSinkConfig
   readonly #emit: EmitSinkEvent

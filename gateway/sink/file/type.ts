@@ -1,7 +1,9 @@
 /** Batches as files: see README.md. */
+import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { SinkType } from '../sink-type.ts'
 import { type FileSinkConfig, fileKeys } from './config.ts'
+import { FILE_PROMISE, filesOf } from './encode.ts'
 import { probeFolder } from './probe.ts'
 import { createFileSink } from './sink.ts'
 
@@ -10,6 +12,16 @@ export const fileType = {
   check: () => undefined,
   files: () => [],
   url: ({ folder }) => pathToFileURL(folder).href,
+  promise: () => FILE_PROMISE,
+  preview: async (config, batch) => {
+    const { data, gaps } = await filesOf(batch, 'identity', config.layout)
+    const files = gaps === null ? [data] : [gaps, data]
+    return files
+      .map(
+        ({ name, chunks }) => `${join(config.folder, name)}:\n${Buffer.concat(chunks).toString()}`,
+      )
+      .join('')
+  },
   create: createFileSink,
   probe: probeFolder,
 } satisfies SinkType<FileSinkConfig>

@@ -3,11 +3,18 @@
  * body. Pure: all of it depends on the batch and the encoder alone, so a repeat is the same request
  * (I4).
  */
-import type { Batch, BatchEncoder, Gap } from '../../ports/sink.ts'
+import type { Batch, BatchEncoder, Gap, SinkPromise } from '../../ports/sink.ts'
 import type { HttpSinkConfig } from './config.ts'
 
 /** The contract: at most so many bytes of `Sluice-Gap` in a request. */
 export const MAX_GAP_HEADER_BYTES = 2048
+
+/** Its receivers know a repeat by ids, or by one number a queue. */
+export const CONTRACT_PROMISE = {
+  delivery: 'at least once',
+  by: 'with ids; exactly once where the receiver keeps one number a queue',
+  ack: 'durable',
+} as const satisfies SinkPromise
 
 type EncodingConfig = Pick<HttpSinkConfig, 'format' | 'compression'>
 

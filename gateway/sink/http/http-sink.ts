@@ -9,7 +9,7 @@
  * and bytes: client/.
  */
 import type { SecureContext } from 'node:tls'
-import type { Batch, SinkAnswer } from '../../ports/sink.ts'
+import type { Batch, SinkAnswer, SinkPromise } from '../../ports/sink.ts'
 import { FileWatch } from '../../shared/file-watch.ts'
 import { hiddenParts } from '../../shared/text/hide-url.ts'
 import { counted } from '../counted.ts'
@@ -23,7 +23,7 @@ import type { ClientAnswer } from './client/connection.ts'
 import { DialError, LinkError } from './client/link-error.ts'
 import { describeNetworkError, isUntrusted } from './client/network-error.ts'
 import { type HttpSinkConfig, httpFiles } from './config.ts'
-import { type HttpEncoder, httpEncoder } from './encode.ts'
+import { CONTRACT_PROMISE, type HttpEncoder, httpEncoder } from './encode.ts'
 import { hostOf, portOf, requestHead } from './request.ts'
 import { type HeaderPair, SecretHeaders } from './secrets.ts'
 import { SinkTls } from './tls.ts'
@@ -57,6 +57,7 @@ class PooledHttpSink implements ConfiguredSink {
   readonly name: string
   readonly encoder: HttpEncoder
   /** Connections come and go with the batches. */
+  readonly promise: SinkPromise
   readonly health = { connected: null, detail: null }
   readonly stats = createSinkStats()
   readonly #config: HttpSinkConfig
@@ -81,6 +82,7 @@ class PooledHttpSink implements ConfiguredSink {
     this.name = options.name
     this.#config = options.config
     this.encoder = httpEncoder(options.config)
+    this.promise = CONTRACT_PROMISE
     this.#emit = options.emit
     this.#nowMs = options.nowMs ?? Date.now
     this.#lookup = options.lookup

@@ -43,6 +43,8 @@ interface PinnedBatch {
   readonly encoder: BatchEncoder
   /** Something of it is damaged. The pin goes first: no commit holds one of lost records. */
   readonly dissolvePin: () => void
+  /** See `Batch.keepNote`. */
+  readonly keepNote: (note: string) => Promise<void>
 }
 
 /** null: something of it is damaged for good, and was counted. */
@@ -69,7 +71,7 @@ export async function loadBatch(
 }
 
 function batchOf(
-  { spool, identity, pin, encoder }: PinnedBatch,
+  { spool, identity, pin, encoder, keepNote }: PinnedBatch,
   pieces: readonly Piece[],
   body: Body | null,
   { rawBytes, crc32 }: Pick<Body, 'rawBytes' | 'crc32'>,
@@ -87,6 +89,8 @@ function batchOf(
     receivedAtMs: pieces[0]?.receivedAtMs ?? 0,
     fingerprint,
     formerFingerprints: pin.formerFingerprints ?? [],
+    note: pin.note ?? null,
+    keepNote,
     rawBytes,
     crc32,
     bodyBytes: body?.byteLength ?? rawBytes,

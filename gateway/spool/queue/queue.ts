@@ -4,17 +4,18 @@
  * (I4, I5, I8).
  */
 
-import type { BatchEncoder } from '../../ports/sink.ts'
-import type {
-  Bounds,
-  LoadedBatch,
-  ParkedRecord,
-  Pin,
-  PinLimits,
-  RefusedRecord,
-  Run,
-  Settlement,
-  StreamQueue,
+import { type BatchEncoder, MAX_NOTE_BYTES } from '../../ports/sink.ts'
+import {
+  type Bounds,
+  isSameBatch,
+  type LoadedBatch,
+  type ParkedRecord,
+  type Pin,
+  type PinLimits,
+  type RefusedRecord,
+  type Run,
+  type Settlement,
+  type StreamQueue,
 } from '../../ports/stream-queue.ts'
 import { codeOf, writtenCode } from '../../shared/text/answer-code.ts'
 import { checked } from '../codec/checked.ts'
@@ -193,13 +194,17 @@ export class SpoolQueue implements StreamQueue {
     const { fingerprint } = encoder
     // None of those that came since: a try may have arrived without them, and its ack would be theirs.
     const gapCount = Math.min(pin.gapCount, this.#gapCount(encoder, pin.spoolId))
-    return this.#setPin({ ...pin, gapCount, fingerprint, formerFingerprints })
+    const { note: _, ...unnoted } = pin
+    return this.#setPin({ ...unnoted, gapCount, fingerprint, formerFingerprints })
   }
 
   split(first: Bounds): { readonly pin: Pin; readonly durable: Promise<void> } {
     const { pin } = this.spool.state
     if (!pin) throw new Error(`stream ${this.stream} has no batch to split`)
-    return this.#setPin({ ...pin, ...first, outerLastSeq: pin.outerLastSeq })
+    const { note, ...whole } = pin
+    const part = { ...whole, ...first, outerLastSeq: pin.outerLastSeq }
+    // A part is another batch: what was noted of the whole says nothing of it.
+    return this.#setPin(note !== undefined && isSameBatch(part, pin) ? { ...part, note } : part)
   }
 
   #setPin(pin: Pin & { readonly identity: number }): {
@@ -225,7 +230,19 @@ export class SpoolQueue implements StreamQueue {
       if (spool.state.pin !== null) spool.dissolvePin()
       this.#commit.touch(spool)
     }
-    return await loadBatch({ spool, identity, pin, encoder, dissolvePin }, this.#reader)
+    const keepNote = async (note: string): Promise<void> => await this.#keepNote(pin, note)
+    return await loadBatch({ spool, identity, pin, encoder, dissolvePin, keepNote }, this.#reader)
+  }
+
+  /** @param batch the pin that the batch was read by */
+  #keepNote(batch: Pin, note: string): Promise<void> {
+    const { pin } = this.spool.state
+    if (pin === null || !isSameBatch(pin, batch))
+      throw new Error(`stream ${this.stream}: the batch of that note is not in flight any more`)
+    const bytes = Buffer.byteLength(note)
+    if (bytes > MAX_NOTE_BYTES)
+      throw new Error(`a note of ${bytes} bytes, more than ${MAX_NOTE_BYTES}`)
+    return this.#setPin({ ...pin, note }).durable
   }
 
   settle(settlement: Settlement): Promise<void> {

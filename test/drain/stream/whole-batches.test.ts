@@ -37,3 +37,24 @@ it('I4: nor is it for lower limits after a restart', async () => {
   await bench.restart({ config: { maxBatchRecords: 6 } })
   expect(bench.sink.requests[0]?.batch).toMatchObject({ firstSeq: 1, lastSeq: 20 })
 })
+
+it('a batch has at most as many records as its sink takes now', async () => {
+  let most = 4
+  const windowed = {
+    ...encoder('identity'),
+    get maxBatchRecords() {
+      return most
+    },
+  }
+  const bench = new Bench({ encoder: windowed, config: { maxBatchRecords: 10 } })
+  bench.append(30)
+  bench.sink.auto = () => {
+    most = 3
+    return ACKED
+  }
+  await bench.start()
+  for (let i = 0; i < 20; i++) await bench.pass(1000)
+  const sizes = bench.sink.requests.map(({ seqs }) => seqs.length)
+  expect(sizes.slice(0, 3)).toEqual([4, 3, 3])
+  expect(bench.queue.pendingRecords).toBe(0)
+})

@@ -43,6 +43,8 @@ export function batchOf(first: number, last: number, changes: Partial<Batch> = {
     receivedAtMs: Date.parse('2026-11-23T03:05:00.123Z'),
     fingerprint: 'http:ndjson:gzip',
     formerFingerprints: [],
+    note: null,
+    keepNote: async () => undefined,
     rawBytes: raw.length,
     crc32: crc32(raw),
     bodyBytes: body.length,

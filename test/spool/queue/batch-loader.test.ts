@@ -1,8 +1,8 @@
 /** A pinned batch as a sink reads it: stitched or record by record, under one fingerprint or another. */
 import { gunzipSync } from 'node:zlib'
 import { expect, it } from 'vitest'
-import type { SinkRecord } from '../../../gateway/ports/sink.ts'
-import type { LoadedBatch } from '../../../gateway/ports/stream-queue.ts'
+import { MAX_NOTE_BYTES, type SinkRecord } from '../../../gateway/ports/sink.ts'
+import { isSameBatch, type LoadedBatch } from '../../../gateway/ports/stream-queue.ts'
 import { httpEncoder } from '../../../gateway/sink/http/encode.ts'
 import type { Spool } from '../../../gateway/spool/spool.ts'
 import { heldStores } from '../../support/held-store.ts'
@@ -138,5 +138,34 @@ it('I4: a pin keeps its fingerprint over a restart, and under another one tells 
     crc32: pinned?.batch.crc32,
     bodyBytes: pinned?.batch.rawBytes,
   })
+  await spool.stop()
+})
+
+it('a note of a batch is durable, and gone with the batch, its form, or a part of it', async () => {
+  const first = await openSpool(folder.path)
+  await fill(first.spool)
+  const pinned = await pinNext(queueOf(first.spool), 3)
+  expect(pinned?.batch.note).toBe(null)
+  await pinned?.batch.keepNote('released')
+  await expect(pinned?.batch.keepNote('x'.repeat(MAX_NOTE_BYTES + 1))).rejects.toThrow(/1025 bytes/)
+  await first.spool.stop()
+
+  const { spool } = await openSpool(folder.path)
+  const queue = queueOf(spool)
+  if (queue.pin === null) throw new Error('the pin is gone')
+  const noted = await queue.load(queue.pin, ENCODER)
+  expect(noted?.batch.note).toBe('released')
+  expect(isSameBatch(queue.pin, pinned?.pin ?? queue.pin)).toBe(true)
+  await queue.split(queue.pin).durable
+  expect(queue.pin.note).toBe('released')
+  const { spoolId, firstSeq } = queue.pin
+  await queue.split({ spoolId, firstSeq, lastSeq: firstSeq, recordCount: 1 }).durable
+  expect(queue.pin.note).toBeUndefined()
+  await expect(noted?.batch.keepNote('late')).rejects.toThrow(/not in flight/)
+  const part = await queue.load(queue.pin, ENCODER)
+  await part?.batch.keepNote('again')
+  const { pin } = queue.reencode(IDENTITY)
+  expect(pin.note).toBeUndefined()
+  await expect(part?.batch.keepNote('late')).rejects.toThrow(/not in flight/)
   await spool.stop()
 })
