@@ -16,6 +16,8 @@ export interface Import {
   readonly packageName: string | null
   /** `import type`, or every name in the braces is one. */
   readonly typeOnly: boolean
+  /** `import()`: only where it is reached. */
+  readonly isDynamic: boolean
 }
 
 export interface SourceFile {
@@ -60,6 +62,7 @@ export function importsOf(path: string, text: string): Import[] {
       file: specifier.startsWith('.') ? normalize(join(dirname(path), specifier)) : null,
       packageName: packageOf(specifier),
       typeOnly: from !== undefined && (type !== undefined || allNamesAreTypes(names)),
+      isDynamic: dynamic !== undefined,
     }
   })
 }

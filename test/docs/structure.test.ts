@@ -95,6 +95,7 @@ describe('the checks see what they are there for', () => {
       file: each,
       packageName: null,
       typeOnly: true,
+      isDynamic: false,
     })),
   })
   test('a circle, of types too', () => {
