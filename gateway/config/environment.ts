@@ -11,7 +11,16 @@ import { parseDocument } from 'yaml'
 import { nearest } from '../shared/text/nearest.ts'
 import type { Origin, Problem } from './problems.ts'
 import { type AnySchema, isMap } from './schema.ts'
-import { childOf, chooserKeys, keyPath, type Node, nodeAt, type Path, valueOf } from './walk.ts'
+import {
+  childOf,
+  chooserKeys,
+  keyPath,
+  type Node,
+  nodeAt,
+  type Path,
+  spelledOut,
+  valueOf,
+} from './walk.ts'
 
 const ENVIRONMENT_PREFIX = 'SLUICE__'
 
@@ -207,7 +216,7 @@ function setAt(
   if (key === undefined) return { value }
   const node = nodeAt(schema, current)
   if (node.type === 'leaf') return { value: { [key]: value } }
-  const here = current === undefined ? structuredClone(node.fallback) : current
+  const here = current === undefined ? structuredClone(node.fallback) : spelledOut(schema, current)
   const child = anyChildOf(node, key)
   if (child === null) return 'a key of this section'
   const inner = setAt(child, valueOf(here, key), rest, value)

@@ -100,6 +100,8 @@ export interface VariantMeta extends GroupMeta {
   readonly types: ReadonlyMap<string, Shape>
   /** Keys that every type has. */
   readonly common: Shape
+  /** The value of the key, written in place of the section, is a section with this key alone. */
+  readonly word: boolean
 }
 
 /** Texts of sections and lists. */

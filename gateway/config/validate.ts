@@ -8,15 +8,28 @@ import { nearest } from '../shared/text/nearest.ts'
 import { NAME_PATTERN, NAME_WORDS, nameFix } from './fields.ts'
 import { type Origin, type Problem, showKind, showValue } from './problems.ts'
 import { type AnySchema, isMap } from './schema.ts'
-import { childOf, find, keyPath, type Node, nodeAt, type Path, type SectionNode } from './walk.ts'
+import {
+  childOf,
+  find,
+  keyPath,
+  type Node,
+  nodeAt,
+  type Path,
+  type SectionNode,
+  spelledOut,
+} from './walk.ts'
 
 /** A section with more keys is not listed in full when the fix names the key that was meant. */
 const MAX_LISTED_KEYS = 12
 
 export type OriginOf = (path: Path) => Origin
 
-/** `telemetry:` with nothing below it is a section with its defaults, unless null is a value there. */
-export function fillEmptySections(schema: AnySchema, data: unknown): unknown {
+/**
+ * `telemetry:` with nothing below it is a section with its defaults, unless null is a value there; a
+ * word that stands for a section becomes that.
+ */
+export function fillEmptySections(schema: AnySchema, written: unknown): unknown {
+  const data = spelledOut(schema, written)
   const node = nodeAt(schema, data)
   if (data === null) return node.type === 'section' && !node.nullable ? {} : null
   if (node.type === 'list') {

@@ -15,6 +15,8 @@ interface VariantSpec<Key extends string, Types, Common> {
   readonly types: Types
   /** Keys that every type has. A type may have one of them with another default. */
   readonly common: Common
+  /** The value of the key, written in place of the section, is a section with this key alone. */
+  readonly word?: boolean
 }
 
 type VariantTypes = Readonly<Record<string, { readonly keys: z.ZodRawShape }>>
@@ -30,7 +32,7 @@ export function variant<
   Types extends VariantTypes,
   Common extends z.ZodRawShape,
 >(text: string, spec: VariantSpec<Key, Types, Common>): Schema<Variant<Key, Types, Common>> {
-  const { key, usual, common } = spec
+  const { key, usual, common, word = false } = spec
   const types = Object.entries(spec.types)
   const chooser = leaf(choice(spec.keyText, Object.keys(spec.types))).prefault(usual)
   const sections = new Map(
@@ -39,7 +41,8 @@ export function variant<
       z.strictObject({ [key]: chooser, ...keys, ...common, ...keys }),
     ]),
   )
-  const schema = z.unknown().transform((input, context) => {
+  const schema = z.unknown().transform((given, context) => {
+    const input = word && typeof given === 'string' ? { [key]: given } : given
     const written = isMap(input) && Object.hasOwn(input, key) ? input[key] : undefined
     const chosen = chooser.safeParse(written)
     const type = chosen.success ? chosen.data : usual
@@ -60,6 +63,7 @@ export function variant<
     usual,
     types: new Map(types.map(([type, { keys }]) => [type, keys])),
     common,
+    word,
   })
   return schema as unknown as Schema<Variant<Key, Types, Common>>
 }

@@ -98,8 +98,15 @@ export function nodeOf(schema: AnySchema): Node | VariantNode {
 export function nodeAt(schema: AnySchema, value: unknown): Node {
   const node = nodeOf(schema)
   return node.type === 'variant'
-    ? sectionOf(node, value === undefined ? node.fallback : value)
+    ? sectionOf(node, value === undefined ? node.fallback : spelledOut(schema, value))
     : node
+}
+
+/** A word in place of a section that it stands for as that section; else the value as it is. */
+export function spelledOut(schema: AnySchema, value: unknown): unknown {
+  if (typeof value !== 'string') return value
+  const node = nodeOf(schema)
+  return node.type === 'variant' && node.word ? { [node.key]: value } : value
 }
 
 /** With an unknown type it has the keys of all: nothing can be said against any of them. */

@@ -122,6 +122,46 @@ describe('loading', () => {
   })
 })
 
+describe('a word in place of a section', () => {
+  const pack = variant('How it is packed.', {
+    key: 'kind',
+    keyText: 'Kind of packing.',
+    usual: 'bag',
+    types: {
+      bag: { keys: {} },
+      crate: { keys: { boards: leaf(integer('Of wood.', { min: 1, max: 9 })).prefault(4) } },
+    },
+    common: {},
+    word: true,
+  })
+  const schema = {
+    root: section('All.', { pack: pack.prefault({ kind: 'bag' }) }),
+    check: () => undefined,
+  }
+  const packed = (text: string, env: Record<string, string> = {}): unknown => {
+    folder.write(text)
+    return loadConfig(schema, { file: 'sluice.yaml', env, cwd: folder.path }).config
+  }
+  const crate = (boards: number) => ({ pack: { kind: 'crate', boards } })
+
+  test('is the section with that type', () => {
+    expect(packed('')).toEqual({ pack: { kind: 'bag' } })
+    expect(packed('pack: crate')).toEqual(crate(4))
+    expect(packed('', { SLUICE__PACK: 'crate' })).toEqual(crate(4))
+    expect(packed('pack: crate', { SLUICE__PACK__BOARDS: '5' })).toEqual(crate(5))
+    expect(packed('pack: crate', { SLUICE__PACK__KIND: 'bag' })).toEqual({ pack: { kind: 'bag' } })
+    expect(parse(effectiveYaml(schema.root, crate(4)))).toEqual(crate(4))
+    expect(schema.root.parse({ pack: 'crate' })).toEqual(crate(4))
+  })
+
+  test('that is no type is refused as that', () => {
+    const found = (): unknown => packed('pack: create')
+    expect(found).toThrow(ConfigError)
+    expect(found).toThrow(/pack\.kind[^]*crate/)
+    expect(() => packed('pack: 5')).toThrow(/a map of keys/)
+  })
+})
+
 describe('errors', () => {
   test('an unknown type names the known ones, and nothing else is said of its keys', () => {
     expect(problems('post: { a: { kind: botle, beach: b, nonsense: 1 } }')).toMatchObject([

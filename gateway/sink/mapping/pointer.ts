@@ -1,0 +1,126 @@
+/**
+ * JSON Pointers (RFC 6901) into a payload: parsed once, followed per record. `rawAt` finds the text
+ * of a value, so that numbers keep every digit. Pure. Differs from the RFC in one thing: `/` alone
+ * means the whole payload, as `""` does; a member with an empty name cannot be pointed at alone.
+ */
+import { isMap } from '../../config/schema.ts'
+
+export interface Pointer {
+  /** As it was written. */
+  readonly text: string
+  readonly tokens: readonly string[]
+}
+
+/** What is wrong with a text that should be a pointer, as the fix; null: nothing. */
+export function pointerFix(text: string): string | null {
+  if (text !== '' && !text.startsWith('/')) return `write /${text}`
+  if (/~(?![01])/.test(text)) return 'write ~0 for ~, and ~1 for a / inside a name'
+  return null
+}
+
+/** @throws Error when {@link pointerFix} finds something */
+export function parsePointer(text: string): Pointer {
+  const fix = pointerFix(text)
+  if (fix !== null) throw new Error(`${JSON.stringify(text)} is no JSON Pointer: ${fix}`)
+  const parts = text === '' || text === '/' ? [] : text.slice(1).split('/')
+  const tokens = parts.map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+  return { text, tokens }
+}
+
+const INDEX = /^(?:0|[1-9]\d*)$/
+
+/** The value there; undefined: there is none. */
+export function follow(root: unknown, { tokens }: Pointer): unknown {
+  let value = root
+  for (const token of tokens) {
+    if (Array.isArray(value)) value = INDEX.test(token) ? value[Number(token)] : undefined
+    else value = isMap(value) && Object.hasOwn(value, token) ? value[token] : undefined
+    if (value === undefined) return undefined
+  }
+  return value
+}
+
+/** The text of the value there, as it stands in valid JSON; null: there is none. */
+export function rawAt(json: string, { tokens }: Pointer): string | null {
+  let at = skipSpace(json, 0)
+  for (const token of tokens) {
+    const opening = json[at]
+    const next =
+      opening === '{'
+        ? memberAt(json, at, token)
+        : opening === '[' && INDEX.test(token)
+          ? itemAt(json, at, Number(token))
+          : -1
+    if (next < 0) return null
+    at = next
+  }
+  return json.slice(at, valueEnd(json, at))
+}
+
+/** Where the value of a member begins; of two with one name the last, as JSON.parse has it. */
+function memberAt(json: string, open: number, name: string): number {
+  let found = -1
+  let at = skipSpace(json, open + 1)
+  while (json[at] === '"') {
+    const end = stringEnd(json, at)
+    const raw = json.slice(at + 1, end - 1)
+    const isIt = raw.includes('\\') ? JSON.parse(`"${raw}"`) === name : raw === name
+    at = skipSpace(json, skipSpace(json, end) + 1)
+    if (isIt) found = at
+    at = skipSpace(json, valueEnd(json, at))
+    if (json[at] !== ',') break
+    at = skipSpace(json, at + 1)
+  }
+  return found
+}
+
+function itemAt(json: string, open: number, index: number): number {
+  let at = skipSpace(json, open + 1)
+  if (json[at] === ']') return -1
+  for (let i = 0; i < index; i += 1) {
+    at = skipSpace(json, valueEnd(json, at))
+    if (json[at] !== ',') return -1
+    at = skipSpace(json, at + 1)
+  }
+  return at
+}
+
+function skipSpace(json: string, from: number): number {
+  let at = from
+  while (at < json.length && json.charCodeAt(at) <= 0x20) at += 1
+  return at
+}
+
+/** Behind the quote that ends the string which begins at `from`. */
+function stringEnd(json: string, from: number): number {
+  let at = from + 1
+  while (at < json.length) {
+    const char = json[at]
+    if (char === '"') return at + 1
+    at += char === '\\' ? 2 : 1
+  }
+  return at
+}
+
+/** Behind the value that begins at `from`. */
+function valueEnd(json: string, from: number): number {
+  const opening = json[from]
+  if (opening === '"') return stringEnd(json, from)
+  let at = from
+  if (opening !== '{' && opening !== '[') {
+    while (at < json.length && !/[\s,\]}]/.test(json[at] ?? '')) at += 1
+    return at
+  }
+  for (let depth = 0; at < json.length; ) {
+    const char = json[at]
+    if (char === '"') {
+      at = stringEnd(json, at)
+      continue
+    }
+    if (char === '{' || char === '[') depth += 1
+    else if (char === '}' || char === ']') depth -= 1
+    at += 1
+    if (depth === 0) break
+  }
+  return at
+}
