@@ -17,6 +17,11 @@ export interface SinkHarness {
   open(): Promise<TestReceiver>
 }
 
+/** At once, or after the receiver was asked. */
+type Awaitable<T> = T | Promise<T>
+/** What makes it as it was before. */
+type Undo = () => Awaitable<void>
+
 /** Where sinks of one type send to, for one test. */
 export interface TestReceiver {
   /** A sink as a gateway makes it at its start. */
@@ -24,19 +29,19 @@ export interface TestReceiver {
   /** The keys of its configuration, for a sink in another process. */
   readonly config: Readonly<Record<string, unknown>>
   /** Ids of the records that it has, in its order. */
-  ids(): string[]
+  ids(): Awaitable<string[]>
   /** What it was told of gaps, each once. */
-  gaps(): string[]
+  gaps(): Awaitable<string[]>
   /** Nothing gets through until what it returns is called. */
-  outage(): () => void
+  outage(): Awaitable<Undo>
   /** The same, for something that an operator has to see to. */
-  trouble(): () => void
+  trouble(): Awaitable<Undo>
   /** It takes the next batch, but says nothing that arrives; null: there is no answer to lose. */
-  readonly loseAnswer: (() => void) | null
+  readonly loseAnswer: (() => Awaitable<void>) | null
   /** It takes records up to this one; null: a batch is one thing here. */
-  readonly takeThrough: ((seq: number | null) => void) | null
+  readonly takeThrough: ((seq: number | null) => Awaitable<void>) | null
   /** It refuses this record for good; null: it refuses nothing. */
-  readonly refuse: ((seq: number) => void) | null
+  readonly refuse: ((seq: number) => Awaitable<void>) | null
   readonly close: () => Promise<void>
 }
 
@@ -54,7 +59,7 @@ export interface ConformanceBench {
   readonly receiver: TestReceiver
   readonly newSink: () => Sink
   /** Everything through this seq is there: in order, and as often as the type promises. */
-  readonly expectAllThrough: (seq: number) => void
+  readonly expectAllThrough: (seq: number) => Promise<void>
   /** The check does not apply to this receiver. */
   readonly skip: (why: string) => void
 }
@@ -67,10 +72,10 @@ export const CHECKS: Readonly<Record<string, (bench: ConformanceBench) => Promis
   }) => {
     const sink = newSink()
     expectAcked(await send(sink, batchOf(1, 3)), batchOf(1, 3))
-    expectAllThrough(3)
+    await expectAllThrough(3)
     for (let first = 4; first < 30; first += 2)
       expectAcked(await send(sink, batchOf(first, first + 1)), batchOf(first, first + 1))
-    expectAllThrough(29)
+    await expectAllThrough(29)
   },
 
   'its encoder has a name without blanks, says the same each time, and carries a gap': async ({
@@ -93,7 +98,7 @@ export const CHECKS: Readonly<Record<string, (bench: ConformanceBench) => Promis
     const sink = newSink()
     for (const one of [sink, sink, newSink()])
       expectAcked(await send(one, batchOf(1, 5)), batchOf(1, 5))
-    expectAllThrough(5)
+    await expectAllThrough(5)
   },
 
   'gaps are told with their batch, also after it failed, and once': async ({
@@ -102,15 +107,15 @@ export const CHECKS: Readonly<Record<string, (bench: ConformanceBench) => Promis
   }) => {
     const sink = newSink()
     const gapped = batchOf(5, 6, { gaps: [expired(1, 4)] })
-    const again = receiver.outage()
+    const again = await receiver.outage()
     expectKept(await send(sink, gapped))
-    expect(receiver.gaps()).toEqual([])
-    again()
+    expect(await receiver.gaps()).toEqual([])
+    await again()
     expectAcked(await send(sink, gapped), gapped)
     expectAcked(await send(sink, gapped), gapped)
     expectAcked(await send(sink, batchOf(7, 8)), batchOf(7, 8))
-    expect(receiver.gaps()).toHaveLength(1)
-    expect(receiver.gaps()[0]).toMatch(/1.*4.*expired/s)
+    expect(await receiver.gaps()).toHaveLength(1)
+    expect((await receiver.gaps())[0]).toMatch(/1.*4.*expired/s)
   },
 
   'I8: an outage keeps everything, and nothing is refused': async ({
@@ -119,12 +124,12 @@ export const CHECKS: Readonly<Record<string, (bench: ConformanceBench) => Promis
     expectAllThrough,
   }) => {
     const sink = newSink()
-    const again = receiver.outage()
+    const again = await receiver.outage()
     for (let i = 0; i < 3; i++) expectKept(await send(sink, batchOf(1, 5)))
-    expect(receiver.ids()).toEqual([])
-    again()
+    expect(await receiver.ids()).toEqual([])
+    await again()
     expectAcked(await send(sink, batchOf(1, 5)), batchOf(1, 5))
-    expectAllThrough(5)
+    await expectAllThrough(5)
   },
 
   'I8: what an operator has to see to is held, and nothing is refused': async ({
@@ -133,16 +138,16 @@ export const CHECKS: Readonly<Record<string, (bench: ConformanceBench) => Promis
     expectAllThrough,
   }) => {
     const sink = newSink()
-    const again = receiver.trouble()
+    const again = await receiver.trouble()
     for (let i = 0; i < 2; i++) {
       const answer = await send(sink, batchOf(1, 5))
       expectKept(answer)
       expect(answer.kind).toBe('hold')
     }
-    expect(receiver.ids()).toEqual([])
-    again()
+    expect(await receiver.ids()).toEqual([])
+    await again()
     expectAcked(await send(sink, batchOf(1, 5)), batchOf(1, 5))
-    expectAllThrough(5)
+    await expectAllThrough(5)
   },
 
   'I4: an answer that got lost is no ack, and the batch is taken again': async ({
@@ -155,12 +160,12 @@ export const CHECKS: Readonly<Record<string, (bench: ConformanceBench) => Promis
       return skip('there is no answer to lose')
     }
     const sink = newSink()
-    receiver.loseAnswer()
+    await receiver.loseAnswer()
     const answer = await send(sink, batchOf(1, 5))
     expectKept(answer)
     expect(isUnsent(answer), 'it may have arrived').toBe(false)
     expectAcked(await send(sink, batchOf(1, 5)), batchOf(1, 5))
-    expectAllThrough(5)
+    await expectAllThrough(5)
   },
 
   'I2: what was taken of a batch is said, and the rest goes as another one': async ({
@@ -173,19 +178,19 @@ export const CHECKS: Readonly<Record<string, (bench: ConformanceBench) => Promis
       return skip('a batch is one thing here')
     }
     const sink = newSink()
-    receiver.takeThrough(3)
+    await receiver.takeThrough(3)
     const answer = await send(sink, batchOf(1, 5))
     expect(answer).toMatchObject({ kind: 'verdicts', ackedThrough: 3 })
-    receiver.takeThrough(null)
+    await receiver.takeThrough(null)
     expectAcked(await send(sink, batchOf(4, 5)), batchOf(4, 5))
-    expectAllThrough(5)
+    await expectAllThrough(5)
   },
 
   'a refusal is one, of the batch or of its record': async ({ receiver, newSink, skip }) => {
     if (receiver.refuse === null) {
       return skip('it refuses nothing')
     }
-    receiver.refuse(2)
+    await receiver.refuse(2)
     const answer = await send(newSink(), batchOf(1, 3))
     const isListed =
       answer.kind === 'verdicts' &&
@@ -210,10 +215,10 @@ export const CHECKS: Readonly<Record<string, (bench: ConformanceBench) => Promis
       const answer = await answering
       if (answer.kind === 'verdicts') continue
       expect(answer.kind).toBe('retry')
-      if (isUnsent(answer)) expect(receiver.ids()).not.toContain(recordId(n))
+      if (isUnsent(answer)) expect(await receiver.ids()).not.toContain(recordId(n))
       expectAcked(await send(sink, batchOf(n, n)), batchOf(n, n))
     }
-    expectAllThrough(ABORTS)
+    await expectAllThrough(ABORTS)
   },
 
   'closed with a batch in flight it ends, and takes none any more': async ({
@@ -228,7 +233,7 @@ export const CHECKS: Readonly<Record<string, (bench: ConformanceBench) => Promis
     expect(['verdicts', 'retry']).toContain(answer.kind)
     expectKept(await send(sink, batchOf(3, 4)))
     expectAcked(await send(newSink(), batchOf(3, 4)), batchOf(3, 4))
-    expectAllThrough(4)
+    await expectAllThrough(4)
   },
 
   'I4: over kills each record is there as often as promised': async ({
@@ -255,8 +260,8 @@ export const CHECKS: Readonly<Record<string, (bench: ConformanceBench) => Promis
     }
     const last = run(from)
     expect((await last.waitForExit(CHILD_MS)).code, last.stderr).toBe(0)
-    expectAllThrough(from)
-    const repeats = receiver.ids().length - from
+    await expectAllThrough(from)
+    const repeats = (await receiver.ids()).length - from
     expect(repeats, 'at most one batch a kill').toBeLessThanOrEqual(KILLS)
   },
 }
@@ -302,8 +307,8 @@ export async function openBench(type: string, harness: SinkHarness): Promise<Ope
       sinks.push(sink)
       return sink
     },
-    expectAllThrough: (seq) => {
-      const ids = receiver.ids()
+    expectAllThrough: async (seq) => {
+      const ids = await receiver.ids()
       const wanted = Array.from({ length: seq }, (_, i) => recordId(i + 1))
       if (harness.promise === 'exactly once') expect(ids).toEqual(wanted)
       else expect([...new Set(ids)]).toEqual(wanted)
