@@ -29,7 +29,7 @@ class StartRefusedError extends Error {
 /** What keeps a sink from receiving anything; the gateway starts all the same. */
 class SinkFault extends Error {
   override readonly name = 'SinkFault'
-  readonly code: 'SINK_FILE_UNREADABLE' | 'SINK_NOT_READY'
+  readonly code: 'SINK_FILE_UNREADABLE' | 'SINK_PACKAGE_MISSING' | 'SINK_NOT_READY'
 
   constructor(code: SinkFault['code'], message: string) {
     super(message)
@@ -69,6 +69,7 @@ export async function findFaults(config: Config): Promise<Error[]> {
   return [
     ...(await listenerFaults(config.mqtt)),
     ...folderFaults(config.gateway.dataDir),
+    ...packageFaults(config),
     ...secretFaults(config),
   ]
 }
@@ -143,6 +144,14 @@ function folderFaults(dataDir: string): Error[] {
       return [new FolderUnusableError(dataDir, error)]
     }
   }
+}
+
+function packageFaults(config: Config): Error[] {
+  return Object.entries(config.sinks).flatMap(([name, sink]) =>
+    (sinkTypeOf(sink).packages ?? []).flatMap(({ fault }) =>
+      fault === null ? [] : [new SinkFault('SINK_PACKAGE_MISSING', `sinks.${name}: ${fault}`)],
+    ),
+  )
 }
 
 function secretFaults(config: Config): Error[] {

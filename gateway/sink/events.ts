@@ -38,6 +38,8 @@ export type SinkEvent =
       readonly kept: boolean
       readonly detail: string
     }
+  /** A client library that its type needs is missing: nothing is sent (I8). */
+  | { readonly type: 'sink.package-missing'; readonly sink: string; readonly detail: string }
   /** A configured header is one that only the contract sets; it is not sent. */
   | { readonly type: 'sink.header-ignored'; readonly sink: string; readonly header: string }
 

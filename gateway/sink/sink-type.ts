@@ -4,6 +4,7 @@ import type { Schema } from '../config/schema.ts'
 import type { Path } from '../config/walk.ts'
 import type { Batch, Sink, SinkPromise } from '../ports/sink.ts'
 import type { EmitSinkEvent } from './events.ts'
+import type { OptionalPackage } from './optional-package.ts'
 import type { SinkStats } from './stats.ts'
 
 /** A file that a configuration names, by its key below that of the sink. */
@@ -46,6 +47,8 @@ export interface SinkProbe {
 }
 
 export interface SinkType<Config> {
+  /** Client libraries that the gateway comes without; absent: none. */
+  readonly packages?: ReadonlyArray<OptionalPackage<unknown>>
   readonly keys: Readonly<Record<string, Schema<unknown>>>
   /** What the keys of one sink say of each other. */
   check(path: Path, config: Config, report: Report): void

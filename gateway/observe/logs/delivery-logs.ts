@@ -91,6 +91,10 @@ export const SINK_LOGS: EventLogs<SinkEvent> = {
       `sink ${sink}: ${what} cannot be read from ${file}, ${kept ? 'the former content stays in use' : 'nothing is sent (I8)'}: ${detail}`,
     dampBy: ({ sink, what }) => `${sink} ${what}`,
   },
+  'sink.package-missing': {
+    level: 'error',
+    message: ({ sink, detail }) => `sink ${sink}: nothing is sent (I8): ${detail}`,
+  },
   'sink.header-ignored': {
     level: 'warn',
     message: ({ sink, header }) =>

@@ -1,0 +1,73 @@
+/**
+ * A client library that one type of sink needs and the gateway comes without. It is loaded when
+ * such a sink is configured. Without it the gateway starts and keeps everything (I7, I8): what is
+ * missing and the command that installs it is said by `sluice check`, at the start, and by the hold
+ * of each batch.
+ */
+import { createRequire } from 'node:module'
+import { errorCode } from '../shared/errors.ts'
+
+interface Wanted {
+  /** As npm knows it. */
+  readonly name: string
+  /** The version that this gateway was tested with. */
+  readonly version: string
+  /** Oldest Node that it runs on, `22.22`; absent: the gateway's own. */
+  readonly node?: string
+}
+
+interface Surroundings {
+  /** @default that of this process, `20.19.0` */
+  readonly nodeVersion?: string
+  /** The module that it is looked up from. @default this one */
+  readonly from?: string
+}
+
+export class OptionalPackage<Module> {
+  readonly #wanted: Wanted
+  readonly #nodeVersion: string
+  readonly #from: string
+
+  constructor(wanted: Wanted, surroundings: Surroundings = {}) {
+    this.#wanted = wanted
+    this.#nodeVersion = surroundings.nodeVersion ?? process.versions.node
+    this.#from = surroundings.from ?? import.meta.url
+  }
+
+  /** What keeps it from being used, and what to do; null: nothing. Looks anew each time. */
+  get fault(): string | null {
+    const { name, node } = this.#wanted
+    if (node !== undefined && isOlder(this.#nodeVersion, node))
+      return `${name} needs Node ${node} or newer, this one is ${this.#nodeVersion}: run the gateway with a newer Node, then ${this.#command}`
+    return this.#isInstalled() ? null : `${name} is not installed: ${this.#command}`
+  }
+
+  /** @throws Error with {@link fault} as its message */
+  async load(): Promise<Module> {
+    const { fault } = this
+    if (fault !== null) throw new Error(fault)
+    return (await import(this.#wanted.name)) as Module
+  }
+
+  get #command(): string {
+    const { name, version } = this.#wanted
+    const where = this.#from.includes('/node_modules/') ? '--global' : '--no-save'
+    return `npm install ${where} ${name}@${version}`
+  }
+
+  #isInstalled(): boolean {
+    try {
+      createRequire(this.#from).resolve(this.#wanted.name)
+      return true
+    } catch (error) {
+      // One that is there, but for `import` alone, says ERR_PACKAGE_PATH_NOT_EXPORTED.
+      return errorCode(error) !== 'MODULE_NOT_FOUND'
+    }
+  }
+}
+
+function isOlder(version: string, wanted: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const [wantedMajor = 0, wantedMinor = 0] = wanted.split('.').map(Number)
+  return major < wantedMajor || (major === wantedMajor && minor < wantedMinor)
+}
