@@ -85,6 +85,8 @@ interface GroupMeta {
 interface MapMeta extends GroupMeta {
   /** What its keys are, in a word. A `name` is checked: it becomes part of ids and of variables. */
   readonly key: string
+  /** A text in place of the map is the value of this key alone. */
+  readonly word?: string
 }
 
 export type Shape = Readonly<Record<string, AnySchema>>
@@ -137,9 +139,17 @@ export function list<Item extends z.ZodType>(text: string, item: Item, { min = 0
   return schema
 }
 
-/** A map of any keys to values of one kind; `key` says what the keys are, in a word. */
-export function map<Value extends z.ZodType>(text: string, key: string, value: Value) {
+/**
+ * A map of any keys to values of one kind; `key` says what the keys are, in a word. With `word`, a
+ * text in its place is the map of that key alone.
+ */
+export function map<Value extends z.ZodType>(
+  text: string,
+  key: string,
+  value: Value,
+  { word }: Pick<MapMeta, 'word'> = {},
+) {
   const schema = z.record(z.string(), value)
-  maps.add(schema, { text, key })
+  maps.add(schema, { text, key, ...(word === undefined ? {} : { word }) })
   return schema
 }

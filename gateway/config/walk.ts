@@ -54,6 +54,7 @@ export type Node =
             readonly type: 'map'
             readonly text: string
             readonly key: string
+            readonly word?: string
             readonly value: AnySchema
           }
         | { readonly type: 'list'; readonly text: string; readonly item: AnySchema }
@@ -106,6 +107,7 @@ export function nodeAt(schema: AnySchema, value: unknown): Node {
 export function spelledOut(schema: AnySchema, value: unknown): unknown {
   if (typeof value !== 'string') return value
   const node = nodeOf(schema)
+  if (node.type === 'map' && node.word !== undefined) return { [node.word]: value }
   return node.type === 'variant' && node.word ? { [node.key]: value } : value
 }
 

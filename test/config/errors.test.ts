@@ -319,15 +319,19 @@ const MISTAKES: readonly Row[] = [
   ],
   ...(
     [
-      ['200', 'hold', 'ackStatus says which of 2xx', 'leave 200 out of ackStatus'],
-      ['202', 'acked', 'ackStatus says which of 2xx', 'list 202 in ackStatus'],
-      ['302', 'acked', 'acked for 409, 422 alone', 'retry or hold'],
-      ['404', 'acked', 'acked for 409, 422 alone', 'retry or hold'],
+      ['207', 'acked', '207: it acks through its body alone', 'remove it'],
+      ['302', 'acked', 'acked for 2xx, 409, 422 alone', 'retry or hold'],
+      ['404', 'acked', 'acked for 2xx, 409, 422 alone', 'retry or hold'],
+      ['4xx', 'acked', 'acked for 2xx, 409, 422 alone', 'retry or hold'],
+      ['5xx', 'refused', 'a status that speaks of the records', 'retry or hold'],
+      ['2xx', 'refused', 'a status that speaks of the records', 'retry or hold'],
       ['503', 'refused', 'a status that speaks of the records', 'retry or hold'],
       ['401', 'too-large', 'a status that speaks of the records', 'retry or hold'],
       ['302', 'refused', 'a status that speaks of the records', 'retry or hold'],
-      ['600', 'hold', 'from 300 to 599', 'such as 409'],
-      ['4xx', 'hold', 'from 300 to 599', 'such as 409'],
+      ['600', 'hold', 'from 200 to 599', 'such as 409'],
+      ['4x', 'hold', 'or 2xx, 3xx, 4xx, 5xx', 'such as 409'],
+      ['6xx', 'hold', 'or 2xx, 3xx, 4xx, 5xx', 'such as 5xx'],
+      ['accept', 'hold', 'or 2xx, 3xx, 4xx, 5xx', 'such as 5xx'],
     ] as const
   ).map(
     ([status, meaning, wanted, fix]): Row => [
@@ -345,6 +349,48 @@ const MISTAKES: readonly Row[] = [
     'one of acked',
     'acked',
   ],
+  ...(
+    [
+      ['answers: stats', 'answers.table', '"stats"', 'one of contract', 'status'],
+      ['answers: acked', 'answers.table', 'table: acked', 'one of contract', 'contract or'],
+      ['answers: { 409: status }', 'answers.409', '409: status', 'one of acked', 'hold'],
+      ['answers: { ack: hold }', 'answers.ack', 'ack: hold', 'a list of statuses', 'ack: [409]'],
+      ['answers: { 200: [409] }', 'answers.200', '200: [409]', 'one of acked', 'hold'],
+      ['answers: { ack: [[1]] }', 'answers.ack', '', 'a list of statuses', '[200, 2xx]'],
+      ['answers: { hold: [77] }', 'answers.hold[0]', '77: hold', 'from 200 to 599', 'such as 409'],
+      [
+        'answers: { ack: [200], hold: [2xx, 200] }',
+        'answers.hold[1]',
+        '200: hold',
+        'one meaning for 200, which is acked as well',
+        'remove one',
+      ],
+      [
+        'answers: { 409: retry, retry: [409] }',
+        'answers.retry[0]',
+        '409: retry',
+        'is there already',
+        'remove one',
+      ],
+      [
+        'ackStatus: [200], answers: { 201: acked }',
+        'ackStatus',
+        'ackStatus beside answers',
+        'one of the two',
+        'remove ackStatus',
+      ],
+      ['ack: body, answers: status', 'ack', 'body beside', 'ack: status', 'remove ack'],
+      ['ack: any-body', 'ack', 'reads bodies', 'answers: status', 'answers: status'],
+    ] as const
+  ).map(
+    ([keys, key, got, wanted, fix]): Row => [
+      `sinks: { cloud: { ${keys} } }`,
+      `sinks.cloud.${key}`,
+      got,
+      wanted,
+      fix,
+    ],
+  ),
   [
     'sinks: { cloud: { maxRefusedShare: 0 } }',
     'sinks.cloud.maxRefusedShare',

@@ -5,14 +5,15 @@
 import { type Report, showValue } from '../../config/problems.ts'
 import type { Path } from '../../config/walk.ts'
 import { isLoopback } from '../../shared/hosts.ts'
-import type { AnswerMeaning, HttpSinkConfig } from './config.ts'
+import { answerFaults, answerRules } from './answers/rules.ts'
+import type { HttpSinkConfig } from './config.ts'
 import { headerFault } from './header-rules.ts'
 
 /** What the keys of one sink say of each other. */
 export function checkHttpSink(path: Path, sink: HttpSinkConfig, report: Report): void {
   const url = new URL(sink.url)
   checkHeaders(path, sink, report)
-  checkAnswers(path, sink, report)
+  for (const fault of answerFaults(sink)) report.complain([...path, ...fault.path], fault.complaint)
   if (url.protocol === 'http:') {
     if (sink.tls !== null) {
       const fix = 'write https:// in url, or remove tls'
@@ -40,9 +41,9 @@ export function checkHttpSink(path: Path, sink: HttpSinkConfig, report: Report):
       fix: `add ${missing}`,
     })
   }
-  if (sink.ack === 'status' && sink.ackStatus.includes(202))
+  if (sink.ack !== 'body' && answerRules(sink).meaningOf(202) === 'acked')
     report.warn(
-      [...path, 'ackStatus'],
+      [...path, sink.ackStatus.includes(202) ? 'ackStatus' : 'answers'],
       '202 means "not done yet": a sink that loses it afterwards has lost it for good',
     )
 }
@@ -84,40 +85,4 @@ function secretsOf(sink: HttpSinkConfig, url: URL): string | null {
   if (sink.bearerToken !== null) return 'a bearerToken'
   if (Object.keys(sink.headers).length > 0) return 'headers'
   return url.search === '' ? null : 'a query in the URL'
-}
-
-/** They speak of what was sent, and nothing between here and the sink answers them on its own. */
-const MAY_ACK: readonly number[] = [409, 422]
-
-/** They speak of who asks, when, or how the service is: the records have nothing to do with it. */
-const NOT_OF_RECORDS: readonly number[] = [401, 402, 407, 408, 425, 429, 502, 503, 504, 511]
-
-function checkAnswers(path: Path, { answers }: HttpSinkConfig, report: Report): void {
-  for (const [key, meaning] of Object.entries(answers)) {
-    const fault = faultOf(key, meaning)
-    if (fault !== null)
-      report.complain([...path, 'answers', key], { got: `${key}: ${meaning}`, ...fault })
-  }
-}
-
-function faultOf(key: string, meaning: AnswerMeaning): { wanted: string; fix: string } | null {
-  const status = /^[1-9]\d\d$/.test(key) ? Number(key) : 0
-  if (status < 200 || status > 599) {
-    return { wanted: 'a status from 300 to 599', fix: 'write the status of an answer, such as 409' }
-  }
-  if (status < 300) {
-    const fix =
-      meaning === 'acked' ? `list ${status} in ackStatus` : `leave ${status} out of ackStatus`
-    return { wanted: 'a status from 300 to 599: ackStatus says which of 2xx ack', fix }
-  }
-  if (meaning === 'acked' && !MAY_ACK.includes(status)) {
-    const wanted = `acked for ${MAY_ACK.join(', ')} alone: others come from portals and proxies, too`
-    return { wanted, fix: 'write retry or hold: both keep the records' }
-  }
-  const judges = meaning === 'refused' || meaning === 'too-large'
-  if (judges && (status < 400 || NOT_OF_RECORDS.includes(status))) {
-    const wanted = `a status that speaks of the records, not ${status}`
-    return { wanted, fix: 'write retry or hold: both keep the records' }
-  }
-  return null
 }

@@ -1,7 +1,8 @@
 /** Configuration of an HTTP sink: where batches are posted, and how its answers are read. */
 import { choice, duration, flag, path, secret, size, text } from '../../config/fields.ts'
-import { leaf, list, map, nullable, section } from '../../config/schema.ts'
+import { leaf, map, nullable, section } from '../../config/schema.ts'
 import type { Secret } from '../../shared/secret-file.ts'
+import { type AnswerConfig, answerKeys } from './answers/config.ts'
 import { headerValueFix } from './header-rules.ts'
 
 export interface ClientTlsConfig {
@@ -9,9 +10,6 @@ export interface ClientTlsConfig {
   readonly cert: string | null
   readonly key: string | null
 }
-
-/** Rows of the contract's answer table. */
-export type AnswerMeaning = 'acked' | 'retry' | 'refused' | 'too-large' | 'hold'
 
 /** Keys of the delivery, which each type of sink has, that the client obeys as well. */
 interface ObeyedDelivery {
@@ -21,7 +19,7 @@ interface ObeyedDelivery {
   readonly maxRetryAfter: number
 }
 
-export interface HttpSinkConfig extends ObeyedDelivery {
+export interface HttpSinkConfig extends ObeyedDelivery, AnswerConfig {
   readonly type: 'http'
   readonly url: string
   readonly headers: Readonly<Record<string, Secret>>
@@ -29,13 +27,6 @@ export interface HttpSinkConfig extends ObeyedDelivery {
   readonly tls: ClientTlsConfig | null
   readonly format: 'ndjson'
   readonly compression: 'gzip' | 'none'
-  readonly ack: 'status' | 'body'
-  readonly ackStatus: readonly number[]
-  /**
-   * What a status outside of 2xx means at this sink, where that differs from the contract's table.
-   * By status.
-   */
-  readonly answers: Readonly<Record<string, AnswerMeaning>>
   readonly connectTimeout: number
   readonly minBytesPerSecond: number
   readonly allowInsecure: boolean
@@ -62,44 +53,10 @@ const url = leaf(
   ),
 )
 
-/** A batch is named by its sink's word; 207 always needs a body, and other statuses are no acks. */
-const ackStatus = list(
-  'Answers that mean: every record is yours now.',
-  leaf<number>({
-    kind: 'integer',
-    wanted: 'a status from 200 to 299, without 207',
-    text: 'An HTTP status.',
-    parse: (input) => {
-      if (typeof input !== 'number' || !Number.isInteger(input))
-        return { fix: 'write a number such as 200' }
-      if (input === 207)
-        return { fix: 'remove it: 207 acks through its body alone, whatever is listed here' }
-      return input >= 200 && input <= 299
-        ? { value: input }
-        : { fix: 'only a 2xx status can be an ack' }
-    },
-  }),
-  { min: 1, max: 100 },
-)
-
 const headers = map(
   'Headers added to each request; values are secrets.',
   'header',
   leaf<Secret>(secret('Value of the header.', headerValueFix)),
-)
-
-const answers = map(
-  'Statuses that mean something else at this sink than in the contract.',
-  'status',
-  leaf(
-    choice('What this status means at this sink.', [
-      'acked',
-      'retry',
-      'refused',
-      'too-large',
-      'hold',
-    ]),
-  ),
 )
 
 /** What this type adds to the keys that each sink has. */
@@ -114,14 +71,7 @@ export const httpKeys = {
   tls: tls.nullable().prefault(null),
   format: leaf(choice('Form of the body.', ['ndjson'])).prefault('ndjson'),
   compression: leaf(choice('Compression of the body.', ['gzip', 'none'])).prefault('gzip'),
-  ack: leaf(
-    choice('status: an answer of ackStatus acks; body: only one that says so in JSON does.', [
-      'status',
-      'body',
-    ]),
-  ).prefault('status'),
-  ackStatus: ackStatus.prefault([200, 201, 204]),
-  answers: answers.prefault({}),
+  ...answerKeys,
   connectTimeout: leaf(
     duration(
       'How long a connection may take: name, address, TLS. Several addresses are raced, so a dead one holds nothing up.',

@@ -16,7 +16,9 @@ import { counted } from '../counted.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import type { ConfiguredSink } from '../sink-type.ts'
 import { createSinkStats } from '../stats.ts'
-import { MAX_ANSWER_BYTES, mayAck, readAnswer } from './answer.ts'
+import { MAX_ANSWER_BYTES } from './answers/answer.ts'
+import { readAnswer } from './answers/read-answer.ts'
+import { type AnswerRules, answerRules } from './answers/rules.ts'
 import type { Lookup } from './client/addresses.ts'
 import { HttpClient } from './client/client.ts'
 import type { ClientAnswer } from './client/connection.ts'
@@ -61,6 +63,7 @@ class PooledHttpSink implements ConfiguredSink {
   readonly health = { connected: null, detail: null }
   readonly stats = createSinkStats()
   readonly #config: HttpSinkConfig
+  readonly #rules: AnswerRules
   readonly #emit: EmitSinkEvent
   readonly #nowMs: () => number
   readonly #url: URL
@@ -83,6 +86,7 @@ class PooledHttpSink implements ConfiguredSink {
     this.#config = options.config
     this.encoder = httpEncoder(options.config)
     this.promise = CONTRACT_PROMISE
+    this.#rules = answerRules(options.config)
     this.#emit = options.emit
     this.#nowMs = options.nowMs ?? Date.now
     this.#lookup = options.lookup
@@ -182,7 +186,7 @@ class PooledHttpSink implements ConfiguredSink {
     const { head, body, tooLong, error, earlyAt } = received
     // Of an answer that does not ack the status alone decides, and its Retry-After counts; the cut
     // body is no loss.
-    if (head === null || (error !== null && mayAck(head.status, this.#config)))
+    if (head === null || (error !== null && this.#rules.needsWhole(head.status)))
       return this.#failed(error ?? new Error('no answer'), batch, received, unsent)
     this.#wasUntrusted = false
     const answer = readAnswer(
@@ -194,7 +198,7 @@ class PooledHttpSink implements ConfiguredSink {
         fault: head.fault,
         earlyAt,
       },
-      this.#config,
+      this.#rules,
       batch,
     )
     if (answer.sinkDateMs !== null) {

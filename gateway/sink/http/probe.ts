@@ -9,7 +9,8 @@ import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { SinkEvent } from '../events.ts'
 import type { ProbeStep, SinkProbe } from '../sink-type.ts'
-import { isRetryStatus, statusHint } from './answer.ts'
+import { answerRules } from './answers/rules.ts'
+import { statusHint } from './answers/statuses.ts'
 import { Addresses, type Lookup } from './client/addresses.ts'
 import { type ClientAnswer, HttpConnection } from './client/connection.ts'
 import { type Dialed, type DialOptions, dial } from './client/dial.ts'
@@ -244,16 +245,10 @@ class Probe {
     const { status } = head
     const said = `answered ${status} to a request without records`
     if (status >= 200 && status <= 299) return { verdict: 'ok', detail: said }
-    if (isRetryStatus(status))
+    const meaning = answerRules(this.#options.config).meaningOf(status)
+    if (meaning === 'retry')
       return { verdict: 'warning', detail: `${said}: it is there, and asks to come again later` }
-    const meaning = this.#options.config.answers[status]
-    if (
-      status === 400 ||
-      status === 411 ||
-      status === 413 ||
-      status === 422 ||
-      meaning !== undefined
-    ) {
+    if (meaning !== 'hold' || status === 411) {
       const words = `${said}: it is there; whether it takes batches was not seen`
       return { verdict: 'warning', detail: words }
     }

@@ -5,31 +5,30 @@
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { SinkAnswer } from '../../../gateway/ports/sink.ts'
-import {
-  type AnswerRules,
-  type HttpAnswer,
-  isRetryStatus,
-  MAX_ANSWER_BYTES,
-  readAnswer,
-} from '../../../gateway/sink/http/answer.ts'
+import type { SinkAnswer } from '../../../../gateway/ports/sink.ts'
+import { type HttpAnswer, MAX_ANSWER_BYTES } from '../../../../gateway/sink/http/answers/answer.ts'
+import type { AnswerConfig } from '../../../../gateway/sink/http/answers/config.ts'
+import { readAnswer } from '../../../../gateway/sink/http/answers/read-answer.ts'
+import { answerRules } from '../../../../gateway/sink/http/answers/rules.ts'
+import { isRetryStatus } from '../../../../gateway/sink/http/answers/statuses.ts'
 
-const RULES = {
+const CONFIG = {
   ack: 'status',
   ackStatus: [200, 201, 204],
   answers: {},
   maxRetryAfter: 3_600_000,
 } as const
+const RULES = answerRules(CONFIG)
 const BATCH = { firstSeq: 10, lastSeq: 20 }
 const HTML = '<!doctype html><html><title>Welcome to Airport WiFi</title></html>'
 
 interface Given {
   readonly body?: string | Uint8Array
   readonly headers?: HttpAnswer['headers']
-  readonly ack?: 'status' | 'body'
+  readonly ack?: AnswerConfig['ack']
   readonly ackStatus?: readonly number[]
   readonly bodyTooLong?: boolean
-  readonly answers?: AnswerRules['answers']
+  readonly answers?: AnswerConfig['answers']
 }
 
 function read(status: number, given: Given = {}): SinkAnswer {
@@ -41,9 +40,8 @@ function read(status: number, given: Given = {}): SinkAnswer {
     body,
     bodyTooLong: given.bodyTooLong ?? false,
   }
-  const { ack = RULES.ack, ackStatus = RULES.ackStatus, answers = RULES.answers } = given
-  const rules = { ...RULES, ack, ackStatus, answers }
-  return readAnswer(answer, rules, BATCH)
+  const { ack = CONFIG.ack, ackStatus = CONFIG.ackStatus, answers = CONFIG.answers } = given
+  return readAnswer(answer, answerRules({ ...CONFIG, ack, ackStatus, answers }), BATCH)
 }
 
 function verdicts(status: number, body: unknown, given: Given = {}): SinkAnswer {
@@ -75,6 +73,54 @@ describe('answers: a status that means something else at this sink', () => {
 
   test('whatever a page says beside 409: the status acks', () => {
     expect(read(409, { body: HTML, answers: { 409: 'acked' } })).toMatchObject(ALL_ACKED)
+  })
+})
+
+describe('answers: classes, tables, and statuses by their meaning', () => {
+  test.each([
+    [{ '2xx': 'acked' }, 226, ALL_ACKED],
+    [{ '2xx': 'acked' }, 207, { kind: 'malformed' }],
+    [{ '5xx': 'hold' }, 503, { kind: 'hold' }],
+    [{ '5xx': 'hold', '503': 'retry' }, 503, { kind: 'retry', scope: 'sink' }],
+    [{ '5xx': 'hold' }, 499, { kind: 'hold' }],
+    [{ '3xx': 'retry' }, 302, { kind: 'retry' }],
+    [{ '4xx': 'retry' }, 413, { kind: 'retry' }],
+    [{ '4xx': 'refused' }, 400, { kind: 'refused' }],
+    [{ '4xx': 'refused' }, 418, { kind: 'refused' }],
+    [{ ack: ['200'], retry: ['5xx', '429'], hold: ['401'], refuse: ['400'] }, 200, ALL_ACKED],
+    [{ ack: ['200'] }, 204, { kind: 'hold' }],
+    [{ ack: ['200'], refuse: ['4xx'], tooLarge: ['400'] }, 400, { kind: 'too-large' }],
+    [{ 202: 'acked' }, 202, ALL_ACKED],
+    [{ 202: 'acked' }, 200, { kind: 'hold' }],
+    [{ 204: 'retry' }, 200, ALL_ACKED],
+    [{ 204: 'retry' }, 204, { kind: 'retry' }],
+  ] as const)('%j: %i', (answers, status, outcome) => {
+    expect(read(status, { answers })).toMatchObject(outcome)
+  })
+
+  test('a class that refuses leaves what speaks of the sink, or has a row of its own, alone', () => {
+    const answers = { '4xx': 'refused' }
+    for (const status of [401, 402, 403, 404, 405, 407, 408, 410, 412, 413, 421, 425, 429, 431])
+      expect(read(status, { answers }), String(status)).toEqual(read(status))
+    expect(read(403, { answers: { ...answers, 403: 'refused' } })).toMatchObject({
+      kind: 'refused',
+    })
+  })
+
+  test('status: the body says nothing, and a page is still no ack', () => {
+    const answers = { table: 'status' }
+    for (const body of ['', 'stored', '{"ok":false}', '{"errors":[1]}', '{"ackedThrough":3', '{'])
+      expect(read(200, { answers, body }), body).toMatchObject(ALL_ACKED)
+    expect(read(200, { answers, body: '{"ackedThrough":11}' })).toMatchObject(ALL_ACKED)
+    for (const body of [HTML, '<?xml version="1.0"?><x/>', '<soap/>'])
+      expect(read(200, { answers, body }), body).toMatchObject({ kind: 'hold', scope: 'sink' })
+    expect(read(200, { answers, bodyTooLong: true })).toMatchObject({ kind: 'hold' })
+    expect(read(207, { answers })).toMatchObject({ kind: 'hold' })
+    expect(read(200, { answers, body: HTML, ack: 'any-body' })).toMatchObject(ALL_ACKED)
+  })
+
+  test('a page under a 2xx that answers lists is no ack either', () => {
+    expect(read(202, { body: HTML, answers: { ack: ['202'] } })).toMatchObject({ kind: 'hold' })
   })
 })
 
@@ -354,7 +400,7 @@ describe('I8: no ack, however friendly the status', () => {
         detail: expect.stringContaining('says both 2 and 3') as string,
       })
     }
-    const rules = { ...RULES, answers: { 409: 'acked' } } as const
+    const rules = answerRules({ ...CONFIG, answers: { 409: 'acked' } })
     expect(readAnswer({ ...given, status: 409, earlyAt: 0 }, rules, BATCH).kind).toBe('malformed')
     for (const [status, kind] of [
       [413, 'too-large'],
