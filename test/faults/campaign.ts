@@ -6,6 +6,8 @@ export interface CampaignOptions {
   readonly seed: number
   /** Progress, a line each. */
   readonly say: (line: string) => void
+  /** Of sinks, for the campaign that has one turn a type; absent: all. */
+  readonly types?: readonly string[]
 }
 
 export interface CampaignResult {

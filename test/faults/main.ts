@@ -18,6 +18,7 @@ import { campaign as poison } from './poison/campaign.ts'
 import { campaign as power } from './power/campaign.ts'
 import { campaign as simulation } from './simulation/campaign.ts'
 import { campaign as sink } from './sink/campaign.ts'
+import { campaign as sinks } from './sinks/campaign.ts'
 
 const CAMPAIGNS = {
   death,
@@ -26,6 +27,7 @@ const CAMPAIGNS = {
   disk,
   fsync,
   sink,
+  sinks,
   file,
   poison,
   network,
@@ -43,7 +45,9 @@ const program = new Command('test:faults')
   .option('--runs <n>', 'runs of each campaign; damages: twice as many', '1000')
   .option('--seed <n>', 'seed of all random decisions', String(Date.now() % 1_000_000))
   .option('--only <names>', `comma-separated, of: ${Object.keys(CAMPAIGNS).join(', ')}`)
-const options = program.parse().opts<{ runs: string; seed: string; only?: string }>()
+  .option('--type <names>', 'of sinks: comma-separated types, instead of all')
+const options = program.parse().opts<{ runs: string; seed: string; only?: string; type?: string }>()
+const types = options.type?.split(',')
 const wanted = options.only?.split(',') ?? Object.keys(CAMPAIGNS)
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 say(`seed ${options.seed}, ${options.runs} runs each`)
@@ -51,7 +55,12 @@ let failures = 0
 for (const [name, campaign] of Object.entries(CAMPAIGNS)) {
   if (!wanted.includes(name)) continue
   const began = performance.now()
-  const result = await campaign({ runs: Number(options.runs), seed: Number(options.seed), say })
+  const result = await campaign({
+    runs: Number(options.runs),
+    seed: Number(options.seed),
+    say,
+    ...(types === undefined ? {} : { types }),
+  })
   failures += result.failures.length
   say(`${name}: ${result.runs} runs in ${Math.round((performance.now() - began) / 1000)} s`)
   for (const [fault, count] of Object.entries(result.faults)) say(`  ${fault}: ${count}`)

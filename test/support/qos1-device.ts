@@ -16,6 +16,8 @@ export interface DeviceOptions {
   readonly window?: number
   /** Of the random text. @default 600 */
   readonly textBytes?: number
+  /** Of its topic, `prefix/clientId`. @default plant */
+  readonly prefix?: string
 }
 
 export class Qos1Device {
@@ -34,7 +36,7 @@ export class Qos1Device {
 
   constructor(clientId: string, options: DeviceOptions = {}) {
     this.clientId = clientId
-    this.#options = { window: 100, textBytes: 600, ...options }
+    this.#options = { window: 100, textBytes: 600, prefix: 'plant', ...options }
   }
 
   get unacked(): number {
@@ -109,7 +111,7 @@ export class Qos1Device {
 
   #fill(): void {
     if (!this.#isPublishing) return
-    const { window, textBytes } = this.#options
+    const { window, textBytes, prefix } = this.#options
     const frames: Buffer[] = []
     while (this.#inFlight.size < window) {
       const n = ++this.published
@@ -117,7 +119,10 @@ export class Qos1Device {
       this.#inFlight.set(id, n)
       const text = randomBytes(Math.ceil((textBytes * 3) / 4)).toString('base64')
       frames.push(
-        packet.publish(`plant/${this.clientId}`, JSON.stringify({ n, x: text }), { qos: 1, id }),
+        packet.publish(`${prefix}/${this.clientId}`, JSON.stringify({ n, x: text }), {
+          qos: 1,
+          id,
+        }),
       )
     }
     if (frames.length > 0) this.#client?.send(...frames)

@@ -4,10 +4,12 @@
  * of it.
  */
 import fsp, { type FileHandle } from 'node:fs/promises'
+import { Socket } from 'node:net'
 import { Level } from 'level'
 import { Broker } from '../../../gateway/broker/broker.ts'
 import { sessionLog } from '../../../gateway/broker/sessions/session-log.ts'
 import { HttpClient } from '../../../gateway/sink/http/client/client.ts'
+import { SINK_TYPES } from '../../../gateway/sink/registry.ts'
 import { SpoolAppender } from '../../../gateway/spool/appender.ts'
 import { Committer } from '../../../gateway/spool/commit/committer.ts'
 import { SeqLease } from '../../../gateway/spool/disk/lease.ts'
@@ -56,6 +58,11 @@ export const FAULT_POINTS = {
   'sink.send': at(HttpClient.prototype, 'send'),
   'session.add-id': at(sessionLog, 'addId'),
   'session.remove-id': at(sessionLog, 'removeId'),
+  // Node's own ways out of a connection and into it, TLS included.
+  'socket.connect': at(Socket.prototype, 'connect'),
+  'socket.write': at(Socket.prototype, '_write'),
+  'socket.write-many': { target: Socket.prototype, method: '_writev' },
+  'socket.read': at(Socket.prototype, 'push'),
   'broker.start': at(Broker, 'start'),
   'broker.stop': at(Broker.prototype, 'stop'),
 } satisfies Readonly<Record<string, FaultPoint>>
@@ -86,5 +93,15 @@ export function around(
   if (typeof original !== 'function') throw new Error(`${name}: nothing is called ${method} there`)
   methods[method] = function (this: unknown, ...args: unknown[]): unknown {
     return instead(() => original.apply(this, args), this, args)
+  }
+}
+
+/** Around the making of each sink, whatever its type. */
+export function aroundEachSinkType(instead: (create: () => unknown) => unknown): void {
+  for (const type of Object.values<Record<string, unknown>>(SINK_TYPES)) {
+    const create = type['create'] as Method
+    type['create'] = function (this: unknown, ...args: unknown[]): unknown {
+      return instead(() => create.apply(this, args))
+    }
   }
 }

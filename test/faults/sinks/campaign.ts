@@ -1,0 +1,71 @@
+/**
+ * The long campaign of the sinks: `runs` actions for each type against its real receiver, in
+ * episodes of a gateway and a receiver each. An action of the deck that never came about fails the
+ * campaign: nothing was shown by it.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { missingLine, missingTools } from '../../support/tools.ts'
+import type { CampaignOptions, CampaignResult } from '../campaign.ts'
+import { type EpisodeOptions, type EpisodeReport, runEpisode } from './episode.ts'
+import type { TestedType } from './receiver.ts'
+import { TESTED_TYPES } from './types.ts'
+
+const ACTIONS_AN_EPISODE = 25
+
+/** An episode in a folder of its own. */
+export async function episodeOf(options: Omit<EpisodeOptions, 'folder'>): Promise<EpisodeReport> {
+  const folder = mkdtempSync(join(tmpdir(), `sluice-sinks-${options.type}-`))
+  try {
+    return await runEpisode({ ...options, folder })
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** @param types those of types.ts; absent: all */
+export async function campaign(options: CampaignOptions): Promise<CampaignResult> {
+  const { types = Object.keys(TESTED_TYPES) } = options
+  const faults: Record<string, number> = {}
+  const failures: string[] = []
+  for (const type of types) {
+    const load = TESTED_TYPES[type]
+    if (load === undefined)
+      throw new Error(`no type ${type}; there are ${Object.keys(TESTED_TYPES).join(', ')}`)
+    const tested = await load()
+    const missing = missingTools(tested.tools)
+    if (missing.length > 0) failures.push(`${type} ${missingLine(missing)}`)
+    else await runType(type, tested, options, faults, failures)
+  }
+  return { name: 'sinks', runs: options.runs * types.length, faults, failures }
+}
+
+async function runType(
+  type: string,
+  tested: TestedType,
+  { runs, seed, say }: CampaignOptions,
+  faults: Record<string, number>,
+  failures: string[],
+): Promise<void> {
+  const possible = new Set<string>()
+  let readings = 0
+  for (let done = 0, i = 0; done < runs && failures.length === 0; i++) {
+    const actions = Math.min(ACTIONS_AN_EPISODE, runs - done)
+    const report = await episodeOf({ type, tested, seed: `${seed}-${i}`, actions })
+    for (const name of report.possible) possible.add(name)
+    for (const [what, times] of Object.entries(report.happened)) {
+      const key = `${type}: ${what}`
+      faults[key] = (faults[key] ?? 0) + times
+    }
+    failures.push(...report.faults)
+    readings += report.readings
+    done += actions
+    say(`${type}: ${done} actions, ${readings} acknowledged readings found at the receiver`)
+  }
+  if (failures.length > 0 || runs < possible.size * 2) return
+  for (const name of possible) {
+    if (faults[`${type}: ${name}`] === undefined)
+      failures.push(`${type}: never came about: ${name}`)
+  }
+}

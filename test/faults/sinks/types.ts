@@ -1,0 +1,10 @@
+/**
+ * The types that the campaign knows. Each is loaded when its turn comes: the client library of one
+ * may be missing where another is tested.
+ */
+import type { TestedType } from './receiver.ts'
+
+export const TESTED_TYPES: Readonly<Record<string, () => Promise<TestedType>>> = {
+  http: async () => (await import('./types/http.ts')).testedHttp,
+  file: async () => (await import('./types/file.ts')).testedFile,
+}

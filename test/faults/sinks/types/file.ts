@@ -1,0 +1,60 @@
+/** The file sink: its folder is a stick that is pulled out. */
+import { mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import type { StoredReading, TestedType } from '../receiver.ts'
+import { readingsOf } from './lines.ts'
+
+export const testedFile: TestedType = {
+  delivery: 'exactly once',
+  tools: [],
+  planted: [
+    {
+      defect: 'a repeat is not known',
+      only: ['killed at answer.read'],
+      seenAs: /I4: there more than once/,
+    },
+    {
+      defect: 'settled before the answer',
+      only: ['receiver no-place'],
+      seenAs: /I1: acknowledged to .* and not at the receiver/,
+    },
+  ],
+  open: async (parent) => {
+    const folder = join(parent, 'stick')
+    const away = join(parent, 'away')
+    mkdirSync(folder)
+    return {
+      port: null,
+      sink: (_, random) => ({
+        type: 'file',
+        folder,
+        minFreeBytes: 0,
+        layout: random.chance(0.5) ? 'flat' : 'streams',
+        compression: random.chance(0.5) ? 'gzip' : 'none',
+        maxBatchRecords: 1 + random.below(40),
+      }),
+      troubles: {
+        'no-place': {
+          begin: async () => renameSync(folder, away),
+          end: async () => renameSync(away, folder),
+        },
+      },
+      read: async () => readFiles(folder),
+      close: async () => undefined,
+    }
+  },
+}
+
+/** In the order of their names, which is that of their numbers. */
+function readFiles(folder: string): StoredReading[] {
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  return names
+    .filter((name) => /(^|\/)[^./][^/]*\.ndjson(\.gz)?$/.test(name))
+    .map((path) => ({ path, name: path.slice(path.lastIndexOf('/') + 1) }))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    .flatMap(({ path }) => {
+      const bytes = readFileSync(join(folder, path))
+      return readingsOf((path.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString())
+    })
+}
