@@ -26,11 +26,11 @@ export function readAnswer(answer: HttpAnswer, rules: AnswerRules, sent: Sent): 
     sinkDateMs: date === null ? null : parseHttpDate(date),
   }
   const meaning = rules.meaningOf(status)
-  if (isSuccess(status) || rules.decidesByBody(status) || meaning === 'acked') {
+  const reading = rules.decidesByBody(status) ? readBody(answer, rules, sent) : null
+  if (isSuccess(status) || meaning === 'acked' || reading?.kind === 'verdicts') {
     const fault = faultOf(answer)
     if (fault !== null) return sayMalformed(common, fault)
   }
-  const reading = rules.decidesByBody(status) ? readBody(answer, rules, sent) : null
   if (reading !== null) return said(reading, answer, rules, common)
   if (meaning === 'acked') return { ...common, kind: 'verdicts', ...ALL, retryAfterMs: null }
   return said({ kind: meaning, why: null }, answer, rules, common)

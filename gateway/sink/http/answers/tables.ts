@@ -4,10 +4,24 @@
  */
 import type { AnswerTable } from './answer-table.ts'
 import { contract } from './contract.ts'
+import { clickhouse } from './receivers/clickhouse.ts'
+import { esBulk } from './receivers/es-bulk.ts'
+import { influx } from './receivers/influx.ts'
+import { otlp } from './receivers/otlp.ts'
 
 /** The status alone decides. A page is still no ack: see read-answer.ts. */
 const status: AnswerTable = { statuses: {}, reads: () => false, read: () => null }
 
-export const ANSWER_TABLES = { contract, status } as const satisfies Record<string, AnswerTable>
+export const ANSWER_TABLES = {
+  contract,
+  status,
+  influx,
+  // They answer like InfluxDB. What they promise is another matter.
+  'victoria-metrics': influx,
+  questdb: influx,
+  'es-bulk': esBulk,
+  clickhouse,
+  otlp,
+} as const satisfies Record<string, AnswerTable>
 
 export type AnswerTableName = keyof typeof ANSWER_TABLES
