@@ -19,7 +19,16 @@ export interface KeyDescription {
   /** What it means, one or two sentences, and what it accepts. */
   readonly text: string
   /** The key of its section that must have this value, or there is no such key; null: none. */
-  readonly only: { readonly key: string; readonly value: string } | null
+  readonly only: Choice | null
+}
+
+interface Choice {
+  readonly key: string
+  readonly value: string
+  /** Path of the key, as in a row. */
+  readonly at: string
+  /** What must be chosen above it for there to be such a key. */
+  readonly outer: Choice | null
 }
 
 /**
@@ -52,7 +61,12 @@ function rowsOf(schema: AnySchema, path: string, only: KeyDescription['only']): 
   }
   if (node.type === 'variant') {
     const ofTypes = [...node.types].flatMap(([type, shape]) =>
-      shapeRows(Object.entries(shape), { key: node.key, value: type }),
+      shapeRows(Object.entries(shape), {
+        key: node.key,
+        value: type,
+        at: below(node.key),
+        outer: only,
+      }),
     )
     return [
       ...shapeRows([[node.key, node.chooser]]),

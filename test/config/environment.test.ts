@@ -241,6 +241,7 @@ describe('every key of the table', () => {
       return /priority|maxInFlight/.test(key.path) ? 7 : key.path.endsWith('Levels') ? 64 : 20_001
     if (key.type === 'number') return 0.25
     if (key.type === 'boolean') return key.default !== 'true'
+    if (key.path.endsWith('.contentType')) return 'text/x-own'
     if (key.type === 'path') return '/some/path'
     if (key.type === 'secret') return 'a-secret'
     if (key.type === 'choice') {
@@ -298,10 +299,14 @@ describe('every key of the table', () => {
     if (pattern.startsWith('mqtt.listeners.<n>.tls.')) rest['mqtt'] = { listeners: [{ tls }] }
     if (pattern.startsWith('streams.')) rest['streams'] = { [name]: {} }
     if (pattern.startsWith('sinks.')) {
-      const type = only === null ? {} : { [only.key]: only.value }
+      const chosen: Record<string, unknown> = {}
+      for (let choice = only; choice !== null; choice = choice.outer) {
+        const [key = '', inner] = choice.at.split('.').slice(2)
+        chosen[key] = inner === undefined ? choice.value : { [inner]: choice.value }
+      }
       const url = pattern.startsWith('sinks.<name>.tls') ? { url: 'https://example.org/' } : {}
       const pair = /\.tls\.(cert|key)$/.test(pattern) ? { tls: { cert: '/c', key: '/k' } } : {}
-      rest['sinks'] = { other: {}, cloud: {}, [name]: { ...type, ...url, ...pair } }
+      rest['sinks'] = { other: {}, cloud: {}, [name]: { ...chosen, ...url, ...pair } }
     }
     if (pattern.endsWith('.maxUnackedBytes')) rest['mqtt'] = { maxUnackedBytesTotal: '64MiB' }
     if (/maxPacketBytes$|maxConnectPacketBytes$/.test(pattern))

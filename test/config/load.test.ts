@@ -18,7 +18,7 @@ mqtt:
 streams:
   telemetry: { topics: ["#"], sink: cloud, device: clientId, payload: any, priority: 0, maxRecordBytes: 256KiB, maxBytes: 1GiB, maxAge: null, whenFull: block, deadLetters: { maxBytes: 64MiB, maxAge: null, whenFull: hold } }
 sinks:
-  cloud: { type: http, url: "http://127.0.0.1:9000/ingest", headers: {}, bearerToken: null, tls: null, format: ndjson, compression: gzip, ack: status, ackStatus: [200, 201, 204], answers: {}, maxInFlight: 1,
+  cloud: { type: http, url: "http://127.0.0.1:9000/ingest", headers: {}, bearerToken: null, tls: null, format: { kind: ndjson }, compression: gzip, ack: status, ackStatus: [200, 201, 204], answers: {}, maxInFlight: 1,
            maxBatchRecords: 10000, maxBatchBytes: 4MiB, linger: 200ms, timeout: 30s, maxRetryAfter: 1h, recoveryJitter: 0s, maxBytesPerSecond: null, maxRefusedShare: 0.5, allowInsecure: false }
 spool: { commitInterval: 50ms, commitBurst: 1000, minFreeBytes: 256MiB }
 admin: { host: 127.0.0.1, port: 9464, token: null }

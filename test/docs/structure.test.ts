@@ -8,7 +8,7 @@ import { type SourceFile, sources } from './source-tree.ts'
 
 const MAX_FILES_IN_A_FOLDER = 12
 /** A folder of like files may hold as many as there are of them. */
-const LIKE_FILES = ['gateway/cli/commands', 'gateway/admin/routes']
+const LIKE_FILES = ['gateway/cli/commands', 'gateway/admin/routes', 'gateway/sink/http/formats']
 
 const gateway = sources('gateway')
 const product = [...gateway, ...sources('device-sim')]

@@ -20,7 +20,10 @@ export function sinkConfig(changes: Partial<DeliveryConfig> = {}): DeliveryConfi
 
 /** As the HTTP sink has it. */
 export function encoder(stitches: 'gzip' | 'identity'): HttpEncoder {
-  return httpEncoder({ format: 'ndjson', compression: stitches === 'gzip' ? 'gzip' : 'none' })
+  return httpEncoder({
+    format: { kind: 'ndjson' },
+    compression: stitches === 'gzip' ? 'gzip' : 'none',
+  })
 }
 
 /** Statuses that speak of the service as a whole, as the HTTP sink has them. */

@@ -226,7 +226,7 @@ class World implements Sink {
 
   async send(batch: Batch): Promise<SinkAnswer> {
     try {
-      const { chunks } = await batch.stitched(this.encoder.stitches)
+      const { chunks } = await batch.stitched(this.encoder.stitches ?? 'identity')
       this.#bytes.set(batch, Buffer.concat(chunks))
       return await this.#send(batch)
     } catch (error) {

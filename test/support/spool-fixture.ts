@@ -101,10 +101,10 @@ export function queueOf(spool: Spool, stream = 'telemetry'): SpoolQueue {
   return queue
 }
 
-export const ENCODER = httpEncoder({ format: 'ndjson', compression: 'gzip' })
+export const ENCODER = httpEncoder({ format: { kind: 'ndjson' }, compression: 'gzip' })
 
 export async function bodyOf({ batch }: LoadedBatch): Promise<Buffer> {
-  return Buffer.concat((await batch.stitched(ENCODER.stitches)).chunks)
+  return Buffer.concat((await batch.stitched('gzip')).chunks)
 }
 
 /** What the batch says of gaps, as HTTP would; null: nothing. */

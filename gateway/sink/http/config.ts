@@ -3,6 +3,8 @@ import { choice, duration, flag, path, secret, size, text } from '../../config/f
 import { leaf, map, nullable, section } from '../../config/schema.ts'
 import type { Secret } from '../../shared/secret-file.ts'
 import { type AnswerConfig, answerKeys } from './answers/config.ts'
+import type { Compression } from './formats/format.ts'
+import { type FormatConfig, formatKey } from './formats/registry.ts'
 import { headerValueFix } from './header-rules.ts'
 
 export interface ClientTlsConfig {
@@ -25,8 +27,8 @@ export interface HttpSinkConfig extends ObeyedDelivery, AnswerConfig {
   readonly headers: Readonly<Record<string, Secret>>
   readonly bearerToken: Secret | null
   readonly tls: ClientTlsConfig | null
-  readonly format: 'ndjson'
-  readonly compression: 'gzip' | 'none'
+  readonly format: FormatConfig
+  readonly compression: Compression
   readonly connectTimeout: number
   readonly minBytesPerSecond: number
   readonly allowInsecure: boolean
@@ -69,7 +71,7 @@ export const httpKeys = {
     ),
   ).prefault(null),
   tls: tls.nullable().prefault(null),
-  format: leaf(choice('Form of the body.', ['ndjson'])).prefault('ndjson'),
+  format: formatKey,
   compression: leaf(choice('Compression of the body.', ['gzip', 'none'])).prefault('gzip'),
   ...answerKeys,
   connectTimeout: leaf(

@@ -3,36 +3,41 @@
  * body. Pure: all of it depends on the batch and the encoder alone, so a repeat is the same request
  * (I4).
  */
-import type { Batch, BatchEncoder, Gap, SinkPromise } from '../../ports/sink.ts'
+import type { Batch, BatchEncoder, Gap } from '../../ports/sink.ts'
 import type { HttpSinkConfig } from './config.ts'
+import type { Format } from './formats/format.ts'
+import { formatOf } from './formats/registry.ts'
 
 /** The contract: at most so many bytes of `Sluice-Gap` in a request. */
 export const MAX_GAP_HEADER_BYTES = 2048
 
-/** Its receivers know a repeat by ids, or by one number a queue. */
-export const CONTRACT_PROMISE = {
-  delivery: 'at least once',
-  by: 'with ids; exactly once where the receiver keeps one number a queue',
-  ack: 'durable',
-} as const satisfies SinkPromise
-
 type EncodingConfig = Pick<HttpSinkConfig, 'format' | 'compression'>
 
 export function httpEncoder({ format, compression }: EncodingConfig): HttpEncoder {
-  const stitches = compression === 'gzip' ? 'gzip' : 'identity'
-  return { fingerprint: `http:${format}:${stitches}`, stitches, gapsThatFit }
+  const form = formatOf(format, compression)
+  const { fingerprint, stitches, maxBatchRecords } = form
+  return {
+    format: form,
+    fingerprint: `http:${fingerprint}`,
+    stitches,
+    gapsThatFit,
+    ...(maxBatchRecords === undefined ? {} : { maxBatchRecords }),
+  }
 }
 
-export type HttpEncoder = BatchEncoder & { readonly stitches: 'gzip' | 'identity' }
+export type HttpEncoder = BatchEncoder & { readonly format: Format }
 
 /**
- * The batch's `Idempotency-Key`: a quoted string; same key, same bytes (I4). `crc32` is that of the
- * NDJSON. A batch whose earlier tries may have gone out in another form names the form it has now.
+ * The batch's `Idempotency-Key`: a quoted string; same key, same bytes (I4). It has the checksum of
+ * the body before compression. A body that is encoded names its form, as does a batch whose earlier
+ * tries may have gone out in another one.
+ * @param bodyCrc32 of an encoded body; null: it is the NDJSON
  */
-export function idempotencyKey(batch: Batch): string {
+export function idempotencyKey(batch: Batch, bodyCrc32: number | null = null): string {
   const { gateway, spoolId, stream, firstSeq, lastSeq, fingerprint } = batch
-  const crc = (batch.crc32 >>> 0).toString(16).padStart(8, '0')
-  const form = batch.formerFingerprints.length === 0 ? '' : `:${fingerprint}`
+  const crc = ((bodyCrc32 ?? batch.crc32) >>> 0).toString(16).padStart(8, '0')
+  const isNamed = bodyCrc32 !== null || batch.formerFingerprints.length > 0
+  const form = isNamed ? `:${fingerprint}` : ''
   return `"${gateway}:${spoolId}:${stream}:${firstSeq}-${lastSeq}:${crc}${form}"`
 }
 

@@ -9,14 +9,14 @@
  * and bytes: client/.
  */
 import type { SecureContext } from 'node:tls'
-import type { Batch, SinkAnswer, SinkPromise } from '../../ports/sink.ts'
+import type { Batch, Listed, SinkAnswer, SinkPromise } from '../../ports/sink.ts'
 import { FileWatch } from '../../shared/file-watch.ts'
 import { hiddenParts } from '../../shared/text/hide-url.ts'
 import { counted } from '../counted.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import type { ConfiguredSink } from '../sink-type.ts'
 import { createSinkStats } from '../stats.ts'
-import { MAX_ANSWER_BYTES } from './answers/answer.ts'
+import { MAX_ANSWER_BYTES, type Sent } from './answers/answer.ts'
 import { readAnswer } from './answers/read-answer.ts'
 import { type AnswerRules, answerRules } from './answers/rules.ts'
 import type { Lookup } from './client/addresses.ts'
@@ -25,7 +25,9 @@ import type { ClientAnswer } from './client/connection.ts'
 import { DialError, LinkError } from './client/link-error.ts'
 import { describeNetworkError, isUntrusted } from './client/network-error.ts'
 import { type HttpSinkConfig, httpFiles } from './config.ts'
-import { CONTRACT_PROMISE, type HttpEncoder, httpEncoder } from './encode.ts'
+import { type HttpEncoder, httpEncoder } from './encode.ts'
+import { bodyOf, type RequestBody, withRefused } from './formats/body.ts'
+import { formatTypeOf } from './formats/registry.ts'
 import { hostOf, portOf, requestHead } from './request.ts'
 import { type HeaderPair, SecretHeaders } from './secrets.ts'
 import { SinkTls } from './tls.ts'
@@ -43,6 +45,14 @@ interface HttpSinkOptions {
   readonly fileCheckMs?: number
   /** How names are looked up. @default the system's way */
   readonly lookup?: Lookup
+}
+
+/** A batch in the form in which it was sent. */
+interface SentBatch {
+  readonly batch: Batch
+  readonly body: RequestBody
+  /** Nobody can store it: not one byte of the request can have left. */
+  readonly unsent: boolean
 }
 
 /**
@@ -85,7 +95,7 @@ class PooledHttpSink implements ConfiguredSink {
     this.name = options.name
     this.#config = options.config
     this.encoder = httpEncoder(options.config)
-    this.promise = CONTRACT_PROMISE
+    this.promise = formatTypeOf(options.config.format).promise
     this.#rules = answerRules(options.config)
     this.#emit = options.emit
     this.#nowMs = options.nowMs ?? Date.now
@@ -136,8 +146,8 @@ class PooledHttpSink implements ConfiguredSink {
   }
 
   async #attempt(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
-    const { stitches: encoding } = this.encoder
-    const { chunks, byteLength } = await batch.stitched(encoding)
+    const body = await bodyOf(batch, this.encoder.format)
+    if (body.recordCount === 0) return nothingToSend(body.refused)
     if (this.#closed || signal.aborted) return this.#unanswered('given up before it was sent', true)
     const headers = this.#secrets.resolve()
     if ('why' in headers) return this.#unsendable(headers.why)
@@ -160,9 +170,9 @@ class PooledHttpSink implements ConfiguredSink {
     try {
       const received = await this.#client.send(
         {
-          head: requestHead(this.#url, batch, { encoding, byteLength }, headers.pairs),
-          body: chunks,
-          bodyBytes: byteLength,
+          head: requestHead(this.#url, batch, body, headers.pairs),
+          body: body.chunks,
+          bodyBytes: body.byteLength,
           timeoutMs,
           minBytesPerSecond,
           maxAnswerBytes: MAX_ANSWER_BYTES,
@@ -170,11 +180,13 @@ class PooledHttpSink implements ConfiguredSink {
           onSent,
         },
         (one) => {
-          answer = this.#read(one, batch, !hasLeft)
+          answer = this.#read(one, { batch, body, unsent: !hasLeft })
           return isUnderstood(answer)
         },
       )
-      answer = this.#hide(answer ?? this.#read(received, batch, !hasLeft), headers.pairs)
+      answer ??= this.#read(received, { batch, body, unsent: !hasLeft })
+      answer = this.#hide(answer, headers.pairs)
+      answer = withRefused(answer, body.refused)
       return hasLeft ? { ...answer, transfer: received.transfer } : answer
     } finally {
       signal.removeEventListener('abort', onAbort)
@@ -182,12 +194,12 @@ class PooledHttpSink implements ConfiguredSink {
     }
   }
 
-  #read(received: ClientAnswer, batch: Batch, unsent: boolean): SinkAnswer {
+  #read(received: ClientAnswer, sent: SentBatch): SinkAnswer {
     const { head, body, tooLong, error, earlyAt } = received
     // Of an answer that does not ack the status alone decides, and its Retry-After counts; the cut
     // body is no loss.
     if (head === null || (error !== null && this.#rules.needsWhole(head.status)))
-      return this.#failed(error ?? new Error('no answer'), batch, received, unsent)
+      return this.#failed(error ?? new Error('no answer'), received, sent)
     this.#wasUntrusted = false
     const answer = readAnswer(
       {
@@ -199,7 +211,7 @@ class PooledHttpSink implements ConfiguredSink {
         earlyAt,
       },
       this.#rules,
-      batch,
+      seqsOf(sent),
     )
     if (answer.sinkDateMs !== null) {
       // Date is cut to the second: on average the sink's clock is half a second further.
@@ -222,7 +234,7 @@ class PooledHttpSink implements ConfiguredSink {
     return { ...answer, detail }
   }
 
-  #failed(error: Error, batch: Batch, received: ClientAnswer, unsent: boolean): SinkAnswer {
+  #failed(error: Error, received: ClientAnswer, { body, unsent }: SentBatch): SinkAnswer {
     if (error instanceof LinkError && error.code === 'ABORTED')
       return this.#unanswered(`given up; ${this.#target} had not answered yet`, unsent)
     if (
@@ -231,7 +243,7 @@ class PooledHttpSink implements ConfiguredSink {
       error.cause.code === 'ABORTED'
     )
       return this.#unanswered(`given up; there was no connection to ${this.#target} yet`, unsent)
-    const progress = { sentBytes: received.transfer.bytes, bodyBytes: batch.bodyBytes }
+    const progress = { sentBytes: received.transfer.bytes, bodyBytes: body.byteLength }
     this.#wasUntrusted = isUntrusted(error)
     return this.#unanswered(describeNetworkError(error, this.#target, progress), unsent)
   }
@@ -287,6 +299,16 @@ class PooledHttpSink implements ConfiguredSink {
     this.#client?.retire()
     this.#client = null
   }
+}
+
+/** What the answer can speak of. */
+function seqsOf({ batch: { firstSeq, lastSeq }, body: { seqs } }: SentBatch): Sent {
+  return seqs === null ? { firstSeq, lastSeq } : { firstSeq, lastSeq, seqs }
+}
+
+/** No record of the batch has a place in the format. */
+function nothingToSend(listed: readonly Listed[]): SinkAnswer {
+  return { kind: 'verdicts', code: null, sinkDateMs: null, ackedThrough: null, listed }
 }
 
 /** The sink did its part: another request may go over the same connection. */

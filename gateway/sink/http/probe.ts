@@ -17,6 +17,7 @@ import { type Dialed, type DialOptions, dial } from './client/dial.ts'
 import { DialError } from './client/link-error.ts'
 import { describeNetworkError } from './client/network-error.ts'
 import type { HttpSinkConfig } from './config.ts'
+import { formatOf } from './formats/registry.ts'
 import { hostOf, portOf, probeHead } from './request.ts'
 import { SecretHeaders } from './secrets.ts'
 import { SinkTls } from './tls.ts'
@@ -211,11 +212,12 @@ class Probe {
     headers: ReadonlyArray<readonly [name: string, value: string]>,
   ): Promise<void> {
     const { config, signal } = this.#options
+    const { contentType } = formatOf(config.format, config.compression)
     const startedAt = performance.now()
     const connection = new HttpConnection(dialed.socket, dialed.address, dialed.connectMs)
     const answer = await connection.send(
       {
-        head: probeHead(this.#url, headers),
+        head: probeHead(this.#url, contentType, headers),
         body: [],
         bodyBytes: 0,
         timeoutMs: config.timeout,

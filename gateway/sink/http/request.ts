@@ -4,24 +4,22 @@
  * headers can add to it, never replace it. Not here: the body (it goes out as it is), secrets'
  * files, sending.
  */
-import type { Batch, BatchEncoding } from '../../ports/sink.ts'
+import type { Batch } from '../../ports/sink.ts'
 import { gapHeader, idempotencyKey } from './encode.ts'
+import type { RequestBody } from './formats/body.ts'
 import { headerFault } from './header-rules.ts'
 
 /** Version of the contract that is spoken. */
 const CONTRACT_VERSION = '1'
 
 /** What the head says of the body. */
-interface RequestBody {
-  readonly encoding: BatchEncoding
-  readonly byteLength: number
-}
+type BodyFacts = Omit<RequestBody, 'chunks' | 'seqs' | 'refused'>
 
 /** Request line and headers as they go out, up to the empty line. */
 export function requestHead(
   url: URL,
   batch: Batch,
-  body: RequestBody,
+  body: BodyFacts,
   configured: ReadonlyArray<readonly [name: string, value: string]>,
 ): string {
   return headText(url, requestHeaders(batch, body, configured))
@@ -53,7 +51,7 @@ export function portOf(url: URL): number {
  */
 export function requestHeaders(
   batch: Batch,
-  body: RequestBody,
+  body: BodyFacts,
   configured: ReadonlyArray<readonly [name: string, value: string]>,
 ): Record<string, string> {
   const headers = commonHeaders(configured)
@@ -62,26 +60,27 @@ export function requestHeaders(
   headers['sluice-stream'] = batch.stream
   headers['sluice-first-seq'] = String(batch.firstSeq)
   headers['sluice-last-seq'] = String(batch.lastSeq)
-  headers['sluice-record-count'] = String(batch.recordCount)
+  headers['sluice-record-count'] = String(body.recordCount)
   const gaps = gapHeader(batch.gaps, batch.spoolId)
   if (gaps !== null) headers['sluice-gap'] = gaps
-  headers['idempotency-key'] = idempotencyKey(batch)
-  headers['content-type'] = 'application/x-ndjson'
+  headers['idempotency-key'] = idempotencyKey(batch, body.crc32)
+  headers['content-type'] = body.contentType
   headers['content-length'] = String(body.byteLength)
-  if (body.encoding === 'gzip') headers['content-encoding'] = 'gzip'
+  if (body.contentEncoding !== null) headers['content-encoding'] = body.contentEncoding
   return headers
 }
 
 /** Head of a request that can deliver nothing: no record, no key, no seq, and it says so. */
 export function probeHead(
   url: URL,
+  contentType: string,
   configured: ReadonlyArray<readonly [name: string, value: string]>,
 ): string {
   return headText(url, {
     ...commonHeaders(configured),
     'sluice-probe': '1',
     'sluice-record-count': '0',
-    'content-type': 'application/x-ndjson',
+    'content-type': contentType,
     'content-length': '0',
   })
 }

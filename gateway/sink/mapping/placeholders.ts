@@ -22,7 +22,7 @@ const NAMES: Readonly<Record<string, Placeholder>> = {
   receivedAtMs: ({ record }) => number(record.receivedAtMs),
   payload: (view) => json(view.json),
   payloadBase64: ({ record }) => text(Buffer.from(record.payload).toString('base64')),
-  record: ({ record }) => json(Buffer.from(record.line.subarray(0, -1)).toString()),
+  record: (view) => json(view.line),
 }
 
 const WORDS = [...Object.keys(NAMES).map((name) => `\${${name}}`), '${topic.N}', '${/pointer}']

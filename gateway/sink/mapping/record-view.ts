@@ -67,6 +67,12 @@ export class RecordView {
     return this.#json
   }
 
+  /** All of it, JSON, as the contract has it. */
+  get line(): string {
+    const { buffer, byteOffset, byteLength } = this.record.line
+    return Buffer.from(buffer, byteOffset, byteLength - 1).toString()
+  }
+
   /** The payload, parsed. @throws Unmappable when it is not JSON */
   get payload(): unknown {
     this.#parsed ??= JSON.parse(this.json)

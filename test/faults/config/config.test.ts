@@ -176,7 +176,7 @@ const CHANGES: Readonly<Record<string, Change>> = {
     sink: { bearerToken: 'fresh' },
     check: () => expect(requests()[0]?.headers.authorization).toBe('Bearer fresh'),
   },
-  'sinks.<name>.format': { sink: { format: 'ndjson' } },
+  'sinks.<name>.format.kind': { sink: { format: 'ndjson' } },
   'sinks.<name>.compression': {
     sink: { compression: 'none' },
     check: () =>

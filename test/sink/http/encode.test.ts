@@ -8,7 +8,7 @@ import {
 } from '../../../gateway/sink/http/encode.ts'
 import { batchOf, expired } from './batches.ts'
 
-const ENCODER = httpEncoder({ format: 'ndjson', compression: 'gzip' })
+const ENCODER = httpEncoder({ format: { kind: 'ndjson' }, compression: 'gzip' })
 const OWN = 'k3f9x2m7q4w8z'
 
 test('I4: the idempotency key is a quoted string of identity, bounds and checksum', () => {
@@ -22,7 +22,7 @@ test('I4: the idempotency key is a quoted string of identity, bounds and checksu
 })
 
 test('I4: a batch that may have gone out in another form has a key of its own, form by form', () => {
-  const plain = httpEncoder({ format: 'ndjson', compression: 'none' })
+  const plain = httpEncoder({ format: { kind: 'ndjson' }, compression: 'none' })
   expect(plain.fingerprint).not.toBe(ENCODER.fingerprint)
   const before = batchOf(1, 9, { fingerprint: ENCODER.fingerprint })
   const after = batchOf(1, 9, {

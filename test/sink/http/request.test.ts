@@ -4,7 +4,13 @@ import { requestHeaders } from '../../../gateway/sink/http/request.ts'
 import { batchOf, expired } from './batches.ts'
 
 const KEY = /^"edge-01:k3f9x2m7q4w8z:telemetry:42-44:[0-9a-f]{8}"$/
-const GZIP = { encoding: 'gzip', byteLength: 321 } as const
+const GZIP = {
+  byteLength: 321,
+  contentType: 'application/x-ndjson',
+  contentEncoding: 'gzip',
+  recordCount: 3,
+  crc32: null,
+} as const
 
 test('the head of a request carries what the contract lists, and a fixed length', () => {
   const batch = batchOf(42, 44, { gaps: [expired(40, 41)] })
@@ -27,9 +33,20 @@ test('the head of a request carries what the contract lists, and a fixed length'
 })
 
 test('without compression there is no Content-Encoding, without gaps no Sluice-Gap', () => {
-  const headers = requestHeaders(batchOf(1, 2), { ...GZIP, encoding: 'identity' }, [])
+  const headers = requestHeaders(batchOf(1, 2), { ...GZIP, contentEncoding: null }, [])
   expect(headers).not.toHaveProperty('content-encoding')
   expect(headers).not.toHaveProperty('sluice-gap')
+})
+
+test('of an encoded body it has the type, the records that are in it, and a key of its own', () => {
+  const batch = batchOf(42, 44, { fingerprint: 'http:json-array:0a1b2c3d:gzip' })
+  const body = { ...GZIP, contentType: 'application/json', recordCount: 2, crc32: 0xab }
+  expect(requestHeaders(batch, body, [])).toMatchObject({
+    'content-type': 'application/json',
+    'sluice-record-count': '2',
+    'idempotency-key':
+      '"edge-01:k3f9x2m7q4w8z:telemetry:42-44:000000ab:http:json-array:0a1b2c3d:gzip"',
+  })
 })
 
 test.each([

@@ -19,7 +19,7 @@ import {
 import { useFolder } from '../../support/spool-test.ts'
 
 const folder = useFolder()
-const IDENTITY = httpEncoder({ format: 'ndjson', compression: 'none' })
+const IDENTITY = httpEncoder({ format: { kind: 'ndjson' }, compression: 'none' })
 const BINARY = Uint8Array.from([0xff, 0x00, 0x80])
 const PAYLOADS: ReadonlyArray<string | Uint8Array> = [
   '{"n":1}',

@@ -1,0 +1,89 @@
+/**
+ * Batch -> the body of its request, in the format of its sink. Records that have no place in the
+ * format are left out of it, and are refused whatever else becomes of the batch.
+ */
+import { promisify } from 'node:util'
+import { crc32, gzip } from 'node:zlib'
+import type { Batch, Listed, SinkAnswer } from '../../../ports/sink.ts'
+import { RecordView, Unmappable } from '../../mapping/record-view.ts'
+import type { Format } from './format.ts'
+
+const compress = promisify(gzip)
+
+/** As of the blocks in the spool: more costs much processor and saves little. */
+const LEVEL = 6
+
+export interface RequestBody {
+  readonly chunks: readonly Uint8Array[]
+  /** Of all chunks. */
+  readonly byteLength: number
+  readonly contentType: string
+  readonly contentEncoding: 'gzip' | null
+  /** Of the records that are in it. */
+  readonly recordCount: number
+  /**
+   * Their seqs, in the order of the body: of which record an answer by index speaks. null: all of
+   * the batch's, as they lie.
+   */
+  readonly seqs: readonly number[] | null
+  /** What the key names; null: what the batch itself says. Of the body before compression. */
+  readonly crc32: number | null
+  /** Records that are not in it, in order of seq. */
+  readonly refused: readonly Listed[]
+}
+
+export async function bodyOf(batch: Batch, format: Format): Promise<RequestBody> {
+  const { contentType, contentEncoding, stitches } = format
+  if (stitches !== null) {
+    const { chunks, byteLength } = await batch.stitched(stitches)
+    const { recordCount } = batch
+    const whole = { recordCount, seqs: null, crc32: null, refused: [] }
+    return { chunks, byteLength, contentType, contentEncoding, ...whole }
+  }
+  const plain = await encodedBody(batch, format)
+  const [bytes] = plain.chunks
+  if (contentEncoding === null || bytes === undefined) return plain
+  const body = await compress(bytes, { level: LEVEL })
+  return { ...plain, chunks: [body], byteLength: body.length, contentEncoding }
+}
+
+/** The body of a format that does not stitch, not compressed. */
+export async function encodedBody(batch: Batch, format: Format): Promise<RequestBody> {
+  const { prefix, separator, suffix, each } = format.text(batch)
+  const view = new RecordView(batch)
+  const seqs: number[] = []
+  const refused: Listed[] = []
+  let text = prefix
+  for await (const record of batch.records()) {
+    try {
+      const one = each(view.at(record))
+      text += seqs.length === 0 ? one : separator + one
+      seqs.push(record.seq)
+    } catch (error) {
+      if (!(error instanceof Unmappable)) throw error
+      refused.push(refusal(record.seq, error))
+    }
+  }
+  const bytes = Buffer.from(text + suffix)
+  return {
+    chunks: [bytes],
+    byteLength: bytes.length,
+    contentType: format.contentType,
+    contentEncoding: null,
+    recordCount: seqs.length,
+    seqs,
+    crc32: crc32(bytes),
+    refused,
+  }
+}
+
+function refusal(seq: number, { message }: Unmappable): Listed {
+  return { seq, verdict: 'refused', code: null, reason: `unmappable: ${message}` }
+}
+
+/** The answer to what was sent, and what was not sent beside it. */
+export function withRefused(answer: SinkAnswer, refused: readonly Listed[]): SinkAnswer {
+  if (answer.kind !== 'verdicts' || refused.length === 0) return answer
+  const listed = [...answer.listed, ...refused].toSorted((a, b) => a.seq - b.seq)
+  return { ...answer, listed }
+}

@@ -1,0 +1,97 @@
+/**
+ * What a format of the body is: how the records of a batch become the bytes of a request. One file a
+ * format, pure; registry.ts lists them.
+ *
+ * I4: the same batch under the same fingerprint gives the same bytes, after a kill and on another
+ * Node: nothing of a body may depend on a clock, a locale or chance. A change of what a format
+ * writes is a higher `version` in its fingerprint, so that a batch in flight becomes a new one.
+ */
+import { createHash } from 'node:crypto'
+import type { Report } from '../../../config/problems.ts'
+import type { Schema } from '../../../config/schema.ts'
+import type { Path } from '../../../config/walk.ts'
+import type { Batch, BatchEncoding, SinkPromise } from '../../../ports/sink.ts'
+import type { RecordView } from '../../mapping/record-view.ts'
+
+/** A batch as text: prefix, records with the separator between them, suffix. */
+interface TextBody {
+  readonly prefix: string
+  readonly separator: string
+  readonly suffix: string
+  /**
+   * One record, with the placeholders of the mapping at hand. Any text, also of several lines.
+   * @throws Unmappable when the record has no place in this format: it is refused
+   */
+  readonly each: (view: RecordView) => string
+}
+
+export interface Format {
+  /** Kind and, of an encoded one, what of its configuration changes the bytes. */
+  readonly fingerprint: string
+  readonly contentType: string
+  /** `Content-Encoding`; null: none. */
+  readonly contentEncoding: 'gzip' | null
+  /** The body is made of the blocks as they lie; null: it is encoded. */
+  readonly stitches: BatchEncoding | null
+  /** The body of a batch, if it does not stitch. */
+  readonly text: (batch: Pick<Batch, 'gateway' | 'stream' | 'spoolId'>) => TextBody
+  /** Most records that one request may have; absent: no limit of its own. */
+  readonly maxBatchRecords?: number
+}
+
+export type Compression = 'gzip' | 'none'
+
+/** A format as `format.kind` of the configuration names it. */
+export interface FormatType<Config> {
+  /** Besides `kind`. */
+  readonly keys: Readonly<Record<string, Schema<unknown>>>
+  readonly promise: SinkPromise
+  /** What its keys, and the sink's `compression`, say of each other. */
+  check(path: Path, config: Config, compression: Compression, report: Report): void
+  create(config: Config, compression: Compression): Format
+}
+
+/** Of a service that keeps no more of the contract than a status. */
+export const PLAIN_PROMISE = {
+  delivery: 'at least once',
+  by: 'with ids',
+  ack: 'durable',
+} as const satisfies SinkPromise
+
+/** What an encoded format states beside its text. */
+interface EncodedForm {
+  readonly kind: string
+  /** Higher than the last one that wrote other bytes for the same configuration. */
+  readonly version: number
+  /** All that changes the bytes. */
+  readonly config: unknown
+  readonly contentType: string
+  readonly compression: Compression
+  readonly maxBatchRecords?: number
+}
+
+/** A format that is encoded, record by record. */
+export function encodedFormat(form: EncodedForm, text: Format['text']): Format {
+  const { kind, version, config, contentType, compression, maxBatchRecords } = form
+  const hash = createHash('sha256')
+    .update(JSON.stringify([version, config]))
+    .digest('hex')
+  return {
+    fingerprint: `${kind}:${hash.slice(0, 8)}:${compression === 'gzip' ? 'gzip' : 'identity'}`,
+    contentType,
+    contentEncoding: compression === 'gzip' ? 'gzip' : null,
+    stitches: null,
+    text,
+    ...(maxBatchRecords === undefined ? {} : { maxBatchRecords }),
+  }
+}
+
+/** A format that takes the blocks as they lie. */
+export function stitchedFormat(form: Omit<Format, 'text'>): Format {
+  return {
+    ...form,
+    text: () => {
+      throw new Error(`${form.fingerprint} is stitched, not encoded`)
+    },
+  }
+}
