@@ -95,6 +95,12 @@ export const SINK_LOGS: EventLogs<SinkEvent> = {
     level: 'error',
     message: ({ sink, detail }) => `sink ${sink}: nothing is sent (I8): ${detail}`,
   },
+  'sink.session-lost': {
+    level: 'warn',
+    message: ({ sink, stream, times }) =>
+      `sink ${sink}: the broker lost its session with messages of stream ${stream} in flight, they go again and may arrive twice (${times} times since the start)`,
+    dampBy: ({ sink, stream }) => `${sink} ${stream}`,
+  },
   'sink.header-ignored': {
     level: 'warn',
     message: ({ sink, header }) =>

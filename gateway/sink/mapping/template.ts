@@ -61,7 +61,7 @@ export function compileTemplate(source: string): Template {
 }
 
 /** One value of a record: see {@link parseMapped}. @throws Unmappable */
-type Mapped = (view: RecordView) => FieldValue
+export type Mapped = (view: RecordView) => FieldValue
 
 /**
  * `/pointer`: what the payload holds there, with its type, `missing` included. `${name}` alone: that
