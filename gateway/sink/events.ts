@@ -40,17 +40,19 @@ export type SinkEvent =
     }
   /** A client library that its type needs is missing: nothing is sent (I8). */
   | { readonly type: 'sink.package-missing'; readonly sink: string; readonly detail: string }
-  /** A configured header is one that only the contract sets; it is not sent. */
-  | { readonly type: 'sink.header-ignored'; readonly sink: string; readonly header: string }
   /**
-   * The far side lost what it had to keep of what was in flight; that goes again, and the promise
-   * says less from then on. `times`: since the start.
+   * A batch goes out though an earlier try of it may have arrived, and nothing can tell: its records
+   * may be there twice.
    */
   | {
-      readonly type: 'sink.session-lost'
+      readonly type: 'sink.may-repeat'
       readonly sink: string
       readonly stream: string
-      readonly times: number
+      readonly firstSeq: number
+      readonly lastSeq: number
+      readonly why: string
     }
+  /** A configured header is one that only the contract sets; it is not sent. */
+  | { readonly type: 'sink.header-ignored'; readonly sink: string; readonly header: string }
 
 export type EmitSinkEvent = (event: SinkEvent) => void

@@ -12,11 +12,11 @@ type Stage = (typeof STAGES)[number]
 
 /** Where a package may be imported, and nowhere else. Folders, or single files. */
 const PACKAGE_PLACES: Readonly<Record<string, readonly string[]>> = {
+  '@nats-io/transport-node': ['gateway/sink/nats/'],
   aedes: ['gateway/broker/'],
   'aedes-persistence': ['gateway/broker/'],
   mqemitter: ['gateway/broker/'],
-  ws: ['gateway/broker/', 'gateway/sink/mqtt/'],
-  'mqtt-packet': ['gateway/sink/mqtt/'],
+  ws: ['gateway/broker/'],
   level: ['gateway/spool/store/'],
   'classic-level': ['gateway/spool/store/'],
   'prom-client': ['gateway/observe/'],

@@ -4,16 +4,19 @@
  * is tested beside it.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Random } from '../../device-sim/random.ts'
 import type { Batch, Sink, SinkAnswer } from '../../gateway/ports/sink.ts'
 import { builtFile, type RunningProcess, reapProcesses, startProcess } from '../support/process.ts'
 import { SEED } from '../support/seed.ts'
+import { describeWithTool } from '../support/tool-tests.ts'
 import { batchOf, expired, never, recordId } from './http/batches.ts'
 
 export interface SinkHarness {
   /** As the type's README promises it, over repeats, lost answers and kills. */
   readonly promise: 'exactly once' | 'at least once'
+  /** Programs that it needs; without them the suite is skipped with a line. */
+  readonly tools?: readonly string[]
   open(): Promise<TestReceiver>
 }
 
@@ -270,7 +273,8 @@ export const CHECKS: Readonly<Record<string, (bench: ConformanceBench) => Promis
 const CHECK_MS = 60_000
 
 export function describeConformance(type: string, harness: SinkHarness): void {
-  describe(`the sink port, by type ${type} (SLUICE_SEED=${SEED})`, () => {
+  const title = `the sink port, by type ${type} (SLUICE_SEED=${SEED})`
+  describeWithTool(harness.tools ?? [], title, () => {
     let opened: OpenBench
     beforeEach(async () => {
       opened = await openBench(type, harness)

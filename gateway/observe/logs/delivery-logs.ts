@@ -95,10 +95,10 @@ export const SINK_LOGS: EventLogs<SinkEvent> = {
     level: 'error',
     message: ({ sink, detail }) => `sink ${sink}: nothing is sent (I8): ${detail}`,
   },
-  'sink.session-lost': {
+  'sink.may-repeat': {
     level: 'warn',
-    message: ({ sink, stream, times }) =>
-      `sink ${sink}: the broker lost its session with messages of stream ${stream} in flight, they go again and may arrive twice (${times} times since the start)`,
+    message: ({ sink, stream, firstSeq, lastSeq, why }) =>
+      `sink ${sink}: records ${firstSeq} to ${lastSeq} of stream ${stream} may be there twice: ${why}`,
     dampBy: ({ sink, stream }) => `${sink} ${stream}`,
   },
   'sink.header-ignored': {

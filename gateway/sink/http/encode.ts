@@ -46,7 +46,8 @@ export function gapHeader(gaps: readonly Gap[], spoolId: string): string | null 
   return gaps.length === 0 ? null : gaps.map((gap) => gapText(gap, spoolId)).join(', ')
 }
 
-function gapsThatFit(gaps: readonly Gap[], spoolId: string): number {
+/** How many of them, from the oldest, {@link gapHeader} may have. */
+export function gapsThatFit(gaps: readonly Gap[], spoolId: string): number {
   let bytes = 0
   let count = 0
   for (const gap of gaps) {
