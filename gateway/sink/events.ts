@@ -54,5 +54,15 @@ export type SinkEvent =
     }
   /** A configured header is one that only the contract sets; it is not sent. */
   | { readonly type: 'sink.header-ignored'; readonly sink: string; readonly header: string }
+  /**
+   * The far side lost what it had to keep of what was in flight; that goes again, and the promise
+   * says less from then on. `times`: since the start.
+   */
+  | {
+      readonly type: 'sink.session-lost'
+      readonly sink: string
+      readonly stream: string
+      readonly times: number
+    }
 
 export type EmitSinkEvent = (event: SinkEvent) => void

@@ -4,12 +4,14 @@
  */
 import { fileType } from './file/type.ts'
 import { httpType } from './http/type.ts'
+import { mqttType } from './mqtt/type.ts'
 import { natsType } from './nats/type.ts'
 import type { SinkType } from './sink-type.ts'
 
 export const SINK_TYPES = {
   http: httpType,
   file: fileType,
+  mqtt: mqttType,
   nats: natsType,
 }
 

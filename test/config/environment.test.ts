@@ -235,12 +235,52 @@ describe('every key of the table', () => {
     'gateway.id': 'box-1',
     'streams.<name>.sink': 'other',
   }
+  /** The same, of a type of sink whose key of that name takes other values. */
+  const OF_TYPE: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+    mqtt: {
+      url: 'mqtts://example.org:8884',
+      version: '5',
+      clientId: 'edge-01',
+      username: 'edge',
+      sharedAccessKey: 'c2VjcmV0',
+      tls: { ca: '/ca', cert: null, key: null, alpn: null },
+      'tls.alpn': 'mqtt',
+      qos: 2,
+      topic: 'a/b',
+      'userProperties.<property>': 'a text',
+      gaps: { topic: 'gaps' },
+      'gaps.topic': 'gaps',
+      window: 500,
+    },
+  }
+  /** What a key of such a type cannot stand without. */
+  const BESIDE_OF_TYPE: Readonly<Record<string, Readonly<Record<string, object>>>> = {
+    nats: { password: { user: 'edge' } },
+    mqtt: {
+      password: { username: 'edge' },
+      sharedAccessKey: { profile: 'azure-iot-hub', clientId: 'edge-01' },
+      'userProperties.<property>': { version: '5' },
+    },
+  }
   /** What has to be there for a key to make sense. */
   const BESIDE: Readonly<Record<string, unknown>> = {
     sinks: { other: {}, cloud: {} },
   }
 
-  function sample(key: { path: string; type: string; default: string; text: string }): unknown {
+  /** The type of sink that alone has a key, or one with other values. */
+  function typeOf({ only }: Pick<KeyDescription, 'only'>): string {
+    let choice = only
+    while (choice?.outer) choice = choice.outer
+    return choice?.value ?? ''
+  }
+
+  function below(path: string): string {
+    return path.replace('sinks.<name>.', '')
+  }
+
+  function sample(key: KeyDescription): unknown {
+    const ofType = OF_TYPE[typeOf(key)] ?? {}
+    if (below(key.path) in ofType) return ofType[below(key.path)]
     if (key.path in SAMPLES) return SAMPLES[key.path]
     if (key.type === 'size') return 64 * 1024 * 1024
     if (key.type === 'duration') return 60_000
@@ -255,6 +295,7 @@ describe('every key of the table', () => {
       const choices = /Wants (?:one of )?([^.]+)\./.exec(key.text)?.[1]?.split(', ') ?? []
       return choices.find((choice) => choice !== key.default) ?? key.default
     }
+    if (key.type === 'text' && /pointer|placeholders|stand\.$/i.test(key.text)) return '/some/place'
     throw new Error(`no sample for ${key.path} (${key.type})`)
   }
 
@@ -271,7 +312,11 @@ describe('every key of the table', () => {
           const path = key.path.split('.').map((part) => {
             if (part === '<n>') return 0
             if (part === '<status>') return '409'
-            return part === '<name>' ? name : part === '<header>' ? `x-${name}` : part
+            return part === '<name>'
+              ? name
+              : /^<(header|property)>$/.test(part)
+                ? `x-${name}`
+                : part
           })
           const value = sample(key)
           const written = asYaml(key.type, value)
@@ -294,10 +339,8 @@ describe('every key of the table', () => {
   )
 
   /** The rest of a section that cannot stand with one key alone. */
-  function required(
-    { path: pattern, only }: KeyDescription,
-    name: string,
-  ): Record<string, unknown> {
+  function required(description: KeyDescription, name: string): Record<string, unknown> {
+    const { path: pattern, only } = description
     const auth = { passwordFile: '/users' }
     const tls = { cert: '/cert', key: '/key' }
     const rest: Record<string, unknown> = {}
@@ -311,12 +354,16 @@ describe('every key of the table', () => {
         const [key = '', inner] = choice.at.split('.').slice(2)
         chosen[key] = inner === undefined ? choice.value : { [inner]: choice.value }
       }
+      const isTls = pattern.startsWith('sinks.<name>.tls')
       const isHttp = (chosen['type'] ?? 'http') === 'http'
-      const url =
-        isHttp && pattern.startsWith('sinks.<name>.tls') ? { url: 'https://a.example/' } : {}
-      const user = pattern === 'sinks.<name>.password' ? { user: 'me' } : {}
+      const url = isTls && isHttp ? { url: 'https://example.org/' } : {}
       const pair = /\.tls\.(cert|key)$/.test(pattern) ? { tls: { cert: '/c', key: '/k' } } : {}
-      rest['sinks'] = { other: {}, cloud: {}, [name]: { ...chosen, ...url, ...user, ...pair } }
+      const beside = BESIDE_OF_TYPE[typeOf(description)]?.[below(pattern)] ?? {}
+      rest['sinks'] = {
+        other: {},
+        cloud: {},
+        [name]: { ...chosen, ...url, ...pair, ...beside },
+      }
     }
     if (pattern.endsWith('.maxUnackedBytes')) rest['mqtt'] = { maxUnackedBytesTotal: '64MiB' }
     if (/maxPacketBytes$|maxConnectPacketBytes$/.test(pattern))

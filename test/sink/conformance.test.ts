@@ -3,12 +3,14 @@ import type { SINK_TYPES } from '../../gateway/sink/registry.ts'
 import { describeConformance, type SinkHarness } from './conformance.ts'
 import { fileHarness } from './file/harness.ts'
 import { httpHarness } from './http/harness.ts'
+import { mqttHarness } from './mqtt/harness.ts'
 import { natsBatchHarness, natsRecordHarness } from './nats/harness.ts'
 
 /** `npm run types` refuses a type without one. */
 const HARNESSES: Readonly<Record<keyof typeof SINK_TYPES, SinkHarness>> = {
   http: httpHarness,
   file: fileHarness,
+  mqtt: mqttHarness,
   nats: natsBatchHarness,
 }
 

@@ -101,6 +101,12 @@ export const SINK_LOGS: EventLogs<SinkEvent> = {
       `sink ${sink}: records ${firstSeq} to ${lastSeq} of stream ${stream} may be there twice: ${why}`,
     dampBy: ({ sink, stream }) => `${sink} ${stream}`,
   },
+  'sink.session-lost': {
+    level: 'warn',
+    message: ({ sink, stream, times }) =>
+      `sink ${sink}: the broker lost its session with messages of stream ${stream} in flight, they go again and may arrive twice (${times} times since the start)`,
+    dampBy: ({ sink, stream }) => `${sink} ${stream}`,
+  },
   'sink.header-ignored': {
     level: 'warn',
     message: ({ sink, header }) =>

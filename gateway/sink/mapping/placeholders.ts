@@ -2,6 +2,7 @@
 import { nearest } from '../../shared/text/nearest.ts'
 import { parsePointer, pointerFix } from './pointer.ts'
 import type { FieldValue, RecordView } from './record-view.ts'
+import { arrivalOf } from './time.ts'
 
 /** What a placeholder is of one record. @throws Unmappable */
 export type Placeholder = (view: RecordView) => FieldValue
@@ -20,15 +21,27 @@ const NAMES: Readonly<Record<string, Placeholder>> = {
   qos: ({ record }) => number(record.qos),
   receivedAt: ({ record }) => text(new Date(record.receivedAtMs).toISOString()),
   receivedAtMs: ({ record }) => number(record.receivedAtMs),
+  receivedAtNs: (view) => ({ type: 'number', text: arrivalOf(view) }),
   payload: (view) => json(view.json),
-  payloadBase64: ({ record }) => text(Buffer.from(record.payload).toString('base64')),
+  payloadBase64: (view) => text(view.base64),
   record: (view) => json(view.line),
 }
 
 const WORDS = [...Object.keys(NAMES).map((name) => `\${${name}}`), '${topic.N}', '${/pointer}']
 
-/** What a name stands for, or what is wrong with it. */
-export function placeholderOf(name: string): { readonly value: Placeholder } | { fix: string } {
+/** They are the same for all records of a batch. */
+const OF_BATCH = ['gateway', 'stream']
+
+/**
+ * What a name stands for, or what is wrong with it.
+ * @param scope `batch`: where no record is at hand
+ */
+export function placeholderOf(
+  name: string,
+  scope: 'record' | 'batch' = 'record',
+): { readonly value: Placeholder } | { fix: string } {
+  if (scope === 'batch' && !OF_BATCH.includes(name))
+    return { fix: 'write ${gateway} or ${stream}: no record is at hand here' }
   const known = Object.hasOwn(NAMES, name) ? NAMES[name] : undefined
   if (known !== undefined) return { value: known }
   const level = /^topic\.(-?\d{1,4})$/.exec(name)?.[1]

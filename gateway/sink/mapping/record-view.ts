@@ -73,6 +73,12 @@ export class RecordView {
     return Buffer.from(buffer, byteOffset, byteLength - 1).toString()
   }
 
+  /** The bytes of the payload, whatever they are. */
+  get base64(): string {
+    const { buffer, byteOffset, byteLength } = this.record.payload
+    return Buffer.from(buffer, byteOffset, byteLength).toString('base64')
+  }
+
   /** The payload, parsed. @throws Unmappable when it is not JSON */
   get payload(): unknown {
     this.#parsed ??= JSON.parse(this.json)

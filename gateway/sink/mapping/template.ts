@@ -3,12 +3,13 @@
  * whole bodies. Pure. What a type must not let into its own syntax (a `+` in a topic, a quote in
  * JSON) it escapes by the function that it hands in.
  */
+import type { Batch } from '../../ports/sink.ts'
 import { type Placeholder, placeholderOf } from './placeholders.ts'
 import { parsePointer, pointerFix } from './pointer.ts'
-import type { FieldValue, RecordView } from './record-view.ts'
+import { type FieldValue, RecordView } from './record-view.ts'
 
 /** @param value of one placeholder; what it returns stands in its place */
-type Escape = (value: FieldValue) => string
+export type Escape = (value: FieldValue) => string
 
 export interface Template {
   /** Has it any placeholder? */
@@ -17,8 +18,14 @@ export interface Template {
   render(view: RecordView, escape?: Escape): string
 }
 
-/** A template, or what is wrong with its text. `$${` stands for `${` itself. */
-export function parseTemplate(source: string): { readonly value: Template } | { fix: string } {
+/**
+ * A template, or what is wrong with its text. `$${` stands for `${` itself.
+ * @param scope `batch`: of what is the same for all records of a batch alone
+ */
+export function parseTemplate(
+  source: string,
+  scope: 'record' | 'batch' = 'record',
+): { readonly value: Template } | { fix: string } {
   const parts: Array<string | Placeholder> = []
   let rest = source
   for (;;) {
@@ -31,7 +38,7 @@ export function parseTemplate(source: string): { readonly value: Template } | { 
     }
     const close = rest.indexOf('}', open)
     if (close < 0) return { fix: `end ${rest.slice(open, open + 40)} with }` }
-    const found = placeholderOf(rest.slice(open + 2, close))
+    const found = placeholderOf(rest.slice(open + 2, close), scope)
     if ('fix' in found) return { fix: found.fix }
     parts.push(rest.slice(0, open), found.value)
     rest = rest.slice(close + 1)
@@ -60,8 +67,19 @@ export function compileTemplate(source: string): Template {
   return parsed.value
 }
 
+/** A template of scope `batch`, filled in. */
+export function fillBatch(
+  source: string,
+  batch: Pick<Batch, 'gateway' | 'stream'>,
+  escape: Escape = asItIs,
+): string {
+  const parsed = parseTemplate(source, 'batch')
+  if ('fix' in parsed) throw new Error(`the text ${JSON.stringify(source)}: ${parsed.fix}`)
+  return parsed.value.render(new RecordView(batch), escape)
+}
+
 /** One value of a record: see {@link parseMapped}. @throws Unmappable */
-type Mapped = (view: RecordView) => FieldValue
+export type Mapped = (view: RecordView) => FieldValue
 
 /**
  * `/pointer`: what the payload holds there, with its type, `missing` included. `${name}` alone: that

@@ -10,7 +10,7 @@ import type { FieldValue, RecordView } from './record-view.ts'
 
 export type TimeUnit = 's' | 'ms' | 'us' | 'ns' | 'rfc3339'
 
-interface TimeConfig {
+export interface TimeConfig {
   /** A JSON Pointer; null: the arrival. */
   readonly at: string | null
   readonly unit: TimeUnit
@@ -52,7 +52,17 @@ export function inUnit(nanoseconds: string, unit: 's' | 'ms' | 'us' | 'ns'): str
   return String((value - rest) / size)
 }
 
-function arrivalOf({ record: { receivedAtMs, seq } }: RecordView): string {
+/** As RFC 3339 has it, with as many digits behind the second as there are. */
+export function rfc3339Of(nanoseconds: string): string {
+  const seconds = inUnit(nanoseconds, 's')
+  const below = String(BigInt(nanoseconds) - BigInt(seconds) * 1_000_000_000n).padStart(9, '0')
+  const digits = below.replace(/0+$/, '')
+  const whole = new Date(Number(seconds) * 1000).toISOString().slice(0, -'.000Z'.length)
+  return digits === '' ? `${whole}Z` : `${whole}.${digits}Z`
+}
+
+/** The nanoseconds of its arrival. */
+export function arrivalOf({ record: { receivedAtMs, seq } }: RecordView): string {
   const below = seq % SEQS_A_MILLISECOND
   // Text alone, for all times of this century.
   if (receivedAtMs > 0) return `${receivedAtMs}${String(below).padStart(6, '0')}`

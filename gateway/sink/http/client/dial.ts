@@ -38,6 +38,8 @@ interface TlsDialOptions {
   readonly onSession: (session: Buffer) => void
   /** false: only to look at the other side's certificate; nothing may be sent. */
   readonly verify: boolean
+  /** For ALPN; empty: none is named. @default http/1.1 */
+  readonly protocols?: readonly string[]
 }
 
 export interface Dialed {
@@ -166,7 +168,7 @@ async function secure(
     host: hostname,
     ...(isIP(hostname) === 0 ? { servername: hostname } : {}),
     secureContext: tls.context,
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: [...(tls.protocols ?? ['http/1.1'])],
     rejectUnauthorized: tls.verify,
     ...(tls.session === null ? {} : { session: tls.session }),
   })

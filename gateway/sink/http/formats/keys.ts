@@ -24,6 +24,11 @@ export const contentKey = leaf(
   ),
 ).prefault('record')
 
+/** For a URI. Half a surrogate pair, which JSON can hold, is no character. */
+export function percentEncoded(value: string): string {
+  return encodeURIComponent(value.replaceAll(/\p{Surrogate}/gu, '\ufffd'))
+}
+
 /** @throws Unmappable when the payload alone is wanted, and is no JSON */
 export function contentOf(view: RecordView, content: Content): string {
   return content === 'payload' ? view.json : view.line

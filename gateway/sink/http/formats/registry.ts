@@ -3,13 +3,21 @@
  * name, as `format.kind` in the configuration says it.
  */
 import { variant } from '../../../config/variant.ts'
+import { cloudeventsBatch } from './cloudevents-batch.ts'
 import type { Compression, Format, FormatType } from './format.ts'
+import { json } from './json.ts'
 import { jsonArray } from './json-array.ts'
 import { ndjson } from './ndjson.ts'
+import { raw } from './raw.ts'
+import { template } from './template.ts'
 
 const FORMATS = {
   ndjson,
+  raw,
   'json-array': jsonArray,
+  json,
+  template,
+  'cloudevents-batch': cloudeventsBatch,
 }
 
 type Formats = typeof FORMATS

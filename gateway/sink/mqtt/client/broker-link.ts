@@ -1,0 +1,138 @@
+/**
+ * One client id towards the broker: its connection, opened when it is needed and again after it
+ * ended, one exchange at a time. Notices when two clients fight for the id. What an end means is
+ * judged elsewhere.
+ */
+import type { MqttConnection } from './connection.ts'
+import { type Ending, NotConnected } from './ending.ts'
+
+interface BrokerLinkOptions {
+  /** @throws NotConnected, DialError and others of the network */
+  readonly open: (signal: AbortSignal) => Promise<MqttConnection>
+}
+
+/** A connection that ends sooner is cut short by something, ms. */
+const SHORT_MS = 10_000
+/** Short ones in a row that are no accident any more. */
+const MANY_SHORT = 3
+/** An idle connection is opened again after this, doubled up to the longest, ms. */
+const REOPEN_MS = 1000
+const MAX_REOPEN_MS = 60_000
+
+export class BrokerLink {
+  readonly #o: BrokerLinkOptions
+  #tail: Promise<unknown> = Promise.resolve()
+  #connection: MqttConnection | null = null
+  #opening: AbortController | null = null
+  #timer: NodeJS.Timeout | null = null
+  #reopenMs = REOPEN_MS
+  #shortInARow = 0
+  #isClosed = false
+  /** Why there is no connection; null: there is one, or none was wanted yet. */
+  lastEnding: unknown = null
+
+  constructor(options: BrokerLinkOptions) {
+    this.#o = options
+  }
+
+  get isConnected(): boolean {
+    return this.#connection !== null && this.#connection.ending === null
+  }
+
+  /** The broker cut several connections in a row soon after they were made. */
+  get isFoughtFor(): boolean {
+    return this.#shortInARow >= MANY_SHORT
+  }
+
+  /** After those that came before. */
+  async inTurn<T>(job: () => Promise<T>): Promise<T> {
+    const done = this.#tail.then(job)
+    this.#tail = done.catch(() => undefined)
+    return await done
+  }
+
+  /** @throws NotConnected, and what `open` throws */
+  async connection(signal: AbortSignal): Promise<MqttConnection> {
+    if (this.#connection !== null && this.#connection.ending === null) return this.#connection
+    return await this.#open(signal)
+  }
+
+  /** An exchange came to its end on this connection. */
+  used(connection: MqttConnection, hadProgress: boolean): void {
+    const { ending } = connection
+    if (ending === null) return
+    this.lastEnding = ending
+    // Closed at the first message of all: that message may be why.
+    if (hadProgress) this.#judge(connection, ending)
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#opening?.abort()
+    this.#connection?.close()
+    await this.#tail
+  }
+
+  /** The next batch opens a new one, with other credentials or files. */
+  retire(): void {
+    this.#shortInARow = 0
+    void this.inTurn(async () => {
+      this.#connection?.close()
+      this.#connection = null
+    })
+  }
+
+  async #open(signal: AbortSignal): Promise<MqttConnection> {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    const opening = new AbortController()
+    const onAbort = (): void => opening.abort()
+    if (signal.aborted || this.#isClosed) opening.abort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#opening = opening
+    try {
+      const connection = await this.#o.open(opening.signal)
+      if (this.#isClosed) {
+        connection.close()
+        throw new NotConnected({ kind: 'given-up' })
+      }
+      this.#connection = connection
+      this.lastEnding = null
+      this.#reopenMs = REOPEN_MS
+      connection.onIdleEnd = (ending) => this.#endedIdle(connection, ending)
+      return connection
+    } catch (error) {
+      this.lastEnding = error instanceof NotConnected ? error.ending : error
+      throw error
+    } finally {
+      this.#opening = null
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  #endedIdle(connection: MqttConnection, ending: Ending): void {
+    if (connection !== this.#connection || ending.kind === 'given-up') return
+    this.lastEnding = ending
+    this.#judge(connection, ending)
+    this.#reopenLater()
+  }
+
+  /** So that status says the truth while nothing is to be sent. */
+  #reopenLater(): void {
+    if (this.#isClosed) return
+    this.#timer = setTimeout(() => {
+      void this.inTurn(async () => {
+        if (this.#isClosed || this.isConnected) return
+        await this.#open(new AbortController().signal).catch(() => this.#reopenLater())
+      })
+    }, this.#reopenMs)
+    this.#timer.unref()
+    this.#reopenMs = Math.min(this.#reopenMs * 2, MAX_REOPEN_MS)
+  }
+
+  #judge({ openedAtMs }: MqttConnection, { kind }: Ending): void {
+    if (kind !== 'closed' && kind !== 'network') return
+    const isShort = performance.now() - openedAtMs < SHORT_MS
+    this.#shortInARow = isShort ? this.#shortInARow + 1 : 0
+  }
+}

@@ -1,0 +1,303 @@
+/**
+ * The MQTT sink: each record a message to a broker. QoS 1: at least once, over one connection, a
+ * batch in turn. QoS 2: exactly once into the broker, with a session for each stream, since packet
+ * ids belong to a session and a batch in flight keeps its own over a kill (client/exchange.ts).
+ *
+ * What of a batch is acked was acknowledged by the broker: PUBACK, or PUBCOMP. A session that the
+ * broker has lost is noticed; then what was in flight goes again, it is counted, and the promise
+ * says less from then on.
+ */
+import type { Batch, SinkAnswer, SinkHealth, SinkPromise, Transfer } from '../../ports/sink.ts'
+import { FileWatch } from '../../shared/file-watch.ts'
+import { hostAndPort } from '../../shared/hosts.ts'
+import { counted } from '../counted.ts'
+import type { EmitSinkEvent } from '../events.ts'
+import { Addresses } from '../http/client/addresses.ts'
+import { SinkTls } from '../http/tls.ts'
+import type { ConfiguredSink, SinkOptions } from '../sink-type.ts'
+import { createSinkStats } from '../stats.ts'
+import { answerOf, endedBy, type Parties, unreachable } from './answer.ts'
+import { BrokerLink } from './client/broker-link.ts'
+import { MqttConnection } from './client/connection.ts'
+import { type Ending, NotConnected } from './client/ending.ts'
+import { Exchange, type ExchangeProgress, type ReleasePhase } from './client/exchange.ts'
+import { noteText, type ReleaseNote, readNote } from './client/note.ts'
+import { openTransport, targetOf } from './client/transport.ts'
+import { type MqttSinkConfig, mqttFiles } from './config.ts'
+import { connectPacket } from './connect-packet.ts'
+import { MqttCredentials } from './credentials.ts'
+import { MqttEncoder } from './encode.ts'
+import { PROFILES } from './profiles.ts'
+import { lessPromise, promiseOf } from './promise.ts'
+
+interface MqttSinkOptions extends SinkOptions<MqttSinkConfig> {
+  /** Wall clock, ms since the epoch. */
+  readonly nowMs?: () => number
+  /** How often secret and certificate files are looked at, ms. @default 1000 */
+  readonly fileCheckMs?: number
+}
+
+export function createMqttSink(options: MqttSinkOptions): ConfiguredSink {
+  return new MqttSink(options)
+}
+
+/** A client id with its connection, and what this process published of a batch with it. */
+interface Client {
+  readonly id: string
+  readonly link: BrokerLink
+  last: { readonly batch: string; published: number } | null
+}
+
+/** Without one, no connection can be made now. */
+class Unready extends Error {}
+
+const START: ReleaseNote = { done: 0, arrived: 0, refused: new Map() }
+
+class MqttSink implements ConfiguredSink {
+  readonly name: string
+  readonly encoder: MqttEncoder
+  readonly stats = createSinkStats()
+  readonly #config: MqttSinkConfig
+  readonly #emit: EmitSinkEvent
+  readonly #nowMs: () => number
+  readonly #target: string
+  readonly #addresses: Addresses
+  readonly #credentials: MqttCredentials
+  readonly #tls: SinkTls
+  readonly #watch: FileWatch | null
+  readonly #clients = new Map<string, Client>()
+  readonly #listeners: Array<() => void> = []
+  readonly #closing = new AbortController()
+  #lostSessions = 0
+
+  constructor(options: MqttSinkOptions) {
+    const { config, name, emit } = options
+    this.name = name
+    this.#config = config
+    this.#emit = emit
+    this.#nowMs = options.nowMs ?? Date.now
+    this.encoder = new MqttEncoder(config)
+    const { hostname, port, isTls } = targetOf(config.url)
+    this.#target = hostAndPort(hostname, port)
+    this.#addresses = new Addresses(hostname)
+    const files = mqttFiles(config).map(([, path]) => path)
+    this.#watch =
+      files.length === 0 ? null : new FileWatch(files, () => this.#readFiles(), options.fileCheckMs)
+    this.#credentials = new MqttCredentials(name, config, emit)
+    this.#tls = new SinkTls(name, isTls ? config.tls : null, emit)
+  }
+
+  get promise(): SinkPromise {
+    const promise = promiseOf(this.#config)
+    return this.#lostSessions === 0 ? promise : lessPromise(promise, this.#lostSessions)
+  }
+
+  get health(): SinkHealth {
+    const clients = [...this.#clients.values()]
+    if (clients.length === 0) return { connected: null, detail: null }
+    const lost = clients.find(({ link }) => !link.isConnected)
+    if (lost === undefined) return { connected: true, detail: null }
+    return { connected: false, detail: this.#whyNot(lost) }
+  }
+
+  /** The client id has the gateway in it, which the first batch tells. */
+  start(): void {}
+
+  async send(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
+    const { name: sink, stats } = this
+    const counting = { sink, stats, emit: this.#emit, nowMs: this.#nowMs }
+    const client = this.#clientFor(batch)
+    return await counted(counting, batch, () =>
+      client.link.inTurn(() => this.#try(batch, client, signal)),
+    )
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener)
+  }
+
+  async reread(): Promise<void> {
+    await this.#readFiles()
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    this.#watch?.close()
+    await Promise.all([...this.#clients.values()].map(({ link }) => link.close()))
+  }
+
+  async #try(batch: Batch, client: Client, signal: AbortSignal): Promise<SinkAnswer> {
+    const any = AbortSignal.any([signal, this.#closing.signal])
+    const parties = this.#parties(client)
+    if (any.aborted) return { ...endedBy({ kind: 'given-up' }, parties), unsent: true }
+    let connection: MqttConnection
+    try {
+      connection = await client.link.connection(any)
+    } catch (error) {
+      return this.#notConnected(error, parties, any.aborted)
+    }
+    const startedAt = performance.now()
+    const onAbort = (): void => connection.destroy({ kind: 'given-up' })
+    any.addEventListener('abort', onAbort, { once: true })
+    try {
+      if (any.aborted) onAbort()
+      const progress = await this.#exchange(batch, client, connection)
+      // What is still under way there would be taken for acknowledgments of the next try.
+      if (!progress.isComplete) connection.destroy({ kind: 'given-up' })
+      client.link.used(connection, progress.done > 0)
+      const { sentBytes: bytes, ending } = progress
+      const transfer: Transfer = {
+        bytes,
+        ms: performance.now() - startedAt,
+        timedOut: ending?.kind === 'silent',
+      }
+      return answerOf(progress, this.#parties(client), transfer, this.#config.qos === 2)
+    } catch (error) {
+      connection.destroy({ kind: 'given-up' })
+      throw error
+    } finally {
+      any.removeEventListener('abort', onAbort)
+    }
+  }
+
+  async #exchange(
+    batch: Batch,
+    client: Client,
+    connection: MqttConnection,
+  ): Promise<ExchangeProgress> {
+    const { version, window, noSubscribers, timeout: timeoutMs } = this.#config
+    const { receiveMaximum, maximumPacketBytes } = connection.granted
+    const release = await this.#releasePhase(batch, client, connection)
+    const exchange = new Exchange({
+      messages: this.encoder.outgoing(batch, maximumPacketBytes),
+      connection,
+      version,
+      window: Math.min(window, receiveMaximum),
+      noSubscribers,
+      dupBefore: release === null ? 0 : this.#publishedBefore(batch, client, connection, release),
+      release,
+      timeoutMs,
+    })
+    const progress = await exchange.run()
+    this.stats.sentBytes += progress.sentBytes
+    const { published } = progress
+    client.last = progress.isComplete ? null : { batch: nameOf(batch), published }
+    return progress
+  }
+
+  /**
+   * Where QoS 2 goes on. A broker that lost its session knows nothing of what is in flight: it goes
+   * again from the last message that was done with, and that is noted first.
+   */
+  async #releasePhase(
+    batch: Batch,
+    { last }: Client,
+    { granted }: MqttConnection,
+  ): Promise<ReleasePhase | null> {
+    if (this.#config.qos === 1) return null
+    const keep = async (note: ReleaseNote): Promise<boolean> => {
+      const text = noteText(note)
+      if (text === null) return false
+      await batch.keepNote(text)
+      return true
+    }
+    const noted = batch.note === null ? START : readNote(batch.note)
+    const wasPublished = noted.arrived > 0 || last?.batch === nameOf(batch)
+    if (granted.sessionPresent || !wasPublished) return { from: noted, keep }
+    const from: ReleaseNote = {
+      done: noted.done,
+      arrived: noted.done,
+      refused: new Map([...noted.refused].filter(([slot]) => slot < noted.done)),
+    }
+    await keep(from)
+    this.#lostSessions += 1
+    const { stream } = batch
+    this.#emit({ type: 'sink.session-lost', sink: this.name, stream, times: this.#lostSessions })
+    return { from, keep }
+  }
+
+  /** Slots that carry DUP: those that this process published, or a process before it may have. */
+  #publishedBefore(
+    batch: Batch,
+    { last }: Client,
+    { granted }: MqttConnection,
+    { from }: ReleasePhase,
+  ): number {
+    if (!granted.sessionPresent) return 0
+    if (last?.batch === nameOf(batch)) return last.published
+    return from.arrived === 0 ? 0 : from.arrived + this.#config.window
+  }
+
+  #clientFor({ gateway, stream }: Batch): Client {
+    const { qos, clientId } = this.#config
+    const key = qos === 2 ? stream : ''
+    const known = this.#clients.get(key)
+    if (known !== undefined) return known
+    const base = clientId ?? `sluice-${gateway}-${this.name}`
+    const id = qos === 2 ? `${base}-${stream}` : base
+    const link = new BrokerLink({ open: (signal) => this.#open(id, signal) })
+    const client: Client = { id, link, last: null }
+    this.#clients.set(key, client)
+    return client
+  }
+
+  /** @throws Unready, NotConnected, DialError and others of the network */
+  async #open(clientId: string, signal: AbortSignal): Promise<MqttConnection> {
+    const { qos, retain, tls, connectTimeout: timeoutMs } = this.#config
+    const login = this.#credentials.resolve(this.#nowMs())
+    if ('why' in login) throw new Unready(login.why)
+    const target = targetOf(this.#config.url)
+    const secure = target.isTls ? this.#tls.resolve() : { context: null }
+    if ('why' in secure) throw new Unready(secure.why)
+    const { context } = secure
+    const alpn = tls?.alpn ?? null
+    const addresses = this.#addresses
+    const stream = await openTransport({ target, addresses, context, alpn, timeoutMs, signal })
+    const connect = connectPacket(this.#config, clientId, login)
+    return await MqttConnection.open(stream, { connect, needs: { qos, retain }, timeoutMs }, signal)
+  }
+
+  #notConnected(error: unknown, parties: Parties, isAborted: boolean): SinkAnswer {
+    if (error instanceof Unready)
+      return {
+        kind: 'hold',
+        scope: 'sink',
+        code: null,
+        sinkDateMs: null,
+        detail: `not connected: ${error.message}`,
+        unsent: true,
+      }
+    if (isAborted) return { ...endedBy({ kind: 'given-up' }, parties), unsent: true }
+    if (error instanceof NotConnected) return { ...endedBy(error.ending, parties), unsent: true }
+    this.#tls.forgetSystem()
+    return unreachable(error, parties)
+  }
+
+  #parties({ id: clientId, link }: Client): Parties {
+    const { version, profile } = this.#config
+    const { isFoughtFor } = link
+    return { target: this.#target, clientId, version, profile: PROFILES[profile], isFoughtFor }
+  }
+
+  #whyNot(client: Client): string | null {
+    const { lastEnding } = client.link
+    if (lastEnding === null) return null
+    if (lastEnding instanceof Unready) return lastEnding.message
+    if (lastEnding instanceof Error) return unreachable(lastEnding, this.#parties(client)).detail
+    return endedBy(lastEnding as Ending, this.#parties(client)).detail
+  }
+
+  async #readFiles(): Promise<'again' | void> {
+    const hasNewSecret = await this.#credentials.refresh()
+    const hasNewTls = await this.#tls.refresh()
+    if (!this.#closing.signal.aborted && (hasNewSecret || hasNewTls)) {
+      for (const { link } of this.#clients.values()) link.retire()
+      for (const listener of this.#listeners) listener()
+    }
+    if (this.#credentials.failing || this.#tls.failing) return 'again'
+  }
+}
+
+function nameOf({ spoolId, firstSeq, lastSeq, fingerprint }: Batch): string {
+  return `${spoolId}:${firstSeq}-${lastSeq}:${fingerprint}`
+}
