@@ -234,6 +234,8 @@ describe('every key of the table', () => {
     'admin.host': 'localhost',
     'gateway.id': 'box-1',
     'streams.<name>.sink': 'other',
+    'sinks.<name>.format.separator': '.',
+    'sinks.<name>.format.table': 'plant.readings',
   }
   /** The same, of a type of sink whose key of that name takes other values. */
   const OF_TYPE: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
@@ -256,6 +258,7 @@ describe('every key of the table', () => {
   /** What a key of such a type cannot stand without. */
   const BESIDE_OF_TYPE: Readonly<Record<string, Readonly<Record<string, object>>>> = {
     nats: { password: { user: 'edge' } },
+    http: { 'format.precision': { url: 'http://127.0.0.1:8086/write?precision=s' } },
     mqtt: {
       password: { username: 'edge' },
       sharedAccessKey: { profile: 'azure-iot-hub', clientId: 'edge-01' },
@@ -312,11 +315,7 @@ describe('every key of the table', () => {
           const path = key.path.split('.').map((part) => {
             if (part === '<n>') return 0
             if (part === '<status>') return '409'
-            return part === '<name>'
-              ? name
-              : /^<(header|property)>$/.test(part)
-                ? `x-${name}`
-                : part
+            return part === '<name>' ? name : /^<\w+>$/.test(part) ? `x-${name}` : part
           })
           const value = sample(key)
           const written = asYaml(key.type, value)

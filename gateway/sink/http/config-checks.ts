@@ -7,7 +7,7 @@ import type { Path } from '../../config/walk.ts'
 import { isLoopback } from '../../shared/hosts.ts'
 import { answerFaults, answerRules } from './answers/rules.ts'
 import type { HttpSinkConfig } from './config.ts'
-import { formatTypeOf } from './formats/registry.ts'
+import { checkFormat } from './formats/registry.ts'
 import { headerFault } from './header-rules.ts'
 
 /** What the keys of one sink say of each other. */
@@ -15,8 +15,7 @@ export function checkHttpSink(path: Path, sink: HttpSinkConfig, report: Report):
   const url = new URL(sink.url)
   checkHeaders(path, sink, report)
   for (const fault of answerFaults(sink)) report.complain([...path, ...fault.path], fault.complaint)
-  const { format, compression } = sink
-  formatTypeOf(format).check([...path, 'format'], format, compression, report)
+  checkFormat([...path, 'format'], sink, report)
   if (url.protocol === 'http:') {
     if (sink.tls !== null) {
       const fix = 'write https:// in url, or remove tls'

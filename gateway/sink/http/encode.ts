@@ -15,13 +15,14 @@ type EncodingConfig = Pick<HttpSinkConfig, 'format' | 'compression'>
 
 export function httpEncoder({ format, compression }: EncodingConfig): HttpEncoder {
   const form = formatOf(format, compression)
-  const { fingerprint, stitches, maxBatchRecords } = form
+  const { fingerprint, stitches, maxBatchRecords, keepsWhole } = form
   return {
     format: form,
     fingerprint: `http:${fingerprint}`,
     stitches,
     gapsThatFit,
     ...(maxBatchRecords === undefined ? {} : { maxBatchRecords }),
+    ...(keepsWhole === undefined ? {} : { keepsWhole }),
   }
 }
 

@@ -27,7 +27,7 @@ import { describeNetworkError, isUntrusted } from './client/network-error.ts'
 import { type HttpSinkConfig, httpFiles } from './config.ts'
 import { type HttpEncoder, httpEncoder } from './encode.ts'
 import { bodyOf, type RequestBody, withRefused } from './formats/body.ts'
-import { formatTypeOf } from './formats/registry.ts'
+import { promiseOf } from './formats/registry.ts'
 import { hostOf, portOf, requestHead } from './request.ts'
 import { type HeaderPair, SecretHeaders } from './secrets.ts'
 import { SinkTls } from './tls.ts'
@@ -95,7 +95,7 @@ class PooledHttpSink implements ConfiguredSink {
     this.name = options.name
     this.#config = options.config
     this.encoder = httpEncoder(options.config)
-    this.promise = formatTypeOf(options.config.format).promise
+    this.promise = promiseOf(options.config)
     this.#rules = answerRules(options.config)
     this.#emit = options.emit
     this.#nowMs = options.nowMs ?? Date.now

@@ -212,12 +212,12 @@ class Probe {
     headers: ReadonlyArray<readonly [name: string, value: string]>,
   ): Promise<void> {
     const { config, signal } = this.#options
-    const { contentType } = formatOf(config.format, config.compression)
+    const { contentType, query = null } = formatOf(config.format, config.compression)
     const startedAt = performance.now()
     const connection = new HttpConnection(dialed.socket, dialed.address, dialed.connectMs)
     const answer = await connection.send(
       {
-        head: probeHead(this.#url, contentType, headers),
+        head: probeHead(this.#url, { contentType, query }, headers),
         body: [],
         bodyBytes: 0,
         timeoutMs: config.timeout,

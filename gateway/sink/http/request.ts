@@ -13,16 +13,26 @@ import { headerFault } from './header-rules.ts'
 const CONTRACT_VERSION = '1'
 
 /** What the head says of the body. */
-type BodyFacts = Omit<RequestBody, 'chunks' | 'seqs' | 'refused'>
+type BodyFacts = Omit<RequestBody, 'chunks' | 'query' | 'seqs' | 'refused'>
 
 /** Request line and headers as they go out, up to the empty line. */
 export function requestHead(
   url: URL,
   batch: Batch,
-  body: BodyFacts,
+  body: BodyFacts & Pick<RequestBody, 'query'>,
   configured: ReadonlyArray<readonly [name: string, value: string]>,
 ): string {
-  return headText(url, requestHeaders(batch, body, configured))
+  const key = idempotencyKey(batch, body.crc32).slice(1, -1)
+  return headText(withQuery(url, body.query?.(key) ?? {}), requestHeaders(batch, body, configured))
+}
+
+/** What the url has in its query stays as it is. */
+function withQuery(url: URL, query: Readonly<Record<string, string>>): URL {
+  const more = new URLSearchParams({ ...query }).toString()
+  if (more === '') return url
+  const all = new URL(url)
+  all.search = `${url.search === '' ? '?' : `${url.search}&`}${more}`
+  return all
 }
 
 function headText(url: URL, headers: Readonly<Record<string, string>>): string {
@@ -73,10 +83,10 @@ export function requestHeaders(
 /** Head of a request that can deliver nothing: no record, no key, no seq, and it says so. */
 export function probeHead(
   url: URL,
-  contentType: string,
+  { contentType, query }: Pick<RequestBody, 'contentType' | 'query'>,
   configured: ReadonlyArray<readonly [name: string, value: string]>,
 ): string {
-  return headText(url, {
+  return headText(withQuery(url, query?.('probe') ?? {}), {
     ...commonHeaders(configured),
     'sluice-probe': '1',
     'sluice-record-count': '0',

@@ -4,7 +4,7 @@ import type { SinkType } from '../sink-type.ts'
 import { type HttpSinkConfig, httpFiles, httpKeys } from './config.ts'
 import { checkHttpSink } from './config-checks.ts'
 import { previewRequest } from './formats/preview.ts'
-import { formatTypeOf } from './formats/registry.ts'
+import { promiseOf } from './formats/registry.ts'
 import { createHttpSink } from './http-sink.ts'
 import { probeSink } from './probe.ts'
 
@@ -13,7 +13,7 @@ export const httpType = {
   check: checkHttpSink,
   files: httpFiles,
   url: ({ url }) => hideUrl(url),
-  promise: ({ format }) => formatTypeOf(format).promise,
+  promise: (config) => promiseOf(config),
   preview: previewRequest,
   create: createHttpSink,
   probe: ({ name, config }) => probeSink({ name, config }),

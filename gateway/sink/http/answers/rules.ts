@@ -18,7 +18,7 @@ import {
   NOT_OF_RECORDS,
   type StatusMeanings,
 } from './statuses.ts'
-import { ANSWER_TABLES, type AnswerTableName } from './tables.ts'
+import { ANSWER_TABLES, type AnswerTableName, TABLES_OF_FORMATS } from './tables.ts'
 
 export interface AnswerRules {
   readonly table: AnswerTable
@@ -49,11 +49,14 @@ interface WrittenStatus {
   readonly meaning: AnswerMeaning
 }
 
+/** The keys of a sink, and the format of what it sends. */
+type AnsweredSink = AnswerConfig & { readonly format?: { readonly kind: string } }
+
 export function answerRules(
-  config: AnswerConfig & { readonly maxRetryAfter: number },
+  config: AnsweredSink & { readonly maxRetryAfter: number },
 ): AnswerRules {
   const { ack, ackStatus, maxRetryAfter } = config
-  const table = ANSWER_TABLES[tableOf(config.answers)]
+  const table = ANSWER_TABLES[tableOf(config)]
   const written = meanings(config.answers)
   const tablesAcks = Object.entries(table.statuses).some(acksOfSuccess)
   const listed = Object.entries(written).some(acksOfSuccess) || tablesAcks ? [] : ackStatus
@@ -72,9 +75,11 @@ export function answerRules(
   return { table, ack, maxRetryAfter, meaningOf, decidesByBody, needsWhole }
 }
 
-function tableOf(answers: WrittenAnswers): AnswerTableName {
+/** The table that the answers of a sink are read by. */
+export function tableOf({ answers, format }: AnsweredSink): AnswerTableName {
   const name = answers['table']
-  return typeof name === 'string' && name in ANSWER_TABLES ? (name as AnswerTableName) : 'contract'
+  if (typeof name === 'string' && name in ANSWER_TABLES) return name as AnswerTableName
+  return TABLES_OF_FORMATS[format?.kind ?? ''] ?? 'contract'
 }
 
 function meanings(answers: WrittenAnswers): StatusMeanings {
@@ -104,7 +109,7 @@ interface AnswerFault {
 }
 
 /** What is wrong with the keys that say how answers are read. */
-export function answerFaults(config: AnswerConfig): AnswerFault[] {
+export function answerFaults(config: AnsweredSink): AnswerFault[] {
   const { answers } = config
   const faults: AnswerFault[] = []
   const seen = new Map<string, AnswerMeaning>()
@@ -125,9 +130,10 @@ export function answerFaults(config: AnswerConfig): AnswerFault[] {
   return [...faults, ...keysAgainstEachOther(config)]
 }
 
-function keysAgainstEachOther({ ack, ackStatus, answers }: AnswerConfig): AnswerFault[] {
+function keysAgainstEachOther(config: AnsweredSink): AnswerFault[] {
+  const { ack, ackStatus, answers } = config
   const faults: AnswerFault[] = []
-  const table = tableOf(answers)
+  const table = tableOf(config)
   const isUsual = ackStatus.join() === USUAL_ACK_STATUS.join()
   if (!isUsual && Object.entries(meanings(answers)).some(acksOfSuccess)) {
     const fix = 'remove ackStatus: answers says which of 2xx ack'

@@ -25,3 +25,11 @@ export const ANSWER_TABLES = {
 } as const satisfies Record<string, AnswerTable>
 
 export type AnswerTableName = keyof typeof ANSWER_TABLES
+
+/** How the receivers of a format answer, if `answers` names no table. Of the others: the contract. */
+export const TABLES_OF_FORMATS: Readonly<Record<string, AnswerTableName>> = {
+  influx: 'influx',
+  'es-bulk': 'es-bulk',
+  'json-each-row': 'clickhouse',
+  'otlp-logs': 'otlp',
+}

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { crc32, gzip } from 'node:zlib'
 import type { Batch, Listed, SinkAnswer } from '../../../ports/sink.ts'
 import { RecordView, Unmappable } from '../../mapping/record-view.ts'
-import type { Format } from './format.ts'
+import type { Format, QueryOfBatch } from './format.ts'
 
 const compress = promisify(gzip)
 
@@ -26,6 +26,7 @@ export interface RequestBody {
    * the batch's, as they lie.
    */
   readonly seqs: readonly number[] | null
+  readonly query: QueryOfBatch | null
   /** What the key names; null: what the batch itself says. Of the body before compression. */
   readonly crc32: number | null
   /** Records that are not in it, in order of seq. */
@@ -33,12 +34,12 @@ export interface RequestBody {
 }
 
 export async function bodyOf(batch: Batch, format: Format): Promise<RequestBody> {
-  const { contentType, contentEncoding, stitches } = format
+  const { contentType, contentEncoding, query = null, stitches } = format
   if (stitches !== null) {
     const { chunks, byteLength } = await batch.stitched(stitches)
     const { recordCount } = batch
     const whole = { recordCount, seqs: null, crc32: null, refused: [] }
-    return { chunks, byteLength, contentType, contentEncoding, ...whole }
+    return { chunks, byteLength, contentType, contentEncoding, query, ...whole }
   }
   const plain = await encodedBody(batch, format)
   const [bytes] = plain.chunks
@@ -70,6 +71,7 @@ export async function encodedBody(batch: Batch, format: Format): Promise<Request
     byteLength: bytes.length,
     contentType: format.contentType,
     contentEncoding: null,
+    query: format.query ?? null,
     recordCount: seqs.length,
     seqs,
     crc32: crc32(bytes),

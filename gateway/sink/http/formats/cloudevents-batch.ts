@@ -35,7 +35,7 @@ export const cloudeventsBatch = {
     time: timeKey,
     contentType: contentTypeKey('application/cloudevents-batch+json; charset=utf-8'),
   },
-  promise: PLAIN_PROMISE,
+  promise: () => PLAIN_PROMISE,
   check: () => undefined,
   create: (format: CloudEventsConfig, compression: Compression) => {
     const { contentType, kind, ...config } = format

@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto'
 import type { Report } from '../../../config/problems.ts'
 import type { Schema } from '../../../config/schema.ts'
 import type { Path } from '../../../config/walk.ts'
-import type { Batch, BatchEncoding, SinkPromise } from '../../../ports/sink.ts'
+import type { Batch, BatchEncoder, BatchEncoding, SinkPromise } from '../../../ports/sink.ts'
 import type { RecordView } from '../../mapping/record-view.ts'
 
 /** A batch as text: prefix, records with the separator between them, suffix. */
@@ -25,6 +25,9 @@ interface TextBody {
   readonly each: (view: RecordView) => string
 }
 
+/** @param key what the batch and its body are known by */
+export type QueryOfBatch = (key: string) => Readonly<Record<string, string>>
+
 export interface Format {
   /** Kind and, of an encoded one, what of its configuration changes the bytes. */
   readonly fingerprint: string
@@ -37,17 +40,29 @@ export interface Format {
   readonly text: (batch: Pick<Batch, 'gateway' | 'stream' | 'spoolId'>) => TextBody
   /** Most records that one request may have; absent: no limit of its own. */
   readonly maxBatchRecords?: number
+  /** As its encoder says it. */
+  readonly keepsWhole?: BatchEncoder['keepsWhole']
+  /** Goes into the url behind its own query. What of the configuration changes it is in the fingerprint. */
+  readonly query?: QueryOfBatch
 }
 
 export type Compression = 'gzip' | 'none'
+
+/** Where the bodies of a format go. */
+export interface FormatTarget {
+  readonly url: string
+  readonly compression: Compression
+  /** Name of the table that the answers are read by. */
+  readonly answers: string
+}
 
 /** A format as `format.kind` of the configuration names it. */
 export interface FormatType<Config> {
   /** Besides `kind`. */
   readonly keys: Readonly<Record<string, Schema<unknown>>>
-  readonly promise: SinkPromise
-  /** What its keys, and the sink's `compression`, say of each other. */
-  check(path: Path, config: Config, compression: Compression, report: Report): void
+  promise(config: Config, target: FormatTarget): SinkPromise
+  /** What its keys, and those of its sink, say of each other. */
+  check(path: Path, config: Config, target: FormatTarget, report: Report): void
   create(config: Config, compression: Compression): Format
 }
 
@@ -68,11 +83,13 @@ interface EncodedForm {
   readonly contentType: string
   readonly compression: Compression
   readonly maxBatchRecords?: number
+  readonly keepsWhole?: true
+  readonly query?: QueryOfBatch
 }
 
 /** A format that is encoded, record by record. */
 export function encodedFormat(form: EncodedForm, text: Format['text']): Format {
-  const { kind, version, config, contentType, compression, maxBatchRecords } = form
+  const { kind, version, config, contentType, compression, ...rest } = form
   const hash = createHash('sha256')
     .update(JSON.stringify([version, config]))
     .digest('hex')
@@ -82,7 +99,7 @@ export function encodedFormat(form: EncodedForm, text: Format['text']): Format {
     contentEncoding: compression === 'gzip' ? 'gzip' : null,
     stitches: null,
     text,
-    ...(maxBatchRecords === undefined ? {} : { maxBatchRecords }),
+    ...rest,
   }
 }
 

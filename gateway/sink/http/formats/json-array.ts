@@ -10,7 +10,7 @@ interface JsonArrayConfig {
 
 export const jsonArray = {
   keys: { content: contentKey, contentType: contentTypeKey('application/json') },
-  promise: PLAIN_PROMISE,
+  promise: () => PLAIN_PROMISE,
   check: () => undefined,
   create: ({ content, contentType }: JsonArrayConfig, compression: Compression) =>
     encodedFormat(

@@ -10,7 +10,7 @@ interface JsonConfig {
 
 export const json = {
   keys: { content: contentKey, contentType: contentTypeKey('application/json') },
-  promise: PLAIN_PROMISE,
+  promise: () => PLAIN_PROMISE,
   check: () => undefined,
   create: ({ content, contentType }: JsonConfig, compression: Compression) =>
     encodedFormat(

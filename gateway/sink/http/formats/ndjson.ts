@@ -15,7 +15,7 @@ const CONTRACT_PROMISE = {
 
 export const ndjson = {
   keys: {},
-  promise: CONTRACT_PROMISE,
+  promise: () => CONTRACT_PROMISE,
   check: () => undefined,
   create: (_: NdjsonConfig, compression: Compression) => {
     const stitches = compression === 'gzip' ? 'gzip' : 'identity'

@@ -8,14 +8,14 @@ import { formatOf } from './registry.ts'
 /** Without the configured headers: they may be secret. */
 export async function previewRequest(config: HttpSinkConfig, batch: Batch): Promise<string> {
   const format = formatOf(config.format, config.compression)
-  const { contentType } = format
+  const { contentType, query = null } = format
   let body: RequestBody
   if (format.stitches === null) body = await encodedBody(batch, format)
   else {
     const { chunks, byteLength } = await batch.stitched('identity')
     const { recordCount } = batch
     const whole = { recordCount, seqs: null, crc32: null, refused: [] }
-    body = { chunks, byteLength, contentType, contentEncoding: null, ...whole }
+    body = { chunks, byteLength, contentType, contentEncoding: null, query, ...whole }
   }
   const head = requestHead(new URL(config.url), batch, body, []).replaceAll('\r\n', '\n')
   const refused = body.refused.map(({ seq, reason }) => `record ${seq} is refused, ${reason}\n`)

@@ -4,7 +4,7 @@
  */
 import type { Report } from '../../../config/problems.ts'
 import type { Path } from '../../../config/walk.ts'
-import { type Compression, type FormatType, PLAIN_PROMISE, stitchedFormat } from './format.ts'
+import { type FormatTarget, type FormatType, PLAIN_PROMISE, stitchedFormat } from './format.ts'
 import { contentTypeKey } from './keys.ts'
 
 interface RawConfig {
@@ -14,8 +14,8 @@ interface RawConfig {
 
 export const raw = {
   keys: { contentType: contentTypeKey('application/gzip') },
-  promise: PLAIN_PROMISE,
-  check: (path: Path, _: RawConfig, compression: Compression, report: Report) => {
+  promise: () => PLAIN_PROMISE,
+  check: (path: Path, _: RawConfig, { compression }: FormatTarget, report: Report) => {
     if (compression === 'gzip') return
     report.complain(path, {
       got: 'format raw with compression none',

@@ -66,7 +66,7 @@ export const template = {
     ).prefault('json'),
     contentType: contentTypeKey('application/json'),
   },
-  promise: PLAIN_PROMISE,
+  promise: () => PLAIN_PROMISE,
   check: () => undefined,
   create: (format: TemplateFormatConfig, compression: Compression) => {
     const { contentType, kind, ...config } = format

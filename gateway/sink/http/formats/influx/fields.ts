@@ -1,0 +1,176 @@
+/**
+ * A payload -> the fields of a line. Pure. Objects and lists are flattened: `{"a":{"b":1},"c":[2]}`
+ * has the fields `a_b` and `c_0`. A number is a float, whatever it looks like: `21` now and `21.4`
+ * later would be two types of one field, and receivers refuse the second. With `integers: keep` it
+ * is what it was written as. null has no field.
+ */
+import { follow, type Pointer } from '../../../mapping/pointer.ts'
+import { type RecordView, Unmappable } from '../../../mapping/record-view.ts'
+import { LONE_FIELD, nameFault, nameText, stringText } from './line-text.ts'
+
+export interface FieldRules {
+  /** Stands between the names of an object and of its member. */
+  readonly separator: string
+  readonly integers: 'float' | 'keep'
+  readonly strings: 'keep' | 'leave-out'
+  readonly lists: 'index' | 'refuse'
+}
+
+/** Members that are no fields, because they are the time or a tag; `true`: all of it. */
+type ExcludedNode = Map<string, ExcludedNode | true>
+type Excluded = ReadonlyMap<string, ExcludedNode | true>
+
+/** Deeper than any reading, and far from the end of the stack. */
+const MAX_DEPTH = 32
+/** Names are escaped once; devices that make up new ones cost no memory. */
+const MAX_KNOWN_NAMES = 4096
+
+const MIN_INTEGER = -(2n ** 63n)
+const MAX_INTEGER = 2n ** 63n - 1n
+/** A minus and so many digits fit in any case. */
+const SURE_CHARS = 18
+
+/** Names and values of one payload, joined by commas: what stands between the blanks of a line. */
+type FieldsOf = (view: RecordView) => string
+
+/** @param elsewhere what of the payload is the time or a tag */
+export function compileFields(
+  at: Pointer,
+  elsewhere: readonly Pointer[],
+  rules: FieldRules,
+): FieldsOf {
+  const excluded = excludedBelow(at, elsewhere)
+  const writer = new FieldWriter(rules)
+  const place = at.tokens.length === 0 ? 'the payload' : at.text
+  return (view) => {
+    const payload = rules.integers === 'keep' ? JSON.parse(tagged(view.json)) : view.payload
+    const root = follow(payload, at)
+    if (root === undefined) throw new Unmappable(`${place} is missing`)
+    const fields = writer.write(root, excluded)
+    if (fields === '') throw new Unmappable(`${place} has nothing that could be a field`)
+    return fields
+  }
+}
+
+class FieldWriter {
+  readonly #rules: FieldRules
+  readonly #texts = new Map<string, string>()
+  #out = ''
+  #names: string[] = []
+  /** Flattened names may meet; those of one object cannot. null: there is one object so far. */
+  #taken: Set<string> | null = null
+
+  constructor(rules: FieldRules) {
+    this.#rules = rules
+  }
+
+  write(root: unknown, excluded: Excluded | null): string {
+    this.#out = ''
+    this.#names = []
+    this.#taken = null
+    if (typeof root === 'object' && root !== null) this.#group(root, '', excluded, 0)
+    else this.#value(LONE_FIELD, root, null, 0)
+    return this.#out
+  }
+
+  #group(group: object, prefix: string, excluded: Excluded | null, depth: number): void {
+    if (depth > MAX_DEPTH) throw new Unmappable(`a member is nested deeper than ${MAX_DEPTH}`)
+    if (Array.isArray(group) && this.#rules.lists === 'refuse')
+      throw new Unmappable(`${prefix === '' ? 'what the fields are made of' : prefix} is a list`)
+    const members = group as Readonly<Record<string, unknown>>
+    for (const key in members) {
+      const without = excluded?.get(key) ?? null
+      if (without === true) continue
+      const name = depth === 0 ? key : `${prefix}${this.#rules.separator}${key}`
+      this.#value(name, members[key], without, depth)
+    }
+  }
+
+  #value(name: string, value: unknown, excluded: Excluded | null, depth: number): void {
+    if (value === null) return
+    if (typeof value === 'object') {
+      this.#taken ??= new Set(this.#names)
+      this.#group(value, name, excluded, depth + 1)
+      return
+    }
+    const text = this.#textOf(name, value)
+    if (text === null) return
+    if (this.#taken?.has(name) === true)
+      throw new Unmappable(`two members are the field ${name}: choose another separator`)
+    if (this.#taken === null) this.#names.push(name)
+    else this.#taken.add(name)
+    this.#out += `${this.#out === '' ? '' : ','}${this.#named(name)}=${text}`
+  }
+
+  #textOf(name: string, value: unknown): string | null {
+    const { integers, strings } = this.#rules
+    if (typeof value === 'boolean') return String(value)
+    if (typeof value === 'number') return floatText(name, value)
+    const text = integers === 'keep' ? (value as string).slice(1) : (value as string)
+    if (integers === 'keep' && (value as string).startsWith(NUMBER_TAG))
+      return /^-?\d+$/.test(text) ? integerText(name, text) : floatText(name, Number(text))
+    return strings === 'keep' ? stringText(text) : null
+  }
+
+  #named(name: string): string {
+    const known = this.#texts.get(name)
+    if (known !== undefined) return known
+    const fault = nameFault(name)
+    if (fault !== null) throw new Unmappable(`the field ${JSON.stringify(name)} ${fault}`)
+    if (this.#texts.size >= MAX_KNOWN_NAMES) this.#texts.clear()
+    const text = nameText(name)
+    this.#texts.set(name, text)
+    return text
+  }
+}
+
+function floatText(name: string, value: number): string {
+  if (!Number.isFinite(value)) throw new Unmappable(`${name} is larger than a float can be`)
+  return String(value)
+}
+
+function integerText(name: string, text: string): string {
+  if (text.length > SURE_CHARS) {
+    const value = BigInt(text)
+    if (value < MIN_INTEGER || value > MAX_INTEGER)
+      throw new Unmappable(`${name} is ${text}, more than an integer of 64 bits can be`)
+  }
+  return `${text}i`
+}
+
+const NUMBER_TAG = 'n'
+const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|-?\d[\d.eE+-]*/g
+
+/**
+ * Valid JSON whose numbers are strings, with every digit as it was written: `n21.0`; its strings
+ * have an `s` before them. Names of members stay as they are.
+ */
+function tagged(json: string): string {
+  return json.replaceAll(TOKENS, (token, colon: string | undefined) => {
+    if (colon !== undefined) return token
+    return token.startsWith('"') ? `"s${token.slice(1)}` : `"${NUMBER_TAG}${token}"`
+  })
+}
+
+/** What of `elsewhere` lies below `at`, by the names on the way. */
+function excludedBelow(at: Pointer, elsewhere: readonly Pointer[]): Excluded | null {
+  const root: ExcludedNode = new Map<string, ExcludedNode | true>()
+  for (const { tokens } of elsewhere) {
+    const isBelow = at.tokens.every((token, i) => tokens[i] === token)
+    if (isBelow) exclude(root, tokens.slice(at.tokens.length))
+  }
+  return root.size === 0 ? null : root
+}
+
+function exclude(node: ExcludedNode, [token, ...rest]: readonly string[]): void {
+  if (token === undefined) return
+  const known = node.get(token)
+  if (known === true) return
+  if (rest.length === 0) {
+    node.set(token, true)
+    return
+  }
+  const below: ExcludedNode = known ?? new Map<string, ExcludedNode | true>()
+  node.set(token, below)
+  exclude(below, rest)
+}
