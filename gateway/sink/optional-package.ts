@@ -27,6 +27,7 @@ export class OptionalPackage<Module> {
   readonly #wanted: Wanted
   readonly #nodeVersion: string
   readonly #from: string
+  #wasFound = false
 
   constructor(wanted: Wanted, surroundings: Surroundings = {}) {
     this.#wanted = wanted
@@ -34,12 +35,14 @@ export class OptionalPackage<Module> {
     this.#from = surroundings.from ?? import.meta.url
   }
 
-  /** What keeps it from being used, and what to do; null: nothing. Looks anew each time. */
+  /** What keeps it from being used, and what to do; null: nothing. Looks anew until it is there. */
   get fault(): string | null {
+    if (this.#wasFound) return null
     const { name, node } = this.#wanted
     if (node !== undefined && isOlder(this.#nodeVersion, node))
       return `${name} needs Node ${node} or newer, this one is ${this.#nodeVersion}: run the gateway with a newer Node, then ${this.#command}`
-    return this.#isInstalled() ? null : `${name} is not installed: ${this.#command}`
+    this.#wasFound = this.#isInstalled()
+    return this.#wasFound ? null : `${name} is not installed: ${this.#command}`
   }
 
   /** @throws Error with {@link fault} as its message */

@@ -4,6 +4,7 @@
  */
 import { fileType } from './file/type.ts'
 import { httpType } from './http/type.ts'
+import { kafkaType } from './kafka/type.ts'
 import { mqttType } from './mqtt/type.ts'
 import { natsType } from './nats/type.ts'
 import type { SinkType } from './sink-type.ts'
@@ -11,6 +12,7 @@ import type { SinkType } from './sink-type.ts'
 export const SINK_TYPES = {
   http: httpType,
   file: fileType,
+  kafka: kafkaType,
   mqtt: mqttType,
   nats: natsType,
 }

@@ -239,6 +239,15 @@ describe('every key of the table', () => {
   }
   /** The same, of a type of sink whose key of that name takes other values. */
   const OF_TYPE: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+    kafka: {
+      brokers: ['kafka-1.example:9092'],
+      topic: 'plant',
+      key: '${topic}',
+      gapsTopic: 'gaps',
+      clientId: 'edge-01',
+      sasl: { mechanism: 'plain', username: 'edge', password: { file: '/password' } },
+      'sasl.username': 'edge',
+    },
     mqtt: {
       url: 'mqtts://example.org:8884',
       version: '5',
@@ -255,8 +264,15 @@ describe('every key of the table', () => {
       window: 500,
     },
   }
+  /** A user, all of it. */
+  const KNOWN = { username: 'a', password: 'b' }
   /** What a key of such a type cannot stand without. */
   const BESIDE_OF_TYPE: Readonly<Record<string, Readonly<Record<string, object>>>> = {
+    kafka: {
+      'sasl.mechanism': { sasl: KNOWN },
+      'sasl.username': { sasl: KNOWN },
+      'sasl.password': { sasl: KNOWN },
+    },
     nats: { password: { user: 'edge' } },
     http: { 'format.precision': { url: 'http://127.0.0.1:8086/write?precision=s' } },
     mqtt: {

@@ -518,7 +518,7 @@ const MISTAKES: readonly Row[] = [
     'add key',
   ],
   ['sinks: { Cloud: {} }', 'sinks.Cloud', 'the name "Cloud"', 'a name', 'write cloud'],
-  ['sinks: { cloud: { type: kafka } }', 'sinks.cloud.type', '"kafka"', 'http', 'write http'],
+  ['sinks: { cloud: { type: amqp } }', 'sinks.cloud.type', '"amqp"', 'http', 'write http'],
   ['spool: { minFreeBytes: 0 }', 'spool.minFreeBytes', '0', 'a size', 'at least 1MiB'],
   [
     'admin: { port: 1883 }',

@@ -18,6 +18,9 @@ import { sourcePath } from '../support/source-path.ts'
 const EXAMPLES = sourcePath('gateway/packaging/examples')
 const NAMES = readdirSync(EXAMPLES).filter((name) => name.endsWith('.yaml'))
 
+/** A gateway starts without the client library of a sink, and says so. */
+const WANTS_NEWER_NODE = /^sinks\.cluster: \S+ needs Node [\d.]+ or newer/
+
 let folder: string
 let gateway: RunningGateway | null = null
 beforeEach(() => {
@@ -58,7 +61,8 @@ describe.each(NAMES)('%s', (name) => {
     expect(configured.warnings).toEqual([])
     for (const { promise } of configured.sinkPromises()) expect(promise.by).not.toBe('')
     supplyFiles(file)
-    expect(await configured.findFaults()).toEqual([])
+    const faults = await configured.findFaults()
+    expect(faults.filter(({ message }) => !WANTS_NEWER_NODE.test(message))).toEqual([])
     gateway = await configured.start()
     const { port } = gateway.addresses[0] ?? {}
     const device = await connectAsync(`mqtt://127.0.0.1:${port}`, { clientId: 'press-7' })

@@ -6,8 +6,11 @@ import { httpHarness } from './http/harness.ts'
 import { mqttHarness } from './mqtt/harness.ts'
 import { natsBatchHarness, natsRecordHarness } from './nats/harness.ts'
 
+/** Its suite runs under a newer Node: kafka/kafka.test.ts. */
+type Elsewhere = 'kafka'
+
 /** `npm run types` refuses a type without one. */
-const HARNESSES: Readonly<Record<keyof typeof SINK_TYPES, SinkHarness>> = {
+const HARNESSES: Readonly<Record<Exclude<keyof typeof SINK_TYPES, Elsewhere>, SinkHarness>> = {
   http: httpHarness,
   file: fileHarness,
   mqtt: mqttHarness,

@@ -1,0 +1,53 @@
+/**
+ * A newer Node than the one that runs the tests, and the Kafka client, which wants it: both from
+ * npm, in fixed versions, in a folder of their own that later runs find again. The gateway and its
+ * tests run under it as they are; only where the client lies is told to it (resolve-client.mjs).
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { sourcePath } from '../../support/source-path.ts'
+
+const NODE = `node-linux-${process.arch}`
+const NODE_VERSION = '22.23.1'
+const CLIENT = '@platformatic/kafka'
+const CLIENT_VERSION = '2.12.1'
+const INSTALL_MS = 120_000
+
+export interface NewerNode {
+  /** The program. */
+  readonly path: string
+  readonly env: Readonly<Record<string, string>>
+}
+
+/** @throws what npm says, where it cannot be had */
+export function newerNode(): NewerNode {
+  const folder = join(tmpdir(), `sluice-node-${NODE_VERSION}-kafka-${CLIENT_VERSION}`)
+  if (!existsSync(folder)) install(folder)
+  const hook = sourcePath('test/sink/kafka/resolve-client.mjs')
+  return {
+    path: join(folder, 'node_modules', NODE, 'bin', 'node'),
+    env: {
+      NODE_PATH: join(folder, 'node_modules'),
+      NODE_OPTIONS: `--import ${hook}`,
+      SLUICE_KAFKA_CLIENT: folder,
+    },
+  }
+}
+
+function install(folder: string): void {
+  const fresh = mkdtempSync(join(tmpdir(), 'sluice-node-'))
+  const packages = [`${NODE}@${NODE_VERSION}`, `${CLIENT}@${CLIENT_VERSION}`]
+  const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-save', '--loglevel=error']
+  try {
+    // The older Node of these tests installs what it would not run.
+    const args = ['install', `--prefix=${fresh}`, '--engine-strict=false', ...flags, ...packages]
+    execFileSync('npm', args, { cwd: fresh, stdio: 'pipe', timeout: INSTALL_MS })
+    renameSync(fresh, folder)
+  } catch (error) {
+    rmSync(fresh, { recursive: true, force: true })
+    // Another test was quicker.
+    if (!existsSync(folder)) throw error
+  }
+}
