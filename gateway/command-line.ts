@@ -66,6 +66,18 @@ export async function configuredGateway(source: ConfigSource): Promise<Configure
       const { tryOut } = await import('./preflight.ts')
       return tryOut(config)
     },
+    previewSink: async (trial) => {
+      const { previewSink } = await import('./sink-trial.ts')
+      return previewSink(config, trial)
+    },
+    trySink: async (trial) => {
+      const { trySink } = await import('./sink-trial.ts')
+      return trySink(config, trial)
+    },
+    sinkDdl: async (name) => {
+      const { sinkDdl } = await import('./sink-trial.ts')
+      return sinkDdl(config, name)
+    },
     start: async () => {
       const { startGateway } = await import('./gateway.ts')
       return startGateway(config)

@@ -4,7 +4,7 @@
  */
 import type { ConfigSource } from '../config/load.ts'
 import type { OfflineOperator } from '../ports/operator.ts'
-import type { SinkPromise } from '../ports/sink.ts'
+import type { SinkAnswer, SinkPromise } from '../ports/sink.ts'
 import type { CliConfig } from './config.ts'
 import type { SignalListener } from './signals.ts'
 import type { Output } from './text/output.ts'
@@ -46,6 +46,12 @@ export interface ConfiguredGateway {
   findFaults(): Promise<Error[]>
   /** Takes the addresses for a moment and asks each sink: what was found, and what is wrong. */
   tryOut(): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }>
+  /** What a message would become in a sink. Sends nothing. */
+  previewSink(trial: TrialMessage): Promise<string>
+  /** Sends a message through a sink, beside the spool. */
+  trySink(trial: TrialMessage): Promise<TrialOutcome>
+  /** What has to be made at the receiver of a sink. */
+  sinkDdl(name: string): Promise<string>
   start(): Promise<RunningGateway>
   /** Takes the folder's lock; `close` gives it back. */
   openOffline(): Promise<OfflineOperator>
@@ -57,6 +63,28 @@ export interface SinkWord {
   readonly name: string
   readonly target: string
   readonly promise: SinkPromise
+}
+
+/** One message for one sink. */
+export interface TrialMessage {
+  /** Name of the sink. */
+  readonly sink: string
+  /** null: the first that goes to the sink. */
+  readonly stream: string | null
+  /** null: one that the stream's first filter takes. */
+  readonly topic: string | null
+  /** null: by the stream's configuration. */
+  readonly device: string | null
+  readonly message: Uint8Array
+}
+
+/** What came of it. */
+export interface TrialOutcome {
+  /** Of the record, for a look at the receiver. */
+  readonly id: string
+  /** Where it went, without secrets. */
+  readonly target: string
+  readonly answer: SinkAnswer
 }
 
 export interface RunningGateway {

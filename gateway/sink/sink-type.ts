@@ -22,6 +22,11 @@ export interface SinkOptions<Config> {
   readonly name: string
   readonly config: Config
   readonly emit: EmitSinkEvent
+  /**
+   * One message alone, perhaps beside a gateway that runs: what the far side knows only one of (a
+   * client id, a session) must be another one.
+   */
+  readonly trial?: boolean
 }
 
 export interface SinkProbeOptions<Config> {
@@ -63,6 +68,11 @@ export interface SinkType<Config> {
    * it says why that one would be refused.
    */
   preview(config: Config, batch: Batch): Promise<string>
+  /**
+   * What has to be made at the far side by hand, for people to run there: `create table` and the
+   * like. Absent: nothing.
+   */
+  ddl?(config: Config): string
   /** Touches nothing of the far side before the first batch. */
   create(options: SinkOptions<Config>): ConfiguredSink
   /** Is it there, and would it take batches? Delivers nothing, changes nothing. Never rejects. */

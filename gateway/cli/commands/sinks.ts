@@ -4,6 +4,7 @@ import type { CliContext } from '../context.ts'
 import { CliError, type Done, EXIT } from '../exit.ts'
 import { type OperatorFlags, runningGateway, withOperator } from '../find-gateway.ts'
 import { NotRunningError } from '../http-operator.ts'
+import { sinkTrialCommands } from './sink-trials.ts'
 
 export function sinksCommand(context: CliContext, done: Done): Command {
   const sinks = new Command('sinks').description('what to do about sinks')
@@ -24,5 +25,6 @@ export function sinksCommand(context: CliContext, done: Done): Command {
         done(EXIT.ok)
       }),
   )
+  for (const command of sinkTrialCommands(context, done)) sinks.addCommand(command)
   return sinks
 }

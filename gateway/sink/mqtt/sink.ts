@@ -58,6 +58,8 @@ class MqttSink implements ConfiguredSink {
   readonly encoder: MqttEncoder
   readonly stats = createSinkStats()
   readonly #config: MqttSinkConfig
+  /** Beside the gateway's own client, which a client of the same id would throw out. */
+  readonly #isTrial: boolean
   readonly #emit: EmitSinkEvent
   readonly #nowMs: () => number
   readonly #target: string
@@ -71,8 +73,9 @@ class MqttSink implements ConfiguredSink {
   #lostSessions = 0
 
   constructor(options: MqttSinkOptions) {
-    const { config, name, emit } = options
+    const { config, name, emit, trial = false } = options
     this.name = name
+    this.#isTrial = trial
     this.#config = config
     this.#emit = emit
     this.#nowMs = options.nowMs ?? Date.now
@@ -233,7 +236,8 @@ class MqttSink implements ConfiguredSink {
     const key = qos === 2 ? stream : ''
     const known = this.#clients.get(key)
     if (known !== undefined) return known
-    const base = clientId ?? `sluice-${gateway}-${this.name}`
+    const own = clientId ?? `sluice-${gateway}-${this.name}`
+    const base = this.#isTrial ? `${own}-test` : own
     const id = qos === 2 ? `${base}-${stream}` : base
     const link = new BrokerLink({ open: (signal) => this.#open(id, signal) })
     const client: Client = { id, link, last: null }
