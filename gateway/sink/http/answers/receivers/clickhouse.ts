@@ -82,6 +82,8 @@ function readClickHouse(answer: HttpAnswer, { text }: AnswerBody): Reading | nul
     return { kind: 'hold', why: `with a body, where an insert has none${excerpt(answer)}` }
   }
   const why = `code ${code} (${printable(text.slice(text.indexOf('Code:')), MAX_WORDS)})`
+  // 117 as well, but which columns there are is for an operator to say.
+  if (/Unknown field/.test(text)) return { kind: 'hold', why }
   if (OF_RECORDS.includes(code)) return { kind: 'refused', why }
   return { kind: LATER.includes(code) ? 'retry' : 'hold', why }
 }

@@ -3,13 +3,13 @@
  * same. Pure. What line protocol cannot carry at all is refused, never altered.
  *
  * Parsers differ where a backslash stands before what can be escaped, or at the end: InfluxDB 1
- * keeps `\\` as two, InfluxDB 3 reads one, and `\,` is a comma to both. So such a backslash has no
- * form that means one thing.
+ * keeps `\\` as two, InfluxDB 3 reads one, and `\,` is a comma to both; `\"` in the name of a field
+ * is a quote to InfluxDB 1. So such a backslash has no form that means one thing.
  */
 import { Unmappable } from '../../../mapping/record-view.ts'
 
 /** A line break ends the line, wherever it stands outside of quotes. */
-const UNCARRIED = /[\n\r\0]|\\(?=[\\,= ]|$)/
+const UNCARRIED = /[\n\r\0]|\\(?=[\\,= "]|$)/
 const SPECIAL = /[,= ]/g
 const MEASUREMENT_SPECIAL = /[, ]/g
 
@@ -52,6 +52,6 @@ function carried(text: string, what: string): string {
   if (!UNCARRIED.test(text)) return text
   const found = /[\n\r\0]/.test(text)
     ? 'a line break or a NUL'
-    : 'a backslash before , = space or \\'
+    : 'a backslash before , = " space or \\'
   throw new Unmappable(`${what} has ${found}, which line protocol cannot carry`)
 }

@@ -96,7 +96,7 @@ class LineParser {
       const next = this.#text[this.#at + 1] ?? ''
       const isEscape = char === '\\' && next !== '' && escapable.includes(next)
       // What parsers disagree on must not be there at all.
-      if (char === '\\' && (next === '\\' || next === '\n'))
+      if (char === '\\' && (next === '\\' || next === '"' || next === '\n'))
         throw new Error(`ambiguous at ${this.#at}`)
       name += isEscape ? next : char
       this.#at += isEscape ? 2 : 1

@@ -117,9 +117,12 @@ describe('measurement and tags', () => {
     expect(line({ measurement: '${device}' }, { device })).toBe(`unmappable: ${reason}`)
   })
 
-  test.each(['a\\', 'a\\,b', 'a\\\\b', 'a\\ b', 'a\\=b'])('unmappable: tag %j', (device) => {
-    expect(line({}, { device })).toMatch(/^unmappable: tag device has a backslash before/)
-  })
+  test.each(['a\\', 'a\\,b', 'a\\\\b', 'a\\ b', 'a\\=b', 'a\\"b'])(
+    'unmappable: tag %j',
+    (device) => {
+      expect(line({}, { device })).toMatch(/^unmappable: tag device has a backslash before/)
+    },
+  )
 
   test('a backslash that means one thing to all is carried', () => {
     expect(line({}, { device: 'c:\\dir' })).toMatch(/^telemetry,device=c:\\dir /)
