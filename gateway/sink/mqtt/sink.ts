@@ -69,7 +69,9 @@ class MqttSink implements ConfiguredSink {
   readonly #watch: FileWatch | null
   readonly #clients = new Map<string, Client>()
   readonly #listeners: Array<() => void> = []
-  readonly #closing = new AbortController()
+  /** Tries in progress, and those that wait for their turn. */
+  readonly #tries = new Set<AbortController>()
+  #isClosed = false
   #lostSessions = 0
 
   constructor(options: MqttSinkOptions) {
@@ -110,9 +112,19 @@ class MqttSink implements ConfiguredSink {
     const { name: sink, stats } = this
     const counting = { sink, stats, emit: this.#emit, nowMs: this.#nowMs }
     const client = this.#clientFor(batch)
-    return await counted(counting, batch, () =>
-      client.link.inTurn(() => this.#try(batch, client, signal)),
-    )
+    const attempt = new AbortController()
+    const onAbort = (): void => attempt.abort()
+    if (signal.aborted || this.#isClosed) onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#tries.add(attempt)
+    try {
+      return await counted(counting, batch, () =>
+        client.link.inTurn(() => this.#try(batch, client, attempt.signal)),
+      )
+    } finally {
+      this.#tries.delete(attempt)
+      signal.removeEventListener('abort', onAbort)
+    }
   }
 
   onChange(listener: () => void): void {
@@ -124,26 +136,28 @@ class MqttSink implements ConfiguredSink {
   }
 
   async close(): Promise<void> {
-    this.#closing.abort()
+    this.#isClosed = true
+    for (const one of this.#tries) one.abort()
     this.#watch?.close()
     await Promise.all([...this.#clients.values()].map(({ link }) => link.close()))
   }
 
   async #try(batch: Batch, client: Client, signal: AbortSignal): Promise<SinkAnswer> {
-    const any = AbortSignal.any([signal, this.#closing.signal])
     const parties = this.#parties(client)
-    if (any.aborted) return { ...endedBy({ kind: 'given-up' }, parties), unsent: true }
+    if (signal.aborted) return { ...endedBy({ kind: 'given-up' }, parties), unsent: true }
+    const takeover = client.link.takeover()
+    if (takeover !== null) return { ...endedBy(takeover, parties), unsent: true }
     let connection: MqttConnection
     try {
-      connection = await client.link.connection(any)
+      connection = await client.link.connection(signal)
     } catch (error) {
-      return this.#notConnected(error, parties, any.aborted)
+      return this.#notConnected(error, parties, signal.aborted)
     }
     const startedAt = performance.now()
     const onAbort = (): void => connection.destroy({ kind: 'given-up' })
-    any.addEventListener('abort', onAbort, { once: true })
+    signal.addEventListener('abort', onAbort, { once: true })
     try {
-      if (any.aborted) onAbort()
+      if (signal.aborted) onAbort()
       const progress = await this.#exchange(batch, client, connection)
       // What is still under way there would be taken for acknowledgments of the next try.
       if (!progress.isComplete) connection.destroy({ kind: 'given-up' })
@@ -159,7 +173,7 @@ class MqttSink implements ConfiguredSink {
       connection.destroy({ kind: 'given-up' })
       throw error
     } finally {
-      any.removeEventListener('abort', onAbort)
+      signal.removeEventListener('abort', onAbort)
     }
   }
 
@@ -294,7 +308,7 @@ class MqttSink implements ConfiguredSink {
   async #readFiles(): Promise<'again' | void> {
     const hasNewSecret = await this.#credentials.refresh()
     const hasNewTls = await this.#tls.refresh()
-    if (!this.#closing.signal.aborted && (hasNewSecret || hasNewTls)) {
+    if (!this.#isClosed && (hasNewSecret || hasNewTls)) {
       for (const { link } of this.#clients.values()) link.retire()
       for (const listener of this.#listeners) listener()
     }

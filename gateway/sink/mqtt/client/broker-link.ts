@@ -14,10 +14,12 @@ interface BrokerLinkOptions {
 /** A connection that ends sooner is cut short by something, ms. */
 const SHORT_MS = 10_000
 /** Short ones in a row that are no accident any more. */
-const MANY_SHORT = 3
+const MANY_SHORT = 5
 /** An idle connection is opened again after this, doubled up to the longest, ms. */
 const REOPEN_MS = 1000
 const MAX_REOPEN_MS = 60_000
+/** Reason code of DISCONNECT (MQTT 5). */
+const TAKEN_OVER = 0x8e
 
 export class BrokerLink {
   readonly #o: BrokerLinkOptions
@@ -27,6 +29,8 @@ export class BrokerLink {
   #timer: NodeJS.Timeout | null = null
   #reopenMs = REOPEN_MS
   #shortInARow = 0
+  /** How another client took the id; the next batch does not take it back at once. */
+  #taken: Ending | null = null
   #isClosed = false
   /** Why there is no connection; null: there is one, or none was wanted yet. */
   lastEnding: unknown = null
@@ -49,6 +53,16 @@ export class BrokerLink {
     const done = this.#tail.then(job)
     this.#tail = done.catch(() => undefined)
     return await done
+  }
+
+  /**
+   * Another client has the id: told once, so that it is not taken back before the drain's hold is
+   * over, and two gateways do not cut each other off all the time. null: nothing of that.
+   */
+  takeover(): Ending | null {
+    const taken = this.isConnected ? null : this.#taken
+    this.#taken = null
+    return taken
   }
 
   /** @throws NotConnected, and what `open` throws */
@@ -77,6 +91,7 @@ export class BrokerLink {
   /** The next batch opens a new one, with other credentials or files. */
   retire(): void {
     this.#shortInARow = 0
+    this.#taken = null
     void this.inTurn(async () => {
       this.#connection?.close()
       this.#connection = null
@@ -102,6 +117,8 @@ export class BrokerLink {
       connection.onIdleEnd = (ending) => this.#endedIdle(connection, ending)
       return connection
     } catch (error) {
+      // It is away or says no: that is no fight.
+      this.#shortInARow = 0
       this.lastEnding = error instanceof NotConnected ? error.ending : error
       throw error
     } finally {
@@ -114,7 +131,7 @@ export class BrokerLink {
     if (connection !== this.#connection || ending.kind === 'given-up') return
     this.lastEnding = ending
     this.#judge(connection, ending)
-    this.#reopenLater()
+    if (this.#taken === null) this.#reopenLater()
   }
 
   /** So that status says the truth while nothing is to be sent. */
@@ -130,9 +147,11 @@ export class BrokerLink {
     this.#reopenMs = Math.min(this.#reopenMs * 2, MAX_REOPEN_MS)
   }
 
-  #judge({ openedAtMs }: MqttConnection, { kind }: Ending): void {
-    if (kind !== 'closed' && kind !== 'network') return
+  #judge({ openedAtMs }: MqttConnection, ending: Ending): void {
+    if (ending.kind === 'disconnected' && ending.code === TAKEN_OVER) this.#taken = ending
+    if (ending.kind !== 'closed' && ending.kind !== 'network') return
     const isShort = performance.now() - openedAtMs < SHORT_MS
     this.#shortInARow = isShort ? this.#shortInARow + 1 : 0
+    if (this.isFoughtFor) this.#taken = ending
   }
 }
