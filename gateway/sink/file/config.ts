@@ -1,7 +1,7 @@
 /** Configuration of a file sink: which folder, how files lie in it, and what must be true of it. */
 import { choice, duration, path, size, text } from '../../config/fields.ts'
 import { leaf, nullable } from '../../config/schema.ts'
-import type { FileLayout } from './file-name.ts'
+import type { FileLayout } from '../batch-files/names.ts'
 
 export interface FileSinkConfig {
   readonly type: 'file'

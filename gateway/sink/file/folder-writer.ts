@@ -21,6 +21,8 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { errorCode } from '../../shared/errors.ts'
 import { syncFolder } from '../../shared/files.ts'
+import type { BatchFiles, FormerFile, NamedFile } from '../batch-files/batch-files.ts'
+import { temporaryName } from '../batch-files/names.ts'
 import {
   AbandonedError,
   FolderFault,
@@ -29,7 +31,6 @@ import {
   noRoom,
   OtherBytesError,
 } from './file-errors.ts'
-import { temporaryName } from './file-name.ts'
 
 interface FolderWriterOptions {
   readonly folder: string
@@ -40,28 +41,9 @@ interface FolderWriterOptions {
   readonly mode: number
 }
 
-interface FileToWrite {
-  /** Relative to the folder. */
-  readonly name: string
-  readonly chunks: readonly Uint8Array[]
-}
-
-/** Where the same records may be as other bytes. */
-export interface FormerFile {
-  readonly name: string
-  isBatch(bytes: Uint8Array): boolean
-}
-
-export interface FilesToWrite {
-  /** To be made below the folder, outermost first. */
-  readonly folders: readonly string[]
+export interface FilesToWrite extends Omit<BatchFiles, 'named'> {
   /** Temporary files that a kill may have left beside the data file. */
   readonly leftovers: RegExp
-  /** One of them instead of `data` is as good. */
-  readonly former: readonly FormerFile[]
-  /** Seen before the data file is. */
-  readonly gaps: FileToWrite | null
-  readonly data: FileToWrite
 }
 
 /** How far a call has come, for whoever gives up waiting for it. */
@@ -170,9 +152,9 @@ export class FolderWriter {
 
   /** Under their own names, in this order, whole and durable but for the names. */
   async #place(
-    files: readonly FileToWrite[],
+    files: readonly NamedFile[],
     step: Step,
-    isAboutToBeSeen: (file: FileToWrite) => void,
+    isAboutToBeSeen: (file: NamedFile) => void,
   ): Promise<void> {
     const moves = files.map((file) => {
       const path = join(this.#o.folder, file.name)

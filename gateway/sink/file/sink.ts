@@ -10,13 +10,14 @@
 import type { Batch, SinkAnswer } from '../../ports/sink.ts'
 import { Poller } from '../../shared/time/poller.ts'
 import { within } from '../../shared/time/within.ts'
+import type { BatchFileEncoder } from '../batch-files/batch-files.ts'
 import { counted } from '../counted.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import type { ConfiguredSink, SinkOptions } from '../sink-type.ts'
 import { createSinkStats } from '../stats.ts'
 import { type Movement, WriteAttempt } from './attempt.ts'
 import type { FileSinkConfig } from './config.ts'
-import { FILE_PROMISE, type FileEncoder, fileEncoder, filesOf } from './encode.ts'
+import { FILE_PROMISE, fileEncoder, filesOf } from './encode.ts'
 import { AbandonedError, OtherBytesError, troubleOf } from './file-errors.ts'
 import { FolderWriter } from './folder-writer.ts'
 import { OneAtATime } from './one-at-a-time.ts'
@@ -41,7 +42,7 @@ export function createFileSink(options: FileSinkOptions): ConfiguredSink {
 
 class FileSink implements ConfiguredSink {
   readonly name: string
-  readonly encoder: FileEncoder
+  readonly encoder: BatchFileEncoder
   /** A folder is no connection: whether it is fit shows with each batch. */
   readonly health = { connected: null, detail: null }
   readonly promise = FILE_PROMISE

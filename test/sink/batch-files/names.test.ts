@@ -5,7 +5,7 @@ import {
   type NamedBatch,
   namesOf,
   temporaryName,
-} from '../../../gateway/sink/file/file-name.ts'
+} from '../../../gateway/sink/batch-files/names.ts'
 
 const BATCH: NamedBatch = {
   gateway: 'edge-01',
