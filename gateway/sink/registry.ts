@@ -7,12 +7,14 @@ import { httpType } from './http/type.ts'
 import { kafkaType } from './kafka/type.ts'
 import { mqttType } from './mqtt/type.ts'
 import { natsType } from './nats/type.ts'
+import { objectType } from './object/type.ts'
 import type { SinkType } from './sink-type.ts'
 
 export const SINK_TYPES = {
   http: httpType,
   file: fileType,
   kafka: kafkaType,
+  object: objectType,
   mqtt: mqttType,
   nats: natsType,
 }

@@ -248,6 +248,7 @@ describe('every key of the table', () => {
       sasl: { mechanism: 'plain', username: 'edge', password: { file: '/password' } },
       'sasl.username': 'edge',
     },
+    object: { 'auth.user': 'edge', 'auth.region': 'eu-1', 'auth.accessKeyId': 'AKID' },
     mqtt: {
       url: 'mqtts://example.org:8884',
       version: '5',
@@ -266,6 +267,7 @@ describe('every key of the table', () => {
   }
   /** A user, all of it. */
   const KNOWN = { username: 'a', password: 'b' }
+  const AWS_KEYS = { kind: 'aws-sigv4', accessKeyId: 'id', secretAccessKey: 'secret' }
   /** What a key of such a type cannot stand without. */
   const BESIDE_OF_TYPE: Readonly<Record<string, Readonly<Record<string, object>>>> = {
     kafka: {
@@ -275,6 +277,16 @@ describe('every key of the table', () => {
     },
     nats: { password: { user: 'edge' } },
     http: { 'format.precision': { url: 'http://127.0.0.1:8086/write?precision=s' } },
+    object: {
+      temporaryNames: { store: 'dav' },
+      'auth.kind': { auth: { user: 'edge', password: 'p' } },
+      'auth.user': { auth: { kind: 'basic', password: 'p' } },
+      'auth.password': { auth: { kind: 'basic', user: 'edge' } },
+      'auth.region': { auth: AWS_KEYS },
+      'auth.accessKeyId': { auth: AWS_KEYS },
+      'auth.secretAccessKey': { auth: AWS_KEYS },
+      'auth.sessionToken': { auth: AWS_KEYS },
+    },
     mqtt: {
       password: { username: 'edge' },
       sharedAccessKey: { profile: 'azure-iot-hub', clientId: 'edge-01' },
@@ -370,7 +382,7 @@ describe('every key of the table', () => {
         chosen[key] = inner === undefined ? choice.value : { [inner]: choice.value }
       }
       const isTls = pattern.startsWith('sinks.<name>.tls')
-      const isHttp = (chosen['type'] ?? 'http') === 'http'
+      const isHttp = [undefined, 'http', 'object'].some((type) => type === chosen['type'])
       const url = isTls && isHttp ? { url: 'https://example.org/' } : {}
       const pair = /\.tls\.(cert|key)$/.test(pattern) ? { tls: { cert: '/c', key: '/k' } } : {}
       const beside = BESIDE_OF_TYPE[typeOf(description)]?.[below(pattern)] ?? {}

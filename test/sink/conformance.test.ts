@@ -5,6 +5,7 @@ import { fileHarness } from './file/harness.ts'
 import { httpHarness } from './http/harness.ts'
 import { mqttHarness } from './mqtt/harness.ts'
 import { natsBatchHarness, natsRecordHarness } from './nats/harness.ts'
+import { objectHarness } from './object/harness.ts'
 
 /** Its suite runs under a newer Node: kafka/kafka.test.ts. */
 type Elsewhere = 'kafka'
@@ -13,6 +14,7 @@ type Elsewhere = 'kafka'
 const HARNESSES: Readonly<Record<Exclude<keyof typeof SINK_TYPES, Elsewhere>, SinkHarness>> = {
   http: httpHarness,
   file: fileHarness,
+  object: objectHarness,
   mqtt: mqttHarness,
   nats: natsBatchHarness,
 }
