@@ -8,6 +8,7 @@ import { kafkaType } from './kafka/type.ts'
 import { mqttType } from './mqtt/type.ts'
 import { natsType } from './nats/type.ts'
 import { objectType } from './object/type.ts'
+import { postgresType } from './postgres/type.ts'
 import type { SinkType } from './sink-type.ts'
 
 export const SINK_TYPES = {
@@ -17,6 +18,7 @@ export const SINK_TYPES = {
   object: objectType,
   mqtt: mqttType,
   nats: natsType,
+  postgres: postgresType,
 }
 
 type Types = typeof SINK_TYPES

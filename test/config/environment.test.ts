@@ -264,6 +264,16 @@ describe('every key of the table', () => {
       'gaps.topic': 'gaps',
       window: 500,
     },
+    postgres: {
+      url: 'postgresql://db.example/plant',
+      host: 'db.example',
+      database: 'plant',
+      user: 'edge',
+      applicationName: 'edge-01',
+      table: 'plant.readings',
+      queueTable: 'plant.queues',
+      gapTable: 'plant.gaps',
+    },
   }
   /** A user, all of it. */
   const KNOWN = { username: 'a', password: 'b' }
@@ -276,6 +286,13 @@ describe('every key of the table', () => {
       'sasl.password': { sasl: KNOWN },
     },
     nats: { password: { user: 'edge' } },
+    postgres: {
+      'columns.<column>': { columns: { id: '${id}' } },
+      tls: { sslMode: 'require' },
+      'tls.ca': { sslMode: 'require' },
+      'tls.cert': { sslMode: 'require' },
+      'tls.key': { sslMode: 'require' },
+    },
     http: { 'format.precision': { url: 'http://127.0.0.1:8086/write?precision=s' } },
     object: {
       temporaryNames: { store: 'dav' },

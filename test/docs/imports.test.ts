@@ -23,6 +23,7 @@ const PACKAGE_PLACES: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['gateway/observe/'],
   pino: ['gateway/observe/'],
   'pino-pretty': ['gateway/observe/'],
+  pg: ['gateway/sink/postgres/'],
   mqtt: ['device-sim/'],
   zod: ['gateway/config/', 'gateway/admin/', 'device-sim/'],
   yaml: ['gateway/config/'],

@@ -10,6 +10,8 @@ import { objectHarness } from './object/harness.ts'
 /** Its suite runs under a newer Node: kafka/kafka.test.ts. */
 type Elsewhere = 'kafka'
 
+import { postgresHarness } from './postgres/harness.ts'
+
 /** `npm run types` refuses a type without one. */
 const HARNESSES: Readonly<Record<Exclude<keyof typeof SINK_TYPES, Elsewhere>, SinkHarness>> = {
   http: httpHarness,
@@ -17,6 +19,7 @@ const HARNESSES: Readonly<Record<Exclude<keyof typeof SINK_TYPES, Elsewhere>, Si
   object: objectHarness,
   mqtt: mqttHarness,
   nats: natsBatchHarness,
+  postgres: postgresHarness,
 }
 
 for (const [type, harness] of Object.entries(HARNESSES)) describeConformance(type, harness)

@@ -4,7 +4,7 @@
  * is tested beside it.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
 import { Random } from '../../device-sim/random.ts'
 import type { Batch, Sink, SinkAnswer } from '../../gateway/ports/sink.ts'
 import { builtFile, type RunningProcess, reapProcesses, startProcess } from '../support/process.ts'
@@ -18,6 +18,8 @@ export interface SinkHarness {
   /** Programs that it needs; without them the suite is skipped with a line. */
   readonly tools?: readonly string[]
   open(): Promise<TestReceiver>
+  /** Ends what its receivers share; absent: nothing. */
+  end?(): Promise<void>
 }
 
 /** At once, or after the receiver was asked. */
@@ -283,6 +285,7 @@ export function describeConformance(type: string, harness: SinkHarness): void {
       await reapProcesses()
       await opened.close()
     })
+    afterAll(async () => harness.end?.())
     for (const [name, check] of Object.entries(CHECKS)) {
       test(
         name,

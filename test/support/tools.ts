@@ -2,10 +2,10 @@
  * Programs that a test can use but npm does not install (mosquitto clients, promtool, gcc, python3,
  * gzip). Concerns programs only, not privileges. Tests that need some: tool-tests.ts.
  */
-import { accessSync, constants, statSync } from 'node:fs'
+import { accessSync, constants, readdirSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
-const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin']
+const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin', ...postgresFolders()]
 
 /**
  * Absolute path of a program, or null. Looks in PATH, then where servers live that are not on a
@@ -50,4 +50,15 @@ export function requireTool(name: string): boolean {
   if (toolsAreRequired())
     throw new Error(`${missingLine([name])}, and SLUICE_REQUIRE_TOOLS=1 forbids a skip`)
   return false
+}
+
+/** Debian keeps each version's server in a folder of its own, the newest first. */
+function postgresFolders(): string[] {
+  const parent = '/usr/lib/postgresql'
+  try {
+    const versions = readdirSync(parent).toSorted((a, b) => Number(b) - Number(a))
+    return versions.map((version) => join(parent, version, 'bin'))
+  } catch {
+    return []
+  }
 }
