@@ -7,4 +7,8 @@ import type { TestedType } from './receiver.ts'
 export const TESTED_TYPES: Readonly<Record<string, () => Promise<TestedType>>> = {
   http: async () => (await import('./types/http.ts')).testedHttp,
   file: async () => (await import('./types/file.ts')).testedFile,
+  influx: async () => (await import('./types/influx.ts')).testedInflux,
+  'victoria-metrics': async () =>
+    (await import('./types/victoria-metrics.ts')).testedVictoriaMetrics,
+  clickhouse: async () => (await import('./types/clickhouse.ts')).testedClickHouse,
 }

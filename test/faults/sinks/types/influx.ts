@@ -1,0 +1,110 @@
+/**
+ * InfluxDB 1. Its points have no ids: one is known by its stream and its time, whose last digits are
+ * the seq. What has another time is another point, so that a repeat that is not one shows.
+ */
+import { join } from 'node:path'
+import { RecordView } from '../../../../gateway/sink/mapping/record-view.ts'
+import { basic, INFLUXDB_TOOLS, InfluxDb } from '../../../sink/http/receivers/influxdb.ts'
+import type { TestedReceiver, TestedType } from '../receiver.ts'
+
+const DATABASE = 'plant'
+/** Of a point that is no reading. */
+const FIRST = 'first'
+
+export const testedInflux: TestedType = {
+  delivery: 'idempotent by value',
+  tools: INFLUXDB_TOOLS,
+  poison: (n) => JSON.stringify({ n, x: n }),
+  defects: {
+    /** I4: a repeat after a kill is another point. */
+    'the time is that of the process': () => {
+      const real = Object.getOwnPropertyDescriptor(RecordView.prototype, 'at')
+      RecordView.prototype.at = function (record) {
+        const receivedAtMs = record.receivedAtMs + (process.pid % 1000)
+        return real?.value.call(this, { ...record, receivedAtMs }) as RecordView
+      }
+    },
+  },
+  planted: [
+    {
+      defect: 'the time is that of the process',
+      only: ['killed at answer.read'],
+      seenAs: /I4: there more than once/,
+    },
+    {
+      defect: 'no answer is an ack',
+      only: ['link cut'],
+      seenAs: /I1: acknowledged to .* and not at the receiver/,
+    },
+  ],
+  open: async (folder) => {
+    const influx = await InfluxDb.start(join(folder, 'influxdb'))
+    const receiver = new InfluxReceiver(influx)
+    await receiver.makeDatabase()
+    return receiver
+  },
+}
+
+class InfluxReceiver implements TestedReceiver {
+  readonly port: number
+  readonly troubles
+  readonly #influx: InfluxDb
+
+  constructor(influx: InfluxDb) {
+    const { server } = influx
+    this.port = server.port
+    this.#influx = influx
+    this.troubles = {
+      stopped: { begin: () => server.end('SIGTERM'), end: () => server.begin() },
+      killed: { begin: () => server.end('SIGKILL'), end: () => server.begin() },
+      'locked-out': {
+        begin: () => influx.changePassword('another'),
+        end: () => influx.changePassword('right'),
+      },
+      'no-place': {
+        onlyAtFirst: true,
+        begin: async () => void (await influx.query(`drop database ${DATABASE}`)),
+        end: () => this.makeDatabase(),
+      },
+    } as const
+  }
+
+  sink(port: number): Readonly<Record<string, unknown>> {
+    return {
+      type: 'http',
+      url: `http://127.0.0.1:${port}/write?db=${DATABASE}`,
+      headers: { Authorization: basic('right') },
+      format: {
+        kind: 'influx',
+        measurement: 'readings',
+        tags: { device: '${device}', stream: '${stream}' },
+      },
+      timeout: '1s',
+      maxBatchRecords: 20,
+    }
+  }
+
+  async read(): ReturnType<TestedReceiver['read']> {
+    const rows = await this.#influx.query('select n, device, stream from readings', DATABASE)
+    return rows
+      .filter(({ device }) => device !== FIRST)
+      .map(({ time, device, stream, n }) => {
+        const seq = Number(String(time).slice(-6))
+        return {
+          id: `edge-01:spool:${String(stream)}:${seq}`,
+          device: String(device),
+          n: Number(n),
+        }
+      })
+  }
+
+  async close(): Promise<void> {
+    await this.#influx.server.reap()
+  }
+
+  /** The type of a field is that of the first point: what is poison then stays poison. */
+  async makeDatabase(): Promise<void> {
+    await this.#influx.makeDatabase(DATABASE)
+    await this.#influx.write(DATABASE, `readings,device=${FIRST} n=0,x="" 1`)
+  }
+}
