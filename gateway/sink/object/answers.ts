@@ -11,7 +11,8 @@ import { parseHttpDate, parseRetryAfter } from '../http/client/http-date.ts'
 import type { ObjectSinkConfig } from './config.ts'
 import type { WholeAnswer } from './origin.ts'
 
-export type StoreStep = 'put' | 'look' | 'make-folder' | 'move' | 'remove'
+/** `put-again`: the folders above are known to be there. */
+export type StoreStep = 'put' | 'put-again' | 'look' | 'make-folder' | 'move' | 'remove'
 
 /** What a store says to one request. */
 export type Said =
@@ -21,7 +22,7 @@ export type Said =
   | { readonly kind: 'absent' }
   /** Nobody may look. */
   | { readonly kind: 'unseen' }
-  /** The folder above is not there. */
+  /** The folder above may not be there. */
   | { readonly kind: 'no-parent' }
   /** It does not know `If-None-Match`. */
   | { readonly kind: 'no-condition' }
@@ -36,6 +37,9 @@ interface StoreError {
   readonly code: string | null
   readonly words: string
 }
+
+/** What may mean that the folder above is missing: RFC 4918 has 409, nginx says 500. */
+const NO_PARENT = new Set([404, 409, 500])
 
 /** Passes by itself, whatever its status: AWS, "List of error codes". */
 const RETRIED = new Set([
@@ -97,11 +101,12 @@ function ofStep(
   if (early && status < 300) return null
   switch (step) {
     case 'put':
+    case 'put-again':
       if (store === 's3' ? status === 200 && 'etag' in headers : status === 201 || status === 204)
         return 'done'
       if (status === 412) return 'there'
       if (status === 501) return 'no-condition'
-      return store === 'dav' && status === 409 ? 'no-parent' : null
+      return store === 'dav' && step === 'put' && NO_PARENT.has(status) ? 'no-parent' : null
     case 'look':
       if (status === 200) return 'etag' in headers || 'last-modified' in headers ? 'there' : null
       if (status === 404) return code === 'NoSuchBucket' ? null : 'absent'
@@ -159,6 +164,7 @@ function unwanted(
 
 const WORDS: Readonly<Record<StoreStep, string>> = {
   put: 'a PUT',
+  'put-again': 'a PUT',
   look: 'a GET',
   'make-folder': 'a MKCOL',
   move: 'a MOVE',

@@ -177,16 +177,16 @@ export class ObjectStore {
     const said = await this.#say('put', request, one)
     if (said.kind !== 'no-parent') return said
     await this.#makeFolders(folders, one)
-    const again = await this.#say('put', request, one)
-    if (again.kind !== 'no-parent') return again
-    const detail = `answered 409 to a PUT below ${this.#origin.urlOf('').pathname}: make the folder of url`
-    throw new Ended({ kind: 'hold', scope: 'sink', code: '409', sinkDateMs: null, detail })
+    return await this.#say('put-again', request, one)
   }
 
-  /** Outermost first; what is there stays as it is. */
+  /** Outermost first; what is there stays as it is. The folder of the URL itself is never made. */
   async #makeFolders(folders: readonly string[], one: Try): Promise<void> {
     for (const name of folders)
       await this.#say('make-folder', { method: 'MKCOL', name: `${name}/` }, one)
+    if (folders.length > 0 || (await this.#look('', 0, one)).kind !== 'absent') return
+    const detail = `${this.#origin.urlOf('').pathname} is not there: make the folder, or correct url`
+    throw new Ended({ kind: 'hold', scope: 'sink', code: '404', sinkDateMs: null, detail })
   }
 
   /** What a name that is taken holds: the same, or the exchange ends. */
@@ -242,7 +242,7 @@ export class ObjectStore {
         unsent: true,
       })
     }
-    if (step === 'put') {
+    if (step === 'put' || step === 'put-again') {
       one.transfer = came.transfer
       one.mayBeThere ||= came.kind === 'answered' || !came.unsent
     }

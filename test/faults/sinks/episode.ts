@@ -236,6 +236,9 @@ class Episode {
       () => true,
       () => false,
     )
+    // Its words come before it stands still: a signal between the two would be lost.
+    if (reached)
+      await until('the gateway stands still', () => isStopped(process.pid ?? 0), PATIENCE_MS)
     await killed.begin()
     this.#disturbances++
     if (reached) this.#gateway.thaw()
@@ -421,4 +424,9 @@ async function until(what: string, condition: () => boolean, timeoutMs: number):
     if (performance.now() > endMs) throw new Error(`not within ${timeoutMs} ms: ${what}`)
     await sleep(POLL_MS)
   }
+}
+
+/** Of Linux: the state stands behind the name, which is in brackets. */
+function isStopped(pid: number): boolean {
+  return /^.*\) T /s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
 }

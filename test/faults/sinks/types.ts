@@ -11,4 +11,6 @@ export const TESTED_TYPES: Readonly<Record<string, () => Promise<TestedType>>> =
   'victoria-metrics': async () =>
     (await import('./types/victoria-metrics.ts')).testedVictoriaMetrics,
   clickhouse: async () => (await import('./types/clickhouse.ts')).testedClickHouse,
+  object: async () => (await import('./types/object.ts')).testedS3,
+  'object-dav': async () => (await import('./types/object.ts')).testedDav,
 }

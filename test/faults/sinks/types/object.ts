@@ -1,0 +1,108 @@
+/** Object storage: s3rver, which ignores conditions, and nginx with its DAV module. */
+import { mkdirSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Random } from '../../../../device-sim/random.ts'
+import {
+  BUCKET,
+  DAV_USER,
+  NginxDav,
+  S3RVER_KEYS,
+  S3rver,
+  type StoreServer,
+} from '../../../sink/object/servers.ts'
+import type { TestedType, Trouble } from '../receiver.ts'
+import { readingsOf } from './lines.ts'
+
+const LOST = /I1: acknowledged to .* and not at the receiver/
+
+/** SIGKILL is not among what happens to it: it answers before its file is written. */
+export const testedS3: TestedType = {
+  delivery: 'exactly once',
+  tools: [],
+  planted: [
+    {
+      defect: 'a repeat is not known',
+      only: ['killed at answer.read'],
+      seenAs: /I4: there more than once/,
+    },
+  ],
+  open: async (parent) => {
+    const store = await S3rver.start(ownFolder(parent))
+    const auth = { kind: 'aws-sigv4', region: 'us-east-1', ...S3RVER_KEYS }
+    return {
+      port: store.port,
+      sink: (port, random) => ({
+        ...formOf(random),
+        url: `http://127.0.0.1:${port}/${BUCKET}/plant`,
+        auth,
+      }),
+      troubles: {
+        stopped: endedBy(store, 'SIGTERM'),
+        'no-place': awayWith(join(store.folder, BUCKET)),
+      },
+      read: async () => readingsOf(store.texts(/\.ndjson(\.gz)?$/).join('')),
+      close: () => store.close(),
+    }
+  },
+}
+
+export const testedDav: TestedType = {
+  delivery: 'exactly once',
+  tools: ['nginx'],
+  planted: [
+    { defect: 'no answer is an ack', only: ['receiver killed'], seenAs: LOST },
+    { defect: 'settled before the answer', only: ['receiver locked-out'], seenAs: LOST },
+  ],
+  open: async (parent) => {
+    const store = await NginxDav.start(ownFolder(parent))
+    return {
+      port: store.port,
+      sink: (port, random) => ({
+        ...formOf(random),
+        store: 'dav',
+        url: `http://127.0.0.1:${port}/edge`,
+        auth: { kind: 'basic', ...DAV_USER },
+        temporaryNames: random.chance(0.5),
+      }),
+      troubles: {
+        stopped: endedBy(store, 'SIGTERM'),
+        killed: endedBy(store, 'SIGKILL'),
+        'locked-out': {
+          begin: async () => store.allow('another'),
+          end: async () => store.allow(DAV_USER.password),
+        },
+        'no-place': awayWith(store.root),
+      },
+      read: async () => readingsOf(store.texts(/\.ndjson(\.gz)?$/).join('')),
+      close: () => store.close(),
+    }
+  },
+}
+
+function ownFolder(parent: string): string {
+  const folder = join(parent, 'store')
+  mkdirSync(folder)
+  return folder
+}
+
+/** What may change between two lives and keeps the promise. */
+function formOf(random: Random): Readonly<Record<string, unknown>> {
+  return {
+    type: 'object',
+    layout: random.chance(0.5) ? 'streams' : 'days',
+    compression: random.chance(0.5) ? 'gzip' : 'none',
+    maxBatchRecords: 1 + random.below(40),
+    timeout: '1s',
+  }
+}
+
+function endedBy(store: StoreServer, signal: 'SIGTERM' | 'SIGKILL'): Trouble {
+  return { begin: () => store.end(signal), end: () => store.start() }
+}
+
+function awayWith(path: string): Trouble {
+  return {
+    begin: async () => renameSync(path, `${path}-away`),
+    end: async () => renameSync(`${path}-away`, path),
+  }
+}
