@@ -26,6 +26,8 @@ export interface GatewayOptions {
    * to that one.
    */
   readonly wrap?: readonly string[]
+  /** The Node that runs it. @default that of the test */
+  readonly node?: string
 }
 
 /** One line of the log. */
@@ -47,6 +49,7 @@ export class GatewayProcess {
   readonly dataDir: string
   readonly #env: Readonly<Record<string, string>>
   readonly #wrap: readonly string[]
+  readonly #node: string
   #running: RunningProcess | null = null
 
   private constructor(options: GatewayOptions, mqttPort: number, adminPort: number) {
@@ -56,6 +59,7 @@ export class GatewayProcess {
     this.configPath = join(folder, 'sluice.yaml')
     this.dataDir = options.dataDir ?? join(folder, 'data')
     this.#wrap = options.wrap ?? []
+    this.#node = options.node ?? process.execPath
     this.#env = { UV_THREADPOOL_SIZE: '8', ...options.env }
     const own = {
       gateway: { id: 'edge-01', dataDir: this.dataDir },
@@ -106,7 +110,7 @@ export class GatewayProcess {
     assert(!this.isRunning, 'the gateway runs already')
     const [command, ...args] = [
       ...this.#wrap,
-      process.execPath,
+      this.#node,
       builtProgram('gateway'),
       'start',
       '--no-hint',

@@ -68,6 +68,8 @@ export async function runEpisode(options: EpisodeOptions): Promise<EpisodeReport
   const receiver = await tested.open(folder)
   const link = receiver.port === null ? null : await Link.to(receiver.port)
   const preload = pathToFileURL(builtFile('test/faults/sinks/preload.js')).href
+  const node = tested.node?.()
+  const nodeOptions = [node?.env['NODE_OPTIONS'] ?? '', `--import=${preload}`].join(' ').trim()
   const defect = options.defect === undefined ? {} : { [DEFECT_VARIABLE]: options.defect }
   const gateway = await GatewayProcess.prepare({
     folder,
@@ -76,7 +78,8 @@ export async function runEpisode(options: EpisodeOptions): Promise<EpisodeReport
       streams: Object.fromEntries(STREAMS.map((name) => [name, { topics: [`${name}/#`] }])),
       spool: { minFreeBytes: '1MiB', commitInterval: '20ms' },
     },
-    env: { NODE_OPTIONS: `--import=${preload}`, ...defect },
+    ...(node === undefined ? {} : { node: node.path }),
+    env: { ...node?.env, NODE_OPTIONS: nodeOptions, ...defect },
   })
   const episode = new Episode(options, gateway, receiver, link)
   try {
@@ -195,6 +198,9 @@ class Episode {
     if (link === null) throw new Error('there is no link')
     await this.#ensureLife()
     await this.#aWhile()
+    // Who is refused before it ever came meets nothing that could be counted.
+    if (action.fault === 'refused')
+      await until('somebody is connected', () => link.connections > 0, FAULT_MS)
     await link.begin(action.fault)
     await until(`the link is ${action.fault}, and somebody meets it`, () => link.hits > 0, FAULT_MS)
     await this.#aWhile()

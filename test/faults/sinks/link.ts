@@ -56,6 +56,10 @@ export class Link {
     return link
   }
 
+  get connections(): number {
+    return this.#pairs.size
+  }
+
   async begin(fault: LinkFault): Promise<void> {
     this.hits = 0
     this.#fault = fault

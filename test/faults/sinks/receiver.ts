@@ -73,6 +73,11 @@ export interface TestedType {
   readonly window?: number
   /** Programs that it needs, as tools.ts finds them. */
   readonly tools: readonly string[]
+  /**
+   * The Node that runs the gateway, if it is not the test's own. @throws where it cannot be had, in
+   * words
+   */
+  readonly node?: () => { readonly path: string; readonly env: Readonly<Record<string, string>> }
   /** Its exchange has phases, and keeps notes between them. @default false */
   readonly keepsNotes?: boolean
   /** A payload that the receiver refuses for good, as JSON; absent: it refuses nothing. */

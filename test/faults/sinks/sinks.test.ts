@@ -3,10 +3,12 @@
  * defects. The long campaign is campaign.ts.
  */
 import { afterAll, describe, expect, test } from 'vitest'
+import { errorMessage } from '../../../gateway/shared/errors.ts'
 import { reapProcesses } from '../../support/process.ts'
 import { SEED } from '../../support/seed.ts'
 import { missingLine, missingTools, toolsAreRequired } from '../../support/tools.ts'
 import { episodeOf } from './campaign.ts'
+import type { TestedType } from './receiver.ts'
 import { TESTED_TYPES } from './types.ts'
 
 /** One of each kind: what a type does not know is left out. */
@@ -27,15 +29,27 @@ const types = await Promise.all(
   Object.entries(TESTED_TYPES).map(async ([type, load]) => ({ type, tested: await load() })),
 )
 
+/** In words, or null. */
+function missingOf({ tools, node }: TestedType): string | null {
+  const missing = missingTools(tools)
+  if (missing.length > 0) return missingLine(missing)
+  try {
+    node?.()
+    return null
+  } catch (error) {
+    return errorMessage(error).slice(0, 200)
+  }
+}
+
 describe.concurrent.each(types)(`a $type sink and its receiver (SLUICE_SEED=${SEED})`, (each) => {
   const { type, tested } = each
-  const missing = missingTools(tested.tools)
-  const isSkipped = missing.length > 0 && !toolsAreRequired()
+  const missing = missingOf(tested)
+  const isSkipped = missing !== null && !toolsAreRequired()
 
   test(
     'I1, I2, I4: each acknowledged reading is there as its type promises',
     async (context) => {
-      if (isSkipped) context.skip(missingLine(missing))
+      if (isSkipped) context.skip(missing)
       const actions = SELECTION.length
       const report = await episodeOf({ type, tested, seed: String(SEED), actions, only: SELECTION })
       expect(report.faults).toEqual([])

@@ -6,6 +6,7 @@ import type { TestedType } from './receiver.ts'
 
 export const TESTED_TYPES: Readonly<Record<string, () => Promise<TestedType>>> = {
   http: async () => (await import('./types/http.ts')).testedHttp,
+  kafka: async () => (await import('./types/kafka.ts')).testedKafka,
   file: async () => (await import('./types/file.ts')).testedFile,
   influx: async () => (await import('./types/influx.ts')).testedInflux,
   'victoria-metrics': async () =>

@@ -1,13 +1,15 @@
 /**
- * A front for the one broker of a mock cluster, which itself knows neither TLS nor users: it takes
- * TLS and SASL/PLAIN, and answers with its own port where the broker names its own. It can lose the
- * next answer to a kind of request after the broker has done it, and can stop answering at all.
+ * A front for the one broker of a mock cluster, which itself knows neither TLS nor users nor repeats:
+ * it takes TLS and SASL/PLAIN, names another port in place of the broker's own, and drops what a
+ * producer sends a second time with the same sequence, as a broker does. It can lose the next answer
+ * to a kind of request after the broker has done it, and can stop answering at all.
  */
 
-import type { AddressInfo } from 'node:net'
-import { connect, createServer, type Server, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
+import { sequencesOf, tookEverything } from './produce-frames.ts'
 
+const PRODUCE = 0
 const SASL_HANDSHAKE = 17
 const SASL_AUTHENTICATE = 36
 const API_VERSIONS = 18
@@ -22,8 +24,24 @@ export interface FrontOptions {
   readonly credentials?: string
 }
 
+/** Of a produced batch, by its sequences: whose answer is to come, or what it was. */
+type Produced =
+  | { readonly state: 'asked'; readonly waiting: Array<(answer: Buffer | null) => void> }
+  | { readonly state: 'taken'; readonly answer: Buffer }
+
+interface Asked {
+  readonly kind: number
+  readonly version: number
+  /** Of a Produce request. */
+  readonly sequences: string | null
+}
+
 export class BrokerFront {
   readonly port: number
+  /** Where clients are told to find the broker. */
+  namedPort: number
+  /** `user:password`; null: nobody is asked. */
+  credentials: string | null
   /** The next answer to this kind of request does not arrive, and its connection is cut. */
   loseAnswerTo: number | null = null
   /** Nothing passes, and nothing is closed. */
@@ -33,11 +51,14 @@ export class BrokerFront {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   readonly #options: FrontOptions
+  readonly #produced = new Map<string, Produced>()
 
   private constructor(server: Server, options: FrontOptions) {
     this.#server = server
     this.#options = options
     this.port = (server.address() as AddressInfo).port
+    this.namedPort = this.port
+    this.credentials = options.credentials ?? null
   }
 
   static async start(options: FrontOptions): Promise<BrokerFront> {
@@ -53,16 +74,21 @@ export class BrokerFront {
   }
 
   async close(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy()
+    this.disconnectAll()
     await new Promise((resolve) => {
       this.#server.close(resolve)
     })
   }
 
+  /** Whoever comes next has to show the credentials again. */
+  disconnectAll(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
   #serve(client: Socket): void {
     const broker = connect(this.#options.brokerPort, '127.0.0.1')
-    const kinds = new Map<number, number>()
-    let isKnown = this.#options.credentials === undefined
+    const asked = new Map<number, Asked>()
+    let isKnown = this.credentials === null
     for (const socket of [client, broker]) {
       this.#sockets.add(socket)
       socket.on('error', () => undefined)
@@ -70,31 +96,65 @@ export class BrokerFront {
         this.#sockets.delete(socket)
         client.destroy()
         broker.destroy()
+        for (const one of asked.values()) this.#settle(one, null)
+        asked.clear()
       })
     }
     eachFrame(client, (frame) => {
       if (this.isFrozen) return
       const kind = frame.readInt16BE(4)
+      const version = frame.readInt16BE(6)
       const id = frame.readInt32BE(8)
       if (kind === SASL_HANDSHAKE) client.write(answer(id, handshakeBody()))
       else if (kind === SASL_AUTHENTICATE) {
         isKnown = this.#knows(frame)
-        client.write(answer(id, authenticateBody(frame.readInt16BE(6), isKnown)))
-      } else if (isKnown || kind === API_VERSIONS) {
-        kinds.set(id, kind)
+        client.write(answer(id, authenticateBody(version, isKnown)))
+      } else if (!isKnown && kind !== API_VERSIONS) client.destroy()
+      else if (!this.#isRepeat(kind, frame, client)) {
+        const sequences = kind === PRODUCE ? sequencesOf(frame) : null
+        asked.set(id, { kind, version, sequences })
         broker.write(frame)
-      } else client.destroy()
+      }
     })
     eachFrame(broker, (frame) => {
       if (this.isFrozen) return
-      const kind = kinds.get(frame.readInt32BE(4))
-      if (kind === this.loseAnswerTo && kind !== undefined) {
+      const id = frame.readInt32BE(4)
+      const one = asked.get(id)
+      asked.delete(id)
+      if (one !== undefined) this.#settle(one, frame)
+      if (one?.kind === this.loseAnswerTo && one !== undefined) {
         this.loseAnswerTo = null
         client.destroy()
         return
       }
-      client.write(this.#withOwnPort(frame))
+      client.write(this.#withNamedPort(frame))
     })
+  }
+
+  /** A repeat gets the answer of the first, when there is one. */
+  #isRepeat(kind: number, frame: Buffer, client: Socket): boolean {
+    if (kind !== PRODUCE) return false
+    const sequences = sequencesOf(frame)
+    const produced = this.#produced.get(sequences)
+    const id = frame.readInt32BE(8)
+    const give = (given: Buffer | null): void => {
+      if (given === null) client.destroy()
+      else client.write(answer(id, given.subarray(8)))
+    }
+    if (produced === undefined) this.#produced.set(sequences, { state: 'asked', waiting: [] })
+    else if (produced.state === 'taken') give(produced.answer)
+    else produced.waiting.push(give)
+    return produced !== undefined
+  }
+
+  /** @param frame the answer; null: there is none */
+  #settle({ sequences, version }: Asked, frame: Buffer | null): void {
+    if (sequences === null) return
+    const produced = this.#produced.get(sequences)
+    if (frame !== null && tookEverything(frame, version))
+      this.#produced.set(sequences, { state: 'taken', answer: frame })
+    else this.#produced.delete(sequences)
+    if (produced?.state === 'asked') for (const give of produced.waiting) give(frame)
   }
 
   #knows(frame: Buffer): boolean {
@@ -102,15 +162,15 @@ export class BrokerFront {
     const found = /\0([^\0]+)\0([^\0]+)$/.exec(frame.toString('latin1').replace(/\0$/, ''))
     const shown = `${found?.[1]}:${found?.[2]}`
     this.shown.push(shown)
-    return shown === this.#options.credentials
+    return shown === this.credentials
   }
 
-  #withOwnPort(frame: Buffer): Buffer {
+  #withNamedPort(frame: Buffer): Buffer {
     const port = Buffer.alloc(4)
     port.writeInt32BE(this.#options.brokerPort)
     const own = Buffer.concat([HOST, port])
     for (let at = frame.indexOf(own); at >= 0; at = frame.indexOf(own, at + 1))
-      frame.writeInt32BE(this.port, at + HOST.length)
+      frame.writeInt32BE(this.namedPort, at + HOST.length)
     return frame
   }
 }

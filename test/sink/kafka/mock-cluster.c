@@ -53,6 +53,7 @@ static rd_kafka_t *client(rd_kafka_type_t type, const char *bootstraps) {
                 set(conf, "group.id", "reader");
                 set(conf, "reconnect.backoff.ms", "10");
                 set(conf, "reconnect.backoff.max.ms", "100");
+                set(conf, "topic.metadata.refresh.interval.ms", "200");
                 set(conf, "fetch.wait.max.ms", "10");
                 set(conf, "fetch.error.backoff.ms", "10");
                 set(conf, "allow.auto.create.topics", "false");

@@ -21,8 +21,12 @@ export interface NewerNode {
   readonly env: Readonly<Record<string, string>>
 }
 
-/** @throws what npm says, where it cannot be had */
+/** Of Debian's librdkafka-dev: the cluster that the client is tested against. */
+const MOCK_HEADER = '/usr/include/librdkafka/rdkafka_mock.h'
+
+/** @throws what is missing, in words, or what npm says */
 export function newerNode(): NewerNode {
+  if (!existsSync(MOCK_HEADER)) throw new Error(`needs librdkafka-dev: ${MOCK_HEADER} is missing`)
   const folder = join(tmpdir(), `sluice-node-${NODE_VERSION}-kafka-${CLIENT_VERSION}`)
   if (!existsSync(folder)) install(folder)
   const hook = sourcePath('test/sink/kafka/resolve-client.mjs')
