@@ -175,6 +175,7 @@ export class BatchMode implements MessageMode {
     if (attempt.isOver) throw new LinkFault(unanswered('given up before it was sent', UNSENT))
     if (step.doubt !== null) attempt.mayRepeat(step.doubt)
     else if (this.#lacks !== null && !isNewIn(place, batch)) attempt.mayRepeat(this.#lacks)
+    const triedBefore = place.tried
     place.known = null
     place.tried = furthest(place.tried, batch)
     const startedAt = performance.now()
@@ -185,6 +186,8 @@ export class BatchMode implements MessageMode {
       return { ...acked(null), transfer: { ...transfer, timedOut: false } }
     }
     if (reply.kind !== 'not-last') return answerOf(reply, transfer)
+    // The server says that it did not take this try: the batch is as new as it was.
+    place.tried = triedBefore
     await this.#judgeCheck(attempt, subject, step.after, reply.found)
     if (reply.found === null || reply.found === step.after)
       // Another try of it is in progress there.

@@ -14,4 +14,7 @@ export const TESTED_TYPES: Readonly<Record<string, () => Promise<TestedType>>> =
   clickhouse: async () => (await import('./types/clickhouse.ts')).testedClickHouse,
   object: async () => (await import('./types/object.ts')).testedS3,
   'object-dav': async () => (await import('./types/object.ts')).testedDav,
+  nats: async () => (await import('./types/nats.ts')).testedNats,
+  'nats-cluster': async () => (await import('./types/nats.ts')).testedNatsCluster,
+  'nats-records': async () => (await import('./types/nats.ts')).testedNatsRecords,
 }

@@ -1,8 +1,13 @@
 /** Real nats-servers with JetStream, one or a cluster, on free ports; read back by a consumer. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import { jetstream, jetstreamManager, type StreamConfig } from '@nats-io/jetstream'
+import {
+  jetstream,
+  jetstreamManager,
+  type StreamConfig,
+  type StreamState,
+} from '@nats-io/jetstream'
 import { connect, type NatsConnection, type NodeConnectionOptions } from '@nats-io/transport-node'
 import { freePorts } from '../../../device-sim/free-ports.ts'
 import { type RunningProcess, startProcess } from '../../support/process.ts'
@@ -52,6 +57,15 @@ export class NatsServer {
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
     this.#process?.kill(signal)
     await this.#process?.waitForExit(START_MS)
+  }
+
+  /** SIGSTOP, and all of its threads stand. */
+  async stand(): Promise<void> {
+    this.signal('SIGSTOP')
+    const tasks = `/proc/${this.pid}/task`
+    const stands = (task: string): boolean =>
+      /^\d+ \(.*\) [tT] /.test(readFileSync(`${tasks}/${task}/stat`, 'utf8'))
+    while (!readdirSync(tasks).every(stands)) await new Promise(setImmediate)
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -136,6 +150,23 @@ export class NatsAdmin {
   async purge(filter?: string): Promise<void> {
     const manager = await jetstreamManager(this.connection)
     await manager.streams.purge(STREAM, filter === undefined ? undefined : { filter })
+  }
+
+  /** Asks until the stream answers. */
+  async waitForLeader(): Promise<void> {
+    for (const endMs = performance.now() + START_MS; ; ) {
+      try {
+        const manager = await jetstreamManager(this.connection, { timeout: 500 })
+        await manager.streams.info(STREAM)
+        return
+      } catch (error) {
+        if (performance.now() > endMs) throw error
+      }
+    }
+  }
+
+  async state(): Promise<StreamState> {
+    return (await (await jetstreamManager(this.connection)).streams.info(STREAM)).state
   }
 
   async leader(): Promise<string | null> {
