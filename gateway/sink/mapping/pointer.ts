@@ -93,34 +93,46 @@ function skipSpace(json: string, from: number): number {
 
 /** Behind the quote that ends the string which begins at `from`. */
 function stringEnd(json: string, from: number): number {
-  let at = from + 1
-  while (at < json.length) {
-    const char = json[at]
-    if (char === '"') return at + 1
-    at += char === '\\' ? 2 : 1
+  for (let at = from; ; ) {
+    at = json.indexOf('"', at + 1)
+    if (at < 0) return json.length
+    let escapes = at
+    while (json.charCodeAt(escapes - 1) === BACKSLASH) escapes -= 1
+    if ((at - escapes) % 2 === 0) return at + 1
   }
-  return at
 }
 
 /** Behind the value that begins at `from`. */
 function valueEnd(json: string, from: number): number {
-  const opening = json[from]
-  if (opening === '"') return stringEnd(json, from)
+  const opening = json.charCodeAt(from)
+  if (opening === QUOTE) return stringEnd(json, from)
   let at = from
-  if (opening !== '{' && opening !== '[') {
-    while (at < json.length && !/[\s,\]}]/.test(json[at] ?? '')) at += 1
+  if (opening !== OPEN_BRACE && opening !== OPEN_BRACKET) {
+    while (at < json.length && !endsScalar(json.charCodeAt(at))) at += 1
     return at
   }
   for (let depth = 0; at < json.length; ) {
-    const char = json[at]
-    if (char === '"') {
+    const char = json.charCodeAt(at)
+    if (char === QUOTE) {
       at = stringEnd(json, at)
       continue
     }
-    if (char === '{' || char === '[') depth += 1
-    else if (char === '}' || char === ']') depth -= 1
+    if (char === OPEN_BRACE || char === OPEN_BRACKET) depth += 1
+    else if (char === CLOSE_BRACE || char === CLOSE_BRACKET) depth -= 1
     at += 1
     if (depth === 0) break
   }
   return at
+}
+
+const QUOTE = 0x22
+const COMMA = 0x2c
+const OPEN_BRACKET = 0x5b
+const BACKSLASH = 0x5c
+const CLOSE_BRACKET = 0x5d
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
+
+function endsScalar(char: number): boolean {
+  return char === COMMA || char === CLOSE_BRACE || char === CLOSE_BRACKET || char <= 0x20
 }

@@ -30,6 +30,8 @@ const PLACES = { s: 9, ms: 6, us: 3, ns: 0 } as const
 
 /** What the nanoseconds of most receivers fit in: 64 bits, signed. */
 const MAX_NANOSECONDS = 2n ** 63n - 1n
+const LARGEST = String(MAX_NANOSECONDS)
+const WHOLE = /^[1-9]\d*$/
 
 export function compileTime({ at, unit }: TimeConfig): (view: RecordView) => RecordTime {
   if (at === null) return (view) => ({ nanoseconds: arrivalOf(view), fellBack: false })
@@ -71,6 +73,12 @@ export function arrivalOf({ record: { receivedAtMs, seq } }: RecordView): string
 
 function nanosecondsOf({ type, text }: FieldValue, unit: TimeUnit): string | null {
   if (type !== 'number' && type !== 'text') return null
+  if (unit !== 'rfc3339' && WHOLE.test(text)) {
+    // As nearly all have it: zeros behind it do.
+    const padded = text + '0'.repeat(PLACES[unit])
+    if (padded.length < LARGEST.length || (padded.length === LARGEST.length && padded <= LARGEST))
+      return padded
+  }
   const value = unit === 'rfc3339' ? fromRfc3339(text) : shifted(text, PLACES[unit])
   if (value === null || value > MAX_NANOSECONDS || value < -MAX_NANOSECONDS) return null
   return String(value)

@@ -8,7 +8,7 @@ import type { SinkPromise } from '../../../ports/sink.ts'
 import { mappedKey, templateKey, timeKey } from '../../mapping/keys.ts'
 import { type RecordView, Unmappable } from '../../mapping/record-view.ts'
 import { compileMapped, compileTemplate, type Mapped } from '../../mapping/template.ts'
-import { compileTime, type TimeConfig } from '../../mapping/time.ts'
+import { compileTime, rfc3339Of, type TimeConfig } from '../../mapping/time.ts'
 import { type Compression, encodedFormat, type FormatType } from './format.ts'
 import { type Content, contentKey } from './keys.ts'
 
@@ -155,19 +155,10 @@ function membersText(json: string): string {
 function compileTimestamp(time: TimeConfig): (view: RecordView) => string {
   const timeOf = compileTime(time)
   return (view) => {
-    const arrival = new Date(view.record.receivedAtMs).toISOString()
-    if (time.at === null) return arrival
-    const { nanoseconds, fellBack } = timeOf(view)
-    return fellBack ? arrival : rfc3339(nanoseconds)
+    if (time.at !== null) {
+      const { nanoseconds, fellBack } = timeOf(view)
+      if (!fellBack) return rfc3339Of(nanoseconds)
+    }
+    return new Date(view.record.receivedAtMs).toISOString()
   }
-}
-
-const NANOSECONDS_A_MS = 1_000_000n
-
-/** 64 bits of nanoseconds are years from 1677 to 2262. */
-function rfc3339(nanoseconds: string): string {
-  const value = BigInt(nanoseconds)
-  const below = ((value % NANOSECONDS_A_MS) + NANOSECONDS_A_MS) % NANOSECONDS_A_MS
-  const iso = new Date(Number((value - below) / NANOSECONDS_A_MS)).toISOString()
-  return below === 0n ? iso : `${iso.slice(0, -1)}${String(below).padStart(6, '0')}Z`
 }

@@ -1,6 +1,6 @@
 /**
- * InfluxDB 1. Its points have no ids: one is known by its stream and its time, whose last digits are
- * the seq. What has another time is another point, so that a repeat that is not one shows.
+ * InfluxDB 1. A point is known by its tags and its time: one that has the id of another and not its
+ * time is there beside it, so that a repeat which is none shows.
  */
 import { join } from 'node:path'
 import { RecordView } from '../../../../gateway/sink/mapping/record-view.ts'
@@ -77,7 +77,7 @@ class InfluxReceiver implements TestedReceiver {
       format: {
         kind: 'influx',
         measurement: 'readings',
-        tags: { device: '${device}', stream: '${stream}' },
+        tags: { device: '${device}', id: '${id}' },
       },
       timeout: '1s',
       maxBatchRecords: 20,
@@ -85,17 +85,10 @@ class InfluxReceiver implements TestedReceiver {
   }
 
   async read(): ReturnType<TestedReceiver['read']> {
-    const rows = await this.#influx.query('select n, device, stream from readings', DATABASE)
+    const rows = await this.#influx.query('select n, device, id from readings', DATABASE)
     return rows
       .filter(({ device }) => device !== FIRST)
-      .map(({ time, device, stream, n }) => {
-        const seq = Number(String(time).slice(-6))
-        return {
-          id: `edge-01:spool:${String(stream)}:${seq}`,
-          device: String(device),
-          n: Number(n),
-        }
-      })
+      .map(({ device, id, n }) => ({ id: String(id), device: String(device), n: Number(n) }))
   }
 
   async close(): Promise<void> {

@@ -40,7 +40,7 @@ describe('an action and a document', () => {
     const payload = ' { "ts": 1795403100000001, "v": 1.10, "t": [1] } '
     expect(lines(config, { payload })).toEqual([
       `{"create":{"_index":"plant-plant","_id":"${recordId(42)}"}}`,
-      '{"@timestamp":"2026-11-23T03:05:00.000001000Z","device":"press-7","ts": 1795403100000001, "v": 1.10, "t": [1]}',
+      '{"@timestamp":"2026-11-23T03:05:00.000001Z","device":"press-7","ts": 1795403100000001, "v": 1.10, "t": [1]}',
     ])
     expect(lines({ content: 'payload' }, { payload: '{}' })[1]).toBe(
       '{"@timestamp":"2026-11-23T03:05:00.123Z"}',

@@ -56,7 +56,7 @@ class FieldWriter {
   readonly #rules: FieldRules
   readonly #texts = new Map<string, string>()
   #out = ''
-  #names: string[] = []
+  readonly #names: string[] = []
   /** Flattened names may meet; those of one object cannot. null: there is one object so far. */
   #taken: Set<string> | null = null
 
@@ -66,7 +66,7 @@ class FieldWriter {
 
   write(root: unknown, excluded: Excluded | null): string {
     this.#out = ''
-    this.#names = []
+    this.#names.length = 0
     this.#taken = null
     if (typeof root === 'object' && root !== null) this.#group(root, '', excluded, 0)
     else this.#value(LONE_FIELD, root, null, 0)
@@ -79,7 +79,7 @@ class FieldWriter {
       throw new Unmappable(`${prefix === '' ? 'what the fields are made of' : prefix} is a list`)
     const members = group as Readonly<Record<string, unknown>>
     for (const key in members) {
-      const without = excluded?.get(key) ?? null
+      const without = excluded === null ? null : (excluded.get(key) ?? null)
       if (without === true) continue
       const name = depth === 0 ? key : `${prefix}${this.#rules.separator}${key}`
       this.#value(name, members[key], without, depth)
@@ -99,7 +99,7 @@ class FieldWriter {
       throw new Unmappable(`two members are the field ${name}: choose another separator`)
     if (this.#taken === null) this.#names.push(name)
     else this.#taken.add(name)
-    this.#out += `${this.#out === '' ? '' : ','}${this.#named(name)}=${text}`
+    this.#out += this.#out === '' ? this.#named(name) + text : `,${this.#named(name)}${text}`
   }
 
   #textOf(name: string, value: unknown): string | null {
@@ -118,7 +118,7 @@ class FieldWriter {
     const fault = nameFault(name)
     if (fault !== null) throw new Unmappable(`the field ${JSON.stringify(name)} ${fault}`)
     if (this.#texts.size >= MAX_KNOWN_NAMES) this.#texts.clear()
-    const text = nameText(name)
+    const text = `${nameText(name)}=`
     this.#texts.set(name, text)
     return text
   }

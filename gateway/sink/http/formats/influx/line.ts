@@ -54,7 +54,7 @@ const ARRIVAL: Readonly<Record<Precision, (view: RecordView) => string>> = {
   ms: ({ record }) => String(record.receivedAtMs),
   us: ({ record }) => String(record.receivedAtMs * 1000 + (record.seq % 1000)),
   ns: ({ record: { receivedAtMs, seq } }) =>
-    `${receivedAtMs}${String(seq % 1_000_000).padStart(6, '0')}`,
+    `${receivedAtMs}${String(1_000_000 + (seq % 1_000_000)).slice(1)}`,
 }
 
 /** By name, as receivers keep them. A tag without a value is left out: there is no such thing. */
