@@ -91,7 +91,7 @@ function formOf(random: Random): Readonly<Record<string, unknown>> {
     type: 'object',
     layout: random.chance(0.5) ? 'streams' : 'days',
     compression: random.chance(0.5) ? 'gzip' : 'none',
-    maxBatchRecords: 1 + random.below(40),
+    maxBatchRecords: 10 + random.below(31),
     timeout: '1s',
   }
 }
