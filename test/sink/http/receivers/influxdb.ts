@@ -58,10 +58,6 @@ store-enabled = false
     this.#password = password
   }
 
-  async write(database: string, lines: string): Promise<void> {
-    await this.server.ask(`/write?db=${database}`, lines, this.#headers())
-  }
-
   /** Rows of all series, with their tags; times in nanoseconds, as text. */
   async query(statement: string, database = ''): Promise<Row[]> {
     const where = new URLSearchParams({ q: statement, db: database, epoch: 'ns' })
