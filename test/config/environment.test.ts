@@ -248,6 +248,21 @@ describe('every key of the table', () => {
       sasl: { mechanism: 'plain', username: 'edge', password: { file: '/password' } },
       'sasl.username': 'edge',
     },
+    http: {
+      'auth.kind': 'bearer',
+      'auth.name': 'X-Api-Key',
+      'auth.prefix': 'Token ',
+      'auth.user': 'me',
+      'auth.tokenUrl': 'https://login.example/token',
+      'auth.clientId': 'edge-01',
+      'auth.scope': 'ingest',
+      'auth.parameters.<parameter>': 'x',
+      'auth.service': 'kinesis',
+      'auth.region': 'eu-central-1',
+      'auth.profile': 'plant',
+      'auth.keyName': 'send',
+      'auth.resource': 'https://ns.servicebus.windows.net/hub',
+    },
     object: { 'auth.user': 'edge', 'auth.region': 'eu-1', 'auth.accessKeyId': 'AKID' },
     mqtt: {
       url: 'mqtts://example.org:8884',
@@ -309,6 +324,21 @@ describe('every key of the table', () => {
       sharedAccessKey: { profile: 'azure-iot-hub', clientId: 'edge-01' },
       'userProperties.<property>': { version: '5' },
     },
+  }
+  /** Keys of `auth` that have no default, by its kind. */
+  const AUTHS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+    header: { value: 'x' },
+    bearer: { token: 'x' },
+    basic: { user: 'x', password: 'x' },
+    oauth2: { tokenUrl: 'https://x.example/t', clientId: 'x', clientSecret: 'x' },
+    'aws-sigv4': { service: 's3', region: 'eu-west-1' },
+    'azure-sas': { key: 'x', keyName: 'x' },
+  }
+  /** Keys of `auth` that go with another one. */
+  const AUTH_PAIRS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+    accessKeyId: { secretAccessKey: 'x' },
+    secretAccessKey: { accessKeyId: 'x' },
+    sessionToken: { accessKeyId: 'x', secretAccessKey: 'x' },
   }
   /** What has to be there for a key to make sense. */
   const BESIDE: Readonly<Record<string, unknown>> = {
@@ -399,6 +429,12 @@ describe('every key of the table', () => {
         chosen[key] = inner === undefined ? choice.value : { [inner]: choice.value }
       }
       const isTls = pattern.startsWith('sinks.<name>.tls')
+      const ofAuth = typeOf(description) === 'http' ? /\.auth\.(\w+)/.exec(pattern)?.[1] : undefined
+      if (ofAuth === 'kind') chosen['auth'] = { token: 'x' }
+      else if (ofAuth !== undefined) {
+        const { kind } = chosen['auth'] as { kind: string }
+        chosen['auth'] = { kind, ...AUTHS[kind], ...AUTH_PAIRS[ofAuth] }
+      }
       const isHttp = [undefined, 'http', 'object'].some((type) => type === chosen['type'])
       const url = isTls && isHttp ? { url: 'https://example.org/' } : {}
       const pair = /\.tls\.(cert|key)$/.test(pattern) ? { tls: { cert: '/c', key: '/k' } } : {}

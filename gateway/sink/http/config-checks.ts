@@ -6,6 +6,7 @@ import { type Report, showValue } from '../../config/problems.ts'
 import type { Path } from '../../config/walk.ts'
 import { isLoopback } from '../../shared/hosts.ts'
 import { answerFaults, answerRules } from './answers/rules.ts'
+import { authHeaders, checkAuth, exposesSecret } from './auth/checks.ts'
 import type { HttpSinkConfig } from './config.ts'
 import { checkFormat } from './formats/registry.ts'
 import { headerFault } from './header-rules.ts'
@@ -14,6 +15,7 @@ import { headerFault } from './header-rules.ts'
 export function checkHttpSink(path: Path, sink: HttpSinkConfig, report: Report): void {
   const url = new URL(sink.url)
   checkHeaders(path, sink, report)
+  checkAuth(sink.auth, { path, allowInsecure: sink.allowInsecure, report })
   for (const fault of answerFaults(sink)) report.complain([...path, ...fault.path], fault.complaint)
   checkFormat([...path, 'format'], sink, report)
   if (url.protocol === 'http:') {
@@ -50,8 +52,15 @@ export function checkHttpSink(path: Path, sink: HttpSinkConfig, report: Report):
     )
 }
 
-function checkHeaders(path: Path, { headers, bearerToken }: HttpSinkConfig, report: Report): void {
+function checkHeaders(path: Path, sink: HttpSinkConfig, report: Report): void {
+  const { headers, bearerToken, auth } = sink
   const seen = new Set<string>()
+  const ofAuth = authHeaders(auth)
+  if (bearerToken !== null && ofAuth.includes('authorization')) {
+    const got = `bearerToken beside auth of kind ${auth.kind}`
+    const fix = 'remove bearerToken or auth'
+    report.complain([...path, 'bearerToken'], { got, wanted: 'one of the two', fix })
+  }
   for (const header of Object.keys(headers)) {
     const here = [...path, 'headers', header]
     const got = `the header ${showValue(header)}`
@@ -68,6 +77,9 @@ function checkHeaders(path: Path, { headers, bearerToken }: HttpSinkConfig, repo
     } else if (lower === 'authorization' && bearerToken !== null) {
       const fix = 'remove the header or bearerToken'
       report.complain(here, { got: `${got} beside bearerToken`, wanted: 'one of the two', fix })
+    } else if (ofAuth.includes(lower)) {
+      const fix = 'remove the header, or auth'
+      report.complain(here, { got: `${got} beside auth`, wanted: 'one of the two', fix })
     } else if (seen.has(lower)) {
       report.complain(here, {
         got: `${got} twice`,
@@ -85,6 +97,7 @@ function checkHeaders(path: Path, { headers, bearerToken }: HttpSinkConfig, repo
  */
 function secretsOf(sink: HttpSinkConfig, url: URL): string | null {
   if (sink.bearerToken !== null) return 'a bearerToken'
+  if (exposesSecret(sink.auth)) return 'credentials of auth'
   if (Object.keys(sink.headers).length > 0) return 'headers'
   return url.search === '' ? null : 'a query in the URL'
 }

@@ -3,6 +3,7 @@ import { choice, duration, flag, path, secret, size, text } from '../../config/f
 import { leaf, map, nullable, section } from '../../config/schema.ts'
 import type { Secret } from '../../shared/secret-file.ts'
 import { type AnswerConfig, answerKeys } from './answers/config.ts'
+import { authFiles, authKey, type HttpAuthConfig } from './auth/config.ts'
 import type { Compression } from './formats/format.ts'
 import { type FormatConfig, formatKey } from './formats/registry.ts'
 import { headerValueFix } from './header-rules.ts'
@@ -26,6 +27,7 @@ export interface HttpSinkConfig extends ObeyedDelivery, AnswerConfig {
   readonly url: string
   readonly headers: Readonly<Record<string, Secret>>
   readonly bearerToken: Secret | null
+  readonly auth: HttpAuthConfig
   readonly tls: ClientTlsConfig | null
   readonly format: FormatConfig
   readonly compression: Compression
@@ -70,6 +72,7 @@ export const httpKeys = {
       /^[\x21-\x7e]+$/.test(value) ? null : 'use visible ASCII characters without spaces',
     ),
   ).prefault(null),
+  auth: authKey,
   tls: tls.nullable().prefault(null),
   format: formatKey,
   compression: leaf(choice('Compression of the body.', ['gzip', 'none'])).prefault('gzip'),
@@ -97,6 +100,7 @@ export const httpKeys = {
 export function httpFiles({
   bearerToken,
   headers,
+  auth,
   tls: files,
 }: HttpSinkConfig): ReadonlyArray<readonly [key: string, path: string]> {
   const secrets: Array<readonly [key: string, secret: Secret | null]> = [
@@ -109,7 +113,7 @@ export function httpFiles({
   const pem = Object.entries(files ?? {}).flatMap(([key, path]) =>
     typeof path === 'string' ? [[`tls.${key}`, path] as const] : [],
   )
-  return [...named, ...pem]
+  return [...named, ...authFiles(auth), ...pem]
 }
 
 function urlFix(input: string): string | null {
@@ -121,6 +125,6 @@ function urlFix(input: string): string | null {
   if (!/^https?:\/\/[^/?#\\]/i.test(input))
     return 'write the host behind the two slashes, for example https://cloud.example/ingest'
   if (parsed.username !== '' || parsed.password !== '')
-    return 'take user and password out of the URL; use bearerToken, or headers with Authorization'
+    return 'take user and password out of the URL; use auth of kind basic'
   return parsed.hash === '' ? null : 'remove the part from #: it is never sent'
 }

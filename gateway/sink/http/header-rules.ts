@@ -3,6 +3,9 @@
  * is refused when the configuration is read never goes out either (I4). Pure.
  */
 
+/** Name and value of a header. */
+export type HeaderPair = readonly [name: string, value: string]
+
 /** Given by the ingest contract (its table of headers). */
 const OF_CONTRACT = /^(sluice-.*|content-.*|idempotency-key)$/i
 

@@ -4,11 +4,10 @@
  * are a retry; a missing secret or certificate is a hold; nothing here ever says more than the far
  * side said.
  *
- * Does not follow redirects, use proxies or repeat by itself: what follows from an answer is the
- * drain's. A keep-alive connection that the sink has closed is a retry like any other. Connections
- * and bytes: client/.
+ * Does not follow redirects or repeat by itself: what follows from an answer is the drain's. A
+ * keep-alive connection that the sink has closed is a retry like any other. Connections and bytes:
+ * outbound.ts, client/. Who sends: auth/.
  */
-import type { SecureContext } from 'node:tls'
 import type { Batch, Listed, SinkAnswer, SinkPromise } from '../../ports/sink.ts'
 import { FileWatch } from '../../shared/file-watch.ts'
 import { hiddenParts } from '../../shared/text/hide-url.ts'
@@ -19,18 +18,20 @@ import { createSinkStats } from '../stats.ts'
 import { MAX_ANSWER_BYTES, type Sent } from './answers/answer.ts'
 import { readAnswer } from './answers/read-answer.ts'
 import { type AnswerRules, answerRules } from './answers/rules.ts'
+import { createAuth } from './auth/auth.ts'
+import type { AuthFailure, RequestAuth } from './auth/request-auth.ts'
 import type { Lookup } from './client/addresses.ts'
-import { HttpClient } from './client/client.ts'
 import type { ClientAnswer } from './client/connection.ts'
 import { DialError, LinkError } from './client/link-error.ts'
-import { describeNetworkError, isUntrusted } from './client/network-error.ts'
+import { describeNetworkError } from './client/network-error.ts'
 import { type HttpSinkConfig, httpFiles } from './config.ts'
 import { type HttpEncoder, httpEncoder } from './encode.ts'
 import { bodyOf, type RequestBody, withRefused } from './formats/body.ts'
 import { promiseOf } from './formats/registry.ts'
-import { hostOf, portOf, requestHead } from './request.ts'
-import { type HeaderPair, SecretHeaders } from './secrets.ts'
-import { SinkTls } from './tls.ts'
+import type { HeaderPair } from './header-rules.ts'
+import { Outbound } from './outbound.ts'
+import { portOf, requestHead } from './request.ts'
+import { SecretHeaders } from './secrets.ts'
 
 /** What is shorter would be found in ordinary words. */
 const MIN_SECRET_CHARS = 6
@@ -39,7 +40,7 @@ interface HttpSinkOptions {
   readonly name: string
   readonly config: HttpSinkConfig
   readonly emit: EmitSinkEvent
-  /** Wall clock, ms since the epoch; for the skew metric and `lastAckAtMs` alone. */
+  /** Wall clock, ms since the epoch; for signatures, the skew metric and `lastAckAtMs`. */
   readonly nowMs?: () => number
   /** How often secret and certificate files are looked at, ms. @default 1000 */
   readonly fileCheckMs?: number
@@ -80,15 +81,12 @@ class PooledHttpSink implements ConfiguredSink {
   /** Host and port, as shown to people. */
   readonly #target: string
   readonly #secrets: SecretHeaders
-  readonly #tls: SinkTls
+  readonly #auth: RequestAuth
+  readonly #outbound: Outbound
   readonly #watch: FileWatch | null
   readonly #listeners: Array<() => void> = []
-  readonly #lookup: Lookup | undefined
   /** Requests in progress. */
   readonly #requests = new Set<AbortController>()
-  #client: HttpClient | null = null
-  /** Nobody here vouched for the certificate that was seen last. */
-  #wasUntrusted = false
   #closed = false
 
   constructor(options: HttpSinkOptions) {
@@ -99,7 +97,6 @@ class PooledHttpSink implements ConfiguredSink {
     this.#rules = answerRules(options.config)
     this.#emit = options.emit
     this.#nowMs = options.nowMs ?? Date.now
-    this.#lookup = options.lookup
     this.#url = new URL(options.config.url)
     if (this.#url.protocol !== 'http:' && this.#url.protocol !== 'https:') {
       throw new Error(`sinks.${options.name}.url: ${this.#url.protocol} is not http: or https:`)
@@ -109,11 +106,12 @@ class PooledHttpSink implements ConfiguredSink {
     this.#watch =
       files.length === 0 ? null : new FileWatch(files, () => this.#readFiles(), options.fileCheckMs)
     this.#secrets = new SecretHeaders(options.name, options.config, options.emit)
-    this.#tls = new SinkTls(options.name, this.#isTls ? options.config.tls : null, options.emit)
-  }
-
-  get #isTls(): boolean {
-    return this.#url.protocol === 'https:'
+    const { name: sink, config, emit, lookup } = options
+    const outbound = new Outbound({ sink, config, emit, lookup })
+    this.#outbound = outbound
+    const { auth, timeout: timeoutMs, minBytesPerSecond, maxRetryAfter } = config
+    const limits = { timeoutMs, minBytesPerSecond, maxRetryAfter }
+    this.#auth = createAuth(auth, { sink, emit, nowMs: this.#nowMs, outbound, ...limits })
   }
 
   /** There is nothing to open before the first batch. */
@@ -141,25 +139,39 @@ class PooledHttpSink implements ConfiguredSink {
     this.#closed = true
     this.#watch?.close()
     for (const request of this.#requests) request.abort()
-    this.#client?.destroy()
-    this.#client = null
+    this.#auth.close()
+    this.#outbound.destroy()
   }
 
   async #attempt(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
     const body = await bodyOf(batch, this.encoder.format)
     if (body.recordCount === 0) return nothingToSend(body.refused)
     if (this.#closed || signal.aborted) return this.#unanswered('given up before it was sent', true)
-    const headers = this.#secrets.resolve()
-    if ('why' in headers) return this.#unsendable(headers.why)
-    // The system's authorities may have been renewed since the sink's was not among them.
-    if (this.#wasUntrusted && this.#tls.forgetSystem()) this.#retire()
-    const tls = this.#isTls ? this.#tls.resolve() : { context: null }
-    if ('why' in tls) return this.#unsendable(tls.why)
-    this.#client ??= this.#openClient(tls.context)
     const controller = new AbortController()
     const onAbort = (): void => controller.abort()
     this.#requests.add(controller)
     signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      const answer = await this.#exchange(batch, body, controller.signal)
+      return withRefused(answer, body.refused)
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      this.#requests.delete(controller)
+    }
+  }
+
+  /** One request and its answer, or why there was none. */
+  async #exchange(batch: Batch, body: RequestBody, signal: AbortSignal): Promise<SinkAnswer> {
+    const headers = this.#secrets.resolve()
+    if ('why' in headers) return this.#unsendable(headers.why)
+    const client = this.#outbound.clientFor(this.#url)
+    if ('why' in client) return this.#unsendable(client.why)
+    const auth = await this.#auth.headersFor(
+      { method: 'POST', url: this.#url, headers: signable(body, headers.pairs), body: body.chunks },
+      signal,
+    )
+    if ('why' in auth) return this.#unauthorized(auth)
+    const pairs = [...headers.pairs, ...auth.pairs]
     let hasLeft = false
     const onSent = (bytes: number): void => {
       hasLeft = true
@@ -167,31 +179,36 @@ class PooledHttpSink implements ConfiguredSink {
     }
     const { timeout: timeoutMs, minBytesPerSecond } = this.#config
     let answer: SinkAnswer | null = null
-    try {
-      const received = await this.#client.send(
-        {
-          head: requestHead(this.#url, batch, body, headers.pairs),
-          body: body.chunks,
-          bodyBytes: body.byteLength,
-          timeoutMs,
-          minBytesPerSecond,
-          maxAnswerBytes: MAX_ANSWER_BYTES,
-          signal: controller.signal,
-          onSent,
-        },
-        (one) => {
-          answer = this.#read(one, { batch, body, unsent: !hasLeft })
-          return isUnderstood(answer)
-        },
-      )
-      answer ??= this.#read(received, { batch, body, unsent: !hasLeft })
-      answer = this.#hide(answer, headers.pairs)
-      answer = withRefused(answer, body.refused)
-      return hasLeft ? { ...answer, transfer: received.transfer } : answer
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-      this.#requests.delete(controller)
-    }
+    const received = await client.send(
+      {
+        head: requestHead(this.#url, batch, body, pairs),
+        body: body.chunks,
+        bodyBytes: body.byteLength,
+        timeoutMs,
+        minBytesPerSecond,
+        maxAnswerBytes: MAX_ANSWER_BYTES,
+        signal,
+        onSent,
+      },
+      (one) => {
+        answer = this.#read(one, { batch, body, unsent: !hasLeft })
+        return isUnderstood(answer)
+      },
+    )
+    answer ??= this.#read(received, { batch, body, unsent: !hasLeft })
+    answer = this.#learn(this.#hide(answer, pairs), received, auth.pairs)
+    return hasLeft ? { ...answer, transfer: received.transfer } : answer
+  }
+
+  /** What was refused for credentials that are replaced now may pass at the next try. */
+  #learn(answer: SinkAnswer, { head }: ClientAnswer, pairs: readonly HeaderPair[]): SinkAnswer {
+    if (head === null) return answer
+    const { code, sinkDateMs } = answer
+    const words = this.#auth.learn({ status: head.status, dateMs: sinkDateMs, pairs })
+    if (words === null || !('detail' in answer)) return answer
+    const detail = `${answer.detail}; ${words}`
+    const again = { kind: 'retry', scope: 'sink', retryAfterMs: null, answered: true } as const
+    return { ...again, code, sinkDateMs, detail }
   }
 
   #read(received: ClientAnswer, sent: SentBatch): SinkAnswer {
@@ -200,7 +217,7 @@ class PooledHttpSink implements ConfiguredSink {
     // body is no loss.
     if (head === null || (error !== null && this.#rules.needsWhole(head.status)))
       return this.#failed(error ?? new Error('no answer'), received, sent)
-    this.#wasUntrusted = false
+    this.#outbound.learn(null)
     const answer = readAnswer(
       {
         status: head.status,
@@ -244,7 +261,7 @@ class PooledHttpSink implements ConfiguredSink {
     )
       return this.#unanswered(`given up; there was no connection to ${this.#target} yet`, unsent)
     const progress = { sentBytes: received.transfer.bytes, bodyBytes: body.byteLength }
-    this.#wasUntrusted = isUntrusted(error)
+    this.#outbound.learn(error)
     return this.#unanswered(describeNetworkError(error, this.#target, progress), unsent)
   }
 
@@ -273,32 +290,27 @@ class PooledHttpSink implements ConfiguredSink {
     }
   }
 
-  #openClient(context: SecureContext | null): HttpClient {
-    return new HttpClient({
-      hostname: hostOf(this.#url),
-      port: portOf(this.#url),
-      context,
-      maxConnections: this.#config.maxInFlight,
-      connectTimeoutMs: this.#config.connectTimeout,
-      lookup: this.#lookup,
-    })
+  #unauthorized({ kind, why, code, retryAfterMs }: AuthFailure): SinkAnswer {
+    if (kind === 'hold') return { ...this.#unsendable(why), code }
+    const facts = { code, sinkDateMs: null, retryAfterMs, answered: false, unsent: true } as const
+    return { kind: 'retry', scope: 'sink', detail: `not sent: ${why}`, ...facts }
   }
 
   async #readFiles(): Promise<'again' | void> {
-    const secretsChanged = await this.#secrets.refresh()
-    const tlsChanged = await this.#tls.refresh()
+    const headersChanged = await this.#secrets.refresh()
+    const secretsChanged = (await this.#auth.refresh()) || headersChanged
+    const tlsChanged = await this.#outbound.refresh()
     if (!this.#closed && (secretsChanged || tlsChanged)) {
-      if (tlsChanged) this.#retire()
       for (const listener of this.#listeners) listener()
     }
-    if (this.#secrets.failing || this.#tls.failing) return 'again'
+    if (this.#secrets.failing || this.#auth.failing || this.#outbound.failing) return 'again'
   }
+}
 
-  /** New requests open new connections; those in progress end where they are. */
-  #retire(): void {
-    this.#client?.retire()
-    this.#client = null
-  }
+/** Headers that signatures may cover: those that nobody on the way changes. */
+function signable({ contentType }: RequestBody, pairs: readonly HeaderPair[]): HeaderPair[] {
+  const ours = pairs.filter(([name]) => name.toLowerCase().startsWith('x-amz-'))
+  return [['content-type', contentType], ...ours]
 }
 
 /** What the answer can speak of. */

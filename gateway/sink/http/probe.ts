@@ -7,10 +7,11 @@
 import type { X509Certificate } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import type { SinkEvent } from '../events.ts'
+import type { EmitSinkEvent, SinkEvent } from '../events.ts'
 import type { ProbeStep, SinkProbe } from '../sink-type.ts'
 import { answerRules } from './answers/rules.ts'
 import { statusHint } from './answers/statuses.ts'
+import { createAuth } from './auth/auth.ts'
 import { Addresses, type Lookup } from './client/addresses.ts'
 import { type ClientAnswer, HttpConnection } from './client/connection.ts'
 import { type Dialed, type DialOptions, dial } from './client/dial.ts'
@@ -18,6 +19,8 @@ import { DialError } from './client/link-error.ts'
 import { describeNetworkError } from './client/network-error.ts'
 import type { HttpSinkConfig } from './config.ts'
 import { formatOf } from './formats/registry.ts'
+import type { HeaderPair } from './header-rules.ts'
+import { Outbound } from './outbound.ts'
 import { hostOf, portOf, probeHead } from './request.ts'
 import { SecretHeaders } from './secrets.ts'
 import { SinkTls } from './tls.ts'
@@ -32,7 +35,7 @@ const MAX_PROBE_ANSWER_BYTES = 64 * 1024
 type ProbeVerdict = ProbeStep['verdict']
 
 export interface HttpProbeStep extends ProbeStep {
-  readonly step: 'settings' | 'name' | 'connection' | 'tls' | 'answer'
+  readonly step: 'settings' | 'auth' | 'name' | 'connection' | 'tls' | 'answer'
   /** How long it took, ms; null: it did not come to an end. */
   readonly ms: number | null
 }
@@ -136,7 +139,36 @@ class Probe {
           : { context: tls.context, session: null, onSession: () => undefined, verify: true },
     }
     const dialed = await this.#connect(dialOptions)
-    if (dialed !== null) await this.#ask(dialed, headers.pairs)
+    if (dialed === null) return
+    const auth = await this.#authorize(emit)
+    if (auth === null) dialed.socket.destroy()
+    else await this.#ask(dialed, [...headers.pairs, ...auth])
+  }
+
+  /** What a request says of who sends; null: it cannot be said. */
+  async #authorize(emit: EmitSinkEvent): Promise<readonly HeaderPair[] | null> {
+    const { name: sink, config, lookup, signal = new AbortController().signal } = this.#options
+    const { auth: written, format, timeout: timeoutMs, minBytesPerSecond, maxRetryAfter } = config
+    const startedAt = performance.now()
+    const outbound = new Outbound({ sink, config, emit, lookup })
+    const nowMs = this.#options.nowMs ?? Date.now
+    const limits = { timeoutMs, minBytesPerSecond, maxRetryAfter }
+    const auth = createAuth(written, { sink, emit, nowMs, outbound, ...limits })
+    const { contentType } = formatOf(format, config.compression)
+    const headers: HeaderPair[] = [['content-type', contentType]]
+    const request = { method: 'POST', url: this.#url, headers, body: [] }
+    const outcome = await auth.headersFor(request, signal)
+    auth.close()
+    outbound.destroy()
+    const ms = performance.now() - startedAt
+    if ('why' in outcome) {
+      this.#say('auth', outcome.kind === 'hold' ? 'problem' : 'warning', outcome.why, null)
+      return null
+    }
+    if (written.kind === 'oauth2')
+      this.#say('auth', 'ok', `${new URL(written.tokenUrl).host} gave a token`, ms)
+    else if (written.kind !== 'none') this.#say('auth', 'ok', `by ${written.kind}`, null)
+    return outcome.pairs
   }
 
   /** The steps up to TLS. */

@@ -6,7 +6,7 @@ import { KeptFile } from '../../shared/kept-file.ts'
 import { type Secret, secretText } from '../../shared/secret-file.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import { sha256Hex, sigV4Headers } from '../http/auth/aws-sigv4.ts'
-import type { HeaderPair } from '../http/secrets.ts'
+import type { HeaderPair } from '../http/header-rules.ts'
 import type { ObjectAuthConfig, ObjectSinkConfig } from './config.ts'
 
 /** A request before it is signed. */

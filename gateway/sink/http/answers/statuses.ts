@@ -36,7 +36,7 @@ const HOLD_HINTS: Readonly<Record<number, string>> = {
   201: 'not in ackStatus',
   202: 'accepted is not stored; list it in ackStatus if this sink means stored',
   204: 'not in ackStatus',
-  401: 'the sink does not accept the credentials; check bearerToken or headers',
+  401: 'the sink does not accept the credentials; check auth, bearerToken or headers',
   402: 'the account behind the sink is not paid or over its quota',
   403: 'the credentials are known but not allowed to write here',
   404: 'check the path of the url',

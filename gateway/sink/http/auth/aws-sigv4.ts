@@ -8,7 +8,7 @@
  */
 import { createHash, createHmac } from 'node:crypto'
 
-interface AwsCredentials {
+export interface AwsCredentials {
   readonly accessKeyId: string
   readonly secretAccessKey: string
   /** Of temporary credentials; null: they are an account's own. */
