@@ -8,6 +8,7 @@ import { Cloud, type CloudOptions } from '../cloud/cloud.ts'
 import { faultSchedule } from '../cloud/faults/fault-schedule.ts'
 import { type FaultSpec, faultProblem } from '../cloud/faults/faults.ts'
 import { MATCH_FORMS } from '../cloud/faults/record-match.ts'
+import { FORM_NAMES, type FormName } from '../cloud/forms/registry.ts'
 import { count } from '../table.ts'
 import { type Arrivals, showArrivals } from './arrivals.ts'
 import { positiveNumber, wholeNumber } from './options.ts'
@@ -18,6 +19,7 @@ interface Flags {
   readonly port: number
   readonly adminPort?: number
   readonly store: string
+  readonly format: FormName
   readonly tokenFile?: string
   readonly cert?: string
   readonly key?: string
@@ -48,6 +50,11 @@ Faults are JSON objects: {"kind": ..., "afterMs": 0, "forMs": ..., "count": ...,
 A refuse fault names the records in match: ${MATCH_FORMS}.
 as "listed" names them in "rejected" (the default), as "status" answers status (422) for the whole batch.
 
+With --format the bodies are of that form, and records are known by what the sink's format puts there:
+  ndjson, raw, json-array, json, cloudevents-batch, es-bulk, json-each-row, otlp-logs   by default
+  template   text: '{"id":"\${id}","device":"\${device}","topic":"\${topic}","data":\${payload}}'
+  influx     tags: { id: "\${id}", device: "\${device}", payload: "json:\${payload}" }
+
 Examples:
   sluice-sim cloud --store ./cloud
   sluice-sim cloud --fault '{"kind":"outage","afterMs":10000,"forMs":60000}' --fault '{"kind":"lost-answer","share":0.1}'
@@ -62,6 +69,11 @@ export function cloudCommand(): Command {
     .option('--port <n>', 'port to listen on; 0: any that is free', wholeNumber(0, 65_535), 9000)
     .option('--admin-port <n>', 'second port for everything but ingest', wholeNumber(0, 65_535))
     .option('--store <folder>', 'where records are kept; created if need be', './cloud-data')
+    .addOption(
+      new Option('--format <kind>', 'form of the bodies that gateways send')
+        .choices(FORM_NAMES)
+        .default('ndjson'),
+    )
     .option('--token-file <file>', 'file with the bearer token that gateways must show')
     .option('--cert <file>', 'PEM file of a certificate: serve ingest over TLS')
     .option('--key <file>', 'PEM file of its key')
@@ -113,6 +125,7 @@ function cloudOptions(flags: Flags): CloudOptions {
       : faultSchedule({ seed: flags.seed, durationMs: flags.badDay * 1000 })
   return {
     dir: flags.store,
+    form: flags.format,
     host: flags.host,
     port: flags.port,
     ...(flags.adminPort === undefined ? {} : { adminPort: flags.adminPort }),

@@ -20,6 +20,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerOptions as TlsOptions } from 'node:https'
 import { CONTROL_PATHS, Control } from './control.ts'
 import { FaultControl, type FaultSpec } from './faults/faults.ts'
+import { FORMS, type FormName } from './forms/registry.ts'
 import { type IngestOptions, ingest } from './ingest.ts'
 import { LatestReadings } from './latest.ts'
 import { Listener } from './listener.ts'
@@ -38,6 +39,8 @@ export interface CloudOptions {
    * none
    */
   readonly adminPort?: number
+  /** Form of the bodies that are taken. @default 'ndjson': the ingest contract's */
+  readonly form?: FormName
   /** Serve ingest over TLS. */
   readonly tls?: TlsOptions
   /** What gateways must show. @default null: nothing */
@@ -85,6 +88,7 @@ export class Cloud {
       store,
       faults: this.faults,
       counts: this.#counts,
+      form: FORMS[options.form ?? 'ndjson'],
       maxBodyBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES,
       bearerToken: options.bearerToken ?? null,
       onStored: (stream, lines, count) => {

@@ -7,7 +7,8 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { BatchClaim, SeqRange } from './store/lines.ts'
 
 const NAME = /^[a-z0-9][a-z0-9-]{0,62}$/
-const KEY = /^"([^"]+):(\d+)-(\d+):([0-9a-f]{8})"$/
+/** Behind the checksum may stand the form, where the body has one of its own or had another before. */
+const KEY = /^"([^":]+:[^":]+:[^":]+):(\d+)-(\d+):([0-9a-f]{8})(?::[!#-~]{1,200})?"$/
 const GAP_REASONS: ReadonlySet<string> = new Set([
   'expired',
   'dropped-oldest',
@@ -45,15 +46,16 @@ interface BadHead {
 /**
  * Reads the head of a POST. What is not the contract's gets the status that makes a gateway hold,
  * not drop.
+ * @param contentType of the bodies that are taken here
  */
-export function readHead(headers: IncomingHttpHeaders): BatchHead | BadHead {
+export function readHead(headers: IncomingHttpHeaders, contentType: string): BatchHead | BadHead {
   const text = (name: string): string => {
     const value = headers[name]
     return typeof value === 'string' ? value : ''
   }
   if (text('sluice-contract') !== '1') return bad(415, 'Sluice-Contract is not 1')
   const type = text('content-type').split(';')[0]?.trim()
-  if (type !== 'application/x-ndjson') return bad(415, `Content-Type is not application/x-ndjson`)
+  if (type !== contentType) return bad(415, `Content-Type is not ${contentType}`)
   const encoding = text('content-encoding') === '' ? 'identity' : text('content-encoding')
   if (encoding !== 'gzip' && encoding !== 'identity')
     return bad(415, `Content-Encoding is not gzip`)

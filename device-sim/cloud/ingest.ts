@@ -9,8 +9,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { crc32, gunzip } from 'node:zlib'
 import type { Decision, FaultControl, FaultPart } from './faults/faults.ts'
+import { type Answer, BrokenForm, type Form } from './forms/form.ts'
 import { type BatchHead, readHead } from './head.ts'
 import type { CloudCounts } from './stats.ts'
+import { eachLine, linePrefix } from './store/lines.ts'
 import type { Taken } from './store/queue.ts'
 import type { Store } from './store/store.ts'
 
@@ -24,6 +26,8 @@ export interface IngestOptions {
   readonly store: Store
   readonly faults: FaultControl
   readonly counts: CloudCounts
+  /** Of the bodies that are taken. */
+  readonly form: Form
   /** Longest body, uncompressed too, bytes; above: 413. */
   readonly maxBodyBytes: number
   /** null: anybody may store. */
@@ -37,13 +41,6 @@ export interface IngestOptions {
   readonly closing: AbortSignal
 }
 
-/** What is said to the gateway; null: nothing, the connection is cut or left open. */
-interface Answer {
-  readonly status: number
-  readonly headers?: Readonly<Record<string, string>>
-  readonly body?: string | Readonly<Record<string, unknown>>
-}
-
 /** Answers one POST. Never rejects. */
 export async function ingest(
   request: IncomingMessage,
@@ -54,7 +51,7 @@ export async function ingest(
   counts.requests += 1
   let decision: Decision | null = null
   try {
-    const head = readHead(request.headers)
+    const head = readHead(request.headers, options.form.contentType)
     if (
       options.bearerToken !== null &&
       request.headers.authorization !== `Bearer ${options.bearerToken}`
@@ -83,7 +80,7 @@ export async function ingest(
     if (body === null) return
     counts.receivedBytes += body.length
     decision = options.faults.decide(head.stream)
-    const answer = await treat(head, body, decision, options)
+    const answer = await treat(head, { body, url: requestUrl(request) }, decision, options)
     if (answer === 'cut') request.socket.destroy()
     else if (answer !== 'silent') say(response, answer, counts)
   } catch (error) {
@@ -94,9 +91,18 @@ export async function ingest(
   }
 }
 
+interface Sent {
+  readonly body: Buffer
+  readonly url: URL
+}
+
+function requestUrl({ url }: IncomingMessage): URL {
+  return new URL(url ?? '/', 'http://cloud')
+}
+
 async function treat(
   head: BatchHead,
-  body: Buffer,
+  { body, url }: Sent,
   decision: Decision,
   options: IngestOptions,
 ): Promise<Answer | 'cut' | 'silent'> {
@@ -111,7 +117,8 @@ async function treat(
     part.fire()
     return instead
   }
-  const raw = await inflate(head, body, options.maxBodyBytes)
+  const isGzip = head.encoding === 'gzip' || options.form.isGzipFile === true
+  const raw = isGzip ? await inflate(body, options.maxBodyBytes) : body
   if (!Buffer.isBuffer(raw))
     return raw.tooLarge ? tooLarge(options) : violation(options.counts, 400, 'the body is not gzip')
   options.counts.rawBytes += raw.length
@@ -121,20 +128,47 @@ async function treat(
   const silence = decision.parts.find(
     (part) => part.rule.kind === 'lost-answer' || part.rule.kind === 'half-open',
   )
-  const answer = await store(head, raw, decision, options, silence === undefined)
+  const batch = readLines(head, raw, url, options.form)
+  if (typeof batch === 'string') return violation(options.counts, 400, batch)
+  const answer = await store(batch, decision, options, silence === undefined)
   if (silence === undefined) return answer
   silence.fire()
   return silence.rule.kind === 'half-open' ? 'silent' : 'cut'
 }
 
+interface ReadBatch {
+  /** Of what is in the body: a form may have no place for some records of a batch. */
+  readonly head: BatchHead
+  /** Lines of the contract. */
+  readonly lines: Buffer
+  readonly seqs: readonly number[]
+}
+
+/** A string says how the body breaks its form. */
+function readLines(head: BatchHead, raw: Buffer, url: URL, form: Form): ReadBatch | string {
+  try {
+    const lines = form.lines(raw, url)
+    // The contract's own are judged as they came.
+    if (lines === raw) return { head, lines, seqs: [] }
+    const seqs: number[] = []
+    eachLine(lines, linePrefix(head), (seq) => seqs.push(seq))
+    const [firstSeq = 0, lastSeq = 0] = [seqs[0], seqs.at(-1)]
+    if (firstSeq < head.firstSeq || lastSeq > head.lastSeq)
+      return `seqs ${firstSeq} to ${lastSeq} are not those of the head`
+    return { head: { ...head, firstSeq, lastSeq }, lines, seqs }
+  } catch (error) {
+    if (error instanceof BrokenForm) return error.message
+    throw error
+  }
+}
+
 async function store(
-  head: BatchHead,
-  raw: Buffer,
+  { head, lines, seqs }: ReadBatch,
   decision: Decision,
   options: IngestOptions,
   answered: boolean,
 ): Promise<Answer> {
-  const { counts, faults } = options
+  const { counts, faults, form } = options
   const { gateway, spool, stream } = head
   for (const owner of new Set(head.gaps.map((gap) => gap.spool))) {
     const queue = await options.store.queue({ gateway, spool: owner, stream })
@@ -144,7 +178,7 @@ async function store(
     (part) => part.rule.kind === 'refuse' && part.rule.as === 'status',
   )
   const queue = await options.store.queue({ gateway, spool, stream })
-  const taken = await queue.take(head, raw, {
+  const taken = await queue.take(head, lines, {
     judgeFor: (newRecords) => faults.judge(decision, newRecords),
     wholeOnly: whole !== undefined,
     answered,
@@ -162,13 +196,13 @@ async function store(
   counts.stored += taken.stored
   if (taken.stored > 0) {
     counts.batches += 1
-    options.onStored(stream, raw.subarray(taken.fromByte, taken.toByte), taken.stored)
+    options.onStored(stream, lines.subarray(taken.fromByte, taken.toByte), taken.stored)
   }
   if (taken.stop?.refused === true) counts.refused += 1
   if (whole?.rule.kind === 'refuse' && taken.stop?.refused === true) {
     return { status: whole.rule.status, body: `seq ${taken.stop.seq} is refused` }
   }
-  return verdict(taken, decision)
+  return form.answer?.(taken, seqs) ?? verdict(taken, decision)
 }
 
 /** The contract's answer: how far it is stored, and which record is refused for good. */
@@ -240,11 +274,9 @@ async function readBody(request: IncomingMessage, length: number): Promise<Buffe
 }
 
 async function inflate(
-  head: BatchHead,
   body: Buffer,
   maxBytes: number,
 ): Promise<Buffer | { readonly tooLarge: boolean }> {
-  if (head.encoding === 'identity') return body
   try {
     return await gunzipAsync(body, { maxOutputLength: maxBytes, chunkSize: INFLATE_CHUNK_BYTES })
   } catch (error) {
