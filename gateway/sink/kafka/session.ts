@@ -109,7 +109,7 @@ export class ProducerSession {
       producerEpoch: -1,
       compression,
       connectTimeout,
-      requestTimeout: timeout,
+      requestTimeout: Math.max(connectTimeout, timeout),
       timeout,
       retries: RETRIES,
       retryDelay: RETRY_DELAY_MS,

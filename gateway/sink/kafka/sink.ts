@@ -144,13 +144,17 @@ class KafkaSink implements ConfiguredSink {
     const { encoded, shown, signal } = exchange
     const startedAt = performance.now()
     const bytesBefore = session.takenBytes
-    const end = endOf(signal, this.#config.timeout)
+    const { timeout } = this.#config
+    const end = endOf(signal)
     let unsent = true
     let answer: SinkAnswer
     try {
+      // Connections, TLS, the user and the topics have their time before the batch has its own.
+      end.after(this.#prepareMs)
       const metadata = await Promise.race([session.prepare(shown, encoded.topics), end.reached])
       this.#lookAtReplicas(metadata)
       unsent = false
+      end.after(timeout)
       await Promise.race([session.send(encoded.messages), end.reached])
       answer = verdicts(encoded)
       this.#silence = null
@@ -165,6 +169,10 @@ class KafkaSink implements ConfiguredSink {
     if (unsent) return answer
     const ms = performance.now() - startedAt
     return { ...answer, transfer: { bytes, ms, timedOut: end.hasTimedOut() } }
+  }
+
+  get #prepareMs(): number {
+    return Math.max(this.#config.connectTimeout, this.#config.timeout)
   }
 
   #failed(error: unknown, unsent: boolean): SinkAnswer {
@@ -217,23 +225,32 @@ class EndedError extends Error {
 }
 
 /** When a try is over, whatever comes of it. */
-function endOf(signal: AbortSignal, timeoutMs: number) {
+function endOf(signal: AbortSignal) {
+  let timer: NodeJS.Timeout | undefined
   let timedOut = false
-  let cancel = (): void => undefined
-  const reached = new Promise<never>((_, reject) => {
-    const onAbort = (): void => reject(new EndedError('given up'))
-    const timer = setTimeout(() => {
-      timedOut = true
-      reject(new EndedError(`it was silent for ${Math.round(timeoutMs / 1000)} s`))
-    }, timeoutMs)
-    cancel = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
-    }
-    signal.addEventListener('abort', onAbort, { once: true })
+  let reject: (error: Error) => void = () => undefined
+  const reached = new Promise<never>((_, rejects) => {
+    reject = rejects
   })
   reached.catch(() => undefined)
-  return { reached, cancel, hasTimedOut: () => timedOut }
+  const onAbort = (): void => reject(new EndedError('given up'))
+  signal.addEventListener('abort', onAbort, { once: true })
+  return {
+    reached,
+    /** From now on. */
+    after: (ms: number): void => {
+      clearTimeout(timer)
+      timer = setTimeout(() => {
+        timedOut = true
+        reject(new EndedError(`it was silent for ${Math.round(ms / 1000)} s`))
+      }, ms)
+    },
+    cancel: (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', onAbort)
+    },
+    hasTimedOut: () => timedOut,
+  }
 }
 
 function verdicts({ refused }: EncodedBatch): SinkAnswer {
