@@ -174,6 +174,8 @@ export const mqttKeys = {
     }),
   ).prefault('20s'),
   allowInsecure: leaf(flag('Secrets may go without TLS to another host.')).prefault(false),
+  // Of the delivery, but at QoS 1 a kill brings a whole batch again.
+  maxBatchRecords: leaf(integer('Records of a batch.', { min: 1, max: 1_000_000 })).prefault(1000),
 }
 
 function urlFix(input: string): string | null {

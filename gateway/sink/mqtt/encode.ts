@@ -63,8 +63,9 @@ export class MqttEncoder implements BatchEncoder {
     )
     this.#maxMessageBytes =
       config.maxMessageBytes ?? this.#profile.maxMessageBytes ?? Number.POSITIVE_INFINITY
-    const { retain, userProperties, gaps, version } = config
-    const form = { topic, form: this.#form, retain, userProperties, gaps, version }
+    // Not the version: what a subscriber gets, and what a session knows, is the same.
+    const { retain, userProperties, gaps } = config
+    const form = { topic, form: this.#form, retain, userProperties, gaps }
     const hash = createHash('sha256').update(JSON.stringify(form)).digest('hex').slice(0, 12)
     this.fingerprint = `mqtt:${config.qos}:${hash}`
     if (config.qos === 2) this.keepsWhole = true

@@ -17,4 +17,7 @@ export const TESTED_TYPES: Readonly<Record<string, () => Promise<TestedType>>> =
   nats: async () => (await import('./types/nats.ts')).testedNats,
   'nats-cluster': async () => (await import('./types/nats.ts')).testedNatsCluster,
   'nats-records': async () => (await import('./types/nats.ts')).testedNatsRecords,
+  mqtt: async () => (await import('./types/mqtt.ts')).testedMqtt,
+  'mqtt-qos2': async () => (await import('./types/mqtt.ts')).testedMqttQos2,
+  'mqtt-to-gateway': async () => (await import('./types/mqtt.ts')).testedMqttToGateway,
 }
