@@ -61,45 +61,57 @@ export function rawAt(json: string, { tokens }: Pointer): string | null {
 function memberAt(json: string, open: number, name: string): number {
   let found = -1
   let at = skipSpace(json, open + 1)
-  while (json[at] === '"') {
+  while (json.charCodeAt(at) === QUOTE) {
     const end = stringEnd(json, at)
-    const raw = json.slice(at + 1, end - 1)
-    const isIt = raw.includes('\\') ? JSON.parse(`"${raw}"`) === name : raw === name
+    const isIt = isNamed(json.slice(at + 1, end - 1), name)
     at = skipSpace(json, skipSpace(json, end) + 1)
     if (isIt) found = at
     at = skipSpace(json, valueEnd(json, at))
-    if (json[at] !== ',') break
+    if (json.charCodeAt(at) !== COMMA) break
     at = skipSpace(json, at + 1)
   }
   return found
 }
 
+/** @param raw as it stands between the quotes */
+function isNamed(raw: string, name: string): boolean {
+  return raw.includes('\\') ? JSON.parse(`"${raw}"`) === name : raw === name
+}
+
 function itemAt(json: string, open: number, index: number): number {
   let at = skipSpace(json, open + 1)
-  if (json[at] === ']') return -1
+  if (json.charCodeAt(at) === CLOSE_BRACKET) return -1
   for (let i = 0; i < index; i += 1) {
     at = skipSpace(json, valueEnd(json, at))
-    if (json[at] !== ',') return -1
+    if (json.charCodeAt(at) !== COMMA) return -1
     at = skipSpace(json, at + 1)
   }
   return at
 }
 
+const SPACE = 0x20
+const QUOTE = 0x22
+const COMMA = 0x2c
+const OPEN_BRACKET = 0x5b
+const BACKSLASH = 0x5c
+const CLOSE_BRACKET = 0x5d
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
+
 function skipSpace(json: string, from: number): number {
   let at = from
-  while (at < json.length && json.charCodeAt(at) <= 0x20) at += 1
+  while (json.charCodeAt(at) <= SPACE) at += 1
   return at
 }
 
 /** Behind the quote that ends the string which begins at `from`. */
 function stringEnd(json: string, from: number): number {
-  for (let at = from; ; ) {
-    at = json.indexOf('"', at + 1)
-    if (at < 0) return json.length
-    let escapes = at
-    while (json.charCodeAt(escapes - 1) === BACKSLASH) escapes -= 1
-    if ((at - escapes) % 2 === 0) return at + 1
+  for (let at = json.indexOf('"', from + 1); at >= 0; at = json.indexOf('"', at + 1)) {
+    let before = at
+    while (json.charCodeAt(before - 1) === BACKSLASH) before -= 1
+    if ((at - before) % 2 === 0) return at + 1
   }
+  return json.length
 }
 
 /** Behind the value that begins at `from`. */
@@ -125,14 +137,6 @@ function valueEnd(json: string, from: number): number {
   return at
 }
 
-const QUOTE = 0x22
-const COMMA = 0x2c
-const OPEN_BRACKET = 0x5b
-const BACKSLASH = 0x5c
-const CLOSE_BRACKET = 0x5d
-const OPEN_BRACE = 0x7b
-const CLOSE_BRACE = 0x7d
-
 function endsScalar(char: number): boolean {
-  return char === COMMA || char === CLOSE_BRACE || char === CLOSE_BRACKET || char <= 0x20
+  return char <= SPACE || char === COMMA || char === CLOSE_BRACKET || char === CLOSE_BRACE
 }

@@ -4,7 +4,7 @@
  * once, only if it is looked into.
  */
 import type { Batch, SinkRecord } from '../../ports/sink.ts'
-import { follow, type Pointer, rawAt } from './pointer.ts'
+import { type Pointer, rawAt } from './pointer.ts'
 
 /** This record has no place in what is sent: it is refused with this reason, and parked. */
 export class Unmappable extends Error {
@@ -18,6 +18,10 @@ export interface FieldValue {
   readonly text: string
 }
 
+const QUOTE = 0x22
+const OPEN_BRACKET = 0x5b
+const OPEN_BRACE = 0x7b
+
 const MISSING: FieldValue = { type: 'missing', text: '' }
 const NULL: FieldValue = { type: 'null', text: 'null' }
 
@@ -28,6 +32,8 @@ export class RecordView {
   #levels: readonly string[] | null = null
   #json: string | null = null
   #parsed: unknown = undefined
+  #second = Number.NaN
+  #secondText = ''
 
   constructor({ gateway, stream }: Pick<Batch, 'gateway' | 'stream'>) {
     this.gateway = gateway
@@ -67,6 +73,18 @@ export class RecordView {
     return this.#json
   }
 
+  /** Its arrival, as the contract has it. */
+  get receivedAt(): string {
+    const { receivedAtMs } = this.record
+    const second = Math.floor(receivedAtMs / 1000)
+    // Records of a batch came one behind the other: mostly in one second.
+    if (second !== this.#second) {
+      this.#secondText = new Date(second * 1000).toISOString().slice(0, -'000Z'.length)
+      this.#second = second
+    }
+    return `${this.#secondText}${String(receivedAtMs - second * 1000).padStart(3, '0')}Z`
+  }
+
   /** All of it, JSON, as the contract has it. */
   get line(): string {
     const { buffer, byteOffset, byteLength } = this.record.line
@@ -85,15 +103,18 @@ export class RecordView {
     return this.#parsed
   }
 
-  /** @throws Unmappable when the payload is not JSON */
+  /**
+   * Found by its text: a few values cost less than to parse all of the payload.
+   * @throws Unmappable when the payload is not JSON
+   */
   field(pointer: Pointer): FieldValue {
-    const value = follow(this.payload, pointer)
-    if (value === undefined) return MISSING
-    if (value === null) return NULL
-    if (typeof value === 'string') return { type: 'text', text: value }
-    if (typeof value === 'boolean') return { type: 'boolean', text: String(value) }
-    const text = rawAt(this.json, pointer) ?? ''
-    return { type: typeof value === 'number' ? 'number' : 'json', text }
+    const text = rawAt(this.json, pointer)
+    if (text === null) return MISSING
+    const first = text.charCodeAt(0)
+    if (first === QUOTE) return { type: 'text', text: JSON.parse(text) as string }
+    if (first === OPEN_BRACE || first === OPEN_BRACKET) return { type: 'json', text }
+    if (text === 'null') return NULL
+    return { type: text === 'true' || text === 'false' ? 'boolean' : 'number', text }
   }
 
   /** The text of what is there. @throws Unmappable when there is nothing, or null */

@@ -15,7 +15,7 @@
 import type { SinkRecord } from '../../ports/sink.ts'
 import { base64Length, MAX_NUMBER_BYTES, put, putBase64, putJson, putNumber } from './bytes.ts'
 import { putText } from './json-text.ts'
-import { TIMESTAMP_BYTES, TimestampText } from './timestamp.ts'
+import { TIMESTAMP_BYTES, TimestampText, timestampMs } from './timestamp.ts'
 
 /** One record, as {@link RecordBuffer.append} takes it. The caller owns and reuses the object. */
 export interface RecordFields {
@@ -310,7 +310,7 @@ export function recordOfLine(line: Uint8Array): SinkRecord {
     device,
     topic,
     qos,
-    receivedAtMs: Date.parse(receivedAt),
+    receivedAtMs: timestampMs(receivedAt),
     payloadKind: isJson ? 'json' : 'bytes',
     payload: isJson
       ? bytes.subarray(payloadAt + PAYLOAD_MEMBER.length, bytes.length - 2)

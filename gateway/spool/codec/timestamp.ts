@@ -48,3 +48,26 @@ export class TimestampText {
     this.#target[at + 2] = DIGIT_0 + (millis % 10)
   }
 }
+
+/** Where the seconds begin in the text, and the milliseconds end. */
+const SECONDS_AT = 17
+const MILLIS_END = 23
+
+let knownMinute = ''
+let knownMinuteMs = Number.NaN
+
+/**
+ * The text's time, ms since the epoch; NaN: it is none. Records of a batch are mostly of one minute,
+ * which is parsed once.
+ */
+export function timestampMs(text: string): number {
+  const minute = text.slice(0, SECONDS_AT)
+  if (minute !== knownMinute || text.length !== TIMESTAMP_BYTES) {
+    const ms = Date.parse(text)
+    if (text.length !== TIMESTAMP_BYTES || Number.isNaN(ms)) return ms
+    knownMinute = minute
+    knownMinuteMs = Date.parse(`${minute}00.000Z`)
+  }
+  const seconds = Number(text.slice(SECONDS_AT, SECONDS_AT + 2))
+  return knownMinuteMs + seconds * 1000 + Number(text.slice(MILLIS_AT, MILLIS_END))
+}

@@ -60,10 +60,7 @@ function eventOf(
   return (view) => {
     const { record } = view
     const { nanoseconds, fellBack } = timeOf(view)
-    const time =
-      config.time.at === null || fellBack
-        ? new Date(record.receivedAtMs).toISOString()
-        : rfc3339Of(nanoseconds)
+    const time = config.time.at === null || fellBack ? view.receivedAt : rfc3339Of(nanoseconds)
     const head =
       `{"specversion":"1.0","id":${quoted(record.id)},"source":${source(view)}` +
       `,"type":${type(view)},"subject":${subject(view)}` +
