@@ -250,6 +250,10 @@ describe('every key of the table', () => {
     },
     http: {
       'auth.kind': 'bearer',
+      'proxy.kind': 'environment',
+      'proxy.url': 'http://proxy.example:3128',
+      'proxy.user': 'me',
+      'proxy.noProxy': ['.plant.example'],
       'auth.name': 'X-Api-Key',
       'auth.prefix': 'Token ',
       'auth.user': 'me',
@@ -293,6 +297,7 @@ describe('every key of the table', () => {
   /** A user, all of it. */
   const KNOWN = { username: 'a', password: 'b' }
   const AWS_KEYS = { kind: 'aws-sigv4', accessKeyId: 'id', secretAccessKey: 'secret' }
+  const PROXY = { kind: 'http', url: 'http://127.0.0.1:3128' }
   /** What a key of such a type cannot stand without. */
   const BESIDE_OF_TYPE: Readonly<Record<string, Readonly<Record<string, object>>>> = {
     kafka: {
@@ -308,7 +313,13 @@ describe('every key of the table', () => {
       'tls.cert': { sslMode: 'require' },
       'tls.key': { sslMode: 'require' },
     },
-    http: { 'format.precision': { url: 'http://127.0.0.1:8086/write?precision=s' } },
+    http: {
+      'format.precision': { url: 'http://127.0.0.1:8086/write?precision=s' },
+      'proxy.url': { proxy: { kind: 'http' } },
+      'proxy.user': { proxy: { ...PROXY, password: 'p' } },
+      'proxy.password': { proxy: { ...PROXY, user: 'me' } },
+      'proxy.noProxy': { proxy: PROXY },
+    },
     object: {
       temporaryNames: { store: 'dav' },
       'auth.kind': { auth: { user: 'edge', password: 'p' } },

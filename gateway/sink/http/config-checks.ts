@@ -10,12 +10,14 @@ import { authHeaders, checkAuth, exposesSecret } from './auth/checks.ts'
 import type { HttpSinkConfig } from './config.ts'
 import { checkFormat } from './formats/registry.ts'
 import { headerFault } from './header-rules.ts'
+import { checkProxy } from './proxy/config.ts'
 
 /** What the keys of one sink say of each other. */
 export function checkHttpSink(path: Path, sink: HttpSinkConfig, report: Report): void {
   const url = new URL(sink.url)
   checkHeaders(path, sink, report)
   checkAuth(sink.auth, { path, allowInsecure: sink.allowInsecure, report })
+  checkProxy(path, sink.proxy, report)
   for (const fault of answerFaults(sink)) report.complain([...path, ...fault.path], fault.complaint)
   checkFormat([...path, 'format'], sink, report)
   if (url.protocol === 'http:') {

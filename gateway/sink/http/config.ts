@@ -7,6 +7,7 @@ import { authFiles, authKey, type HttpAuthConfig } from './auth/config.ts'
 import type { Compression } from './formats/format.ts'
 import { type FormatConfig, formatKey } from './formats/registry.ts'
 import { headerValueFix } from './header-rules.ts'
+import { type ProxyConfig, proxyFiles, proxyKey } from './proxy/config.ts'
 
 export interface ClientTlsConfig {
   readonly ca: string | null
@@ -28,6 +29,7 @@ export interface HttpSinkConfig extends ObeyedDelivery, AnswerConfig {
   readonly headers: Readonly<Record<string, Secret>>
   readonly bearerToken: Secret | null
   readonly auth: HttpAuthConfig
+  readonly proxy: ProxyConfig
   readonly tls: ClientTlsConfig | null
   readonly format: FormatConfig
   readonly compression: Compression
@@ -73,6 +75,7 @@ export const httpKeys = {
     ),
   ).prefault(null),
   auth: authKey,
+  proxy: proxyKey,
   tls: tls.nullable().prefault(null),
   format: formatKey,
   compression: leaf(choice('Compression of the body.', ['gzip', 'none'])).prefault('gzip'),
@@ -101,6 +104,7 @@ export function httpFiles({
   bearerToken,
   headers,
   auth,
+  proxy,
   tls: files,
 }: HttpSinkConfig): ReadonlyArray<readonly [key: string, path: string]> {
   const secrets: Array<readonly [key: string, secret: Secret | null]> = [
@@ -113,7 +117,7 @@ export function httpFiles({
   const pem = Object.entries(files ?? {}).flatMap(([key, path]) =>
     typeof path === 'string' ? [[`tls.${key}`, path] as const] : [],
   )
-  return [...named, ...authFiles(auth), ...pem]
+  return [...named, ...authFiles(auth), ...proxyFiles(proxy), ...pem]
 }
 
 function urlFix(input: string): string | null {

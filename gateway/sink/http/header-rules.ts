@@ -37,3 +37,8 @@ export function headerValueFix(value: string): string | null {
     ? null
     : 'use printable ASCII, without line breaks and outer spaces'
 }
+
+/** Basic credentials (RFC 7617), as UTF-8. */
+export function basicValue(user: string, password: string): string {
+  return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
+}

@@ -22,7 +22,7 @@ import { createAuth } from './auth/auth.ts'
 import type { AuthFailure, RequestAuth } from './auth/request-auth.ts'
 import type { Lookup } from './client/addresses.ts'
 import type { ClientAnswer } from './client/connection.ts'
-import { DialError, LinkError } from './client/link-error.ts'
+import { DialError, LinkError, proxyRefusalOf } from './client/link-error.ts'
 import { describeNetworkError } from './client/network-error.ts'
 import { type HttpSinkConfig, httpFiles } from './config.ts'
 import { type HttpEncoder, httpEncoder } from './encode.ts'
@@ -262,7 +262,12 @@ class PooledHttpSink implements ConfiguredSink {
       return this.#unanswered(`given up; there was no connection to ${this.#target} yet`, unsent)
     const progress = { sentBytes: received.transfer.bytes, bodyBytes: body.byteLength }
     this.#outbound.learn(error)
-    return this.#unanswered(describeNetworkError(error, this.#target, progress), unsent)
+    const words = describeNetworkError(error, this.#target, progress)
+    const refusal = proxyRefusalOf(error)
+    // What a proxy refuses, it refuses until a person does something.
+    if (refusal?.mayPass === false)
+      return { ...this.#unsendable(words), code: String(refusal.status) }
+    return this.#unanswered(words, unsent)
   }
 
   /** @param unsent nobody can store it: not one byte of the request can have left */

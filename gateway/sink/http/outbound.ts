@@ -1,18 +1,21 @@
 /**
  * The connections of a sink: to where it sends, and to whom it has to ask besides (an authorization
- * server), all by the same TLS. Opens nothing before the first request. Not here: what is sent.
+ * server), all by the same TLS and through the same proxy. Opens nothing before the first request. Not here: what is sent.
  */
 import type { EmitSinkEvent } from '../events.ts'
 import type { Lookup } from './client/addresses.ts'
 import { HttpClient } from './client/client.ts'
 import { isUntrusted } from './client/network-error.ts'
 import type { ClientTlsConfig } from './config.ts'
+import type { ProxyConfig } from './proxy/config.ts'
+import { ProxyRoute } from './proxy/proxy.ts'
 import { hostOf, portOf } from './request.ts'
 import { SinkTls } from './tls.ts'
 
 /** What of a sink's configuration decides how connections are made. */
 interface OutboundConfig {
   readonly tls: ClientTlsConfig | null
+  readonly proxy: ProxyConfig
   readonly connectTimeout: number
   /** As many connections to each origin. */
   readonly maxInFlight: number
@@ -29,6 +32,7 @@ interface OutboundOptions {
 export class Outbound {
   readonly #config: OutboundConfig
   readonly #tls: SinkTls
+  readonly #proxy: ProxyRoute
   readonly #lookup: Lookup | undefined
   /** By origin. */
   readonly #clients = new Map<string, HttpClient>()
@@ -40,6 +44,7 @@ export class Outbound {
     this.#config = config
     this.#lookup = lookup
     this.#tls = new SinkTls(sink, config.tls, emit)
+    this.#proxy = new ProxyRoute(sink, config.proxy, emit)
   }
 
   /** For requests to the origin of `url`, or why there can be none now. */
@@ -51,6 +56,8 @@ export class Outbound {
     if (this.#isClosed) return { why: 'the sink is closed' }
     const tls = url.protocol === 'https:' ? this.#tls.resolve() : { context: null }
     if ('why' in tls) return tls
+    const proxy = this.#proxy.hopTo(url)
+    if (proxy !== null && 'why' in proxy) return proxy
     const client = new HttpClient({
       hostname: hostOf(url),
       port: portOf(url),
@@ -58,6 +65,7 @@ export class Outbound {
       maxConnections: this.#config.maxInFlight,
       connectTimeoutMs: this.#config.connectTimeout,
       lookup: this.#lookup,
+      proxy,
     })
     this.#clients.set(url.origin, client)
     return client
@@ -70,12 +78,13 @@ export class Outbound {
 
   /** A file cannot be read. */
   get failing(): boolean {
-    return this.#tls.failing
+    return this.#tls.failing || this.#proxy.failing
   }
 
   /** Reads the files again. True: new connections are other ones. Never rejects. */
   async refresh(): Promise<boolean> {
-    const changed = await this.#tls.refresh()
+    const tlsChanged = await this.#tls.refresh()
+    const changed = (await this.#proxy.refresh()) || tlsChanged
     if (changed) this.#retire()
     return changed
   }

@@ -21,6 +21,7 @@ import type { HttpSinkConfig } from './config.ts'
 import { formatOf } from './formats/registry.ts'
 import type { HeaderPair } from './header-rules.ts'
 import { Outbound } from './outbound.ts'
+import { ProxyRoute } from './proxy/proxy.ts'
 import { hostOf, portOf, probeHead } from './request.ts'
 import { SecretHeaders } from './secrets.ts'
 import { SinkTls } from './tls.ts'
@@ -35,7 +36,7 @@ const MAX_PROBE_ANSWER_BYTES = 64 * 1024
 type ProbeVerdict = ProbeStep['verdict']
 
 export interface HttpProbeStep extends ProbeStep {
-  readonly step: 'settings' | 'auth' | 'name' | 'connection' | 'tls' | 'answer'
+  readonly step: 'settings' | 'auth' | 'name' | 'connection' | 'proxy' | 'tls' | 'answer'
   /** How long it took, ms; null: it did not come to an end. */
   readonly ms: number | null
 }
@@ -127,8 +128,14 @@ class Probe {
       return
     }
     for (const detail of told) this.#say('settings', 'warning', detail, null)
+    const proxy = new ProxyRoute(name, config.proxy, emit).hopTo(this.#url)
+    if (proxy !== null && 'why' in proxy) {
+      this.#say('settings', 'problem', proxy.why, null)
+      return
+    }
     const dialOptions: DialOptions = {
-      addresses: new Addresses(hostOf(this.#url), this.#options.lookup),
+      proxy,
+      addresses: new Addresses(proxy?.hostname ?? hostOf(this.#url), this.#options.lookup),
       hostname: hostOf(this.#url),
       port: portOf(this.#url),
       timeoutMs: config.connectTimeout,
@@ -175,7 +182,7 @@ class Probe {
   async #connect(options: DialOptions): Promise<Dialed | null> {
     try {
       const dialed = await dial(options)
-      this.#sayReached(dialed)
+      this.#sayReached(dialed, options)
       if (options.tls !== null) {
         this.#certificate = certificateOf(dialed.socket)
         const version = (dialed.socket as TLSSocket).getProtocol() ?? 'TLS'
@@ -189,20 +196,22 @@ class Probe {
     }
   }
 
-  #sayReached(dialed: Dialed): void {
+  #sayReached(dialed: Dialed, { proxy = null }: DialOptions): void {
     const { found, address, lookupMs, connectMs } = dialed
     const all = found.map((one) => one.address).join(', ')
-    if (all !== hostOf(this.#url))
-      this.#say('name', 'ok', `${hostOf(this.#url)} is ${all}`, lookupMs)
+    const host = proxy?.hostname ?? hostOf(this.#url)
+    if (all !== host) this.#say('name', 'ok', `${host} is ${all}`, lookupMs)
     const others = found.length > 1 ? `, the first of ${found.length} to answer` : ''
     this.#say('connection', 'ok', `${address.address} takes connections${others}`, connectMs)
+    if (proxy !== null) this.#say('proxy', 'ok', `it opens a way to ${this.#target}`, null)
   }
 
   async #sayFailed(error: unknown, options: DialOptions): Promise<void> {
     const phase = error instanceof DialError ? error.phase : 'connect'
     const detail = describeNetworkError(error, this.#target, { sentBytes: 0, bodyBytes: 0 })
     if (phase !== 'tls') {
-      this.#say(phase === 'dns' ? 'name' : 'connection', 'problem', detail, null)
+      const step = phase === 'dns' ? 'name' : phase === 'proxy' ? 'proxy' : 'connection'
+      this.#say(step, 'problem', detail, null)
       return
     }
     const seen = await this.#lookAtCertificate(options)
@@ -217,7 +226,7 @@ class Probe {
     if (options.tls === null) return null
     try {
       const dialed = await dial({ ...options, tls: { ...options.tls, verify: false } })
-      this.#sayReached(dialed)
+      this.#sayReached(dialed, options)
       this.#certificate = certificateOf(dialed.socket)
       dialed.socket.destroy()
       return this.#judgeCertificate().detail

@@ -1,8 +1,8 @@
 /** `auth` of a sink as what it does for each request. */
 import type { Secret } from '../../../shared/secret-file.ts'
-import { isHeaderValue } from '../header-rules.ts'
+import { basicValue, isHeaderValue } from '../header-rules.ts'
 import type { HttpAuthConfig } from './config.ts'
-import { basicValue, FixedAuth } from './fixed-auth.ts'
+import { FixedAuth } from './fixed-auth.ts'
 import { KeptSecret } from './kept-secret.ts'
 import { OAuth2Auth } from './oauth2.ts'
 import type { AuthOptions, RequestAuth } from './request-auth.ts'

@@ -33,8 +33,3 @@ export class FixedAuth implements RequestAuth {
 
   close(): void {}
 }
-
-/** RFC 7617; the name is UTF-8. */
-export function basicValue(user: string, password: string): string {
-  return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
-}

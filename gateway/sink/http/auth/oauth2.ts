@@ -12,10 +12,10 @@ import { excerpt, MAX_ANSWER_BYTES, printable } from '../answers/answer.ts'
 import { bodyOf, parseObject } from '../answers/body.ts'
 import type { ClientAnswer } from '../client/connection.ts'
 import { parseHttpDate, parseRetryAfter } from '../client/http-date.ts'
+import { proxyRefusalOf } from '../client/link-error.ts'
 import { describeNetworkError } from '../client/network-error.ts'
-import type { HeaderPair } from '../header-rules.ts'
+import { basicValue, type HeaderPair } from '../header-rules.ts'
 import type { OAuth2Config } from './config.ts'
-import { basicValue } from './fixed-auth.ts'
 import { KeptSecret } from './kept-secret.ts'
 import {
   type AuthFailure,
@@ -186,7 +186,8 @@ export class OAuth2Auth implements RequestAuth {
     if (head === null || error !== null) {
       const progress = { sentBytes: 0, bodyBytes: 0 }
       const why = `no token: ${describeNetworkError(error ?? new Error('no answer'), target, progress)}`
-      return { kind: 'retry', why, code: null, retryAfterMs: null }
+      const kind = proxyRefusalOf(error)?.mayPass === false ? 'hold' : 'retry'
+      return { kind, why, code: null, retryAfterMs: null }
     }
     const { status, headers } = head
     const answer = { status, headers, body: received.body, bodyTooLong: received.tooLong }

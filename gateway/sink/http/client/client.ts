@@ -10,6 +10,7 @@ import type { Transfer } from '../../../ports/sink.ts'
 import { Addresses, type Lookup } from './addresses.ts'
 import { type ClientAnswer, type ClientRequest, HttpConnection } from './connection.ts'
 import { type Dialed, dial } from './dial.ts'
+import type { ProxyHop } from './tunnel.ts'
 
 /**
  * How long an idle connection is kept without a hint of the sink, ms. Longer saves handshakes of a
@@ -34,6 +35,8 @@ interface ClientOptions {
   /** For lookup, connection and TLS together, ms. */
   readonly connectTimeoutMs: number
   readonly lookup?: Lookup | undefined
+  /** Between here and the origin. @default none */
+  readonly proxy?: ProxyHop | null
 }
 
 export class HttpClient {
@@ -51,7 +54,7 @@ export class HttpClient {
 
   constructor(options: ClientOptions) {
     this.#options = options
-    this.#addresses = new Addresses(options.hostname, options.lookup)
+    this.#addresses = new Addresses(options.proxy?.hostname ?? options.hostname, options.lookup)
   }
 
   /**
@@ -135,7 +138,7 @@ export class HttpClient {
   }
 
   async #dial(signal: AbortSignal): Promise<Dialed> {
-    const { hostname, port, context, connectTimeoutMs } = this.#options
+    const { hostname, port, context, connectTimeoutMs, proxy = null } = this.#options
     const ending = new AbortController()
     const onAbort = (): void => ending.abort()
     signal.addEventListener('abort', onAbort, { once: true })
@@ -149,6 +152,7 @@ export class HttpClient {
         addresses: this.#addresses,
         hostname,
         port,
+        proxy,
         timeoutMs: connectTimeoutMs,
         signal: ending.signal,
         tls: context === null ? null : { context, session: this.#session, onSession, verify: true },

@@ -6,8 +6,10 @@
  */
 import { connect, isIP, type Socket } from 'node:net'
 import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls'
+import { hostAndPort } from '../../../shared/hosts.ts'
 import type { Address, Addresses } from './addresses.ts'
 import { DialError, LinkError } from './link-error.ts'
+import { openTunnel, type ProxyHop } from './tunnel.ts'
 
 /**
  * Head start of an address before the next one, ms; less where the addresses are many, so that each
@@ -20,10 +22,13 @@ const HEAD_START_MS = 1000
 const KEEP_ALIVE_MS = 15_000
 
 export interface DialOptions {
+  /** Of the proxy, if there is one. */
   readonly addresses: Addresses
   /** As in the URL, without brackets: for TLS. */
   readonly hostname: string
   readonly port: number
+  /** Between here and the host; null: none. */
+  readonly proxy?: ProxyHop | null
   /** null: no TLS. */
   readonly tls: TlsDialOptions | null
   /** For all of it: lookup, connection, TLS. */
@@ -48,7 +53,7 @@ export interface Dialed {
   /** All addresses of the name, in the order of their tries. */
   readonly found: readonly Address[]
   readonly lookupMs: number
-  /** Of the TCP handshake: one round trip. */
+  /** Of the TCP handshake: one round trip, that to a proxy and on from there included. */
   readonly connectMs: number
   readonly tlsMs: number
 }
@@ -60,6 +65,7 @@ export async function dial(options: DialOptions): Promise<Dialed> {
   const found = await lookUp(options, deadline)
   const lookedUpAt = performance.now()
   const tcp = await race(found, options, deadline)
+  const tunnelMs = await tunnelled(tcp, found, options, deadline)
   const connectedAt = performance.now()
   const tls = options.tls
   const socket = tls === null ? tcp.socket : await secure(tcp, found, tls, options, deadline)
@@ -68,7 +74,7 @@ export async function dial(options: DialOptions): Promise<Dialed> {
     address: tcp.address,
     found,
     lookupMs: lookedUpAt - startedAt,
-    connectMs: tcp.ms,
+    connectMs: tcp.ms + tunnelMs,
     tlsMs: performance.now() - connectedAt,
   }
 }
@@ -84,7 +90,7 @@ async function lookUp(options: DialOptions, deadline: number): Promise<Address[]
     if (found.length === 0) throw new LinkError('DNS_TIMEOUT', 'the name has no address')
     return found
   } catch (error) {
-    throw new DialError('dns', asError(error), [])
+    throw new DialError('dns', asError(error), [], proxyOf(options))
   }
 }
 
@@ -100,7 +106,8 @@ async function race(
   options: DialOptions,
   deadline: number,
 ): Promise<Connected> {
-  const { addresses, port, timeoutMs, signal } = options
+  const { addresses, timeoutMs, signal } = options
+  const port = options.proxy?.port ?? options.port
   const headStartMs = Math.min(HEAD_START_MS, timeoutMs / found.length)
   const open = new Map<Address, Socket>()
   const failures = new Map<Address, Error>()
@@ -142,7 +149,7 @@ async function race(
     })
   } catch (error) {
     const told = failures.size < found.length ? asError(error) : mostTelling(found, failures)
-    throw new DialError('connect', told, triedOf(found))
+    throw new DialError('connect', told, triedOf(found), proxyOf(options))
   } finally {
     for (const [address, socket] of open) {
       // It had its head start, or all the time there was.
@@ -151,6 +158,34 @@ async function race(
       socket.destroy()
     }
   }
+}
+
+/** The way through the proxy, or its end: how long it took, ms. */
+async function tunnelled(
+  { socket, address }: Connected,
+  found: readonly Address[],
+  options: DialOptions,
+  deadline: number,
+): Promise<number> {
+  const { proxy = null, timeoutMs, signal, addresses } = options
+  if (proxy === null) return 0
+  const startedAt = performance.now()
+  const late = new LinkError('PROXY_TIMEOUT', `no way through the proxy within ${timeoutMs} ms`)
+  try {
+    await bounded<void>(deadline, signal, late, (resolve, reject) =>
+      openTunnel(socket, options, proxy, resolve, reject),
+    )
+    return performance.now() - startedAt
+  } catch (error) {
+    if (!signal.aborted) addresses.suspect(address)
+    socket.on('error', () => undefined)
+    socket.destroy()
+    throw new DialError('proxy', asError(error), triedOf(found), proxyOf(options))
+  }
+}
+
+function proxyOf({ proxy = null }: DialOptions): string | null {
+  return proxy === null ? null : hostAndPort(proxy.hostname, proxy.port)
 }
 
 /** TLS over the connection, or its end. */
@@ -188,7 +223,7 @@ async function secure(
     socket.on('error', () => undefined)
     socket.destroy()
     tcp.socket.destroy()
-    throw new DialError('tls', asError(error), triedOf(found))
+    throw new DialError('tls', asError(error), triedOf(found), proxyOf(options))
   }
 }
 

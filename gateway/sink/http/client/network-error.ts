@@ -3,7 +3,7 @@
  * port, which code, what to look at. All of it is a retry (contract: network error); nothing here
  * decides. Pure.
  */
-import { DialError } from './link-error.ts'
+import { DialError, ProxyRefusal } from './link-error.ts'
 
 /** What to look at, by code. Node's, OpenSSL's and the HTTP parser's codes do not collide. */
 const HINTS: Readonly<Record<string, string>> = {
@@ -17,6 +17,7 @@ const HINTS: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'the host does not answer; is the link up, does a firewall drop the packets?',
   DNS_TIMEOUT: 'the DNS server does not answer; is the link up?',
   CONNECT_TIMEOUT: 'the host does not answer; is the link up, does a firewall drop the packets?',
+  PROXY_TIMEOUT: 'the proxy takes the connection and opens no way to the sink; is it up?',
   TLS_TIMEOUT: 'the host takes the connection and does not answer to TLS; is this port a TLS port?',
   ECONNRESET: 'the other side cut the connection',
   EPIPE: 'the other side closed the connection while the batch was sent',
@@ -70,6 +71,10 @@ export interface Progress {
 export function describeNetworkError(error: unknown, target: string, progress: Progress): string {
   const root = rootOf(error)
   const code = codeOf(root)
+  if (root instanceof ProxyRefusal) return describeRefusal(root, target)
+  // The addresses tried were the proxy's, and so is what they said.
+  const isProxys = error instanceof DialError && error.proxy !== null && error.phase !== 'tls'
+  const whom = isProxys ? `the proxy ${error.proxy}, on the way to ${target}` : target
   const far = `${progress.sentBytes} of ${progress.bodyBytes} bytes`
   if (code === 'TIMEOUT' || code === 'TOO_SLOW')
     return `no complete answer from ${target}: ${root.message} (${code}, ${far} taken)`
@@ -78,7 +83,24 @@ export function describeNetworkError(error: unknown, target: string, progress: P
   const how = cut ? `, after ${far}` : ''
   const tried =
     error instanceof DialError && error.tried.length > 0 ? `, tried ${error.tried.join(', ')}` : ''
-  return `no answer from ${target}: ${hintFor(code, root)} (${code}${how}${tried})`
+  return `no answer from ${whom}: ${hintFor(code, root)} (${code}${how}${tried})`
+}
+
+function describeRefusal({ status, mayPass }: ProxyRefusal, target: string): string {
+  const hint = PROXY_HINTS[status] ?? (mayPass ? 'it may later' : 'check proxy.url')
+  return `the proxy opened no way to ${target}: it answered ${status}; ${hint}`
+}
+
+/** What a proxy's word on CONNECT asks for. */
+const PROXY_HINTS: Readonly<Record<number, string>> = {
+  400: 'is it an HTTP proxy?',
+  403: 'its rules forbid this host or port (many allow CONNECT to port 443 alone)',
+  404: 'is it an HTTP proxy?',
+  405: 'it does not take CONNECT; is it an HTTP proxy?',
+  407: 'it wants credentials; check proxy.user and proxy.password',
+  502: 'it could not reach the sink',
+  503: 'it could not reach the sink',
+  504: 'the sink did not answer it in time',
 }
 
 /** Was it the other side's certificate, in a way that other authorities could mend? */
