@@ -3,7 +3,7 @@
  * subject, and nowhere else. What the last message tells of earlier tries: jetstream/reconcile.ts.
  *
  * `Nats-Msg-Id` is set as well. It is no part of the promise; it helps where a server lets two tries
- * that are in progress side by side pass the check (nats-server before 2.9.21, clustered).
+ * that are in progress side by side pass the check (nats-server issue 4320, clustered).
  */
 import type { Batch, BatchEncoding, SinkAnswer } from '../../ports/sink.ts'
 import type { Template } from '../mapping/template.ts'

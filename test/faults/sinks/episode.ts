@@ -152,7 +152,8 @@ class Episode {
     const dealt = shuffled(deck, troubles, this.#random)
     const again = deck.filter((action) => !isFirst(action, troubles))
     const { actions = dealt.length } = this.#o
-    while (dealt.length < actions) dealt.push(...shuffled(again, troubles, this.#random))
+    while (dealt.length < actions && again.length > 0)
+      dealt.push(...shuffled(again, troubles, this.#random))
     return dealt.slice(0, actions)
   }
 
