@@ -271,8 +271,12 @@ describeWithTool('mosquitto', 'Mosquitto', () => {
   test('a client id whose session has subscriptions is held, with words', async () => {
     const broker = await Mosquitto.start(folder)
     const other = await connectAsync(broker.url, { clientId: 'box-telemetry', clean: false })
-    await other.subscribeAsync('#', { qos: 1 })
+    await other.subscribeAsync('other/#', { qos: 1 })
     await other.endAsync()
+    // It waits for that client id.
+    const neighbor = await connectAsync(broker.url)
+    await neighbor.publishAsync('other/news', 'x', { qos: 1 })
+    await neighbor.endAsync()
     const sink = sinkTo(broker.url, { qos: 2, clientId: 'box' })
     const answer = await sink.send(batchOf(1, 5), never())
     expect(answer).toMatchObject({ kind: 'hold', scope: 'sink' })
