@@ -176,6 +176,11 @@ const CHANGES: Readonly<Record<string, Change>> = {
     sink: { bearerToken: 'fresh' },
     check: () => expect(requests()[0]?.headers.authorization).toBe('Bearer fresh'),
   },
+  'sinks.<name>.auth.kind': {
+    sink: { auth: { kind: 'basic', user: 'edge-01', password: 'fresh' } },
+    check: () =>
+      expect(requests()[0]?.headers.authorization).toBe(`Basic ${btoa('edge-01:fresh')}`),
+  },
   'sinks.<name>.format.kind': { sink: { format: 'ndjson' } },
   'sinks.<name>.compression': {
     sink: { compression: 'none' },
@@ -209,12 +214,12 @@ const CHANGES: Readonly<Record<string, Change>> = {
 
 /**
  * Have tests of their own: the next ones here; those with certificates in test/sink and
- * test/faults/sink, and `answers` in test/sink, since this sink stores what it answers 2xx to.
+ * test/faults/sink, `proxy` and `answers` in test/sink, since this sink stores what it answers 2xx to.
  */
 const ELSEWHERE = [
   /^streams\.<name>\.(sink|maxAge|topics\.<n>)$/,
   /^sinks\.<name>\.type$/,
-  /^sinks\.<name>\.tls/,
+  /^sinks\.<name>\.(tls|proxy)/,
   /^sinks\.<name>\.(ackStatus\.<n>|answers\.<status>)$/,
 ]
 
