@@ -113,7 +113,7 @@ describe('test', () => {
 
   test.each<[string, Step, string]>([
     ['503', { status: 503 }, 'would keep it and try again [503]'],
-    ['401', { status: 401 }, 'check bearerToken or headers; a gateway would keep everything'],
+    ['401', { status: 401 }, 'check auth, bearerToken or headers; a gateway would keep everything'],
     ['413', { status: 413 }, 'too large for this sink'],
     ['422', { status: 422, body: 'no such column' }, 'refused: answered 422 (no such column)'],
     ['a rejected record', { body: { rejected: [{ seq: 1, reason: 'old' }] } }, 'refused: old'],
