@@ -381,6 +381,9 @@ class Episode {
     await this.#aWhile()
     for (const device of this.#devices) {
       if (!device.isConnected) continue
+      // A refused record stays parked until a later one of its stream was taken.
+      const later = device.acked.length + device.unacked
+      await until(`${device.clientId} goes on`, () => device.acked.length > later, DRAIN_MS)
       device.pause()
       await until(`acks of ${device.clientId}`, () => device.unacked === 0, DRAIN_MS)
       device.check()

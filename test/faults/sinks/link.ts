@@ -65,6 +65,8 @@ export class Link {
     this.#fault = fault
     for (const pair of this.#pairs) Object.assign(pair, { sentBytes: 0, isHit: false })
     if (fault !== 'refused') return
+    // Who is refused cannot be seen: somebody who is there loses a connection, and will try again.
+    if (this.#pairs.size === 0 && this.#server !== null) await once(this.#server, 'connection')
     this.hits += this.#pairs.size
     await this.#stopListening()
   }

@@ -20,4 +20,5 @@ export const TESTED_TYPES: Readonly<Record<string, () => Promise<TestedType>>> =
   mqtt: async () => (await import('./types/mqtt.ts')).testedMqtt,
   'mqtt-qos2': async () => (await import('./types/mqtt.ts')).testedMqttQos2,
   'mqtt-to-gateway': async () => (await import('./types/mqtt.ts')).testedMqttToGateway,
+  postgres: async () => (await import('./types/postgres.ts')).testedPostgres,
 }
