@@ -146,7 +146,11 @@ function isRoot(): boolean {
   return process.getuid?.() === 0
 }
 
-function asUser(program: string, args: readonly string[]): [command: string, args: string[]] {
+/** Of a program that refuses to run as root. */
+export function asUser(
+  program: string,
+  args: readonly string[],
+): [command: string, args: string[]] {
   const path = findTool(program)
   if (path === null) throw new Error(`${program} is not there`)
   if (!isRoot()) return [path, [...args]]
