@@ -5,6 +5,13 @@
 import type { Random } from '../../../device-sim/random.ts'
 import type { SinkPromise } from '../../../gateway/ports/sink.ts'
 
+/**
+ * How the judge sees what was taken for delivered and is not there: a reading, or a poison record
+ * without its dead letter.
+ */
+export const TAKEN_FOR_DELIVERED =
+  /I1: acknowledged to .* and not at the receiver|I8: \d+ dead letters of/
+
 /** A record as the receiver has it. */
 export interface StoredReading {
   /** Of the record: `gateway:spool:stream:seq`. */

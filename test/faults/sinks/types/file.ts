@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import type { StoredReading, TestedType } from '../receiver.ts'
+import { type StoredReading, TAKEN_FOR_DELIVERED, type TestedType } from '../receiver.ts'
 import { readingsOf } from './lines.ts'
 
 export const testedFile: TestedType = {
@@ -17,7 +17,7 @@ export const testedFile: TestedType = {
     {
       defect: 'settled before the answer',
       only: ['receiver no-place'],
-      seenAs: /I1: acknowledged to .* and not at the receiver/,
+      seenAs: TAKEN_FOR_DELIVERED,
     },
   ],
   open: async (parent) => {

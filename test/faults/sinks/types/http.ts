@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePorts } from '../../../../device-sim/free-ports.ts'
 import { type RunningProcess, startProgram } from '../../../support/process.ts'
-import type { TestedReceiver, TestedType } from '../receiver.ts'
+import { TAKEN_FOR_DELIVERED, type TestedReceiver, type TestedType } from '../receiver.ts'
 import { readingsOf } from './lines.ts'
 
 const MEMBER = 'poison'
@@ -23,7 +23,7 @@ export const testedHttp: TestedType = {
     {
       defect: 'no answer is an ack',
       only: ['link refused'],
-      seenAs: /I1: acknowledged to .* and not at the receiver/,
+      seenAs: TAKEN_FOR_DELIVERED,
     },
   ],
   poison: (n) => JSON.stringify({ n, [MEMBER]: true }),

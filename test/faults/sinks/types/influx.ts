@@ -5,7 +5,7 @@
 import { join } from 'node:path'
 import { RecordView } from '../../../../gateway/sink/mapping/record-view.ts'
 import { basic, INFLUXDB_TOOLS, InfluxDb } from '../../../sink/http/receivers/influxdb.ts'
-import type { TestedReceiver, TestedType } from '../receiver.ts'
+import { TAKEN_FOR_DELIVERED, type TestedReceiver, type TestedType } from '../receiver.ts'
 
 const DATABASE = 'plant'
 
@@ -33,7 +33,7 @@ export const testedInflux: TestedType = {
     {
       defect: 'no answer is an ack',
       only: ['link cut'],
-      seenAs: /I1: acknowledged to .* and not at the receiver/,
+      seenAs: TAKEN_FOR_DELIVERED,
     },
   ],
   open: async (folder) => {

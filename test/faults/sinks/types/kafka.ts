@@ -7,7 +7,12 @@
 import { BrokerFront } from '../../../sink/kafka/broker-front.ts'
 import { API, CODE, MockCluster } from '../../../sink/kafka/mock-cluster.ts'
 import { newerNode } from '../../../sink/kafka/newer-node.ts'
-import type { StoredReading, TestedType, Trouble } from '../receiver.ts'
+import {
+  type StoredReading,
+  TAKEN_FOR_DELIVERED,
+  type TestedType,
+  type Trouble,
+} from '../receiver.ts'
 
 const BATCH = 20
 const MANY = 100_000
@@ -23,7 +28,7 @@ export const testedKafka: TestedType = {
     {
       defect: 'no answer is an ack',
       only: ['link refused'],
-      seenAs: /I1: acknowledged to .* and not at the receiver/,
+      seenAs: TAKEN_FOR_DELIVERED,
     },
   ],
   open: async () => {

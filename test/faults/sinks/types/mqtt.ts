@@ -10,7 +10,13 @@ import { gunzipSync } from 'node:zlib'
 import type { Random } from '../../../../device-sim/random.ts'
 import { Mosquitto, Subscriber } from '../../../sink/mqtt/mosquitto.ts'
 import { GatewayProcess } from '../../../support/gateway-process.ts'
-import type { Planted, StoredReading, TestedReceiver, TestedType } from '../receiver.ts'
+import {
+  type Planted,
+  type StoredReading,
+  TAKEN_FOR_DELIVERED,
+  type TestedReceiver,
+  type TestedType,
+} from '../receiver.ts'
 import { readingsOf } from './lines.ts'
 
 const WINDOW = 8
@@ -40,7 +46,7 @@ export const testedMqtt: TestedType = {
     {
       defect: 'no answer is an ack',
       only: ['link refused'],
-      seenAs: /I1: acknowledged to .* and not at the receiver/,
+      seenAs: TAKEN_FOR_DELIVERED,
     },
   ],
   open: async (folder) => await MosquittoReceiver.open(folder, 1),

@@ -10,10 +10,8 @@ import {
   S3rver,
   type StoreServer,
 } from '../../../sink/object/servers.ts'
-import type { TestedType, Trouble } from '../receiver.ts'
+import { TAKEN_FOR_DELIVERED, type TestedType, type Trouble } from '../receiver.ts'
 import { readingsOf } from './lines.ts'
-
-const LOST = /I1: acknowledged to .* and not at the receiver/
 
 /** SIGKILL is not among what happens to it: it answers before its file is written. */
 export const testedS3: TestedType = {
@@ -50,8 +48,12 @@ export const testedDav: TestedType = {
   delivery: 'exactly once',
   tools: ['nginx'],
   planted: [
-    { defect: 'no answer is an ack', only: ['receiver killed'], seenAs: LOST },
-    { defect: 'settled before the answer', only: ['receiver locked-out'], seenAs: LOST },
+    { defect: 'no answer is an ack', only: ['receiver killed'], seenAs: TAKEN_FOR_DELIVERED },
+    {
+      defect: 'settled before the answer',
+      only: ['receiver locked-out'],
+      seenAs: TAKEN_FOR_DELIVERED,
+    },
   ],
   open: async (parent) => {
     const store = await NginxDav.start(ownFolder(parent))

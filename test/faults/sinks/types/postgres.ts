@@ -4,7 +4,12 @@ import { tablesSql } from '../../../../gateway/sink/postgres/sql/tables.ts'
 import { Link } from '../../../../gateway/sink/postgres/wire/link.ts'
 import { postgresSinkConfig } from '../../../sink/postgres/configs.ts'
 import { ADMIN, POSTGRES_TOOLS, PostgresServer } from '../../../sink/postgres/server.ts'
-import type { StoredReading, TestedReceiver, TestedType } from '../receiver.ts'
+import {
+  type StoredReading,
+  TAKEN_FOR_DELIVERED,
+  type TestedReceiver,
+  type TestedType,
+} from '../receiver.ts'
 
 const USER = 'sluice'
 const MEMBER = 'poison'
@@ -24,7 +29,7 @@ export const testedPostgres: TestedType = {
     {
       defect: 'no answer is an ack',
       only: ['link refused'],
-      seenAs: /I1: acknowledged to .* and not at the receiver/,
+      seenAs: TAKEN_FOR_DELIVERED,
     },
   ],
   defects: {

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { VICTORIA_TOOLS, VictoriaMetrics } from '../../../sink/http/receivers/victoria-metrics.ts'
-import type { TestedReceiver, TestedType } from '../receiver.ts'
+import { TAKEN_FOR_DELIVERED, type TestedReceiver, type TestedType } from '../receiver.ts'
 
 export const testedVictoriaMetrics: TestedType = {
   delivery: 'idempotent by value',
@@ -13,7 +13,7 @@ export const testedVictoriaMetrics: TestedType = {
     {
       defect: 'no answer is an ack',
       only: ['link cut'],
-      seenAs: /I1: acknowledged to .* and not at the receiver/,
+      seenAs: TAKEN_FOR_DELIVERED,
     },
   ],
   open: async (folder) => {
