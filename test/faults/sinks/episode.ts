@@ -263,7 +263,10 @@ class Episode {
 
   async #ensureLife(): Promise<void> {
     if (!this.#gateway.isRunning) await this.#live(null)
-    for (const device of this.#devices) if (device.isConnected) device.begin()
+    const connected = this.#devices.filter((device) => device.isConnected)
+    // One that stood still while devices connected has let none of them in.
+    if (connected.length < STREAMS.length) await this.#connect(null)
+    for (const device of connected) device.begin()
   }
 
   /** A new life of the gateway, with devices that publish. */
