@@ -16,7 +16,7 @@ import { variant } from './config/variant.ts'
 import { type DeliveryConfig, deliveryKeys } from './drain/config.ts'
 import { type LogConfig, logSection } from './observe/config.ts'
 import { nearest } from './shared/text/nearest.ts'
-import { SINK_TYPES, type SinkTypeConfig, sinkTypeOf } from './sink/registry.ts'
+import { RECEIVERS, SINK_TYPES, type SinkTypeConfig, sinkTypeOf } from './sink/registry.ts'
 import {
   checkStreams,
   type SpoolConfig,
@@ -72,6 +72,7 @@ const sinkSection: Schema<SinkConfig> = variant('One sink, by name.', {
   keyText: 'Kind of sink.',
   usual: 'http',
   types: SINK_TYPES,
+  instead: RECEIVERS,
   common: deliveryKeys,
 })
 

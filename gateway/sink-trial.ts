@@ -4,7 +4,6 @@
  * spool id of its own, which begins with `test`.
  */
 import { hostname } from 'node:os'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { TrialMessage, TrialOutcome } from './cli/context.ts'
 import { meantName } from './config/fields.ts'
 import type { Config, SinkConfig } from './configuration.ts'
@@ -25,9 +24,6 @@ class NoTablesError extends Error {
 const MARK = 'test'
 const SPOOL_ID_CHARS = 16
 
-/** Between tries of a batch that could not leave yet: a connection is still being made. */
-const AGAIN_MS = 200
-
 /** What the message would become. @throws UnknownNameError */
 export async function previewSink(config: Config, trial: TrialMessage): Promise<string> {
   const { sink, lone } = prepare(config, trial)
@@ -47,16 +43,9 @@ export async function trySink(config: Config, trial: TrialMessage): Promise<Tria
   const signal = AbortSignal.timeout(2 * sink.timeout)
   made.start()
   try {
-    for (;;) {
-      const answer = await made.send(batch, signal)
-      const isEarly =
-        answer.kind === 'retry' && answer.unsent === true && made.health.connected === false
-      if (!isEarly || signal.aborted) {
-        const id = `${lone.gateway}:${lone.spoolId}:${lone.stream}:1`
-        return { id, target: type.url(sink), answer }
-      }
-      await sleep(AGAIN_MS)
-    }
+    const answer = await made.send(batch, signal)
+    const id = `${lone.gateway}:${lone.spoolId}:${lone.stream}:1`
+    return { id, target: type.url(sink), answer }
   } finally {
     await made.close()
   }

@@ -30,7 +30,7 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
   let code: ExitCode = EXIT.ok
   const program = new Command('sluice')
     .description(
-      'IoT telemetry gateway: MQTT in, a durable store-and-forward spool, HTTP or files out.',
+      'IoT telemetry gateway: MQTT in, a durable store-and-forward spool, a sink for each receiver.',
     )
     .version(context.version)
     .addHelpText('after', HELP)

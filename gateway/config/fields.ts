@@ -103,7 +103,12 @@ export function flag(text: string): LeafSpec<boolean> {
   }
 }
 
-export function choice<const T extends string>(text: string, values: readonly T[]): LeafSpec<T> {
+/** @param instead of words that are no values, but well meant: the fix */
+export function choice<const T extends string>(
+  text: string,
+  values: readonly T[],
+  instead: ReadonlyMap<string, string> = new Map(),
+): LeafSpec<T> {
   const wanted = values.length === 1 ? String(values[0]) : `one of ${values.join(', ')}`
   return {
     kind: 'choice',
@@ -114,6 +119,8 @@ export function choice<const T extends string>(text: string, values: readonly T[
       if (found !== undefined) return { value: found }
       // `warning` for warn is no typing mistake, but as clear.
       const word = typeof input === 'string' ? input.toLowerCase() : ''
+      const known = instead.get(word)
+      if (known !== undefined) return { fix: known }
       const near = nearest(word, values) ?? values.find((value) => word.startsWith(value))
       return { fix: `write ${near ?? values.join(' or ')}` }
     },

@@ -15,6 +15,8 @@ interface VariantSpec<Key extends string, Types, Common> {
   readonly types: Types
   /** Keys that every type has. A type may have one of them with another default. */
   readonly common: Common
+  /** What to write in place of words that name no type, such as a product. */
+  readonly instead?: ReadonlyMap<string, string>
   /** The value of the key, written in place of the section, is a section with this key alone. */
   readonly word?: boolean
 }
@@ -32,9 +34,9 @@ export function variant<
   Types extends VariantTypes,
   Common extends z.ZodRawShape,
 >(text: string, spec: VariantSpec<Key, Types, Common>): Schema<Variant<Key, Types, Common>> {
-  const { key, usual, common, word = false } = spec
+  const { key, usual, common, instead, word = false } = spec
   const types = Object.entries(spec.types)
-  const chooser = leaf(choice(spec.keyText, Object.keys(spec.types))).prefault(usual)
+  const chooser = leaf(choice(spec.keyText, Object.keys(spec.types), instead)).prefault(usual)
   const sections = new Map(
     types.map(([type, { keys }]) => [
       type,

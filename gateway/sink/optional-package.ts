@@ -4,7 +4,10 @@
  * missing and the command that installs it is said by `sluice check`, at the start, and by the hold
  * of each batch.
  */
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { errorCode } from '../shared/errors.ts'
 
 interface Wanted {
@@ -54,8 +57,11 @@ export class OptionalPackage<Module> {
 
   get #command(): string {
     const { name, version } = this.#wanted
-    const where = this.#from.includes('/node_modules/') ? '--global' : '--no-save'
-    return `npm install ${where} ${name}@${version}`
+    if (this.#from.includes('/node_modules/')) return `npm install --global ${name}@${version}`
+    // Of the tests, too: without --save-prod npm leaves it out where those are left out.
+    const root = packageFolder(this.#from)
+    const where = root === null ? '' : ` --prefix ${root}`
+    return `npm install --no-save --save-prod ${name}@${version}${where}`
   }
 
   #isInstalled(): boolean {
@@ -66,6 +72,14 @@ export class OptionalPackage<Module> {
       // One that is there, but for `import` alone, says ERR_PACKAGE_PATH_NOT_EXPORTED.
       return errorCode(error) !== 'MODULE_NOT_FOUND'
     }
+  }
+}
+
+/** The nearest folder above a module that is a package's; null: there is none. */
+function packageFolder(from: string): string | null {
+  for (let folder = dirname(fileURLToPath(from)); ; folder = dirname(folder)) {
+    if (existsSync(join(folder, 'package.json'))) return folder
+    if (folder === dirname(folder)) return null
   }
 }
 

@@ -21,6 +21,31 @@ export const SINK_TYPES = {
   postgres: postgresType,
 }
 
+/** What people write as `type` who know the receiver: how it is reached. */
+export const RECEIVERS: ReadonlyMap<string, string> = new Map([
+  ...byFormat('influx', ['influx', 'influxdb', 'victoria-metrics', 'victoriametrics', 'questdb']),
+  ...byFormat('es-bulk', ['elasticsearch', 'elastic', 'opensearch']),
+  ...byFormat('json-each-row', ['clickhouse']),
+  ...byFormat('otlp-logs', ['otlp', 'otlp-logs', 'opentelemetry', 'otel']),
+  ...ofType('object', ['s3', 'minio']),
+  ...ofType('object with store: dav', ['webdav', 'dav']),
+  ...ofType('mqtt', ['mosquitto', 'emqx', 'hivemq']),
+  ...['aws-iot-core', 'azure-iot-hub', 'thingsboard'].flatMap((profile) =>
+    ofType(`mqtt with profile: ${profile}`, [profile]),
+  ),
+  ...ofType('kafka', ['redpanda']),
+  ...ofType('nats', ['jetstream']),
+  ...ofType('postgres', ['postgresql', 'timescale', 'timescaledb']),
+])
+
+function byFormat(kind: string, names: readonly string[]): Array<[string, string]> {
+  return names.map((name) => [name, `write type: http with format: { kind: ${kind} }`])
+}
+
+function ofType(type: string, names: readonly string[]): Array<[string, string]> {
+  return names.map((name) => [name, `write ${type}`])
+}
+
 type Types = typeof SINK_TYPES
 
 /** What a sink's type adds to the configuration of its delivery. */

@@ -77,6 +77,7 @@ describe('preview', () => {
   test('of a file sink shows the file; the payload is as its stream takes it', async () => {
     configure('type: file, folder: .', ', payload: text')
     expect(await run('preview', 'cloud', '-m', message('{"a":1}'), '-d', 'dev')).toBe(0)
+    expect(context.out).toMatch(/\.telemetry\.[^\n]*\.ndjson\.gz:\n/)
     expect(context.out).toContain('"device":"dev","topic":"plant/example/temp"')
     expect(context.out).toContain('"payload":"{\\"a\\":1}"')
   })
@@ -130,8 +131,27 @@ describe('test', () => {
     configure(`url: "http://127.0.0.1:9", format: { kind: template, text: "\${/celsius}" }`)
     expect(await run('test', 'cloud')).toBe(1)
     expect(context.out).toContain('refused: unmappable: /celsius is missing')
+    expect(context.out).toContain('--message FILE and --topic TOPIC say what a device sends')
     expect(await run('test', 'cloud', '-m', message('{"celsius":1}'))).toBe(1)
     expect(context.out).toContain('since nobody answered')
+  })
+
+  test.each([
+    ['mqtt', 'url: "mqtt://127.0.0.1:9", qos: 1', 'nothing listens there'],
+    ['postgres', 'url: "postgresql://edge@127.0.0.1:9/plant"', 'nothing listens there'],
+    ['nats', 'servers: ["nats://127.0.0.1:9"], jetStream: S', 'is the server running'],
+  ])('of type %s says at once that nobody is there', async (type, keys, said) => {
+    configure(`type: ${type}, ${keys}`)
+    expect(await run('test', 'cloud')).toBe(1)
+    expect(context.out).toContain(said)
+    expect(context.out).toContain('since nobody answered')
+  })
+
+  test('a folder that is looked at all the time is not asked every minute', async () => {
+    configure('type: file, folder: none')
+    expect(await run('test', 'cloud')).toBe(1)
+    expect(context.out).toContain('checked every second; a gateway would keep everything')
+    expect(context.out).not.toContain('every minute')
   })
 
   test('through a file sink is a file, by the name of its record', async () => {

@@ -611,6 +611,21 @@ const MISTAKES: readonly Row[] = [
   ],
   ['sinks: { Cloud: {} }', 'sinks.Cloud', 'the name "Cloud"', 'a name', 'write cloud'],
   ['sinks: { cloud: { type: amqp } }', 'sinks.cloud.type', '"amqp"', 'http', 'write http'],
+  [
+    'sinks: { cloud: { type: influxdb } }',
+    'sinks.cloud.type',
+    '"influxdb"',
+    'http',
+    'write type: http with format: { kind: influx }',
+  ],
+  [
+    'sinks: { cloud: { type: mqtt, url: "mqtts://h:8883", qos: 1, profile: azure-iot-hub, clientId: d, topic: "a/${topic}" } }',
+    'sinks.cloud.topic',
+    '"a/${topic}"',
+    'a topic of the device',
+    'remove it',
+  ],
+  ['sinks: { cloud: { type: s3 } }', 'sinks.cloud.type', '"s3"', 'object', 'write object'],
   ['spool: { minFreeBytes: 0 }', 'spool.minFreeBytes', '0', 'a size', 'at least 1MiB'],
   [
     'admin: { port: 1883 }',

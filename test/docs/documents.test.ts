@@ -15,6 +15,7 @@ import { SCHEMA } from '../../gateway/configuration.ts'
 import { CONTRACT_RULES } from '../../gateway/drain/policy/rules.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
 import { postgresKeys } from '../../gateway/sink/postgres/config.ts'
+import { SINK_TYPES } from '../../gateway/sink/registry.ts'
 import { SPOOL_FORMAT } from '../../gateway/spool/format.ts'
 import { anchorOf, type Document, linksOf, readDocuments, sectionOf } from './documents.ts'
 import { filesBelow, ROOT, readText, sources } from './source-tree.ts'
@@ -49,6 +50,16 @@ function inProse(pattern: RegExp): string[] {
 test('README is a face: at most 200 lines', () => {
   expect(documentAt('README.md').text.trimEnd().split('\n').length).toBeLessThanOrEqual(200)
 })
+
+test.each(Object.keys(SINK_TYPES))(
+  'the document of sink %s begins with its delivery class and what an ack means',
+  (type) => {
+    const [begin = ''] = documentAt(`gateway/sink/${type}/README.md`).text.split('\n```')
+    expect(begin).toMatch(/\b(?:exactly once|idempotent by value|at least once)\b/i)
+    expect(begin).toMatch(/\b(?:durable|received|in memory)\b/)
+    expect(begin).toMatch(/\backs?\b|\backnowledged\b/i)
+  },
+)
 
 test('the spool says what its newest format is', () => {
   const rows = sectionOf(documentAt('gateway/spool/README.md'), 'Format').matchAll(/^\| (\d+)\b/gm)

@@ -23,11 +23,18 @@ function install(name: string, exports: unknown): void {
 test('one that is missing is named with the command, until it is there', async () => {
   const from = pathToFileURL(join(folder, 'module.js')).href
   const missing = new OptionalPackage({ name: '@made/up', version: '1.2.3' }, { from })
-  const fault = '@made/up is not installed: npm install --no-save @made/up@1.2.3'
+  const fault = '@made/up is not installed: npm install --no-save --save-prod @made/up@1.2.3'
   expect(missing.fault).toBe(fault)
   await expect(missing.load()).rejects.toThrow(fault)
   install('@made/up', './index.js')
   expect(missing.fault).toBeNull()
+})
+
+test('in a checkout the command says where', () => {
+  writeFileSync(join(folder, 'package.json'), '{}')
+  const from = pathToFileURL(join(folder, 'dist', 'module.js')).href
+  const { fault } = new OptionalPackage({ name: '@made/up', version: '1.2.3' }, { from })
+  expect(fault).toContain(`npm install --no-save --save-prod @made/up@1.2.3 --prefix ${folder}`)
 })
 
 test('in an installed package the command installs beside it', () => {

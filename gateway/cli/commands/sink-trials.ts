@@ -96,23 +96,30 @@ function meaningOf(answer: SinkAnswer): string {
     if (isTaken(answer)) return 'taken: a gateway would count it as delivered'
     const [listed] = answer.listed
     return listed?.verdict === 'refused'
-      ? `refused: ${listed.reason ?? 'no reason was given'}; ${SET_ASIDE}`
+      ? `refused: ${listed.reason ?? 'no reason was given'}; ${SET_ASIDE}${howToSay(listed.reason)}`
       : 'not taken yet: a gateway would send it again'
   }
-  const [begin, follows] = NOT_TAKEN[answer.kind]
+  const [begin, usual] = NOT_TAKEN[answer.kind]
+  const follows = answer.kind === 'hold' && answer.watched === true ? KEEPS_ALL : usual
   const silent = answer.kind === 'retry' && !answer.answered ? ', since nobody answered' : ''
   return `${begin}: ${answer.detail}; ${follows}${silent}`
 }
+
+/** The message that is sent unless one is given fits few mappings. */
+function howToSay(reason: string | null): string {
+  return reason?.startsWith('unmappable: ') === true
+    ? '\n--message FILE and --topic TOPIC say what a device sends, and where'
+    : ''
+}
+
+const KEEPS_ALL = 'a gateway would keep everything, and raise an alarm'
 
 const SET_ASIDE =
   'a gateway would set it aside, and keep it as a dead letter once the sink took a later one'
 
 const NOT_TAKEN = {
   retry: ['not taken', 'a gateway would keep it and try again'],
-  hold: [
-    'not taken',
-    'a gateway would keep everything, raise an alarm, and ask again every minute',
-  ],
+  hold: ['not taken', `${KEEPS_ALL}; it would ask again every minute`],
   'too-large': [
     'too large for this sink',
     'a gateway would refuse a single record of this size, and keep it as a dead letter',

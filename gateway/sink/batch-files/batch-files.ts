@@ -51,7 +51,7 @@ export function batchFileEncoder(
   type: string,
   { compression, layout }: BatchFileForm,
 ): BatchFileEncoder {
-  const stitches = compression === 'gzip' ? 'gzip' : 'identity'
+  const stitches = encodingOf(compression)
   return {
     fingerprint: `${type}:ndjson:${stitches}:${layout}`,
     stitches,
@@ -77,6 +77,18 @@ export async function batchFilesOf(
   }
 }
 
+/** For people: under the names that they would have, the data as text. */
+export async function shownFilesOf(
+  type: string,
+  batch: Batch,
+  { compression, layout }: BatchFileForm,
+): Promise<readonly NamedFile[]> {
+  const { named, gaps, data } = await batchFilesOf(type, batch, 'identity', layout)
+  const { data: name } = namesOf({ ...named, encoding: encodingOf(compression) }, layout)
+  const shown = { ...data, name }
+  return gaps === null ? [shown] : [gaps, shown]
+}
+
 /** An earlier try of a sink of this type: its file, if it is there, is these records already. */
 function formerOf(type: string, batch: Batch, fingerprint: string): FormerFile[] {
   const form = /^([a-z-]+):ndjson:(gzip|identity):(flat|streams|days)$/.exec(fingerprint)
@@ -99,6 +111,10 @@ function isBatch(batch: Batch, bytes: Uint8Array, encoding: BatchEncoding): bool
   } catch {
     return false
   }
+}
+
+function encodingOf(compression: BatchFileForm['compression']): BatchEncoding {
+  return compression === 'gzip' ? 'gzip' : 'identity'
 }
 
 function shortened(fingerprint: string): string {

@@ -15,10 +15,10 @@ export const FILE_PROMISE = {
   ack: 'durable',
 } as const satisfies SinkPromise
 
-const TYPE = 'file'
+export const FILE_TYPE = 'file'
 
 export function fileEncoder(form: BatchFileForm): BatchFileEncoder {
-  return batchFileEncoder(TYPE, form)
+  return batchFileEncoder(FILE_TYPE, form)
 }
 
 export async function filesOf(
@@ -26,6 +26,6 @@ export async function filesOf(
   encoding: BatchEncoding,
   layout: FileLayout,
 ): Promise<FilesToWrite> {
-  const files = await batchFilesOf(TYPE, batch, encoding, layout)
+  const files = await batchFilesOf(FILE_TYPE, batch, encoding, layout)
   return { ...files, leftovers: leftoversOf(files.named) }
 }

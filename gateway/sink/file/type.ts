@@ -1,9 +1,10 @@
 /** Batches as files: see README.md. */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { shownFilesOf } from '../batch-files/batch-files.ts'
 import type { SinkType } from '../sink-type.ts'
 import { type FileSinkConfig, fileKeys } from './config.ts'
-import { FILE_PROMISE, filesOf } from './encode.ts'
+import { FILE_PROMISE, FILE_TYPE } from './encode.ts'
 import { probeFolder } from './probe.ts'
 import { createFileSink } from './sink.ts'
 
@@ -14,8 +15,7 @@ export const fileType = {
   url: ({ folder }) => pathToFileURL(folder).href,
   promise: () => FILE_PROMISE,
   preview: async (config, batch) => {
-    const { data, gaps } = await filesOf(batch, 'identity', config.layout)
-    const files = gaps === null ? [data] : [gaps, data]
+    const files = await shownFilesOf(FILE_TYPE, batch, config)
     return files
       .map(
         ({ name, chunks }) => `${join(config.folder, name)}:\n${Buffer.concat(chunks).toString()}`,

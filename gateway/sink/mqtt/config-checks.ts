@@ -9,6 +9,9 @@ import { targetOf } from './client/transport.ts'
 import { type MqttSinkConfig, topicFix } from './config.ts'
 import { type BrokerProfile, PROFILES } from './profiles.ts'
 
+/** Of a device, or of a module of one; properties may be behind it. */
+const AZURE_TOPIC = /^devices\/.+\/messages\/events\//
+
 /** What the keys of one sink say of each other. */
 export function checkMqttSink(path: Path, sink: MqttSinkConfig, report: Report): void {
   const profile = PROFILES[sink.profile]
@@ -76,6 +79,13 @@ function checkProfile(
       `${idBytes} bytes`,
       `at most ${profile.maxClientIdBytes} bytes with profile ${name}`,
       'write a shorter one',
+    )
+  if (name === 'azure-iot-hub' && sink.topic !== null && !AZURE_TOPIC.test(sink.topic))
+    complain(
+      'topic',
+      JSON.stringify(sink.topic),
+      'a topic of the device: the hub closes the connection at any other',
+      'remove it, or write devices/CLIENT-ID/messages/events/ with properties behind it',
     )
   if (name === 'azure-iot-hub' && sink.clientId === null)
     complain('clientId', 'none', 'the id of the device at the hub', 'write it')

@@ -1,6 +1,6 @@
 /** Batches as objects of a store: see README.md. */
 import { hideUrl } from '../../shared/text/hide-url.ts'
-import { batchFilesOf } from '../batch-files/batch-files.ts'
+import { shownFilesOf } from '../batch-files/batch-files.ts'
 import type { SinkType } from '../sink-type.ts'
 import { type ObjectSinkConfig, objectFiles, objectKeys } from './config.ts'
 import { checkObjectSink } from './config-checks.ts'
@@ -13,10 +13,9 @@ export const objectType = {
   files: objectFiles,
   url: ({ url }) => hideUrl(url),
   promise: objectPromise,
-  preview: async ({ url, layout }, batch) => {
-    const { data, gaps } = await batchFilesOf(OBJECT_TYPE, batch, 'identity', layout)
-    const files = gaps === null ? [data] : [gaps, data]
-    const below = hideUrl(url).replace(/\/+$/, '')
+  preview: async (config, batch) => {
+    const files = await shownFilesOf(OBJECT_TYPE, batch, config)
+    const below = hideUrl(config.url).replace(/\/+$/, '')
     return files
       .map(({ name, chunks }) => `PUT ${below}/${name}\n\n${Buffer.concat(chunks).toString()}`)
       .join('\n')

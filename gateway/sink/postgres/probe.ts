@@ -28,8 +28,9 @@ export async function probeDatabase({
     if (facts.doubt === null) say('durable', 'ok', 'a commit is on disk when it is acked')
     else say('durable', 'warning', `a crash there loses acked records: ${facts.doubt}`)
   } catch (error) {
-    const { detail, kind } = faultOf(error)
-    say(kind === 'hold' ? 'tables' : 'connection', 'problem', detail)
+    const { detail, kind, code } = faultOf(error)
+    const isIn = kind === 'hold' && !/^(?:28|3D)/.test(code ?? '')
+    say(isIn ? 'tables' : 'connection', 'problem', detail)
   } finally {
     links.close()
   }

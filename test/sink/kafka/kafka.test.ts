@@ -53,7 +53,7 @@ test('without the client everything is kept, and the command is named', async ()
   const emit = (event: SinkEvent): void => void events.push(event)
   const sink = createKafkaSink({ name: 'cluster', config, emit })
   sink.start()
-  const detail = /@platformatic\/kafka.*npm install --no-save @platformatic\/kafka@2/
+  const detail = /@platformatic\/kafka.*npm install --no-save --save-prod @platformatic\/kafka@2/
   expect(events[0]).toMatchObject({ type: 'sink.package-missing', sink: 'cluster' })
   const answer = await sink.send(batchOf(1, 3), never())
   expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', unsent: true })

@@ -103,6 +103,11 @@ const PROXY_HINTS: Readonly<Record<number, string>> = {
   504: 'the sink did not answer it in time',
 }
 
+/** What to look at, for other clients than that of HTTP; null: nothing is known of the code. */
+export function networkHint(code: string | null): string | null {
+  return code === null ? null : (HINTS[code] ?? null)
+}
+
 /** Was it the other side's certificate, in a way that other authorities could mend? */
 export function isUntrusted(error: unknown): boolean {
   return UNTRUSTED.has(codeOf(rootOf(error)))

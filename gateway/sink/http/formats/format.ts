@@ -66,11 +66,11 @@ export interface FormatType<Config> {
   create(config: Config, compression: Compression): Format
 }
 
-/** Of a service that keeps no more of the contract than a status. */
+/** Of a service that keeps no more of the contract than a status: where it puts what it took is its own. */
 export const PLAIN_PROMISE = {
   delivery: 'at least once',
   by: 'with ids',
-  ack: 'durable',
+  ack: 'received',
 } as const satisfies SinkPromise
 
 /** What an encoded format states beside its text. */

@@ -247,8 +247,12 @@ function connectFailure(error: unknown): Failure {
   const name = error instanceof Error ? error.name : ''
   const words = errorMessage(error)
   if (/^(Authorization|UserAuthenticationExpired)Error$/.test(name))
-    return held(null, `the server refuses the login: ${words}`, UNSENT)
+    return held(
+      null,
+      `the server refuses the login: ${words}; check user, password, token, nkey or credentials`,
+      UNSENT,
+    )
   if (/does not support 'tls'|not available on this server/.test(words))
     return held(null, `the server offers no TLS, nothing was sent: ${words}`, UNSENT)
-  return unanswered(`no connection: ${words}`, UNSENT)
+  return unanswered(`no connection: ${words}; is the server running, is it one of servers?`, UNSENT)
 }

@@ -4,6 +4,7 @@
  */
 import type { Scope } from '../../../ports/sink.ts'
 import { errorCode, errorMessage } from '../../../shared/errors.ts'
+import { networkHint } from '../../http/client/network-error.ts'
 
 /**
  * `retry` passes by itself; `hold` does not; `record`: the database does not take what a record
@@ -95,7 +96,10 @@ export function faultOf(error: unknown): Fault {
   // The client's own words: the server answered "no" to the request for TLS.
   if (detail.includes('does not support SSL'))
     return unfit(null, `${detail}; set sslMode to disable, or enable TLS in the database`)
-  return { kind: 'retry', scope: 'sink', code: errorCode(error), detail, answered: false }
+  const code = errorCode(error)
+  const hint = networkHint(code)
+  const said = hint === null ? detail : `${detail}: ${hint}`
+  return { kind: 'retry', scope: 'sink', code, detail: said, answered: false }
 }
 
 function judged(code: string, message: string): Fault {
