@@ -6,13 +6,14 @@
  * Usually one statement. If the number is not where it was left: what the row says decides. If the
  * database does not take what a record holds: piecemeal.ts finds which.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { Batch, Listed, SinkAnswer } from '../../../ports/sink.ts'
 import type { PostgresSinkConfig } from '../config.ts'
 import { parseSource } from '../sql/columns.ts'
 import { quotedTable } from '../sql/identifiers.ts'
 import { openQueue, type QueueName, type RowForm, readQueue, storeSql } from '../sql/statements.ts'
-import type { DatabaseFacts } from '../wire/facts.ts'
-import { faultOf } from '../wire/faults.ts'
+import { type DatabaseFacts, readFacts } from '../wire/facts.ts'
+import { ChangedTableError, faultOf } from '../wire/faults.ts'
 import { type BatchRows, rowsOf } from './batch-rows.ts'
 import { type BatchTry, keyOf, tellGaps } from './context.ts'
 import { storePiecemeal } from './piecemeal.ts'
@@ -95,8 +96,21 @@ async function store(
     return moved ? verdicts(null, refused) : null
   } catch (error) {
     if (faultOf(error).kind !== 'record') throw error
+    await checkForm(attempt)
     return await storePiecemeal({ ...attempt, queue, previous: after, refused, error })
   }
+}
+
+/**
+ * No record is to blame for a table that was changed since the connection was opened (I8).
+ * @throws UnfitError, ChangedTableError
+ */
+async function checkForm({ link, config, form, patience }: BatchTry): Promise<void> {
+  const now = formOf(config, await readFacts(link, config, patience))
+  if (!isDeepStrictEqual(now, form))
+    throw new ChangedTableError(
+      `${config.table} was changed since the connection was opened; tried again over a new one`,
+    )
 }
 
 /**

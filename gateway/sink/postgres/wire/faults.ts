@@ -32,6 +32,11 @@ export class UnfitError extends Error {
   }
 }
 
+/** The table was changed since the connection was opened. */
+export class ChangedTableError extends Error {
+  override readonly name = 'ChangedTableError'
+}
+
 /** The database takes no writes now: a standby, or one that is about to be one. */
 export class ReadOnlyError extends Error {
   override readonly name = 'ReadOnlyError'
@@ -90,8 +95,13 @@ export function faultOf(error: unknown): Fault {
   if (error instanceof UnfitError) return unfit(error.code, error.message)
   if (error instanceof ReadOnlyError)
     return { kind: 'retry', scope: 'sink', code: '25006', detail: error.message, answered: true }
+  if (error instanceof ChangedTableError)
+    return { kind: 'retry', scope: 'stream', code: null, detail: error.message, answered: true }
   const state = sqlState(error)
-  if (state !== null) return judged(state, errorMessage(error))
+  if (state !== null)
+    return isWithoutPartition(state, error)
+      ? { ...judged(state, `${errorMessage(error)}; attach one that takes it`), kind: 'hold' }
+      : judged(state, errorMessage(error))
   const detail = errorMessage(error)
   // The client's own words: the server answered "no" to the request for TLS.
   if (detail.includes('does not support SSL'))
@@ -109,6 +119,14 @@ function judged(code: string, message: string): Fault {
   const hint = kind === 'hold' ? (HINTS.get(code) ?? HINTS.get(group)) : undefined
   const detail = hint === undefined ? `${code}: ${message}` : `${code}: ${message}; ${hint}`
   return { kind, scope, code, detail, answered: true }
+}
+
+/**
+ * A `check` that is not met has its name. Partitions are an operator's to make: where the one of the
+ * new month is late, no record has a place, and none is to blame (I8).
+ */
+function isWithoutPartition(state: string, error: unknown): boolean {
+  return state === '23514' && (error as { readonly constraint?: string }).constraint === undefined
 }
 
 function unfit(code: string | null, detail: string): Fault {
