@@ -54,8 +54,7 @@ function listedOf({ seq, code, reason }: RefusedMessage): Listed[] {
 }
 
 function whyNot({ failure, stop, ending }: ExchangeProgress, parties: Parties): Kept {
-  if (failure !== null)
-    return kept('retry', 'stream', null, `nothing more was released: ${failure.message}`, false)
+  if (failure !== null) return notNoted(failure)
   if (stop === 'note-too-long')
     return kept(
       'hold',
@@ -65,6 +64,11 @@ function whyNot({ failure, stop, ending }: ExchangeProgress, parties: Parties): 
     )
   if (stop !== null) return stopped(stop, parties)
   return endedBy(ending ?? { kind: 'closed' }, parties)
+}
+
+/** The spool did not keep a note: nothing that needs it was sent. */
+export function notNoted({ message }: Error): Kept {
+  return kept('retry', 'stream', null, `nothing more was sent: ${message}`, false)
 }
 
 function stopped({ word, code, reason }: Stop, { target }: Parties): Kept {

@@ -8,11 +8,12 @@ const NEVER_SECONDS = 0xff_ff_ff_ff
 /** Of what a broker sends to a client that subscribes to nothing. */
 const MAX_PACKET_BYTES = 64 * 1024
 
-type ConnectKeys = Pick<MqttSinkConfig, 'version' | 'qos' | 'keepAlive' | 'sessionExpiry'>
+type ConnectKeys = Pick<MqttSinkConfig, 'version' | 'keepAlive' | 'sessionExpiry'>
 
+/** @param session `kept`: it goes on; `none`: what there was is forgotten, and nothing is kept */
 export function connectPacket(
-  { version, qos, keepAlive, sessionExpiry }: ConnectKeys,
-  clientId: string,
+  { version, keepAlive, sessionExpiry }: ConnectKeys,
+  { clientId, session }: { readonly clientId: string; readonly session: 'kept' | 'none' },
   { username, password }: { readonly username: string | null; readonly password: string | null },
 ): IConnectPacket {
   const is5 = version === '5'
@@ -22,8 +23,7 @@ export function connectPacket(
     protocolId: 'MQTT',
     protocolVersion: is5 ? 5 : 4,
     clientId,
-    // At QoS 1 nothing is in flight that a session would have to know.
-    clean: qos === 1,
+    clean: session === 'none',
     keepalive: Math.ceil(keepAlive / 1000),
     ...(username === null ? {} : { username }),
     ...(password === null ? {} : { password: Buffer.from(password) }),
@@ -31,7 +31,7 @@ export function connectPacket(
       ? {
           properties: {
             maximumPacketSize: MAX_PACKET_BYTES,
-            ...(qos === 2 ? { sessionExpiryInterval: expirySeconds } : {}),
+            ...(session === 'kept' ? { sessionExpiryInterval: expirySeconds } : {}),
           },
         }
       : {}),

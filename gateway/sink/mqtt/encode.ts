@@ -24,7 +24,7 @@ interface OutgoingMessage {
 
 export type MessageOrNot =
   | { readonly seq: number | null; readonly message: OutgoingMessage }
-  | { readonly seq: number; readonly refusal: string }
+  | { readonly seq: number; readonly refusal: string; readonly isOverLimit: boolean }
 
 type EncodedKeys = Pick<
   MqttSinkConfig,
@@ -88,16 +88,16 @@ export class MqttEncoder implements BatchEncoder {
   async *outgoing(batch: Batch, maxPacketBytes: number): AsyncGenerator<Outgoing, void, void> {
     for await (const one of this.messages(batch)) {
       if ('refusal' in one) {
-        yield { seq: one.seq, refusal: one.refusal, encode: nothing }
+        yield { ...one, encode: nothing }
         continue
       }
       const { seq, message } = one
       const bytes = this.#packet(message)
-      const isTooLarge = bytes.length > maxPacketBytes
-      const refusal = isTooLarge
+      const isOverLimit = bytes.length > maxPacketBytes
+      const refusal = isOverLimit
         ? `its packet has ${bytes.length} bytes, the broker takes ${maxPacketBytes}`
         : null
-      yield { seq, refusal, encode: (id, dup) => withId(bytes, id, dup) }
+      yield { seq, refusal, isOverLimit, encode: (id, dup) => withId(bytes, id, dup) }
     }
   }
 
@@ -110,20 +110,21 @@ export class MqttEncoder implements BatchEncoder {
         this.#properties.length === 0
           ? null
           : Object.fromEntries(this.#properties.map(([name, value]) => [name, textOf(value(view))]))
-      const fault = this.#faultOf(topic, payload)
-      if (fault !== null) return { seq, refusal: `unmappable: ${fault}` }
+      if (topic === '') throw new Unmappable('its topic is empty')
+      if (/[+#\0]/.test(topic))
+        throw new Unmappable(`its topic would be ${topic}, which nothing can be published on`)
+      const limit = this.#limitMet(topic, payload)
+      if (limit !== null) return { seq, refusal: `unmappable: ${limit}`, isOverLimit: true }
       return { seq, message: { topic, payload, properties } }
     } catch (error) {
-      if (error instanceof Unmappable) return { seq, refusal: `unmappable: ${error.message}` }
-      throw error
+      if (!(error instanceof Unmappable)) throw error
+      return { seq, refusal: `unmappable: ${error.message}`, isOverLimit: false }
     }
   }
 
-  #faultOf(topic: string, payload: Buffer): string | null {
+  /** What is not in the fingerprint. */
+  #limitMet(topic: string, payload: Buffer): string | null {
     const { maxTopicBytes, maxTopicSlashes } = this.#profile
-    if (topic === '') return 'its topic is empty'
-    if (/[+#\0]/.test(topic))
-      return `its topic would be ${topic}, which nothing can be published on`
     const bytes = Buffer.byteLength(topic)
     if (bytes > maxTopicBytes)
       return `its topic has ${bytes} bytes, the broker takes ${maxTopicBytes}`

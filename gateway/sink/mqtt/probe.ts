@@ -57,7 +57,7 @@ async function probe(
         'not tried: the hub knows one client id, and would end the connection of a gateway'
       return say('mqtt', 'warning', detail)
     }
-    const connect = { ...connectPacket(config, clientId, login), clean: true }
+    const connect = connectPacket(config, { clientId, session: 'none' }, login)
     const needs = { qos, retain }
     const connection = await MqttConnection.open(stream, { connect, needs, timeoutMs }, signal)
     connection.close()

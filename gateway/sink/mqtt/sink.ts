@@ -8,6 +8,7 @@
  * says less from then on.
  */
 import type { Batch, SinkAnswer, SinkHealth, SinkPromise, Transfer } from '../../ports/sink.ts'
+import { errorMessage } from '../../shared/errors.ts'
 import { FileWatch } from '../../shared/file-watch.ts'
 import { hostAndPort } from '../../shared/hosts.ts'
 import { counted } from '../counted.ts'
@@ -16,12 +17,12 @@ import { Addresses } from '../http/client/addresses.ts'
 import { SinkTls } from '../http/tls.ts'
 import type { ConfiguredSink, SinkOptions } from '../sink-type.ts'
 import { createSinkStats } from '../stats.ts'
-import { answerOf, endedBy, type Parties, unreachable } from './answer.ts'
+import { answerOf, endedBy, notNoted, type Parties, unreachable } from './answer.ts'
 import { BrokerLink } from './client/broker-link.ts'
 import { MqttConnection } from './client/connection.ts'
 import { type Ending, NotConnected } from './client/ending.ts'
 import { Exchange, type ExchangeProgress, type ReleasePhase } from './client/exchange.ts'
-import { noteText, type ReleaseNote, readNote } from './client/note.ts'
+import { noteText, OVER_LIMIT, type ReleaseNote, readNote } from './client/note.ts'
 import { openTransport, targetOf } from './client/transport.ts'
 import { type MqttSinkConfig, mqttFiles } from './config.ts'
 import { connectPacket } from './connect-packet.ts'
@@ -46,10 +47,15 @@ interface Client {
   readonly id: string
   readonly link: BrokerLink
   last: { readonly batch: string; published: number } | null
+  /** QoS 2: whether ids are in use in the broker's session. */
+  inUse: 'none' | 'some' | 'unknown'
 }
 
 /** Without one, no connection can be made now. */
 class Unready extends Error {}
+
+/** The spool cannot keep that a batch begins. */
+class NotNoted extends Error {}
 
 const START: ReleaseNote = { done: 0, arrived: 0, refused: new Map() }
 
@@ -149,7 +155,7 @@ class MqttSink implements ConfiguredSink {
     if (takeover !== null) return { ...endedBy(takeover, parties), unsent: true }
     let connection: MqttConnection
     try {
-      connection = await client.link.connection(signal)
+      connection = await this.#connection(batch, client, signal)
     } catch (error) {
       return this.#notConnected(error, parties, signal.aborted)
     }
@@ -171,10 +177,25 @@ class MqttSink implements ConfiguredSink {
       return answerOf(progress, this.#parties(client), transfer, this.#config.qos === 2)
     } catch (error) {
       connection.destroy({ kind: 'given-up' })
+      if (error instanceof NotNoted) return { ...notNoted(error), unsent: true }
       throw error
     } finally {
       signal.removeEventListener('abort', onAbort)
     }
+  }
+
+  /**
+   * A batch without a note was never published. What a session has in flight is then of another one
+   * that was given up (purged, taken apart, in another form): under the same ids the broker would
+   * take new messages for repeats of it, and drop them.
+   */
+  async #connection(batch: Batch, client: Client, signal: AbortSignal): Promise<MqttConnection> {
+    const connection = await client.link.connection(signal)
+    if (this.#config.qos === 1 || batch.note !== null || client.inUse === 'none') return connection
+    if (client.inUse === 'some' || connection.granted.sessionPresent)
+      await client.link.forgetSession(signal)
+    client.inUse = 'none'
+    return await client.link.connection(signal)
   }
 
   async #exchange(
@@ -184,65 +205,65 @@ class MqttSink implements ConfiguredSink {
   ): Promise<ExchangeProgress> {
     const { version, window, noSubscribers, timeout: timeoutMs } = this.#config
     const { receiveMaximum, maximumPacketBytes } = connection.granted
-    const release = await this.#releasePhase(batch, client, connection)
+    const release = await this.#releasePhase(batch, connection)
     const exchange = new Exchange({
       messages: this.encoder.outgoing(batch, maximumPacketBytes),
       connection,
       version,
       window: Math.min(window, receiveMaximum),
       noSubscribers,
-      dupBefore: release === null ? 0 : this.#publishedBefore(batch, client, connection, release),
+      dupBefore: release === null ? 0 : this.#publishedBefore(batch, client, release),
       release,
       timeoutMs,
     })
+    client.inUse = 'some'
     const progress = await exchange.run()
     this.stats.sentBytes += progress.sentBytes
-    const { published } = progress
-    client.last = progress.isComplete ? null : { batch: nameOf(batch), published }
+    const { isComplete, published, refused } = progress
+    client.last = isComplete ? null : { batch: nameOf(batch), published }
+    // One that is too large now may have been sent by a try that was allowed more.
+    if (isComplete && refused.every(({ noted }) => noted !== OVER_LIMIT)) client.inUse = 'none'
     return progress
   }
 
   /**
-   * Where QoS 2 goes on. A broker that lost its session knows nothing of what is in flight: it goes
-   * again from the last message that was done with, and that is noted first.
+   * Where QoS 2 goes on. That it begins is noted first. A broker that lost its session knows nothing
+   * of what is in flight: it goes again from the last message that was done with, noted as well.
    */
-  async #releasePhase(
-    batch: Batch,
-    { last }: Client,
-    { granted }: MqttConnection,
-  ): Promise<ReleasePhase | null> {
+  async #releasePhase(batch: Batch, { granted }: MqttConnection): Promise<ReleasePhase | null> {
     if (this.#config.qos === 1) return null
     const keep = async (note: ReleaseNote): Promise<boolean> => {
       const text = noteText(note)
-      if (text === null) return false
-      await batch.keepNote(text)
-      return true
+      if (text !== null) await batch.keepNote(text)
+      return text !== null
     }
-    const noted = batch.note === null ? START : readNote(batch.note)
-    const wasPublished = noted.arrived > 0 || last?.batch === nameOf(batch)
-    if (granted.sessionPresent || !wasPublished) return { from: noted, keep }
+    const begins = async (from: ReleaseNote): Promise<void> => {
+      await keep(from).catch((error: unknown) => {
+        throw new NotNoted(errorMessage(error))
+      })
+    }
+    if (batch.note === null) {
+      await begins(START)
+      return { from: START, isKept: false, keep }
+    }
+    const noted = readNote(batch.note)
+    if (granted.sessionPresent) return { from: noted, isKept: true, keep }
     const from: ReleaseNote = {
       done: noted.done,
       arrived: noted.done,
       refused: new Map([...noted.refused].filter(([slot]) => slot < noted.done)),
     }
-    await keep(from)
+    await begins(from)
     this.#lostSessions += 1
     const { stream } = batch
     this.#emit({ type: 'sink.session-lost', sink: this.name, stream, times: this.#lostSessions })
-    return { from, keep }
+    return { from, isKept: false, keep }
   }
 
   /** Slots that carry DUP: those that this process published, or a process before it may have. */
-  #publishedBefore(
-    batch: Batch,
-    { last }: Client,
-    { granted }: MqttConnection,
-    { from }: ReleasePhase,
-  ): number {
-    if (!granted.sessionPresent) return 0
-    if (last?.batch === nameOf(batch)) return last.published
-    return from.arrived === 0 ? 0 : from.arrived + this.#config.window
+  #publishedBefore(batch: Batch, { last }: Client, { from, isKept }: ReleasePhase): number {
+    if (!isKept) return 0
+    return last?.batch === nameOf(batch) ? last.published : from.arrived + this.#config.window
   }
 
   #clientFor({ gateway, stream }: Batch): Client {
@@ -253,14 +274,20 @@ class MqttSink implements ConfiguredSink {
     const own = clientId ?? `sluice-${gateway}-${this.name}`
     const base = this.#isTrial ? `${own}-test` : own
     const id = qos === 2 ? `${base}-${stream}` : base
-    const link = new BrokerLink({ open: (signal) => this.#open(id, signal) })
-    const client: Client = { id, link, last: null }
+    const link = new BrokerLink({
+      open: (signal, session) => this.#open(id, signal, session ?? (qos === 2 ? 'kept' : 'none')),
+    })
+    const client: Client = { id, link, last: null, inUse: 'unknown' }
     this.#clients.set(key, client)
     return client
   }
 
   /** @throws Unready, NotConnected, DialError and others of the network */
-  async #open(clientId: string, signal: AbortSignal): Promise<MqttConnection> {
+  async #open(
+    clientId: string,
+    signal: AbortSignal,
+    session: 'kept' | 'none',
+  ): Promise<MqttConnection> {
     const { qos, retain, tls, connectTimeout: timeoutMs } = this.#config
     const login = this.#credentials.resolve(this.#nowMs())
     if ('why' in login) throw new Unready(login.why)
@@ -271,7 +298,7 @@ class MqttSink implements ConfiguredSink {
     const alpn = tls?.alpn ?? null
     const addresses = this.#addresses
     const stream = await openTransport({ target, addresses, context, alpn, timeoutMs, signal })
-    const connect = connectPacket(this.#config, clientId, login)
+    const connect = connectPacket(this.#config, { clientId, session }, login)
     return await MqttConnection.open(stream, { connect, needs: { qos, retain }, timeoutMs }, signal)
   }
 

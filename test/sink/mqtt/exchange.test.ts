@@ -29,6 +29,8 @@ class PinnedBatch {
   /** The process dies at this note, before or behind it; null: at none. */
   dies: { at: number; when: 'before' | 'after' } | null = null
   #notes = 0
+  /** Too large for what is taken in this life. */
+  overLimit: readonly number[] = []
   readonly #count: number
   readonly #refusals: ReadonlySet<number>
 
@@ -38,22 +40,25 @@ class PinnedBatch {
   }
 
   async *messages(qos: 1 | 2): AsyncGenerator<Outgoing> {
-    for (let seq = 1; seq <= this.#count; seq++)
+    for (let seq = 1; seq <= this.#count; seq++) {
+      const isOverLimit = this.overLimit.includes(seq)
       yield {
         seq,
-        refusal: this.#refusals.has(seq) ? 'unmappable' : null,
+        refusal: isOverLimit || this.#refusals.has(seq) ? 'unmappable' : null,
+        isOverLimit,
         encode: (messageId, dup) => {
           const packet = { cmd: 'publish', topic: 't', payload: String(seq), qos } as const
           return generate({ ...packet, messageId, dup, retain: false }, { protocolVersion: 5 })
         },
       }
+    }
   }
 
   release(link: ModelLink, planted: Planted | null): ReleasePhase {
     const noted = this.note === null ? START : readNote(this.note)
     const from =
       planted === 'published again behind a note' ? { ...noted, arrived: noted.done } : noted
-    return { from, keep: async (note) => await this.#keep(note, link, planted) }
+    return { from, isKept: true, keep: async (note) => await this.#keep(note, link, planted) }
   }
 
   async #keep(note: ReleaseNote, link: ModelLink, planted: Planted | null): Promise<boolean> {
@@ -193,6 +198,22 @@ describe('records that are refused', () => {
         JSON.stringify(cut),
       ).toEqual([1, 4, 7])
       expect(broker.delivered).toEqual(['2', '3', '5', '6'])
+    }
+  })
+
+  test.each([
+    { what: 'more', before: [2, 5], after: [] },
+    { what: 'less', before: [], after: [2, 5] },
+  ])('for their size, as $what is taken after a cut: delivered or said', async (limits) => {
+    for (const cut of CUTS) {
+      const broker = new ModelBroker('on release')
+      const batch = new PinnedBatch()
+      batch.overLimit = limits.before
+      await live(broker, batch, cut)
+      batch.overLimit = limits.after
+      const last = await live(broker, batch, WHOLE)
+      const judged = [...broker.delivered, ...last.refused.map(({ seq }) => String(seq))]
+      expect(judged.toSorted(), JSON.stringify(cut)).toEqual(PAYLOADS)
     }
   })
 

@@ -8,7 +8,7 @@ import { type Ending, NotConnected } from './ending.ts'
 
 interface BrokerLinkOptions {
   /** @throws NotConnected, DialError and others of the network */
-  readonly open: (signal: AbortSignal) => Promise<MqttConnection>
+  readonly open: (signal: AbortSignal, session?: 'none') => Promise<MqttConnection>
 }
 
 /** A connection that ends sooner is cut short by something, ms. */
@@ -71,6 +71,23 @@ export class BrokerLink {
     return await this.#open(signal)
   }
 
+  /**
+   * The broker's session goes, with what it has in flight. One that has messages for us is another
+   * program's, and stays: its connection ends with them. @throws as {@link connection}
+   */
+  async forgetSession(signal: AbortSignal): Promise<void> {
+    const connection = await this.connection(signal)
+    await connection.ping(signal)
+    const { ending } = connection
+    if (ending !== null) {
+      this.lastEnding = ending
+      throw new NotConnected(ending)
+    }
+    connection.close()
+    const last = await this.#open(signal, 'none')
+    last.close()
+  }
+
   /** An exchange came to its end on this connection. */
   used(connection: MqttConnection, hadProgress: boolean): void {
     const { ending } = connection
@@ -98,7 +115,7 @@ export class BrokerLink {
     })
   }
 
-  async #open(signal: AbortSignal): Promise<MqttConnection> {
+  async #open(signal: AbortSignal, session?: 'none'): Promise<MqttConnection> {
     if (this.#timer !== null) clearTimeout(this.#timer)
     const opening = new AbortController()
     const onAbort = (): void => opening.abort()
@@ -106,7 +123,7 @@ export class BrokerLink {
     signal.addEventListener('abort', onAbort, { once: true })
     this.#opening = opening
     try {
-      const connection = await this.#o.open(opening.signal)
+      const connection = await this.#o.open(opening.signal, session)
       if (this.#isClosed) {
         connection.close()
         throw new NotConnected({ kind: 'given-up' })

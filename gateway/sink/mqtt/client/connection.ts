@@ -45,8 +45,10 @@ export class MqttConnection {
   readonly granted: Granted
   readonly openedAtMs = performance.now()
   readonly #wire: Wire
+  readonly #timeoutMs: number
   #keepalive: NodeJS.Timeout | null = null
   #pingDeadline: NodeJS.Timeout | null = null
+  #onPong: () => void = () => undefined
   #lastSentMs = performance.now()
 
   private constructor(
@@ -55,6 +57,7 @@ export class MqttConnection {
     { connect, timeoutMs }: ConnectionOptions,
   ) {
     this.#wire = wire
+    this.#timeoutMs = timeoutMs
     const { properties } = connack
     this.granted = {
       sessionPresent: connack.sessionPresent,
@@ -63,7 +66,7 @@ export class MqttConnection {
     }
     wire.onPong = () => this.#ponged()
     const seconds = properties?.serverKeepAlive ?? connect.keepalive ?? 0
-    if (seconds > 0) this.#keepAlive(seconds * 1000, timeoutMs)
+    if (seconds > 0) this.#keepAlive(seconds * 1000)
   }
 
   /** @throws NotConnected */
@@ -105,6 +108,26 @@ export class MqttConnection {
     this.#wire.write(bytes)
   }
 
+  /**
+   * Between two exchanges: waits for the answer to a PINGREQ, or the end. What the broker had to send
+   * at the beginning came before.
+   */
+  async ping(signal: AbortSignal): Promise<void> {
+    const onAbort = (): void => this.destroy({ kind: 'given-up' })
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      await new Promise<void>((resolve) => {
+        this.#onPong = resolve
+        this.listener = { onAcks: () => undefined, onEnd: () => resolve() }
+        if (signal.aborted) onAbort()
+        else if (this.#pingDeadline === null) this.#sendPing()
+      })
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      this.listener = null
+    }
+  }
+
   /** Ends it at once, without a word. */
   destroy(ending: Ending): void {
     this.#stopTimers()
@@ -117,24 +140,30 @@ export class MqttConnection {
     this.#wire.goodbye()
   }
 
-  #keepAlive(intervalMs: number, timeoutMs: number): void {
+  #keepAlive(intervalMs: number): void {
     // A packet leaves in each interval, the spec's limit is one and a half.
     this.#keepalive = setInterval(() => {
       if (this.ending !== null) return this.#stopTimers()
       if (this.#pingDeadline !== null) return
       if (performance.now() - this.#lastSentMs < intervalMs / 2) return
-      this.write(generate({ cmd: 'pingreq' }))
-      this.#pingDeadline = setTimeout(() => {
-        this.destroy({ kind: 'silent', detail: `no answer to a PINGREQ for ${timeoutMs} ms` })
-      }, timeoutMs)
-      this.#pingDeadline.unref()
+      this.#sendPing()
     }, intervalMs / 2)
     this.#keepalive.unref()
+  }
+
+  #sendPing(): void {
+    const timeoutMs = this.#timeoutMs
+    this.write(generate({ cmd: 'pingreq' }))
+    this.#pingDeadline = setTimeout(() => {
+      this.destroy({ kind: 'silent', detail: `no answer to a PINGREQ for ${timeoutMs} ms` })
+    }, timeoutMs)
+    this.#pingDeadline.unref()
   }
 
   #ponged(): void {
     if (this.#pingDeadline !== null) clearTimeout(this.#pingDeadline)
     this.#pingDeadline = null
+    this.#onPong()
   }
 
   #stopTimers(): void {

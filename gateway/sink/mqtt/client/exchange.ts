@@ -13,7 +13,7 @@
  */
 import type { AckListener, AckPacket } from './connection.ts'
 import type { Ending } from './ending.ts'
-import type { ReleaseNote } from './note.ts'
+import { OVER_LIMIT, type ReleaseNote } from './note.ts'
 import { type CodeWord, codeText, publishWord } from './reason-codes.ts'
 
 /** A message, or why its record cannot be one. */
@@ -21,6 +21,8 @@ export interface Outgoing {
   /** null: it is no record's. */
   readonly seq: number | null
   readonly refusal: string | null
+  /** It is larger than what is taken now: another try may be allowed more, or less. */
+  readonly isOverLimit?: boolean
   /** With its packet id. */
   encode(packetId: number, dup: boolean): Uint8Array
 }
@@ -31,6 +33,8 @@ export interface RefusedMessage {
   readonly seq: number | null
   readonly code: string | null
   readonly reason: string
+  /** What the note says of it; null: nothing, each try finds it again. */
+  readonly noted: number | null
 }
 
 /** The broker did not take a message, in a way that does not concern it alone. */
@@ -80,11 +84,15 @@ interface ExchangeOptions {
 export interface ReleasePhase {
   /** As it was noted; `done` of it is where this try begins. */
   readonly from: ReleaseNote
+  /** The broker has its session of an earlier try: an id that is in use there is this batch's. */
+  readonly isKept: boolean
   /** Resolves when it is durable; false: it is too long. */
   keep(note: ReleaseNote): Promise<boolean>
 }
 
 const MAX_ID = 65_535
+/** Answer of MQTT 5 to a PUBLISH whose id has a message already. */
+const ID_IN_USE = 0x91
 
 export class Exchange implements AckListener {
   readonly #o: ExchangeOptions
@@ -115,7 +123,10 @@ export class Exchange implements AckListener {
     this.#arrived = from?.arrived ?? 0
     this.#noted = this.#arrived
     this.#published = this.#arrived
-    for (const [slot, code] of from?.refused ?? []) this.#refuse(slot, code, null)
+    for (const [slot, code] of from?.refused ?? []) {
+      if (code === OVER_LIMIT) this.#refuseHere(slot, null, 'larger than what was taken', true)
+      else this.#refuse(slot, code, null)
+    }
   }
 
   /** Until all is done, or nothing more can be. Never rejects but for what `messages` throws. */
@@ -161,13 +172,14 @@ export class Exchange implements AckListener {
   }
 
   #offer(slot: number, message: Outgoing): void {
-    if (message.refusal !== null && !this.#refused.has(slot)) {
-      const { seq, refusal: reason } = message
-      this.#refused.set(slot, { slot, seq, code: null, reason })
-    }
-    if (slot < this.#published) return
+    const { seq, refusal, isOverLimit = false } = message
+    const isNew = slot >= this.#published
+    // One that was sent when more was taken is no refusal now.
+    if (refusal !== null && !this.#refused.has(slot) && (isNew || !isOverLimit))
+      this.#refuseHere(slot, seq, refusal, isOverLimit)
+    if (!isNew) return
     this.#published = slot + 1
-    if (message.refusal === null) {
+    if (refusal === null) {
       const bytes = message.encode(idOf(slot), slot < this.#o.dupBefore)
       this.#send(bytes)
       if (this.#published - this.#done === 1) this.#moved()
@@ -213,7 +225,8 @@ export class Exchange implements AckListener {
     // 0x92 is the answer to a PUBREL that had been there already.
     if (cmd === 'pubcomp') return this.#ends(slot)
     if (slot < this.#arrived) return
-    const word = publishWord(reasonCode, this.#o.noSubscribers)
+    const isRepeat = reasonCode === ID_IN_USE && release?.isKept === true
+    const word = isRepeat ? null : publishWord(reasonCode, this.#o.noSubscribers)
     const reason = properties?.reasonString ?? null
     if (word !== null && (word.meaning !== 'refused' || this.#seqs[slot] === null)) {
       this.#stop ??= { word, code: reasonCode, reason }
@@ -243,7 +256,12 @@ export class Exchange implements AckListener {
     const words = publishWord(code, 'accept')?.words ?? 'refused'
     const said = reason === null ? words : `${words}: ${reason}`
     const seq = this.#seqs[slot] ?? null
-    this.#refused.set(slot, { slot, seq, code: codeText(code), reason: said })
+    this.#refused.set(slot, { slot, seq, code: codeText(code), reason: said, noted: code })
+  }
+
+  #refuseHere(slot: number, seq: number | null, reason: string, isOverLimit: boolean): void {
+    const noted = isOverLimit ? OVER_LIMIT : null
+    this.#refused.set(slot, { slot, seq, code: null, reason, noted })
   }
 
   /** Phase 2 of what has arrived, once that is durable. */
@@ -253,8 +271,8 @@ export class Exchange implements AckListener {
     if (this.#ending !== null || this.#failure !== null) return
     const arrived = this.#arrived
     const refused = new Map<number, number>()
-    for (const { slot, code } of this.#refused.values())
-      if (slot < arrived && code !== null) refused.set(slot, Number(code))
+    for (const { slot, noted } of this.#refused.values())
+      if (slot < arrived && noted !== null) refused.set(slot, noted)
     this.#isNoting = true
     release
       .keep({ done: this.#done, arrived, refused })

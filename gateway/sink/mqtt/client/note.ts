@@ -1,16 +1,19 @@
 /**
  * What is noted of a batch at QoS 2 in its pin: up to where its messages are known to have arrived,
- * so that nothing but PUBREL may go out for them any more, and which of them the broker refused. A
- * slot is the place of a message in its batch. Pure.
+ * so that nothing but PUBREL may go out for them any more, and which of them were refused. Without a
+ * note nothing of it was published. A slot is the place of a message in its batch. Pure.
  */
 import { MAX_NOTE_BYTES } from '../../../ports/sink.ts'
+
+/** In place of a code, which begin at 0x80 in a PUBREC: it was not sent, for its size. */
+export const OVER_LIMIT = 0
 
 export interface ReleaseNote {
   /** Slots before it are done with: PUBCOMP was there. */
   readonly done: number
   /** Slots before it have arrived: PUBREC was there. */
   readonly arrived: number
-  /** Of those before `arrived`: slot -> code of the PUBREC. */
+  /** Of those before `arrived`: slot -> code of the PUBREC, or {@link OVER_LIMIT}. */
   readonly refused: ReadonlyMap<number, number>
 }
 
