@@ -7,6 +7,7 @@ import { hostname } from 'node:os'
 import type { TrialMessage, TrialOutcome } from './cli/context.ts'
 import { meantName } from './config/fields.ts'
 import type { Config, SinkConfig } from './configuration.ts'
+import { TRIAL_MARK } from './ports/sink.ts'
 import { nearest } from './shared/text/nearest.ts'
 import { sinkTypeOf } from './sink/registry.ts'
 import { mintSpoolId } from './spool/opening/identity.ts'
@@ -21,7 +22,6 @@ class NoTablesError extends Error {
   readonly code = 'SINK_HAS_NO_TABLES'
 }
 
-const MARK = 'test'
 const SPOOL_ID_CHARS = 16
 
 /** What the message would become. @throws UnknownNameError */
@@ -82,7 +82,7 @@ function prepare(
   const byTopic = level === undefined ? undefined : topic.split('/')[Number(level)]
   const lone: LoneMessage = {
     gateway: config.gateway.id ?? (meantName(hostname()) || 'gateway'),
-    spoolId: `${MARK}${mintSpoolId()}`.slice(0, SPOOL_ID_CHARS),
+    spoolId: `${TRIAL_MARK}${mintSpoolId()}`.slice(0, SPOOL_ID_CHARS),
     stream: name,
     device: trial.device ?? (byTopic || 'example'),
     topic,

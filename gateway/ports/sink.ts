@@ -54,6 +54,9 @@ export interface Stitched {
 /** Of the note of a batch: it is part of the stream's state, which each commit writes. */
 export const MAX_NOTE_BYTES = 1024
 
+/** Spool ids of messages that only try a sink begin with it: they are of no queue. */
+export const TRIAL_MARK = 'test'
+
 /**
  * One batch. Costs nothing until it is read: `stitched` for a sink that takes NDJSON, `records` for
  * one that encodes each record. Both give the same on every call.

@@ -12,14 +12,14 @@ import type { NatsSinkConfig } from './config.ts'
 import { batchMessage, batchSubject, formerPlace, type NatsMessage, sizeOf } from './encode.ts'
 import {
   type ApiOptions,
-  lastMessage,
   requestFailure,
   type StoredMessage,
+  storedMessage,
   subjectAt,
   takesSubject,
 } from './jetstream/api.ts'
 import { LinkFault } from './jetstream/link.ts'
-import { type NextStep, nextStep } from './jetstream/reconcile.ts'
+import { isTrial, type NextStep, nextStep } from './jetstream/reconcile.ts'
 import {
   acked,
   answerOf,
@@ -49,6 +49,14 @@ interface Place {
   hasSettled: boolean
   /** How far tries went whose end is not known. */
   tried: QueueEnd | null
+}
+
+/** What is at the end of a subject. */
+interface SubjectEnd {
+  /** The last message that is no trial; null: there is none. */
+  readonly last: StoredMessage | null
+  /** Sequence of the last one of all; 0: there is none. */
+  readonly end: number
 }
 
 interface BatchModeOptions {
@@ -127,25 +135,35 @@ export class BatchMode implements MessageMode {
     subject: string,
     place: Place,
   ): Promise<SendStep | { readonly answer: SinkAnswer }> {
-    const { batch, link } = attempt
+    const { batch } = attempt
     const { jetStream: stream, whenLastMessageIsGone: whenGone } = this.#config
-    const last = await lastMessage(link, stream, subject, this.#api)
+    const { last, end } = await this.#endOf(attempt, stream, subject)
     const { history } = await attempt.facts(last === null ? 'again' : undefined)
     const isNew = isNewIn(place, batch)
-    const step = nextStep({ batch, note: batch.note, isNew, last, history, whenGone })
+    const step = nextStep({ batch, note: batch.note, isNew, last, end, history, whenGone })
     if (step.kind === 'send') return step
     if (step.kind === 'hold') {
       const { cloned, detail } = step
       return { answer: { ...heldAnswer(detail), scope: 'stream', cloned } }
     }
-    return { answer: await this.#compare(batch, last as StoredMessage, step.through, place) }
+    const seen = { last: last as StoredMessage, end, through: step.through }
+    return { answer: await this.#compare(batch, seen, place) }
+  }
+
+  /** @throws LinkFault */
+  async #endOf({ batch, link }: NatsAttempt, stream: string, subject: string): Promise<SubjectEnd> {
+    let last = await storedMessage(link, stream, { last_by_subj: subject }, this.#api)
+    const end = last?.seq ?? 0
+    while (last !== null && isTrial(last, batch))
+      last =
+        last.behind > 0 ? await storedMessage(link, stream, { seq: last.behind }, this.#api) : null
+    return { last, end }
   }
 
   /** The last message has the seqs of this batch, or of its first records: are they the same? */
   async #compare(
     batch: Batch,
-    last: StoredMessage,
-    through: number,
+    { last, end, through }: { last: StoredMessage; end: number; through: number },
     place: Place,
   ): Promise<SinkAnswer> {
     const lines = last.lines()
@@ -156,7 +174,7 @@ export class BatchMode implements MessageMode {
       return { ...heldAnswer(detail), scope: 'stream', cloned: true }
     }
     const { spoolId } = batch
-    settle(place, { spoolId, lastSeq: last.owner?.lastSeq ?? through, seq: last.seq }, batch)
+    settle(place, { spoolId, lastSeq: last.owner?.lastSeq ?? through, seq: end }, batch)
     return acked(through < batch.lastSeq ? through : null)
   }
 
@@ -235,33 +253,30 @@ export class BatchMode implements MessageMode {
 
   /** Under another subject, or in another stream, before its configuration was changed. */
   async #lookUpFormer(attempt: NatsAttempt, subject: string): Promise<SinkAnswer | null> {
-    const { batch, link } = attempt
+    const { batch } = attempt
     for (const fingerprint of batch.formerFingerprints) {
       const former = formerPlace(batch, fingerprint)
       if (former === null) continue
       if (former.subject === subject && former.jetStream === this.#config.jetStream) continue
-      const last = await this.#lastAt(link, former.jetStream, former.subject)
+      const { last, end } = await this.#formerEnd(attempt, former.jetStream, former.subject)
       const owner = last?.owner ?? null
       if (last === null || owner === null || owner.spoolId !== batch.spoolId) continue
       if (owner.gateway !== batch.gateway || owner.stream !== batch.stream) continue
       if (owner.lastSeq < batch.firstSeq || owner.firstSeq > batch.firstSeq) continue
       const elsewhere: Place = { known: null, hasSettled: false, tried: null }
       const through = Math.min(owner.lastSeq, batch.lastSeq)
-      return await this.#compare(batch, last, through, elsewhere)
+      return await this.#compare(batch, { last, end, through }, elsewhere)
     }
     return null
   }
 
-  async #lastAt(
-    link: NatsAttempt['link'],
-    stream: string,
-    subject: string,
-  ): Promise<StoredMessage | null> {
+  async #formerEnd(attempt: NatsAttempt, stream: string, subject: string): Promise<SubjectEnd> {
     try {
-      return await lastMessage(link, stream, subject, this.#api)
+      return await this.#endOf(attempt, stream, subject)
     } catch (error) {
       // With the stream its messages are gone.
-      if (error instanceof LinkFault && error.failure.code === '10059') return null
+      if (error instanceof LinkFault && error.failure.code === '10059')
+        return { last: null, end: 0 }
       throw error
     }
   }

@@ -26,7 +26,8 @@ interface Given {
 /** Of records 11 to 20. */
 function step({ last, note, isNew = false, history = WHOLE, whenGone = 'hold' }: Given): NextStep {
   const batch = queue(11, 20)
-  return nextStep({ batch, note: note ?? null, isNew, last, history, whenGone })
+  const end = last?.seq ?? 0
+  return nextStep({ batch, note: note ?? null, isNew, last, end, history, whenGone })
 }
 
 describe('a last message of the same queue', () => {

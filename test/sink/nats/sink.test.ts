@@ -118,6 +118,27 @@ describeWithTool(NATS_TOOLS, 'a NATS sink', () => {
     expect(await ids()).toEqual(through(9))
   })
 
+  test('I4: a message that tries the sink stands behind a queue, and tells nothing of it', async () => {
+    const sink = sinkOf()
+    const tries = async (spoolId: string): Promise<void> => {
+      const trial = sinkOf()
+      expect(await send(trial, batchOf(1, 1, { spoolId }))).toMatchObject(acked)
+    }
+    await tries('testa')
+    expect(await send(sink, batchOf(1, 3))).toMatchObject(acked)
+    await tries('testb')
+    await tries('testc')
+    expect(await send(sink, batchOf(4, 6))).toMatchObject(acked)
+    await tries('testd')
+    // As after a kill: it is there, behind the trial.
+    expect(await send(sinkOf(), batchOf(4, 6))).toMatchObject(acked)
+    expect(await send(sinkOf(), batchOf(7, 9))).toMatchObject(acked)
+    const own = (await admin.read()).filter(
+      ({ headers: of }) => of.get('Sluice-Spool')?.startsWith('test') === false,
+    )
+    expect(idsOf(own)).toEqual(through(9))
+  })
+
   test('I4: other records under the same numbers, or a queue that is further, are a clone', async () => {
     await send(sinkOf(), batchOf(1, 6))
     const line = Buffer.from(recordLine(2, '{"celsius":0}'))

@@ -27,6 +27,8 @@ export interface StreamFacts {
 }
 
 export interface StoredMessage extends LastMessage {
+  /** The one of its subject that it was put behind; 0: none, or nobody knows. */
+  readonly behind: number
   /** Lines of its NDJSON, each once; null: it cannot be read. */
   lines(): ReadonlySet<string> | null
 }
@@ -72,14 +74,14 @@ export async function streamFacts(
   }
 }
 
-/** null: the subject has no message. @throws LinkFault */
-export async function lastMessage(
+/** null: there is none. @throws LinkFault */
+export async function storedMessage(
   link: OpenLink,
   stream: string,
-  subject: string,
+  which: { readonly last_by_subj: string } | { readonly seq: number },
   options: ApiOptions,
 ): Promise<StoredMessage | null> {
-  const said = await ask(link, `STREAM.MSG.GET.${stream}`, { last_by_subj: subject }, options)
+  const said = await ask(link, `STREAM.MSG.GET.${stream}`, which, options)
   const { error, message } = said as { error?: Json; message?: Json }
   if (error?.['err_code'] === NO_MESSAGE) return null
   if (error !== undefined) throw new LinkFault(failureOf(error, stream))
@@ -91,6 +93,7 @@ export async function lastMessage(
   return {
     seq,
     owner: ownerOf(headers),
+    behind: Number(headers.get('nats-expected-last-subject-sequence') ?? 0),
     lines: () => linesOf(body, headers.get('content-encoding') === 'gzip'),
   }
 }

@@ -10,6 +10,7 @@
  * is new in this process; or nothing was removed from the stream since the first try, which a note
  * with the pin remembers. Without proof the operator's word decides, and the doubt is counted.
  */
+import { TRIAL_MARK } from '../../../ports/sink.ts'
 
 /** Whose a message is, by its headers. */
 export interface MessageOwner {
@@ -19,6 +20,15 @@ export interface MessageOwner {
   readonly firstSeq: number
   readonly lastSeq: number
 }
+
+/** Of `sluice sinks test`: it stands behind the message that tells, and tells nothing itself. */
+export function isTrial({ owner }: LastMessage, { gateway, spoolId, stream }: QueueName): boolean {
+  if (owner === null || owner.spoolId === spoolId || !owner.spoolId.startsWith(TRIAL_MARK))
+    return false
+  return owner.gateway === gateway && owner.stream === stream
+}
+
+type QueueName = Pick<MessageOwner, 'gateway' | 'spoolId' | 'stream'>
 
 export interface LastMessage {
   readonly seq: number
@@ -40,8 +50,10 @@ interface QueueReading {
   readonly note: string | null
   /** No earlier try of it can have been: it is not the first of this process. */
   readonly isNew: boolean
-  /** Last message of the subject; null: there is none. */
+  /** Last message of the subject that tells; null: there is none. */
   readonly last: LastMessage | null
+  /** Sequence of the last one of all, behind which the next goes; 0: there is none. */
+  readonly end: number
   readonly history: StreamHistory
   readonly whenGone: 'send' | 'hold'
 }
@@ -61,7 +73,7 @@ export type NextStep =
   | { readonly kind: 'hold'; readonly cloned: boolean; readonly detail: string }
 
 export function nextStep(reading: QueueReading): NextStep {
-  const { batch, last } = reading
+  const { batch, end, last } = reading
   if (last === null) return withoutLast(reading)
   const { owner, seq } = last
   if (owner === null || owner.gateway !== batch.gateway || owner.stream !== batch.stream)
@@ -70,7 +82,7 @@ export function nextStep(reading: QueueReading): NextStep {
       `the last message of its subject (sequence ${seq}) is not of this gateway's stream ${batch.stream}: whole batches need a subject of their own`,
     )
   if (owner.spoolId !== batch.spoolId) return behindAnotherSpool(reading, owner, seq)
-  if (owner.lastSeq < batch.firstSeq) return send(seq)
+  if (owner.lastSeq < batch.firstSeq) return send(end)
   if (owner.firstSeq > batch.lastSeq)
     return hold(
       true,
@@ -81,31 +93,31 @@ export function nextStep(reading: QueueReading): NextStep {
 
 /** A queue goes on under a fresh spool id: its first batch follows the last one of the former id. */
 function behindAnotherSpool(
-  { batch, note, isNew }: QueueReading,
+  { batch, note, isNew, end }: QueueReading,
   { spoolId }: MessageOwner,
   seq: number,
 ): NextStep {
   const mine = `after ${seq}`
   if (!isNew && (note === null || note === mine))
-    return { kind: 'send', after: seq, note: note === null ? mine : null, doubt: null }
+    return { kind: 'send', after: end, note: note === null ? mine : null, doubt: null }
   return hold(
     true,
     `the last message of its subject (sequence ${seq}) is of spool ${spoolId}, this one is ${batch.spoolId}: two gateways write under one id`,
   )
 }
 
-function withoutLast({ note, isNew, history, whenGone }: QueueReading): NextStep {
-  if (isNew) return send(0)
+function withoutLast({ note, isNew, history, whenGone, end }: QueueReading): NextStep {
+  if (isNew) return send(end)
   const mine = note ?? `alone ${history.lastSeq} ${history.deleted}`
   const kept = note === null ? mine : null
-  if (isUntouched(note, history)) return { kind: 'send', after: 0, note: kept, doubt: null }
+  if (isUntouched(note, history)) return { kind: 'send', after: end, note: kept, doubt: null }
   const detail = 'no message of its subject is left, and the stream has lost messages'
   if (whenGone === 'hold')
     return hold(
       false,
       `${detail}: nobody can tell whether this batch arrived before; look, then set whenLastMessageIsGone to send`,
     )
-  return { kind: 'send', after: 0, note: kept, doubt: detail }
+  return { kind: 'send', after: end, note: kept, doubt: detail }
 }
 
 /** Nothing was removed since the note, or ever. */
