@@ -70,6 +70,12 @@ export const influx = {
         fix: 'rename the tag',
       })
     }
+    const isCoarse = config.precision === 's' || config.precision === 'ms'
+    if (config.time.at === null && isCoarse && answers !== 'victoria-metrics')
+      report.warn(
+        [...path, 'precision'],
+        `of readings that a device sends within one ${config.precision} the last stays: write ns or us`,
+      )
     const said = precisionIn(new URL(url))
     if (said !== null && said !== config.precision)
       report.complain([...path, 'precision'], {
