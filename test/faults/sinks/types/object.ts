@@ -1,5 +1,6 @@
 /** Object storage: s3rver, which ignores conditions, and nginx with its DAV module. */
-import { mkdirSync, renameSync } from 'node:fs'
+import { mkdirSync, renameSync, symlinkSync } from 'node:fs'
+import { devNull } from 'node:os'
 import { join } from 'node:path'
 import type { Random } from '../../../../device-sim/random.ts'
 import {
@@ -102,9 +103,17 @@ function endedBy(store: StoreServer, signal: 'SIGTERM' | 'SIGKILL'): Trouble {
   return { begin: () => store.end(signal), end: () => store.start() }
 }
 
+/**
+ * In one step: a folder that is moved away comes back with the PUT that is on its way, since the
+ * servers make the folders of its path.
+ */
 function awayWith(path: string): Trouble {
-  return {
-    begin: async () => renameSync(path, `${path}-away`),
-    end: async () => renameSync(`${path}-away`, path),
+  const folder = `${path}-itself`
+  const lead = (target: string) => {
+    symlinkSync(target, `${path}-next`)
+    renameSync(`${path}-next`, path)
   }
+  renameSync(path, folder)
+  lead(folder)
+  return { begin: async () => lead(devNull), end: async () => lead(folder) }
 }
