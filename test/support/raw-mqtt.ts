@@ -1,29 +1,20 @@
 /**
- * A small MQTT 3.1.1 client over a real socket that shows each frame it gets and sends whatever it
- * is told, whole, cut or broken. It answers nothing by itself.
+ * A small client of MQTT 3.1.1 and 5 over a real socket that shows each frame it gets and sends
+ * whatever it is told, whole, cut or broken. It answers nothing by itself. A packet with
+ * `properties` is one of version 5, without them one of 3.1.1.
  */
 import { once } from 'node:events'
 import { createConnection, type Socket } from 'node:net'
+import { type Level, type RawFrame, readConnack, TYPE } from './mqtt-answers.ts'
+import {
+  encodeProperties,
+  encodeText,
+  encodeU16,
+  encodeVarint,
+  type Properties,
+} from './mqtt-properties.ts'
 
-export interface RawFrame {
-  /** Upper half of the first byte. */
-  readonly type: number
-  readonly flags: number
-  readonly body: Buffer
-  readonly bytes: Buffer
-}
-
-export const TYPE = {
-  CONNACK: 0x20,
-  PUBLISH: 0x30,
-  PUBACK: 0x40,
-  PUBREC: 0x50,
-  PUBREL: 0x60,
-  PUBCOMP: 0x70,
-  SUBACK: 0x90,
-  UNSUBACK: 0xb0,
-  PINGRESP: 0xd0,
-} as const
+export { type RawFrame, TYPE } from './mqtt-answers.ts'
 
 export interface ConnectFields {
   readonly clientId?: string
@@ -31,9 +22,17 @@ export interface ConnectFields {
   readonly keepAlive?: number
   readonly protocol?: string
   readonly level?: number
-  readonly will?: { topic: string; payload: string; qos?: number; retain?: boolean }
+  readonly will?: {
+    topic: string
+    payload: string
+    qos?: number
+    retain?: boolean
+    properties?: Properties
+  }
   readonly username?: string
   readonly password?: string
+  /** @default none, which at level 5 is an empty list */
+  readonly properties?: Properties
 }
 
 export interface PublishFields {
@@ -41,25 +40,28 @@ export interface PublishFields {
   readonly id?: number
   readonly dup?: boolean
   readonly retain?: boolean
+  readonly properties?: Properties
 }
 
-const str = (text: string | Buffer): Buffer => {
-  const bytes = Buffer.from(text as string)
-  return Buffer.concat([Buffer.of(bytes.length >> 8, bytes.length & 255), bytes])
+/** Of an ack or a DISCONNECT of version 5. */
+export interface ReasonFields {
+  readonly code: number
+  readonly properties?: Properties
 }
-
-const u16 = (value: number): Buffer => Buffer.of(value >> 8, value & 255)
 
 export function encodeFrame(first: number, ...parts: Buffer[]): Buffer {
   const body = Buffer.concat(parts)
-  const length: number[] = []
-  let rest = body.length
-  do {
-    const low = rest % 128
-    rest = Math.floor(rest / 128)
-    length.push(rest > 0 ? low | 128 : low)
-  } while (rest > 0)
-  return Buffer.concat([Buffer.of(first, ...length), body])
+  return Buffer.concat([Buffer.of(first), encodeVarint(body.length), body])
+}
+
+/** Nothing in 3.1.1. */
+function propertyBytes(properties: Properties | undefined): Buffer[] {
+  return properties === undefined ? [] : [encodeProperties(properties)]
+}
+
+function reasonBytes(reason: ReasonFields | undefined): Buffer[] {
+  if (reason === undefined) return []
+  return [Buffer.of(reason.code), ...propertyBytes(reason.properties)]
 }
 
 /** Encoded packets of a client. */
@@ -67,48 +69,66 @@ export const packet = {
   connect(fields: ConnectFields = {}): Buffer {
     const { clientId = '', clean = true, keepAlive = 0, protocol = 'MQTT', level = 4 } = fields
     const { will, username, password } = fields
+    const own = (properties: Properties | undefined): Buffer[] =>
+      level === 5 ? [encodeProperties(properties ?? {})] : propertyBytes(properties)
     let flags = clean ? 2 : 0
-    const parts = [str(clientId)]
+    const parts = [...own(fields.properties), encodeText(clientId)]
     if (will !== undefined) {
       flags |= 4 | ((will.qos ?? 0) << 3) | (will.retain ? 32 : 0)
-      parts.push(str(will.topic), str(will.payload))
+      parts.push(...own(will.properties), encodeText(will.topic), encodeText(will.payload))
     }
     if (username !== undefined) {
       flags |= 128
-      parts.push(str(username))
+      parts.push(encodeText(username))
     }
     if (password !== undefined) {
       flags |= 64
-      parts.push(str(password))
+      parts.push(encodeText(password))
     }
-    return encodeFrame(0x10, str(protocol), Buffer.of(level, flags), u16(keepAlive), ...parts)
+    const head = [encodeText(protocol), Buffer.of(level, flags), encodeU16(keepAlive)]
+    return encodeFrame(0x10, ...head, ...parts)
   },
   publish(topic: string | Buffer, payload: string | Buffer, fields: PublishFields = {}): Buffer {
     const { qos = 0, id, dup = false, retain = false } = fields
     const first = 0x30 | (dup ? 8 : 0) | (qos << 1) | (retain ? 1 : 0)
     return encodeFrame(
       first,
-      str(topic),
-      ...(qos > 0 ? [u16(id ?? 1)] : []),
+      encodeText(topic),
+      ...(qos > 0 ? [encodeU16(id ?? 1)] : []),
+      ...propertyBytes(fields.properties),
       Buffer.from(payload as string),
     )
   },
-  ack: (type: number, id: number): Buffer => encodeFrame(type, u16(id)),
-  pubrel: (id: number): Buffer => encodeFrame(0x62, u16(id)),
-  subscribe: (id: number, filters: readonly (readonly [string, number])[]): Buffer =>
+  ack: (type: number, id: number, reason?: ReasonFields): Buffer =>
+    encodeFrame(type, encodeU16(id), ...reasonBytes(reason)),
+  pubrel: (id: number, reason?: ReasonFields): Buffer =>
+    encodeFrame(0x62, encodeU16(id), ...reasonBytes(reason)),
+  /** Each filter with its options byte, which in 3.1.1 is the QoS. */
+  subscribe: (
+    id: number,
+    filters: readonly (readonly [string, number])[],
+    properties?: Properties,
+  ): Buffer =>
     encodeFrame(
       0x82,
-      u16(id),
-      ...filters.flatMap(([filter, qos]) => [str(filter), Buffer.of(qos)]),
+      encodeU16(id),
+      ...propertyBytes(properties),
+      ...filters.flatMap(([filter, options]) => [encodeText(filter), Buffer.of(options)]),
     ),
-  unsubscribe: (id: number, filters: readonly string[]): Buffer =>
-    encodeFrame(0xa2, u16(id), ...filters.map((filter) => str(filter))),
+  unsubscribe: (id: number, filters: readonly string[], properties?: Properties): Buffer =>
+    encodeFrame(
+      0xa2,
+      encodeU16(id),
+      ...propertyBytes(properties),
+      ...filters.map((filter) => encodeText(filter)),
+    ),
   pingreq: (): Buffer => Buffer.of(0xc0, 0),
-  disconnect: (): Buffer => Buffer.of(0xe0, 0),
+  disconnect: (reason?: ReasonFields): Buffer => encodeFrame(0xe0, ...reasonBytes(reason)),
 }
 
 export class RawMqtt {
   readonly socket: Socket
+  readonly level: Level
   /** Frames that nobody has asked for yet. */
   readonly inbox: RawFrame[] = []
   /** Every byte that came. */
@@ -117,8 +137,9 @@ export class RawMqtt {
   readonly #waiters = new Set<() => void>()
   isClosed = false
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, level: Level) {
     this.socket = socket
+    this.level = level
     socket.on('data', (chunk: Buffer) => {
       this.receivedBytes += chunk.length
       this.#pending = Buffer.concat([this.#pending, chunk])
@@ -132,23 +153,27 @@ export class RawMqtt {
     })
   }
 
-  static async open(port: number): Promise<RawMqtt> {
+  /** `level`: of what it will send; 3.1.1 has no DISCONNECT from a server. */
+  static async open(port: number, level: Level = 4): Promise<RawMqtt> {
     const socket = createConnection({ port, host: '127.0.0.1', noDelay: true })
-    const client = new RawMqtt(socket)
+    const client = new RawMqtt(socket, level)
     await once(socket, 'connect')
     return client
   }
 
-  /** Connects and expects CONNACK 0; returns Session Present with the client. */
+  /** Connects and expects CONNACK 0; returns what it says with the client. */
   static async connect(
     port: number,
     fields: ConnectFields = {},
-  ): Promise<RawMqtt & { sessionPresent: boolean }> {
-    const client = await RawMqtt.open(port)
+  ): Promise<RawMqtt & { sessionPresent: boolean; granted: Properties }> {
+    const client = await RawMqtt.open(port, fields.level === 5 ? 5 : 4)
     client.send(packet.connect(fields))
-    const frame = await client.next(TYPE.CONNACK)
-    if (frame.body[1] !== 0) throw new Error(`CONNACK ${frame.body[1]}`)
-    return Object.assign(client, { sessionPresent: frame.body[0] === 1 })
+    const { sessionPresent, code, properties } = readConnack(
+      await client.next(TYPE.CONNACK),
+      client.level,
+    )
+    if (code !== 0) throw new Error(`CONNACK ${code}`)
+    return Object.assign(client, { sessionPresent, granted: properties })
   }
 
   send(...bytes: Buffer[]): void {
@@ -249,7 +274,8 @@ export class RawMqtt {
       if (bytes.length < at + length) return
       const whole = bytes.subarray(0, at + length)
       const first = whole[0]!
-      if (!FROM_SERVER.has(first & 0xf0))
+      const type = first & 0xf0
+      if (!FROM_SERVER.has(type) || (type === TYPE.DISCONNECT && this.level === 4))
         throw new Error(`no server frame begins with 0x${first.toString(16)}`)
       this.inbox.push({
         type: first & 0xf0,
@@ -264,7 +290,7 @@ export class RawMqtt {
 
 const FROM_SERVER: ReadonlySet<number> = new Set(Object.values(TYPE))
 
-/** Topic, payload and packet id of a PUBLISH that a subscriber got. */
+/** Topic, payload and packet id of a PUBLISH that a subscriber of 3.1.1 got. */
 export function readPublish(frame: RawFrame): {
   topic: string
   payload: string
