@@ -4,12 +4,13 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Appender, Message } from '../ports/appender.ts'
-import { AedesServer } from './aedes/aedes-server.ts'
+import { AedesEngine } from './aedes/engine.ts'
 import { LocalMq } from './aedes/local-mq.ts'
 import type { Authenticate, Authenticator } from './auth/authenticator.ts'
 import type { MqttConfig } from './config.ts'
 import { ConsumerState } from './consumers/consumer-state.ts'
 import { DeliveryOrder } from './consumers/delivery-order.ts'
+import { SubscriberDesk } from './consumers/desk.ts'
 import { LocalDelivery } from './consumers/local-delivery.ts'
 import { RetainedDelivery } from './consumers/retained-delivery.ts'
 import { SysTree } from './consumers/sys-tree.ts'
@@ -54,7 +55,7 @@ export interface BrokerOptions {
 export interface BrokerParts {
   readonly context: GateContext
   readonly gate: Gate
-  readonly aedes: AedesServer
+  readonly engine: AedesEngine
   readonly state: ConsumerState
   readonly sys: SysTree
   readonly authenticator: Authenticator
@@ -64,7 +65,9 @@ export interface BrokerParts {
 interface Consumers {
   readonly state: ConsumerState
   readonly subscribers: LocalMq
-  readonly aedes: AedesServer
+  readonly engine: AedesEngine
+  readonly desk: SubscriberDesk
+  readonly order: DeliveryOrder
   readonly delivery: LocalDelivery
   readonly retainedDelivery: RetainedDelivery
 }
@@ -79,7 +82,7 @@ export async function assemble(
   const stats = createBrokerStats()
   const reports = new Reports(stats, new EventDamper(monotonicMs), emit)
   const consumers = await assembleConsumers(options, stats, reports)
-  const { aedes, delivery, retainedDelivery, state, subscribers } = consumers
+  const { delivery, desk, engine, order, retainedDelivery, state, subscribers } = consumers
   const { copies, retained, subscriptions } = state
   const sys = assembleSysTree(options, consumers, stats, reports, monotonicMs)
   const publishing: PublishContext = {
@@ -106,7 +109,9 @@ export async function assemble(
     authenticate: options.authenticate ?? ((request) => authenticator.authenticate(request)),
     mintClientId: options.mintClientId ?? (() => `sluice-${randomBytes(8).toString('hex')}`),
     wills: new Wills(publishing),
-    aedes,
+    desk,
+    order,
+    state,
     retainedDelivery,
     endSession: (ended) => {
       reports.sessionEnded(ended)
@@ -120,7 +125,7 @@ export async function assemble(
   if (config.sysInterval !== null) sys.start(config.sysInterval)
   adoptSubscribers(sessions, subscriptions)
   copies.discardExcept((clientId) => sessions.find(clientId) !== undefined)
-  return { context, gate, aedes, state, sys, authenticator }
+  return { context, gate, engine, state, sys, authenticator }
 }
 
 async function assembleConsumers(
@@ -130,22 +135,23 @@ async function assembleConsumers(
 ): Promise<Consumers> {
   const order = new DeliveryOrder()
   const state = await ConsumerState.load(appender, config, order, emit)
-  const subscribers = new LocalMq(state.subscriptions, order, emit)
-  const aedes = await AedesServer.create(subscribers, state, order, reports)
+  const subscribers = new LocalMq(state.subscriptions, emit)
+  const engine = await AedesEngine.create(subscribers, reports)
+  const desk = new SubscriberDesk(engine, state.copies, reports)
   const delivery = new LocalDelivery({
     limits: config,
     stats,
     reports,
     order,
     copies: state.copies,
-    deliver: (message) => aedes.deliver(message),
+    deliver: (message) => desk.deliver(message),
     durable: appender.durableTicket,
   })
   const retainedDelivery = new RetainedDelivery(state.retained, config, delivery)
   // Behind the state, which makes the values of a commit visible, and before the gate, which
   // releases live copies.
   appender.onDurable((ticket) => retainedDelivery.durable(ticket))
-  return { state, subscribers, aedes, delivery, retainedDelivery }
+  return { state, subscribers, engine, desk, order, delivery, retainedDelivery }
 }
 
 function assembleSysTree(

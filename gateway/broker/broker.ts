@@ -4,13 +4,13 @@
  *
  *   socket -> Listener -> Connection -> PublishPath -> Appender -> commit -> acks
  *                             |              |
- *                             |              +-- LocalDelivery, after the commit -> aedes
- *                             +-- ConsumerSide: SUBSCRIBE, acks of copies -> aedes
+ *                             |              +-- LocalDelivery, after the commit -> desk, aedes
+ *                             +-- Subscriber: SUBSCRIBE, copies and their acks
  *
  * It gives I1 (ack after fsync), I2 (order of acks and of appends), I3 (QoS 2 exactly once,
  * together with the spool's journal), I6 (bounds, with `whenFull: block` as held acks) and I9
  * (nothing that is refused goes uncounted). It knows of the spool only the Appender.
- * aedes-server.ts says what is changed of aedes.
+ * aedes/engine.ts says what of aedes is in use.
  */
 import type { Ticket } from '../ports/appender.ts'
 import { listenerUrl } from '../shared/hosts.ts'
@@ -128,7 +128,7 @@ export class Broker {
 
   async #stop(durationMs: number): Promise<void> {
     const { appender, config, emit } = this.#options
-    const { aedes, authenticator, context, gate, state, sys } = this.#parts
+    const { authenticator, context, engine, gate, state, sys } = this.#parts
     const { delivery, reports, stats, wills } = context
     const beganMs = context.monotonicMs()
     stats.accepting = false
@@ -143,7 +143,7 @@ export class Broker {
       delivery.stop()
       await this.#untilDurable(appender.touch(), beganMs + durationMs)
       await this.#listeners?.close()
-      await aedes.close()
+      await engine.close()
       state.release()
       emit({ type: 'broker.stopped', connections, unacked })
     } catch (error) {
@@ -162,8 +162,8 @@ export class Broker {
   /** Their clients did not say goodbye before the earlier run ended, so the wills are due. */
   #publishRecoveredWills(): void {
     const { context, state } = this.#parts
-    for (const { clientId, ...will } of state.wills.recovered) {
-      context.wills.publish(clientId, will, null, () => state.wills.delete(clientId))
+    for (const { token, ...will } of state.wills.recovered) {
+      context.wills.publish(token.clientId, will, null, () => state.wills.delete(token))
     }
   }
 }

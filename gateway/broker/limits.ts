@@ -21,9 +21,6 @@ export const MIN_FRAME_TIMEOUT_MS = 60_000
 /** After our last bytes a socket gets this long to take them before it is destroyed. */
 export const CLOSE_GRACE_MS = 1_000
 
-/** aedes gets this long to read to the end of its input before its side is destroyed. */
-export const AEDES_END_GRACE_MS = 1_000
-
 /**
  * How long a takeover waits for the old connection's will and unsubscriptions, which are local and
  * usually take 1 ms.
@@ -63,7 +60,7 @@ export const TOPIC_CACHE_ENTRIES = 256
  */
 export const WAITING_SHARE = 0.5
 
-/** Copies handed to aedes in one turn of the event loop. */
+/** Copies handed over in one turn of the event loop. */
 export const COPIES_PER_TURN = 256
 
 /**

@@ -3,8 +3,7 @@
  * mqemitter 7's interface what aedes calls, with three differences that the gate needs:
  *
  * - `matches(topic)` tells whether anybody would take a message, so that a reading that only the
- *   cloud wants never enters aedes. Restored subscriptions emit no event in aedes, but they pass
- *   through here.
+ *   cloud wants never enters aedes.
  * - No queue and no limit of concurrent messages: with mqemitter's, consumers that stopped reading
  *   hold all the slots and no other gets anything. Hand-overs are bounded by the gate, per
  *   subscriber and in total (I6).
@@ -14,7 +13,6 @@
  */
 
 import { TopicTrie } from '../../shared/topics/topic-trie.ts'
-import type { DeliveryOrder } from '../consumers/delivery-order.ts'
 import { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 
@@ -39,25 +37,11 @@ export class LocalMq {
   readonly #stored: StoredSubscriptions
   readonly #emitEvent: EmitBrokerEvent
   readonly #damper = new EventDamper()
-  readonly #order: Pick<DeliveryOrder, 'last'>
-  /**
-   * Listeners that began while messages from before were on their way, in that order: they do not
-   * get those.
-   */
-  readonly #since = new Map<LocalListener, number>()
-  /** Listeners that take another's place: since when that one is there. */
-  readonly #inherited = new WeakMap<LocalListener, number>()
-  #handedOver = 0
   #version = 0
   #isClosed = false
 
-  constructor(
-    stored: StoredSubscriptions,
-    order: Pick<DeliveryOrder, 'last'>,
-    emitEvent: EmitBrokerEvent,
-  ) {
+  constructor(stored: StoredSubscriptions, emitEvent: EmitBrokerEvent) {
     this.#stored = stored
-    this.#order = order
     this.#emitEvent = emitEvent
   }
 
@@ -81,10 +65,13 @@ export class LocalMq {
     return this.#listeners.matches(topic)
   }
 
+  /** Has a session, connected or away, a subscription at QoS 1 or 2 that takes it? */
+  isQueued(topic: string): boolean {
+    return topic.charCodeAt(0) !== DOLLAR && this.#stored.takes(topic)
+  }
+
   on(topic: string, listener: LocalListener, done?: () => void): this {
     if (this.#listeners.add(topic, listener)) this.#version += 1
-    const since = this.#inherited.get(listener) ?? this.#order.last
-    if (since > this.#handedOver) this.#since.set(listener, since)
     if (done !== undefined) setImmediate(done)
     return this
   }
@@ -95,47 +82,14 @@ export class LocalMq {
     return this
   }
 
-  /** `next` will listen where `former` does, and gets what that one would have got. */
-  replace(former: LocalListener, next: LocalListener): void {
-    this.#inherited.set(next, this.#since.get(former) ?? 0)
-  }
-
   /**
-   * It will listen for a session that goes on, and gets what was published before and not handed
-   * over.
+   * Hands a message to every listener whose filter takes the topic; a listener under two such
+   * filters gets it twice, as with mqemitter.
    */
-  restore(listener: LocalListener): void {
-    this.#inherited.set(listener, 0)
-  }
-
-  /** Has a session, connected or away, a subscription at QoS 1 or 2 that takes it? */
-  isQueued(topic: string): boolean {
-    return topic.charCodeAt(0) !== DOLLAR && this.#stored.takes(topic)
-  }
-
-  /**
-   * Hands a message with its number (DeliveryOrder) to every listener whose filter takes the topic
-   * and who was there when it was published; a listener under two such filters gets it twice, as
-   * with mqemitter.
-   */
-  handOver(message: LocalMessage, order: number): void {
-    this.#handedOver = order
-    for (const [listener, since] of this.#since) {
-      if (since >= order) break
-      this.#since.delete(listener)
-    }
-    const isNew =
-      this.#since.size === 0
-        ? null
-        : (listener: LocalListener) => (this.#since.get(listener) ?? 0) >= order
-    for (const listener of this.#listenersOf(message.topic)) {
-      if (isNew?.(listener) !== true) this.#deliver(listener, message)
-    }
-  }
-
-  /** For aedes' notices to itself. */
   emit(message: LocalMessage, done: (error?: Error) => void = noop): this {
-    for (const listener of this.#listenersOf(message.topic)) this.#deliver(listener, message)
+    const listeners: LocalListener[] = []
+    if (!this.#isClosed) this.#listeners.collect(message.topic, listeners)
+    for (const listener of listeners) this.#deliver(listener, message)
     done()
     return this
   }
@@ -144,12 +98,6 @@ export class LocalMq {
     this.#isClosed = true
     setImmediate(done)
     return this
-  }
-
-  #listenersOf(topic: string): readonly LocalListener[] {
-    const listeners: LocalListener[] = []
-    if (!this.#isClosed) this.#listeners.collect(topic, listeners)
-    return listeners
   }
 
   #deliver(listener: LocalListener, message: LocalMessage): void {

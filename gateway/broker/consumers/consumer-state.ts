@@ -5,7 +5,7 @@
  *
  * A value that cannot be read at the start is left where it is, reported, and not used (I7).
  */
-import type { Appender } from '../../ports/appender.ts'
+import type { Appender, Ticket } from '../../ports/appender.ts'
 import { errorMessage } from '../../shared/errors.ts'
 import type { MqttConfig } from '../config.ts'
 import { DurableTickets } from '../durable-tickets.ts'
@@ -78,10 +78,20 @@ export class ConsumerState {
     }
   }
 
+  /** Is there anything that the session would resume? */
+  keepsFor(clientId: string): boolean {
+    return this.subscriptions.of(clientId).length > 0 || this.copies.of(clientId).length > 0
+  }
+
   /** The session is discarded [MQTT-3.1.2-6]; resolves when that is durable. */
   async discardSession(clientId: string): Promise<void> {
     this.copies.discard(clientId)
     await this.subscriptions.clear(clientId)
+  }
+
+  /** Resolves when the commit is durable. */
+  async durable(ticket: Ticket): Promise<void> {
+    await this.#durable.until(ticket)
   }
 
   /** No commit follows: ends all waiting for one. */

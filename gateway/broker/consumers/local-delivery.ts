@@ -1,5 +1,5 @@
 /**
- * Copies of live messages for local subscribers, between append and hand-over to aedes. A copy
+ * Copies of live messages for local subscribers, between append and hand-over to the desk. A copy
  * waits for the commit of its message, then for its turn; order is that of arrival. Devices never
  * wait for it: acks do not pass here.
  *

@@ -1,17 +1,18 @@
 /**
- * What aedes wrote for one client and the socket has not taken yet: whole frames, in order. A
- * consumer that stops reading fills this queue and nothing else (I6): beyond the bounds its oldest
- * QoS 0 copies go, counted; a consumer that lets QoS 1 or 2 copies pile up is reported as
- * overflowing, and disconnected by the gate.
+ * What is to be sent to one local subscriber and the socket has not taken yet, in order: copies,
+ * and the answers to its SUBSCRIBEs between them. A consumer that stops reading fills this queue
+ * and nothing else (I6): beyond the bounds its oldest QoS 0 copies go, counted; a consumer that lets
+ * QoS 1 or 2 copies pile up is reported as overflowing, and disconnected by the gate.
  *
- * QoS 1 and 2 copies are sent `maxSubscriberMessages` ahead of their acks at most, so what aedes
- * and the persistence keep for the client is bounded too. Acks of the gate do not pass through
- * here: they are never behind copies.
+ * QoS 1 and 2 copies are sent `maxSubscriberMessages` ahead of their acks at most. Acks of the gate
+ * do not pass through here: they are never behind copies.
  */
 import { Fifo } from '../../shared/fifo.ts'
 import type { MqttLimits } from '../config.ts'
-import { bodyOffset, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL } from '../mqtt/packets.ts'
+import { PUBACK, PUBCOMP, PUBREC, pubrel } from '../mqtt/packets.ts'
+import type { KeptCopy } from '../sessions/session-queues.ts'
 import type { BrokerStats } from '../stats.ts'
+import { type CopyFrame, writeCopy } from './copy-frames.ts'
 
 export type SubscriberLimits = Pick<
   MqttLimits,
@@ -22,6 +23,8 @@ export interface OutboundHost {
   /** The socket is up and has taken what it was given. */
   canSend(): boolean
   send(bytes: Uint8Array): void
+  /** A packet id that is neither kept nor in flight. */
+  takePacketId(): number
   onCopiesDropped(count: number): void
   /** QoS 1 or 2 copies do not fit. */
   onOverflow(): void
@@ -31,22 +34,23 @@ export interface OutboundHost {
   onRelieved(): void
 }
 
-/** -1: not a PUBLISH; never dropped. */
-type CopyQos = -1 | 0 | 1 | 2
-
 /** The acks of copies. */
 export type CopyAck = typeof PUBACK | typeof PUBREC | typeof PUBCOMP
 
 interface Waiting {
-  readonly frame: Buffer
-  readonly qos: CopyQos
-  readonly packetId: number
+  readonly frame: CopyFrame
+  /** Never dropped, and no copy. */
+  readonly isAnswer: boolean
+  /** Of a PUBREL; 0: it is none. */
+  readonly releaseId: number
+  /** What the session keeps of it; null: nothing. */
+  readonly kept: KeptCopy | null
 }
 
 /** One write to the socket; large enough to cost one system call for many copies. */
 const WRITE_BYTES = 64 * 1024
 
-const isQos0 = ({ qos }: Waiting): boolean => qos === 0
+const isQos0 = ({ frame, isAnswer }: Waiting): boolean => !isAnswer && frame.qos === 0
 
 export class OutboundQueue {
   readonly #limits: SubscriberLimits
@@ -59,7 +63,7 @@ export class OutboundQueue {
   #bytes = 0
   /** Packet ids of what was sent and not acknowledged, each with the ack that is due next. */
   readonly #inFlight = new Map<number, CopyAck>()
-  #isOpen = false
+  #isOpen = true
   #wasPressed = false
   /** When copies at QoS 1 or 2 last began to wait, or moved. */
   #movedAtMs = 0
@@ -81,28 +85,38 @@ export class OutboundQueue {
     )
   }
 
+  /** More of what is kept for the session may be pushed. */
+  get hasRoom(): boolean {
+    const { maxSubscriberMessages, maxSubscriberBytes } = this.#limits
+    return (
+      this.#acked + this.#inFlight.size < maxSubscriberMessages &&
+      !this.#ackedBytesHigh(maxSubscriberBytes)
+    )
+  }
+
   /** How long it has been pressed without taking or acknowledging anything, ms; 0 if it is not. */
   stalledMs(now: number): number {
     return this.isPressed ? now - this.#movedAtMs : 0
   }
 
-  /** CONNACK is out: copies may follow. */
-  open(): void {
-    this.#isOpen = true
-    this.flush()
+  /** SUBACK or UNSUBACK. */
+  answer(bytes: Buffer): void {
+    this.#pushAnswer(bytes, 0)
   }
 
-  push(frame: Buffer): void {
-    const qos = copyQos(frame)
-    if (qos > 0 && this.#acked + this.#inFlight.size === 0) this.#movedAtMs = this.#now()
-    this.#waiting.push({ frame, qos, packetId: qos > 0 ? packetIdOf(frame) : 0 })
-    this.#account(frame.length)
-    if (qos > 0) this.#acked += 1
-    if (this.#isOpen && this.#host.canSend()) this.flush()
-    this.#keepBounds(qos)
+  /** A copy. `kept`: what the session keeps of it. */
+  push(frame: CopyFrame, kept: KeptCopy | null): void {
+    if (frame.qos > 0 && this.#acked + this.#inFlight.size === 0) this.#movedAtMs = this.#now()
+    if (frame.qos > 0) this.#acked += 1
+    this.#push({ frame, isAnswer: false, releaseId: 0, kept })
     if (this.#wasPressed || !this.isPressed) return
     this.#wasPressed = true
     this.#host.onPressed()
+  }
+
+  /** PUBREL, in its turn. */
+  release(packetId: number): void {
+    this.#pushAnswer(pubrel(packetId), packetId)
   }
 
   /**
@@ -125,10 +139,10 @@ export class OutboundQueue {
   flush(): void {
     if (!this.#isOpen) return
     while (this.#waiting.length > 0 && this.#host.canSend()) {
-      const frames = this.#next()
-      if (frames.length === 0) break
+      const bytes = this.#next()
+      if (bytes === null) break
       this.#movedAtMs = this.#now()
-      this.#host.send(frames.length === 1 ? frames[0]! : Buffer.concat(frames))
+      this.#host.send(bytes)
     }
     this.#relieve()
   }
@@ -143,6 +157,17 @@ export class OutboundQueue {
     this.#relieve()
   }
 
+  #pushAnswer(bytes: Buffer, releaseId: number): void {
+    this.#push({ frame: { bytes, qos: 0, idAt: 0 }, isAnswer: true, releaseId, kept: null })
+  }
+
+  #push(waiting: Waiting): void {
+    this.#waiting.push(waiting)
+    this.#account(waiting.frame.bytes.length)
+    if (this.#isOpen && this.#host.canSend()) this.flush()
+    this.#keepBounds(waiting)
+  }
+
   #relieve(): void {
     if (!this.#wasPressed || this.isPressed) return
     this.#wasPressed = false
@@ -153,37 +178,61 @@ export class OutboundQueue {
     return this.#acked > 0 && this.#waiting.expendable === 0 && this.#bytes * 2 >= maxBytes
   }
 
-  /** The frames of one write. */
-  #next(): Buffer[] {
-    const frames: Buffer[] = []
+  /** The bytes of one write; null: what is next waits for acks. */
+  #next(): Buffer | null {
+    const due: Waiting[] = []
     let bytes = 0
+    let flying = this.#inFlight.size
     for (let next = this.#waiting.first; next !== null; next = this.#waiting.first) {
-      const { frame, qos, packetId } = next
       if (bytes >= WRITE_BYTES) break
-      if (qos > 0) {
-        if (this.#inFlight.size >= this.#limits.maxSubscriberMessages) break
-        this.#inFlight.set(packetId, qos === 1 ? PUBACK : PUBREC)
-        this.#acked -= 1
-      } else if (qos < 0 && (frame[0]! & 0xf0) === PUBREL) {
-        this.#inFlight.set(pubrelId(frame), PUBCOMP)
+      const { frame, kept } = next
+      const isGone = kept?.isGone === true
+      if (frame.qos > 0 && !isGone) {
+        if (flying >= this.#limits.maxSubscriberMessages) break
+        flying += 1
       }
-      if (qos >= 0) this.#stats.localCopies.delivered += 1
       this.#waiting.shift()
-      frames.push(frame)
-      bytes += frame.length
+      if (frame.qos > 0) this.#acked -= 1
+      this.#account(-frame.bytes.length)
+      // It was dropped from the queue of its session.
+      if (isGone) continue
+      due.push(next)
+      bytes += frame.bytes.length
     }
-    this.#account(-bytes)
-    return frames
+    return due.length === 0 ? null : this.#write(due, bytes)
   }
 
-  #keepBounds(qos: CopyQos): void {
+  #write(due: readonly Waiting[], bytes: number): Buffer {
+    const out = Buffer.allocUnsafe(bytes)
+    let at = 0
+    for (const { frame, isAnswer, releaseId, kept } of due) {
+      if (releaseId > 0) this.#inFlight.set(releaseId, PUBCOMP)
+      let packetId = 0
+      let dup = false
+      if (frame.qos > 0) {
+        packetId = kept !== null && kept.packetId > 0 ? kept.packetId : this.#host.takePacketId()
+        this.#inFlight.set(packetId, frame.qos === 1 ? PUBACK : PUBREC)
+        if (kept !== null) {
+          // [MQTT-3.3.1-1]
+          dup = kept.wasSent
+          kept.packetId = packetId
+          kept.wasSent = true
+        }
+      }
+      if (!isAnswer) this.#stats.localCopies.delivered += 1
+      at = writeCopy(out, at, frame, packetId, dup)
+    }
+    return out
+  }
+
+  #keepBounds({ frame, isAnswer }: Waiting): void {
     let dropped = 0
     while (this.#isOverfull() && this.#waiting.expendable > 0) {
-      this.#account(-this.#waiting.shiftExpendable()!.frame.length)
+      this.#account(-this.#waiting.shiftExpendable()!.frame.bytes.length)
       dropped += 1
     }
     if (dropped > 0) this.#host.onCopiesDropped(dropped)
-    if (qos !== 0 && this.#isOverfull()) this.#host.onOverflow()
+    if ((isAnswer || frame.qos > 0) && this.#isOverfull()) this.#host.onOverflow()
   }
 
   #isOverfull(): boolean {
@@ -200,19 +249,4 @@ export class OutboundQueue {
     this.#bytes += bytes
     this.#stats.subscriberBytes += bytes
   }
-}
-
-function copyQos(frame: Buffer): CopyQos {
-  const first = frame[0]!
-  return (first & 0xf0) === PUBLISH ? (((first >> 1) & 3) as 0 | 1 | 2) : -1
-}
-
-function pubrelId(frame: Buffer): number {
-  return frame.readUInt16BE(bodyOffset(frame, 0))
-}
-
-function packetIdOf(frame: Buffer): number {
-  let at = 1
-  while (frame[at]! >= 0x80) at += 1
-  return frame.readUInt16BE(at + 3 + frame.readUInt16BE(at + 1))
 }

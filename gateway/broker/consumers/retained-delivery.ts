@@ -1,7 +1,6 @@
 /**
- * The retained messages that a SUBSCRIBE asks for [MQTT-3.3.1-6], in place of aedes' own, which
- * would read what is durable in that moment: a value that was published and is not committed yet
- * would never be seen, or the one before it would stay.
+ * The retained messages that a SUBSCRIBE asks for [MQTT-3.3.1-6], as of
+ * the moment in which its subscriptions began.
  *
  * SUBACK does not wait. What is durable is sent at once; a value that rides in a commit is sent
  * when that is durable, and live copies of later messages wait behind it (LocalDelivery's barrier).
@@ -10,18 +9,46 @@
  * them.
  */
 import type { Ticket } from '../../ports/appender.ts'
+import { TopicTrie } from '../../shared/topics/topic-trie.ts'
 import { COPIES_PER_TURN, RETAINED_WAIT_MS } from '../limits.ts'
+import type { Qos } from '../mqtt/publish.ts'
 import type { LocalDelivery } from './local-delivery.ts'
-import type { RetainedMessages, RetainedPacket, Staged } from './retained-messages.ts'
+import type { RetainedMessage, RetainedMessages, Staged } from './retained-messages.ts'
 
-/** A client of aedes, as a subscriber. */
 export interface RetainedSubscriber {
   readonly closed: boolean
-  deliverQoS(packet: RetainedPacket, done: () => void): void
+  /** `granted`: the highest QoS of the filters of the SUBSCRIBE that take it. */
+  takeRetained(message: RetainedMessage, granted: Qos): void
+  /** Resolves when it has room for more. */
+  room(): Promise<void>
+}
+
+/** A SUBSCRIBE that was answered. */
+class Asked {
+  readonly subscriber: RetainedSubscriber
+  readonly filters: readonly string[]
+  readonly #granted = new TopicTrie<Qos>()
+
+  constructor(subscriber: RetainedSubscriber, granted: readonly Granted[]) {
+    this.subscriber = subscriber
+    this.filters = granted.map(({ topic }) => topic)
+    for (const { topic, qos } of granted) this.#granted.add(topic, qos)
+  }
+
+  send(message: RetainedMessage): void {
+    const granted: Qos[] = []
+    this.#granted.collect(message.topic, granted)
+    this.subscriber.takeRetained(message, Math.max(0, ...granted) as Qos)
+  }
+}
+
+interface Granted {
+  readonly topic: string
+  readonly qos: Qos
 }
 
 interface Wait {
-  readonly subscriber: RetainedSubscriber
+  readonly asked: Asked
   readonly since: number
   awaited: readonly Staged[]
   readonly timer: NodeJS.Timeout
@@ -45,13 +72,14 @@ export class RetainedDelivery {
   }
 
   /** `since`: the DeliveryOrder of the moment in which the subscriptions began. */
-  subscribed(subscriber: RetainedSubscriber, filters: readonly string[], since: number): void {
-    const { ready, awaited } = this.#retained.asOf(filters, since)
-    this.#send(subscriber, ready)
+  subscribed(subscriber: RetainedSubscriber, granted: readonly Granted[], since: number): void {
+    const asked = new Asked(subscriber, granted)
+    const { ready, awaited } = this.#retained.asOf(asked.filters, since)
+    this.#send(asked, ready)
     if (awaited.length === 0) return
     const timer = setTimeout(() => this.#giveUp(wait), RETAINED_WAIT_MS)
     timer.unref()
-    const wait: Wait = { subscriber, since, awaited, timer }
+    const wait: Wait = { asked, since, awaited, timer }
     this.#waits.add(wait)
     this.#delivery.bar(Math.max(...awaited.map(({ ticket }) => ticket)))
   }
@@ -64,8 +92,8 @@ export class RetainedDelivery {
       if (due.length === 0) continue
       wait.awaited = wait.awaited.filter((staged) => staged.ticket > ticket)
       this.#send(
-        wait.subscriber,
-        due.map(({ packet }) => packet).filter((packet) => packet !== null),
+        wait.asked,
+        due.map(({ message }) => message).filter((message) => message !== null),
       )
       if (wait.awaited.length === 0) this.#end(wait)
     }
@@ -73,7 +101,7 @@ export class RetainedDelivery {
 
   #giveUp(wait: Wait): void {
     const topics = wait.awaited.map(({ topic }) => topic)
-    this.#send(wait.subscriber, this.#retained.durableOf(topics, wait.since))
+    this.#send(wait.asked, this.#retained.durableOf(topics, wait.since))
     this.#end(wait)
   }
 
@@ -84,24 +112,18 @@ export class RetainedDelivery {
   }
 
   /** The first of them at once: nothing that is handed over later is before them. */
-  #send(subscriber: RetainedSubscriber, packets: readonly RetainedPacket[]): void {
-    if (packets.length === 0) return
+  #send(asked: Asked, messages: readonly RetainedMessage[]): void {
+    if (messages.length === 0) return
     this.#delivery.hold()
-    void this.#sendChunks(subscriber, packets)
+    void this.#sendChunks(asked, messages)
   }
 
-  async #sendChunks(
-    subscriber: RetainedSubscriber,
-    packets: readonly RetainedPacket[],
-  ): Promise<void> {
-    for (let at = 0; at < packets.length && !subscriber.closed; at += this.#chunk) {
-      const chunk = packets.slice(at, at + this.#chunk)
-      await Promise.all(chunk.map((packet) => deliver(subscriber, packet)))
+  async #sendChunks(asked: Asked, messages: readonly RetainedMessage[]): Promise<void> {
+    const { subscriber } = asked
+    for (let at = 0; at < messages.length && !subscriber.closed; at += this.#chunk) {
+      for (const message of messages.slice(at, at + this.#chunk)) asked.send(message)
+      await subscriber.room()
     }
     this.#delivery.release()
   }
-}
-
-async function deliver(subscriber: RetainedSubscriber, packet: RetainedPacket): Promise<void> {
-  await new Promise<void>((resolve) => subscriber.deliverQoS(packet, resolve))
 }

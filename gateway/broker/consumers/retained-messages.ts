@@ -26,13 +26,8 @@ export interface RetainedLimits {
   readonly maxRetainedBytes: number
 }
 
-/** The shape in which aedes reads retained messages. */
-export interface RetainedPacket {
-  readonly cmd: string
+export interface RetainedMessage extends StoredRetained {
   readonly topic: string
-  readonly payload: Buffer
-  readonly qos: number
-  readonly retain: boolean
 }
 
 /** A value that rides in a commit. */
@@ -40,7 +35,7 @@ export interface Staged {
   readonly topic: string
   readonly ticket: Ticket
   /** null: the topic's value is removed. */
-  packet: RetainedPacket | null
+  message: RetainedMessage | null
   /** When it was staged (DeliveryOrder). */
   order: number
   /** A subscriber waits for this very value: a later one of the same commit does not take its place. */
@@ -48,7 +43,7 @@ export interface Staged {
 }
 
 interface Visible {
-  readonly packet: RetainedPacket
+  readonly message: RetainedMessage
   readonly order: number
 }
 
@@ -106,7 +101,7 @@ export class RetainedMessages {
       if (this.#fault(true, size, 0) === null) {
         this.#count += 1
         this.#bytes += size
-        this.#visible.set(topic, { packet: packetOf(topic, value), order: 0 })
+        this.#visible.set(topic, { message: { topic, ...value }, order: 0 })
       } else {
         this.#store.delete(topic)
         this.#refused += 1
@@ -129,19 +124,15 @@ export class RetainedMessages {
       if (former === null) return null
       this.#count -= 1
       this.#bytes -= formerSize
-      return this.#note(topic, null, this.#store.delete(topic), order)
+      return this.#note(null, topic, this.#store.delete(topic), order)
     }
     if (former !== null && former.qos === qos && former.payload.equals(payload)) return null
     if (former === null) this.#count += 1
     this.#bytes += size - formerSize
     // A copy: the caller's bytes may be a view of a read buffer.
     const value = { qos, payload: Buffer.from(payload) }
-    return this.#note(
-      topic,
-      packetOf(topic, value),
-      this.#store.put(topic, encodeRetained(value)),
-      order,
-    )
+    const ticket = this.#store.put(topic, encodeRetained(value))
+    return this.#note({ topic, ...value }, topic, ticket, order)
   }
 
   /**
@@ -153,9 +144,9 @@ export class RetainedMessages {
     for (const staged of this.#staged) {
       if (staged.ticket > ticket) break
       done += 1
-      const { topic, packet, order } = staged
-      if (packet === null) this.#visible.delete(topic)
-      else this.#visible.set(topic, { packet, order })
+      const { topic, message, order } = staged
+      if (message === null) this.#visible.delete(topic)
+      else this.#visible.set(topic, { message, order })
       if (this.#lastStaged.get(topic) === staged) this.#lastStaged.delete(topic)
     }
     if (done > 0) this.#staged.splice(0, done)
@@ -166,7 +157,7 @@ export class RetainedMessages {
    * store never has it.
    */
   show(topic: string, payload: Buffer): void {
-    this.#visible.set(topic, { packet: packetOf(topic, { qos: 0, payload }), order: 0 })
+    this.#visible.set(topic, { message: { topic, qos: 0, payload }, order: 0 })
   }
 
   /**
@@ -174,8 +165,8 @@ export class RetainedMessages {
    * `awaited`: staged, to be sent when their tickets are durable. What was staged later reaches it
    * as a live copy.
    */
-  asOf(filters: readonly string[], since: number): { ready: RetainedPacket[]; awaited: Staged[] } {
-    const ready: RetainedPacket[] = []
+  asOf(filters: readonly string[], since: number): { ready: RetainedMessage[]; awaited: Staged[] } {
+    const ready: RetainedMessage[] = []
     const awaited: Staged[] = []
     for (const topic of this.#topics(filters, [this.#visible, this.#lastStaged])) {
       const staged = this.#stagedAsOf(topic, since)
@@ -185,17 +176,17 @@ export class RetainedMessages {
         continue
       }
       const visible = this.#visible.get(topic)
-      if (visible !== undefined && visible.order <= since) ready.push(visible.packet)
+      if (visible !== undefined && visible.order <= since) ready.push(visible.message)
     }
     return { ready, awaited }
   }
 
   /** The durable messages of these topics, if they are not from after `since`. */
-  durableOf(topics: readonly string[], since: number): RetainedPacket[] {
+  durableOf(topics: readonly string[], since: number): RetainedMessage[] {
     return topics
       .map((topic) => this.#visible.get(topic))
       .filter((visible) => visible !== undefined && visible.order <= since)
-      .map((visible) => visible!.packet)
+      .map((visible) => visible!.message)
   }
 
   #stagedAsOf(topic: string, since: number): Staged | null {
@@ -231,17 +222,17 @@ export class RetainedMessages {
 
   #latest(topic: string): { readonly qos: number; readonly payload: Buffer } | null {
     const staged = this.#lastStaged.get(topic)
-    return staged === undefined ? (this.#visible.get(topic)?.packet ?? null) : staged.packet
+    return staged === undefined ? (this.#visible.get(topic)?.message ?? null) : staged.message
   }
 
-  #note(topic: string, packet: RetainedPacket | null, ticket: Ticket, order: number): Ticket {
+  #note(message: RetainedMessage | null, topic: string, ticket: Ticket, order: number): Ticket {
     const last = this.#lastStaged.get(topic)
     if (last !== undefined && last.ticket === ticket && !last.isAwaited) {
-      last.packet = packet
+      last.message = message
       last.order = order
       return ticket
     }
-    const staged = { topic, ticket, packet, order, isAwaited: false }
+    const staged = { topic, ticket, message, order, isAwaited: false }
     this.#staged.push(staged)
     this.#lastStaged.set(topic, staged)
     return ticket
@@ -265,8 +256,4 @@ type RefusalReason = 'too-many' | 'too-large' | 'store-full'
 
 function sizeOf(topic: string, payload: Uint8Array): number {
   return Buffer.byteLength(topic) + payload.length
-}
-
-function packetOf(topic: string, value: StoredRetained): RetainedPacket {
-  return { cmd: 'publish', topic, payload: value.payload, qos: value.qos, retain: true }
 }

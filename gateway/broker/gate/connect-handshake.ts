@@ -10,8 +10,9 @@ import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/
 import type { Principal, RefusedLogin } from '../auth/authenticator.ts'
 import type { RefuseReason } from '../events.ts'
 import type { Inbound } from '../listeners/inbound.ts'
-import { type Connect, connectForAedes, readConnect } from '../mqtt/connect.ts'
+import { type Connect, readConnect } from '../mqtt/connect.ts'
 import { connack } from '../mqtt/packets.ts'
+import type { WillToken } from '../publish/stored-wills.ts'
 import type { Session } from '../sessions/session-table.ts'
 import type { GateContext } from './context.ts'
 import type { Lifecycle } from './lifecycle.ts'
@@ -35,10 +36,13 @@ export class ConnectHandshake {
   readonly #inbound: Inbound
   readonly #lifecycle: Lifecycle
   #connect: Connect | null = null
-  /** CONNACK waits for this ticket. */
-  #ticket: Ticket = 0
   #isResumed = false
-  #hasAedesConnack = false
+  /** The commit in which the session that it discards is gone. */
+  #dropped: Ticket = 0
+  /** What CONNACK promises is on disk. */
+  #isAccepted = false
+  /** Its will is stored, or on its way to the disk; null: it has none. */
+  #storedWill: WillToken | null = null
 
   constructor(context: GateContext, inbound: Inbound, lifecycle: Lifecycle) {
     this.#context = context
@@ -120,7 +124,7 @@ export class ConnectHandshake {
     return principal.mayPublish(topic)
   }
 
-  /** null: the table of sessions is full. */
+  /** null: the table of sessions is full. Call {@link store} next. */
   openSession(): Session | null {
     const { appender, endSession, sessions } = this.#context
     const { clientId } = this.#lifecycle
@@ -128,7 +132,7 @@ export class ConnectHandshake {
       const stored = sessions.find(clientId)
       if (stored !== undefined) {
         sessions.drop(stored)
-        this.#ticket = appender.touch()
+        this.#dropped = appender.touch()
       }
       return sessions.transient(clientId)
     }
@@ -141,30 +145,38 @@ export class ConnectHandshake {
     return opened.session
   }
 
-  /** The CONNECT that aedes gets. */
-  packetForAedes(): Buffer {
-    const { clean = true, will = null } = this.#connect ?? {}
-    return connectForAedes(this.#lifecycle.clientId, clean, will)
-  }
-
-  /** aedes has connected the client, and stored its will. False: it did not. */
-  takeAedesConnack(frame: Buffer): boolean {
-    if (frame[3] !== 0) {
-      this.#lifecycle.refuse(null, 'server-unavailable', `the broker answered ${frame[3]}`)
-      return false
+  /** Resolves when what CONNACK promises is on disk: a discarded session, and a will. */
+  async store(): Promise<void> {
+    const { state } = this.#context
+    const { clientId } = this.#lifecycle
+    const will = this.#connect?.will ?? null
+    const waits = [state.durable(this.#dropped)]
+    if (!this.#isResumed) waits.push(state.discardSession(clientId))
+    if (this.#connect?.clean === false && !this.#isResumed) state.copies.restartIds(clientId)
+    if (will !== null) {
+      const { token, durable } = state.wills.put(clientId, will)
+      this.#storedWill = token
+      waits.push(durable)
     }
-    this.#hasAedesConnack = true
-    if (this.#connect?.clean === false && frame[2] === 1) this.#isResumed = true
-    return true
+    await Promise.all(waits)
+    this.#isAccepted = true
   }
 
-  /** CONNACK, once what it promises is on disk; null: aedes or a commit is waited for. */
-  connack(): { readonly frame: Buffer | null; readonly awaitsCommit: boolean } {
-    if (!this.#hasAedesConnack) return { frame: null, awaitsCommit: false }
-    const isDurable = this.#ticket <= this.#context.appender.durableTicket
-    if (!isDurable) return { frame: null, awaitsCommit: true }
+  /** CONNACK, when {@link store} has resolved. */
+  connack(): Buffer {
     // MQTT 3.1 has no Session Present: there the byte is reserved.
-    const frame = connack(0, this.#isResumed && this.#connect?.level === 4)
-    return { frame, awaitsCommit: false }
+    return connack(0, this.#isResumed && this.#connect?.level === 4)
+  }
+
+  /** The connection is closed: its will is due, unless the client said goodbye or was never in. */
+  end(principal: Principal | null): void {
+    const { state, wills } = this.#context
+    const token = this.#storedWill
+    const will = this.#connect?.will ?? null
+    if (token === null || will === null) return
+    const { clientId, saidGoodbye } = this.#lifecycle
+    const done = (): void => state.wills.delete(token)
+    if (saidGoodbye || !this.#isAccepted) done()
+    else wills.publish(clientId, will, principal, done)
   }
 }

@@ -8,8 +8,6 @@ export class ConnectionLists<C> {
   readonly all = new Set<C>()
   /** Owed acks: called at each commit. */
   readonly owing = new Set<C>()
-  /** CONNACK waits for a commit. */
-  readonly opening = new Set<C>()
   /** Messages wait for room in a stream. */
   readonly waiting = new Set<C>()
   /** The frame at the head is held. */
@@ -31,7 +29,6 @@ export class ConnectionLists<C> {
   remove(connection: C): void {
     this.all.delete(connection)
     this.owing.delete(connection)
-    this.opening.delete(connection)
     this.waiting.delete(connection)
     this.blocked.delete(connection)
     this.starved.delete(connection)

@@ -1,16 +1,17 @@
 /**
  * One connection, from accept to end: it takes each frame of its client to the part that handles it,
  * and lets acks out when their commit is durable (I1, I2). Frames behind CONNECT wait, bounded.
- * PUBLISH and PUBREL go to the publish path and never to aedes; PINGREQ is answered here, also for
+ * PUBLISH and PUBREL go to the publish path; PINGREQ is answered here, also for
  * what is held back.
  *
  * Not here: states and ends (lifecycle), bytes to frames (frame-reader), the steps to CONNACK
- * (connect-handshake), acks and bounds of messages (publish-path), local consumers (consumer-side),
+ * (connect-handshake), acks and bounds of messages (publish-path), local consumers (subscriber),
  * time-outs (deadlines), what happens to all connections (gate).
  */
 
 import type { Duplex } from 'node:stream'
 import type { StreamIntake } from '../../ports/appender.ts'
+import { Subscriber, type SubscriberHost } from '../consumers/subscriber.ts'
 import type { CloseReason } from '../events.ts'
 import type { Inbound } from '../listeners/inbound.ts'
 import { notMqtt } from '../listeners/wrong-protocol.ts'
@@ -34,14 +35,13 @@ import { PublishPath } from '../publish/publish-path.ts'
 import type { Holder } from './client-ids.ts'
 import { ConnectHandshake } from './connect-handshake.ts'
 import { type ConnectionLists, place } from './connection-lists.ts'
-import { type ConsumerHost, ConsumerSide } from './consumer-side.ts'
 import type { GateContext } from './context.ts'
 import { dueReason } from './deadlines.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { ReadControl } from './read-control.ts'
 import { Transport } from './transport.ts'
 
-export class Connection implements Holder, ConsumerHost {
+export class Connection implements Holder, SubscriberHost {
   readonly gone: Promise<void>
   #resolveGone: () => void = () => {}
   readonly #context: GateContext
@@ -51,9 +51,10 @@ export class Connection implements Holder, ConsumerHost {
   readonly #frames: FrameReader
   readonly #reads: ReadControl
   readonly #handshake: ConnectHandshake
-  readonly #consumer: ConsumerSide
   /** From the verdict on CONNECT. */
   #path: PublishPath | null = null
+  /** Once the client subscribes, or resumes a session that a subscriber had. */
+  #subscriber: Subscriber | null = null
   /** Until the connection that it took over from is gone. */
   #former: Promise<void> | null = null
   #isProcessing = false
@@ -69,8 +70,8 @@ export class Connection implements Holder, ConsumerHost {
     this.gone = new Promise((resolve) => {
       this.#resolveGone = resolve
     })
-    this.#lifecycle = new Lifecycle(context, inbound.remoteAddress, (isOrderly, lastWords) => {
-      this.#teardown(isOrderly, lastWords)
+    this.#lifecycle = new Lifecycle(context, inbound.remoteAddress, (lastWords) => {
+      this.#teardown(lastWords)
     })
     this.#transport = new Transport(inbound.stream)
     this.#frames = new FrameReader(context.config, context.stats, notMqtt)
@@ -78,7 +79,6 @@ export class Connection implements Holder, ConsumerHost {
       lists.mayFinish(this, context.monotonicMs()),
     )
     this.#handshake = new ConnectHandshake(context, inbound, this.#lifecycle)
-    this.#consumer = new ConsumerSide(context, this.#lifecycle, this.#transport, this)
     this.#listen(inbound.stream)
   }
 
@@ -95,8 +95,24 @@ export class Connection implements Holder, ConsumerHost {
     return this.#lifecycle.state === 'open' && (this.#path?.awaitsCommit ?? false)
   }
 
-  close(reason: CloseReason, detail: string): void {
-    this.#lifecycle.close(reason, detail)
+  get isOpen(): boolean {
+    return this.#lifecycle.state === 'open'
+  }
+
+  get backlog(): number {
+    return this.#transport.backlog
+  }
+
+  get isGone(): boolean {
+    return this.#transport.isGone
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#transport.send(bytes)
+  }
+
+  close(reason: CloseReason, detail: string): typeof CLOSED {
+    return this.#lifecycle.close(reason, detail)
   }
 
   // Bytes in.
@@ -108,7 +124,7 @@ export class Connection implements Holder, ConsumerHost {
       this.#settleEnd()
     })
     stream.on('drain', () => {
-      this.#consumer.flush()
+      this.#subscriber?.flush()
       this.#updateReading()
     })
     stream.once('close', () => {
@@ -201,7 +217,7 @@ export class Connection implements Holder, ConsumerHost {
     if (path === null) return this.#takeConnect(bytes, at, body, end)
     if ((first & 0xf0) === PUBLISH) {
       // The client may have subscribed to it just before.
-      return this.#consumer.isChanging ? HOLD : path.publish(bytes, at, body, end)
+      return this.#subscriber?.isChanging === true ? HOLD : path.publish(bytes, at, body, end)
     }
     if (!hasValidFlags(first) && !this.#handshake.isLenient) {
       return lifecycle.malformed(`reserved flags of packet 0x${first.toString(16)}`)
@@ -216,10 +232,10 @@ export class Connection implements Holder, ConsumerHost {
       case PUBACK:
       case PUBREC:
       case PUBCOMP:
-        return this.#consumer.takeCopyAck(bytes, at, body, end)
+        return this.#asSubscriber(path).takeCopyAck(bytes, at, body, end)
       case SUBSCRIBE:
       case UNSUBSCRIBE:
-        return this.#consumer.takeSubscribe(bytes, at, body, end, path)
+        return this.#asSubscriber(path).takeSubscribe(bytes, at, body, end, path.lastOffered)
       case DISCONNECT:
         if (body !== end) return lifecycle.malformed('DISCONNECT with a body')
         return lifecycle.leave('client-disconnect')
@@ -268,32 +284,29 @@ export class Connection implements Holder, ConsumerHost {
     if (lifecycle.isClosed) return
     const session = handshake.openSession()
     if (session === null) return
-    this.#path = new PublishPath(context, lifecycle, principal, session)
-    this.#consumer.connect({
-      connect: handshake.packetForAedes(),
-      principal,
-      isBridge: handshake.isBridge,
-      isResumed: handshake.isResumed,
-      isStored: session.number > 0,
-    })
+    const path = new PublishPath(context, lifecycle, principal, session)
+    this.#path = path
+    await handshake.store()
+    if (!lifecycle.isClosed) this.#open(path)
   }
 
-  onConnack(frame: Buffer): void {
-    if (this.#handshake.takeAedesConnack(frame)) this.openIfDurable()
-  }
-
-  /** Called at each commit while CONNACK waits for one. */
-  openIfDurable(): void {
-    if (this.#lifecycle.state !== 'opening') return
-    const { frame, awaitsCommit } = this.#handshake.connack()
-    place(this.#lists.opening, this, awaitsCommit)
-    if (frame === null) return
+  #open(path: PublishPath): void {
     this.#lifecycle.enter('open')
     this.#context.stats.connectionsOpened += 1
-    this.#transport.send(frame)
-    this.#consumer.open()
+    this.#transport.send(this.#handshake.connack())
+    if (this.#handshake.isResumed && this.#context.state.keepsFor(this.clientId)) {
+      this.#asSubscriber(path).resume()
+    }
     this.#reads.lastByteMs = this.#context.monotonicMs()
     this.#process()
+  }
+
+  #asSubscriber({ principal, session }: PublishPath): Subscriber {
+    if (this.#subscriber === null) {
+      const { isBridge } = this.#handshake
+      this.#subscriber = new Subscriber(this.#context, this, { principal, session, isBridge })
+    }
+    return this.#subscriber
   }
 
   // Out.
@@ -356,7 +369,7 @@ export class Connection implements Holder, ConsumerHost {
         isReading: this.#transport.isReading,
         frameSinceMs: this.#frames.frameSinceMs,
         unreadSinceMs: this.#transport.unreadSince(now),
-        copiesStalledMs: this.#consumer.stalledMs(now),
+        copiesStalledMs: this.#subscriber?.stalledMs(now) ?? 0,
       },
       now,
       this.#context.config,
@@ -384,10 +397,10 @@ export class Connection implements Holder, ConsumerHost {
    * still make room.
    */
   get #mayGoOn(): boolean {
-    return this.#isBlocked && (!this.#socketGone || this.#consumer.isBusy)
+    return this.#isBlocked && (!this.#socketGone || this.#subscriber?.isBusy === true)
   }
 
-  #teardown(isOrderly: boolean, lastWords: Uint8Array | null): void {
+  #teardown(lastWords: Uint8Array | null): void {
     const { sessions, stats } = this.#context
     if (lastWords !== null) this.#transport.send(lastWords)
     const path = this.#path
@@ -399,16 +412,14 @@ export class Connection implements Holder, ConsumerHost {
     this.#lists.remove(this)
     stats.connections -= 1
     this.#transport.close()
-    if (!this.#consumer.end(isOrderly)) void this.#vanish()
+    this.#subscriber?.end()
+    this.#handshake.end(path?.principal ?? null)
+    void this.#vanish()
   }
 
-  /** aedes never knew it; but a later connection of its id waits for those before it, too. */
+  /** A later connection of its id waits for those before it, too. */
   async #vanish(): Promise<void> {
     await this.#former
-    this.onFinished()
-  }
-
-  onFinished(): void {
     this.#context.clientIds.release(this)
     this.#resolveGone()
   }

@@ -63,7 +63,7 @@ export class Gate {
     while (owes() && this.#context.monotonicMs() < deadlineMs) await sleep(5)
   }
 
-  /** Closes all connections. Resolves when aedes is done with them. */
+  /** Closes all connections. Resolves when nothing of them is left. */
   async closeAll(deadlineMs: number): Promise<void> {
     const { clientIds, monotonicMs } = this.#context
     const connections = [...this.#lists.all]
@@ -78,7 +78,6 @@ export class Gate {
   #onDurable(): void {
     const { appender, delivery } = this.#context
     for (const connection of this.#lists.owing) connection.flushAcks()
-    for (const connection of this.#lists.opening) connection.openIfDurable()
     delivery.durable(appender.durableTicket)
     this.#unblock()
   }

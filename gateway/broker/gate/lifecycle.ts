@@ -3,7 +3,7 @@
  * (I9). What ending means is the connection's business; it happens once.
  *
  * `awaiting-connect`, `authenticating` (the verdict is waited for), `opening` (the old holder of the
- * client id ends, aedes connects, a discarded session becomes durable), `open`, `closed`.
+ * client id ends, a discarded session and a will become durable), `open`, `closed`.
  */
 import type { CloseReason, RefuseReason } from '../events.ts'
 import { CLOSED } from '../mqtt/outcome.ts'
@@ -11,8 +11,8 @@ import { connack } from '../mqtt/packets.ts'
 import type { GateContext } from './context.ts'
 import type { ConnectionState } from './deadlines.ts'
 
-/** `isOrderly`: what the client sent counts to the last byte. `lastWords`: leave before the end. */
-type End = (isOrderly: boolean, lastWords: Uint8Array | null) => void
+/** `lastWords`: leave before the end. */
+type End = (lastWords: Uint8Array | null) => void
 
 export class Lifecycle {
   readonly remoteAddress: string
@@ -81,7 +81,7 @@ export class Lifecycle {
   refuse(returnCode: number | null, reason: RefuseReason, detail: string): typeof CLOSED {
     if (this.isClosed) return CLOSED
     this.#context.reports.refused(this, reason, detail)
-    this.#finish(false, returnCode === null ? null : connack(returnCode, false))
+    this.#finish(returnCode === null ? null : connack(returnCode, false))
     return CLOSED
   }
 
@@ -90,12 +90,12 @@ export class Lifecycle {
     if (this.isClosed) return CLOSED
     this.#context.stats.connectionsClosed[reason] += 1
     this.#saidGoodbye = reason === 'client-disconnect'
-    this.#finish(this.#saidGoodbye || reason === 'connection-lost', null)
+    this.#finish(null)
     return CLOSED
   }
 
-  #finish(isOrderly: boolean, lastWords: Uint8Array | null): void {
+  #finish(lastWords: Uint8Array | null): void {
     this.#state = 'closed'
-    this.#end(isOrderly, lastWords)
+    this.#end(lastWords)
   }
 }

@@ -1,11 +1,5 @@
-/**
- * CONNECT (section 3.1): read from the client, and written again for aedes. Pure.
- *
- * What aedes gets is not what the client sent: protocol level 4, keepalive 0 (the gate keeps time),
- * the client id that the gate settled on, and no credentials (the gate authenticates). The client's
- * level stays with its connection.
- */
-import { CONNECT, frame, prefixed } from './packets.ts'
+/** CONNECT (section 3.1), read and checked. Pure. */
+import { CONNECT } from './packets.ts'
 import type { Qos } from './publish.ts'
 import { PacketReader } from './reader.ts'
 
@@ -121,19 +115,6 @@ export function readConnect(
       password,
     },
   }
-}
-
-/** The CONNECT that aedes gets, one whole frame. */
-export function connectForAedes(clientId: string, clean: boolean, will: Will | null): Buffer {
-  let flags = clean ? CLEAN_SESSION : 0
-  const parts: Uint8Array[] = [prefixed(clientId)]
-  if (will !== null) {
-    flags |= WILL | (will.qos << 3) | (will.retain ? WILL_RETAIN : 0)
-    parts.push(prefixed(will.topic), prefixed(will.payload))
-  }
-  const level = 4
-  const keepAlive = [0, 0]
-  return frame(CONNECT, [prefixed('MQTT'), Buffer.of(level, flags, ...keepAlive), ...parts])
 }
 
 /**

@@ -6,7 +6,6 @@ import {
   PROTOCOL_TOPIC_LIMITS,
   type TopicLimits,
 } from '../../shared/topics/topics.ts'
-import { frame, prefixed, SUBSCRIBE, UNSUBSCRIBE } from './packets.ts'
 import { PacketReader } from './reader.ts'
 
 export interface Subscribe {
@@ -46,19 +45,4 @@ export function readSubscribe(
   if (packetId === 0) return 'packet identifier 0' // [MQTT-2.3.1-1]
   if (filters.length === 0) return 'no topic filter' // [MQTT-3.8.3-3], [MQTT-3.10.3-2]
   return { packetId, filters, qos, overLimit }
-}
-
-/** A SUBSCRIBE of these filters, one whole frame. */
-export function subscribeFrame(packetId: number, filters: ReadonlyMap<string, number>): Buffer {
-  const parts: Uint8Array[] = [Buffer.of(packetId >> 8, packetId & 0xff)]
-  for (const [filter, qos] of filters) parts.push(prefixed(filter), Buffer.of(qos))
-  return frame(SUBSCRIBE | 2, parts)
-}
-
-/** An UNSUBSCRIBE of these filters, one whole frame. */
-export function unsubscribeFrame(packetId: number, filters: readonly string[]): Buffer {
-  return frame(UNSUBSCRIBE | 2, [
-    Buffer.of(packetId >> 8, packetId & 0xff),
-    ...filters.map((filter) => prefixed(filter)),
-  ])
 }

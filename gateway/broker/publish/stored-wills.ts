@@ -7,14 +7,20 @@ import type { KeyedStore } from '../../ports/appender.ts'
 import type { DurableTickets } from '../durable-tickets.ts'
 import { decodeWill, encodeWill, type StoredWill } from '../sessions/stored-values.ts'
 
-interface RecoveredWill extends StoredWill {
+/** A stored will. A later one of the same client takes its place. */
+export interface WillToken {
   readonly clientId: string
+}
+
+interface RecoveredWill extends StoredWill {
+  readonly token: WillToken
 }
 
 export class StoredWills {
   readonly #store: KeyedStore
   readonly #durable: DurableTickets
-  readonly #clientIds = new Set<string>()
+  /** The will that the store has of each client. */
+  readonly #stored = new Map<string, WillToken>()
   readonly #recovered: RecoveredWill[] = []
 
   constructor(store: KeyedStore, durable: DurableTickets) {
@@ -25,8 +31,8 @@ export class StoredWills {
   async load(onUnreadable: (key: string, error: unknown) => void): Promise<void> {
     for (const [clientId, bytes] of await this.#store.entries()) {
       try {
-        this.#recovered.push({ clientId, ...decodeWill(bytes) })
-        this.#clientIds.add(clientId)
+        const will = decodeWill(bytes)
+        this.#recovered.push({ token: this.#note(clientId), ...will })
       } catch (error) {
         onUnreadable(clientId, error)
       }
@@ -38,13 +44,22 @@ export class StoredWills {
     return this.#recovered
   }
 
-  /** Resolves when it is durable. */
-  async put(clientId: string, will: StoredWill): Promise<void> {
-    this.#clientIds.add(clientId)
-    await this.#durable.until(this.#store.put(clientId, encodeWill(will)))
+  put(clientId: string, will: StoredWill): { token: WillToken; durable: Promise<void> } {
+    const ticket = this.#store.put(clientId, encodeWill(will))
+    return { token: this.#note(clientId), durable: this.#durable.until(ticket) }
   }
 
-  delete(clientId: string): void {
-    if (this.#clientIds.delete(clientId)) this.#store.delete(clientId)
+  /** It was published, or will never be. A later one of the same client stays. */
+  delete(token: WillToken): void {
+    const { clientId } = token
+    if (this.#stored.get(clientId) !== token) return
+    this.#stored.delete(clientId)
+    this.#store.delete(clientId)
+  }
+
+  #note(clientId: string): WillToken {
+    const token = { clientId }
+    this.#stored.set(clientId, token)
+    return token
   }
 }

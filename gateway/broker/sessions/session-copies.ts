@@ -9,11 +9,11 @@ import type { DurableTickets } from '../durable-tickets.ts'
 import { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 import type { Qos } from '../mqtt/publish.ts'
-import { Replay, type ReplayedConnection } from './replay.ts'
 import {
   type CopyDropReason,
   copyBytes,
-  type QueuedPacket,
+  type KeptCopy,
+  newCopy,
   type QueueLimits,
   SessionQueues,
 } from './session-queues.ts'
@@ -36,13 +36,10 @@ export interface StagedCopies {
   /** The commit that has them; 0: none is stored. */
   readonly ticket: Ticket
   readonly payload: Buffer
-  readonly byClient: ReadonlyMap<string, QueuedPacket>
+  readonly byClient: ReadonlyMap<string, KeptCopy>
   /** Of the subscriptions by which they were made. */
   readonly version: number
 }
-
-/** The broker id of copies of an earlier run: never the id of a live one. */
-const EARLIER_RUN = 'earlier-run'
 
 export class SessionCopies {
   readonly #subscriptions: Pick<SubscriptionTable, 'taking' | 'version'>
@@ -53,13 +50,11 @@ export class SessionCopies {
   readonly #stored: StoredCopies
   readonly #limits: QueueLimits
   /** Copies whose message is not handed over yet, by session. */
-  readonly #staged = new Map<string, Set<QueuedPacket>>()
+  readonly #staged = new Map<string, Set<KeptCopy>>()
   #stagedBytes = 0
   /** Of copies that are stored behind their message, in commits up to this one. */
   #lateBytes = 0
   #lateTicket: Ticket = 0
-  /** Of sessions that are connected. */
-  readonly #replays = new Map<string, Replay>()
 
   constructor(
     store: KeyedStore,
@@ -76,7 +71,7 @@ export class SessionCopies {
     this.#queues = new SessionQueues(
       limits,
       (clientId, reason) => this.#reportDrop(clientId, reason),
-      (clientId, packet) => this.#stored.remove(clientId, packet),
+      (clientId, copy) => this.#stored.remove(clientId, copy),
     )
   }
 
@@ -96,11 +91,7 @@ export class SessionCopies {
   /** What the earlier run left for sessions; what is over the bounds by now is dropped, counted. */
   async load(onUnreadable: (key: string, error: unknown) => void): Promise<void> {
     const recovered = await this.#stored.load(onUnreadable)
-    for (const [index, { clientId, packet }] of recovered.entries()) {
-      packet.brokerId = EARLIER_RUN
-      packet.brokerCounter = index + 1
-      this.#queues.enqueue(clientId, packet, true)
-    }
+    for (const { clientId, copy } of recovered) this.#queues.enqueue(clientId, copy)
   }
 
   /** After the start: copies of a session that is gone are owed no longer. */
@@ -119,61 +110,50 @@ export class SessionCopies {
     const subscribed = this.#subscriptions.taking(topic)
     if (subscribed.length === 0) return null
     const payload = Buffer.from(bytes)
-    const byClient = new Map<string, QueuedPacket>()
+    const byClient = new Map<string, KeptCopy>()
     for (const { clientId, qos: granted, nl, rap } of subscribed) {
       if (nl === true && clientId === from) continue
-      const packet = byClient.get(clientId) ?? {
-        cmd: 'publish',
-        topic,
-        payload,
-        qos: 0,
-        retain: false,
-        dup: false,
-      }
-      packet.qos = Math.max(packet.qos ?? 0, Math.min(qos, granted))
-      packet.retain ||= retain && rap === true
-      byClient.set(clientId, packet)
+      const copy = byClient.get(clientId) ?? newCopy({ topic, payload, qos: 0, retain: false })
+      copy.qos = Math.max(copy.qos, Math.min(qos, granted)) as Qos
+      copy.retain ||= retain && rap === true
+      byClient.set(clientId, copy)
     }
     let ticket: Ticket = 0
-    for (const [clientId, packet] of byClient) ticket = this.#stageOne(clientId, packet) ?? ticket
+    for (const [clientId, copy] of byClient) ticket = this.#stageOne(clientId, copy) ?? ticket
     return { ticket, payload, byClient, version: this.#subscriptions.version }
   }
 
-  #stageOne(clientId: string, packet: QueuedPacket): Ticket | null {
+  #stageOne(clientId: string, copy: KeptCopy): Ticket | null {
     const staged = this.#staged.get(clientId)
-    if (staged === undefined) this.#staged.set(clientId, new Set([packet]))
-    else staged.add(packet)
-    const size = copyBytes(packet)
+    if (staged === undefined) this.#staged.set(clientId, new Set([copy]))
+    else staged.add(copy)
+    const size = copyBytes(copy)
     this.#stagedBytes += size
     // One that is over the bounds already is looked at again when it is queued.
     const { maxSubscriberBytes, maxSubscriberBytesTotal } = this.#limits
     if (size > maxSubscriberBytes || this.#stagedBytes > maxSubscriberBytesTotal) return null
-    return this.#stored.add(clientId, packet)
+    return this.#stored.add(clientId, copy)
   }
 
   /**
-   * The message is handed over under these numbers of aedes: its copies wait in the queues of their
-   * sessions.
+   * The message is handed over: its copies wait in the queues of their sessions, and `onQueued`
+   * hears of each.
    */
-  release(staged: StagedCopies, brokerId: string, brokerCounter: number): void {
+  release(staged: StagedCopies, onQueued: (clientId: string, copy: KeptCopy) => void): void {
     const { byClient, version } = staged
     let takers: Set<string> | null = null
-    for (const [clientId, packet] of byClient) {
-      if (!this.#unstageOne(clientId, packet)) continue
-      packet.brokerId = brokerId
-      packet.brokerCounter = brokerCounter
+    for (const [clientId, copy] of byClient) {
+      if (!this.#unstageOne(clientId, copy)) continue
       if (version !== this.#subscriptions.version) {
-        takers ??= new Set(
-          this.#subscriptions.taking(packet.topic ?? '').map((taker) => taker.clientId),
-        )
+        takers ??= new Set(this.#subscriptions.taking(copy.topic).map((taker) => taker.clientId))
         if (!takers.has(clientId)) {
-          this.#stored.remove(clientId, packet)
+          this.#stored.remove(clientId, copy)
           continue
         }
       }
-      if (this.#queues.enqueue(clientId, packet) && packet.storedAs === undefined) {
-        this.#storeLate(clientId, packet)
-      }
+      if (!this.#queues.enqueue(clientId, copy)) continue
+      if (copy.storedAs === null) this.#storeLate(clientId, copy)
+      onQueued(clientId, copy)
     }
   }
 
@@ -181,78 +161,75 @@ export class SessionCopies {
    * Copies of messages at once that were over the bound when they were staged: as many of them as
    * the bound has, a commit. The others are in memory alone (I6).
    */
-  #storeLate(clientId: string, packet: QueuedPacket): void {
+  #storeLate(clientId: string, copy: KeptCopy): void {
     if (this.#durable.has(this.#lateTicket)) this.#lateBytes = 0
-    const size = copyBytes(packet)
+    const size = copyBytes(copy)
     if (this.#lateBytes + size > this.#limits.maxSubscriberBytesTotal) return
     this.#lateBytes += size
-    this.#lateTicket = this.#stored.add(clientId, packet) ?? this.#lateTicket
+    this.#lateTicket = this.#stored.add(clientId, copy) ?? this.#lateTicket
   }
 
   /** The message will not be handed over. */
   unstage({ byClient }: StagedCopies): void {
-    for (const [clientId, packet] of byClient) {
-      if (this.#unstageOne(clientId, packet)) this.#stored.remove(clientId, packet)
+    for (const [clientId, copy] of byClient) {
+      if (this.#unstageOne(clientId, copy)) this.#stored.remove(clientId, copy)
     }
   }
 
   /** False: its session ended. */
-  #unstageOne(clientId: string, packet: QueuedPacket): boolean {
+  #unstageOne(clientId: string, copy: KeptCopy): boolean {
     const staged = this.#staged.get(clientId)
-    if (staged?.delete(packet) !== true) return false
+    if (staged?.delete(copy) !== true) return false
     if (staged.size === 0) this.#staged.delete(clientId)
-    this.#stagedBytes -= copyBytes(packet)
+    this.#stagedBytes -= copyBytes(copy)
     return true
   }
 
   /** The session ended, and with it all that was kept for it. */
   discard(clientId: string): void {
-    for (const packet of this.#staged.get(clientId) ?? []) {
-      this.#unstageOne(clientId, packet)
-      this.#stored.remove(clientId, packet)
+    for (const copy of this.#staged.get(clientId) ?? []) {
+      this.#unstageOne(clientId, copy)
+      this.#stored.remove(clientId, copy)
     }
     this.#queues.discard(clientId)
-    this.#replays.delete(clientId)
     this.#stored.forget(clientId)
   }
 
-  /** The packet id that the next copy for the session gets. */
-  nextId(clientId: string): number {
-    return this.#stored.nextId(clientId)
+  /** The packet id of a copy that is sent and not kept. `isTaken`: by one that is in flight. */
+  takeId(clientId: string, isTaken: (packetId: number) => boolean): number {
+    const first = this.#stored.nextId(clientId)
+    for (let packetId = first; ; ) {
+      this.#stored.setNextId(clientId, packetId + 1)
+      if (!isTaken(packetId)) return packetId
+      packetId = this.#stored.nextId(clientId)
+      if (packetId === first) return packetId
+    }
   }
 
-  setNextId(clientId: string, next: number): void {
-    this.#stored.setNextId(clientId, next)
+  /** Session Present is 0: packet ids begin anew. */
+  restartIds(clientId: string): void {
+    this.#stored.setNextId(clientId, 1)
   }
 
-  /** aedes sends a packet; a PUBREL when it is durable that PUBREC came. */
-  async sending(clientId: string, packet: QueuedPacket): Promise<void> {
-    const former = this.#queues.update(clientId, packet)
-    if (packet.cmd === 'pubrel')
-      await this.#durable.until(this.#stored.release(clientId, packet, former))
-    this.#replays.get(clientId)?.sent(packet)
+  /** What is kept for the session, oldest first. */
+  of(clientId: string): readonly KeptCopy[] {
+    return this.#queues.of(clientId)
   }
 
-  acknowledge(
-    clientId: string,
-    packet: Pick<QueuedPacket, 'messageId' | 'brokerId' | 'brokerCounter'>,
-  ): QueuedPacket | undefined {
-    return this.#queues.acknowledge(clientId, packet)
+  /** PUBREC came. Resolves when that is durable: PUBREL may leave then. */
+  async received(clientId: string, packetId: number): Promise<void> {
+    const release = this.#queues.release(clientId, packetId)
+    await this.#durable.until(this.#stored.release(clientId, release))
   }
 
-  /** What is kept for the session, oldest first, on its way to a connection that resumes it. */
-  replay(clientId: string, connection: ReplayedConnection): AsyncGenerator<QueuedPacket> {
-    const replay = new Replay(this.#queues, clientId, connection)
-    this.#replays.set(clientId, replay)
-    return replay.packets()
+  /** The subscriber has the copy with this packet id. */
+  acknowledge(clientId: string, packetId: number): void {
+    this.#queues.acknowledge(clientId, packetId)
   }
 
-  /** The connection is over. */
-  endReplay(clientId: string, connection: ReplayedConnection): void {
-    const replay = this.#replays.get(clientId)
-    if (replay?.isOf(connection) !== true) return
-    replay.end()
-    this.#replays.delete(clientId)
+  /** The session may not receive it. */
+  withdraw(clientId: string, copy: KeptCopy): void {
+    this.#queues.withdraw(clientId, copy)
   }
 
   #reportDrop(clientId: string, reason: CopyDropReason): void {

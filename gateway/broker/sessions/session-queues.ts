@@ -5,23 +5,27 @@
  * first. Everything dropped is counted (I9). The store of copies is told
  * of each that leaves.
  */
+import type { Ticket } from '../../ports/appender.ts'
+import type { Qos } from '../mqtt/publish.ts'
 
-/** A packet as aedes queues it: a PUBLISH, or the PUBREL that took its place. */
-export interface QueuedPacket {
-  readonly cmd: string
-  brokerId?: string | undefined
-  brokerCounter?: number | undefined
-  readonly topic?: string | undefined
-  readonly payload?: Uint8Array | string | undefined
-  qos?: number
-  retain?: boolean
-  dup?: boolean
-  /** A copy that is stored has it from the beginning, another one once it was sent. */
-  messageId?: number | null | undefined
-  /** Its key in the store; absent: it is not there. */
-  storedAs?: string | undefined
+/** A copy that a session is owed, or the PUBREL that took its place. */
+export interface KeptCopy {
+  /** PUBREC came: PUBREL is owed, and topic and payload are no longer. */
+  isRelease: boolean
+  topic: string
+  payload: Buffer
+  qos: Qos
+  retain: boolean
+  /** A copy that is stored has it from the beginning, another one once it is sent; 0: not yet. */
+  packetId: number
+  /** It was sent, or may have been by an earlier run. */
+  wasSent: boolean
+  /** It was acknowledged or dropped: it is owed no longer. */
+  isGone: boolean
+  /** Its key in the store; null: it is not there. */
+  storedAs: string | null
   /** Of a PUBREL: the commit that has it in the store. */
-  notedBy?: number | undefined
+  notedBy: Ticket | null
 }
 
 export interface QueueLimits {
@@ -33,7 +37,7 @@ export interface QueueLimits {
 export type CopyDropReason = 'session-full' | 'all-full'
 
 /**
- * What a queued packet costs beside its topic and payload: the object, its entry, the buffer's
+ * What a queued copy costs beside its topic and payload: the object, its entry, the buffer's
  * header.
  */
 const ENTRY_OVERHEAD_BYTES = 200
@@ -41,13 +45,12 @@ const ENTRY_OVERHEAD_BYTES = 200
 /** Each has a packet id, of which there are 65,535; some are left for retained messages. */
 const MAX_COPIES_OF_A_SESSION = 60_000
 
+const NO_BYTES = Buffer.alloc(0)
+
 interface Entry {
-  packet: QueuedPacket
+  readonly copy: KeptCopy
+  /** What it counted for when it came. */
   readonly bytes: number
-  /** It was sent, or may have been. */
-  wasSent: boolean
-  /** Rises along a queue. */
-  readonly serial: number
 }
 
 interface Queue {
@@ -55,22 +58,44 @@ interface Queue {
   bytes: number
 }
 
+/** A copy that nothing has happened to. */
+export function newCopy(message: Pick<KeptCopy, 'topic' | 'payload' | 'qos' | 'retain'>): KeptCopy {
+  const { topic, payload, qos, retain } = message
+  return {
+    isRelease: false,
+    topic,
+    payload,
+    qos,
+    retain,
+    packetId: 0,
+    wasSent: false,
+    isGone: false,
+    storedAs: null,
+    notedBy: null,
+  }
+}
+
+/** The PUBREL for this packet id. */
+export function newRelease(packetId: number): KeptCopy {
+  const copy = newCopy({ topic: '', payload: NO_BYTES, qos: 2, retain: false })
+  return Object.assign(copy, { isRelease: true, wasSent: true, packetId })
+}
+
 export class SessionQueues {
   readonly #limits: QueueLimits
   readonly #onDrop: (clientId: string, reason: CopyDropReason) => void
-  readonly #onRemoved: (clientId: string, packet: QueuedPacket) => void
+  readonly #onRemoved: (clientId: string, copy: KeptCopy) => void
   /** In order of creation: a queue is deleted when it is empty, so the first has waited longest. */
   readonly #queues = new Map<string, Queue>()
   #bytes = 0
   #messages = 0
   #dropped = 0
-  #serial = 0
 
-  /** `onRemoved`: for whatever reason; also for a packet that was not taken. */
+  /** `onRemoved`: for whatever reason; also for a copy that was not taken. */
   constructor(
     limits: QueueLimits,
     onDrop: (clientId: string, reason: CopyDropReason) => void,
-    onRemoved: (clientId: string, packet: QueuedPacket) => void,
+    onRemoved: (clientId: string, copy: KeptCopy) => void,
   ) {
     const maxSubscriberMessages = Math.min(limits.maxSubscriberMessages, MAX_COPIES_OF_A_SESSION)
     this.#limits = { ...limits, maxSubscriberMessages }
@@ -91,21 +116,21 @@ export class SessionQueues {
     return this.#dropped
   }
 
-  /** False: it is too large for every queue. `wasSent`: it may have been, by an earlier run. */
-  enqueue(clientId: string, packet: QueuedPacket, wasSent = false): boolean {
+  /** False: it is too large for every queue. */
+  enqueue(clientId: string, copy: KeptCopy): boolean {
     // A PUBREL of an earlier run: the subscriber waits for it, whatever the bounds are now.
-    if (packet.cmd !== 'publish') {
-      this.#append(clientId, { packet, bytes: ENTRY_OVERHEAD_BYTES, wasSent: true })
+    if (copy.isRelease) {
+      this.#append(clientId, { copy, bytes: ENTRY_OVERHEAD_BYTES })
       return true
     }
     const { maxSubscriberMessages, maxSubscriberBytes, maxSubscriberBytesTotal } = this.#limits
-    const bytes = copyBytes(packet)
+    const bytes = copyBytes(copy)
     if (
       bytes > maxSubscriberBytes ||
       bytes > maxSubscriberBytesTotal ||
       maxSubscriberMessages < 1
     ) {
-      this.#onRemoved(clientId, packet)
+      this.#leave(clientId, copy)
       this.#count(clientId, 'session-full')
       return false
     }
@@ -122,79 +147,46 @@ export class SessionQueues {
       if (victim === undefined) break
       this.#evict(victim[0], victim[1], 'all-full')
     }
-    this.#append(clientId, { packet, bytes, wasSent })
+    this.#append(clientId, { copy, bytes })
     return true
   }
 
   /**
-   * Notes that a copy is sent (its packet id), or that a PUBREL took its place. A PUBLISH that is
-   * not queued (it was dropped, or published just before its subscription) is let through unqueued;
-   * a PUBREL is always kept, as the subscriber waits for it. Never fails: aedes would disconnect
-   * the subscriber. Returns what the PUBREL replaced.
+   * PUBREC came for this packet id: the PUBREL takes the place of the copy. One whose copy is not
+   * kept (it was dropped, or is a retained message) is kept all the same: the subscriber waits for
+   * it.
    */
-  update(clientId: string, packet: QueuedPacket): QueuedPacket | null {
+  release(clientId: string, packetId: number): KeptCopy {
     const entries = this.#queues.get(clientId)?.entries ?? []
-    if (packet.cmd === 'publish') {
-      // From the end: what is sent now was queued last.
-      for (let i = entries.length - 1; i >= 0; i -= 1) {
-        const entry = entries[i]!
-        const queued = entry.packet
-        if (queued.brokerId !== packet.brokerId || queued.brokerCounter !== packet.brokerCounter)
-          continue
-        queued.messageId = packet.messageId
-        entry.wasSent = true
-        return null
-      }
-      return null
+    const copy = entries.find((entry) => entry.copy.packetId === packetId)?.copy
+    if (copy === undefined) {
+      const release = newRelease(packetId)
+      this.#append(clientId, { copy: release, bytes: ENTRY_OVERHEAD_BYTES })
+      return release
     }
-    for (const entry of entries) {
-      if (entry.packet.messageId !== packet.messageId) continue
-      const former = entry.packet
-      entry.packet = packet
-      return former
-    }
-    this.#append(clientId, { packet, bytes: ENTRY_OVERHEAD_BYTES, wasSent: true })
-    return null
+    copy.isRelease = true
+    copy.topic = ''
+    copy.payload = NO_BYTES
+    return copy
   }
 
-  /**
-   * The subscriber has it, or is not to get it: removes and returns the copy with this packet id,
-   * or without one yet.
-   */
-  acknowledge(
-    clientId: string,
-    {
-      messageId,
-      brokerId,
-      brokerCounter,
-    }: Pick<QueuedPacket, 'messageId' | 'brokerId' | 'brokerCounter'>,
-  ): QueuedPacket | undefined {
+  /** The subscriber has it: removes the copy with this packet id, if it is kept. */
+  acknowledge(clientId: string, packetId: number): void {
     const queue = this.#queues.get(clientId)
-    if (queue === undefined) return undefined
-    const index = queue.entries.findIndex(({ packet }) =>
-      messageId == null
-        ? packet.brokerCounter === brokerCounter && packet.brokerId === brokerId
-        : packet.messageId === messageId,
-    )
-    return index < 0 ? undefined : this.#remove(clientId, queue, index).packet
+    const index = queue?.entries.findIndex(({ copy }) => copy.packetId === packetId) ?? -1
+    if (queue !== undefined && index >= 0) this.#remove(clientId, queue, index)
   }
 
-  /**
-   * The first packet behind that serial, with its own, to be sent; a repeat has DUP set
-   * [MQTT-3.3.1-1]. null: there is none.
-   */
-  nextBehind(clientId: string, serial: number): { packet: QueuedPacket; serial: number } | null {
-    const entries = this.#queues.get(clientId)?.entries ?? []
-    let [from, to] = [0, entries.length]
-    while (from < to) {
-      const middle = (from + to) >> 1
-      if (entries[middle]!.serial <= serial) from = middle + 1
-      else to = middle
-    }
-    const entry = entries[from]
-    if (entry === undefined) return null
-    if (entry.packet.cmd === 'publish' && entry.wasSent) entry.packet.dup = true
-    return entry
+  /** It is not to be sent. */
+  withdraw(clientId: string, copy: KeptCopy): void {
+    const queue = this.#queues.get(clientId)
+    const index = queue?.entries.findLastIndex((entry) => entry.copy === copy) ?? -1
+    if (queue !== undefined && index >= 0) this.#remove(clientId, queue, index)
+  }
+
+  /** What is owed to the session, oldest first. */
+  of(clientId: string): readonly KeptCopy[] {
+    return (this.#queues.get(clientId)?.entries ?? []).map(({ copy }) => copy)
   }
 
   get clientIds(): readonly string[] {
@@ -208,12 +200,10 @@ export class SessionQueues {
     this.#bytes -= queue.bytes
     this.#messages -= queue.entries.length
     this.#queues.delete(clientId)
-    for (const { packet } of queue.entries) this.#onRemoved(clientId, packet)
+    for (const { copy } of queue.entries) this.#leave(clientId, copy)
   }
 
-  #append(clientId: string, added: Omit<Entry, 'serial'>): void {
-    this.#serial += 1
-    const entry = { ...added, serial: this.#serial }
+  #append(clientId: string, entry: Entry): void {
     let queue = this.#queues.get(clientId)
     if (queue === undefined) {
       queue = { entries: [], bytes: 0 }
@@ -225,15 +215,19 @@ export class SessionQueues {
     this.#messages += 1
   }
 
-  #remove(clientId: string, queue: Queue, index: number): Entry {
+  #remove(clientId: string, queue: Queue, index: number): void {
     const [entry] = queue.entries.splice(index, 1)
     if (entry === undefined) throw new RangeError(`no entry ${index} in the queue`)
     queue.bytes -= entry.bytes
     this.#bytes -= entry.bytes
     this.#messages -= 1
     if (queue.entries.length === 0) this.#queues.delete(clientId)
-    this.#onRemoved(clientId, entry.packet)
-    return entry
+    this.#leave(clientId, entry.copy)
+  }
+
+  #leave(clientId: string, copy: KeptCopy): void {
+    copy.isGone = true
+    this.#onRemoved(clientId, copy)
   }
 
   #evict(clientId: string, queue: Queue, reason: CopyDropReason): void {
@@ -248,20 +242,20 @@ export class SessionQueues {
 }
 
 /**
- * The oldest copy. Packets of a QoS 2 exchange that has begun are
- * passed over while there is another: the subscriber keeps their packet id, and would take a later
- * message under it for a duplicate.
+ * The oldest copy. What belongs to a QoS 2 exchange that has begun is passed over while there is
+ * another: the subscriber keeps its packet id, and would take a later message under it for a
+ * duplicate.
  */
 function victimOf(queue: Queue): number {
-  const index = queue.entries.findIndex((entry) => !isOpenExchange(entry))
+  const index = queue.entries.findIndex(({ copy }) => !isOpenExchange(copy))
   return Math.max(index, 0)
 }
 
-function isOpenExchange({ packet, wasSent }: Entry): boolean {
-  return packet.cmd !== 'publish' || (packet.qos === 2 && wasSent)
+function isOpenExchange({ isRelease, qos, wasSent }: KeptCopy): boolean {
+  return isRelease || (qos === 2 && wasSent)
 }
 
 /** What a copy counts for. */
-export function copyBytes(packet: QueuedPacket): number {
-  return ENTRY_OVERHEAD_BYTES + (packet.topic?.length ?? 0) + (packet.payload?.length ?? 0)
+export function copyBytes({ topic, payload }: Pick<KeptCopy, 'topic' | 'payload'>): number {
+  return ENTRY_OVERHEAD_BYTES + topic.length + payload.length
 }

@@ -13,7 +13,7 @@
  */
 import { randomInt } from 'node:crypto'
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
-import type { QueuedPacket } from './session-queues.ts'
+import { type KeptCopy, newCopy, newRelease } from './session-queues.ts'
 import { decodeCopy, encodeCopy } from './stored-values.ts'
 
 const MAX_PACKET_ID = 65_535
@@ -30,7 +30,7 @@ interface SessionIds {
 
 interface RecoveredCopy {
   readonly clientId: string
-  readonly packet: QueuedPacket
+  readonly copy: KeptCopy
 }
 
 export class StoredCopies {
@@ -53,54 +53,52 @@ export class StoredCopies {
         const [, number = '', clientId = ''] = KEY.exec(key) ?? []
         if (clientId === '') throw new Error('not a key of a copy')
         this.#last = Math.max(this.#last, Number.parseInt(number, 16))
-        const { isRelease, messageId, ...copy } = decodeCopy(value)
-        const packet: QueuedPacket = isRelease
-          ? { cmd: 'pubrel', messageId, storedAs: key, notedBy: 0 }
-          : { cmd: 'publish', ...copy, messageId, storedAs: key }
-        found.push({ key, clientId, packet })
+        const { isRelease, messageId, ...message } = decodeCopy(value)
+        const copy = isRelease ? newRelease(messageId) : newCopy(message)
+        Object.assign(copy, { packetId: messageId, wasSent: true, storedAs: key })
+        if (isRelease) copy.notedBy = 0
+        found.push({ key, clientId, copy })
       } catch (error) {
         onUnreadable(key, error)
       }
     }
     found.sort((a, b) => (a.key < b.key ? -1 : 1))
-    for (const { clientId, packet } of found) {
+    for (const { clientId, copy } of found) {
       const ids = this.#idsOf(clientId)
-      ids.used.add(packet.messageId ?? 0)
+      ids.used.add(copy.packetId)
       // Far from the last ones: the client may know ids of messages that were not stored (retained
       // ones).
-      ids.next = (((packet.messageId ?? 0) + (MAX_PACKET_ID >> 1)) % MAX_PACKET_ID) + 1
+      ids.next = ((copy.packetId + (MAX_PACKET_ID >> 1)) % MAX_PACKET_ID) + 1
     }
     return found
   }
 
   /** Puts a copy into the open commit and gives it its packet id; null: there is none left. */
-  add(clientId: string, packet: QueuedPacket): Ticket | null {
+  add(clientId: string, copy: KeptCopy): Ticket | null {
     if (this.#idsOf(clientId).used.size >= MAX_PACKET_ID) return null
-    const messageId = this.nextId(clientId)
-    this.setNextId(clientId, messageId + 1)
-    this.#idsOf(clientId).used.add(messageId)
-    packet.messageId = messageId
-    packet.storedAs = this.#newKey(clientId)
-    return this.#store.put(packet.storedAs, encodeStored(packet))
+    const packetId = this.nextId(clientId)
+    this.setNextId(clientId, packetId + 1)
+    this.#idsOf(clientId).used.add(packetId)
+    copy.packetId = packetId
+    copy.storedAs = this.#newKey(clientId)
+    return this.#store.put(copy.storedAs, encodeStored(copy))
   }
 
-  /**
-   * PUBREC came, and `release` takes the place of `former` (null: nothing was kept). PUBREL waits
-   * for the ticket.
-   */
-  release(clientId: string, release: QueuedPacket, former: QueuedPacket | null): Ticket {
-    release.storedAs = former?.storedAs ?? this.#newKey(clientId)
-    this.#idsOf(clientId).used.add(release.messageId ?? 0)
-    release.notedBy = former?.notedBy ?? this.#store.put(release.storedAs, encodeStored(release))
-    return release.notedBy
+  /** PUBREC came, and the copy is a PUBREL now, which waits for the ticket. */
+  release(clientId: string, copy: KeptCopy): Ticket {
+    if (copy.notedBy !== null) return copy.notedBy
+    copy.storedAs ??= this.#newKey(clientId)
+    this.#idsOf(clientId).used.add(copy.packetId)
+    copy.notedBy = this.#store.put(copy.storedAs, encodeStored(copy))
+    return copy.notedBy
   }
 
   /** It is owed no longer. */
-  remove(clientId: string, packet: QueuedPacket): void {
-    if (packet.storedAs === undefined) return
-    this.#store.delete(packet.storedAs, true)
-    this.#ids.get(clientId)?.used.delete(packet.messageId ?? 0)
-    packet.storedAs = undefined
+  remove(clientId: string, copy: KeptCopy): void {
+    if (copy.storedAs === null) return
+    this.#store.delete(copy.storedAs, true)
+    this.#ids.get(clientId)?.used.delete(copy.packetId)
+    copy.storedAs = null
   }
 
   /** The packet id that the session's next copy gets. */
@@ -137,13 +135,6 @@ export class StoredCopies {
   }
 }
 
-function encodeStored({ cmd, topic, payload, qos, retain, messageId }: QueuedPacket): Buffer {
-  return encodeCopy({
-    isRelease: cmd === 'pubrel',
-    topic: topic ?? '',
-    payload: Buffer.from((payload ?? '') as Uint8Array),
-    qos: qos === 1 || qos === 2 ? qos : 0,
-    retain: retain === true,
-    messageId: messageId ?? 0,
-  })
+function encodeStored({ packetId, ...copy }: KeptCopy): Buffer {
+  return encodeCopy({ ...copy, messageId: packetId })
 }

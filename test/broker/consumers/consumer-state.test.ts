@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { ConsumerState } from '../../../gateway/broker/consumers/consumer-state.ts'
 import { DeliveryOrder } from '../../../gateway/broker/consumers/delivery-order.ts'
 import type { BrokerEvent } from '../../../gateway/broker/events.ts'
-import type { QueuedPacket } from '../../../gateway/broker/sessions/session-queues.ts'
+import type { KeptCopy } from '../../../gateway/broker/sessions/session-queues.ts'
 import { DEFAULTS } from '../harness.ts'
 import { emptyContents, ManualCommits, storeOn } from '../sessions/keyed-store.ts'
 
@@ -47,11 +47,8 @@ async function away(
   await state.subscriptions.add(id, [{ topic, qos }])
 }
 
-let counter = 0
-
 /** As the gate does it: staged at append, released when the message is handed over. */
 function publish(state: ConsumerState, text: string, qos: 1 | 2 = 1, topic = 'plant/a') {
-  counter += 1
   const staged = state.copies.stage({
     topic,
     payload: Buffer.from(text),
@@ -60,19 +57,22 @@ function publish(state: ConsumerState, text: string, qos: 1 | 2 = 1, topic = 'pl
     from: 'device',
   })
   if (staged === null) throw new Error('no session takes it')
-  state.copies.release(staged, 'broker-1', counter)
+  state.copies.release(staged, () => {})
   return staged.byClient
 }
 
 /** A connection resumes the session and is sent all that waits. */
-async function replay(state: ConsumerState, id: string): Promise<QueuedPacket[]> {
-  const connection = { isRestored: false, isReplayed: false }
-  const sent: QueuedPacket[] = []
-  for await (const packet of state.copies.replay(id, connection)) {
-    sent.push({ ...packet })
-    await state.copies.sending(id, packet)
-  }
-  return sent
+function replay(state: ConsumerState, id: string): KeptCopy[] {
+  const copies = state.copies.of(id)
+  const before = copies.map((copy) => ({ ...copy }))
+  for (const copy of copies) send(state, id, copy)
+  return before
+}
+
+/** As the queue of a connection does it. */
+function send(state: ConsumerState, id: string, copy: KeptCopy): void {
+  if (copy.packetId === 0) copy.packetId = state.copies.takeId(id, () => false)
+  copy.wasSent = true
 }
 
 describe('a restart', () => {
@@ -84,12 +84,12 @@ describe('a restart', () => {
     await before.subscriptions.add('dashboard', [{ topic: 'plant/#', qos: 1, rap: false }])
     await away(before, 'dashboard', 'office/+', 0)
     const will = { topic: 'wills/ä', payload: Buffer.from('gone'), qos: 2, retain: true } as const
-    await before.wills.put('press-7', will)
+    await before.wills.put('press-7', will).durable
 
     const after = await load(storeOn(contents))
     expect(retained(after, 'plant/a')).toEqual(['warm'])
     expect(after.retained.asOf(['plant/ä'], 0).ready).toEqual([
-      { cmd: 'publish', topic: 'plant/ä', payload: Buffer.of(0, 255), qos: 0, retain: true },
+      { topic: 'plant/ä', payload: Buffer.of(0, 255), qos: 0 },
     ])
     expect(after.subscriptions.of('dashboard')).toEqual([
       { topic: 'plant/#', qos: 1, rap: false },
@@ -98,7 +98,7 @@ describe('a restart', () => {
     expect(after.subscriptions.takes('plant/x')).toBe(true)
     expect(after.subscriptions.takes('office/x')).toBe(false)
     expect(after.subscriptions.clientIds).toEqual(['dashboard'])
-    expect(after.wills.recovered).toEqual([{ clientId: 'press-7', ...will }])
+    expect(after.wills.recovered).toEqual([{ token: { clientId: 'press-7' }, ...will }])
   })
 
   test('does not bring back what was removed', async () => {
@@ -111,13 +111,11 @@ describe('a restart', () => {
     await away(before, 'panel')
     publish(before, 'missed')
     await before.discardSession('panel')
-    await before.wills.put('press-7', {
-      topic: 'wills',
-      payload: Buffer.from('gone'),
-      qos: 0,
-      retain: false,
-    })
-    before.wills.delete('press-7')
+    const gone = { topic: 'wills', payload: Buffer.from('gone'), qos: 0, retain: false } as const
+    const [old, fresh] = [before.wills.put('press-7', gone), before.wills.put('press-7', gone)]
+    before.wills.delete(old.token)
+    expect(contents.wills.size, 'a later will of the client stays').toBe(1)
+    before.wills.delete(fresh.token)
     expect(Object.values(contents).flatMap((content) => [...content])).toEqual([])
   })
 
@@ -194,7 +192,7 @@ describe('durability', () => {
     const steps = [
       async () => state.subscriptions.add('d', [{ topic: 'a', qos: 1 }]),
       async () => state.subscriptions.remove('d', ['a']),
-      async () => state.wills.put('d', will),
+      async () => state.wills.put('d', will).durable,
     ]
     for (const step of steps) {
       let done = false
@@ -208,7 +206,7 @@ describe('durability', () => {
     }
   })
 
-  test('aedes repeats a SUBSCRIBE once per filter: one write, and each repeat waits for it', async () => {
+  test('a SUBSCRIBE that is repeated is one write, and each repeat waits for it', async () => {
     const { commits, state } = await withCommits()
     const subscriptions = [
       { topic: 'a', qos: 1 },
@@ -304,7 +302,7 @@ describe('copies for sessions that are away', () => {
     for (const text of ['1', '2', '3']) publish(state, text)
     expect(state.stats).toMatchObject({ queuedMessages: 3, queuedDropped: 0 })
     publish(state, '4')
-    expect(texts(await replay(state, 'd'))).toEqual(['2', '3', '4'])
+    expect(texts(replay(state, 'd'))).toEqual(['2', '3', '4'])
     expect(state.stats).toMatchObject({ queuedMessages: 3, queuedDropped: 1 })
     expect(events).toEqual([
       {
@@ -320,16 +318,16 @@ describe('copies for sessions that are away', () => {
     const { state } = await queues()
     await away(state, 'd', 'plant/#', 2)
     const begun = publish(state, 'begun', 2).get('d')!
-    await state.copies.sending('d', begun)
-    await state.copies.sending('d', { cmd: 'pubrel', messageId: begun.messageId })
+    send(state, 'd', begun)
+    await state.copies.received('d', begun.packetId)
     for (const text of ['1', '2', '3']) publish(state, text)
-    const left = await replay(state, 'd')
+    const left = replay(state, 'd')
     expect(
-      left.map(({ cmd, messageId, payload }) => [cmd, messageId, payload?.toString()]),
+      left.map(({ isRelease, packetId, payload }) => [isRelease, packetId, payload.toString()]),
     ).toEqual([
-      ['pubrel', begun.messageId, undefined],
-      ['publish', expect.any(Number), '2'],
-      ['publish', expect.any(Number), '3'],
+      [true, begun.packetId, ''],
+      [false, expect.any(Number), '2'],
+      [false, expect.any(Number), '3'],
     ])
   })
 
@@ -342,7 +340,7 @@ describe('copies for sessions that are away', () => {
     publish(state, 'y'.repeat(10_000 - overhead + 1))
     expect(state.stats).toMatchObject({ queuedMessages: 1, queuedDropped: 1 })
     publish(state, 'z')
-    expect(texts(await replay(state, 'd'))).toEqual(['z'])
+    expect(texts(replay(state, 'd'))).toEqual(['z'])
   })
 
   test('I6: bytes are bounded in total: the queue that waited longest pays, and the new session gets its copy', async () => {
@@ -355,9 +353,9 @@ describe('copies for sessions that are away', () => {
     await away(state, 'third', 'third/#')
     publish(state, large, 1, 'third/a')
     expect(state.stats.queuedBytes).toBeLessThanOrEqual(LIMITS.maxSubscriberBytesTotal)
-    expect(await replay(state, 'first')).toHaveLength(1)
-    expect(await replay(state, 'second')).toHaveLength(2)
-    expect(await replay(state, 'third')).toHaveLength(1)
+    expect(replay(state, 'first')).toHaveLength(1)
+    expect(replay(state, 'second')).toHaveLength(2)
+    expect(replay(state, 'third')).toHaveLength(1)
     expect(events).toMatchObject([{ clientId: 'first', reason: 'all-full' }])
   })
 
@@ -366,43 +364,35 @@ describe('copies for sessions that are away', () => {
     await away(state, 'd', 'plant/#', 1)
     await away(state, 'd', 'plant/+', 2)
     publish(state, 'once', 2)
-    expect(await replay(state, 'd')).toMatchObject([{ qos: 2 }])
+    expect(replay(state, 'd')).toMatchObject([{ qos: 2 }])
   })
 
   test('a copy has no more than the QoS of the subscription', async () => {
     const { state } = await queues()
     await away(state, 'd', 'plant/#', 1)
     publish(state, 'x', 2)
-    expect(await replay(state, 'd')).toMatchObject([{ qos: 1, dup: false }])
+    expect(replay(state, 'd')).toMatchObject([{ qos: 1, wasSent: false }])
   })
 
-  test('[MQTT-3.3.1-1]: a copy that was sent before goes out again with DUP and its id', async () => {
+  test('a copy that was sent before is known as such, and keeps its packet id', async () => {
     const { state } = await queues()
     await away(state, 'd')
     const sent = publish(state, 'sent').get('d')!
     const waiting = publish(state, 'waiting').get('d')!
-    await state.copies.sending('d', sent)
-    const connection = { isRestored: false, isReplayed: false }
-    const replayed: QueuedPacket[] = []
-    for await (const next of state.copies.replay('d', connection)) {
-      replayed.push({ ...next })
-      expect(connection.isReplayed).toBe(false)
-      await state.copies.sending('d', next)
-    }
-    expect(connection.isReplayed).toBe(true)
-    expect(replayed).toMatchObject([
-      { dup: true, messageId: sent.messageId },
-      { dup: false, messageId: waiting.messageId },
+    send(state, 'd', sent)
+    expect(replay(state, 'd')).toMatchObject([
+      { wasSent: true, packetId: sent.packetId },
+      { wasSent: false, packetId: waiting.packetId },
     ])
   })
 
   test('an acknowledgement removes its copy; an unknown one does no harm', async () => {
     const { state } = await queues()
     await away(state, 'd')
-    const { messageId } = publish(state, 'sent').get('d')!
-    const unknown = (messageId! % 65_535) + 1
-    expect(state.copies.acknowledge('d', { messageId: unknown })).toBeUndefined()
-    expect(state.copies.acknowledge('d', { messageId })).toMatchObject({ messageId })
+    const { packetId } = publish(state, 'sent').get('d')!
+    state.copies.acknowledge('d', (packetId % 65_535) + 1)
+    expect(state.stats.queuedMessages).toBe(1)
+    state.copies.acknowledge('d', packetId)
     expect(state.stats).toMatchObject({ queuedMessages: 0, queuedBytes: 0, queuedDropped: 0 })
   })
 
@@ -410,20 +400,19 @@ describe('copies for sessions that are away', () => {
     const { state } = await queues()
     await away(state, 'd')
     publish(state, 'first')
-    const withheld = { ...publish(state, 'withheld').get('d')!, messageId: undefined }
-    state.copies.acknowledge('d', withheld)
-    expect(texts(await replay(state, 'd'))).toEqual(['first'])
+    const withheld = publish(state, 'withheld').get('d')!
+    state.copies.withdraw('d', withheld)
+    state.copies.withdraw('d', withheld)
+    expect(withheld.isGone).toBe(true)
+    expect(texts(replay(state, 'd'))).toEqual(['first'])
     expect(state.stats.queuedMessages).toBe(1)
-    expect(state.copies.acknowledge('d', withheld)).toBeUndefined()
   })
 
   test('a PUBREC for a copy that is not queued (retained, or dropped) is answered, and its PUBREL kept', async () => {
     const { state } = await queues()
-    const notQueued = { cmd: 'publish', brokerId: 'broker-1', brokerCounter: 1, messageId: 9 }
-    await state.copies.sending('d', notQueued)
-    await state.copies.sending('d', { cmd: 'pubrel', messageId: 9 })
-    expect(await replay(state, 'd')).toMatchObject([{ cmd: 'pubrel', messageId: 9 }])
-    state.copies.acknowledge('d', { messageId: 9 })
+    await state.copies.received('d', 9)
+    expect(replay(state, 'd')).toMatchObject([{ isRelease: true, packetId: 9 }])
+    state.copies.acknowledge('d', 9)
     expect(state.stats).toMatchObject({ queuedMessages: 0, queuedBytes: 0 })
   })
 
@@ -432,7 +421,7 @@ describe('copies for sessions that are away', () => {
     await away(state, 'd')
     publish(state, 'x')
     await state.discardSession('d')
-    expect(await replay(state, 'd')).toEqual([])
+    expect(replay(state, 'd')).toEqual([])
     expect(state.stats).toMatchObject({ queuedMessages: 0, queuedBytes: 0 })
     expect(state.subscriptions.clientIds).toEqual([])
   })

@@ -1,7 +1,5 @@
-/** Control packets as bytes: frame lengths, joined frames. */
-import fc from 'fast-check'
+/** Control packets as bytes: frame lengths. */
 import { expect, test } from 'vitest'
-import { FrameJoiner } from '../../../gateway/broker/mqtt/frame-joiner.ts'
 import {
   BAD_LENGTH,
   bodyOffset,
@@ -27,27 +25,4 @@ test('frameBytes knows the length as soon as its last byte is there, up to 256 M
   }
   expect(frameBytes(Buffer.of(0x30, 0xff, 0xff, 0xff, 0x7f), 0, 5)).toBe(5 + 268_435_455)
   expect(frameBytes(Buffer.of(0x30, 0xff, 0xff, 0xff, 0xff), 0, 5)).toBe(BAD_LENGTH)
-})
-
-test('FrameJoiner gives whole frames from chunks cut anywhere', () => {
-  const sizes = fc.array(fc.integer({ min: 0, max: 400 }), { minLength: 1, maxLength: 10 })
-  fc.assert(
-    fc.property(
-      sizes,
-      fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1 }),
-      (lengths, cuts) => {
-        const frames = lengths.map((length, i) => frame(0x30, [Buffer.alloc(length, i)]))
-        const all = Buffer.concat(frames)
-        const got: Buffer[] = []
-        const joiner = new FrameJoiner((whole) => got.push(Buffer.from(whole)))
-        for (let at = 0, i = 0; at < all.length; i += 1) {
-          const size = cuts[i % cuts.length]!
-          joiner.push(all.subarray(at, at + size))
-          at += size
-        }
-        expect(got).toEqual(frames)
-        expect(joiner.isEmpty).toBe(true)
-      },
-    ),
-  )
 })
