@@ -40,7 +40,7 @@ export class AedesEngine {
       heartbeatInterval: HEARTBEAT_INTERVAL_MS,
       maxTopicLevels: MAX_AEDES_LEVELS,
     }
-    const aedes = await Aedes.createBroker(options as never)
+    const aedes = await Aedes.createBroker(options)
     aedes.on('error' as never, ((error: unknown) => reports.fault('aedes', error)) as never)
     return new AedesEngine(aedes)
   }

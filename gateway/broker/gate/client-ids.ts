@@ -47,7 +47,7 @@ export class ClientIds {
 
   /**
    * Makes the connection the holder of its client id. The former holder has published its will and
-   * left aedes when this resolves. Of several that race, the last one stays.
+   * has no subscription left when this resolves. Of several that race, the last one stays.
    */
   async takeOver(holder: Holder): Promise<void> {
     const { clientId } = holder

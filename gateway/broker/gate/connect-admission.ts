@@ -1,6 +1,6 @@
 /**
  * CONNECT admission: after an outage of the network thousands of devices come back within seconds,
- * and each CONNECT costs as much as a hundred messages (session, aedes' client, CONNACK). So only
+ * and each CONNECT costs as much as a hundred messages (session, login, CONNACK). So only
  * some are handled per turn of the event loop, and the others wait in order; acks of those that
  * publish leave in between (I6). The queue holds one entry per connection, so
  * `maxConnections` bounds it. A client that waits longer than `authTimeout` is closed; its

@@ -7,8 +7,7 @@
  * runs, so a wrong clock at boot ends no session. At the bound the session that is away longest
  * gives way: first among those that lose nothing, else among those with subscriptions (a device
  * that lives comes before a subscriber that is gone); never one with open packet ids (I3) or a
- * connection. If there is none, a new client has no room. It does not know connections, acks or
- * aedes.
+ * connection. If there is none, a new client has no room. It does not know connections or acks.
  */
 
 import type { Journal, RecoveredJournal, Ticket } from '../../ports/appender.ts'

@@ -15,7 +15,7 @@ import {
   type StoredSubscription,
 } from './stored-values.ts'
 
-/** As aedes names it. */
+/** `topic`: the filter. */
 export interface Subscribing extends StoredSubscription {
   readonly topic: string
 }
@@ -87,8 +87,7 @@ export class SubscriptionTable {
 
   /**
    * Resolves when they are durable. Throws if the session would have too many; nothing is added
-   * then. aedes calls once per filter with all the filters of the SUBSCRIBE; only the first call
-   * changes anything.
+   * then.
    */
   async add(clientId: string, added: readonly Subscribing[]): Promise<void> {
     const stored = this.#byClient.get(clientId) ?? new Map<string, StoredSubscription>()
@@ -110,8 +109,8 @@ export class SubscriptionTable {
       ? this.#save(clientId, stored)
       : this.#durable.until(this.#lastTicket.get(clientId) ?? null))
     if (changed) this.#version += 1
-    // Only now copies are queued for it: aedes begins to deliver in this same moment, and what was
-    // queued before would lie there until the client comes again.
+    // Only now copies are queued for it: delivery begins in this same moment, and what was queued
+    // before would lie there until the client comes again.
     for (const { topic } of added) {
       const subscription = this.#byClient.get(clientId)?.get(topic)
       if (subscription !== undefined) this.#indexOne(clientId, { ...subscription, topic })

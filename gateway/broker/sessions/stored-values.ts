@@ -30,7 +30,7 @@ export interface StoredWill {
 }
 
 /**
- * The options that aedes keeps with a subscription; all but `qos` belong to MQTT 5 and are kept as
+ * The options of a subscription; all but `qos` belong to MQTT 5 and are kept as
  * they come.
  */
 export interface StoredSubscription {

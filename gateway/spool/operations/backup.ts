@@ -156,7 +156,7 @@ class FileReader {
   }
 }
 
-export interface Restored {
+interface Restored {
   readonly head: BackupHead
   /** Where what was there before lies now; null: there was nothing. */
   readonly movedTo: string | null
