@@ -64,6 +64,7 @@ export class OutboundQueue {
   /** Packet ids of what was sent and not acknowledged, each with the ack that is due next. */
   readonly #inFlight = new Map<number, CopyAck>()
   #isOpen = true
+  #isFlushDue = false
   #wasPressed = false
   /** When copies at QoS 1 or 2 last began to wait, or moved. */
   #movedAtMs = 0
@@ -102,6 +103,7 @@ export class OutboundQueue {
   /** SUBACK or UNSUBACK. */
   answer(bytes: Buffer): void {
     this.#pushAnswer(bytes, 0)
+    this.flush()
   }
 
   /** A copy. `kept`: what the session keeps of it. */
@@ -164,8 +166,21 @@ export class OutboundQueue {
   #push(waiting: Waiting): void {
     this.#waiting.push(waiting)
     this.#account(waiting.frame.bytes.length)
-    if (this.#isOpen && this.#host.canSend()) this.flush()
-    this.#keepBounds(waiting)
+    if (this.#isOverfull()) {
+      this.flush()
+      this.#keepBounds(waiting)
+    }
+    this.#flushSoon()
+  }
+
+  /** What is pushed in one run of the program, a few hundred copies, is one write. */
+  #flushSoon(): void {
+    if (this.#isFlushDue || !this.#isOpen) return
+    this.#isFlushDue = true
+    queueMicrotask(() => {
+      this.#isFlushDue = false
+      this.flush()
+    })
   }
 
   #relieve(): void {
