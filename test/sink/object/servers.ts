@@ -7,9 +7,11 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import { gunzipSync } from 'node:zlib'
 import { freePort } from '../../../device-sim/free-ports.ts'
 import { type RunningProcess, startProcess } from '../../support/process.ts'
+import { sourcePath } from '../../support/source-path.ts'
 import { findTool } from '../../support/tools.ts'
 
 const START_MS = 20_000
@@ -81,7 +83,10 @@ export abstract class StoreServer {
   }
 }
 
-/** Makes nothing of conditions, and judges no signature; knows its access keys, and its buckets. */
+/**
+ * Makes nothing of conditions, and judges no signature; knows its access keys, and its buckets.
+ * Objects are whole, as those of S3: whole-objects.mjs.
+ */
 export class S3rver extends StoreServer {
   static async start(folder: string, buckets: readonly string[] = [BUCKET]): Promise<S3rver> {
     for (const bucket of buckets) mkdirSync(join(folder, bucket), { recursive: true })
@@ -93,8 +98,16 @@ export class S3rver extends StoreServer {
   protected get command(): readonly [string, ...string[]] {
     const entry = createRequire(import.meta.url).resolve('s3rver/package.json')
     const program = join(dirname(entry), 'bin/s3rver.js')
+    const preload = sourcePath('test/sink/object/whole-objects.mjs')
     const place = ['--directory', this.folder, '--address', '127.0.0.1', '--port']
-    return [process.execPath, program, ...place, String(this.port), '--silent']
+    return [
+      process.execPath,
+      `--import=${pathToFileURL(preload).href}`,
+      program,
+      ...place,
+      String(this.port),
+      '--silent',
+    ]
   }
 
   protected namesOf(paths: readonly string[]): ReadonlyMap<string, string> {

@@ -1,7 +1,11 @@
 /** The object sink and real stores: s3rver, and nginx with its DAV module. */
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { objectType } from '../../../gateway/sink/object/type.ts'
 import type { ConfiguredSink } from '../../../gateway/sink/sink-type.ts'
@@ -38,8 +42,8 @@ function batchFor({ encoder }: ConfiguredSink, first: number, last: number): Mad
 }
 
 function idsIn(store: StoreServer): string[] {
-  const text = store.texts(/\.ndjson(\.gz)?$/).join('')
-  return [...text.matchAll(/"id":"([^"]+)"/g)].map(([, id]) => id ?? '')
+  const all = store.texts(/\.ndjson(\.gz)?$/).join('')
+  return [...all.matchAll(/"id":"([^"]+)"/g)].map(([, id]) => id ?? '')
 }
 
 async function expectOnce(store: StoreServer, sinkOf: () => ConfiguredSink): Promise<void> {
@@ -76,6 +80,25 @@ describe('s3rver', () => {
 
   test('I4: each record is there once, over repeats and restarts', async () => {
     await expectOnce(store, sinkOf)
+  })
+
+  test('as in S3, what is there stays when a PUT of the same name is cut, or is not its MD5', async () => {
+    const sink = sinkOf({ layout: 'flat', compression: 'none' })
+    await sink.send(batchFor(sink, 1, 3), never())
+    const whole = store.texts(/\.ndjson$/)
+    const [path = ''] = readdirSync(store.folder, { recursive: true, encoding: 'utf8' }).filter(
+      (name) => name.endsWith('._S3rver_object'),
+    )
+    const name = `/${path.slice(0, -'._S3rver_object'.length)}`
+    const put = (...headers: string[]) => putStart(store.port, name, headers, '{"id":')
+    const cut = await put('Content-Length: 100')
+    cut.end()
+    expect(await text(cut)).not.toMatch(/^HTTP.1.1 2/)
+    expect(store.texts(/\.ndjson$/)).toEqual(whole)
+    const digest = createHash('md5').update('another').digest('base64')
+    const wrong = await put('Content-Length: 6', `Content-MD5: ${digest}`)
+    expect(await text(wrong)).toContain('BadDigest')
+    expect(store.texts(/\.ndjson$/)).toEqual(whole)
   })
 
   test('I8: an outage is retried; a bucket that is missing and a key that is wrong are held', async () => {
@@ -167,4 +190,18 @@ describeWithTool('nginx', 'nginx with its DAV module', () => {
 
 function oneChunk(byteLength: number) {
   return { chunks: [Buffer.alloc(byteLength, 7)], byteLength }
+}
+
+/** With a head, and as much of the body. */
+async function putStart(
+  port: number,
+  name: string,
+  headers: readonly string[],
+  body: string,
+): Promise<Socket> {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  await once(socket, 'connect')
+  const head = [`PUT ${name} HTTP/1.1`, 'Host: 127.0.0.1', 'Connection: close', ...headers]
+  socket.write(`${head.join('\r\n')}\r\n\r\n${body}`)
+  return socket
 }

@@ -14,7 +14,6 @@ import {
 import { TAKEN_FOR_DELIVERED, type TestedType, type Trouble } from '../receiver.ts'
 import { readingsOf } from './lines.ts'
 
-/** SIGKILL is not among what happens to it: it answers before its file is written. */
 export const testedS3: TestedType = {
   delivery: 'exactly once',
   tools: [],
@@ -37,6 +36,7 @@ export const testedS3: TestedType = {
       }),
       troubles: {
         stopped: endedBy(store, 'SIGTERM'),
+        killed: endedBy(store, 'SIGKILL'),
         'no-place': awayWith(join(store.folder, BUCKET)),
       },
       read: async () => readingsOf(store.texts(/\.ndjson(\.gz)?$/).join('')),
