@@ -3,7 +3,7 @@
  * of answers. Pure; clock and randomness are the caller's. Whatever is not clearly an ack keeps the
  * data (I8).
  */
-import type { Scope, SinkAnswer } from '../../ports/sink.ts'
+import type { Listed, Scope, SinkAnswer } from '../../ports/sink.ts'
 import type { DrainRules } from './rules.ts'
 import { type AnsweredBatch, type RecordRun, recordVerdicts, refusedRun } from './verdicts.ts'
 
@@ -136,11 +136,19 @@ function decideByRecord(
   if (acked + refused === 0) {
     // It settles nothing and splits nothing: like a sink that is unavailable.
     const scope = retryAfterMs === null ? 'stream' : 'sink'
-    return { ...retry(scope, code, 'acked nothing'), retryAfterMs }
+    return { ...retry(scope, code, ackedNothing(answer.listed)), retryAfterMs }
   }
   const resend = resendAfterBackoff || retryAfterMs !== null ? 'after-backoff' : 'at-once'
   const counts = { acked, refused, resendFrom }
   return { kind: 'acked', runs, ...counts, resend, retryAfterMs, distrust: null }
+}
+
+/** The first record's own words, if the receiver judged it. */
+function ackedNothing(listed: readonly Listed[]): string {
+  const first = listed.find(({ verdict }) => verdict === 'retry')
+  if (first === undefined) return 'acked nothing'
+  const said = [first.code, first.reason].filter((part) => part !== null)
+  return `acked nothing; of seq ${first.seq} it says ${said.join(': ') || 'later'}`
 }
 
 function malformed(

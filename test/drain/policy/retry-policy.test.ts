@@ -52,6 +52,16 @@ describe('decide', () => {
     expect(decided(ackedThrough(0, [refusal(1)]))).toMatchObject({ kind: 'acked' })
   })
 
+  it('an answer that settles nothing is told with what it says of the record that waits', () => {
+    const full = { code: '429', reason: 'es_rejected_execution_exception: queue is full' }
+    expect(decided(listed({ seq: 1, verdict: 'retry', ...full }))).toMatchObject({
+      detail: `acked nothing; of seq 1 it says 429: ${full.reason}`,
+    })
+    const silent = listed({ seq: 1, verdict: 'retry', code: null, reason: null })
+    expect(decided(silent)).toMatchObject({ detail: 'acked nothing; of seq 1 it says later' })
+    expect(decided(ackedThrough(0))).toMatchObject({ detail: 'acked nothing' })
+  })
+
   it('400, 422 and 413 split a batch and park a single record', () => {
     expect(decided(REFUSED)).toMatchObject({ kind: 'split', why: 'refused' })
     expect(decided(TOO_LARGE)).toMatchObject({ kind: 'split', why: 'too-large' })

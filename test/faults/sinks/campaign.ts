@@ -49,7 +49,7 @@ async function runType(
   failures: string[],
 ): Promise<void> {
   const possible = new Set<string>()
-  let readings = 0
+  let [readings, repeated] = [0, 0]
   for (let done = 0, i = 0; done < runs && failures.length === 0; i++) {
     const actions = Math.min(ACTIONS_AN_EPISODE, runs - done)
     const report = await episodeOf({ type, tested, seed: `${seed}-${i}`, actions })
@@ -60,8 +60,10 @@ async function runType(
     }
     failures.push(...report.faults)
     readings += report.readings
+    repeated += report.repeated
     done += actions
-    say(`${type}: ${done} actions, ${readings} acknowledged readings found at the receiver`)
+    const found = `${readings} acknowledged readings found at the receiver`
+    say(`${type}: ${done} actions, ${found}, ${repeated} records more than once`)
   }
   if (failures.length > 0 || runs < possible.size * 2) return
   for (const name of possible) {

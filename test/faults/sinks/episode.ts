@@ -14,7 +14,7 @@ import { builtFile } from '../../support/process.ts'
 import { Qos1Device } from '../../support/qos1-device.ts'
 import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
 import { type Action, isFirst, nameOfAction, shuffled, wholeDeck } from './deck.ts'
-import { judge } from './judge.ts'
+import { judge, repeatsIn } from './judge.ts'
 import { Link } from './link.ts'
 import {
   DEFECT_VARIABLE,
@@ -45,6 +45,8 @@ export interface EpisodeReport {
   readonly happened: Readonly<Record<string, number>>
   /** Acknowledged readings that were found at the receiver. */
   readonly readings: number
+  /** Records that were there more than once, each time but the first. */
+  readonly repeated: number
   /** Empty: every promise was kept. */
   readonly faults: readonly string[]
 }
@@ -63,6 +65,15 @@ const FAULT_MS = 30_000
 const LASTS_MS = 300
 const MOST_PASSES = 8
 const POLL_MS = 5
+
+interface Failures {
+  /** Batches that its sink tried in this life, and that it neither took nor took in part. */
+  readonly tries: number
+  /** When streams that wait are tried again. */
+  readonly nextTries: readonly string[]
+}
+
+const NO_FAILURES: Failures = { tries: 0, nextTries: [] }
 
 export async function runEpisode(options: EpisodeOptions): Promise<EpisodeReport> {
   const { tested, folder } = options
@@ -103,6 +114,7 @@ class Episode {
   readonly #poison = { sent: 0, acked: 0 }
   #disturbances = 0
   #readings = 0
+  #repeated = 0
 
   constructor(
     options: EpisodeOptions,
@@ -136,7 +148,8 @@ class Episode {
       (fault) => `${this.#o.type}, seed ${this.#o.seed}, ${doing}: ${fault}\n${this.#logTail()}`,
     )
     const possible = deck.map(nameOfAction)
-    return { possible, happened: this.#happened, readings: this.#readings, faults: told }
+    const [happened, readings, repeated] = [this.#happened, this.#readings, this.#repeated]
+    return { possible, happened, readings, repeated, faults: told }
   }
 
   #deck(): Action[] {
@@ -218,7 +231,7 @@ class Episode {
     if (trouble === undefined) throw new Error(`no trouble ${action.fault}`)
     if (trouble.onlyAtFirst) await trouble.begin()
     await this.#ensureLife()
-    const before = trouble.onlyAtFirst ? 0 : await this.#failedTries()
+    const before = trouble.onlyAtFirst ? NO_FAILURES : await this.#failures()
     if (!trouble.onlyAtFirst) {
       await this.#aWhile()
       await trouble.begin()
@@ -357,20 +370,26 @@ class Episode {
     if (response.status !== 202) throw new Error(`retry is answered ${response.status}`)
   }
 
-  /** Batches that its sink tried without an ack in this life. */
-  async #failedTries(): Promise<number> {
-    const { sinks } = await this.#gateway.status()
-    return Object.entries(sinks[0]?.requests ?? {})
+  /** What changes with each try that got nothing through. */
+  async #failures(): Promise<Failures> {
+    const { sinks, streams } = await this.#gateway.status()
+    const tries = Object.entries(sinks[0]?.requests ?? {})
       .filter(([outcome]) => outcome !== 'acked' && outcome !== 'partial')
       .reduce((all, [, times]) => all + times, 0)
+    const nextTries = streams
+      .filter(({ delivery }) => delivery.state !== 'ok')
+      .flatMap(({ delivery: { nextTryAt } }) => (nextTryAt === null ? [] : [nextTryAt]))
+    return { tries, nextTries }
   }
 
   /** The gateway tried, and met the trouble. */
-  async #notices(fault: string, before: number): Promise<void> {
-    const endMs = performance.now() + FAULT_MS
-    while ((await this.#failedTries()) <= before) {
+  async #notices(fault: string, before: Failures): Promise<void> {
+    for (const endMs = performance.now() + FAULT_MS; ; await sleep(POLL_MS)) {
+      const { tries, nextTries } = await this.#failures()
+      if (tries > before.tries) return
+      // A partial answer may ack nothing: then it waits, as for any other.
+      if (nextTries.some((at) => !before.nextTries.includes(at))) return
       if (performance.now() > endMs) throw new Error(`nobody noticed that it is ${fault}`)
-      await sleep(POLL_MS)
     }
   }
 
@@ -398,13 +417,15 @@ class Episode {
     if (refused < acked || refused > sent)
       return [`I8: ${refused} dead letters of ${acked} to ${sent} poison records`]
     const stored = await this.#receiver.read()
-    const { delivery, window = 0 } = this.#o.tested
-    const expected = { delivery, window, disturbances: this.#disturbances }
+    const { delivery, window = 0, repeatsARefusal = 0 } = this.#o.tested
+    const disturbances = this.#disturbances + sent * repeatsARefusal
+    const expected = { delivery, window, disturbances }
     const faults = judge(expected, stored, this.#devices)
     if (stored.some(({ device }) => device.startsWith('poison-')))
       faults.push('a poison record was stored')
     this.#count('checks')
     this.#readings = this.#devices.reduce((all, { acked: ours }) => all + ours.length, 0)
+    this.#repeated = repeatsIn(stored).reduce((all, { seqs }) => all + seqs.length, 0)
     return faults
   }
 

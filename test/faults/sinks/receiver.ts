@@ -78,6 +78,11 @@ export interface TestedType {
    * window.
    */
   readonly window?: number
+  /**
+   * At least once: how often a window may come again while the record in it that was refused is
+   * looked for. @default 0
+   */
+  readonly repeatsARefusal?: number
   /** Programs that it needs, as tools.ts finds them. */
   readonly tools: readonly string[]
   /**

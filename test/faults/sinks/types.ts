@@ -11,6 +11,8 @@ export const TESTED_TYPES: Readonly<Record<string, () => Promise<TestedType>>> =
   influx: async () => (await import('./types/influx.ts')).testedInflux,
   'victoria-metrics': async () =>
     (await import('./types/victoria-metrics.ts')).testedVictoriaMetrics,
+  'es-bulk': async () => (await import('./types/es-bulk.ts')).testedEsBulk,
+  'otlp-logs': async () => (await import('./types/otlp-logs.ts')).testedOtlpLogs,
   clickhouse: async () => (await import('./types/clickhouse.ts')).testedClickHouse,
   object: async () => (await import('./types/object.ts')).testedS3,
   'object-dav': async () => (await import('./types/object.ts')).testedDav,

@@ -40,7 +40,16 @@ export class ReceiverServer {
 
   /** Past any link. @throws for an answer that is none of 2xx */
   async ask(path: string, body?: string, headers: Readonly<Record<string, string>> = {}) {
-    const method = body === undefined ? 'GET' : 'POST'
+    return await this.send(body === undefined ? 'GET' : 'POST', path, body, headers)
+  }
+
+  /** As `ask`, by another method. */
+  async send(
+    method: string,
+    path: string,
+    body?: string,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<string> {
     const sent = body === undefined ? {} : { body }
     const answer = await fetch(`http://127.0.0.1:${this.port}${path}`, { method, headers, ...sent })
     const text = await answer.text()
