@@ -8,9 +8,6 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { packet, RawMqtt, TYPE } from './raw-mqtt.ts'
 
-/** Between two writes: a device is no load generator. */
-const PACE_MS = 5
-
 export interface DeviceOptions {
   /** Unacknowledged readings at one time. @default 100 */
   readonly window?: number
@@ -18,6 +15,8 @@ export interface DeviceOptions {
   readonly textBytes?: number
   /** Of its topic, `prefix/clientId`. @default plant */
   readonly prefix?: string
+  /** Between two writes, ms: a device is no load generator. @default 5 */
+  readonly paceMs?: number
 }
 
 export class Qos1Device {
@@ -36,7 +35,7 @@ export class Qos1Device {
 
   constructor(clientId: string, options: DeviceOptions = {}) {
     this.clientId = clientId
-    this.#options = { window: 100, textBytes: 600, prefix: 'plant', ...options }
+    this.#options = { window: 100, textBytes: 600, prefix: 'plant', paceMs: 5, ...options }
   }
 
   get unacked(): number {
@@ -104,7 +103,7 @@ export class Qos1Device {
         this.acked.push(expected[1])
         this.lastAckAtMs = performance.now()
       }
-      await sleep(PACE_MS)
+      await sleep(this.#options.paceMs)
       this.#fill()
     }
   }

@@ -13,7 +13,6 @@ import { TESTED_TYPES } from './types.ts'
 
 /** One of each kind: what a type does not know is left out. */
 const SELECTION = [
-  'killed at send.step',
   'killed at answer.read',
   'killed at note.after',
   'link answers lost',
