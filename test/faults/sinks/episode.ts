@@ -93,7 +93,7 @@ export async function runEpisode(options: EpisodeOptions): Promise<EpisodeReport
       spool: { minFreeBytes: '1MiB', commitInterval: '20ms' },
     },
     ...(node === undefined ? {} : { node: node.path }),
-    env: { ...node?.env, NODE_OPTIONS: nodeOptions, ...defect },
+    env: { ...node?.env, ...receiver.env, NODE_OPTIONS: nodeOptions, ...defect },
   })
   const episode = new Episode(options, gateway, receiver, link)
   try {

@@ -33,6 +33,8 @@ export const RECEIVER_FAULTS = [
   'no-place',
   /** Says by its protocol that it cannot take anything now: 503, disk full, no quorum. */
   'busy',
+  /** Its disk says that it failed. */
+  'broken',
 ] as const
 export type ReceiverFault = (typeof RECEIVER_FAULTS)[number]
 
@@ -50,6 +52,8 @@ export interface TestedReceiver {
    * (a folder).
    */
   readonly port: number | null
+  /** Of the gateway: what stands between it and a receiver to which no link leads. @default {} */
+  readonly env?: Readonly<Record<string, string>>
   /**
    * The sink's part of the configuration, for the gateway's next life. `port`: of the link. What the
    * promise allows to change between two lives may be drawn.

@@ -1,8 +1,17 @@
-/** The file sink: its folder is a stick that is pulled out. */
+/**
+ * The file sink: its folder is a stick that is pulled out, and, where there is a C compiler, is full
+ * or broken.
+ */
 import { mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import { type StoredReading, TAKEN_FOR_DELIVERED, type TestedType } from '../receiver.ts'
+import { type PreloadedDisk, preloadedDisk } from '../../../support/faulty-disk.ts'
+import {
+  type StoredReading,
+  TAKEN_FOR_DELIVERED,
+  type TestedType,
+  type Trouble,
+} from '../receiver.ts'
 import { readingsOf } from './lines.ts'
 
 export const testedFile: TestedType = {
@@ -21,11 +30,13 @@ export const testedFile: TestedType = {
     },
   ],
   open: async (parent) => {
-    const folder = join(parent, 'stick')
-    const away = join(parent, 'away')
+    const disk = preloadedDisk()
+    const folder = disk?.dataDir ?? join(parent, 'stick')
+    const away = `${folder}-away`
     mkdirSync(folder)
     return {
       port: null,
+      env: disk?.env ?? {},
       sink: (_, random) => ({
         type: 'file',
         folder,
@@ -39,11 +50,18 @@ export const testedFile: TestedType = {
           begin: async () => renameSync(folder, away),
           end: async () => renameSync(away, folder),
         },
+        ...(disk === null
+          ? {}
+          : { busy: failing(disk, 'full-for-good'), broken: failing(disk, 'write-eio') }),
       },
       read: async () => readFiles(folder),
-      close: async () => undefined,
+      close: async () => disk?.remove(),
     }
   },
+}
+
+function failing(disk: PreloadedDisk, fault: 'full-for-good' | 'write-eio'): Trouble {
+  return { begin: async () => disk.fault(fault), end: async () => disk.free() }
 }
 
 /** In the order of their names, which is that of their numbers. */
