@@ -12,7 +12,7 @@ import { ConsumerState } from './consumers/consumer-state.ts'
 import { DeliveryOrder } from './consumers/delivery-order.ts'
 import { SubscriberDesk } from './consumers/desk.ts'
 import { LocalDelivery } from './consumers/local-delivery.ts'
-import { RetainedDelivery } from './consumers/retained-delivery.ts'
+import { RetainedDelivery } from './consumers/retained/retained-delivery.ts'
 import { SysTree } from './consumers/sys-tree.ts'
 import { EventDamper } from './event-damper.ts'
 import type { EmitBrokerEvent } from './events.ts'
@@ -23,12 +23,13 @@ import { Gate } from './gate/gate.ts'
 import { PublishView } from './mqtt/publish.ts'
 import type { PublishContext } from './publish/context.ts'
 import { Router } from './publish/router.ts'
-import { Wills } from './publish/wills.ts'
 import { Reports } from './reports.ts'
 import { MessageHash } from './sessions/message-hash.ts'
 import { SessionTable } from './sessions/session-table.ts'
 import type { SubscriptionTable } from './sessions/stored-subscriptions.ts'
 import { type BrokerStats, createBrokerStats } from './stats.ts'
+import { DelayedWills } from './wills/delayed-wills.ts'
+import { Wills } from './wills/wills.ts'
 
 export interface BrokerOptions {
   readonly config: MqttConfig
@@ -102,6 +103,7 @@ export async function assemble(
     message: emptyMessage(),
     hash: new MessageHash(),
   }
+  const delayedWills = new DelayedWills()
   const context: GateContext = {
     ...publishing,
     admission: new ConnectAdmission(),
@@ -109,12 +111,14 @@ export async function assemble(
     authenticate: options.authenticate ?? ((request) => authenticator.authenticate(request)),
     mintClientId: options.mintClientId ?? (() => `sluice-${randomBytes(8).toString('hex')}`),
     wills: new Wills(publishing),
+    delayedWills,
     desk,
     order,
     state,
     retainedDelivery,
     endSession: (ended) => {
       reports.sessionEnded(ended)
+      delayedWills.sessionEnded(ended.clientId)
       state
         .discardSession(ended.clientId)
         .catch((error: unknown) => reports.fault('forget session', error))
@@ -123,6 +127,7 @@ export async function assemble(
   }
   const gate = new Gate(context)
   if (config.sysInterval !== null) sys.start(config.sysInterval)
+  for (const clientId of sessions.endedAtStart) void state.discardSession(clientId)
   adoptSubscribers(sessions, subscriptions)
   copies.discardExcept((clientId) => sessions.find(clientId) !== undefined)
   return { context, gate, engine, state, sys, authenticator }
@@ -169,7 +174,7 @@ function assembleSysTree(
     hasSubscriber: (topic) => subscribers.hasListener(topic),
     retain: (topic, payload) => state.retained.show(topic, payload),
     send: (topic, payload) => {
-      const message = { topic, payload, qos: 0, retain: false, from: '' } as const
+      const message = { topic, payload, qos: 0, retain: false, from: '', options: null } as const
       delivery.offer(message, appender.durableTicket, null)
     },
     onFault: (error) => reports.fault('$SYS', error),
@@ -211,5 +216,6 @@ function emptyMessage(): Message {
     refusal: null,
     receivedAtMs: 0,
     arrivedMs: 0,
+    fate: 'kept',
   }
 }

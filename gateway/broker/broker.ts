@@ -129,7 +129,7 @@ export class Broker {
   async #stop(durationMs: number): Promise<void> {
     const { appender, config, emit } = this.#options
     const { authenticator, context, engine, gate, state, sys } = this.#parts
-    const { delivery, reports, stats, wills } = context
+    const { delayedWills, delivery, reports, stats, wills } = context
     const beganMs = context.monotonicMs()
     stats.accepting = false
     const { connections } = gate
@@ -139,6 +139,7 @@ export class Broker {
       const unacked = stats.unackedMessages
       if (config.willsOnStop === 'suppress') wills.suppress()
       await gate.closeAll(beganMs + durationMs)
+      delayedWills.stop()
       sys.stop()
       delivery.stop()
       await this.#untilDurable(appender.touch(), beganMs + durationMs)
@@ -163,7 +164,12 @@ export class Broker {
   #publishRecoveredWills(): void {
     const { context, state } = this.#parts
     for (const { token, ...will } of state.wills.recovered) {
-      context.wills.publish(token.clientId, will, null, () => state.wills.delete(token))
+      const { clientId } = token
+      const publish = (): void =>
+        context.wills.publish(clientId, will, null, () => state.wills.delete(token))
+      const mayGoOn = will.delaySeconds > 0 && context.sessions.find(clientId) !== undefined
+      if (mayGoOn) context.delayedWills.add(clientId, will.delaySeconds * 1000, publish)
+      else publish()
     }
   }
 }

@@ -70,6 +70,12 @@ export interface MqttConfig extends MqttLimits {
   readonly auth: AuthConfig | null
   readonly allowAnonymous: boolean
   readonly unrouted: 'accept' | 'refuse'
+  /**
+   * What a client of MQTT 5 gets for a message that the access rules or `unrouted: refuse` refuse.
+   */
+  readonly refusals: 'close' | 'code'
+  /** Topic aliases of a connection of MQTT 5; 0: none. */
+  readonly topicAliasMaximum: number
   /** On stop: wills of connected clients are appended before the last commit, or not. */
   readonly willsOnStop: 'publish' | 'suppress'
   /** ms; null: there is no `$SYS` tree. */
@@ -236,6 +242,16 @@ export const mqttSection: Schema<MqttConfig> = section('The broker.', {
       ['accept', 'refuse'],
     ),
   ).prefault('accept'),
+  // A code is final: the device must not send the message again, so a wrong rule would lose it.
+  refusals: leaf(
+    choice(
+      'A PUBLISH of MQTT 5 that access rules or unrouted: refuse forbid closes its connection, as before MQTT 5, or gets a final reason code.',
+      ['close', 'code'],
+    ),
+  ).prefault('close'),
+  topicAliasMaximum: leaf(
+    integer('Topic aliases that a connection of MQTT 5 may use; 0: none.', { min: 0, max: 65_535 }),
+  ).prefault(20),
   willsOnStop: leaf(
     choice(
       'When the gateway stops, the wills of connected clients are published before the last commit, or not.',

@@ -23,6 +23,7 @@ export const CLOSE_REASONS = [
   'slow-subscriber',
   'slow-reader',
   'qos2-window',
+  'receive-maximum',
   'stopping',
   'internal-error',
 ] as const
@@ -216,6 +217,14 @@ export type BrokerEvent =
       readonly clientId: string
       readonly topic: string
       readonly streams: readonly string[]
+      readonly suppressed: number
+    }
+  /** A client of MQTT 5 was told with a code that its message is not taken. */
+  | {
+      readonly type: 'broker.message-refused'
+      readonly reason: 'forbidden-topic' | 'unrouted'
+      readonly clientId: string
+      readonly topic: string
       readonly suppressed: number
     }
   /** Copies for a local subscriber that is too slow; the records themselves are not touched. */

@@ -3,6 +3,12 @@
  * an operator may set are in `MqttLimits`.
  */
 
+/** The least Receive Maximum that a client of MQTT 5 is granted, however full the spool is. */
+export const LEAST_RECEIVE_MAXIMUM = 10
+
+/** Of what of `maxUnackedMessagesTotal` is not granted yet, one connection gets this share at most. */
+export const RECEIVE_MAXIMUM_SHARE = 0.1
+
 /** How often keepalives and time-outs are checked; one timer for all connections. */
 export const SWEEP_INTERVAL_MS = 250
 

@@ -5,6 +5,7 @@
 import type { Lane } from '../ports/appender.ts'
 import type { EventDamper } from './event-damper.ts'
 import type { CloseReason, EmitBrokerEvent, RefuseReason, UnwantedReason } from './events.ts'
+import { isReasonCode, REASON, type ReasonCode } from './mqtt/v5/reason-codes.ts'
 import type { EndedSession } from './sessions/session-table.ts'
 import type { BrokerStats } from './stats.ts'
 
@@ -26,6 +27,17 @@ export class Reports {
     this.#stats = stats
     this.#damper = damper
     this.#emit = emit
+  }
+
+  /** A reason code of MQTT 5 other than success went out. */
+  sent(code: ReasonCode, count = 1): void {
+    this.#stats.reasonCodes.sent[code] = (this.#stats.reasonCodes.sent[code] ?? 0) + count
+  }
+
+  /** A client of MQTT 5 sent a reason code other than success. */
+  received(code: number): void {
+    const known = isReasonCode(code) ? code : REASON.unspecifiedError
+    this.#stats.reasonCodes.received[known] = (this.#stats.reasonCodes.received[known] ?? 0) + 1
   }
 
   /** The gateway closed a connection. A stop closes all of them, and is told once. */
@@ -76,6 +88,15 @@ export class Reports {
     if (suppressed === null) return
     const type = 'broker.message-unrouted'
     this.#emit({ type, clientId, topic, policy, nearest: nearest(), suppressed })
+  }
+
+  /** I9: a client of MQTT 5 was told that its message is not taken, and stays connected. */
+  messageRefused(clientId: string, topic: string, reason: 'forbidden-topic' | 'unrouted'): void {
+    this.#stats.messagesRefused[reason] += 1
+    const suppressed = this.#damper.pass(`refused ${reason} ${clientId}`)
+    if (suppressed === null) return
+    const shown = topic.slice(0, SHOWN_TOPIC_LENGTH)
+    this.#emit({ type: 'broker.message-refused', reason, clientId, topic: shown, suppressed })
   }
 
   /** I9: a PUBLISH or a will on an unwanted topic was taken. */

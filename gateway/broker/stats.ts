@@ -13,6 +13,8 @@ import {
   type UnwantedReason,
 } from './events.ts'
 
+import type { ReasonCode } from './mqtt/v5/reason-codes.ts'
+
 /**
  * Upper bounds of the ack latency histogram, seconds: one fsync on flash at the low end, a stalled
  * store at the high.
@@ -64,6 +66,17 @@ export interface BrokerStats {
   /** Bytes of copies that wait: for their commit, for their turn, for a slow subscriber. */
   subscriberBytes: number
   willsPublished: number
+  /** Connections open now that speak MQTT 5; the others speak 3.1.1 or 3.1. */
+  connectionsV5: number
+  /** Receive Maximum that is granted to those, all together. */
+  grantedReceiveMaximum: number
+  /** I9: messages of MQTT 5 clients that got a refusing code (`mqtt.refusals: code`). */
+  readonly messagesRefused: { 'forbidden-topic': number; unrouted: number }
+  /** Reason codes of MQTT 5 other than success, by number. */
+  readonly reasonCodes: {
+    readonly sent: Partial<Record<ReasonCode, number>>
+    readonly received: Partial<Record<ReasonCode, number>>
+  }
   readonly ackSeconds: LatencyHistogram
 }
 
@@ -166,6 +179,10 @@ export function createBrokerStats(): BrokerStats {
     localCopies: { delivered: 0, dropped: 0 },
     subscriberBytes: 0,
     willsPublished: 0,
+    messagesRefused: { 'forbidden-topic': 0, unrouted: 0 },
+    connectionsV5: 0,
+    grantedReceiveMaximum: 0,
+    reasonCodes: { sent: {}, received: {} },
     ackSeconds: new LatencyHistogram(ACK_BUCKETS_SECONDS),
   }
 }

@@ -66,7 +66,15 @@ export interface Message {
    * meanwhile.
    */
   arrivedMs: number
+  /** Set by `append` where it takes the message: the best that any lane did with it. */
+  fate: Fate
 }
+
+/**
+ * `kept`: a record, or a whole dead letter. `cut`: a dead letter without all of its payload.
+ * `dropped`: nothing (I9: counted).
+ */
+export type Fate = 'kept' | 'cut' | 'dropped'
 
 /**
  * Named state that rides in commits: a list of changes per commit, bounded by checkpoints that the
@@ -116,6 +124,8 @@ export interface Appender {
   append(lanes: readonly Lane[], message: Message): Ticket
   /** The journal has changes: makes sure that a commit comes, returns its ticket. */
   touch(): Ticket
+  /** A stream that holds messages back is above nine tenths, or nothing is taken at all. */
+  readonly isTight: boolean
   /** Highest durable ticket. */
   readonly durableTicket: Ticket
   /**

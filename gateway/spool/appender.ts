@@ -5,6 +5,7 @@
  */
 import {
   type Appender,
+  type Fate,
   type Journal,
   type KeyedStore,
   type Lane,
@@ -60,11 +61,14 @@ export class SpoolAppender implements Appender {
       for (const lane of lanes)
         if ((lane.stream as Intake).mustWait(message)) return this.#mustWait()
     }
+    let fate: Fate = 'dropped'
     for (const lane of lanes) {
       const intake = lane.stream as Intake
-      intake.take(message, lane.envelope, closed)
+      const one = intake.take(message, lane.envelope, closed)
+      if (one === 'kept' || fate === 'dropped') fate = one
       leases.taken(intake.stream)
     }
+    message.fate = fate
     committer.filled()
     return committer.openTicket
   }
@@ -85,6 +89,10 @@ export class SpoolAppender implements Appender {
 
   touch(): Ticket {
     return this.#host.committer.touch()
+  }
+
+  get isTight(): boolean {
+    return !this.#host.accepting() || this.streams.some(({ isTight }) => isTight)
   }
 
   get durableTicket(): Ticket {

@@ -110,6 +110,10 @@ export class MemoryAppender implements Appender {
     }
   }
 
+  get isTight(): boolean {
+    return [...this.#full.values()].some((room) => room <= 0)
+  }
+
   get durableTicket(): Ticket {
     return this.#durable
   }
@@ -121,8 +125,10 @@ export class MemoryAppender implements Appender {
         const [, topic] = JSON.parse(Buffer.from(envelope.bytes).toString()) as [string, string]
         this.deadLetters.push({ stream: stream.name, topic, reason: message.refusal })
       }
+      message.fate = 'kept'
       return this.touch()
     }
+    message.fate = 'kept'
     const isFull = lanes.some(
       ({ stream }) => (this.#full.get(stream.name) ?? Number.POSITIVE_INFINITY) <= 0,
     )

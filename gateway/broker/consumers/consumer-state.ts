@@ -10,13 +10,13 @@ import { errorMessage } from '../../shared/errors.ts'
 import type { MqttConfig } from '../config.ts'
 import { DurableTickets } from '../durable-tickets.ts'
 import type { BrokerEvent, EmitBrokerEvent } from '../events.ts'
-import { StoredWills } from '../publish/stored-wills.ts'
 import { SessionCopies } from '../sessions/session-copies.ts'
 import type { QueueLimits } from '../sessions/session-queues.ts'
 import { SubscriptionTable } from '../sessions/stored-subscriptions.ts'
 import type { ConsumerStateStats } from '../stats.ts'
+import { StoredWills } from '../wills/stored-wills.ts'
 import type { DeliveryOrder } from './delivery-order.ts'
-import { type RetainedLimits, RetainedMessages } from './retained-messages.ts'
+import { type RetainedLimits, RetainedMessages } from './retained/retained-messages.ts'
 
 type ConsumerLimits = RetainedLimits & QueueLimits & Pick<MqttConfig, 'maxSubscriptions'>
 type Store = Pick<Appender, 'keyed' | 'durableTicket' | 'onDurable'>

@@ -6,48 +6,14 @@
  */
 import type { AedesEngine } from '../aedes/engine.ts'
 import type { Qos } from '../mqtt/publish.ts'
+import { sharedFilter } from '../mqtt/subscribe.ts'
 import type { Reports } from '../reports.ts'
 import type { SessionCopies } from '../sessions/session-copies.ts'
-import type { KeptCopy } from '../sessions/session-queues.ts'
 import type { Subscribing } from '../sessions/stored-subscriptions.ts'
-import { type CopyFrame, CopyFrames } from './copy-frames.ts'
+import { CopyFrames } from './copy-frames.ts'
 import type { Published } from './local-delivery.ts'
-
-/** A connected client, as far as the desk sees it. */
-export interface Taker {
-  readonly clientId: string
-  /** A copy that is kept nowhere. */
-  take(topic: string, frame: CopyFrame): void
-  /** A copy that is kept for its session. */
-  takeKept(copy: KeptCopy, frames: CopyFrames): void
-}
-
-/** One filter of a connected client. */
-export class Subscription {
-  readonly taker: Taker
-  readonly options: Subscribing
-  /** Messages up to this number (DeliveryOrder) were published before it. */
-  readonly since: number
-  readonly listener: () => void
-
-  constructor(
-    taker: Taker,
-    options: Subscribing,
-    since: number,
-    onMessage: (subscription: Subscription) => void,
-  ) {
-    this.taker = taker
-    this.options = options
-    this.since = since
-    this.listener = () => onMessage(this)
-  }
-}
-
-/** What a client's filters say together about one message [MQTT-3.3.5-1]. */
-interface Wanted {
-  qos: Qos
-  retain: boolean
-}
+import { ShareGroup } from './share-group.ts'
+import { Subscription, type Taker, type Wanted } from './subscription.ts'
 
 export class SubscriberDesk {
   readonly #engine: AedesEngine
@@ -58,6 +24,10 @@ export class SubscriberDesk {
   /** While a message is handed over. */
   #message: Published | null = null
   readonly #wanted = new Map<Taker, Wanted>()
+  /** Groups of shared subscriptions, by their filter as it was subscribed. */
+  readonly #shared = new Map<string, ShareGroup>()
+  /** Those that take the message. */
+  readonly #groups = new Set<ShareGroup>()
   readonly #onMessage = (subscription: Subscription): void => this.#collect(subscription)
 
   constructor(engine: AedesEngine, copies: SessionCopies, reports: Pick<Reports, 'fault'>) {
@@ -78,12 +48,31 @@ export class SubscriberDesk {
   /** `since`: see {@link Subscription}. */
   subscribe(taker: Taker, options: Subscribing, since: number): Subscription {
     const subscription = new Subscription(taker, options, since, this.#onMessage)
-    this.#engine.subscribe(options.topic, subscription.listener)
+    const shared = sharedFilter(options.topic)
+    if (shared === null) this.#engine.subscribe(options.topic, subscription.listener)
+    else this.#join(subscription, shared.filter)
     return subscription
   }
 
-  unsubscribe({ options, listener }: Subscription): void {
-    this.#engine.unsubscribe(options.topic, listener)
+  unsubscribe(subscription: Subscription): void {
+    const { options, listener } = subscription
+    const group = this.#shared.get(options.topic)
+    if (group === undefined) this.#engine.unsubscribe(options.topic, listener)
+    else if (group.leave(subscription)) {
+      this.#shared.delete(options.topic)
+      this.#engine.unsubscribe(group.filter, group.listener)
+    }
+  }
+
+  #join(subscription: Subscription, filter: string): void {
+    const { topic } = subscription.options
+    let group = this.#shared.get(topic)
+    if (group === undefined) {
+      group = new ShareGroup(filter, (due) => this.#groups.add(due))
+      this.#shared.set(topic, group)
+      this.#engine.subscribe(filter, group.listener)
+    }
+    group.join(subscription)
   }
 
   /**
@@ -104,10 +93,12 @@ export class SubscriberDesk {
         this.#guard(() => taker.takeKept(copy, frames))
       })
     }
-    for (const [taker, { qos, retain }] of this.#wanted) {
-      this.#guard(() => taker.take(topic, frames.at(qos, retain)))
+    for (const [taker, wanted] of this.#wanted) {
+      this.#guard(() => taker.take(message, frames, wanted, null))
     }
     this.#wanted.clear()
+    for (const group of this.#groups) this.#guard(() => group.send(message, frames))
+    this.#groups.clear()
   }
 
   #collect({ taker, options, since }: Subscription): void {
@@ -116,12 +107,16 @@ export class SubscriberDesk {
     if (options.nl === true && message.from === taker.clientId) return
     const qos = Math.min(message.qos, options.qos) as Qos
     const retain = options.rap === true && message.retain
-    const wanted = this.#wanted.get(taker)
-    if (wanted === undefined) this.#wanted.set(taker, { qos, retain })
-    else {
+    let wanted = this.#wanted.get(taker)
+    if (wanted === undefined) {
+      wanted = { qos, retain, identifiers: [] }
+      this.#wanted.set(taker, wanted)
+    } else {
       if (qos > wanted.qos) wanted.qos = qos
       wanted.retain ||= retain
     }
+    const identifier = options.subscriptionIdentifier
+    if (identifier !== undefined) wanted.identifiers.push(identifier)
   }
 
   #guard(step: () => void): void {

@@ -91,7 +91,7 @@ export class LocalDelivery {
    */
   offer(message: LocalPublication, ticket: Ticket, copies: StagedCopies | null): void {
     const { order, stats } = this.#parts
-    const { topic, qos, retain, from } = message
+    const { topic, qos, retain, from, options } = message
     const payload = copies?.payload ?? Buffer.from(message.payload)
     const bytes = payload.length + topic.length + COPY_OVERHEAD_BYTES
     this.#lastOrder = order.next()
@@ -101,6 +101,7 @@ export class LocalDelivery {
       qos,
       retain,
       from,
+      options,
       order: this.#lastOrder,
       ticket,
       bytes,

@@ -4,15 +4,15 @@
  * and nothing else (I6): beyond the bounds its oldest QoS 0 copies go, counted; a consumer that lets
  * QoS 1 or 2 copies pile up is reported as overflowing, and disconnected by the gate.
  *
- * QoS 1 and 2 copies are sent `maxSubscriberMessages` ahead of their acks at most. Acks of the gate
- * do not pass through here: they are never behind copies.
+ * QoS 1 and 2 copies are sent `maxSubscriberMessages` ahead of their acks at most, and no more than
+ * the client's Receive Maximum [MQTT-3.3.4-9]. Acks of the gate do not pass through here: they are never behind copies.
  */
 import { Fifo } from '../../shared/fifo.ts'
 import type { MqttLimits } from '../config.ts'
 import { PUBACK, PUBCOMP, PUBREC, pubrel } from '../mqtt/packets.ts'
 import type { KeptCopy } from '../sessions/session-queues.ts'
 import type { BrokerStats } from '../stats.ts'
-import { type CopyFrame, writeCopy } from './copy-frames.ts'
+import { type CopyFrame, isExpired, writeCopy } from './copy-frames.ts'
 
 export type SubscriberLimits = Pick<
   MqttLimits,
@@ -25,6 +25,10 @@ export interface OutboundHost {
   send(bytes: Uint8Array): void
   /** A packet id that is neither kept nor in flight. */
   takePacketId(): number
+  /** Wall clock, ms since the epoch. */
+  nowMs(): number
+  /** A copy whose Message Expiry Interval has passed is not sent. */
+  onExpired(kept: KeptCopy | null): void
   onCopiesDropped(count: number): void
   /** QoS 1 or 2 copies do not fit. */
   onOverflow(): void
@@ -45,6 +49,14 @@ interface Waiting {
   readonly releaseId: number
   /** What the session keeps of it; null: nothing. */
   readonly kept: KeptCopy | null
+  /** The shared subscription that it is for; null: none. */
+  readonly share: Share | null
+}
+
+/** A copy that goes to another member of its group if this one does not acknowledge it. */
+export interface Share {
+  /** Sends it to another member. */
+  pass(): void
 }
 
 /** One write to the socket; large enough to cost one system call for many copies. */
@@ -57,20 +69,31 @@ export class OutboundQueue {
   readonly #stats: BrokerStats
   readonly #host: OutboundHost
   readonly #now: () => number
+  readonly #window: number
   readonly #waiting = new Fifo<Waiting>(isQos0)
   /** Copies at QoS 1 and 2 among them. */
   #acked = 0
   #bytes = 0
   /** Packet ids of what was sent and not acknowledged, each with the ack that is due next. */
   readonly #inFlight = new Map<number, CopyAck>()
+  /** Those of shared subscriptions at QoS 1 among them; null: there was none yet. */
+  #shared: Map<number, Share> | null = null
   #isOpen = true
   #isFlushDue = false
   #wasPressed = false
   /** When copies at QoS 1 or 2 last began to wait, or moved. */
   #movedAtMs = 0
 
-  constructor(limits: SubscriberLimits, stats: BrokerStats, host: OutboundHost, now: () => number) {
+  /** `receiveMaximum`: copies at QoS 1 and 2 that the client takes without having acknowledged them. */
+  constructor(
+    limits: SubscriberLimits,
+    stats: BrokerStats,
+    host: OutboundHost,
+    now: () => number,
+    receiveMaximum: number,
+  ) {
     this.#limits = limits
+    this.#window = Math.min(limits.maxSubscriberMessages, receiveMaximum)
     this.#stats = stats
     this.#host = host
     this.#now = now
@@ -106,11 +129,11 @@ export class OutboundQueue {
     this.flush()
   }
 
-  /** A copy. `kept`: what the session keeps of it. */
-  push(frame: CopyFrame, kept: KeptCopy | null): void {
+  /** A copy. `kept`: what the session keeps of it. `share`: see {@link Share}. */
+  push(frame: CopyFrame, kept: KeptCopy | null, share: Share | null = null): void {
     if (frame.qos > 0 && this.#acked + this.#inFlight.size === 0) this.#movedAtMs = this.#now()
     if (frame.qos > 0) this.#acked += 1
-    this.#push({ frame, isAnswer: false, releaseId: 0, kept })
+    this.#push({ frame, isAnswer: false, releaseId: 0, kept, share })
     if (this.#wasPressed || !this.isPressed) return
     this.#wasPressed = true
     this.#host.onPressed()
@@ -132,7 +155,10 @@ export class OutboundQueue {
   /** An ack that is due came for a copy. */
   acknowledged(ack: CopyAck, packetId: number): void {
     if (ack === PUBREC) this.#inFlight.set(packetId, PUBCOMP)
-    else this.#inFlight.delete(packetId)
+    else {
+      this.#inFlight.delete(packetId)
+      this.#shared?.delete(packetId)
+    }
     this.#movedAtMs = this.#now()
     this.flush()
   }
@@ -149,18 +175,29 @@ export class OutboundQueue {
     this.#relieve()
   }
 
-  /** The connection is over. */
-  discard(): void {
+  /** PUBREC came with a refusing code: nothing follows. */
+  refused(packetId: number): void {
+    this.acknowledged(PUBCOMP, packetId)
+  }
+
+  /** The connection is over. Returns the copies at QoS 1 that are for another member of their group. */
+  discard(): Share[] {
+    const shares = [...(this.#shared?.values() ?? [])]
+    for (const { frame, share } of this.#waiting)
+      if (share !== null && frame.qos === 1) shares.push(share)
+    this.#shared = null
     this.#account(-this.#bytes)
     this.#waiting.clear()
     this.#acked = 0
     this.#inFlight.clear()
     this.#isOpen = false
     this.#relieve()
+    return shares
   }
 
   #pushAnswer(bytes: Buffer, releaseId: number): void {
-    this.#push({ frame: { bytes, qos: 0, idAt: 0 }, isAnswer: true, releaseId, kept: null })
+    const frame = { bytes, qos: 0, idAt: 0, expiryAt: 0, options: null } as const
+    this.#push({ frame, isAnswer: true, releaseId, kept: null, share: null })
   }
 
   #push(waiting: Waiting): void {
@@ -201,16 +238,19 @@ export class OutboundQueue {
     for (let next = this.#waiting.first; next !== null; next = this.#waiting.first) {
       if (bytes >= WRITE_BYTES) break
       const { frame, kept } = next
-      const isGone = kept?.isGone === true
+      const isGone = kept?.isGone === true || isExpired(frame, this.#host.nowMs())
       if (frame.qos > 0 && !isGone) {
-        if (flying >= this.#limits.maxSubscriberMessages) break
+        if (flying >= this.#window) break
         flying += 1
       }
       this.#waiting.shift()
       if (frame.qos > 0) this.#acked -= 1
       this.#account(-frame.bytes.length)
-      // It was dropped from the queue of its session.
-      if (isGone) continue
+      // It was dropped from the queue of its session, or has expired.
+      if (isGone) {
+        if (kept?.isGone !== true) this.#host.onExpired(kept)
+        continue
+      }
       due.push(next)
       bytes += frame.bytes.length
     }
@@ -220,13 +260,15 @@ export class OutboundQueue {
   #write(due: readonly Waiting[], bytes: number): Buffer {
     const out = Buffer.allocUnsafe(bytes)
     let at = 0
-    for (const { frame, isAnswer, releaseId, kept } of due) {
+    const nowMs = this.#host.nowMs()
+    for (const { frame, isAnswer, releaseId, kept, share } of due) {
       if (releaseId > 0) this.#inFlight.set(releaseId, PUBCOMP)
       let packetId = 0
       let dup = false
       if (frame.qos > 0) {
         packetId = kept !== null && kept.packetId > 0 ? kept.packetId : this.#host.takePacketId()
         this.#inFlight.set(packetId, frame.qos === 1 ? PUBACK : PUBREC)
+        if (share !== null && frame.qos === 1) (this.#shared ??= new Map()).set(packetId, share)
         if (kept !== null) {
           // [MQTT-3.3.1-1]
           dup = kept.wasSent
@@ -235,7 +277,7 @@ export class OutboundQueue {
         }
       }
       if (!isAnswer) this.#stats.localCopies.delivered += 1
-      at = writeCopy(out, at, frame, packetId, dup)
+      at = writeCopy(out, at, frame, { packetId, dup, nowMs })
     }
     return out
   }

@@ -8,29 +8,42 @@
  * (local-delivery).
  */
 import { Fifo } from '../../shared/fifo.ts'
-import { isDollarTopic, isSysTopic, PROTOCOL_TOPIC_LIMITS } from '../../shared/topics/topics.ts'
+import { isSysTopic, PROTOCOL_TOPIC_LIMITS } from '../../shared/topics/topics.ts'
 import { MAX_AEDES_LEVELS } from '../aedes/engine.ts'
 import type { Principal } from '../auth/authenticator.ts'
 import type { MqttConfig } from '../config.ts'
 import type { CloseReason } from '../events.ts'
 import { MAX_UNREAD_BYTES } from '../limits.ts'
+import type { Codec } from '../mqtt/codec.ts'
 import { type CLOSED, type FrameOutcome, HOLD, TAKEN } from '../mqtt/outcome.ts'
-import { PUBCOMP, PUBREC, pubrel, SUBSCRIBE, suback, unsuback } from '../mqtt/packets.ts'
+import { PUBCOMP, PUBREC, PUBREL, pubrel, SUBSCRIBE } from '../mqtt/packets.ts'
 import type { Qos } from '../mqtt/publish.ts'
 import { readSubscribe, type Subscribe } from '../mqtt/subscribe.ts'
+import { type Ack, ackFrame, readAck } from '../mqtt/v5/acks.ts'
+import type { ConnectOptions } from '../mqtt/v5/connect.ts'
+import {
+  isRefusal,
+  malformed,
+  type PacketFault,
+  REASON,
+  type ReasonCode,
+} from '../mqtt/v5/reason-codes.ts'
 import type { Reports } from '../reports.ts'
 import type { KeptCopy } from '../sessions/session-queues.ts'
 import type { Session, SessionTable } from '../sessions/session-table.ts'
 import type { Subscribing } from '../sessions/stored-subscriptions.ts'
 import type { BrokerStats } from '../stats.ts'
+import { ClientFilters } from './client-filters.ts'
 import type { ConsumerState } from './consumer-state.ts'
-import { type CopyFrame, type CopyFrames, copyFrame } from './copy-frames.ts'
+import { type CopyFrame, type CopyFrames, type CopyWay, copyFrame } from './copy-frames.ts'
 import type { DeliveryOrder } from './delivery-order.ts'
-import type { SubscriberDesk, Subscription, Taker } from './desk.ts'
-import type { LocalDelivery, PressedSubscriber } from './local-delivery.ts'
-import { type CopyAck, type OutboundHost, OutboundQueue } from './outbound-queue.ts'
-import type { RetainedDelivery, RetainedSubscriber } from './retained-delivery.ts'
-import type { RetainedMessage } from './retained-messages.ts'
+import type { SubscriberDesk } from './desk.ts'
+import type { LocalDelivery, PressedSubscriber, Published } from './local-delivery.ts'
+import { type CopyAck, type OutboundHost, OutboundQueue, type Share } from './outbound-queue.ts'
+import { ReceiveRights } from './receive-rights.ts'
+import type { RetainedDelivery, RetainedSubscriber } from './retained/retained-delivery.ts'
+import type { RetainedMessage } from './retained/retained-messages.ts'
+import type { Taker, Wanted } from './subscription.ts'
 
 /** What all subscribers have in common. */
 export interface SubscriberContext {
@@ -38,6 +51,8 @@ export interface SubscriberContext {
   readonly stats: BrokerStats
   readonly reports: Reports
   readonly monotonicMs: () => number
+  /** Wall clock, ms since the epoch. */
+  readonly nowMs: () => number
   readonly order: Pick<DeliveryOrder, 'last'>
   readonly desk: SubscriberDesk
   readonly delivery: LocalDelivery
@@ -58,7 +73,7 @@ export interface SubscriberHost {
   /** Nothing reaches the peer any more. */
   readonly isGone: boolean
   send(bytes: Uint8Array): void
-  close(reason: CloseReason, detail: string): typeof CLOSED
+  close(reason: CloseReason, detail: string, code?: ReasonCode): typeof CLOSED
   /** There may be room: the frame at the head is tried again. */
   unblock(): void
 }
@@ -68,16 +83,21 @@ interface Client {
   readonly session: Session
   /** It is another broker: it gets nothing back of what it published, and RETAIN as published. */
   readonly isBridge: boolean
+  readonly codec: Codec
+  /** null before MQTT 5. */
+  readonly options: ConnectOptions | null
 }
 
-const REFUSED = 0x80
+const MAX_PACKET_IDS = 65_535
+const NO_IDENTIFIERS: readonly number[] = []
 
 export class Subscriber implements Taker, OutboundHost, PressedSubscriber, RetainedSubscriber {
   readonly #context: SubscriberContext
   readonly #host: SubscriberHost
   readonly #client: Client
   readonly #outbound: OutboundQueue
-  readonly #subscriptions = new Map<string, Subscription>()
+  readonly #rights: ReceiveRights
+  readonly #filters: ClientFilters
   /** Kept copies of the session that its queue has no room for yet, in order. */
   readonly #backlog = new Fifo<KeptCopy>()
   #nextPacketId = 1
@@ -85,10 +105,6 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
   #isChanging = false
   /** An UNSUBSCRIBE is held until the client's own messages from before it are delivered. */
   #awaitsCopies = false
-  /** Of the rules by which filters were granted; a filter of other rules was not judged by these. */
-  #accessVersion: number | null = null
-  /** Some topics of a granted filter may not be received. */
-  #isPartial = false
   #isEnded = false
   /** Wait for room in the queue. */
   #onRoom: (() => void)[] = []
@@ -98,7 +114,10 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
     this.#context = context
     this.#host = host
     this.#client = client
-    this.#outbound = new OutboundQueue(config, stats, this, monotonicMs)
+    const { receiveMaximum = MAX_PACKET_IDS } = client.options ?? {}
+    this.#outbound = new OutboundQueue(config, stats, this, monotonicMs, receiveMaximum)
+    this.#rights = new ReceiveRights(client.principal)
+    this.#filters = new ClientFilters(context, this, this.#rights, client)
     if (this.#isStored) desk.attach(this)
   }
 
@@ -119,9 +138,7 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
   resume(): void {
     const { copies, subscriptions } = this.#context.state
     // What was published before, and is on its way, is for it too.
-    for (const options of subscriptions.of(this.clientId)) {
-      if (this.#mayHold(options.topic)) this.#install(options, 0)
-    }
+    for (const options of subscriptions.of(this.clientId)) this.#filters.restore(options)
     for (const copy of copies.of(this.clientId)) this.#backlog.push(copy)
     this.#fill()
   }
@@ -135,12 +152,10 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
   /** The connection is closed. */
   end(): void {
     this.#isEnded = true
-    for (const subscription of this.#subscriptions.values())
-      this.#context.desk.unsubscribe(subscription)
-    this.#subscriptions.clear()
+    this.#filters.clear()
     this.#context.desk.detach(this)
     this.#backlog.clear()
-    this.#outbound.discard()
+    for (const share of this.#outbound.discard()) share.pass()
     this.#hasRoom()
   }
 
@@ -161,27 +176,44 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
 
   /** PUBACK, PUBREC or PUBCOMP of a copy. */
   takeCopyAck(bytes: Buffer, at: number, body: number, end: number): FrameOutcome {
-    if (end - body !== 2) return this.#malformed('an acknowledgement of a wrong length')
-    const packetId = bytes.readUInt16BE(body)
-    if (packetId === 0) return this.#malformed('packet identifier 0')
+    const read = this.#readAck(bytes, body, end)
+    if ('detail' in read) return this.#fault(read)
+    const { code, packetId } = read
+    if (code !== REASON.success) this.#context.reports.received(code)
     const ack = (bytes[at]! & 0xf0) as CopyAck
     const due = this.#outbound.dueAck(packetId)
     if (due === undefined) {
       // Nothing is known of it; a client that waits for PUBREL gets it.
-      if (ack === PUBREC) this.#host.send(pubrel(packetId))
+      if (ack === PUBREC && !isRefusal(code)) this.#host.send(this.#releaseOfNothing(packetId))
       return TAKEN
     }
     // [MQTT-4.8.0-1]: taken for an ack it would end a copy that the client may not have got. PUBREC
     // may come again, from clients of MQTT 3.1 that repeat what was not answered in time.
     if (ack !== due && !(ack === PUBREC && due === PUBCOMP)) {
-      return this.#malformed(wrongAck(ack, packetId))
+      return this.#host.close('malformed', wrongAck(ack, packetId), REASON.protocolError)
     }
     const { copies } = this.#context.state
-    if (ack === PUBREC) this.#received(packetId)
-    else if (this.#isStored) copies.acknowledge(this.clientId, packetId)
-    this.#outbound.acknowledged(ack, packetId)
+    const isEnd = ack !== PUBREC || isRefusal(code)
+    if (isEnd && this.#isStored) copies.acknowledge(this.clientId, packetId)
+    if (!isEnd) this.#received(packetId)
+    // A PUBREC that refuses ends the exchange [MQTT-4.3.3-4].
+    if (isEnd && ack === PUBREC) this.#outbound.refused(packetId)
+    else this.#outbound.acknowledged(ack, packetId)
     this.#fill()
     return TAKEN
+  }
+
+  #readAck(bytes: Buffer, body: number, end: number): Ack | PacketFault {
+    if (this.#client.codec.isV5) return readAck(bytes, body, end)
+    if (end - body !== 2) return malformed('an acknowledgement of a wrong length')
+    const packetId = bytes.readUInt16BE(body)
+    return packetId === 0 ? malformed('packet identifier 0') : { packetId, code: 0 }
+  }
+
+  #releaseOfNothing(packetId: number): Buffer {
+    if (!this.#client.codec.isV5) return pubrel(packetId)
+    this.#context.reports.sent(REASON.packetIdentifierNotFound)
+    return ackFrame(PUBREL | 2, packetId, REASON.packetIdentifierNotFound, null)
   }
 
   /** SUBSCRIBE or UNSUBSCRIBE. `lastOffered`: number of the client's last message. */
@@ -198,8 +230,9 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
     const limits = isSubscribe
       ? config
       : { ...PROTOCOL_TOPIC_LIMITS, maxTopicLevels: MAX_AEDES_LEVELS }
-    const packet = readSubscribe(bytes, body, end, isSubscribe, limits)
-    if (typeof packet === 'string') return this.#malformed(packet)
+    const { isV5 } = this.#client.codec
+    const packet = readSubscribe(bytes, body, end, { isSubscribe, isV5 }, limits)
+    if ('detail' in packet) return this.#fault(packet)
     if (this.#isChanging) return HOLD
     // What the client published before is still delivered to it; once it is gone that is no reason
     // to stay, for as long as slow subscribers hold the copies up.
@@ -212,23 +245,59 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
 
   // Out.
 
-  take(topic: string, frame: CopyFrame): void {
-    if (this.#mayReceive(topic)) this.#outbound.push(frame, null)
+  take(message: Published, frames: CopyFrames, wanted: Wanted, share: Share | null): void {
+    if (!this.#rights.mayReceive(message.topic)) return
+    // A session keeps what it is to get exactly once [MQTT-4.8.2-4].
+    if (share !== null && wanted.qos === 2 && this.#isStored) {
+      const copy = this.#context.state.copies.keep(this.clientId, message, wanted.qos)
+      if (copy !== null) this.takeKept(copy, frames)
+      return
+    }
+    this.#push(frames.at(this.#wayOf(wanted)), null, share)
   }
 
   takeKept(copy: KeptCopy, frames: CopyFrames): void {
     if (this.#backlog.length > 0) this.#backlog.push(copy)
-    else this.#pushKept(copy, frames.at(copy.qos, copy.retain))
+    else this.#pushKept(copy, frames.at(this.#wayOf(copy)))
+  }
+
+  #wayOf({ qos, retain, identifiers }: Omit<CopyWay, 'isV5'>): CopyWay {
+    const { isV5 } = this.#client.codec
+    return { qos, retain, isV5, identifiers: isV5 ? identifiers : NO_IDENTIFIERS }
+  }
+
+  #push(frame: CopyFrame, kept: KeptCopy | null, share: Share | null): void {
+    const { maximumPacketBytes = null } = this.#client.options ?? {}
+    if (maximumPacketBytes === null || frame.bytes.length <= maximumPacketBytes) {
+      this.#outbound.push(frame, kept, share)
+      return
+    }
+    // [MQTT-3.1.2-25]: as if it had been sent.
+    this.#dropped(kept)
+  }
+
+  #dropped(kept: KeptCopy | null): void {
+    this.#context.reports.copiesDropped(this.clientId, 1)
+    if (kept !== null) this.#context.state.copies.withdraw(this.clientId, kept)
+  }
+
+  nowMs(): number {
+    return this.#context.nowMs()
+  }
+
+  onExpired(kept: KeptCopy | null): void {
+    this.#dropped(kept)
   }
 
   get closed(): boolean {
     return this.#isEnded
   }
 
-  takeRetained(message: RetainedMessage, granted: Qos): void {
-    if (!this.#mayReceive(message.topic)) return
-    const qos = Math.min(message.qos, granted) as Qos
-    this.#outbound.push(copyFrame(message, qos, true), null)
+  takeRetained(message: RetainedMessage, granted: readonly Subscribing[]): void {
+    if (!this.#rights.mayReceive(message.topic)) return
+    const qos = Math.min(message.qos, Math.max(0, ...granted.map((each) => each.qos))) as Qos
+    const identifiers = granted.flatMap(({ subscriptionIdentifier: one }) => one ?? [])
+    this.#push(copyFrame(message, this.#wayOf({ qos, retain: true, identifiers })), null, null)
   }
 
   async room(): Promise<void> {
@@ -281,16 +350,11 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
   // Subscriptions.
 
   #subscribe(packet: Subscribe): void {
-    const { config, onSysSubscribe, sessions } = this.#context
-    if (config.sysInterval !== null && packet.filters.some(isSysTopic)) onSysSubscribe()
-    const granted = this.#grant(packet)
-    // As if each filter had come in a SUBSCRIBE of its own [MQTT-3.8.4-4]: the last one of a filter
-    // is the one that stays.
-    const codes = packet.filters.map((filter, index) =>
-      granted.has(filter) ? (packet.qos[index] ?? 0) : REFUSED,
-    )
-    const answer = suback(packet.packetId, Uint8Array.from(codes))
-    const added = [...granted].map(([topic, qos]) => this.#optionsOf(topic, qos as Qos))
+    const { config, onSysSubscribe, order, sessions } = this.#context
+    if (config.sysInterval !== null && packet.requests.some(({ filter }) => isSysTopic(filter)))
+      onSysSubscribe()
+    const { added, codes } = this.#filters.grant(packet)
+    const answer = this.#client.codec.suback(packet.packetId, codes)
     if (added.length === 0) {
       this.#outbound.answer(answer)
       return
@@ -300,43 +364,24 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
       ? this.#context.state.subscriptions.add(this.clientId, added)
       : null
     this.#change(change, () => {
-      const since = this.#context.order.last
-      for (const options of added) this.#install(options, since)
+      const since = order.last
+      const asking = added.filter((options) => this.#filters.wantsRetained(options))
+      for (const options of added) this.#filters.install(options, since)
       this.#outbound.answer(answer)
-      this.#context.retainedDelivery.subscribed(this, added, since)
+      if (asking.length > 0) this.#context.retainedDelivery.subscribed(this, asking, since)
     })
   }
 
-  /**
-   * The filters that are granted, with the QoS of each. Refused is what the rules forbid, what is
-   * over a limit of topics (3.1.1 has a code for that) or of subscriptions (I6), and what nothing
-   * would ever come for: a grant would be silence.
-   */
-  #grant({ filters, overLimit, qos }: Subscribe): Map<string, number> {
-    const { config } = this.#context
-    const granted = new Map<string, number>()
-    let count = this.#subscriptions.size
-    for (const [index, filter] of filters.entries()) {
-      const isSilent = isDollarTopic(filter) && (config.sysInterval === null || !isSysTopic(filter))
-      if (overLimit.has(filter) || isSilent || !this.#mayHold(filter)) continue
-      const isNew = !this.#subscriptions.has(filter) && !granted.has(filter)
-      if (isNew && count >= config.maxSubscriptions) continue
-      if (isNew) count += 1
-      granted.set(filter, qos[index] ?? 0)
-    }
-    return granted
-  }
-
-  #unsubscribe({ filters, packetId }: Subscribe): void {
-    const known = filters.filter((filter) => this.#subscriptions.has(filter))
-    for (const filter of known) {
-      this.#context.desk.unsubscribe(this.#subscriptions.get(filter)!)
-      this.#subscriptions.delete(filter)
-    }
+  #unsubscribe({ packetId, requests }: Subscribe): void {
+    const codes = requests.map(({ filter }) =>
+      this.#filters.remove(filter) ? REASON.success : REASON.noSubscriptionExisted,
+    )
+    const filters = requests.map(({ filter }) => filter)
     const change = this.#isStored
       ? this.#context.state.subscriptions.remove(this.clientId, filters)
       : null
-    this.#change(change, () => this.#outbound.answer(unsuback(packetId)))
+    const answer = this.#client.codec.unsuback(packetId, Uint8Array.from(codes))
+    this.#change(change, () => this.#outbound.answer(answer))
   }
 
   /** `then`: at once, or when the change is durable. */
@@ -358,18 +403,6 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
     })
   }
 
-  /** One that is there already goes on: what is on its way is for it. */
-  #install(options: Subscribing, since: number): void {
-    const former = this.#subscriptions.get(options.topic)
-    if (former !== undefined) this.#context.desk.unsubscribe(former)
-    const subscription = this.#context.desk.subscribe(this, options, former?.since ?? since)
-    this.#subscriptions.set(options.topic, subscription)
-  }
-
-  #optionsOf(topic: string, qos: Qos): Subscribing {
-    return this.#client.isBridge ? { topic, qos, nl: true, rap: true } : { topic, qos }
-  }
-
   // Kept copies.
 
   #fill(): void {
@@ -377,12 +410,12 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
       const copy = this.#backlog.shift()!
       if (copy.isGone) continue
       if (copy.isRelease) this.#outbound.release(copy.packetId)
-      else this.#pushKept(copy, copyFrame(copy, copy.qos, copy.retain))
+      else this.#pushKept(copy, copyFrame(copy, this.#wayOf(copy)))
     }
   }
 
   #pushKept(copy: KeptCopy, frame: CopyFrame): void {
-    if (this.#mayReceive(copy.topic)) this.#outbound.push(frame, copy)
+    if (this.#rights.mayReceive(copy.topic)) this.#push(frame, copy, null)
     else this.#context.state.copies.withdraw(this.clientId, copy)
   }
 
@@ -400,26 +433,8 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
     else release()
   }
 
-  // Access rules: for every copy, since a subscription may be granted of which only a part may be
-  // received, rules may have changed since, and a session may have been stored under others.
-
-  #mayHold(filter: string): boolean {
-    const { principal } = this.#client
-    if (!principal.maySubscribe(filter)) return false
-    const { version } = principal
-    this.#accessVersion ??= version
-    if (version !== this.#accessVersion || !principal.mayReceiveAll(filter)) this.#isPartial = true
-    return true
-  }
-
-  #mayReceive(topic: string): boolean {
-    const { principal } = this.#client
-    const isUnchecked = !this.#isPartial && this.#accessVersion === principal.version
-    return isUnchecked || principal.mayReceive(topic)
-  }
-
-  #malformed(detail: string): FrameOutcome {
-    return this.#host.close('malformed', detail)
+  #fault({ code, detail }: PacketFault): FrameOutcome {
+    return this.#host.close('malformed', detail, code)
   }
 }
 

@@ -10,10 +10,12 @@ import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/
 import type { Principal, RefusedLogin } from '../auth/authenticator.ts'
 import type { RefuseReason } from '../events.ts'
 import type { Inbound } from '../listeners/inbound.ts'
+import { CODEC_5, CODEC_5_TERSE, CODEC_31, CODEC_311, type Codec } from '../mqtt/codec.ts'
 import { type Connect, readConnect } from '../mqtt/connect.ts'
-import { connack } from '../mqtt/packets.ts'
-import type { WillToken } from '../publish/stored-wills.ts'
+import { type ConnectOptions, NO_EXPIRY_SECONDS } from '../mqtt/v5/connect.ts'
+import { REASON } from '../mqtt/v5/reason-codes.ts'
 import type { Session } from '../sessions/session-table.ts'
+import type { WillToken } from '../wills/stored-wills.ts'
 import type { GateContext } from './context.ts'
 import type { Lifecycle } from './lifecycle.ts'
 
@@ -30,6 +32,8 @@ const REFUSAL_REPORTS: Readonly<Record<RefusedLogin, readonly [RefuseReason, str
     'wrong passwords came from this address; closed without an answer, it may come again in a minute at most',
   ],
 }
+
+const UNSUPPORTED = REASON.unsupportedProtocolVersion
 
 export class ConnectHandshake {
   readonly #context: GateContext
@@ -69,27 +73,36 @@ export class ConnectHandshake {
     return this.#connect?.isBridge ?? false
   }
 
+  /** What MQTT 5 asks of a server; null before it. */
+  get options(): ConnectOptions | null {
+    return this.#connect?.options ?? null
+  }
+
   /** One complete CONNECT, its body from `body`. False: it was refused. */
   read(bytes: Buffer, at: number, body: number, end: number): boolean {
     const lifecycle = this.#lifecycle
     const { config, mintClientId } = this.#context
     const result = readConnect(bytes, body, end, bytes[at])
     if (result.kind === 'malformed') {
-      lifecycle.malformed(result.detail)
+      if (result.fault !== null) lifecycle.codec = CODEC_5
+      lifecycle.close('malformed', result.detail, result.fault?.code)
       return false
     }
     if (result.kind === 'refuse') {
       lifecycle.clientId = result.clientId
-      const reason = result.returnCode === 2 ? 'identifier-rejected' : 'protocol-version'
+      const isVersion = result.returnCode === 1 || result.returnCode === UNSUPPORTED
+      const reason = isVersion ? 'protocol-version' : 'identifier-rejected'
+      if (result.returnCode >= UNSUPPORTED) lifecycle.codec = CODEC_5
       lifecycle.refuse(result.returnCode, reason, result.detail)
       return false
     }
     const { connect } = result
     this.#connect = connect
+    lifecycle.codec = codecOf(connect)
     lifecycle.clientId = connect.clientId === '' ? mintClientId() : connect.clientId
     const fault = connect.will === null ? null : checkTopicName(connect.will.topic, config)
     if (fault === null || isOverLimit(fault)) return true
-    lifecycle.malformed(`will: ${fault}`)
+    lifecycle.close('malformed', `will: ${fault}`)
     return false
   }
 
@@ -126,23 +139,32 @@ export class ConnectHandshake {
 
   /** null: the table of sessions is full. Call {@link store} next. */
   openSession(): Session | null {
-    const { appender, endSession, sessions } = this.#context
+    const { appender, delayedWills, endSession, sessions } = this.#context
     const { clientId } = this.#lifecycle
-    if (this.#connect?.clean !== false) {
-      const stored = sessions.find(clientId)
-      if (stored !== undefined) {
-        sessions.drop(stored)
-        this.#dropped = appender.touch()
-      }
-      return sessions.transient(clientId)
+    const { clean, expiryMs } = this.#sessionWanted()
+    const stored = sessions.find(clientId)
+    if (clean && stored !== undefined) {
+      sessions.drop(stored)
+      this.#dropped = appender.touch()
     }
-    const opened = sessions.open(clientId, endSession)
+    const goesOn = stored !== undefined && !clean
+    if (goesOn) delayedWills.sessionResumed(clientId)
+    else delayedWills.sessionEnded(clientId)
+    if (expiryMs === 0 && !goesOn) return sessions.transient(clientId)
+    const opened = sessions.open(clientId, endSession, expiryMs)
     if (opened === null) {
       this.#lifecycle.refuse(null, 'sessions-full', 'the table of sessions is full')
       return null
     }
     this.#isResumed = opened.present
     return opened.session
+  }
+
+  /** `expiryMs`: how long the session outlives the connection; null: as configured. */
+  #sessionWanted(): { readonly clean: boolean; readonly expiryMs: number | null } {
+    const { clean = true, options = null } = this.#connect ?? {}
+    if (options === null) return { clean, expiryMs: clean ? 0 : null }
+    return { clean, expiryMs: expiryMsOf(options.sessionExpirySeconds) }
   }
 
   /** Resolves when what CONNACK promises is on disk: a discarded session, and a will. */
@@ -152,7 +174,7 @@ export class ConnectHandshake {
     const will = this.#connect?.will ?? null
     const waits = [state.durable(this.#dropped)]
     if (!this.#isResumed) waits.push(state.discardSession(clientId))
-    if (this.#connect?.clean === false && !this.#isResumed) state.copies.restartIds(clientId)
+    if (!this.#isResumed) state.copies.restartIds(clientId)
     if (will !== null) {
       const { token, durable } = state.wills.put(clientId, will)
       this.#storedWill = token
@@ -162,21 +184,45 @@ export class ConnectHandshake {
     this.#isAccepted = true
   }
 
-  /** CONNACK, when {@link store} has resolved. */
-  connack(): Buffer {
-    // MQTT 3.1 has no Session Present: there the byte is reserved.
-    return connack(0, this.#isResumed && this.#connect?.level === 4)
+  /**
+   * CONNACK, when {@link store} has resolved. `receiveMaximum`: what is granted, where that is told.
+   */
+  connack(receiveMaximum: number): Buffer {
+    const { config } = this.#context
+    const { clientId = '', options = null } = this.#connect ?? {}
+    const maxSeconds = Math.floor(config.sessionExpiry / 1000)
+    const asked = options?.sessionExpirySeconds ?? 0
+    return this.#lifecycle.codec.accepted({
+      isSessionPresent: this.#isResumed,
+      receiveMaximum,
+      sessionExpirySeconds: asked > maxSeconds ? maxSeconds : null,
+      maximumPacketBytes: config.maxPacketBytes,
+      topicAliasMaximum: config.topicAliasMaximum,
+      assignedClientId: clientId === '' ? this.#lifecycle.clientId : null,
+    })
   }
 
-  /** The connection is closed: its will is due, unless the client said goodbye or was never in. */
-  end(principal: Principal | null): void {
-    const { state, wills } = this.#context
+  /** The connection is closed: its will is due, now or later, unless the client said goodbye or was never in. */
+  end(principal: Principal | null, isSessionOver: boolean): void {
+    const { delayedWills, state, wills } = this.#context
     const token = this.#storedWill
     const will = this.#connect?.will ?? null
     if (token === null || will === null) return
     const { clientId, saidGoodbye } = this.#lifecycle
     const done = (): void => state.wills.delete(token)
+    const publish = (): void => wills.publish(clientId, will, principal, done)
     if (saidGoodbye || !this.#isAccepted) done()
-    else wills.publish(clientId, will, principal, done)
+    else if (will.delaySeconds === 0 || isSessionOver) publish()
+    else delayedWills.add(clientId, will.delaySeconds * 1000, publish)
   }
+}
+
+function codecOf({ level, options }: Connect): Codec {
+  if (level === 5) return options?.wantsReasons === false ? CODEC_5_TERSE : CODEC_5
+  return level === 4 ? CODEC_311 : CODEC_31
+}
+
+/** null: as configured, which is the most there is. */
+export function expiryMsOf(seconds: number): number | null {
+  return seconds === NO_EXPIRY_SECONDS ? null : seconds * 1000
 }

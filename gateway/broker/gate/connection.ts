@@ -13,6 +13,7 @@ import type { Duplex } from 'node:stream'
 import type { StreamIntake } from '../../ports/appender.ts'
 import { Subscriber, type SubscriberHost } from '../consumers/subscriber.ts'
 import type { CloseReason } from '../events.ts'
+import { LEAST_RECEIVE_MAXIMUM, RECEIVE_MAXIMUM_SHARE } from '../limits.ts'
 import type { Inbound } from '../listeners/inbound.ts'
 import { notMqtt } from '../listeners/wrong-protocol.ts'
 import { FAULT, FRAME, FrameReader } from '../mqtt/frame-reader.ts'
@@ -31,9 +32,13 @@ import {
   SUBSCRIBE,
   UNSUBSCRIBE,
 } from '../mqtt/packets.ts'
+import { readDisconnect } from '../mqtt/v5/acks.ts'
+import { varintLength } from '../mqtt/v5/properties.ts'
+import { REASON, type ReasonCode } from '../mqtt/v5/reason-codes.ts'
 import { PublishPath } from '../publish/publish-path.ts'
+import { V5Inbound } from '../publish/v5-inbound.ts'
 import type { Holder } from './client-ids.ts'
-import { ConnectHandshake } from './connect-handshake.ts'
+import { ConnectHandshake, expiryMsOf } from './connect-handshake.ts'
 import { type ConnectionLists, place } from './connection-lists.ts'
 import type { GateContext } from './context.ts'
 import { dueReason } from './deadlines.ts'
@@ -111,8 +116,8 @@ export class Connection implements Holder, SubscriberHost {
     this.#transport.send(bytes)
   }
 
-  close(reason: CloseReason, detail: string): typeof CLOSED {
-    return this.#lifecycle.close(reason, detail)
+  close(reason: CloseReason, detail: string, code?: ReasonCode): typeof CLOSED {
+    return this.#lifecycle.close(reason, detail, code)
   }
 
   // Bytes in.
@@ -215,11 +220,15 @@ export class Connection implements Holder, SubscriberHost {
     const body = bodyOffset(bytes, at)
     const path = this.#path
     if (path === null) return this.#takeConnect(bytes, at, body, end)
+    // [MQTT-1.5.5-1]; 3.1.1 allows more bytes than a length needs.
+    if (lifecycle.codec.isV5 && body - at - 1 !== varintLength(end - body))
+      return lifecycle.malformed('the remaining length has more bytes than it needs')
     if ((first & 0xf0) === PUBLISH) {
       // The client may have subscribed to it just before.
       return this.#subscriber?.isChanging === true ? HOLD : path.publish(bytes, at, body, end)
     }
     if (!hasValidFlags(first) && !this.#handshake.isLenient) {
+      // [MQTT-2.2.2-2], in MQTT 5 [MQTT-2.1.3-1]
       return lifecycle.malformed(`reserved flags of packet 0x${first.toString(16)}`)
     }
     switch (first & 0xf0) {
@@ -237,11 +246,37 @@ export class Connection implements Holder, SubscriberHost {
       case UNSUBSCRIBE:
         return this.#asSubscriber(path).takeSubscribe(bytes, at, body, end, path.lastOffered)
       case DISCONNECT:
-        if (body !== end) return lifecycle.malformed('DISCONNECT with a body')
-        return lifecycle.leave('client-disconnect')
+        return this.#takeDisconnect(bytes, body, end, path)
       default:
-        return lifecycle.malformed(`packet 0x${first.toString(16)} from a client`)
+        // A second CONNECT [MQTT-3.1.0-2], AUTH without a method, or what only servers send.
+        return lifecycle.malformed(
+          `packet 0x${first.toString(16)} from a client`,
+          REASON.protocolError,
+        )
     }
+  }
+
+  #takeDisconnect(bytes: Buffer, body: number, end: number, path: PublishPath): FrameOutcome {
+    const lifecycle = this.#lifecycle
+    if (!lifecycle.codec.isV5) {
+      if (body !== end) return lifecycle.malformed('DISCONNECT with a body')
+      return lifecycle.leave('client-disconnect')
+    }
+    const disconnect = readDisconnect(bytes, body, end)
+    if ('detail' in disconnect) return lifecycle.malformed(disconnect.detail, disconnect.code)
+    const { code, sessionExpirySeconds } = disconnect
+    if (code !== REASON.success) this.#context.reports.received(code)
+    if (sessionExpirySeconds !== null) {
+      const { session } = path
+      if (this.#handshake.options?.sessionExpirySeconds === 0 && sessionExpirySeconds > 0) {
+        const detail = 'a Session Expiry Interval with DISCONNECT, and 0 with CONNECT'
+        return lifecycle.malformed(detail, REASON.protocolError)
+      }
+      if (session.number > 0)
+        this.#context.sessions.setExpiry(session, expiryMsOf(sessionExpirySeconds))
+    }
+    // [MQTT-3.14.4-3]: only behind success the will is discarded.
+    return lifecycle.leave('client-disconnect', code === REASON.success)
   }
 
   /** PINGREQs in what is held back are answered, too. */
@@ -284,7 +319,7 @@ export class Connection implements Holder, SubscriberHost {
     if (lifecycle.isClosed) return
     const session = handshake.openSession()
     if (session === null) return
-    const path = new PublishPath(context, lifecycle, principal, session)
+    const path = new PublishPath(context, lifecycle, principal, session, this.#grant())
     this.#path = path
     await handshake.store()
     if (!lifecycle.isClosed) this.#open(path)
@@ -293,7 +328,7 @@ export class Connection implements Holder, SubscriberHost {
   #open(path: PublishPath): void {
     this.#lifecycle.enter('open')
     this.#context.stats.connectionsOpened += 1
-    this.#transport.send(this.#handshake.connack())
+    this.#transport.send(this.#handshake.connack(path.receiveMaximum))
     if (this.#handshake.isResumed && this.#context.state.keepsFor(this.clientId)) {
       this.#asSubscriber(path).resume()
     }
@@ -301,10 +336,28 @@ export class Connection implements Holder, SubscriberHost {
     this.#process()
   }
 
+  /** What a connection of MQTT 5 may have on its way [MQTT-3.2.2.3.3]; null before it. */
+  #grant(): V5Inbound | null {
+    const { codec } = this.#lifecycle
+    if (!codec.isV5) return null
+    const { appender, config, stats } = this.#context
+    const ungranted = config.maxUnackedMessagesTotal - stats.grantedReceiveMaximum
+    const share = Math.floor(Math.max(0, ungranted) * RECEIVE_MAXIMUM_SHARE)
+    const most = appender.isTight ? 0 : Math.min(share, config.maxUnackedMessages)
+    const receiveMaximum = Math.max(most, LEAST_RECEIVE_MAXIMUM)
+    stats.grantedReceiveMaximum += receiveMaximum
+    stats.connectionsV5 += 1
+    const { maxTopicBytes, topicAliasMaximum } = config
+    const { wantsReasons } = codec
+    return new V5Inbound({ receiveMaximum, wantsReasons, topicAliasMaximum, maxTopicBytes })
+  }
+
   #asSubscriber({ principal, session }: PublishPath): Subscriber {
     if (this.#subscriber === null) {
-      const { isBridge } = this.#handshake
-      this.#subscriber = new Subscriber(this.#context, this, { principal, session, isBridge })
+      const { isBridge, options } = this.#handshake
+      const { codec } = this.#lifecycle
+      const client = { principal, session, isBridge, codec, options }
+      this.#subscriber = new Subscriber(this.#context, this, client)
     }
     return this.#subscriber
   }
@@ -388,7 +441,7 @@ export class Connection implements Holder, SubscriberHost {
     if (state === 'awaiting-connect') this.#lifecycle.leave('connection-lost')
     if (state !== 'open' || this.#mayGoOn) return
     // A DISCONNECT may stand behind messages that were held back: the client did say goodbye.
-    const saidGoodbye = this.#frames.holdsDisconnect()
+    const saidGoodbye = this.#frames.holdsDisconnect(this.#lifecycle.codec.isV5)
     this.#lifecycle.leave(saidGoodbye ? 'client-disconnect' : 'connection-lost')
   }
 
@@ -404,17 +457,31 @@ export class Connection implements Holder, SubscriberHost {
     const { sessions, stats } = this.#context
     if (lastWords !== null) this.#transport.send(lastWords)
     const path = this.#path
+    let isSessionOver = true
     if (path !== null) {
       path.discard()
-      sessions.leave(path.session)
+      isSessionOver = sessions.leave(path.session)
+      if (path.isV5) {
+        stats.connectionsV5 -= 1
+        stats.grantedReceiveMaximum -= path.receiveMaximum
+      }
     }
     this.#frames.discard()
     this.#lists.remove(this)
     stats.connections -= 1
     this.#transport.close()
     this.#subscriber?.end()
-    this.#handshake.end(path?.principal ?? null)
+    this.#handshake.end(path?.principal ?? null, isSessionOver)
+    if (isSessionOver && path !== null && path.session.number > 0) this.#discardSession()
     void this.#vanish()
+  }
+
+  /** MQTT 5: its Session Expiry Interval is 0, and it was there before, or became so. */
+  #discardSession(): void {
+    const { reports, state } = this.#context
+    state
+      .discardSession(this.clientId)
+      .catch((error: unknown) => reports.fault('discard session', error))
   }
 
   /** A later connection of its id waits for those before it, too. */

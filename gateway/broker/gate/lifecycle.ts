@@ -6,8 +6,9 @@
  * client id ends, a discarded session and a will become durable), `open`, `closed`.
  */
 import type { CloseReason, RefuseReason } from '../events.ts'
+import { CLOSE_CODES, CODEC_311, type Codec, type ReturnCode } from '../mqtt/codec.ts'
 import { CLOSED } from '../mqtt/outcome.ts'
-import { connack } from '../mqtt/packets.ts'
+import { REASON, type ReasonCode } from '../mqtt/v5/reason-codes.ts'
 import type { GateContext } from './context.ts'
 import type { ConnectionState } from './deadlines.ts'
 
@@ -18,6 +19,8 @@ export class Lifecycle {
   readonly remoteAddress: string
   /** Empty before CONNECT. */
   clientId = ''
+  /** As the client's CONNECT says. */
+  codec: Codec = CODEC_311
   readonly #context: Pick<GateContext, 'monotonicMs' | 'reports' | 'stats'>
   readonly #end: End
   #state: ConnectionState = 'awaiting-connect'
@@ -63,33 +66,52 @@ export class Lifecycle {
     this.#sinceMs += ms
   }
 
-  /** The gateway closes the connection. */
-  close(reason: CloseReason, detail: string): typeof CLOSED {
+  /**
+   * The gateway closes the connection. `code`: what a client of MQTT 5 is told, where the reason
+   * does not say it.
+   */
+  close(
+    reason: CloseReason,
+    detail: string,
+    code: ReasonCode = CLOSE_CODES[reason],
+  ): typeof CLOSED {
     if (this.isClosed) return CLOSED
     this.#context.reports.closed(this, reason, detail)
-    return this.leave(reason)
+    this.#context.stats.connectionsClosed[reason] += 1
+    this.#finish(this.codec.isV5 ? this.#lastWords(code, detail) : null)
+    return CLOSED
   }
 
-  malformed(detail: string): typeof CLOSED {
-    return this.close('malformed', detail)
+  #lastWords(code: ReasonCode, detail: string): Buffer | null {
+    // Before CONNACK a DISCONNECT would be a protocol error of ours [MQTT-3.14.0-1].
+    if (this.#state !== 'open' && this.#state !== 'awaiting-connect') return null
+    this.#context.reports.sent(code)
+    return this.#state === 'open' ? this.codec.goodbye(code, detail) : this.codec.refused(code)
+  }
+
+  malformed(detail: string, code: ReasonCode = REASON.malformedPacket): typeof CLOSED {
+    return this.close('malformed', detail, code)
   }
 
   /**
    * CONNACK with this code, then the end. null: the end without a CONNACK, where the client may
    * come again: libraries take any return code for final.
    */
-  refuse(returnCode: number | null, reason: RefuseReason, detail: string): typeof CLOSED {
+  refuse(returnCode: ReturnCode | null, reason: RefuseReason, detail: string): typeof CLOSED {
     if (this.isClosed) return CLOSED
     this.#context.reports.refused(this, reason, detail)
-    this.#finish(returnCode === null ? null : connack(returnCode, false))
+    this.#finish(returnCode === null ? null : this.codec.refused(returnCode))
     return CLOSED
   }
 
-  /** It ends; for `client-disconnect` and `connection-lost` by itself. */
-  leave(reason: CloseReason): typeof CLOSED {
+  /** It ends by itself. `saidGoodbye`: with a DISCONNECT after which no will is published. */
+  leave(
+    reason: 'client-disconnect' | 'connection-lost',
+    saidGoodbye = reason === 'client-disconnect',
+  ): typeof CLOSED {
     if (this.isClosed) return CLOSED
     this.#context.stats.connectionsClosed[reason] += 1
-    this.#saidGoodbye = reason === 'client-disconnect'
+    this.#saidGoodbye = saidGoodbye
     this.#finish(null)
     return CLOSED
   }

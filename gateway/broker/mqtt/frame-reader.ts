@@ -166,14 +166,14 @@ export class FrameReader {
     return pings
   }
 
-  /** Is there a whole DISCONNECT among what is kept? */
-  holdsDisconnect(): boolean {
+  /** Is there a whole DISCONNECT among what is kept, behind which no will is published? */
+  holdsDisconnect(isV5: boolean): boolean {
     const { bytes, end } = this.#held
     let at = this.#held.start
     while (at < end) {
       const size = frameBytes(bytes, at, end)
       if (size < 0 || at + size > end) return false
-      if (bytes[at] === DISCONNECT && isBare(bytes, at, size)) return true
+      if (bytes[at] === DISCONNECT && isFriendly(bytes, at, size, isV5)) return true
       at += size
     }
     return false
@@ -199,6 +199,11 @@ export class FrameReader {
     this.fault = { reason, detail }
     return null
   }
+}
+
+/** A DISCONNECT that says nothing, or of MQTT 5 success. */
+function isFriendly(bytes: Uint8Array, at: number, size: number, isV5: boolean): boolean {
+  return isBare(bytes, at, size) || (isV5 && bytes[bodyOffset(bytes, at)] === 0)
 }
 
 /**

@@ -5,6 +5,8 @@
  * read answers empty.
  */
 import { isUtf8 } from 'node:buffer'
+import { isFault, type OnProperty, type PropertyPlace, readProperties } from './v5/properties.ts'
+import { malformed, type PacketFault } from './v5/reason-codes.ts'
 
 export class PacketReader {
   readonly #bytes: Buffer
@@ -37,20 +39,18 @@ export class PacketReader {
     return value
   }
 
-  /** A variable byte integer (MQTT 5, section 1.5.5). */
-  varint(what: string): number {
-    let value = 0
-    for (let shift = 0; shift <= 21; shift += 7) {
-      const byte = this.uint8(what)
-      value |= (byte & 0x7f) << shift
-      if (byte < 0x80) return value
-    }
-    this.fault ??= `${what} has more than four bytes`
-    return 0
+  /** A block of properties (MQTT 5, section 2.2.2). null: it is as it may be. */
+  properties(place: PropertyPlace, onProperty: OnProperty): PacketFault | null {
+    if (this.fault !== null) return malformed(this.fault)
+    const block = readProperties(this.#bytes, this.#at, this.#end, place, onProperty)
+    if (isFault(block)) return block
+    this.#at = block.end
+    return null
   }
 
-  skip(length: number, what: string): void {
-    if (this.#has(length, what)) this.#at += length
+  /** A view of the packet's bytes, between places that {@link properties} told of. */
+  slice(start: number, end: number): Buffer {
+    return this.#bytes.subarray(start, end)
   }
 
   /** A copy: it pins no read buffer. */

@@ -6,6 +6,9 @@
 
 import type { Ticket } from '../../ports/appender.ts'
 import type { LatencyHistogram } from '../../shared/latency-histogram.ts'
+import { PUBREC } from '../mqtt/packets.ts'
+import { ackFrame } from '../mqtt/v5/acks.ts'
+import type { ReasonCode } from '../mqtt/v5/reason-codes.ts'
 import { NO_TICKET } from '../sessions/packet-ids.ts'
 
 const FIRST_CAPACITY = 16
@@ -23,12 +26,16 @@ export class AckQueue {
   #sizes = NO_SIZES
   #tickets = NO_TIMES
   #arrivals = NO_TIMES
+  /** Reason codes of MQTT 5 by position, of those that are not 0; null: there was none yet. */
+  #codes: Map<number, ReasonCode> | null = null
   /** Positions only rise; modulo the capacity they are places in the ring. */
   #head = 0
   #tail = 0
   #bytes = 0
   /** Message bytes of the acks that the last {@link take} took. */
   takenBytes = 0
+  /** How many of those end the exchange: all but a PUBREC of success. */
+  takenFinal = 0
 
   get length(): number {
     return this.#tail - this.#head
@@ -84,6 +91,12 @@ export class AckQueue {
     this.#tickets[position & (this.#capacity - 1)] = ticket
   }
 
+  /** The ack says this instead of success. */
+  setCode(position: number, code: ReasonCode): void {
+    this.#codes ??= new Map()
+    this.#codes.set(position, code)
+  }
+
   isDue(durable: Ticket): boolean {
     return this.length > 0 && this.#tickets[this.#head & (this.#capacity - 1)]! <= durable
   }
@@ -91,13 +104,15 @@ export class AckQueue {
   /**
    * I1, I2: takes the acks from the head as long as their tickets are durable, as bytes for one
    * write; null if there is none. Times from arrival to now go into the histogram. `upTo`: a
-   * position that stays, whatever its ticket.
+   * position that stays, whatever its ticket. `describe`: the reason string of a code, in words, or
+   * null.
    */
   take(
     durable: Ticket,
     latency: LatencyHistogram | null,
     nowMs: number,
     upTo = Number.POSITIVE_INFINITY,
+    describe: (code: ReasonCode) => string | null = () => null,
   ): Buffer | null {
     const mask = this.#capacity - 1
     const last = Math.min(this.#tail, upTo)
@@ -105,18 +120,24 @@ export class AckQueue {
     while (end < last && this.#tickets[end & mask]! <= durable) end += 1
     const count = end - this.#head
     this.takenBytes = 0
+    this.takenFinal = 0
     if (count === 0) return null
-    const acks = Buffer.allocUnsafe(4 * count)
+    const coded = this.#takeCoded(end, describe)
+    const acks = coded ?? Buffer.allocUnsafe(4 * count)
     let at = 0
     let sameSince = this.#head
     for (let position = this.#head; position < end; position += 1) {
       const place = position & mask
       const id = this.#ids[place]!
-      acks[at] = this.#kinds[place]!
-      acks[at + 1] = 2
-      acks[at + 2] = id >> 8
-      acks[at + 3] = id & 0xff
-      at += 4
+      const kind = this.#kinds[place]!
+      if (coded === null) {
+        acks[at] = kind
+        acks[at + 1] = 2
+        acks[at + 2] = id >> 8
+        acks[at + 3] = id & 0xff
+        at += 4
+        if (kind !== PUBREC) this.takenFinal += 1
+      }
       this.takenBytes += this.#sizes[place]!
       // Messages of one read arrived together: one observation for all of them.
       const arrived = this.#arrivals[place]!
@@ -130,6 +151,31 @@ export class AckQueue {
     this.#bytes -= this.takenBytes
     if (this.#head === this.#tail && this.#capacity > SHRINK_CAPACITY) this.#resize(FIRST_CAPACITY)
     return acks
+  }
+
+  /** The acks from the head to `end`, if any of them has a code. */
+  #takeCoded(end: number, describe: (code: ReasonCode) => string | null): Buffer | null {
+    const codes = this.#codes
+    if (codes === null || codes.size === 0) return null
+    const mask = this.#capacity - 1
+    const frames: Buffer[] = []
+    let isCoded = false
+    let final = 0
+    for (let position = this.#head; position < end; position += 1) {
+      const kind = this.#kinds[position & mask]!
+      const id = this.#ids[position & mask]!
+      const code = codes.get(position)
+      if (kind !== PUBREC || (code ?? 0) >= 0x80) final += 1
+      if (code === undefined) frames.push(Buffer.of(kind, 2, id >> 8, id & 0xff))
+      else {
+        isCoded = true
+        codes.delete(position)
+        frames.push(ackFrame(kind, id, code, describe(code)))
+      }
+    }
+    if (!isCoded) return null
+    this.takenFinal = final
+    return Buffer.concat(frames)
   }
 
   #grow(): void {

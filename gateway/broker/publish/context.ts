@@ -2,7 +2,7 @@
 import type { Appender, Message } from '../../ports/appender.ts'
 import type { MqttConfig } from '../config.ts'
 import type { LocalDelivery } from '../consumers/local-delivery.ts'
-import type { RetainedMessages } from '../consumers/retained-messages.ts'
+import type { RetainedMessages } from '../consumers/retained/retained-messages.ts'
 import type { PublishView } from '../mqtt/publish.ts'
 import type { Reports } from '../reports.ts'
 import type { MessageHash } from '../sessions/message-hash.ts'

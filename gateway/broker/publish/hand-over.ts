@@ -44,9 +44,9 @@ export function publishLocally(
   isLocal: boolean,
   isQueued: boolean,
 ): Ticket {
-  const { topic, payload, qos, retain } = publication
+  const { topic, payload, qos, retain, options } = publication
   let ticket = appended
-  if (retain) ticket = Math.max(ticket, retained.stage(topic, payload, qos) ?? 0)
+  if (retain) ticket = Math.max(ticket, retained.stage(topic, payload, qos, options) ?? 0)
   if (!isLocal) return ticket
   const staged = qos > 0 && isQueued ? copies.stage(publication) : null
   if (staged !== null) ticket = Math.max(ticket, staged.ticket)

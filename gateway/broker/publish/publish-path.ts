@@ -9,6 +9,7 @@
  * back and writing bytes is the connection's work.
  */
 
+import { isUtf8 } from 'node:buffer'
 import { MUST_WAIT, type StreamIntake, type Ticket } from '../../ports/appender.ts'
 import { nearestFilter } from '../../shared/text/nearest.ts'
 import type { Principal } from '../auth/authenticator.ts'
@@ -16,22 +17,22 @@ import type { CloseReason } from '../events.ts'
 import { CLOSED, type FrameOutcome, HOLD, TAKEN } from '../mqtt/outcome.ts'
 import { PUBACK, PUBREC } from '../mqtt/packets.ts'
 import type { Publication } from '../mqtt/publish.ts'
+import type { MessageOptions } from '../mqtt/v5/message-options.ts'
+import { isRefusal, REASON, type ReasonCode } from '../mqtt/v5/reason-codes.ts'
 import { NO_TICKET } from '../sessions/packet-ids.ts'
 import { MAX_OPEN_PACKET_IDS, type Session } from '../sessions/session-table.ts'
 import { AckQueue } from './ack-queue.ts'
 import type { PublishContext } from './context.ts'
 import { type Arrival, append, publishLocally } from './hand-over.ts'
+import { type Publisher, PublishReader } from './publish-reader.ts'
 import { Releases } from './releases.ts'
 import type { TopicEntry } from './topic-cache.ts'
 import { Topics } from './topics.ts'
+import type { V5Inbound } from './v5-inbound.ts'
 import { hasRoomToWait, type WaitingMessage, WaitingMessages } from './waiting-messages.ts'
 
-interface Publisher {
-  readonly clientId: string
-  close(reason: CloseReason, detail: string): typeof CLOSED
-}
-
 const NO_BYTES = new Uint8Array(0)
+const UNKNOWN_ID = REASON.packetIdentifierNotFound
 
 export class PublishPath {
   readonly session: Session
@@ -39,9 +40,12 @@ export class PublishPath {
   readonly #context: PublishContext
   readonly #publisher: Publisher
   readonly #topics: Topics
+  readonly #reader: PublishReader
   readonly #acks = new AckQueue()
   readonly #releases = new Releases()
   readonly #waiting: WaitingMessages
+  /** null before MQTT 5. */
+  readonly #inbound: V5Inbound | null
   #lastOffered = 0
   /** Of the read that is being processed; reused. */
   readonly #arrival = { receivedAtMs: 0, arrivedMs: 0 }
@@ -51,18 +55,30 @@ export class PublishPath {
     publisher: Publisher,
     principal: Principal,
     session: Session,
+    inbound: V5Inbound | null,
   ) {
     this.#context = context
+    this.#inbound = inbound
     this.#publisher = publisher
     this.principal = principal
     this.session = session
     this.#topics = new Topics(context, principal, publisher.clientId)
+    this.#reader = new PublishReader(context, publisher, this.#topics, inbound)
     this.#waiting = new WaitingMessages(context.stats)
   }
 
   /** Number (DeliveryOrder) of its last message for local subscribers. */
   get lastOffered(): number {
     return this.#lastOffered
+  }
+
+  get isV5(): boolean {
+    return this.#inbound !== null
+  }
+
+  /** Granted with CONNACK; 0 before MQTT 5. */
+  get receiveMaximum(): number {
+    return this.#inbound?.receiveMaximum ?? 0
   }
 
   get owesAcks(): boolean {
@@ -93,15 +109,12 @@ export class PublishPath {
   /** One whole PUBLISH: fixed header at `at`, variable header at `body`. */
   publish(bytes: Buffer, at: number, body: number, end: number): FrameOutcome {
     const { view } = this.#context
-    const fault = view.read(bytes, at, body, end)
-    if (fault !== null) return this.#malformed(fault)
-    const entry = this.#topics.find(bytes, view.topicStart, view.topicEnd)
-    if (typeof entry === 'string') return this.#malformed(entry)
-    if (!entry.isAllowed) return this.#close('forbidden-topic', `may not publish to ${entry.topic}`)
+    const entry = this.#reader.publish(bytes, at, body, end)
+    if (entry === null) return CLOSED
     const { qos, size } = view
     if (qos !== 0 && !this.#hasRoom(size)) return HOLD
-    if (entry.lanes.length === 0 && isUnrouted(entry, view.retain) && !this.#admitsUnrouted(entry))
-      return CLOSED
+    const refused = this.#refuse(entry)
+    if (refused !== null) return refused
 
     let outcome: FrameOutcome
     if (qos === 0) outcome = this.#takeAtMostOnce(entry)
@@ -113,23 +126,28 @@ export class PublishPath {
 
   /** One whole PUBREL. A known id is removed durably before PUBCOMP leaves (I3). */
   release(bytes: Buffer, body: number, end: number): FrameOutcome {
-    if (end - body !== 2) return this.#malformed('PUBREL of a wrong length')
-    const packetId = (bytes[body]! << 8) | bytes[body + 1]!
-    if (packetId === 0) return this.#malformed('packet identifier 0')
+    const packetId = this.#reader.release(bytes, body, end)
+    if (packetId === null) return CLOSED
     if (this.#releases.isFull) return HOLD
     const { appender, sessions } = this.#context
     const { session } = this
     const published = session.ids.ticketOf(packetId)
-    if (published === NO_TICKET) return this.#malformed('PUBREL before PUBREC')
+    if (published === NO_TICKET) {
+      const detail = 'PUBREL before PUBREC'
+      return this.#publisher.close('malformed', detail, REASON.protocolError)
+    }
     // PUBREC of an id that is not durable yet has not left, and one may stand behind a message that
     // waits for room.
     const isEarly = published > appender.durableTicket || this.#waiting.size > 0
+    const code = this.#inbound !== null && !session.ids.has(packetId) ? UNKNOWN_ID : REASON.success
+    if (code !== REASON.success) this.#context.reports.sent(code)
     if (sessions.removeId(session, packetId)) session.lastRemoval = appender.touch()
     // An unknown id gets PUBCOMP at once, unless its removal is among those that are not durable
     // yet.
     const isDurable = session.lastRemoval <= appender.durableTicket
     const ticket = isDurable ? 0 : session.lastRemoval
-    this.#releases.add(packetId, ticket, this.#arrival.arrivedMs, isEarly ? this.#acks : null)
+    const pubrecs = isEarly ? this.#acks : null
+    this.#releases.add(packetId, ticket, this.#arrival.arrivedMs, pubrecs, code)
     return TAKEN
   }
 
@@ -139,10 +157,13 @@ export class PublishPath {
     const durable = appender.durableTicket
     if (!this.#acks.isDue(durable) && !this.#releases.isDue(durable)) return null
     const before = this.#acks.length
-    const acks = this.#acks.take(durable, stats.ackSeconds, this.#context.monotonicMs())
+    const nowMs = this.#context.monotonicMs()
+    const inbound = this.#inbound
+    const acks = this.#acks.take(durable, stats.ackSeconds, nowMs, undefined, inbound?.describe)
     stats.unackedMessages -= before - this.#acks.length
     stats.unackedBytes -= this.#acks.takenBytes
     const completions = this.#releases.take(durable, this.#acks)
+    inbound?.ended(this.#acks.takenFinal + this.#releases.taken)
     if (acks === null || completions === null) return acks ?? completions
     return Buffer.concat([acks, completions])
   }
@@ -170,6 +191,65 @@ export class PublishPath {
     stats.unackedBytes -= this.#acks.bytes
   }
 
+  // What is not taken.
+
+  /** null: the message in the view is taken; else what became of it, or of its connection. */
+  #refuse(entry: TopicEntry): FrameOutcome | null {
+    const { view } = this.#context
+    if (!entry.isAllowed) {
+      const detail = `may not publish to ${entry.topic}`
+      return this.#refuseWith(entry, 'forbidden-topic', REASON.notAuthorized, detail)
+    }
+    if (entry.lanes.length === 0 && isUnrouted(entry, view.retain)) {
+      const detail = `nothing takes ${entry.topic}`
+      if (!this.#admitsUnrouted(entry))
+        return this.#refuseWith(entry, 'unrouted', REASON.topicNameInvalid, detail)
+    }
+    if (this.#inbound === null || !view.saysUtf8 || view.qos === 0) return null
+    if (isUtf8(view.bytes.subarray(view.start, view.end))) return null
+    return this.#answer(REASON.payloadFormatInvalid)
+  }
+
+  /** Closing makes the device send it again, a code does not: the operator says which it is. */
+  #refuseWith(
+    entry: TopicEntry,
+    reason: 'forbidden-topic' | 'unrouted',
+    code: ReasonCode,
+    detail: string,
+  ): FrameOutcome {
+    const { config, reports, view } = this.#context
+    if (this.#inbound === null || config.refusals === 'close') return this.#close(reason, detail)
+    reports.messageRefused(this.#publisher.clientId, entry.topic, reason)
+    return view.qos === 0 ? TAKEN : this.#answer(code)
+  }
+
+  /** The message in the view is acknowledged with a code, and is nothing more. */
+  #answer(code: ReasonCode): FrameOutcome {
+    const { appender, reports, sessions, view } = this.#context
+    const { packetId } = view
+    if (view.qos === 2) sessions.removeId(this.session, packetId)
+    const qos = view.qos as 1 | 2
+    this.#acks.setCode(this.#owe(qos, packetId, appender.durableTicket, view.size), code)
+    reports.sent(code)
+    return TAKEN
+  }
+
+  /** What the ack of a message says that was taken (MQTT 5). */
+  #codeOf(entry: TopicEntry): ReasonCode {
+    if (this.#inbound === null) return REASON.success
+    const { fate } = this.#context.message
+    if (entry.lanes.length === 0)
+      return entry.isLocal ? REASON.success : REASON.noMatchingSubscribers
+    if (fate === 'kept') return REASON.success
+    return fate === 'cut' ? REASON.implementationSpecificError : REASON.quotaExceeded
+  }
+
+  #setCode(position: number, code: ReasonCode): void {
+    if (code === REASON.success) return
+    this.#acks.setCode(position, code)
+    this.#context.reports.sent(code)
+  }
+
   // Bounds.
 
   /**
@@ -192,6 +272,7 @@ export class PublishPath {
     const { stats } = this.#context
     stats.unackedMessages += 1
     stats.unackedBytes += size
+    this.#inbound?.began()
     const ack = qos === 1 ? PUBACK : PUBREC
     return this.#acks.push(ack, packetId, ticket, size, this.#arrival.arrivedMs)
   }
@@ -220,7 +301,7 @@ export class PublishPath {
     const { hash, sessions, stats, view } = this.#context
     const { packetId } = view
     const { ids } = this.session
-    hash.compute(view.bytes, view.topicStart, view.topicEnd, view.start, view.end)
+    hash.compute(entry.bytes, view.bytes, view.start, view.end)
     if (!ids.isSame(packetId, hash.high, hash.low)) {
       if (sessions.openIds >= MAX_OPEN_PACKET_IDS && !ids.has(packetId)) {
         return this.#close('qos2-window', 'too many QoS 2 messages without PUBREL')
@@ -246,15 +327,21 @@ export class PublishPath {
       ticket = this.#append(entry, view, this.#arrival)
       if (ticket === MUST_WAIT) return this.#wait(entry)
     }
-    if (qos === 2) ticket = this.#noteId(entry, ticket, view.packetId)
+    const code = this.#codeOf(entry)
+    if (qos === 2) ticket = this.#noteId(entry, ticket, view.packetId, code)
     if (view.retain || entry.isLocal) ticket = this.#publishLocally(entry, view, ticket)
-    this.#owe(qos, view.packetId, ticket, view.size)
+    this.#setCode(this.#owe(qos, view.packetId, ticket, view.size), code)
     return TAKEN
   }
 
   /** I3: the packet id goes into the commit of the record, in the same synchronous run. */
-  #noteId(entry: TopicEntry, ticket: Ticket, packetId: number): Ticket {
+  #noteId(entry: TopicEntry, ticket: Ticket, packetId: number, code: ReasonCode): Ticket {
     const { appender, sessions, hash } = this.#context
+    // A PUBREC that refuses ends the exchange [MQTT-4.3.3-9]: the id is free again.
+    if (isRefusal(code)) {
+      sessions.removeId(this.session, packetId)
+      return ticket
+    }
     const isStored = this.session.number > 0
     const covering = entry.lanes.length === 0 && isStored ? appender.touch() : ticket
     sessions.addId(this.session, packetId, hash.high, hash.low, covering)
@@ -269,11 +356,26 @@ export class PublishPath {
     if (!entry.isShared) return ticket
     const { bytes, start, end, qos, retain } = publication
     const payload = bytes.subarray(start, end)
-    const message = { topic: entry.topic, payload, qos, retain, from: this.#publisher.clientId }
+    const from = this.#publisher.clientId
+    const message = {
+      topic: entry.topic,
+      payload,
+      qos,
+      retain,
+      from,
+      options: this.#optionsOf(publication),
+    }
     const { isLocal, isQueued } = entry
     const covering = publishLocally(this.#context, message, ticket, isLocal, isQueued)
     if (isLocal) this.#lastOffered = this.#context.delivery.lastOrder
     return covering
+  }
+
+  #optionsOf(publication: Publication): MessageOptions | null {
+    if (this.#inbound === null) return null
+    const { view } = this.#context
+    if (publication !== view) return (publication as WaitingMessage).options
+    return view.options(this.#arrival.receivedAtMs)
   }
 
   // Waiting for room.
@@ -292,6 +394,7 @@ export class PublishPath {
       qos,
       dup,
       retain,
+      options: entry.isShared ? this.#optionsOf(view) : null,
       receivedAtMs: this.#arrival.receivedAtMs,
       arrivedMs: this.#arrival.arrivedMs,
       position: this.#owe(qos, packetId, NO_TICKET, size),
@@ -307,18 +410,23 @@ export class PublishPath {
     const { entry, qos, packetId, hashHigh, hashLow } = waiting
     const appended = this.#append(entry, waiting, waiting)
     if (appended === MUST_WAIT) return false
+    const code = this.#codeOf(entry)
     // The id may stand for a later message by now; then that one carries it.
     if (qos === 2 && this.session.ids.isSame(packetId, hashHigh, hashLow)) {
-      this.#context.sessions.addId(this.session, packetId, hashHigh, hashLow, appended)
+      const { sessions } = this.#context
+      if (isRefusal(code)) sessions.removeId(this.session, packetId)
+      else sessions.addId(this.session, packetId, hashHigh, hashLow, appended)
     }
     this.#topics.refresh(entry)
     const ticket = this.#publishLocally(entry, waiting, appended)
-    this.#acks.setTicket(waiting.position, ticket)
-    for (const position of waiting.repeats) this.#acks.setTicket(position, ticket)
+    for (const position of [waiting.position, ...waiting.repeats]) {
+      this.#acks.setTicket(position, ticket)
+      this.#setCode(position, code)
+    }
     return true
   }
 
-  /** I9: neither a stream nor a subscriber takes it. False: the connection was closed over it. */
+  /** I9: neither a stream nor a subscriber takes it. */
   #admitsUnrouted(entry: TopicEntry): boolean {
     const { appender, config, reports } = this.#context
     // One over the limit may have 64 KiB; its beginning tells which it is, and is compared with
@@ -331,12 +439,7 @@ export class PublishPath {
         appender.streams.flatMap(({ topics }) => topics),
       ),
     )
-    if (policy === 'refuse') this.#close('unrouted', `nothing takes ${topic}`)
     return policy === 'accept'
-  }
-
-  #malformed(detail: string): FrameOutcome {
-    return this.#close('malformed', detail)
   }
 
   #close(reason: CloseReason, detail: string): FrameOutcome {

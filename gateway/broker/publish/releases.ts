@@ -4,6 +4,7 @@
  */
 import type { Ticket } from '../../ports/appender.ts'
 import { PUBCOMP, PUBREC } from '../mqtt/packets.ts'
+import { REASON, type ReasonCode } from '../mqtt/v5/reason-codes.ts'
 import { AckQueue } from './ack-queue.ts'
 
 /** As many as there are packet ids. */
@@ -28,10 +29,22 @@ export class Releases {
   }
 
   /** `pubrecs`: where to look for the PUBREC if it has not left yet; null: it has. */
-  add(packetId: number, ticket: Ticket, arrivedMs: number, pubrecs: AckQueue | null): void {
+  add(
+    packetId: number,
+    ticket: Ticket,
+    arrivedMs: number,
+    pubrecs: AckQueue | null,
+    code: ReasonCode = REASON.success,
+  ): void {
     const position = this.#pubcomps.push(PUBCOMP, packetId, ticket, 0, arrivedMs)
+    if (code !== REASON.success) this.#pubcomps.setCode(position, code)
     const pubrec = pubrecs?.find(PUBREC, packetId) ?? -1
     if (pubrec >= 0) this.#early.push({ position, pubrec })
+  }
+
+  /** PUBCOMPs that the last {@link take} took. */
+  get taken(): number {
+    return this.#pubcomps.takenFinal
   }
 
   isDue(durable: Ticket): boolean {

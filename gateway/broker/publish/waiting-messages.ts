@@ -7,6 +7,7 @@
 import type { Lane, StreamIntake } from '../../ports/appender.ts'
 import { WAITING_SHARE } from '../limits.ts'
 import type { Publication } from '../mqtt/publish.ts'
+import type { MessageOptions } from '../mqtt/v5/message-options.ts'
 import type { BrokerStats } from '../stats.ts'
 import type { PublishContext } from './context.ts'
 import type { TopicEntry } from './topic-cache.ts'
@@ -14,6 +15,8 @@ import type { TopicEntry } from './topic-cache.ts'
 /** `bytes` is a copy of the payload: the read buffer is long gone when there is room. */
 export interface WaitingMessage extends Publication {
   readonly entry: TopicEntry
+  /** For local subscribers. */
+  readonly options: MessageOptions | null
   readonly receivedAtMs: number
   readonly arrivedMs: number
   /** Its place in the ack queue. */

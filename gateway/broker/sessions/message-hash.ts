@@ -10,19 +10,13 @@ export class MessageHash {
   low = 0
 
   /**
-   * Sets `high` and `low`. The topic's length goes in, so that a byte cannot move between topic and
-   * payload.
+   * Sets `high` and `low`; the payload is `bytes.subarray(payloadStart, payloadEnd)`. The topic's
+   * length goes in, so that a byte cannot move between topic and payload.
    */
-  compute(
-    bytes: Uint8Array,
-    topicStart: number,
-    topicEnd: number,
-    payloadStart: number,
-    payloadEnd: number,
-  ): void {
-    this.high = 0x9747b28c ^ (topicEnd - topicStart)
+  compute(topic: Uint8Array, bytes: Uint8Array, payloadStart: number, payloadEnd: number): void {
+    this.high = 0x9747b28c ^ topic.length
     this.low = 0x3c6ef372 ^ (payloadEnd - payloadStart)
-    this.#mix(bytes, topicStart, topicEnd)
+    this.#mix(topic, 0, topic.length)
     this.#mix(bytes, payloadStart, payloadEnd)
     const high = finish(this.high ^ Math.imul(this.low, 0x9e3779b1))
     const low = finish(this.low ^ Math.imul(this.high, 0x85ebca77))

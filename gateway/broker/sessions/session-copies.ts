@@ -9,6 +9,7 @@ import type { DurableTickets } from '../durable-tickets.ts'
 import { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 import type { Qos } from '../mqtt/publish.ts'
+import type { MessageOptions } from '../mqtt/v5/message-options.ts'
 import {
   type CopyDropReason,
   copyBytes,
@@ -29,6 +30,8 @@ export interface LocalPublication {
   readonly retain: boolean
   /** Client id of who published it. */
   readonly from: string
+  /** What it carries beside (MQTT 5); null: nothing. */
+  readonly options: MessageOptions | null
 }
 
 /** Copies of one message for persistent sessions, from its append to its hand-over. */
@@ -106,14 +109,24 @@ export class SessionCopies {
    * is open now. null: no session takes it. Call {@link release} when the message is handed over,
    * or {@link unstage}.
    */
-  stage({ topic, payload: bytes, qos, retain, from }: LocalPublication): StagedCopies | null {
+  stage({
+    topic,
+    payload: bytes,
+    qos,
+    retain,
+    from,
+    options,
+  }: LocalPublication): StagedCopies | null {
     const subscribed = this.#subscriptions.taking(topic)
     if (subscribed.length === 0) return null
     const payload = Buffer.from(bytes)
     const byClient = new Map<string, KeptCopy>()
-    for (const { clientId, qos: granted, nl, rap } of subscribed) {
+    for (const { clientId, qos: granted, nl, rap, subscriptionIdentifier } of subscribed) {
       if (nl === true && clientId === from) continue
-      const copy = byClient.get(clientId) ?? newCopy({ topic, payload, qos: 0, retain: false })
+      const copy =
+        byClient.get(clientId) ?? newCopy({ topic, payload, qos: 0, retain: false, options })
+      if (subscriptionIdentifier !== undefined)
+        copy.identifiers = [...copy.identifiers, subscriptionIdentifier]
       copy.qos = Math.max(copy.qos, Math.min(qos, granted)) as Qos
       copy.retain ||= retain && rap === true
       byClient.set(clientId, copy)
@@ -183,6 +196,18 @@ export class SessionCopies {
     if (staged.size === 0) this.#staged.delete(clientId)
     this.#stagedBytes -= copyBytes(copy)
     return true
+  }
+
+  /**
+   * A copy that was not staged, for a session that is to keep it: one at QoS 2 of a shared
+   * subscription [MQTT-4.8.2-4]. null: the bounds have no room.
+   */
+  keep(clientId: string, message: LocalPublication, qos: Qos): KeptCopy | null {
+    const { topic, payload, options } = message
+    const copy = newCopy({ topic, payload: Buffer.from(payload), qos, retain: false, options })
+    if (!this.#queues.enqueue(clientId, copy)) return null
+    this.#storeLate(clientId, copy)
+    return copy
   }
 
   /** The session ended, and with it all that was kept for it. */

@@ -16,6 +16,7 @@ const ADD_ID = 3
 const REMOVE_ID = 4
 const SUBSCRIBED = 5
 const IDLE = 6
+const EXPIRY = 7
 
 export interface SessionLogTarget {
   open(number: number, clientId: string): void
@@ -25,6 +26,8 @@ export interface SessionLogTarget {
   subscribed(number: number): void
   /** How long the session has been without a connection, ms, while the gateway ran. */
   idle(number: number, idleMs: number): void
+  /** Its own Session Expiry Interval (MQTT 5), ms. */
+  expiry(number: number, expiryMs: number): void
 }
 
 /** Writes operations; `begin` once per value. */
@@ -61,6 +64,11 @@ export const sessionLog = {
     out.uint8(IDLE)
     out.varint(number)
     out.varint(Math.round(idleMs))
+  },
+  expiry(out: ByteWriter, number: number, expiryMs: number): void {
+    out.uint8(EXPIRY)
+    out.varint(number)
+    out.varint(expiryMs)
   },
 }
 
@@ -104,6 +112,7 @@ export function replaySessionLog(value: Uint8Array, target: SessionLogTarget): v
     } else if (operation === REMOVE_ID) target.removeId(number, bytes.readUInt16BE(need(2)))
     else if (operation === SUBSCRIBED) target.subscribed(number)
     else if (operation === IDLE) target.idle(number, varint())
+    else if (operation === EXPIRY) target.expiry(number, varint())
     else throw new Error(`unknown operation ${operation} in the session journal`)
   }
 }

@@ -7,6 +7,7 @@
  */
 import type { Ticket } from '../../ports/appender.ts'
 import type { Qos } from '../mqtt/publish.ts'
+import type { MessageOptions } from '../mqtt/v5/message-options.ts'
 
 /** A copy that a session is owed, or the PUBREL that took its place. */
 export interface KeptCopy {
@@ -16,6 +17,10 @@ export interface KeptCopy {
   payload: Buffer
   qos: Qos
   retain: boolean
+  /** Of MQTT 5; null: none. */
+  options: MessageOptions | null
+  /** Subscription Identifiers of those that it is for. */
+  identifiers: readonly number[]
   /** A copy that is stored has it from the beginning, another one once it is sent; 0: not yet. */
   packetId: number
   /** It was sent, or may have been by an earlier run. */
@@ -59,14 +64,19 @@ interface Queue {
 }
 
 /** A copy that nothing has happened to. */
-export function newCopy(message: Pick<KeptCopy, 'topic' | 'payload' | 'qos' | 'retain'>): KeptCopy {
-  const { topic, payload, qos, retain } = message
+export function newCopy(
+  message: Pick<KeptCopy, 'topic' | 'payload' | 'qos' | 'retain' | 'options'>,
+  identifiers: readonly number[] = [],
+): KeptCopy {
+  const { topic, payload, qos, retain, options } = message
   return {
     isRelease: false,
     topic,
     payload,
     qos,
     retain,
+    options,
+    identifiers,
     packetId: 0,
     wasSent: false,
     isGone: false,
@@ -77,7 +87,7 @@ export function newCopy(message: Pick<KeptCopy, 'topic' | 'payload' | 'qos' | 'r
 
 /** The PUBREL for this packet id. */
 export function newRelease(packetId: number): KeptCopy {
-  const copy = newCopy({ topic: '', payload: NO_BYTES, qos: 2, retain: false })
+  const copy = newCopy({ topic: '', payload: NO_BYTES, qos: 2, retain: false, options: null })
   return Object.assign(copy, { isRelease: true, wasSent: true, packetId })
 }
 
@@ -167,6 +177,8 @@ export class SessionQueues {
     copy.isRelease = true
     copy.topic = ''
     copy.payload = NO_BYTES
+    copy.options = null
+    copy.identifiers = []
     return copy
   }
 
@@ -256,6 +268,10 @@ function isOpenExchange({ isRelease, qos, wasSent }: KeptCopy): boolean {
 }
 
 /** What a copy counts for. */
-export function copyBytes({ topic, payload }: Pick<KeptCopy, 'topic' | 'payload'>): number {
-  return ENTRY_OVERHEAD_BYTES + topic.length + payload.length
+export function copyBytes({
+  topic,
+  payload,
+  options,
+}: Pick<KeptCopy, 'topic' | 'payload' | 'options'>): number {
+  return ENTRY_OVERHEAD_BYTES + topic.length + payload.length + (options?.forwarded.length ?? 0)
 }

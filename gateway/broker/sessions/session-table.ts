@@ -38,6 +38,8 @@ export class Session {
   /** It has, or had, subscriptions: others are evicted before it. */
   subscribed = false
   connected = false
+  /** Its own Session Expiry Interval, ms; null: as configured, as always before MQTT 5. */
+  expiryMs: number | null = null
   /** Idle time before `idleSinceMs`, and how much of it the journal knows. */
   idleMs = 0
   journalledIdleMs = 0
@@ -67,6 +69,8 @@ export class SessionTable implements Journal {
   readonly #now: () => number
   readonly #byClient = new Map<string, Session>()
   readonly #changes = new ByteWriter()
+  /** Clients of the sessions that ended with the earlier run: what is kept for them goes, too. */
+  readonly endedAtStart: string[] = []
   #nextNumber = 1
   #openIds = 0
 
@@ -89,18 +93,20 @@ export class SessionTable implements Journal {
   }
 
   /**
-   * The session of a client that connects with clean session 0, made if there is none; null: no
-   * room.
+   * The session of a client that connects and leaves one behind, made if there is none; null: no
+   * room. `expiryMs`: see {@link Session}.
    */
   open(
     clientId: string,
     onEvicted: (ended: EndedSession) => void,
+    expiryMs: number | null = null,
   ): { session: Session; present: boolean } | null {
     const known = this.#byClient.get(clientId)
     if (known !== undefined) {
       known.connected = true
       known.idleMs = 0
       this.#noteIdle(known)
+      this.setExpiry(known, expiryMs)
       return { session: known, present: true }
     }
     if (this.#byClient.size >= this.#limits.maxSessions) {
@@ -114,7 +120,16 @@ export class SessionTable implements Journal {
     session.connected = true
     this.#byClient.set(clientId, session)
     sessionLog.open(this.#out(), session.number, clientId)
+    this.setExpiry(session, expiryMs)
     return { session, present: false }
+  }
+
+  /** DISCONNECT may change it. Capped by the configured one. */
+  setExpiry(session: Session, expiryMs: number | null): void {
+    if (session.expiryMs === expiryMs) return
+    session.expiryMs = expiryMs
+    const stored = expiryMs ?? this.#limits.sessionExpiry
+    sessionLog.expiry(this.#out(), session.number, stored)
   }
 
   /** A session that ends with its connection; its packet ids count, but are not stored. */
@@ -126,13 +141,17 @@ export class SessionTable implements Journal {
 
   /**
    * The connection ended. A transient session is over; of a stored one the messages that waited are
-   * forgotten.
+   * forgotten. True: it is over, and what is kept for it goes, too.
    */
-  leave(session: Session): void {
+  leave(session: Session): boolean {
     session.connected = false
     if (session.number === 0) {
       this.#openIds -= session.ids.size
-      return
+      return true
+    }
+    if (session.expiryMs === 0) {
+      this.drop(session)
+      return true
     }
     session.idleSinceMs = this.#now()
     // To the end: the order of a connection's sessions is the order in which they were left.
@@ -140,6 +159,7 @@ export class SessionTable implements Journal {
       this.#byClient.delete(session.clientId)
       this.#byClient.set(session.clientId, session)
     }
+    return false
   }
 
   /** Removes the session and all that it knows, with the next commit. */
@@ -193,7 +213,7 @@ export class SessionTable implements Journal {
       if (session.connected) continue
       session.idleMs += now - session.idleSinceMs
       session.idleSinceMs = now
-      if (session.idleMs >= this.#limits.sessionExpiry) {
+      if (session.idleMs >= this.#expiryOf(session)) {
         const openPacketIds = session.ids.size
         this.drop(session)
         ended.push({ clientId: session.clientId, why: 'expired', openPacketIds })
@@ -216,6 +236,7 @@ export class SessionTable implements Journal {
       const { number } = session
       sessionLog.open(out, number, session.clientId)
       if (session.subscribed) sessionLog.subscribed(out, number)
+      if (session.expiryMs !== null) sessionLog.expiry(out, number, session.expiryMs)
       if (session.journalledIdleMs > 0) sessionLog.idle(out, number, session.journalledIdleMs)
       for (const [id, high, low] of session.ids.entries())
         sessionLog.addId(out, number, id, high, low)
@@ -253,6 +274,10 @@ export class SessionTable implements Journal {
         const session = byNumber.get(number)
         if (session !== undefined) session.journalledIdleMs = idleMs
       },
+      expiry: (number, expiryMs) => {
+        const session = byNumber.get(number)
+        if (session !== undefined) session.expiryMs = expiryMs
+      },
     }
     let fault: string | null = null
     const values = recovered.checkpoint === null ? [] : [recovered.checkpoint]
@@ -265,9 +290,14 @@ export class SessionTable implements Journal {
     }
     const now = this.#now()
     for (const session of this.#byClient.values()) {
+      this.#openIds += session.ids.size
       session.idleMs = session.journalledIdleMs
       session.idleSinceMs = now
-      this.#openIds += session.ids.size
+      // Its connection ended with the earlier run, and it with that.
+      if (session.expiryMs === 0) {
+        this.drop(session)
+        this.endedAtStart.push(session.clientId)
+      }
     }
     return fault
   }
@@ -283,8 +313,13 @@ export class SessionTable implements Journal {
     return subscriber
   }
 
+  #expiryOf({ expiryMs }: Session): number {
+    const { sessionExpiry } = this.#limits
+    return expiryMs === null ? sessionExpiry : Math.min(expiryMs, sessionExpiry)
+  }
+
   #noteIdle(session: Session): void {
-    const step = this.#limits.sessionExpiry / IDLE_STEPS
+    const step = this.#expiryOf(session) / IDLE_STEPS
     const known = session.journalledIdleMs
     if (session.idleMs >= known && session.idleMs - known < step) return
     session.journalledIdleMs = session.idleMs

@@ -53,8 +53,8 @@ export class StoredCopies {
         const [, number = '', clientId = ''] = KEY.exec(key) ?? []
         if (clientId === '') throw new Error('not a key of a copy')
         this.#last = Math.max(this.#last, Number.parseInt(number, 16))
-        const { isRelease, messageId, ...message } = decodeCopy(value)
-        const copy = isRelease ? newRelease(messageId) : newCopy(message)
+        const { isRelease, messageId, identifiers, ...message } = decodeCopy(value)
+        const copy = isRelease ? newRelease(messageId) : newCopy(message, identifiers)
         Object.assign(copy, { packetId: messageId, wasSent: true, storedAs: key })
         if (isRelease) copy.notedBy = 0
         found.push({ key, clientId, copy })

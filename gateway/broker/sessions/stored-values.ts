@@ -9,6 +9,8 @@ import {
   PROTOCOL_TOPIC_LIMITS,
 } from '../../shared/topics/topics.ts'
 import type { Qos } from '../mqtt/publish.ts'
+import type { MessageOptions } from '../mqtt/v5/message-options.ts'
+import { splitOptions, withOptions } from './stored-options.ts'
 
 const FORMAT = 1
 const RETAIN_FLAG = 0x04
@@ -20,6 +22,8 @@ const COPY_HEAD_BYTES = 6
 export interface StoredRetained {
   readonly qos: Qos
   readonly payload: Buffer
+  /** null: it has none. */
+  readonly options: MessageOptions | null
 }
 
 export interface StoredWill {
@@ -27,6 +31,9 @@ export interface StoredWill {
   readonly payload: Buffer
   readonly qos: Qos
   readonly retain: boolean
+  /** Will Delay Interval, seconds. */
+  readonly delaySeconds: number
+  readonly options: MessageOptions | null
 }
 
 /**
@@ -42,13 +49,15 @@ export interface StoredSubscription {
 }
 
 /** format, QoS, payload. */
-export function encodeRetained(value: StoredRetained): Buffer {
-  return Buffer.concat([Buffer.of(FORMAT, value.qos), value.payload])
+export function encodeRetained({ options, payload, qos }: StoredRetained): Buffer {
+  const value = Buffer.concat([Buffer.of(FORMAT, qos), payload])
+  return withOptions({ options, numbers: [] }, value)
 }
 
 export function decodeRetained(bytes: Uint8Array): StoredRetained {
-  const value = open(bytes)
-  return { qos: qosOf(value.readUInt8(1)), payload: Buffer.from(value.subarray(2)) }
+  const { options, value: stored } = splitOptions(bytes)
+  const value = open(stored)
+  return { qos: qosOf(value.readUInt8(1)), payload: Buffer.from(value.subarray(2)), options }
 }
 
 /** format, flags (QoS and retain), length of the topic (16 bits), topic, payload. */
@@ -56,11 +65,14 @@ export function encodeWill(will: StoredWill): Buffer {
   const topic = Buffer.from(will.topic)
   const head = Buffer.of(FORMAT, will.qos | (will.retain ? RETAIN_FLAG : 0), 0, 0)
   head.writeUInt16BE(topic.length, 2)
-  return Buffer.concat([head, topic, will.payload])
+  const { delaySeconds, options } = will
+  const numbers = delaySeconds === 0 ? [] : [delaySeconds]
+  return withOptions({ options, numbers }, Buffer.concat([head, topic, will.payload]))
 }
 
 export function decodeWill(bytes: Uint8Array): StoredWill {
-  const value = open(bytes)
+  const { numbers, options, value: stored } = splitOptions(bytes)
+  const value = open(stored)
   const flags = value.readUInt8(1)
   const end = 4 + value.readUInt16BE(2)
   if (end > value.length) throw new Error('the topic is cut off')
@@ -72,6 +84,8 @@ export function decodeWill(bytes: Uint8Array): StoredWill {
     payload: Buffer.from(value.subarray(end)),
     qos: qosOf(flags & QOS_MASK),
     retain: (flags & RETAIN_FLAG) !== 0,
+    delaySeconds: numbers[0] ?? 0,
+    options,
   }
 }
 
@@ -107,6 +121,9 @@ interface StoredCopy {
   readonly qos: Qos
   readonly retain: boolean
   readonly messageId: number
+  readonly options: MessageOptions | null
+  /** Subscription Identifiers of those that it is for. */
+  readonly identifiers: readonly number[]
 }
 
 /**
@@ -120,6 +137,8 @@ export function encodeCopy({
   qos,
   retain,
   messageId,
+  options,
+  identifiers,
 }: StoredCopy): Buffer {
   const topicBytes = Buffer.byteLength(topic)
   const value = Buffer.allocUnsafe(COPY_HEAD_BYTES + topicBytes + payload.length)
@@ -129,11 +148,12 @@ export function encodeCopy({
   value.writeUInt16BE(topicBytes, 4)
   value.write(topic, COPY_HEAD_BYTES)
   value.set(payload, COPY_HEAD_BYTES + topicBytes)
-  return value
+  return withOptions({ options, numbers: identifiers }, value)
 }
 
 export function decodeCopy(bytes: Uint8Array): StoredCopy {
-  const value = open(bytes)
+  const { numbers: identifiers, options, value: stored } = splitOptions(bytes)
+  const value = open(stored)
   const flags = value.readUInt8(1)
   const isRelease = (flags & RELEASE_FLAG) !== 0
   const messageId = value.readUInt16BE(2)
@@ -151,6 +171,8 @@ export function decodeCopy(bytes: Uint8Array): StoredCopy {
     qos: qosOf(flags & QOS_MASK),
     retain: (flags & RETAIN_FLAG) !== 0,
     messageId,
+    options,
+    identifiers,
   }
 }
 

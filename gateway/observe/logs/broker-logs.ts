@@ -77,6 +77,13 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
       return `no stream and no subscriber takes ${topic} of ${clientId}: ${outcome}${hint}`
     },
   },
+  'broker.message-refused': {
+    level: 'warn',
+    message: ({ clientId, topic, reason }) => {
+      const why = reason === 'unrouted' ? 'nothing takes it' : 'the access rules forbid it'
+      return `a message of ${clientId} on ${topic} got a final reason code, and is gone: ${why} (mqtt.refusals: code)`
+    },
+  },
   'broker.message-unwanted': {
     level: 'warn',
     message: ({ clientId, topic, reason, streams }) =>

@@ -4,7 +4,7 @@
  * that is open.
  */
 import { createHash } from 'node:crypto'
-import type { Envelope, Message, StreamIntake } from '../../ports/appender.ts'
+import type { Envelope, Fate, Message, StreamIntake } from '../../ports/appender.ts'
 import { encodeDeadLetter } from '../codec/dead-letter.ts'
 import { isJson } from '../codec/json-scan.ts'
 import { textBytes } from '../codec/json-text.ts'
@@ -23,6 +23,8 @@ const TRUNCATED_BYTES = 1024
 const LETTER_OVERHEAD_BYTES = 1024
 /** Bytes of a record's line beside its payload and envelope, for admission. */
 const LINE_OVERHEAD_BYTES = 200
+/** Above this share a stream that holds messages back is about to. */
+const TIGHT_SHARE = 0.9
 
 export class Intake implements StreamIntake {
   readonly stream: SpoolStream
@@ -149,37 +151,34 @@ export class Intake implements StreamIntake {
    * Takes the message; the caller has asked `mustWait` before. `closed`: only QoS 0 gets here, and
    * is dropped.
    */
-  take(message: Message, envelope: Envelope, closed: boolean): void {
+  take(message: Message, envelope: Envelope, closed: boolean): Fate {
     const { stream } = this
     const { state } = stream
     const { payload, start, end } = message
     const bytes = end - start
     received(state, 1)
     if (message.refusal !== null) {
-      this.#deadLetter(message, envelope, closed, message.refusal)
-      return
+      return this.#deadLetter(message, envelope, closed, message.refusal)
     }
     if (bytes > this.#maxRecordBytes) {
-      this.#deadLetter(
+      return this.#deadLetter(
         message,
         envelope,
         closed,
         `payload of ${bytes} bytes is above maxRecordBytes ${this.#maxRecordBytes}`,
       )
-      return
     }
     const textLength = this.#asText ? textBytes(payload, start, end) : -1
     const json = !this.#asText && isJson(payload, start, end)
     if (this.#jsonOnly && !json) {
-      this.#deadLetter(
+      return this.#deadLetter(
         message,
         envelope,
         closed,
         'payload is not JSON, which the stream wants (payload: json)',
       )
-      return
     }
-    if (this.#drops(message.qos, bytes, closed)) return
+    if (this.#drops(message.qos, bytes, closed)) return 'dropped'
     const fields = this.#fields
     fields.idPrefix = stream.prefix
     fields.seq = takeSeqs(state, 1)
@@ -199,6 +198,15 @@ export class Intake implements StreamIntake {
     stream.open.append(stream.identity, fields)
     this.#commit.grew(bytes + LINE_OVERHEAD_BYTES)
     this.#commit.touch(stream)
+    return 'kept'
+  }
+
+  /** It holds messages back when it is full, and that is near. */
+  get isTight(): boolean {
+    const { storedBytes, uncommittedRawBytes } = this.stream
+    return (
+      this.#whenFull === 'block' && storedBytes + uncommittedRawBytes > this.#maxBytes * TIGHT_SHARE
+    )
   }
 
   /**
@@ -221,7 +229,7 @@ export class Intake implements StreamIntake {
    * A message that the rules refuse is acknowledged and kept: 3.1.1 has no negative ack, and a
    * device resends it without end.
    */
-  #deadLetter(message: Message, envelope: Envelope, closed: boolean, reason: string): void {
+  #deadLetter(message: Message, envelope: Envelope, closed: boolean, reason: string): Fate {
     const { stream } = this
     const { state } = stream
     const quota = state.deadLetters.ingest
@@ -233,7 +241,7 @@ export class Intake implements StreamIntake {
     if (message.qos === 0 && (closed || isRoomless)) {
       dropped(state, 'full-qos0')
       this.#commit.touch(stream, true)
-      return
+      return 'dropped'
     }
     const n = quota.next
     const isTooLarge = all.length > this.#maxRecordBytes
@@ -256,6 +264,7 @@ export class Intake implements StreamIntake {
     this.#commit.grew(value.bytes.length)
     this.#commit.touch(stream)
     stream.emit({ type: 'spool.ingest-dead-letter', stream: this.name, id: value.id, reason })
+    return truncated ? 'cut' : 'kept'
   }
 }
 

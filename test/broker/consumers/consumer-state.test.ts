@@ -55,6 +55,7 @@ function publish(state: ConsumerState, text: string, qos: 1 | 2 = 1, topic = 'pl
     qos,
     retain: false,
     from: 'device',
+    options: null,
   })
   if (staged === null) throw new Error('no session takes it')
   state.copies.release(staged, () => {})
@@ -83,13 +84,20 @@ describe('a restart', () => {
     keep(before, 'plant/ä', Buffer.of(0, 255))
     await before.subscriptions.add('dashboard', [{ topic: 'plant/#', qos: 1, rap: false }])
     await away(before, 'dashboard', 'office/+', 0)
-    const will = { topic: 'wills/ä', payload: Buffer.from('gone'), qos: 2, retain: true } as const
+    const will = {
+      topic: 'wills/ä',
+      payload: Buffer.from('gone'),
+      qos: 2,
+      retain: true,
+      delaySeconds: 0,
+      options: null,
+    } as const
     await before.wills.put('press-7', will).durable
 
     const after = await load(storeOn(contents))
     expect(retained(after, 'plant/a')).toEqual(['warm'])
     expect(after.retained.asOf(['plant/ä'], 0).ready).toEqual([
-      { topic: 'plant/ä', payload: Buffer.of(0, 255), qos: 0 },
+      { topic: 'plant/ä', payload: Buffer.of(0, 255), qos: 0, options: null },
     ])
     expect(after.subscriptions.of('dashboard')).toEqual([
       { topic: 'plant/#', qos: 1, rap: false },
@@ -111,7 +119,14 @@ describe('a restart', () => {
     await away(before, 'panel')
     publish(before, 'missed')
     await before.discardSession('panel')
-    const gone = { topic: 'wills', payload: Buffer.from('gone'), qos: 0, retain: false } as const
+    const gone = {
+      topic: 'wills',
+      payload: Buffer.from('gone'),
+      qos: 0,
+      retain: false,
+      delaySeconds: 0,
+      options: null,
+    } as const
     const [old, fresh] = [before.wills.put('press-7', gone), before.wills.put('press-7', gone)]
     before.wills.delete(old.token)
     expect(contents.wills.size, 'a later will of the client stays').toBe(1)
@@ -188,7 +203,14 @@ describe('durability', () => {
 
   test('I1: SUBACK, UNSUBACK and the CONNACK of a client with a will wait for the commit', async () => {
     const { commits, state } = await withCommits()
-    const will = { topic: 'w', payload: Buffer.from('x'), qos: 0, retain: false } as const
+    const will = {
+      topic: 'w',
+      payload: Buffer.from('x'),
+      qos: 0,
+      retain: false,
+      delaySeconds: 0,
+      options: null,
+    } as const
     const steps = [
       async () => state.subscriptions.add('d', [{ topic: 'a', qos: 1 }]),
       async () => state.subscriptions.remove('d', ['a']),

@@ -86,10 +86,6 @@ const INSTEAD_OF_CONNECT: readonly (readonly [string, Buffer])[] = [
     'reserved bits of its header',
     Buffer.concat([Buffer.of(0x14), packet.connect({ clientId: 'a' }).subarray(1)]),
   ],
-  [
-    'a CONNECT of MQTT 5 that ends in its properties',
-    encodeFrame(0x10, str('MQTT'), Buffer.of(5, 2, 0, 0, 9)),
-  ],
   ['the reserved connect flag', connectWith(3, str('a'))],
   ['will QoS 3', connectWith(2 | 4 | 0x18, str('a'), str('t'), str('x'))],
   ['will QoS without a will', connectWith(2 | 8, str('a'))],

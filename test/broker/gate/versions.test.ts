@@ -60,9 +60,7 @@ test('MQTT 3.1 has no empty client id: 0x02', async () => {
 })
 
 test.each([
-  ['MQTT 5', mqtt5(5, Buffer.alloc(0)), 'modern'],
-  ['MQTT 5 with properties', mqtt5(5, Buffer.from('1100000e10', 'hex')), 'modern'],
-  ['MQTT 5 of a bridge', mqtt5(0x85, Buffer.alloc(0)), 'modern'],
+  ['MQTT 5 with a mark of bridges', mqtt5(0x85, Buffer.from('1100000e10', 'hex')), 'modern'],
   ['level 2', packet.connect({ level: 2, clientId: 'odd' }), 'odd'],
   ['level 6', packet.connect({ level: 6, clientId: 'odd' }), 'odd'],
   ['level 6 that nobody can read', encodeFrame(0x10, str('MQTT'), Buffer.of(6, 0)), null],

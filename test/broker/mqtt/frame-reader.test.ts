@@ -132,16 +132,19 @@ test('I6: the size limit holds for what is kept, too', () => {
 })
 
 test('a DISCONNECT among what is kept is found, but not one that is cut off or has a body', () => {
-  for (const [last, isFound] of [
-    [DISCONNECT, true],
-    [Buffer.of(0xe0, 0x80, 0), true],
-    [DISCONNECT.subarray(0, 1), false],
-    [Buffer.of(0xe0, 1, 0), false],
+  for (const [last, isFound, isV5] of [
+    [DISCONNECT, true, false],
+    [Buffer.of(0xe0, 0x80, 0), true, false],
+    [DISCONNECT.subarray(0, 1), false, false],
+    [Buffer.of(0xe0, 1, 0), false, false],
+    [DISCONNECT, true, true],
+    [Buffer.of(0xe0, 1, 0), true, true],
+    [Buffer.of(0xe0, 1, 4), false, true],
   ] as const) {
     const { reader } = newReader()
     reader.push(Buffer.concat([publish(10), PING, last]), 0)
     reader.keep()
-    expect(reader.holdsDisconnect()).toBe(isFound)
+    expect(reader.holdsDisconnect(isV5)).toBe(isFound)
   }
 })
 

@@ -6,7 +6,7 @@ test('the message hash differs for every single changed byte and for moved bytes
   const of = (topic: string, payload: string): string => {
     const bytes = Buffer.from(topic + payload)
     const cut = Buffer.byteLength(topic)
-    hash.compute(bytes, 0, cut, cut, bytes.length)
+    hash.compute(bytes.subarray(0, cut), bytes, cut, bytes.length)
     return `${hash.high} ${hash.low}`
   }
   const seen = new Set<string>()

@@ -38,6 +38,7 @@ async function sixSessions() {
         qos: 1,
         retain: false,
         from: 'device',
+        options: null,
       })!,
     release: (staged: StagedCopies): void => state.copies.release(staged, () => {}),
   }

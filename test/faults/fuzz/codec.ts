@@ -96,23 +96,25 @@ function compareFrame(frame: Buffer, totals: CodecTotals): void {
     )
     totals.same.connect += 1
   } else if (kind === 8 || kind === 10) {
-    const result = readSubscribe(frame, body, frame.length, kind === 8, FILTER_LIMITS)
-    if (typeof result === 'string') {
+    const version = { isSubscribe: kind === 8, isV5: false }
+    const result = readSubscribe(frame, body, frame.length, version, FILTER_LIMITS)
+    if ('detail' in result) {
       totals.refused += 1
       return
     }
-    const { packetId, filters, qos } = result
+    const { packetId, requests } = result
     if (kind === 8) {
       const read = parseOne(frame, 'subscribe', what)
       const theirs = read.subscriptions.map((one) => [one.topic, one.qos])
       assert.deepEqual(
-        [packetId, filters.map((filter, index) => [filter, qos[index]])],
+        [packetId, requests.map(({ filter, options }) => [filter, options.qos])],
         [read.messageId, theirs],
         what,
       )
       totals.same.subscribe += 1
     } else {
       const read = parseOne(frame, 'unsubscribe', what)
+      const filters = requests.map(({ filter }) => filter)
       assert.deepEqual([packetId, filters], [read.messageId, read.unsubscriptions], what)
       totals.same.unsubscribe += 1
     }

@@ -11,10 +11,10 @@ import type { Principal } from '../auth/authenticator.ts'
 import type { UnwantedReason } from '../events.ts'
 import type { Will } from '../mqtt/connect.ts'
 import type { Publication } from '../mqtt/publish.ts'
-import type { PublishContext } from './context.ts'
-import { append, publishLocally } from './hand-over.ts'
-import { refusalOf, unwantedReason } from './unwanted.ts'
-import { countWaiting, hasRoomToWait } from './waiting-messages.ts'
+import type { PublishContext } from '../publish/context.ts'
+import { append, publishLocally } from '../publish/hand-over.ts'
+import { refusalOf, unwantedReason } from '../publish/unwanted.ts'
+import { countWaiting, hasRoomToWait } from '../publish/waiting-messages.ts'
 
 interface DueWill {
   readonly clientId: string
@@ -97,7 +97,8 @@ export class Wills {
     if (unwanted !== null) {
       reports.unwanted(clientId, topic, unwanted, lanes)
     } else if (!isDollarTopic(topic)) {
-      const publication = { topic, payload, qos, retain, from: clientId }
+      const options = will.options && { ...will.options, receivedAtMs: due.receivedAtMs }
+      const publication = { topic, payload, qos, retain, from: clientId, options }
       publishLocally(this.#context, publication, ticket, subscribers.matches(topic), true)
     }
     stats.willsPublished += 1

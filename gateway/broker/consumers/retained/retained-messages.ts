@@ -9,13 +9,18 @@
  * reading that looks current is worse than none. Counted, with a damped event (I9).
  */
 
-import type { KeyedStore, Ticket } from '../../ports/appender.ts'
-import { filterMatches } from '../../shared/topics/topics.ts'
-import { EventDamper } from '../event-damper.ts'
-import type { EmitBrokerEvent } from '../events.ts'
-import type { Qos } from '../mqtt/publish.ts'
-import { decodeRetained, encodeRetained, type StoredRetained } from '../sessions/stored-values.ts'
-import type { DeliveryOrder } from './delivery-order.ts'
+import type { KeyedStore, Ticket } from '../../../ports/appender.ts'
+import { filterMatches } from '../../../shared/topics/topics.ts'
+import { EventDamper } from '../../event-damper.ts'
+import type { EmitBrokerEvent } from '../../events.ts'
+import type { Qos } from '../../mqtt/publish.ts'
+import type { MessageOptions } from '../../mqtt/v5/message-options.ts'
+import {
+  decodeRetained,
+  encodeRetained,
+  type StoredRetained,
+} from '../../sessions/stored-values.ts'
+import type { DeliveryOrder } from '../delivery-order.ts'
 
 export interface RetainedLimits {
   /** Topics with a retained message. */
@@ -113,7 +118,12 @@ export class RetainedMessages {
    * Puts a retained message into the commit that is open now. Empty payload: removes the topic's
    * value [MQTT-3.3.1-10], [MQTT-3.3.1-11]. Returns the ticket; null when there was nothing to do.
    */
-  stage(topic: string, payload: Uint8Array, qos: Qos): Ticket | null {
+  stage(
+    topic: string,
+    payload: Uint8Array,
+    qos: Qos,
+    options: MessageOptions | null = null,
+  ): Ticket | null {
     const order = this.#order.next()
     const former = this.#latest(topic)
     const formerSize = former === null ? 0 : sizeOf(topic, former.payload)
@@ -126,11 +136,11 @@ export class RetainedMessages {
       this.#bytes -= formerSize
       return this.#note(null, topic, this.#store.delete(topic), order)
     }
-    if (former !== null && former.qos === qos && former.payload.equals(payload)) return null
+    if (former !== null && isSame(former, { qos, payload, options })) return null
     if (former === null) this.#count += 1
     this.#bytes += size - formerSize
     // A copy: the caller's bytes may be a view of a read buffer.
-    const value = { qos, payload: Buffer.from(payload) }
+    const value = { qos, payload: Buffer.from(payload), options }
     const ticket = this.#store.put(topic, encodeRetained(value))
     return this.#note({ topic, ...value }, topic, ticket, order)
   }
@@ -157,7 +167,7 @@ export class RetainedMessages {
    * store never has it.
    */
   show(topic: string, payload: Buffer): void {
-    this.#visible.set(topic, { message: { topic, qos: 0, payload }, order: 0 })
+    this.#visible.set(topic, { message: { topic, qos: 0, payload, options: null }, order: 0 })
   }
 
   /**
@@ -220,7 +230,7 @@ export class RetainedMessages {
     }
   }
 
-  #latest(topic: string): { readonly qos: number; readonly payload: Buffer } | null {
+  #latest(topic: string): StoredRetained | null {
     const staged = this.#lastStaged.get(topic)
     return staged === undefined ? (this.#visible.get(topic)?.message ?? null) : staged.message
   }
@@ -253,6 +263,15 @@ export class RetainedMessages {
 }
 
 type RefusalReason = 'too-many' | 'too-large' | 'store-full'
+
+/** Properties make a value another one: its expiry counts from when it came. */
+function isSame(
+  former: StoredRetained,
+  { qos, payload, options }: Omit<StoredRetained, 'payload'> & { readonly payload: Uint8Array },
+): boolean {
+  const isBare = former.options === null && options === null
+  return isBare && former.qos === qos && former.payload.equals(payload)
+}
 
 function sizeOf(topic: string, payload: Uint8Array): number {
   return Buffer.byteLength(topic) + payload.length

@@ -1,6 +1,6 @@
 /**
- * The retained messages that a SUBSCRIBE asks for [MQTT-3.3.1-6], as of
- * the moment in which its subscriptions began.
+ * The retained messages that a SUBSCRIBE asks for [MQTT-3.3.1-6], as of the moment in which its
+ * subscriptions began.
  *
  * SUBACK does not wait. What is durable is sent at once; a value that rides in a commit is sent
  * when that is durable, and live copies of later messages wait behind it (LocalDelivery's barrier).
@@ -8,17 +8,17 @@
  * subscriber with many retained messages before it counts as pressed: live copies do not overtake
  * them.
  */
-import type { Ticket } from '../../ports/appender.ts'
-import { TopicTrie } from '../../shared/topics/topic-trie.ts'
-import { COPIES_PER_TURN, RETAINED_WAIT_MS } from '../limits.ts'
-import type { Qos } from '../mqtt/publish.ts'
-import type { LocalDelivery } from './local-delivery.ts'
+import type { Ticket } from '../../../ports/appender.ts'
+import { TopicTrie } from '../../../shared/topics/topic-trie.ts'
+import { COPIES_PER_TURN, RETAINED_WAIT_MS } from '../../limits.ts'
+import type { Subscribing } from '../../sessions/stored-subscriptions.ts'
+import type { LocalDelivery } from '../local-delivery.ts'
 import type { RetainedMessage, RetainedMessages, Staged } from './retained-messages.ts'
 
 export interface RetainedSubscriber {
   readonly closed: boolean
-  /** `granted`: the highest QoS of the filters of the SUBSCRIBE that take it. */
-  takeRetained(message: RetainedMessage, granted: Qos): void
+  /** `granted`: of the filters of the SUBSCRIBE, those that take it. */
+  takeRetained(message: RetainedMessage, granted: readonly Subscribing[]): void
   /** Resolves when it has room for more. */
   room(): Promise<void>
 }
@@ -27,24 +27,19 @@ export interface RetainedSubscriber {
 class Asked {
   readonly subscriber: RetainedSubscriber
   readonly filters: readonly string[]
-  readonly #granted = new TopicTrie<Qos>()
+  readonly #granted = new TopicTrie<Subscribing>()
 
-  constructor(subscriber: RetainedSubscriber, granted: readonly Granted[]) {
+  constructor(subscriber: RetainedSubscriber, granted: readonly Subscribing[]) {
     this.subscriber = subscriber
     this.filters = granted.map(({ topic }) => topic)
-    for (const { topic, qos } of granted) this.#granted.add(topic, qos)
+    for (const subscribing of granted) this.#granted.add(subscribing.topic, subscribing)
   }
 
   send(message: RetainedMessage): void {
-    const granted: Qos[] = []
+    const granted: Subscribing[] = []
     this.#granted.collect(message.topic, granted)
-    this.subscriber.takeRetained(message, Math.max(0, ...granted) as Qos)
+    this.subscriber.takeRetained(message, granted)
   }
-}
-
-interface Granted {
-  readonly topic: string
-  readonly qos: Qos
 }
 
 interface Wait {
@@ -72,7 +67,7 @@ export class RetainedDelivery {
   }
 
   /** `since`: the DeliveryOrder of the moment in which the subscriptions began. */
-  subscribed(subscriber: RetainedSubscriber, granted: readonly Granted[], since: number): void {
+  subscribed(subscriber: RetainedSubscriber, granted: readonly Subscribing[], since: number): void {
     const asked = new Asked(subscriber, granted)
     const { ready, awaited } = this.#retained.asOf(asked.filters, since)
     this.#send(asked, ready)

@@ -1,0 +1,121 @@
+/**
+ * What the two versions of MQTT say differently to a client: chosen at CONNECT, kept with the
+ * connection. Success is the same four bytes in both, so the acks of messages do not pass here.
+ * Pure.
+ */
+import type { CloseReason } from '../events.ts'
+import { CONNACK, connack, frame, SUBACK, suback, UNSUBACK, unsuback } from './packets.ts'
+import { disconnectFrame } from './v5/acks.ts'
+import {
+  PROPERTY,
+  propertyBlock,
+  stringProperty,
+  uint16Property,
+  uint32Property,
+} from './v5/properties.ts'
+import { REASON, type ReasonCode } from './v5/reason-codes.ts'
+
+/** What CONNACK grants. Before MQTT 5 only Session Present is told. */
+export interface ConnectGrant {
+  readonly isSessionPresent: boolean
+  readonly receiveMaximum: number
+  /** null: as the client asked. */
+  readonly sessionExpirySeconds: number | null
+  readonly maximumPacketBytes: number
+  readonly topicAliasMaximum: number
+  /** null: the client has named itself. */
+  readonly assignedClientId: string | null
+}
+
+/** Of CONNACK before MQTT 5 (table 3.1), and of those from 0x80 of MQTT 5. */
+export type ReturnCode = 1 | 2 | 4 | 5 | ReasonCode
+
+export interface Codec {
+  readonly isV5: boolean
+  /** The client wants reason strings. */
+  readonly wantsReasons: boolean
+  accepted(grant: ConnectGrant): Buffer
+  refused(code: ReturnCode): Buffer
+  /** DISCONNECT before the gateway closes; null: the version has none. */
+  goodbye(code: ReasonCode, detail: string): Buffer | null
+  /** One code per filter. */
+  suback(packetId: number, codes: Uint8Array): Buffer
+  unsuback(packetId: number, codes: Uint8Array): Buffer
+}
+
+/** MQTT 3.1 and 3.1.1. `hasPresent`: in 3.1 the byte of Session Present is reserved. */
+function codec3(hasPresent: boolean): Codec {
+  return {
+    isV5: false,
+    wantsReasons: false,
+    accepted: ({ isSessionPresent }) => connack(0, isSessionPresent && hasPresent),
+    refused: (code) => connack(code, false),
+    goodbye: () => null,
+    suback: (packetId, codes) => suback(packetId, codes),
+    unsuback: (packetId) => unsuback(packetId),
+  }
+}
+
+function codec5(wantsReasons: boolean): Codec {
+  const answer = (first: number, packetId: number, codes: Uint8Array): Buffer =>
+    frame(first, [Buffer.of(packetId >> 8, packetId & 0xff, 0), codes])
+  return {
+    isV5: true,
+    wantsReasons,
+    accepted: connack5,
+    refused: (code) => frame(CONNACK, [Buffer.of(0, RETURN_CODES[code] ?? code, 0)]),
+    goodbye: (code, detail) => disconnectFrame(code, wantsReasons && detail !== '' ? detail : null),
+    suback: (packetId, codes) => answer(SUBACK, packetId, codes),
+    unsuback: (packetId, codes) => answer(UNSUBACK, packetId, codes),
+  }
+}
+
+export const CODEC_31: Codec = codec3(false)
+export const CODEC_311: Codec = codec3(true)
+export const CODEC_5: Codec = codec5(true)
+/** With Request Problem Information 0 [MQTT-3.1.2-29]. */
+export const CODEC_5_TERSE: Codec = codec5(false)
+
+/** What the return codes before MQTT 5 are in it. */
+const RETURN_CODES: Readonly<Record<number, ReasonCode>> = {
+  1: REASON.unsupportedProtocolVersion,
+  2: REASON.clientIdentifierNotValid,
+  4: REASON.badUserNameOrPassword,
+  5: REASON.notAuthorized,
+}
+
+/** Section 3.2.2.3: a property is left out where its default says the same. */
+function connack5(grant: ConnectGrant): Buffer {
+  const { assignedClientId, sessionExpirySeconds } = grant
+  const properties = [
+    uint16Property(PROPERTY.receiveMaximum, grant.receiveMaximum),
+    uint32Property(PROPERTY.maximumPacketSize, grant.maximumPacketBytes),
+    uint16Property(PROPERTY.topicAliasMaximum, grant.topicAliasMaximum),
+  ]
+  if (sessionExpirySeconds !== null)
+    properties.push(uint32Property(PROPERTY.sessionExpiry, sessionExpirySeconds))
+  if (assignedClientId !== null)
+    properties.push(stringProperty(PROPERTY.assignedClientId, assignedClientId))
+  const present = grant.isSessionPresent ? 1 : 0
+  return frame(CONNACK, [Buffer.of(present, 0), propertyBlock(properties)])
+}
+
+/** What DISCONNECT says of each reason to close (section 3.14.2.1). */
+export const CLOSE_CODES: Readonly<Record<CloseReason, ReasonCode>> = {
+  'client-disconnect': REASON.success,
+  'connection-lost': REASON.unspecifiedError,
+  malformed: REASON.malformedPacket,
+  'packet-too-large': REASON.packetTooLarge,
+  'connect-timeout': REASON.unspecifiedError,
+  keepalive: REASON.keepAliveTimeout,
+  'frame-timeout': REASON.keepAliveTimeout,
+  'forbidden-topic': REASON.notAuthorized,
+  unrouted: REASON.topicNameInvalid,
+  takeover: REASON.sessionTakenOver,
+  'slow-subscriber': REASON.quotaExceeded,
+  'slow-reader': REASON.quotaExceeded,
+  'qos2-window': REASON.quotaExceeded,
+  'receive-maximum': REASON.receiveMaximumExceeded,
+  stopping: REASON.serverShuttingDown,
+  'internal-error': REASON.implementationSpecificError,
+}
