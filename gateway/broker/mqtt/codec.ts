@@ -16,7 +16,7 @@ import {
 import { REASON, type ReasonCode } from './v5/reason-codes.ts'
 
 /** What CONNACK grants. Before MQTT 5 only Session Present is told. */
-export interface ConnectGrant {
+interface ConnectGrant {
   readonly isSessionPresent: boolean
   readonly receiveMaximum: number
   /** null: as the client asked. */
