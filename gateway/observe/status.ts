@@ -138,6 +138,13 @@ function brokerStatus({
     willsPublished: traffic.willsPublished,
     unrouted: traffic.unrouted,
     unwanted: traffic.unwanted,
+    mqtt5: {
+      connections: traffic.connectionsV5,
+      grantedReceiveMaximum: traffic.grantedReceiveMaximum,
+      messagesRefused: traffic.messagesRefused,
+      codesSent: byCode(traffic.reasonCodes.sent),
+      codesReceived: byCode(traffic.reasonCodes.received),
+    },
     lastUnrouted,
     waitingMessages: traffic.waitingMessages,
     unackedMessages: traffic.unackedMessages,
@@ -154,6 +161,12 @@ function brokerStatus({
     retainedBytes: kept.retainedBytes,
     retainedRefused: kept.retainedRefused,
   }
+}
+
+/** Reason codes as the standard writes them. */
+export function byCode(counts: Readonly<Record<number, number>>): Record<string, number> {
+  const name = (code: string): string => `0x${Number(code).toString(16).padStart(2, '0')}`
+  return Object.fromEntries(Object.entries(counts).map(([code, count]) => [name(code), count]))
 }
 
 /** Verdicts of authentication, by the words of status and metrics. */

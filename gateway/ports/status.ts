@@ -220,6 +220,17 @@ export interface BrokerStatus {
   readonly unrouted: { readonly accepted: number; readonly refused: number }
   /** Messages and wills that were acknowledged and made no record, by reason (I9). */
   readonly unwanted: Readonly<Record<string, number>>
+  /** Clients of MQTT 5: those that are connected, what they are granted, and what codes said. */
+  readonly mqtt5: {
+    readonly connections: number
+    /** Receive Maximum of all of them. */
+    readonly grantedReceiveMaximum: number
+    /** Messages that got a refusing code under `mqtt.refusals: code`, by reason (I9). */
+    readonly messagesRefused: Readonly<Record<string, number>>
+    /** Reason codes other than success, by number (`0x97`). */
+    readonly codesSent: Readonly<Record<string, number>>
+    readonly codesReceived: Readonly<Record<string, number>>
+  }
   /** The last message that no stream took; null: none since this start. */
   readonly lastUnrouted: UnroutedMessage | null
   /** Messages whose verdict is not final: they wait for room in a stream. */

@@ -131,6 +131,10 @@ export function broker(traffic: Partial<BrokerStats> = {}): BrokerSnapshot {
     },
     traffic: {
       ...none.traffic,
+      connectionsV5: 31,
+      grantedReceiveMaximum: 32,
+      messagesRefused: { 'forbidden-topic': 33, unrouted: 34 },
+      reasonCodes: { sent: { 0x97: 1 }, received: { 0x80: 2 } },
       accepting: true,
       connections: 50,
       sessions: 60,

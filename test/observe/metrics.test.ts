@@ -50,6 +50,8 @@ describe('the table of metrics', () => {
       'outcome',
       'state',
       'qos',
+      // Reason codes of the standard.
+      'code',
       'event',
       'listener',
     ]

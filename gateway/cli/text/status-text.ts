@@ -79,11 +79,19 @@ function sinksText({ sinks }: Status): string {
 
 function brokerText({ broker }: Status): string {
   if (broker === null) return ''
-  const { messages, unrouted, unwanted } = broker
+  const { messages, mqtt5, unrouted, unwanted } = broker
   const lines = [
     `devices: ${count(broker.connections)} connected, ${counted(broker.sessions, 'session')}, on ${broker.listeners.join(', ')}`,
     `messages since the start: ${count(messages.qos0)} QoS 0, ${count(messages.qos1)} QoS 1, ${count(messages.qos2)} QoS 2`,
   ]
+  if (mqtt5.connections > 0)
+    lines.push(
+      `MQTT 5: ${counted(mqtt5.connections, 'connection')}, ${counted(mqtt5.grantedReceiveMaximum, 'message')} granted to be on their way (Receive Maximum)`,
+    )
+  if (sum(mqtt5.codesSent) + sum(mqtt5.codesReceived) > 0)
+    lines.push(
+      `reason codes: ${codesText('sent', mqtt5.codesSent)}${codesText('received', mqtt5.codesReceived)}`.trimEnd(),
+    )
   if (unrouted.accepted + unrouted.refused > 0)
     lines.push(
       `unrouted: ${count(unrouted.accepted)} accepted, ${count(unrouted.refused)} refused (no stream takes them)`,
@@ -100,6 +108,12 @@ function brokerText({ broker }: Status): string {
         .join(', ')}`,
     )
   return lines.join('\n')
+}
+
+function codesText(direction: string, codes: Readonly<Record<string, number>>): string {
+  const entries = Object.entries(codes)
+  if (entries.length === 0) return ''
+  return `${direction} ${entries.map(([code, times]) => `${code} ${count(times)} x`).join(', ')} `
 }
 
 /** Everything that needs attention; null: nothing does. */

@@ -1,5 +1,5 @@
 /** Metrics of the broker, and of the gateway as a whole. Counts since the start, except gauges. */
-import { loginOutcomes } from '../status.ts'
+import { byCode, loginOutcomes } from '../status.ts'
 import { byKey, type MetricDefinition, single } from './definition.ts'
 
 export const GATEWAY_METRICS: readonly MetricDefinition[] = [
@@ -173,6 +173,39 @@ export const BROKER_METRICS: readonly MetricDefinition[] = [
     'PUBLISHes and wills that were acknowledged and made no record, by reason: dollar-topic (under $, no stream names it), topic-too-long, topic-too-deep (dead letters of the streams that take them) (I9).',
     'reason',
     ({ broker }) => broker.traffic.unwanted,
+  ),
+  single(
+    'gauge',
+    'sluice_broker_mqtt5_connections',
+    'Of the connections, those of clients that speak MQTT 5.',
+    ({ broker }) => broker.traffic.connectionsV5,
+  ),
+  single(
+    'gauge',
+    'sluice_broker_receive_maximum_granted',
+    'Messages that these may have on their way, all together (Receive Maximum, I6).',
+    ({ broker }) => broker.traffic.grantedReceiveMaximum,
+  ),
+  byKey(
+    'counter',
+    'sluice_broker_refused_messages_total',
+    'Messages that got a final reason code instead of a closed connection (mqtt.refusals: code), by reason (I9).',
+    'reason',
+    ({ broker }) => broker.traffic.messagesRefused,
+  ),
+  byKey(
+    'counter',
+    'sluice_broker_reason_codes_sent_total',
+    'Reason codes of MQTT 5 other than success that clients were sent, by number.',
+    'code',
+    ({ broker }) => byCode(broker.traffic.reasonCodes.sent),
+  ),
+  byKey(
+    'counter',
+    'sluice_broker_reason_codes_received_total',
+    'Reason codes of MQTT 5 other than success that clients sent, by number.',
+    'code',
+    ({ broker }) => byCode(broker.traffic.reasonCodes.received),
   ),
   single(
     'gauge',
