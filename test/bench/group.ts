@@ -13,6 +13,8 @@ export interface Settings {
   readonly seed: number
   /** Records of the backlog; 0 leaves out what needs one. */
   readonly backlog: number
+  /** Of the group sinks: names of types; none: all. */
+  readonly sinks: readonly string[]
   /** A line of figures, while it goes on. */
   readonly say: (text: string) => void
 }

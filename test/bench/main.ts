@@ -13,9 +13,11 @@ import { fleet } from './groups/fleet.ts'
 import { fullLoad } from './groups/full-load.ts'
 import { growth } from './groups/growth.ts'
 import { pace } from './groups/pace.ts'
+import { sinks } from './groups/sinks.ts'
 import { exitOnSignals } from './processes.ts'
+import { CONTESTS } from './sinks/contests.ts'
 
-const GROUPS: readonly Group[] = [fullLoad, pace, connections, backlog, growth, fleet]
+const GROUPS: readonly Group[] = [fullLoad, pace, connections, backlog, growth, fleet, sinks]
 
 interface Options {
   readonly only: readonly Group[]
@@ -23,6 +25,7 @@ interface Options {
   readonly seconds: number
   readonly seed: number
   readonly backlog: number
+  readonly sinks: readonly string[]
   readonly json?: boolean
 }
 
@@ -32,6 +35,13 @@ function groupsNamed(names: string): Group[] {
     if (group) return group
     throw new InvalidArgumentError(`one of ${GROUPS.map((each) => each.name).join(', ')}`)
   })
+}
+
+function sinksNamed(names: string): string[] {
+  const known = CONTESTS.map(({ name }) => name)
+  const wrong = names.split(',').find((name) => !known.includes(name))
+  if (wrong === undefined) return names.split(',')
+  throw new InvalidArgumentError(`one of ${known.join(', ')}`)
 }
 
 const HELP = `\nGroups:\n${GROUPS.map((each) => `  ${each.name.padEnd(12)} ${each.about}`).join('\n')}`
@@ -47,6 +57,11 @@ const options = new Command('bench')
   .option('--seconds <n>', 'measured seconds per load', Number, 4)
   .option('--seed <n>', 'seed of the readings', Number, 1)
   .option('--backlog <records>', 'records of the backlog; 0 leaves it out', Number, 10_000_000)
+  .addOption(
+    new Option('--sinks <names>', 'of the group sinks some, by name, with commas')
+      .argParser(sinksNamed)
+      .default([], 'all'),
+  )
   .option('--json', 'print the goals as JSON; what goes on goes to stderr')
   .addHelpText('after', HELP)
   .parse()

@@ -41,8 +41,11 @@ async function json<T>(url: string): Promise<T> {
 
 export interface SluiceOptions {
   readonly folder?: string
-  /** False: the sink is down, so a backlog grows. */
-  readonly sink?: boolean
+  /**
+   * False: the sink is down, so a backlog grows. An object: a sink of that configuration, whose
+   * receiver is the caller's. @default one that counts
+   */
+  readonly sink?: false | Readonly<Record<string, unknown>>
   /** Topic filters of each stream. @default one stream that takes everything */
   readonly streams?: ReadonlyArray<readonly string[]>
   /** Called as soon as the process of the gateway is made, with its MQTT port; waited for. */
@@ -61,7 +64,9 @@ export async function startSluice(options: SluiceOptions = {}): Promise<System> 
   const port = await freePort()
   const adminPort = await freePort()
   const sinkPort = await freePort()
-  const sink = options.sink === false ? null : startNode('test/bench/sink.js', [String(sinkPort)])
+  const sink =
+    options.sink === undefined ? startNode('test/bench/sink.js', [String(sinkPort)]) : null
+  const sinkKeys = options.sink || { type: 'http', url: `http://127.0.0.1:${sinkPort}/ingest` }
   const file = join(folder, 'sluice.yaml')
   const streams = (options.streams ?? [['#']]).map((topics, i) => {
     const name = i === 0 ? 'telemetry' : `telemetry-${i}`
@@ -74,7 +79,7 @@ export async function startSluice(options: SluiceOptions = {}): Promise<System> 
     ...(options.commitBurst === undefined
       ? []
       : [`spool: { commitBurst: ${options.commitBurst} }`]),
-    `sinks: { cloud: { type: http, url: "http://127.0.0.1:${sinkPort}/ingest" } }`,
+    `sinks: { cloud: ${JSON.stringify(sinkKeys)} }`,
     `admin: { host: 127.0.0.1, port: ${adminPort} }`,
     `log: { level: warn, format: json }`,
   ]

@@ -1,0 +1,18 @@
+/** All types of sink that are measured, in the order of their table. */
+import type { Contest } from './contest.ts'
+import { fileContest } from './receivers/file.ts'
+import { mqttContests } from './receivers/mqtt.ts'
+import { natsContests } from './receivers/nats.ts'
+import { davContest, objectContest } from './receivers/object.ts'
+import { postgresContest } from './receivers/postgres.ts'
+import { webContests } from './receivers/web.ts'
+
+export const CONTESTS: readonly Contest[] = [
+  ...webContests,
+  fileContest,
+  objectContest,
+  davContest,
+  ...mqttContests,
+  ...natsContests,
+  postgresContest,
+]
