@@ -7,15 +7,18 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { ACK_SECONDS, DRAIN_SECONDS } from '../demo/balance.ts'
 import { Demo, type DemoResult, type DemoState } from '../demo/demo.ts'
+import type { ProtocolMix } from '../fleet/dialect.ts'
+import { FLEET_DEFAULTS } from '../fleet/options.ts'
 import { verdictRows } from '../ledger/report.ts'
 import { count, table } from '../table.ts'
-import { positiveNumber, wholeNumber } from './options.ts'
+import { positiveNumber, protocolMix, wholeNumber } from './options.ts'
 import { type Progress, showProgress } from './progress.ts'
 
 interface Flags {
   readonly devices: number
   readonly seconds: number
   readonly seed?: string
+  readonly protocol: ProtocolMix
   readonly keep?: boolean
   readonly json?: boolean
   readonly gateway?: string
@@ -39,6 +42,12 @@ export function demoCommand(): Command {
     )
     .option('--devices <n>', 'number of devices, QoS 1 and 2 mixed', wholeNumber(2, 10_000), 200)
     .option('--seconds <n>', 'how long the fleet measures; at least 5', positiveNumber, 45)
+    .option(
+      '--protocol <3.1.1|5|mix>',
+      'version of MQTT that devices speak',
+      protocolMix,
+      FLEET_DEFAULTS.protocol,
+    )
     .option('--seed <text>', 'decides readings and faults (default: another one each time)')
     .option('--keep', 'leave everything running at the end and print where to look; Ctrl-C ends it')
     .option('--json', 'print the result as JSON on stdout')
@@ -85,6 +94,7 @@ async function demo(flags: Flags): Promise<void> {
         devices: flags.devices,
         seconds,
         seed,
+        protocol: flags.protocol,
         folder,
         ...(flags.gateway === undefined ? {} : { program: flags.gateway }),
       },

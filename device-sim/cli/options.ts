@@ -3,6 +3,7 @@
  * wants.
  */
 import { InvalidArgumentError } from 'commander'
+import { isProtocolMix, PROTOCOL_MIXES, type ProtocolMix } from '../fleet/dialect.ts'
 import { isModelKind, MODEL_KINDS, type ModelKind } from '../models/model.ts'
 
 export function wholeNumber(
@@ -57,6 +58,11 @@ export function qosShares(text: string): readonly [number, number, number] {
   if (![zero, one, two].every((weight) => Number.isFinite(weight) && weight >= 0)) throw wrong
   if (zero + one + two === 0) throw wrong
   return [zero, one, two]
+}
+
+export function protocolMix(text: string): ProtocolMix {
+  if (isProtocolMix(text)) return text
+  throw new InvalidArgumentError(`Want one of ${PROTOCOL_MIXES.join(', ')}, got "${text}".`)
 }
 
 const PLACEHOLDERS = ['{device}', '{model}', '{n}']

@@ -1,12 +1,14 @@
 /** The flags of `sluice-sim run`, and the options of a fleet that they make. */
 import { readFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
+import type { ProtocolMix } from '../fleet/dialect.ts'
 import { FLEET_DEFAULTS, type FleetOptions } from '../fleet/options.ts'
 import { LEAST_PAYLOAD_BYTES, type ModelKind } from '../models/model.ts'
 import {
   brokerUrl,
   models,
   positiveNumber,
+  protocolMix,
   qosShares,
   rate,
   share,
@@ -16,6 +18,7 @@ import {
 
 export interface RunFlags {
   readonly url: string
+  readonly protocol: ProtocolMix
   readonly devices: number
   readonly rate: number
   readonly seconds?: number
@@ -30,6 +33,7 @@ export interface RunFlags {
   readonly window: number
   readonly backlog: number
   readonly keepalive: number
+  readonly sessionExpiry: number
   readonly drops: number
   readonly halfOpens: number
   readonly storms: number
@@ -52,7 +56,8 @@ export interface RunFlags {
 
 /** In the order of the help. */
 export function addRunFlags(command: Command): Command {
-  for (const add of [addFleetFlags, addFaultFlags, addLoginFlags, addReportFlags]) add(command)
+  for (const add of [addFleetFlags, addDeviceFlags, addFaultFlags, addLoginFlags, addReportFlags])
+    add(command)
   return command
 }
 
@@ -63,6 +68,12 @@ function addFleetFlags(command: Command): void {
       'gateway: mqtt://, mqtts://, ws:// or wss://',
       brokerUrl,
       FLEET_DEFAULTS.url,
+    )
+    .option(
+      '--protocol <3.1.1|5|mix>',
+      'version of MQTT that devices speak; mix: half and half, by the seed',
+      protocolMix,
+      FLEET_DEFAULTS.protocol,
     )
     .option('--devices <n>', 'number of devices', wholeNumber(1, 100_000), FLEET_DEFAULTS.devices)
     .option(
@@ -102,6 +113,10 @@ function addFleetFlags(command: Command): void {
       rate,
       FLEET_DEFAULTS.rampMs / 1000,
     )
+}
+
+function addDeviceFlags(command: Command): void {
+  command
     .option(
       '--window <n>',
       'unacknowledged readings on the wire per device',
@@ -119,6 +134,12 @@ function addFleetFlags(command: Command): void {
       'MQTT keepalive',
       wholeNumber(1, 65_535),
       FLEET_DEFAULTS.keepaliveSeconds,
+    )
+    .option(
+      '--session-expiry <seconds>',
+      'how long QoS 2 devices of MQTT 5 ask for their session to be kept',
+      wholeNumber(1, 0xffff_ffff),
+      FLEET_DEFAULTS.sessionExpirySeconds,
     )
 }
 
@@ -179,6 +200,7 @@ export function fleetOptions(flags: RunFlags): FleetOptions {
   return {
     ...FLEET_DEFAULTS,
     url: flags.url,
+    protocol: flags.protocol,
     devices: flags.devices,
     ratePerSecond: flags.rate,
     qosShares: flags.qos,
@@ -191,6 +213,7 @@ export function fleetOptions(flags: RunFlags): FleetOptions {
     window: flags.window,
     maxBacklog: flags.backlog,
     keepaliveSeconds: flags.keepalive,
+    sessionExpirySeconds: flags.sessionExpiry,
     login: flags.username === undefined ? null : { username: flags.username, password },
     tls: {
       ca: pem(flags.ca),

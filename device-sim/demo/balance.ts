@@ -69,6 +69,7 @@ export function judge(counts: DemoCounts): Check[] {
     none('QoS 2 readings stored twice', verdict.duplicated),
     none('out of order', verdict.reordered),
     none('stored bytes that were never published', verdict.differing + verdict.unreadable),
+    none('refused, or said to be taken by nobody', verdict.refused + verdict.untaken),
     { ok: account?.dropped === 0, what: 'dropped', got: String(account?.dropped ?? 'unknown') },
     {
       ok: account?.deadLettered === 0,

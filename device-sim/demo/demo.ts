@@ -8,6 +8,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Cloud } from '../cloud/cloud.ts'
+import type { ProtocolMix } from '../fleet/dialect.ts'
 import { Fleet } from '../fleet/fleet.ts'
 import { FLEET_DEFAULTS } from '../fleet/options.ts'
 import { freePort } from '../free-ports.ts'
@@ -26,6 +27,7 @@ interface DemoOptions {
   /** How long the fleet measures. */
   readonly seconds: number
   readonly seed: string
+  readonly protocol: ProtocolMix
   /** Spool, store, ledger, configuration and log go here. */
   readonly folder: string
   /** Another gateway than the one built beside this file. */
@@ -89,6 +91,7 @@ export class Demo {
       {
         ...FLEET_DEFAULTS,
         url: gateway.mqttUrl,
+        protocol: options.protocol,
         devices: options.devices,
         ratePerSecond: options.devices * READINGS_PER_DEVICE_AND_SECOND,
         qosShares: [0, 1, 1],

@@ -2,12 +2,23 @@
  * One store-and-retry device. It keeps every reading until PUBACK or PUBCOMP, sends in order with a
  * bounded window, and after a reconnect sends again what is unacknowledged, in the old order, with
  * the old packet ids: PUBLISH with DUP, or PUBREL where PUBREC had come [MQTT-4.3.3, 4.4, 4.6]. A
- * QoS 2 device keeps its session (clean false). Its connections are cut, frozen and stormed here;
- * when, the fleet decides.
+ * QoS 2 device keeps its session (clean false). In version 5 it has no more unacknowledged readings
+ * on a connection than the gateway granted [MQTT-3.3.4-7], takes a refusal for final [MQTT-4.4.0-2],
+ * and when its session has ended forgets its packet ids and sends anew. Its connections are cut,
+ * frozen and stormed here; when, the fleet decides.
  */
 import type { Ledger, Qos } from '../ledger/ledger.ts'
+import { UNTAKEN_CODE } from '../ledger/verify.ts'
 import { Random } from '../random.ts'
-import { Link, type LinkEvents, type LinkOptions, type PacketName } from './link.ts'
+import { type Dialect, dialectOf } from './dialect.ts'
+import {
+  type Answer,
+  type Granted,
+  Link,
+  type LinkEvents,
+  type LinkOptions,
+  type PacketName,
+} from './link.ts'
 import type { FleetOptions } from './options.ts'
 import type { Reading, ReadingSource } from './reading-source.ts'
 import type { Schedule } from './schedule.ts'
@@ -31,7 +42,14 @@ interface InFlight extends Waiting {
   readonly sentAtMs: number
   /** PUBREC came: PUBREL is sent again instead of PUBLISH. */
   released: boolean
+  /** What that PUBREC said. */
+  code: number
+  /** Its session ended: no connection has sent it under this id. */
+  isNew: boolean
 }
+
+const FAILURE_CODE = 0x80
+const UNKNOWN_ID_CODE = 0x92
 
 const MAX_PACKET_ID = 0xffff
 /** A cut waits this long for the packet at which it is to happen; then it happens anyway. */
@@ -52,6 +70,7 @@ const CUT_POINTS: Readonly<Record<Qos, readonly CutPoint[]>> = {
 export class Device {
   readonly id: string
   readonly qos: Qos
+  readonly dialect: Dialect
   readonly #context: DeviceContext
   readonly #source: ReadingSource
   readonly #network: Random
@@ -60,6 +79,13 @@ export class Device {
   #backlogHead = 0
   /** By packet id, in the order of sending. */
   readonly #inFlight = new Map<number, InFlight>()
+  /** Ids that a new connection has not sent again yet, in the order of sending. */
+  #toResend: number[] = []
+  /** Ids that count against what this connection was granted. */
+  readonly #onLink = new Set<number>()
+  #receiveMaximum = Number.POSITIVE_INFINITY
+  #sessionExpiryMs: number
+  #downAtMs = 0
   readonly #graves = new Set<Link>()
   #link: Link | null = null
   /** Rises with every link: what an older one scheduled is void. */
@@ -75,8 +101,11 @@ export class Device {
     this.qos = qos
     this.#source = source
     this.#context = context
-    this.#network = new Random(context.options.seed, `network/${id}`)
-    this.#cuts = new Random(context.options.seed, `cuts/${id}`)
+    const { seed, protocol, sessionExpirySeconds } = context.options
+    this.dialect = dialectOf(protocol, seed, id)
+    this.#sessionExpiryMs = sessionExpirySeconds * 1000
+    this.#network = new Random(seed, `network/${id}`)
+    this.#cuts = new Random(seed, `cuts/${id}`)
   }
 
   /** Readings that the device still holds. */
@@ -96,7 +125,9 @@ export class Device {
     return {
       url: options.url,
       clientId: this.id,
+      dialect: this.dialect,
       clean,
+      sessionExpirySeconds: options.sessionExpirySeconds,
       keepaliveSeconds: options.keepaliveSeconds,
       connectTimeoutMs: options.connectTimeoutMs,
       login:
@@ -194,6 +225,8 @@ export class Device {
         onDown: () => done(false),
         onAck: () => undefined,
         onRelease: () => undefined,
+        onFarewell: () => undefined,
+        onAlias: () => undefined,
         onPacket: () => undefined,
       })
     })
@@ -209,8 +242,8 @@ export class Device {
     const era = this.#era
     const alive = (): boolean => era === this.#era && !this.#closed
     return {
-      onUp: (sessionPresent) => {
-        if (alive()) this.#up(sessionPresent)
+      onUp: (granted) => {
+        if (alive()) this.#up(granted)
       },
       onDown: ({ error, wasUp, refused }) => {
         if (!alive()) return
@@ -223,12 +256,21 @@ export class Device {
         if (error !== null) stats.error(error)
         this.#reconnect(null)
       },
-      onAck: (id) => {
-        if (alive()) this.#acked(id)
+      onAck: (id, answer) => {
+        if (alive()) this.#answered(id, answer)
       },
-      onRelease: (id) => {
+      onRelease: (id, code) => {
         const waiting = this.#inFlight.get(id)
-        if (alive() && waiting !== undefined) waiting.released = true
+        if (!alive() || waiting === undefined) return
+        this.#heard(code)
+        waiting.released = true
+        waiting.code = code
+      },
+      onFarewell: (code) => {
+        if (alive()) this.#context.stats.farewell(code)
+      },
+      onAlias: () => {
+        this.#context.stats.aliased++
       },
       onPacket: (direction, name) => {
         if (alive()) this.#packet(direction, name)
@@ -236,29 +278,73 @@ export class Device {
     }
   }
 
-  #up(sessionPresent: boolean): void {
-    const { stats } = this.#context
+  #up({ sessionPresent, receiveMaximum, sessionExpirySeconds }: Granted): void {
+    const { options, stats } = this.#context
     this.#attempts = 0
     stats.connects++
     stats.connected++
     this.#hasSession = this.qos === 2
-    if (this.qos === 2 && !sessionPresent && this.#inFlight.size > 0) stats.sessionsLost++
-    for (const [id, { reading, released }] of this.#inFlight) {
-      if (released) {
-        stats.releasesResent++
-        this.#link?.release(id)
-      } else {
-        stats.resent++
-        this.#write(id, reading, true)
+    if (this.qos === 2 && !sessionPresent && this.#inFlight.size > 0) this.#sessionEnded()
+    this.#sessionExpiryMs = (sessionExpirySeconds ?? options.sessionExpirySeconds) * 1000
+    this.#receiveMaximum = receiveMaximum
+    if (receiveMaximum < Number.POSITIVE_INFINITY) stats.granted(receiveMaximum)
+    this.#onLink.clear()
+    this.#toResend = [...this.#inFlight.keys()]
+    this.#pump()
+  }
+
+  /**
+   * A device of 3.1.1 sends again as ever. In version 5 it must forget its packet ids
+   * [MQTT-3.2.2-5]: what had a PUBREC is done with, the others go out as new messages.
+   */
+  #sessionEnded(): void {
+    const { ledger, schedule, stats } = this.#context
+    const is5 = this.dialect.protocol === '5'
+    if (is5 && schedule.nowMs - this.#downAtMs >= this.#sessionExpiryMs) stats.sessionsExpired++
+    else stats.sessionsLost++
+    if (!is5) return
+    const open = [...this.#inFlight.values()]
+    this.#inFlight.clear()
+    for (const waiting of open) {
+      if (waiting.released) this.#settle(waiting, waiting.code)
+      else {
+        stats.sentAnew++
+        ledger.sendAnew(this.id, waiting.order)
+        this.#inFlight.set(this.#freeId(), { ...waiting, isNew: true })
       }
     }
-    this.#pump()
+  }
+
+  /** As far as the grant reaches; a PUBREL needs none [MQTT-4.9.0-3]. */
+  #resend(): void {
+    const { stats } = this.#context
+    let id = this.#toResend[0]
+    for (; id !== undefined && this.#link?.isUp === true; id = this.#toResend[0]) {
+      const waiting = this.#inFlight.get(id)
+      if (waiting !== undefined && !waiting.released && !this.#hasGrant) return
+      this.#toResend.shift()
+      if (waiting === undefined) continue
+      this.#onLink.add(id)
+      if (waiting.released) {
+        stats.releasesResent++
+        this.#link.release(id)
+      } else {
+        stats.resent++
+        this.#write(id, waiting.reading, !waiting.isNew)
+        waiting.isNew = false
+      }
+    }
+  }
+
+  get #hasGrant(): boolean {
+    return this.#onLink.size < this.#receiveMaximum
   }
 
   #reconnect(delayMs: number | null): void {
     const { reconnect } = this.#context.options
     const backoffMs = Math.min(reconnect.maxMs, reconnect.minMs * 2 ** this.#attempts)
     this.#attempts = Math.min(this.#attempts + 1, 20)
+    if (this.#link?.wasUp === true) this.#downAtMs = this.#context.schedule.nowMs
     this.#link = null
     this.#era++
     const era = this.#era
@@ -278,10 +364,16 @@ export class Device {
   }
 
   #pump(): void {
-    const { options, ledger, schedule } = this.#context
+    const { options, ledger, schedule, stats } = this.#context
+    this.#resend()
+    if (this.#toResend.length > 0) return
     while (this.#link?.isUp === true && this.#inFlight.size < options.window) {
       const waiting = this.#backlog[this.#backlogHead]
       if (waiting === undefined) break
+      if (this.qos > 0 && !this.#hasGrant) {
+        stats.grantWaits++
+        break
+      }
       this.#backlogHead++
       if (this.#backlogHead > 1024 || this.#backlogHead === this.#backlog.length) {
         this.#backlog.splice(0, this.#backlogHead)
@@ -293,9 +385,12 @@ export class Device {
         continue
       }
       const id = this.#freeId()
-      this.#inFlight.set(id, { ...waiting, sentAtMs: schedule.nowMs, released: false })
+      const sentAtMs = schedule.nowMs
+      this.#inFlight.set(id, { ...waiting, sentAtMs, released: false, code: 0, isNew: false })
+      this.#onLink.add(id)
       this.#write(id, waiting.reading, false)
-      if (waiting.reading.twice) {
+      // Version 5 forbids it: only a new connection sends again [MQTT-4.4.0-1].
+      if (waiting.reading.twice && this.dialect.protocol === '3.1.1') {
         this.#context.stats.duplicates++
         this.#write(id, waiting.reading, true)
       }
@@ -304,7 +399,7 @@ export class Device {
 
   #write(id: number, reading: Reading, dup: boolean): void {
     this.#context.stats.sent++
-    this.#link?.publish(id, reading.topic, reading.payload, this.qos, dup)
+    this.#link?.publish(id, reading, this.qos, dup)
   }
 
   #freeId(): number {
@@ -314,14 +409,29 @@ export class Device {
     return this.#lastId
   }
 
-  #acked(id: number): void {
-    const { ledger, schedule, stats } = this.#context
+  #answered(id: number, { packet, code }: Answer): void {
+    const { schedule, stats } = this.#context
     const waiting = this.#inFlight.get(id)
     if (waiting === undefined) return
     this.#inFlight.delete(id)
+    this.#onLink.delete(id)
     stats.ackMs.add(schedule.nowMs - waiting.sentAtMs)
-    ledger.ack(this.id, waiting.order, Date.now())
+    if (packet !== 'pubcomp') this.#heard(code)
+    else if (code === UNKNOWN_ID_CODE) stats.releasesUnknown++
+    // Whatever PUBCOMP says, the promise was the PUBREC's.
+    this.#settle(waiting, packet === 'pubcomp' ? waiting.code : code)
     this.#pump()
+  }
+
+  #settle({ order }: Waiting, code: number): void {
+    const { ledger } = this.#context
+    const isRefused = code >= FAILURE_CODE || code === UNTAKEN_CODE
+    if (isRefused) ledger.refuse(this.id, order, code, Date.now())
+    else ledger.ack(this.id, order, Date.now())
+  }
+
+  #heard(code: number): void {
+    if (this.dialect.protocol === '5') this.#context.stats.reason(code)
   }
 
   #packet(direction: 'in' | 'out', name: PacketName): void {

@@ -4,15 +4,17 @@
  * is made to do it.
  *
  * mqtt.js (5.16, read in its source) can reconnect and resend by itself, but not as a device must:
- * it repeats one packet at a time, each waiting for its ack; it repeats a PUBLISH without DUP
+ * it repeats one packet at a time, each waiting for its ack; it does not count what it sends against
+ * the gateway's Receive Maximum; it repeats a PUBLISH without DUP
  * [MQTT-3.3.1-1]; a PUBREL that it could not send waits in another queue than its PUBLISH, and both
  * go out after the reconnect, so a QoS 2 message can be given twice. Hence a new client per
  * connection, with `reconnectPeriod: 0`, a store that keeps nothing and a provider that hands out
  * the id the device chose.
  */
 import type { Duplex } from 'node:stream'
-import { connect, type IClientOptions, type MqttClient, Store } from 'mqtt'
+import { connect, type IClientOptions, type MqttClient, type Packet, Store } from 'mqtt'
 import type { Qos } from '../ledger/ledger.ts'
+import type { Dialect } from './dialect.ts'
 
 export type PacketName =
   | 'connect'
@@ -24,21 +26,40 @@ export type PacketName =
   | 'pubcomp'
   | 'other'
 
+/** What CONNACK said. */
+export interface Granted {
+  readonly sessionPresent: boolean
+  /** Unacknowledged readings at one time [MQTT-3.3.4-7]; Infinity in 3.1.1, which knows no limit. */
+  readonly receiveMaximum: number
+  /** How long the session outlives its connection, where the gateway says another time than asked. */
+  readonly sessionExpirySeconds: number | null
+}
+
+/** The word that settles a message, or a PUBREC that ends it. In 3.1.1 the code is 0. */
+export interface Answer {
+  readonly packet: 'puback' | 'pubrec' | 'pubcomp'
+  readonly code: number
+}
+
 export interface LinkEvents {
-  onUp(sessionPresent: boolean): void
+  onUp(granted: Granted): void
   /** Once; nothing comes after it. `refused`: CONNACK said no. */
   onDown(reason: {
     readonly error: string | null
     readonly wasUp: boolean
     readonly refused: boolean
   }): void
-  /** PUBACK or PUBCOMP. */
-  onAck(id: number): void
+  /** PUBACK, PUBCOMP, or a PUBREC of 0x80 and above. */
+  onAck(id: number, answer: Answer): void
   /**
    * PUBREC came, and the PUBREL is about to be written: from here on the PUBLISH must not be
    * repeated.
    */
-  onRelease(id: number): void
+  onRelease(id: number, code: number): void
+  /** The gateway said with a DISCONNECT why it ends the connection. */
+  onFarewell(code: number): void
+  /** A PUBLISH is about to be written whose topic is an alias. */
+  onAlias(): void
   /** A packet is about to be written, or was read and is about to be handled. */
   onPacket(direction: 'in' | 'out', name: PacketName): void
 }
@@ -46,7 +67,10 @@ export interface LinkEvents {
 export interface LinkOptions {
   readonly url: string
   readonly clientId: string
+  readonly dialect: Dialect
   readonly clean: boolean
+  /** Of version 5, and not with `clean`. */
+  readonly sessionExpirySeconds: number
   readonly keepaliveSeconds: number
   readonly connectTimeoutMs: number
   readonly login: { readonly username: string; readonly password: string } | null
@@ -67,6 +91,16 @@ const PACKET_NAMES: ReadonlySet<string> = new Set<PacketName>([
   'pubrel',
   'pubcomp',
 ])
+
+/** What is published. */
+interface Message {
+  readonly n: number
+  readonly topic: string
+  readonly payload: Buffer
+}
+
+/** Where CONNACK says nothing [MQTT-3.2.2.3.3]. */
+const MAX_RECEIVE_MAXIMUM = 65_535
 
 /** Keeps nothing, so that mqtt.js repeats nothing; sees every PUBREL just before it is written. */
 class ForgetfulStore extends Store {
@@ -98,24 +132,41 @@ export class Link {
   #refused = false
   #lastError: string | null = null
   #nextId = 1
+  readonly #dialect: Dialect
+  /** The ack that is being handled. */
+  #answer: Answer = { packet: 'puback', code: 0 }
 
   constructor(options: LinkOptions, events: LinkEvents) {
     this.#events = events
+    this.#dialect = options.dialect
     this.#client = connect(options.url, this.#clientOptions(options))
-    this.#client.on('connect', ({ sessionPresent }) => {
+    this.#client.on('connect', ({ sessionPresent, properties }) => {
       this.#up = true
-      if (!this.#deaf) events.onUp(sessionPresent)
+      if (this.#deaf) return
+      const is5 = options.dialect.protocol === '5'
+      events.onUp({
+        sessionPresent,
+        receiveMaximum: is5
+          ? (properties?.receiveMaximum ?? MAX_RECEIVE_MAXIMUM)
+          : Number.POSITIVE_INFINITY,
+        sessionExpirySeconds: properties?.sessionExpiryInterval ?? null,
+      })
+    })
+    this.#client.on('disconnect', ({ reasonCode }) => {
+      if (!this.#deaf) events.onFarewell(reasonCode ?? 0)
     })
     this.#client.on('error', (error) => {
       this.#lastError = error.message === '' ? errorCode(error) : error.message
       this.#refused ||= error.message.startsWith('Connection refused:')
     })
     this.#client.on('close', () => this.#down())
-    this.#client.on('packetsend', ({ cmd }) => {
-      if (!this.#deaf) events.onPacket('out', packetName(cmd))
+    this.#client.on('packetsend', (packet) => {
+      if (packet.cmd === 'publish' && packet.topic === '') events.onAlias()
+      if (!this.#deaf) events.onPacket('out', packetName(packet.cmd))
     })
-    this.#client.on('packetreceive', ({ cmd }) => {
-      if (!this.#deaf) events.onPacket('in', packetName(cmd))
+    this.#client.on('packetreceive', (packet) => {
+      this.#answer = answerOf(packet) ?? this.#answer
+      if (!this.#deaf) events.onPacket('in', packetName(packet.cmd))
     })
   }
 
@@ -123,9 +174,18 @@ export class Link {
     return this.#up && !this.#deaf
   }
 
-  publish(id: number, topic: string, payload: Buffer, qos: Qos, dup: boolean): void {
+  /** CONNACK came once. */
+  get wasUp(): boolean {
+    return this.#up
+  }
+
+  publish(id: number, { n, topic, payload }: Message, qos: Qos, dup: boolean): void {
     this.#nextId = id
-    this.#client.publish(topic, payload, { qos, dup }, (error) => this.#acked(id, error))
+    const properties = this.#dialect.usesProperties
+      ? { contentType: 'application/json', userProperties: { reading: String(n), firmware: '2.4' } }
+      : {}
+    const options = { qos, dup, ...(this.#dialect.protocol === '5' ? { properties } : {}) }
+    this.#client.publish(topic, payload, options, (error) => this.#acked(id, error))
   }
 
   /** Sends PUBREL again, for a message whose PUBREC came over an earlier connection. */
@@ -185,7 +245,9 @@ export class Link {
   }
 
   #acked(id: number, error: Error | undefined | null): void {
-    if (!this.#deaf && (error === undefined || error === null)) this.#events.onAck(id)
+    // Without a reason code of the gateway it is mqtt.js that gives up: nothing was said.
+    const isSaid = error === undefined || error === null || isReason(error)
+    if (!this.#deaf && isSaid) this.#events.onAck(id, this.#answer)
   }
 
   #down(): void {
@@ -197,9 +259,9 @@ export class Link {
   }
 
   #clientOptions(options: LinkOptions): IClientOptions {
-    const { login, tls } = options
+    const { login, tls, dialect } = options
     return {
-      protocolVersion: 4,
+      ...dialectOptions(options),
       clientId: options.clientId,
       clean: options.clean,
       keepalive: options.keepaliveSeconds,
@@ -207,8 +269,9 @@ export class Link {
       reconnectPeriod: 0,
       resubscribe: false,
       queueQoSZero: false,
+      autoAssignTopicAlias: dialect.usesAliases,
       outgoingStore: new ForgetfulStore((id) => {
-        if (!this.#deaf) this.#events.onRelease(id)
+        if (!this.#deaf) this.#events.onRelease(id, this.#answer.code)
       }),
       messageIdProvider: {
         allocate: () => this.#nextId,
@@ -224,6 +287,22 @@ export class Link {
       ...(tls.key === null ? {} : { key: tls.key }),
     }
   }
+}
+
+function dialectOptions({ dialect, clean, sessionExpirySeconds }: LinkOptions): IClientOptions {
+  if (dialect.protocol === '3.1.1') return { protocolVersion: 4 }
+  const sessionExpiryInterval = clean ? 0 : sessionExpirySeconds
+  return { protocolVersion: 5, properties: { sessionExpiryInterval } }
+}
+
+function answerOf(packet: Packet): Answer | null {
+  if (packet.cmd !== 'puback' && packet.cmd !== 'pubrec' && packet.cmd !== 'pubcomp') return null
+  return { packet: packet.cmd, code: packet.reasonCode ?? 0 }
+}
+
+/** mqtt.js makes an error of a reason code; its own errors have a text, or none. */
+function isReason(error: Error): boolean {
+  return 'code' in error && typeof error.code === 'number'
 }
 
 function packetName(cmd: string | undefined): PacketName {

@@ -3,10 +3,13 @@
  * are in cli/run.ts.
  */
 import type { ModelKind } from '../models/model.ts'
+import type { ProtocolMix } from './dialect.ts'
 
 export interface FleetOptions {
   /** mqtt://, mqtts://, ws:// or wss:// */
   readonly url: string
+  /** Which version of MQTT the devices speak. */
+  readonly protocol: ProtocolMix
   readonly devices: number
   /** Readings per second of all devices together. */
   readonly ratePerSecond: number
@@ -33,6 +36,8 @@ export interface FleetOptions {
   /** Readings a device keeps while it cannot send; beyond, it skips measuring (counted). */
   readonly maxBacklog: number
   readonly keepaliveSeconds: number
+  /** How long the gateway is asked to keep the session of a QoS 2 device of version 5. */
+  readonly sessionExpirySeconds: number
   readonly connectTimeoutMs: number
   readonly reconnect: { readonly minMs: number; readonly maxMs: number }
   readonly faults: FaultRates
@@ -85,8 +90,11 @@ export const NO_FAULTS: FaultRates = {
   between: null,
 }
 
+const DEFAULT_PROTOCOL: ProtocolMix = 'mix'
+
 export const FLEET_DEFAULTS: FleetOptions = {
   url: 'mqtt://127.0.0.1:1883',
+  protocol: DEFAULT_PROTOCOL,
   devices: 10,
   ratePerSecond: 10,
   qosShares: [0, 50, 50],
@@ -99,6 +107,7 @@ export const FLEET_DEFAULTS: FleetOptions = {
   window: 20,
   maxBacklog: 100_000,
   keepaliveSeconds: 60,
+  sessionExpirySeconds: 3600,
   connectTimeoutMs: 10_000,
   reconnect: { minMs: 250, maxMs: 5000 },
   faults: NO_FAULTS,

@@ -31,6 +31,8 @@ export class FleetStats {
   resent = 0
   /** PUBREL packets sent again after a reconnect. */
   releasesResent = 0
+  /** PUBLISH packets that carried a topic alias and no topic. */
+  aliased = 0
   /** PUBLISH packets that were sent twice on purpose. */
   duplicates = 0
   late = 0
@@ -39,12 +41,42 @@ export class FleetStats {
   skipped = 0
   /** Reconnects of a device with QoS 2 in flight at which the gateway did not know the session. */
   sessionsLost = 0
+  /** The same, where the device had been away for longer than its session was to live. */
+  sessionsExpired = 0
+  /** Readings that went out as new messages because their session had ended. */
+  sentAnew = 0
+  /** First acks of version 5 by reason code: PUBACK and PUBREC. */
+  readonly reasons = new Map<number, number>()
+  /** PUBCOMPs that said that the gateway did not know the id any more (0x92). */
+  releasesUnknown = 0
+  /** DISCONNECTs of the gateway by reason code. */
+  readonly farewells = new Map<number, number>()
+  /** The lowest and highest Receive Maximum that a gateway granted; null: none yet. */
+  grants: { readonly lowest: number; readonly highest: number } | null = null
+  /** Times that a device had a reading to send, and the grant was used up before its window. */
+  grantWaits = 0
   /** Last errors of connections, by text. */
   readonly errors = new Map<string, number>()
   readonly ackMs = new LatencyHistogram()
 
   /** The last of them; null: none yet. */
   lastError: string | null = null
+
+  granted(receiveMaximum: number): void {
+    const { lowest, highest } = this.grants ?? { lowest: receiveMaximum, highest: receiveMaximum }
+    this.grants = {
+      lowest: Math.min(lowest, receiveMaximum),
+      highest: Math.max(highest, receiveMaximum),
+    }
+  }
+
+  reason(code: number): void {
+    this.reasons.set(code, (this.reasons.get(code) ?? 0) + 1)
+  }
+
+  farewell(code: number): void {
+    this.farewells.set(code, (this.farewells.get(code) ?? 0) + 1)
+  }
 
   error(text: string): void {
     this.lastError = text

@@ -1,8 +1,9 @@
 /**
  * The fleet's own books: every reading that a device took on, in the order it was to be sent, and
- * when it was acknowledged. In memory, and with a path also appended to a file that outlives a
- * crash of the fleet (NDJSON: a header, then ["p", …] for published and ["a", …] for acknowledged).
- * Says nothing about what the cloud has: verify.ts.
+ * what the gateway said to it. In memory, and with a path also appended to a file that outlives a
+ * crash of the fleet (NDJSON: a header, then ["p", …] for published, ["a", …] for acknowledged,
+ * ["r", …] for refused with a reason code, ["n", …] for sent as a new message). Says nothing about
+ * what the cloud has: verify.ts.
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -24,10 +25,19 @@ export interface LedgerEntry {
   readonly publishedAtMs: number
   /** When PUBACK or PUBCOMP came (QoS 0: when it was written); null: not yet. */
   readonly ackedAtMs: number | null
+  /**
+   * The reason code with which the gateway said that it is not stored: no promise, and final. null:
+   * it did not.
+   */
+  readonly refusedCode: number | null
+  /** Its session had ended before its acknowledgement: it was sent again as a new message. */
+  readonly sentAnew: boolean
 }
 
 interface OpenEntry extends LedgerEntry {
   ackedAtMs: number | null
+  refusedCode: number | null
+  sentAnew: boolean
 }
 
 /** The header of a ledger file. */
@@ -47,6 +57,7 @@ export function payloadHash(payload: Uint8Array): string {
 export class Ledger {
   readonly published: [number, number, number] = [0, 0, 0]
   readonly acked: [number, number, number] = [0, 0, 0]
+  readonly refused: [number, number, number] = [0, 0, 0]
   readonly #devices = new Map<string, OpenEntry[]>()
   readonly #file: WriteStream | null
   #fileError: Error | null = null
@@ -82,6 +93,8 @@ export class Ledger {
       bytes: payload.length,
       publishedAtMs: atMs,
       ackedAtMs: null,
+      refusedCode: null,
+      sentAnew: false,
     })
     this.published[qos]++
     this.#write(['p', device, order, n, qos, hash, payload.length, atMs])
@@ -90,17 +103,34 @@ export class Ledger {
 
   /** The gateway acknowledged it. A second acknowledgement of the same reading changes nothing. */
   ack(device: string, order: number, atMs: number): void {
-    const entry = this.#devices.get(device)?.[order]
-    if (entry === undefined) throw new Error(`the ledger has no reading ${order} of ${device}`)
-    if (entry.ackedAtMs !== null) return
+    const entry = this.#entry(device, order)
+    if (entry.ackedAtMs !== null || entry.refusedCode !== null) return
     entry.ackedAtMs = atMs
     this.acked[entry.qos]++
     this.#write(['a', device, order, atMs])
   }
 
-  /** Readings at QoS 1 and 2 that were taken on and are not acknowledged. */
+  /** The gateway said with this reason code that it does not store it; the first word counts. */
+  refuse(device: string, order: number, code: number, atMs: number): void {
+    const entry = this.#entry(device, order)
+    if (entry.ackedAtMs !== null || entry.refusedCode !== null) return
+    entry.refusedCode = code
+    this.refused[entry.qos]++
+    this.#write(['r', device, order, code, atMs])
+  }
+
+  /** Its session has ended: it goes out as a new message, and may be stored twice by that. */
+  sendAnew(device: string, order: number): void {
+    const entry = this.#entry(device, order)
+    if (entry.sentAnew) return
+    entry.sentAnew = true
+    this.#write(['n', device, order])
+  }
+
+  /** Readings at QoS 1 and 2 that were taken on, and to which the gateway has said nothing yet. */
   get unacknowledged(): number {
-    return this.published[1] + this.published[2] - this.acked[1] - this.acked[2]
+    const open = (qos: 1 | 2): number => this.published[qos] - this.acked[qos] - this.refused[qos]
+    return open(1) + open(2)
   }
 
   *entries(): IterableIterator<LedgerEntry> {
@@ -115,6 +145,12 @@ export class Ledger {
       await once(file, 'close')
     }
     if (this.#fileError !== null) throw this.#fileError
+  }
+
+  #entry(device: string, order: number): OpenEntry {
+    const entry = this.#devices.get(device)?.[order]
+    if (entry === undefined) throw new Error(`the ledger has no reading ${order} of ${device}`)
+    return entry
   }
 
   #write(line: unknown): void {
@@ -175,21 +211,28 @@ function takeLine(value: unknown, entries: OpenEntry[], places: Map<string, Open
   const [kind, device, order, ...rest] = value as readonly unknown[]
   if (typeof device !== 'string' || typeof order !== 'number') return false
   const known = places.get(device) ?? []
-  if (kind === 'a') {
-    const [atMs] = rest
-    const entry = known[order]
-    if (entry === undefined || typeof atMs !== 'number') return false
-    entry.ackedAtMs = atMs
-    return true
-  }
+  if (kind !== 'p') return takeWord(kind, known[order], rest)
   const [n, qos, hash, bytes, publishedAtMs] = rest
-  if (kind !== 'p' || order !== known.length || !isQos(qos)) return false
+  if (order !== known.length || !isQos(qos)) return false
   if (typeof n !== 'number' || typeof hash !== 'string') return false
   if (typeof bytes !== 'number' || typeof publishedAtMs !== 'number') return false
-  const entry: OpenEntry = { device, order, n, qos, hash, bytes, publishedAtMs, ackedAtMs: null }
+  const published = { device, order, n, qos, hash, bytes, publishedAtMs }
+  const entry: OpenEntry = { ...published, ackedAtMs: null, refusedCode: null, sentAnew: false }
   known.push(entry)
   places.set(device, known)
   entries.push(entry)
+  return true
+}
+
+/** What became of a reading. */
+function takeWord(kind: unknown, entry: OpenEntry | undefined, rest: readonly unknown[]): boolean {
+  if (entry === undefined) return false
+  const [value] = rest
+  if (kind === 'n') entry.sentAnew = true
+  else if (typeof value !== 'number') return false
+  else if (kind === 'a') entry.ackedAtMs = value
+  else if (kind === 'r') entry.refusedCode = value
+  else return false
   return true
 }
 

@@ -17,6 +17,10 @@ export function verdictRows(verdict: Verdict): Row[] {
     ['reordered', verdict.reordered, 'first occurrences behind a later reading'],
     ['differing', verdict.differing, 'stored bytes that were never published'],
     ['unreadable', verdict.unreadable, 'stored lines that break the contract'],
+    ['refused', verdict.refused, 'with a reason code: no promise, and final'],
+    ['taken by nobody', verdict.untaken, 'the gateway said so (0x10)'],
+    ['contradicted', verdict.contradicted, 'said to be taken by nobody, and stored'],
+    ['sent anew', verdict.sentAnewRepeats, 'allowed: stored again after their session had ended'],
     ['QoS 1 repeats', verdict.qos1Repeats, 'allowed: the devices sent them again'],
     ['QoS 0 missing', verdict.qos0Missing, 'allowed'],
     [

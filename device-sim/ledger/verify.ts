@@ -19,12 +19,23 @@ export interface Verdict {
   readonly lost: number
   /** QoS 1 or 2, neither acknowledged nor stored: still the device's to send. */
   readonly pending: number
+  /**
+   * The gateway said with a reason code of 0x80 and above that it does not take them: no promise,
+   * and final.
+   */
+  readonly refused: number
+  /** The gateway said that nobody takes them (0x10). */
+  readonly untaken: number
+  /** Said to be taken by nobody, and stored nevertheless: broken promise. */
+  readonly contradicted: number
   /** QoS 0 readings that are not stored: allowed. */
   readonly qos0Missing: number
   /**
    * Further copies of QoS 2 (and QoS 0, which is sent once) readings in one stream: broken promise.
    */
   readonly duplicated: number
+  /** Further copies of QoS 2 readings that were sent anew, because their session had ended: allowed. */
+  readonly sentAnewRepeats: number
   /** Further copies of QoS 1 readings in one stream: allowed, the device itself sent them again. */
   readonly qos1Repeats: number
   /**
@@ -44,6 +55,8 @@ export interface Verdict {
 }
 
 const MAX_EXAMPLES = 20
+/** No matching subscribers: the message is taken, and nobody is there who wants it. */
+export const UNTAKEN_CODE = 0x10
 
 /** Whose line it is. Copies are counted per stream; order is judged within one identity of it. */
 export interface QueueId {
@@ -67,6 +80,7 @@ export class Verifier {
   readonly #examples: string[] = []
   #storedLines = 0
   #duplicated = 0
+  #sentAnewRepeats = 0
   #qos1Repeats = 0
   #reordered = 0
   #differing = 0
@@ -127,9 +141,19 @@ export class Verifier {
     let pending = 0
     let qos0Missing = 0
     let storedReadings = 0
+    const said = { refused: 0, untaken: 0, contradicted: 0 }
     for (const readings of this.#devices.values()) {
       for (const { entry, copies } of readings.values()) {
-        if (copies.size > 0) storedReadings++
+        if (entry.refusedCode === UNTAKEN_CODE) said.untaken++
+        else if (entry.refusedCode !== null) said.refused++
+        if (copies.size > 0) {
+          storedReadings++
+          if (entry.refusedCode !== UNTAKEN_CODE) continue
+          said.contradicted++
+          this.#example(
+            `${entry.device}: reading ${entry.n} was said to be taken by nobody, and is stored`,
+          )
+        } else if (entry.refusedCode !== null) continue
         else if (entry.qos === 0) qos0Missing++
         else if (entry.ackedAtMs === null) pending++
         else {
@@ -140,7 +164,8 @@ export class Verifier {
         }
       }
     }
-    const broken = lost + this.#duplicated + this.#reordered + this.#differing + this.#unreadable
+    const wrong = this.#duplicated + this.#reordered + this.#differing + this.#unreadable
+    const broken = lost + said.contradicted + wrong
     return {
       published: [...this.#published],
       acked: [...this.#acked],
@@ -148,8 +173,10 @@ export class Verifier {
       storedReadings,
       lost,
       pending,
+      ...said,
       qos0Missing,
       duplicated: this.#duplicated,
+      sentAnewRepeats: this.#sentAnewRepeats,
       qos1Repeats: this.#qos1Repeats,
       reordered: this.#reordered,
       differing: this.#differing,
@@ -163,6 +190,10 @@ export class Verifier {
   #repeat(stream: string, reading: StoredReading, entry: LedgerEntry): void {
     if (entry.qos === 1) {
       this.#qos1Repeats++
+      return
+    }
+    if (entry.sentAnew) {
+      this.#sentAnewRepeats++
       return
     }
     this.#duplicated++

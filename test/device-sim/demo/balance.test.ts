@@ -20,8 +20,12 @@ const good: DemoCounts = {
     storedReadings: 10,
     lost: 0,
     pending: 0,
+    refused: 0,
+    untaken: 0,
+    contradicted: 0,
     qos0Missing: 0,
     duplicated: 0,
+    sentAnewRepeats: 0,
     qos1Repeats: 2,
     reordered: 0,
     differing: 0,
@@ -65,6 +69,16 @@ describe('the demo’s judgement', () => {
   })
 
   const broken: ReadonlyArray<readonly [string, DemoCounts, string]> = [
+    [
+      'a reading is refused',
+      { ...good, verdict: { ...good.verdict, refused: 1 } },
+      'refused, or said to be taken by nobody',
+    ],
+    [
+      'nobody takes a reading',
+      { ...good, verdict: { ...good.verdict, untaken: 1 } },
+      'refused, or said to be taken by nobody',
+    ],
     [
       'nothing was published',
       { ...good, verdict: { ...good.verdict, published: [0, 0, 0] } },

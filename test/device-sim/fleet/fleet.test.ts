@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
+import { dialectOf } from '../../../device-sim/fleet/dialect.ts'
 import { Fleet, qosOf } from '../../../device-sim/fleet/fleet.ts'
 import {
   type FaultRates,
@@ -9,8 +10,10 @@ import {
 } from '../../../device-sim/fleet/options.ts'
 import { Ledger, type LedgerEntry } from '../../../device-sim/ledger/ledger.ts'
 import { type Verdict, Verifier } from '../../../device-sim/ledger/verify.ts'
+import { MosquittoServer } from '../../support/mosquitto.ts'
 import { SEED } from '../../support/seed.ts'
-import { StrictBroker } from './strict-broker.ts'
+import { describeWithTool } from '../../support/tool-tests.ts'
+import { StrictBroker, type StrictOptions } from './strict-broker.ts'
 
 const seed = String(SEED)
 
@@ -31,14 +34,16 @@ afterEach(async () => {
 async function startRun(
   options: Partial<FleetOptions>,
   faults: Partial<FaultRates> = {},
+  says: StrictOptions = {},
 ): Promise<Run> {
-  const broker = new StrictBroker(5)
+  const broker = new StrictBroker(5, says)
   await broker.start()
   const ledger = new Ledger(null, seed, new Date())
   const fleet = new Fleet(
     {
       ...FLEET_DEFAULTS,
       url: broker.url,
+      protocol: '3.1.1',
       seed,
       rampMs: 100,
       reconnect: { minMs: 20, maxMs: 200 },
@@ -201,6 +206,161 @@ describe('fleet', () => {
       expect(Math.abs(counts[2] / devices - 0.4)).toBeLessThan(tolerance)
     }
     expect(qosOf(3, [0, 1, 0])).toBe(1)
+  })
+})
+
+describe('a fleet that speaks MQTT 5', () => {
+  test('a mixed fleet that is cut keeps its promises in both versions, and some use aliases and properties', async () => {
+    const run = await startRun(
+      { devices: 24, ratePerSecond: 600, qosShares: [1, 3, 3], protocol: 'mix' },
+      { dropsPerMinute: 40, duplicateShare: 0.05 },
+    )
+    await sleep(3000)
+    const verdict = await finish(run)
+    expect(verdict).toMatchObject({ ok: true, lost: 0, duplicated: 0, reordered: 0, refused: 0 })
+    const { broker, fleet } = run
+    expect(broker.levels[4]).toBeGreaterThan(4)
+    expect(broker.levels[5]).toBeGreaterThan(4)
+    expect(broker.aliased).toBeGreaterThan(20)
+    expect(broker.aliased).toBeGreaterThanOrEqual(fleet.stats.aliased - fleet.stats.drops)
+    expect(broker.described).toBeGreaterThan(20)
+    expect(fleet.stats.resent).toBeGreaterThan(0)
+    expect(fleet.stats.reasons.get(0)).toBeGreaterThan(50)
+  })
+
+  test('no device has more unacknowledged than was granted, repeats included, and each says so', async () => {
+    const run = await startRun(
+      { devices: 8, ratePerSecond: 1500, qosShares: [0, 1, 1], protocol: '5' },
+      { dropsPerMinute: 60 },
+      { receiveMaximum: 3 },
+    )
+    await sleep(3000)
+    const verdict = await finish(run)
+    expect(verdict).toMatchObject({ ok: true, lost: 0, duplicated: 0, reordered: 0 })
+    const { stats } = run.fleet
+    expect(stats.grants).toEqual({ lowest: 3, highest: 3 })
+    expect(stats.grantWaits).toBeGreaterThan(10)
+    expect(stats.resent).toBeGreaterThan(0)
+  })
+
+  test.each([
+    ['QoS 1', [0, 1, 0]],
+    ['QoS 2', [0, 0, 1]],
+  ] as const)(
+    'at %s a refusal is final, is no promise, and is counted by its code',
+    async (_, qosShares) => {
+      const reason = (payload: Buffer): number => {
+        const { n } = JSON.parse(payload.toString()) as { n: number }
+        return n % 5 === 0 ? 0x97 : n % 7 === 0 ? 0x10 : 0
+      }
+      const run = await startRun(
+        { devices: 6, ratePerSecond: 300, qosShares, protocol: '5' },
+        {},
+        { reason },
+      )
+      await sleep(1200)
+      const verdict = await finish(run)
+      expect(verdict).toMatchObject({ ok: true, lost: 0, pending: 0, contradicted: 0 })
+      expect(verdict.refused).toBeGreaterThan(20)
+      expect(verdict.untaken).toBeGreaterThan(10)
+      const { reasons } = run.fleet.stats
+      expect(reasons.get(0x97)).toBe(verdict.refused)
+      expect(reasons.get(0x10)).toBe(verdict.untaken)
+      expect(verdict.storedReadings + verdict.refused + verdict.untaken).toBe(
+        verdict.published[1] + verdict.published[2],
+      )
+    },
+  )
+
+  test('a session that expired while the device was away: what had no PUBREC goes out as a new message', async () => {
+    const run = await startRun({
+      devices: 6,
+      ratePerSecond: 300,
+      qosShares: [0, 0, 1],
+      protocol: '5',
+      sessionExpirySeconds: 1,
+    })
+    await sleep(600)
+    await run.broker.kill()
+    run.broker.forgetSessions()
+    await sleep(1500)
+    await run.broker.start()
+    await sleep(500)
+    const verdict = await finish(run)
+    const { stats } = run.fleet
+    expect(stats.sessionsExpired).toBeGreaterThan(0)
+    expect(stats.sessionsLost).toBe(0)
+    expect(stats.sentAnew).toBeGreaterThan(0)
+    expect(verdict).toMatchObject({ ok: true, lost: 0, duplicated: 0, reordered: 0 })
+  })
+
+  test('a session that is gone before its time was lost by the gateway', async () => {
+    const run = await startRun({
+      devices: 6,
+      ratePerSecond: 300,
+      qosShares: [0, 0, 1],
+      protocol: '5',
+    })
+    await sleep(600)
+    await run.broker.kill()
+    run.broker.forgetSessions()
+    await run.broker.start()
+    await sleep(500)
+    await finish(run)
+    expect(run.fleet.stats.sessionsLost).toBeGreaterThan(0)
+    expect(run.fleet.stats.sessionsExpired).toBe(0)
+  })
+
+  test('the seed decides who speaks which version, whatever the mix', () => {
+    const dialects = Array.from({ length: 400 }, (_, n) => dialectOf('mix', seed, `device-${n}`))
+    const of5 = dialects.filter(({ protocol }) => protocol === '5')
+    expect(of5.length).toBeGreaterThan(150)
+    expect(of5.length).toBeLessThan(250)
+    expect(of5.filter(({ usesAliases }) => usesAliases).length).toBeGreaterThan(50)
+    expect(dialectOf('mix', seed, 'device-7')).toEqual(dialects[7])
+    expect(dialectOf('3.1.1', seed, 'device-7')).toEqual({
+      protocol: '3.1.1',
+      usesAliases: false,
+      usesProperties: false,
+    })
+  })
+})
+
+describeWithTool(['mosquitto'], 'a fleet against Mosquitto', () => {
+  let server: MosquittoServer | null = null
+  afterEach(async () => {
+    await server?.stop()
+    server = null
+  })
+
+  test('a mixed fleet is acknowledged, cut and taken over; nobody subscribes, and devices of 5 hear so', async () => {
+    server = await MosquittoServer.start(['max_inflight_messages 5'])
+    const ledger = new Ledger(null, seed, new Date())
+    const fleet = new Fleet(
+      {
+        ...FLEET_DEFAULTS,
+        url: server.url,
+        protocol: 'mix',
+        devices: 20,
+        ratePerSecond: 400,
+        seed,
+        rampMs: 100,
+        reconnect: { minMs: 20, maxMs: 200 },
+        faults: { ...NO_FAULTS, dropsPerMinute: 20 },
+      },
+      ledger,
+    )
+    fleet.start()
+    await sleep(2000)
+    fleet.finish()
+    expect(await fleet.acknowledged(20_000)).toBe(true)
+    const { stats } = fleet
+    await fleet.close()
+    expect(await fleet.forgetSessions(10_000)).toBe(0)
+    expect(stats.reasons.get(0x10)).toBeGreaterThan(20)
+    expect(ledger.refused[1]).toBeGreaterThan(0)
+    expect(stats.grants?.highest).toBe(5)
+    expect(stats.sessionsLost).toBe(0)
   })
 })
 

@@ -1,12 +1,18 @@
 /**
  * A receiver that a fleet's devices are held against: acknowledges after a short wait, keeps QoS 2
- * state per client across connections, and writes down every breach of MQTT 3.1.1 that a device
- * commits when it sends again.
+ * state per client across connections, and writes down every breach of MQTT 3.1.1 or 5 that a
+ * device commits when it sends, and sends again.
  */
 
 import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
-import { generate, type IPublishPacket, type Packet, parser } from 'mqtt-packet'
+import {
+  generate,
+  type IConnectPacket,
+  type IPublishPacket,
+  type Packet,
+  parser,
+} from 'mqtt-packet'
 import { freePort } from '../../../device-sim/free-ports.ts'
 
 export interface Received {
@@ -22,6 +28,24 @@ interface Session {
   readonly unacked: Map<number, string>
 }
 
+/** What a broker of version 5 says and grants. */
+export interface StrictOptions {
+  /** @default 65535 */
+  readonly receiveMaximum?: number
+  /** Reason code of a first ack. @default 0 */
+  readonly reason?: (payload: Buffer) => number
+}
+
+interface Connection {
+  readonly socket: Socket
+  readonly client: string
+  readonly level: 4 | 5
+  /** Ids whose PUBLISH came over it. */
+  readonly seen: Set<number>
+  /** Of these, what counts against Receive Maximum [MQTT-3.3.4-7]. */
+  readonly granted: Set<number>
+}
+
 export class StrictBroker {
   readonly received: Received[] = []
   readonly breaches: string[] = []
@@ -33,10 +57,24 @@ export class StrictBroker {
   #port = 0
   readonly #sockets = new Set<Socket>()
   readonly #sessions = new Map<string, Session>()
+  /** Connects by version. */
+  readonly levels = { 4: 0, 5: 0 }
+  /** PUBLISHes of version 5: with an alias and no topic, and with user properties. */
+  aliased = 0
+  described = 0
   readonly #ackDelayMs: number
+  readonly #receiveMaximum: number
+  readonly #reason: (payload: Buffer) => number
 
-  constructor(ackDelayMs: number) {
+  constructor(ackDelayMs: number, options: StrictOptions = {}) {
     this.#ackDelayMs = ackDelayMs
+    this.#receiveMaximum = options.receiveMaximum ?? 65_535
+    this.#reason = options.reason ?? (() => 0)
+  }
+
+  /** As if the sessions of all clients had expired. */
+  forgetSessions(): void {
+    this.#sessions.clear()
   }
 
   get url(): string {
@@ -68,49 +106,78 @@ export class StrictBroker {
     socket.on('error', () => undefined)
     socket.on('close', () => this.#sockets.delete(socket))
     const input = parser({ protocolVersion: 4 })
-    let client = ''
-    let seen = new Set<number>()
+    let connection: Connection | null = null
     input.on('packet', (packet: Packet) => {
       if (packet.cmd === 'connect') {
-        client = packet.clientId
-        seen = new Set()
-        this.#connect(socket, client, packet.clean ?? true)
-      } else if (packet.cmd === 'publish') {
-        this.#publish(socket, client, packet, seen)
+        connection = this.#connect(socket, packet)
+        return
+      }
+      if (connection === null) throw new Error(`${packet.cmd} before CONNECT`)
+      const { client, granted } = connection
+      if (packet.cmd === 'publish') {
+        this.#publish(connection, packet)
       } else if (packet.cmd === 'pubrel' && packet.messageId !== undefined) {
-        this.#sessions.get(client)?.open.delete(packet.messageId)
-        this.#reply(socket, { cmd: 'pubcomp', messageId: packet.messageId })
+        const id = packet.messageId
+        this.#sessions.get(client)?.open.delete(id)
+        this.#reply(connection, { cmd: 'pubcomp', messageId: id }, () => granted.delete(id))
       } else if (packet.cmd === 'pingreq') {
-        this.#reply(socket, { cmd: 'pingresp' })
+        this.#reply(connection, { cmd: 'pingresp' })
       }
     })
     input.on('error', (error: Error) => {
-      this.breaches.push(`${client}: unreadable bytes: ${error.message}`)
+      this.breaches.push(`${connection?.client}: unreadable bytes: ${error.message}`)
       socket.destroy()
     })
     socket.on('data', (chunk) => input.parse(chunk))
   }
 
-  #connect(socket: Socket, client: string, clean: boolean): void {
+  #connect(socket: Socket, packet: IConnectPacket): Connection {
+    const { clientId: client, clean = true } = packet
+    const level = packet.protocolVersion === 5 ? 5 : 4
     this.connects++
-    if (clean) this.keptSessions.delete(client)
+    this.levels[level]++
+    const keeps = level === 4 || (packet.properties?.sessionExpiryInterval ?? 0) > 0
+    if (clean || !keeps) this.keptSessions.delete(client)
     else this.keptSessions.add(client)
     const sessionPresent = !clean && this.#sessions.has(client)
     if (!this.#sessions.has(client))
       this.#sessions.set(client, { open: new Map(), unacked: new Map() })
-    this.#reply(socket, { cmd: 'connack', returnCode: 0, sessionPresent })
+    const connection = {
+      socket,
+      client,
+      level,
+      seen: new Set<number>(),
+      granted: new Set<number>(),
+    }
+    const receiveMaximum = this.#receiveMaximum
+    const properties = { receiveMaximum, topicAliasMaximum: 4 }
+    this.#reply(
+      connection as Connection,
+      level === 4
+        ? { cmd: 'connack', returnCode: 0, sessionPresent }
+        : { cmd: 'connack', reasonCode: 0, sessionPresent, properties },
+    )
+    return connection as Connection
   }
 
-  #publish(socket: Socket, client: string, packet: IPublishPacket, seen: Set<number>): void {
+  #publish(connection: Connection, packet: IPublishPacket): void {
+    const { client, seen } = connection
     const { qos, messageId: id, dup } = packet
     const payload = Buffer.from(packet.payload)
     if (dup) this.dupsSeen++
+    if (packet.topic === '') this.aliased++
+    if (packet.properties?.userProperties !== undefined) this.described++
     if (qos === 0 || id === undefined) {
       this.received.push({ client, payload, qos: 0 })
       return
     }
+    this.#count(connection, id)
     const session = this.#sessions.get(client)
-    if (session === undefined) throw new Error('PUBLISH before CONNECT')
+    if (session === undefined) {
+      // It is a test that has forgotten it: what comes over the connection is of no session.
+      connection.socket.destroy()
+      return
+    }
     const text = payload.toString('latin1')
     const before = session.unacked.get(id)
     if (before !== undefined && before !== text) {
@@ -121,23 +188,51 @@ export class StrictBroker {
     }
     session.unacked.set(id, text)
     seen.add(id)
-    if (qos === 1) {
-      this.received.push({ client, payload, qos })
-      this.#reply(socket, { cmd: 'puback', messageId: id }, () => session.unacked.delete(id))
-      return
-    }
-    if (!session.open.has(id)) this.received.push({ client, payload, qos })
-    else if (session.open.get(id) !== text)
-      this.breaches.push(`${client}: open id ${id} was reused`)
-    session.open.set(id, text)
-    this.#reply(socket, { cmd: 'pubrec', messageId: id }, () => session.unacked.delete(id))
+    this.#answer(connection, session, { client, payload, qos }, id)
   }
 
-  #reply(socket: Socket, packet: Packet, sent: () => void = () => undefined): void {
+  /** What version 5 forbids a sender. */
+  #count({ client, level, granted }: Connection, id: number): void {
+    if (level === 4) return
+    if (granted.has(id))
+      this.breaches.push(`${client}: id ${id} twice on one connection [MQTT-4.4.0-1]`)
+    granted.add(id)
+    if (granted.size > this.#receiveMaximum)
+      this.breaches.push(`${client}: ${granted.size} unacknowledged [MQTT-3.3.4-7]`)
+  }
+
+  #answer(connection: Connection, session: Session, received: Received, id: number): void {
+    const { client, level, granted, seen } = connection
+    const { qos, payload } = received
+    const reasonCode = level === 5 ? this.#reason(payload) : 0
+    const isFinal = qos === 1 || reasonCode >= 0x80
+    const acked = (): void => {
+      session.unacked.delete(id)
+      seen.delete(id)
+      if (isFinal) granted.delete(id)
+    }
+    if (qos === 1) {
+      if (reasonCode === 0) this.received.push(received)
+      this.#reply(connection, { cmd: 'puback', messageId: id, reasonCode }, acked)
+      return
+    }
+    const text = payload.toString('latin1')
+    if (reasonCode < 0x80) {
+      if (!session.open.has(id)) {
+        if (reasonCode === 0) this.received.push(received)
+      } else if (session.open.get(id) !== text)
+        this.breaches.push(`${client}: open id ${id} was reused`)
+      session.open.set(id, text)
+    }
+    this.#reply(connection, { cmd: 'pubrec', messageId: id, reasonCode }, acked)
+  }
+
+  #reply(connection: Connection, packet: Packet, sent: () => void = () => undefined): void {
+    const { socket, level } = connection
     setTimeout(() => {
       if (socket.destroyed) return
       sent()
-      socket.write(generate(packet))
+      socket.write(generate(packet, { protocolVersion: level }))
     }, this.#ackDelayMs)
   }
 }

@@ -21,9 +21,13 @@ describe('ledger', () => {
     ledger.ack('a', 1, 20)
     ledger.ack('a', 1, 30)
     ledger.ack('b', 0, 21)
+    ledger.refuse('b', 2, 0x97, 22)
+    ledger.refuse('a', 1, 0x97, 23)
+    ledger.sendAnew('a', 2)
     expect(ledger.published).toEqual([0, 4, 2])
     expect(ledger.acked).toEqual([0, 1, 1])
-    expect(ledger.unacknowledged).toBe(4)
+    expect(ledger.refused).toEqual([0, 1, 0])
+    expect(ledger.unacknowledged).toBe(3)
     await ledger.close()
     const byPlace = (
       left: { device: string; order: number },

@@ -67,6 +67,32 @@ describe('verify', () => {
     expect(verdictOf(ledgerOf(0, 3), [1, 2, 2, 3])).toMatchObject({ duplicated: 1, ok: false })
   })
 
+  test('a refused reading is no promise, stored by an earlier try or not', () => {
+    const ledger = ledgerOf(1, 3, 1)
+    ledger.refuse('d', 1, 0x97, 9)
+    ledger.refuse('d', 2, 0x97, 9)
+    expect(verdictOf(ledger, [1, 3])).toMatchObject({ refused: 2, lost: 0, pending: 0, ok: true })
+  })
+
+  test('a reading that nobody takes is not stored: one that is makes the gateway a liar', () => {
+    const ledger = ledgerOf(2, 3, 1)
+    ledger.refuse('d', 1, 0x10, 9)
+    ledger.refuse('d', 2, 0x10, 9)
+    expect(verdictOf(ledger, [1])).toMatchObject({ untaken: 2, contradicted: 0, ok: true })
+    expect(verdictOf(ledger, [1, 3])).toMatchObject({ contradicted: 1, ok: false })
+  })
+
+  test('a QoS 2 reading that was sent anew, because its session had ended, may be there twice', () => {
+    const ledger = ledgerOf(2, 3)
+    ledger.sendAnew('d', 1)
+    expect(verdictOf(ledger, [1, 2, 2, 3])).toMatchObject({
+      duplicated: 0,
+      sentAnewRepeats: 1,
+      ok: true,
+    })
+    expect(verdictOf(ledger, [1, 2, 2, 3, 3])).toMatchObject({ duplicated: 1, ok: false })
+  })
+
   test('QoS 1 repeats are counted apart and allowed, wherever they come', () => {
     expect(verdictOf(ledgerOf(1, 3), [1, 2, 1, 2, 3])).toMatchObject({
       duplicated: 0,
