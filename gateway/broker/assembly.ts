@@ -213,6 +213,7 @@ function emptyMessage(): Message {
     dup: false,
     retain: false,
     will: false,
+    properties: null,
     refusal: null,
     receivedAtMs: 0,
     arrivedMs: 0,

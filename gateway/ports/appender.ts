@@ -32,6 +32,8 @@ export interface StreamIntake {
   readonly name: string
   readonly topics: readonly string[]
   readonly device: 'clientId' | `topic:${number}`
+  /** Its records name properties of MQTT 5, so its messages have to come with theirs. */
+  readonly wantsProperties: boolean
   envelope(device: string, topic: string): Envelope
 }
 
@@ -39,6 +41,20 @@ export interface StreamIntake {
 export interface Lane {
   readonly stream: StreamIntake
   readonly envelope: Envelope
+}
+
+/**
+ * What a message of MQTT 5 says beside topic and payload (section 3.3.2.3). All texts are
+ * well-formed.
+ */
+export interface MessageProperties {
+  /** 1: the payload is UTF-8. */
+  readonly payloadFormat: number | null
+  readonly contentType: string | null
+  readonly responseTopic: string | null
+  readonly correlationData: Uint8Array | null
+  /** In the order in which they came, repeats of a name included. */
+  readonly userProperties: readonly (readonly [name: string, value: string])[]
 }
 
 /**
@@ -54,6 +70,8 @@ export interface Message {
   dup: boolean
   retain: boolean
   will: boolean
+  /** null: it has none, or none of its lanes wants them. */
+  properties: MessageProperties | null
   /**
    * Not null: it becomes a dead letter of every lane, for this reason; no record, and it waits for
    * no room.

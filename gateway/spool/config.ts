@@ -8,6 +8,7 @@ import { leaf, list, map, nullable, type Schema, section } from '../config/schem
 import { formatSize } from '../config/units.ts'
 import type { Path } from '../config/walk.ts'
 import { checkTopicFilter, PROTOCOL_TOPIC_LIMITS } from '../shared/topics/topics.ts'
+import { RECORD_PROPERTIES, type RecordProperty } from './codec/property-members.ts'
 
 export interface StreamConfig {
   /** MQTT topic filters; `#` does not match topics that begin with `$`. */
@@ -17,6 +18,8 @@ export interface StreamConfig {
   /** The record's `device`: the client id, or a topic level (0 is the first) as `topic:<level>`. */
   readonly device: 'clientId' | `topic:${number}`
   readonly payload: 'any' | 'json' | 'text'
+  /** Of MQTT 5, those that its records have as members. */
+  readonly properties: readonly RecordProperty[]
   /** 0 is served first, 9 last. */
   readonly priority: number
   readonly maxRecordBytes: number
@@ -92,6 +95,12 @@ const device = leaf<'clientId' | `topic:${number}`>({
   },
 })
 
+const properties = list(
+  'Properties of MQTT 5 that its records have as members; userProperties are pairs of name and value.',
+  leaf(choice('A property of MQTT 5.', RECORD_PROPERTIES)),
+  { max: RECORD_PROPERTIES.length },
+)
+
 const streamSection: Schema<StreamConfig> = section('One queue, by name.', {
   topics: topics.prefault(['#']),
   sink: leaf(name('Name of the sink that takes its records.')).prefault('cloud'),
@@ -103,6 +112,7 @@ const streamSection: Schema<StreamConfig> = section('One queue, by name.', {
       ['any', 'json', 'text'],
     ),
   ).prefault('any'),
+  properties: properties.prefault([]),
   priority: leaf(
     integer('Order among the streams of a sink, 0 first. A later one is never starved.', {
       min: 0,
@@ -111,7 +121,8 @@ const streamSection: Schema<StreamConfig> = section('One queue, by name.', {
   ).prefault(0),
   maxRecordBytes: leaf(
     size(
-      'A larger record is acknowledged and becomes a dead letter: whole while there is room, else its first KiB.',
+      'A larger record (payload, with the properties that the stream names) is acknowledged and becomes a dead letter: ' +
+        'whole while there is room, else its first KiB.',
       {
         min: 256,
         max: 64 * 1024 * 1024,

@@ -225,6 +225,7 @@ describe('every key of the table', () => {
     'sinks.<name>.nkey': `SU${'A'.repeat(56)}`,
     'streams.<name>.device': 'topic:3',
     'streams.<name>.topics': ['a/+', 'b/#'],
+    'streams.<name>.properties': ['contentType', 'userProperties'],
     'streams.<name>.maxRecordBytes': 2048,
     'sinks.<name>.ackStatus': [200, 202],
     'sinks.<name>.marker': '.here',

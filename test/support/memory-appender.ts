@@ -9,6 +9,7 @@ import {
   type KeyedStore,
   type Lane,
   type Message,
+  type MessageProperties,
   MUST_WAIT,
   type RecoveredJournal,
   type StreamIntake,
@@ -24,6 +25,8 @@ export interface StoredRecord {
   readonly dup: boolean
   readonly retain: boolean
   readonly will: boolean
+  /** Of a stream that wants them. */
+  readonly properties?: MessageProperties
   readonly ticket: Ticket
 }
 
@@ -40,6 +43,8 @@ export interface StreamSpec {
   readonly name: string
   readonly topics: readonly string[]
   readonly device?: 'clientId' | `topic:${number}`
+  /** @default false */
+  readonly wantsProperties?: boolean
 }
 
 /** What nobody waits for is committed after so long, if nothing else is. */
@@ -94,6 +99,7 @@ export class MemoryAppender implements Appender {
       name: spec.name,
       topics: spec.topics,
       device: spec.device ?? 'clientId',
+      wantsProperties: spec.wantsProperties ?? false,
       envelope: (device: string, topic: string): Envelope => ({
         bytes: Buffer.from(JSON.stringify([device, topic])),
       }),
@@ -146,6 +152,7 @@ export class MemoryAppender implements Appender {
       if (this.isDiscarding) continue
       const [device, topic] = JSON.parse(Buffer.from(envelope.bytes).toString()) as [string, string]
       const { qos, dup, retain, will } = message
+      const properties = stream.wantsProperties ? message.properties : null
       const payload = Buffer.from(message.payload.subarray(message.start, message.end)).toString()
       this.#open.records.push({
         stream: stream.name,
@@ -156,6 +163,7 @@ export class MemoryAppender implements Appender {
         dup,
         retain,
         will,
+        ...(properties === null ? {} : { properties }),
         ticket: this.#ticket,
       })
     }

@@ -66,6 +66,7 @@ export function message(payload: string | Uint8Array, fields: Partial<Message> =
     dup: false,
     retain: false,
     will: false,
+    properties: null,
     refusal: null,
     receivedAtMs: Date.parse('2026-11-23T03:05:00.123Z'),
     arrivedMs: performance.now(),

@@ -12,6 +12,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Ticket } from '../../ports/appender.ts'
 import { Fifo } from '../../shared/fifo.ts'
 import { COPIES_PER_TURN } from '../limits.ts'
+import { optionsBytes } from '../mqtt/v5/message-options.ts'
 import type { Reports } from '../reports.ts'
 import type { LocalPublication, SessionCopies, StagedCopies } from '../sessions/session-copies.ts'
 import type { BrokerStats } from '../stats.ts'
@@ -93,7 +94,7 @@ export class LocalDelivery {
     const { order, stats } = this.#parts
     const { topic, qos, retain, from, options } = message
     const payload = copies?.payload ?? Buffer.from(message.payload)
-    const bytes = payload.length + topic.length + COPY_OVERHEAD_BYTES
+    const bytes = payload.length + topic.length + optionsBytes(options) + COPY_OVERHEAD_BYTES
     this.#lastOrder = order.next()
     this.#copies.push({
       topic,

@@ -50,6 +50,11 @@ export class PublishView implements Publication {
     return this.end - this.start
   }
 
+  /** Bytes of payload and properties: what the message takes where it is kept (I6). */
+  get heldBytes(): number {
+    return this.size + this.propertiesEnd - this.propertiesStart
+  }
+
   payload(): Buffer {
     return this.bytes.subarray(this.start, this.end)
   }
@@ -61,6 +66,8 @@ export class PublishView implements Publication {
   read(bytes: Buffer, at: number, body: number, end: number): string | null {
     const fault = this.#readHeader(bytes, at, body, end)
     if (fault !== null) return fault
+    this.propertiesStart = 0
+    this.propertiesEnd = 0
     // [MQTT-2.3.1-1]
     return this.qos !== 0 && this.packetId === 0 ? 'packet identifier 0' : null
   }

@@ -3,16 +3,18 @@
  * value and its copies for persistent sessions into the commit that is open now, and to local
  * subscribers after that. Not here: whether it may go there, what becomes of it where it must wait.
  */
-import type { Ticket } from '../../ports/appender.ts'
+import type { MessageProperties, Ticket } from '../../ports/appender.ts'
 import type { Publication } from '../mqtt/publish.ts'
 import type { LocalPublication } from '../sessions/session-copies.ts'
 import type { PublishContext } from './context.ts'
 import type { TopicEntry } from './topic-cache.ts'
 
-/** When a message came, by both clocks. */
+/** When a message came, by both clocks, and with which properties. */
 export interface Arrival {
   readonly receivedAtMs: number
   readonly arrivedMs: number
+  /** null: it has none, or no stream wants them. */
+  readonly properties: MessageProperties | null
 }
 
 /** As the appender's `append`: a ticket, or MUST_WAIT at QoS 1 and 2. Allocates nothing. */
@@ -20,7 +22,7 @@ export function append(
   { message, appender }: Pick<PublishContext, 'message' | 'appender'>,
   { lanes, refusal }: Pick<TopicEntry, 'lanes' | 'refusal'>,
   publication: Publication,
-  { receivedAtMs, arrivedMs }: Arrival,
+  { receivedAtMs, arrivedMs, properties }: Arrival,
   isWill: boolean,
 ): Ticket {
   message.payload = publication.bytes
@@ -30,6 +32,7 @@ export function append(
   message.dup = publication.dup
   message.retain = publication.retain
   message.will = isWill
+  message.properties = properties
   message.refusal = refusal
   message.receivedAtMs = receivedAtMs
   message.arrivedMs = arrivedMs

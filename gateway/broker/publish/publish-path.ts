@@ -18,6 +18,7 @@ import { CLOSED, type FrameOutcome, HOLD, TAKEN } from '../mqtt/outcome.ts'
 import { PUBACK, PUBREC } from '../mqtt/packets.ts'
 import type { Publication } from '../mqtt/publish.ts'
 import type { MessageOptions } from '../mqtt/v5/message-options.ts'
+import { messageProperties } from '../mqtt/v5/message-properties.ts'
 import { isRefusal, REASON, type ReasonCode } from '../mqtt/v5/reason-codes.ts'
 import { NO_TICKET } from '../sessions/packet-ids.ts'
 import { MAX_OPEN_PACKET_IDS, type Session } from '../sessions/session-table.ts'
@@ -48,7 +49,11 @@ export class PublishPath {
   readonly #inbound: V5Inbound | null
   #lastOffered = 0
   /** Of the read that is being processed; reused. */
-  readonly #arrival = { receivedAtMs: 0, arrivedMs: 0 }
+  readonly #arrival: { -readonly [K in keyof Arrival]: Arrival[K] } = {
+    receivedAtMs: 0,
+    arrivedMs: 0,
+    properties: null,
+  }
 
   constructor(
     context: PublishContext,
@@ -112,9 +117,12 @@ export class PublishPath {
     const entry = this.#reader.publish(bytes, at, body, end)
     if (entry === null) return CLOSED
     const { qos, size } = view
-    if (qos !== 0 && !this.#hasRoom(size)) return HOLD
+    if (qos !== 0 && !this.#hasRoom(view.heldBytes)) return HOLD
     const refused = this.#refuse(entry)
     if (refused !== null) return refused
+    this.#arrival.properties = entry.wantsProperties
+      ? messageProperties(this.#optionsOf(view))
+      : null
 
     let outcome: FrameOutcome
     if (qos === 0) outcome = this.#takeAtMostOnce(entry)
@@ -229,7 +237,7 @@ export class PublishPath {
     const { packetId } = view
     if (view.qos === 2) sessions.removeId(this.session, packetId)
     const qos = view.qos as 1 | 2
-    this.#acks.setCode(this.#owe(qos, packetId, appender.durableTicket, view.size), code)
+    this.#acks.setCode(this.#owe(qos, packetId, appender.durableTicket, view.heldBytes), code)
     reports.sent(code)
     return TAKEN
   }
@@ -330,7 +338,7 @@ export class PublishPath {
     const code = this.#codeOf(entry)
     if (qos === 2) ticket = this.#noteId(entry, ticket, view.packetId, code)
     if (view.retain || entry.isLocal) ticket = this.#publishLocally(entry, view, ticket)
-    this.#setCode(this.#owe(qos, view.packetId, ticket, view.size), code)
+    this.#setCode(this.#owe(qos, view.packetId, ticket, view.heldBytes), code)
     return TAKEN
   }
 
@@ -382,8 +390,8 @@ export class PublishPath {
 
   #wait(entry: TopicEntry): FrameOutcome {
     const { hash, sessions, view } = this.#context
-    const { dup, packetId, retain, size } = view
-    if (!hasRoomToWait(this.#context, size)) return HOLD
+    const { dup, heldBytes, packetId, retain, size } = view
+    if (!hasRoomToWait(this.#context, heldBytes)) return HOLD
     const qos = view.qos as 1 | 2
     if (qos === 2) sessions.addId(this.session, packetId, hash.high, hash.low, NO_TICKET)
     this.#waiting.add({
@@ -395,9 +403,9 @@ export class PublishPath {
       dup,
       retain,
       options: entry.isShared ? this.#optionsOf(view) : null,
-      receivedAtMs: this.#arrival.receivedAtMs,
-      arrivedMs: this.#arrival.arrivedMs,
-      position: this.#owe(qos, packetId, NO_TICKET, size),
+      heldBytes,
+      ...this.#arrival,
+      position: this.#owe(qos, packetId, NO_TICKET, heldBytes),
       packetId,
       hashHigh: hash.high,
       hashLow: hash.low,

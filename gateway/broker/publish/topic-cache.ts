@@ -12,6 +12,8 @@ export interface TopicEntry {
   readonly topic: string
   /** Where its records go; empty: outside every stream. */
   readonly lanes: readonly Lane[]
+  /** Some of those want the properties of its messages in their records. */
+  readonly wantsProperties: boolean
   /** May this user publish here? */
   isAllowed: boolean
   /** Why its messages do not become records; null: they do. */

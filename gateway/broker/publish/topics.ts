@@ -53,6 +53,7 @@ export class Topics {
       bytes: Uint8Array.prototype.slice.call(bytes, start, end),
       topic,
       lanes,
+      wantsProperties: lanes.some(({ stream }) => stream.wantsProperties),
       isAllowed: false,
       unwanted,
       refusal: refusalOf(unwanted, config),

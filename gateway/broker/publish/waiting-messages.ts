@@ -4,7 +4,7 @@
  * through: per stream, arrival order stays (I2); a message that shares no stream with a waiting one
  * goes on.
  */
-import type { Lane, StreamIntake } from '../../ports/appender.ts'
+import type { Lane, MessageProperties, StreamIntake } from '../../ports/appender.ts'
 import { WAITING_SHARE } from '../limits.ts'
 import type { Publication } from '../mqtt/publish.ts'
 import type { MessageOptions } from '../mqtt/v5/message-options.ts'
@@ -17,8 +17,12 @@ export interface WaitingMessage extends Publication {
   readonly entry: TopicEntry
   /** For local subscribers. */
   readonly options: MessageOptions | null
+  /** For the streams that want them. */
+  readonly properties: MessageProperties | null
   readonly receivedAtMs: number
   readonly arrivedMs: number
+  /** What it takes in memory. */
+  readonly heldBytes: number
   /** Its place in the ack queue. */
   readonly position: number
   readonly packetId: number
@@ -131,7 +135,7 @@ export class WaitingMessages {
     }
   }
 
-  #count({ entry, end }: WaitingMessage, by: 1 | -1): void {
-    countWaiting(this.#stats, entry.lanes, end, by)
+  #count({ entry, heldBytes }: WaitingMessage, by: 1 | -1): void {
+    countWaiting(this.#stats, entry.lanes, heldBytes, by)
   }
 }

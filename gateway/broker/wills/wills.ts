@@ -5,12 +5,14 @@
  * in between repeats a will and never loses one.
  */
 
-import { type Lane, MUST_WAIT } from '../../ports/appender.ts'
+import { type Lane, type MessageProperties, MUST_WAIT } from '../../ports/appender.ts'
 import { isDollarTopic } from '../../shared/topics/topics.ts'
 import type { Principal } from '../auth/authenticator.ts'
 import type { UnwantedReason } from '../events.ts'
 import type { Will } from '../mqtt/connect.ts'
 import type { Publication } from '../mqtt/publish.ts'
+import { optionsBytes } from '../mqtt/v5/message-options.ts'
+import { messageProperties } from '../mqtt/v5/message-properties.ts'
 import type { PublishContext } from '../publish/context.ts'
 import { append, publishLocally } from '../publish/hand-over.ts'
 import { refusalOf, unwantedReason } from '../publish/unwanted.ts'
@@ -23,6 +25,9 @@ interface DueWill {
   readonly unwanted: UnwantedReason | null
   readonly receivedAtMs: number
   readonly arrivedMs: number
+  readonly properties: MessageProperties | null
+  /** What it takes in memory. */
+  readonly heldBytes: number
   readonly done: () => void
 }
 
@@ -57,17 +62,20 @@ export class Wills {
       done()
       return
     }
-    const due = {
+    const wantsProperties = lanes.some(({ stream }) => stream.wantsProperties)
+    const due: DueWill = {
       clientId,
       will,
       lanes,
       unwanted,
       receivedAtMs: nowMs(),
       arrivedMs: monotonicMs(),
+      properties: wantsProperties ? messageProperties(will.options) : null,
+      heldBytes: will.payload.length + optionsBytes(will.options),
       done,
     }
     if (this.#append(due)) return
-    if (!hasRoomToWait(this.#context, will.payload.length)) {
+    if (!hasRoomToWait(this.#context, due.heldBytes)) {
       reports.willDropped(clientId, will.topic, 'no-room')
       done()
       return
@@ -106,8 +114,8 @@ export class Wills {
     return true
   }
 
-  #count({ will, lanes }: DueWill, by: 1 | -1): void {
-    countWaiting(this.#context.stats, lanes, will.payload.length, by)
+  #count({ heldBytes, lanes }: DueWill, by: 1 | -1): void {
+    countWaiting(this.#context.stats, lanes, heldBytes, by)
   }
 }
 

@@ -66,12 +66,15 @@ export function encodeDeadLetter(of: {
   message: Message
   spoolTimeMs: number
   payload: Uint8Array
+  /** From `propertyMembers`. */
+  properties: Uint8Array | null
   reason: string
   /** The stream wants text. */
   asText: boolean
   truncated: DeadLetterInfo['truncated']
 }): { readonly id: string; readonly bytes: Buffer } {
   const { message, payload, truncated } = of
+  const properties = truncated === null ? of.properties : null
   const buffer = new RecordBuffer(payload.length * 2 + 512)
   buffer.append({
     idPrefix: Buffer.concat([of.idPrefix, Buffer.from('d')]),
@@ -89,6 +92,7 @@ export function encodeDeadLetter(of: {
     textLength: of.asText && truncated === null ? textBytes(payload, 0, payload.length) : -1,
     requeuedFrom: null,
     clock: clockMembers(message.receivedAtMs, message.arrivedMs),
+    properties,
   })
   const line = buffer.bytes()
   const id = idOfLine(line)

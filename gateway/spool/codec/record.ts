@@ -2,7 +2,7 @@
  * One record is one NDJSON line of the ingest contract:
  *
  *   {"id":"<gateway>:<spool id>:<stream>:<seq>","seq":<seq>,"device":…,"topic":…,"qos":…,"receivedAt":"…"
- *   [,"requeuedFrom":"…"][,"dup":true][,"retain":true][,"will":true][,<clock members>],"payload":…}LF
+ *   [,"requeuedFrom":"…"][,"dup":true][,"retain":true][,"will":true][,<clock members>][,<members of properties>],"payload":…}LF
  *
  * What is sent to the sink is written here once, when the message arrives, and never rewritten
  * afterwards (I4), but for the id and seq of records whose commit failed ({@link renumber}) or that
@@ -45,6 +45,8 @@ export interface RecordFields {
   requeuedFrom: string | null
   /** From {@link unsetClockBytes} while the clock is known to be unset; else null or absent. */
   clock?: Uint8Array | null
+  /** From `propertyMembers` of property-members.ts; null or absent: there are none. */
+  properties?: Uint8Array | null
 }
 
 const DIGIT_0 = 0x30
@@ -127,11 +129,13 @@ export class RecordBuffer {
     const { payload, start, end } = fields
     const payloadBytes = end - start
     const clock = fields.clock ?? null
+    const properties = fields.properties ?? null
     let bound = FIXED_BYTES + fields.idPrefix.length + fields.envelope.length
     const textLength = fields.textLength ?? -1
     if (textLength >= 0) bound += textLength
     else bound += fields.json ? payloadBytes : base64Length(payloadBytes)
     if (clock !== null) bound += clock.length + 1
+    if (properties !== null) bound += properties.length + 1
     const requeued =
       fields.requeuedFrom === null ? null : Buffer.from(JSON.stringify(fields.requeuedFrom))
     if (requeued !== null) bound += REQUEUED_MEMBER.length + requeued.length
@@ -156,6 +160,10 @@ export class RecordBuffer {
     if (clock !== null) {
       out[at++] = COMMA
       at = put(out, at, clock)
+    }
+    if (properties !== null) {
+      out[at++] = COMMA
+      at = put(out, at, properties)
     }
     if (textLength >= 0) {
       at = put(out, at, PAYLOAD_MEMBER)

@@ -4,10 +4,17 @@
  * that is open.
  */
 import { createHash } from 'node:crypto'
-import type { Envelope, Fate, Message, StreamIntake } from '../../ports/appender.ts'
+import type {
+  Envelope,
+  Fate,
+  Message,
+  MessageProperties,
+  StreamIntake,
+} from '../../ports/appender.ts'
 import { encodeDeadLetter } from '../codec/dead-letter.ts'
 import { isJson } from '../codec/json-scan.ts'
 import { textBytes } from '../codec/json-text.ts'
+import { propertyMembers, type RecordProperty } from '../codec/property-members.ts'
 import { envelopeBytes, type RecordFields } from '../codec/record.ts'
 import { deadLetterKey } from '../store/keys.ts'
 import { clockMembers } from '../time/wall-clock.ts'
@@ -31,10 +38,14 @@ export class Intake implements StreamIntake {
   readonly name: string
   readonly topics: readonly string[]
   readonly device: StreamIntake['device']
+  readonly wantsProperties: boolean
   readonly #commit: OpenCommit
   readonly #maxRecordBytes: number
   readonly #jsonOnly: boolean
   readonly #asText: boolean
+  readonly #properties: readonly RecordProperty[]
+  /** Of the message that is judged: it is asked for twice. */
+  #members: { readonly of: MessageProperties; readonly bytes: Uint8Array | null } | null = null
   /** A message that may become a dead letter waits for room among them. */
   readonly #holdsLetters: boolean
   readonly #maxLetterBytes: number
@@ -55,6 +66,8 @@ export class Intake implements StreamIntake {
     this.#maxRecordBytes = config.maxRecordBytes
     this.#jsonOnly = config.payload === 'json'
     this.#asText = config.payload === 'text'
+    this.#properties = config.properties
+    this.wantsProperties = config.properties.length > 0
     this.#holdsLetters = config.deadLetters.whenFull === 'hold'
     this.#maxLetterBytes = config.deadLetters.maxBytes
     this.#whenFull = config.whenFull
@@ -85,7 +98,7 @@ export class Intake implements StreamIntake {
    * Whether a message of QoS 1 or 2 has to wait: for room in the stream, or among its dead letters.
    */
   mustWait(message: Message): boolean {
-    const payloadBytes = message.end - message.start
+    const payloadBytes = this.#bytesOf(message)
     if (message.refusal !== null || payloadBytes > this.#maxRecordBytes) {
       return this.#holdsLetters && !this.#hasLetterRoom(this.#leastLetterBytes(payloadBytes))
     }
@@ -100,6 +113,24 @@ export class Intake implements StreamIntake {
       this.#whenFull === 'drop-oldest' &&
       this.stream.mustWaitForCommit(payloadBytes, this.#maxBytes)
     )
+  }
+
+  /** What counts against `maxRecordBytes`. */
+  #bytesOf(message: Message): number {
+    return message.end - message.start + (this.#membersOf(message)?.length ?? 0)
+  }
+
+  #membersOf({ properties }: Message): Uint8Array | null {
+    if (properties === null || !this.wantsProperties) return null
+    if (this.#members?.of !== properties)
+      this.#members = { of: properties, bytes: propertyMembers(this.#properties, properties) }
+    return this.#members.bytes
+  }
+
+  #sizeWords(message: Message): string {
+    const members = this.#membersOf(message)
+    const payload = `payload of ${message.end - message.start} bytes`
+    return members === null ? payload : `${payload} with properties of ${members.length} bytes`
   }
 
   /** One alone always has. */
@@ -155,7 +186,7 @@ export class Intake implements StreamIntake {
     const { stream } = this
     const { state } = stream
     const { payload, start, end } = message
-    const bytes = end - start
+    const bytes = this.#bytesOf(message)
     received(state, 1)
     if (message.refusal !== null) {
       return this.#deadLetter(message, envelope, closed, message.refusal)
@@ -165,7 +196,7 @@ export class Intake implements StreamIntake {
         message,
         envelope,
         closed,
-        `payload of ${bytes} bytes is above maxRecordBytes ${this.#maxRecordBytes}`,
+        `${this.#sizeWords(message)} is above maxRecordBytes ${this.#maxRecordBytes}`,
       )
     }
     const textLength = this.#asText ? textBytes(payload, start, end) : -1
@@ -194,6 +225,7 @@ export class Intake implements StreamIntake {
     fields.end = end
     fields.json = json
     fields.textLength = textLength
+    fields.properties = this.#membersOf(message)
     if (this.#asText && textLength < 0) stream.illFormedTexts++
     stream.open.append(stream.identity, fields)
     this.#commit.grew(bytes + LINE_OVERHEAD_BYTES)
@@ -235,17 +267,17 @@ export class Intake implements StreamIntake {
     const quota = state.deadLetters.ingest
     const { payload, start, end } = message
     const all = payload.subarray(start, end)
+    const bytes = this.#bytesOf(message)
     // QoS 0 can be told nothing; the others have waited for this room.
-    const isRoomless =
-      this.#holdsLetters && !this.#hasLetterRoom(this.#leastLetterBytes(all.length))
+    const isRoomless = this.#holdsLetters && !this.#hasLetterRoom(this.#leastLetterBytes(bytes))
     if (message.qos === 0 && (closed || isRoomless)) {
       dropped(state, 'full-qos0')
       this.#commit.touch(stream, true)
       return 'dropped'
     }
     const n = quota.next
-    const isTooLarge = all.length > this.#maxRecordBytes
-    const truncated = isTooLarge && quota.bytes + letterBytes(all.length) > this.#maxLetterBytes
+    const isTooLarge = bytes > this.#maxRecordBytes
+    const truncated = isTooLarge && quota.bytes + letterBytes(bytes) > this.#maxLetterBytes
     const value = encodeDeadLetter({
       idPrefix: stream.prefix,
       n,
@@ -253,6 +285,7 @@ export class Intake implements StreamIntake {
       message,
       spoolTimeMs: stream.time.nowMs(),
       payload: truncated ? all.subarray(0, TRUNCATED_BYTES) : all,
+      properties: this.#membersOf(message),
       asText: this.#asText,
       reason,
       truncated: truncated

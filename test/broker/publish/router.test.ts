@@ -17,7 +17,13 @@ function stream(
   topics: readonly string[],
   device: StreamIntake['device'] = 'clientId',
 ): StreamIntake {
-  return { name, topics, device, envelope: () => ({ bytes: new Uint8Array() }) }
+  return {
+    name,
+    topics,
+    device,
+    wantsProperties: false,
+    envelope: () => ({ bytes: new Uint8Array() }),
+  }
 }
 
 function routeNames(streams: readonly StreamIntake[], topic: string): string[] {

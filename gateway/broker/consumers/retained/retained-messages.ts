@@ -14,7 +14,7 @@ import { filterMatches } from '../../../shared/topics/topics.ts'
 import { EventDamper } from '../../event-damper.ts'
 import type { EmitBrokerEvent } from '../../events.ts'
 import type { Qos } from '../../mqtt/publish.ts'
-import type { MessageOptions } from '../../mqtt/v5/message-options.ts'
+import { type MessageOptions, optionsBytes } from '../../mqtt/v5/message-options.ts'
 import {
   decodeRetained,
   encodeRetained,
@@ -102,7 +102,7 @@ export class RetainedMessages {
         onUnreadable(topic, error)
         continue
       }
-      const size = sizeOf(topic, value.payload)
+      const size = sizeOf(topic, value)
       if (this.#fault(true, size, 0) === null) {
         this.#count += 1
         this.#bytes += size
@@ -126,8 +126,8 @@ export class RetainedMessages {
   ): Ticket | null {
     const order = this.#order.next()
     const former = this.#latest(topic)
-    const formerSize = former === null ? 0 : sizeOf(topic, former.payload)
-    const size = sizeOf(topic, payload)
+    const formerSize = former === null ? 0 : sizeOf(topic, former)
+    const size = sizeOf(topic, { payload, options })
     const fault = payload.length === 0 ? null : this.#fault(former === null, size, formerSize)
     if (fault !== null) this.#refuse(fault, topic)
     if (payload.length === 0 || fault !== null) {
@@ -273,6 +273,9 @@ function isSame(
   return isBare && former.qos === qos && former.payload.equals(payload)
 }
 
-function sizeOf(topic: string, payload: Uint8Array): number {
-  return Buffer.byteLength(topic) + payload.length
+function sizeOf(
+  topic: string,
+  { payload, options }: { readonly payload: Uint8Array; readonly options: MessageOptions | null },
+): number {
+  return Buffer.byteLength(topic) + payload.length + optionsBytes(options)
 }

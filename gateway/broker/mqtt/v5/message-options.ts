@@ -13,6 +13,11 @@ export interface MessageOptions {
   readonly receivedAtMs: number
 }
 
+/** What they take in memory, beside topic and payload (I6). */
+export function optionsBytes(options: MessageOptions | null): number {
+  return options === null ? 0 : options.forwarded.length
+}
+
 /** [MQTT-3.3.2-5], [MQTT-3.3.2-6]; the rest of the interval, seconds; null: it does not expire. */
 export function restOfExpiry(options: MessageOptions, nowMs: number): number | null {
   if (options.expirySeconds === null) return null

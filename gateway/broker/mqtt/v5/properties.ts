@@ -169,6 +169,12 @@ export function readProperties(
   return fault ?? { start, end: start + length }
 }
 
+/** Tells of properties without a length in front that were checked when they came. */
+export function readForwarded(bytes: Buffer, onProperty: OnProperty): void {
+  const fault = walk(bytes, 0, bytes.length, 'PUBLISH', onProperty)
+  if (fault !== null) throw new Error(`not a block of properties: ${fault.detail}`)
+}
+
 export function isFault(result: object): result is PacketFault {
   return 'code' in result
 }
