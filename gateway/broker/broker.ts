@@ -165,10 +165,12 @@ export class Broker {
     const { context, state } = this.#parts
     for (const { token, ...will } of state.wills.recovered) {
       const { clientId } = token
-      const publish = (): void =>
-        context.wills.publish(clientId, will, null, () => state.wills.delete(token))
-      const mayGoOn = will.delaySeconds > 0 && context.sessions.find(clientId) !== undefined
-      if (mayGoOn) context.delayedWills.add(clientId, will.delaySeconds * 1000, publish)
+      const discard = (): void => state.wills.delete(token)
+      const publish = (): void => context.wills.publish(clientId, will, null, discard)
+      const session = context.sessions.find(clientId)
+      const sessionLeftMs = session === undefined ? 0 : context.sessions.expiryOf(session)
+      const delayMs = Math.min(will.delaySeconds * 1000, sessionLeftMs)
+      if (delayMs > 0) context.delayedWills.add(clientId, delayMs, { publish, discard })
       else publish()
     }
   }

@@ -10,7 +10,7 @@ import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/
 import type { Principal, RefusedLogin } from '../auth/authenticator.ts'
 import type { RefuseReason } from '../events.ts'
 import type { Inbound } from '../listeners/inbound.ts'
-import { CODEC_5, CODEC_5_TERSE, CODEC_31, CODEC_311, type Codec } from '../mqtt/codec.ts'
+import { CODEC_5, CODEC_31, CODEC_311, type Codec, codecOf5 } from '../mqtt/codec.ts'
 import { type Connect, readConnect } from '../mqtt/connect.ts'
 import { type ConnectOptions, NO_EXPIRY_SECONDS } from '../mqtt/v5/connect.ts'
 import { REASON } from '../mqtt/v5/reason-codes.ts'
@@ -142,6 +142,11 @@ export class ConnectHandshake {
     const { appender, delayedWills, endSession, sessions } = this.#context
     const { clientId } = this.#lifecycle
     const { clean, expiryMs } = this.#sessionWanted()
+    const overdue = sessions.endOverdue(clientId)
+    if (overdue !== null) {
+      endSession(overdue)
+      this.#dropped = appender.touch()
+    }
     const stored = sessions.find(clientId)
     if (clean && stored !== undefined) {
       sessions.drop(stored)
@@ -202,8 +207,16 @@ export class ConnectHandshake {
     })
   }
 
-  /** The connection is closed: its will is due, now or later, unless the client said goodbye or was never in. */
-  end(principal: Principal | null, isSessionOver: boolean): void {
+  /** The client takes packets of this size [MQTT-3.1.2-24]. */
+  takes(bytes: number): boolean {
+    return bytes <= (this.#connect?.options?.maximumPacketBytes ?? bytes)
+  }
+
+  /**
+   * The connection is closed: its will is due, now or later, unless the client said goodbye or was
+   * never in. `sessionLeftMs`: how long its session outlives it.
+   */
+  end(principal: Principal | null, sessionLeftMs: number): void {
     const { delayedWills, state, wills } = this.#context
     const token = this.#storedWill
     const will = this.#connect?.will ?? null
@@ -211,14 +224,15 @@ export class ConnectHandshake {
     const { clientId, saidGoodbye } = this.#lifecycle
     const done = (): void => state.wills.delete(token)
     const publish = (): void => wills.publish(clientId, will, principal, done)
+    const delayMs = Math.min(will.delaySeconds * 1000, sessionLeftMs)
     if (saidGoodbye || !this.#isAccepted) done()
-    else if (will.delaySeconds === 0 || isSessionOver) publish()
-    else delayedWills.add(clientId, will.delaySeconds * 1000, publish)
+    else if (delayMs === 0) publish()
+    else delayedWills.add(clientId, delayMs, { publish, discard: done })
   }
 }
 
 function codecOf({ level, options }: Connect): Codec {
-  if (level === 5) return options?.wantsReasons === false ? CODEC_5_TERSE : CODEC_5
+  if (options !== null) return codecOf5(options)
   return level === 4 ? CODEC_311 : CODEC_31
 }
 

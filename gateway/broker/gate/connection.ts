@@ -326,9 +326,15 @@ export class Connection implements Holder, SubscriberHost {
   }
 
   #open(path: PublishPath): void {
+    const connack = this.#handshake.connack(path.receiveMaximum)
+    if (!this.#handshake.takes(connack.length)) {
+      const detail = `a CONNACK has ${connack.length} bytes, above the client's Maximum Packet Size`
+      this.#lifecycle.close('packet-too-large', detail)
+      return
+    }
     this.#lifecycle.enter('open')
     this.#context.stats.connectionsOpened += 1
-    this.#transport.send(this.#handshake.connack(path.receiveMaximum))
+    this.#transport.send(connack)
     if (this.#handshake.isResumed && this.#context.state.keepsFor(this.clientId)) {
       this.#asSubscriber(path).resume()
     }
@@ -348,8 +354,8 @@ export class Connection implements Holder, SubscriberHost {
     stats.grantedReceiveMaximum += receiveMaximum
     stats.connectionsV5 += 1
     const { maxTopicBytes, topicAliasMaximum } = config
-    const { wantsReasons } = codec
-    return new V5Inbound({ receiveMaximum, wantsReasons, topicAliasMaximum, maxTopicBytes })
+    const { maxReasonBytes } = codec
+    return new V5Inbound({ receiveMaximum, maxReasonBytes, topicAliasMaximum, maxTopicBytes })
   }
 
   #asSubscriber({ principal, session }: PublishPath): Subscriber {
@@ -457,10 +463,10 @@ export class Connection implements Holder, SubscriberHost {
     const { sessions, stats } = this.#context
     if (lastWords !== null) this.#transport.send(lastWords)
     const path = this.#path
-    let isSessionOver = true
+    let sessionLeftMs = 0
     if (path !== null) {
       path.discard()
-      isSessionOver = sessions.leave(path.session)
+      sessionLeftMs = sessions.leave(path.session) ? 0 : sessions.expiryOf(path.session)
       if (path.isV5) {
         stats.connectionsV5 -= 1
         stats.grantedReceiveMaximum -= path.receiveMaximum
@@ -471,8 +477,8 @@ export class Connection implements Holder, SubscriberHost {
     stats.connections -= 1
     this.#transport.close()
     this.#subscriber?.end()
-    this.#handshake.end(path?.principal ?? null, isSessionOver)
-    if (isSessionOver && path !== null && path.session.number > 0) this.#discardSession()
+    this.#handshake.end(path?.principal ?? null, sessionLeftMs)
+    if (sessionLeftMs === 0 && path !== null && path.session.number > 0) this.#discardSession()
     void this.#vanish()
   }
 

@@ -86,7 +86,9 @@ export class Lifecycle {
     // Before CONNACK a DISCONNECT would be a protocol error of ours [MQTT-3.14.0-1].
     if (this.#state !== 'open' && this.#state !== 'awaiting-connect') return null
     this.#context.reports.sent(code)
-    return this.#state === 'open' ? this.codec.goodbye(code, detail) : this.codec.refused(code)
+    return this.#state === 'open'
+      ? this.codec.goodbye(code, detail)
+      : this.codec.refused(code, detail)
   }
 
   malformed(detail: string, code: ReasonCode = REASON.malformedPacket): typeof CLOSED {
@@ -100,7 +102,7 @@ export class Lifecycle {
   refuse(returnCode: ReturnCode | null, reason: RefuseReason, detail: string): typeof CLOSED {
     if (this.isClosed) return CLOSED
     this.#context.reports.refused(this, reason, detail)
-    this.#finish(returnCode === null ? null : this.codec.refused(returnCode))
+    this.#finish(returnCode === null ? null : this.codec.refused(returnCode, detail))
     return CLOSED
   }
 

@@ -5,7 +5,7 @@
  */
 import type { CloseReason } from '../events.ts'
 import { CONNACK, connack, frame, SUBACK, suback, UNSUBACK, unsuback } from './packets.ts'
-import { disconnectFrame } from './v5/acks.ts'
+import { disconnectFrame, reasonBlock } from './v5/acks.ts'
 import {
   PROPERTY,
   propertyBlock,
@@ -32,10 +32,11 @@ export type ReturnCode = 1 | 2 | 4 | 5 | ReasonCode
 
 export interface Codec {
   readonly isV5: boolean
-  /** The client wants reason strings. */
-  readonly wantsReasons: boolean
+  /** Bytes of the reason string that an ack may have [MQTT-3.4.2-2]; 0: the client wants none. */
+  readonly maxReasonBytes: number
   accepted(grant: ConnectGrant): Buffer
-  refused(code: ReturnCode): Buffer
+  /** `detail`: why, in words. */
+  refused(code: ReturnCode, detail: string): Buffer
   /** DISCONNECT before the gateway closes; null: the version has none. */
   goodbye(code: ReasonCode, detail: string): Buffer | null
   /** One code per filter. */
@@ -47,7 +48,7 @@ export interface Codec {
 function codec3(hasPresent: boolean): Codec {
   return {
     isV5: false,
-    wantsReasons: false,
+    maxReasonBytes: 0,
     accepted: ({ isSessionPresent }) => connack(0, isSessionPresent && hasPresent),
     refused: (code) => connack(code, false),
     goodbye: () => null,
@@ -56,15 +57,36 @@ function codec3(hasPresent: boolean): Codec {
   }
 }
 
-function codec5(wantsReasons: boolean): Codec {
+interface Wanted {
+  readonly wantsReasons: boolean
+  /** Bytes of a packet that the client takes; null: any. */
+  readonly maximumPacketBytes: number | null
+}
+
+/** What an ack has beside its reason string of some words: header, id, code, block and string. */
+const REASONED_ACK_BYTES = 2 + 2 + 1 + 1 + 3
+
+function codec5({ wantsReasons, maximumPacketBytes }: Wanted): Codec {
+  const maxPacketBytes = maximumPacketBytes ?? Number.POSITIVE_INFINITY
+  /** The words are left out where none are wanted, or make the packet too large for the client. */
+  const explained = (detail: string, make: (reason: string | null) => Buffer): Buffer => {
+    if (detail === '' || !wantsReasons) return make(null)
+    const packet = make(detail)
+    return packet.length <= maxPacketBytes ? packet : make(null)
+  }
   const answer = (first: number, packetId: number, codes: Uint8Array): Buffer =>
     frame(first, [Buffer.of(packetId >> 8, packetId & 0xff, 0), codes])
   return {
     isV5: true,
-    wantsReasons,
+    maxReasonBytes: wantsReasons ? maxPacketBytes - REASONED_ACK_BYTES : 0,
     accepted: connack5,
-    refused: (code) => frame(CONNACK, [Buffer.of(0, RETURN_CODES[code] ?? code, 0)]),
-    goodbye: (code, detail) => disconnectFrame(code, wantsReasons && detail !== '' ? detail : null),
+    refused: (code, detail) => {
+      const reason = RETURN_CODES[code] ?? code
+      // A client of another version may not know what a property is.
+      const words = reason === REASON.unsupportedProtocolVersion ? '' : detail
+      return explained(words, (said) => connackOf(reason, said))
+    },
+    goodbye: (code, detail) => explained(detail, (said) => disconnectFrame(code, said)),
     suback: (packetId, codes) => answer(SUBACK, packetId, codes),
     unsuback: (packetId, codes) => answer(UNSUBACK, packetId, codes),
   }
@@ -72,9 +94,15 @@ function codec5(wantsReasons: boolean): Codec {
 
 export const CODEC_31: Codec = codec3(false)
 export const CODEC_311: Codec = codec3(true)
-export const CODEC_5: Codec = codec5(true)
+/** Of nearly all clients, and before it is known what the client wants. */
+export const CODEC_5: Codec = codec5({ wantsReasons: true, maximumPacketBytes: null })
 /** With Request Problem Information 0 [MQTT-3.1.2-29]. */
-export const CODEC_5_TERSE: Codec = codec5(false)
+const CODEC_5_TERSE: Codec = codec5({ wantsReasons: false, maximumPacketBytes: null })
+
+export function codecOf5(wanted: Wanted): Codec {
+  if (wanted.maximumPacketBytes !== null) return codec5(wanted)
+  return wanted.wantsReasons ? CODEC_5 : CODEC_5_TERSE
+}
 
 /** What the return codes before MQTT 5 are in it. */
 const RETURN_CODES: Readonly<Record<number, ReasonCode>> = {
@@ -82,6 +110,10 @@ const RETURN_CODES: Readonly<Record<number, ReasonCode>> = {
   2: REASON.clientIdentifierNotValid,
   4: REASON.badUserNameOrPassword,
   5: REASON.notAuthorized,
+}
+
+function connackOf(code: ReturnCode, reason: string | null): Buffer {
+  return frame(CONNACK, [Buffer.of(0, code), reasonBlock(reason)])
 }
 
 /** Section 3.2.2.3: a property is left out where its default says the same. */

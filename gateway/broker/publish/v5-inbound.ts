@@ -8,7 +8,7 @@ import type { TopicEntry } from './topic-cache.ts'
 export class V5Inbound {
   /** Granted with CONNACK, and kept as long as the connection. */
   readonly receiveMaximum: number
-  readonly wantsReasons: boolean
+  readonly #maxReasonBytes: number
   readonly #topicAliasMaximum: number
   readonly #maxAliasBytes: number
   #aliases: Map<number, TopicEntry> | null = null
@@ -18,12 +18,12 @@ export class V5Inbound {
   /** `maxTopicBytes`: of a topic; so many for each alias are kept at most. */
   constructor(options: {
     readonly receiveMaximum: number
-    readonly wantsReasons: boolean
+    readonly maxReasonBytes: number
     readonly topicAliasMaximum: number
     readonly maxTopicBytes: number
   }) {
     this.receiveMaximum = options.receiveMaximum
-    this.wantsReasons = options.wantsReasons
+    this.#maxReasonBytes = options.maxReasonBytes
     this.#topicAliasMaximum = options.topicAliasMaximum
     this.#maxAliasBytes = options.topicAliasMaximum * options.maxTopicBytes
   }
@@ -69,8 +69,10 @@ export class V5Inbound {
   }
 
   /** A code in words, for the client; null: it wants none, or they would say nothing. */
-  readonly describe = (code: ReasonCode): string | null =>
-    this.wantsReasons ? (WORDS[code] ?? null) : null
+  readonly describe = (code: ReasonCode): string | null => {
+    const words = WORDS[code] ?? null
+    return words !== null && words.length <= this.#maxReasonBytes ? words : null
+  }
 }
 
 const WORDS: Partial<Record<ReasonCode, string>> = {

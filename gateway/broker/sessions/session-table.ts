@@ -162,6 +162,20 @@ export class SessionTable implements Journal {
     return false
   }
 
+  /**
+   * The client's session, if it has been idle for too long and no sweep has come by: removed
+   * [MQTT-4.1.0-2].
+   */
+  endOverdue(clientId: string): EndedSession | null {
+    const session = this.#byClient.get(clientId)
+    if (session === undefined || session.connected) return null
+    const idleMs = session.idleMs + this.#now() - session.idleSinceMs
+    if (idleMs < this.expiryOf(session)) return null
+    const openPacketIds = session.ids.size
+    this.drop(session)
+    return { clientId, why: 'expired', openPacketIds }
+  }
+
   /** Removes the session and all that it knows, with the next commit. */
   drop(session: Session): void {
     if (this.#byClient.get(session.clientId) !== session) return
@@ -213,7 +227,7 @@ export class SessionTable implements Journal {
       if (session.connected) continue
       session.idleMs += now - session.idleSinceMs
       session.idleSinceMs = now
-      if (session.idleMs >= this.#expiryOf(session)) {
+      if (session.idleMs >= this.expiryOf(session)) {
         const openPacketIds = session.ids.size
         this.drop(session)
         ended.push({ clientId: session.clientId, why: 'expired', openPacketIds })
@@ -313,13 +327,14 @@ export class SessionTable implements Journal {
     return subscriber
   }
 
-  #expiryOf({ expiryMs }: Session): number {
+  /** How long the session outlives its connection, ms. */
+  expiryOf({ expiryMs }: Session): number {
     const { sessionExpiry } = this.#limits
     return expiryMs === null ? sessionExpiry : Math.min(expiryMs, sessionExpiry)
   }
 
   #noteIdle(session: Session): void {
-    const step = this.#expiryOf(session) / IDLE_STEPS
+    const step = this.expiryOf(session) / IDLE_STEPS
     const known = session.journalledIdleMs
     if (session.idleMs >= known && session.idleMs - known < step) return
     session.journalledIdleMs = session.idleMs

@@ -6,26 +6,31 @@
  * Bounded by the sessions, of which each has one at most, and by what a CONNECT may hold.
  */
 
-interface Delayed {
-  readonly timer: NodeJS.Timeout
+interface DelayedWill {
   readonly publish: () => void
+  /** It will never be published: its stored copy may go. */
+  readonly discard: () => void
+}
+
+interface Waiting extends DelayedWill {
+  readonly timer: NodeJS.Timeout
 }
 
 /** A timer takes no more; 24.8 days. */
 const MAX_TIMER_MS = 2_147_483_647
 
 export class DelayedWills {
-  readonly #waiting = new Map<string, Delayed>()
+  readonly #waiting = new Map<string, Waiting>()
 
-  add(clientId: string, delayMs: number, publish: () => void): void {
+  add(clientId: string, delayMs: number, will: DelayedWill): void {
     const due = (): void => this.sessionEnded(clientId)
     const timer = setTimeout(due, Math.min(delayMs, MAX_TIMER_MS)).unref()
-    this.#waiting.set(clientId, { timer, publish })
+    this.#waiting.set(clientId, { timer, ...will })
   }
 
   /** The session goes on: its will is not published. */
   sessionResumed(clientId: string): void {
-    this.#take(clientId)
+    this.#take(clientId)?.discard()
   }
 
   /** The session is over: its will is due. */
@@ -38,7 +43,7 @@ export class DelayedWills {
     for (const clientId of this.#waiting.keys()) this.#take(clientId)
   }
 
-  #take(clientId: string): Delayed | undefined {
+  #take(clientId: string): Waiting | undefined {
     const delayed = this.#waiting.get(clientId)
     if (delayed === undefined) return undefined
     clearTimeout(delayed.timer)

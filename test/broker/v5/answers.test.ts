@@ -327,7 +327,6 @@ describe('the gateway ends a connection with its reason', () => {
     ['a second CONNECT [MQTT-3.1.0-2]', packet.connect({ level: 5, clientId: 'd' }), '0x82'],
     ['AUTH without a method [MQTT-4.12.0-6]', Buffer.from([0xf0, 0]), '0x82'],
     ['what only servers send', Buffer.from([0xd0, 0]), '0x82'],
-    ['packet type 0', Buffer.from([0x00, 0]), '0x81'],
     ['reserved flags of PINGREQ [MQTT-2.1.3-1]', Buffer.from([0xc1, 0]), '0x81'],
     ['reserved flags of DISCONNECT [MQTT-3.14.1-1]', Buffer.from([0xe1, 0]), '0x81'],
     ['PINGREQ with a body', Buffer.from([0xc0, 1, 0]), '0x81'],

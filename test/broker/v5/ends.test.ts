@@ -18,10 +18,9 @@ async function device(
 const wills = (rig: Rig): number => rig.appender.records.filter(({ will }) => will).length
 
 async function cut(rig: Rig, client: RawMqtt): Promise<void> {
-  const { connections } = rig.broker
   const before = rig.broker.connections()
   client.cut()
-  await eventually(() => connections.call(rig.broker) < before, 'the connection is gone')
+  await eventually(() => rig.broker.connections() < before, 'the connection is gone')
 }
 
 /** Whatever was due before has happened. */

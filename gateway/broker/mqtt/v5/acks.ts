@@ -67,6 +67,8 @@ export function disconnectFrame(code: ReasonCode, reason: string | null): Buffer
 /** A longer one says nothing that a device could use. */
 const MAX_REASON_LENGTH = 256
 
-function reasonBlock(reason: string): Buffer {
+/** A block of properties with a reason string; null: without one. */
+export function reasonBlock(reason: string | null): Buffer {
+  if (reason === null) return propertyBlock([])
   return propertyBlock([stringProperty(PROPERTY.reasonString, reason.slice(0, MAX_REASON_LENGTH))])
 }

@@ -194,6 +194,9 @@ function walk(
     const id = bytes[at]!
     const rule = RULES.get(id)
     if (rule === undefined) return malformed(`0x${id.toString(16)} is no property of a client`)
+    // Of the properties of PUBLISH it is the one that servers alone send [MQTT-3.3.4-6].
+    if (id === PROPERTY.subscriptionIdentifier && place === 'PUBLISH')
+      return protocolError(`${rule.name} from a client`)
     if (!rule.places.includes(place)) return malformed(`${rule.name} in ${place}`)
     const bit = 1 << (id & 31)
     if (id !== PROPERTY.userProperty) {
