@@ -48,10 +48,15 @@ export class ClientFilters {
    */
   grant({ identifier, requests }: Subscribe): { codes: Uint8Array; added: Subscribing[] } {
     const granted = new Map<string, Subscribing>()
+    let room = this.#context.config.maxSubscriptions - this.#subscriptions.size
     const codes = requests.map((request) => {
-      const refusal = this.#refusalOf(request, granted)
-      if (refusal === null) granted.set(request.filter, this.#subscribingOf(request, identifier))
-      return refusal ?? request.options.qos
+      const { filter, options } = request
+      const isNew = !this.#subscriptions.has(filter) && !granted.has(filter)
+      const refusal = this.#refusalOf(request, isNew && room <= 0)
+      if (refusal !== null) return refusal
+      granted.set(filter, this.#subscribingOf(request, identifier))
+      if (isNew) room -= 1
+      return options.qos
     })
     return { codes: Uint8Array.from(codes), added: [...granted.values()] }
   }
@@ -85,12 +90,9 @@ export class ClientFilters {
   /**
    * Why a filter is not granted; null: it is. Refused is what the rules forbid, what is over a limit
    * of topics or of subscriptions (I6), and what nothing would ever come for: a grant would be
-   * silence.
+   * silence. `isTooMany`: it would be one subscription more than the client may have.
    */
-  #refusalOf(
-    { filter, isOverLimit }: SubscribeRequest,
-    granted: ReadonlyMap<string, unknown>,
-  ): number | null {
+  #refusalOf({ filter, isOverLimit }: SubscribeRequest, isTooMany: boolean): number | null {
     const { config } = this.#context
     const { isV5 } = this.#client.codec
     const taken = (isV5 ? sharedFilter(filter)?.filter : undefined) ?? filter
@@ -98,11 +100,7 @@ export class ClientFilters {
     let refusal: ReasonCode | null = null
     if (isOverLimit || isSilent) refusal = REASON.topicFilterInvalid
     else if (!this.#rights.mayHold(taken)) refusal = REASON.notAuthorized
-    else if (!this.#subscriptions.has(filter) && !granted.has(filter)) {
-      const added = [...granted.keys()].filter((each) => !this.#subscriptions.has(each))
-      if (this.#subscriptions.size + added.length >= config.maxSubscriptions)
-        refusal = REASON.quotaExceeded
-    }
+    else if (isTooMany) refusal = REASON.quotaExceeded
     if (refusal === null) return null
     if (!isV5) return REFUSED
     this.#context.reports.sent(refusal)

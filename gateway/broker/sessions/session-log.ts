@@ -65,6 +65,10 @@ export const sessionLog = {
     out.varint(number)
     out.varint(Math.round(idleMs))
   },
+  /**
+   * Behind all other operations of a value: version 0.4.0 does not know it, reads what stands before
+   * it, and keeps such a session as long as others.
+   */
   expiry(out: ByteWriter, number: number, expiryMs: number): void {
     out.uint8(EXPIRY)
     out.varint(number)

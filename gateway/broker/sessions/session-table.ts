@@ -28,6 +28,9 @@ export const MAX_OPEN_PACKET_IDS = 500_000
  */
 const IDLE_STEPS = 8
 
+/** Sessions change their expiry when they begin, if at all. */
+const FIRST_EXPIRY_BYTES = 64
+
 export class Session {
   /** 0: ends with its connection (clean session 1), and is not in the journal. */
   readonly number: number
@@ -69,6 +72,8 @@ export class SessionTable implements Journal {
   readonly #now: () => number
   readonly #byClient = new Map<string, Session>()
   readonly #changes = new ByteWriter()
+  /** Written behind the other changes: see {@link sessionLog.expiry}. */
+  readonly #expiries = new ByteWriter(FIRST_EXPIRY_BYTES)
   /** Clients of the sessions that ended with the earlier run: what is kept for them goes, too. */
   readonly endedAtStart: string[] = []
   #nextNumber = 1
@@ -129,7 +134,8 @@ export class SessionTable implements Journal {
     if (session.expiryMs === expiryMs) return
     session.expiryMs = expiryMs
     const stored = expiryMs ?? this.#limits.sessionExpiry
-    sessionLog.expiry(this.#out(), session.number, stored)
+    this.#out()
+    sessionLog.expiry(this.#expiries, session.number, stored)
   }
 
   /** A session that ends with its connection; its packet ids count, but are not stored. */
@@ -239,22 +245,25 @@ export class SessionTable implements Journal {
   // Journal.
 
   collect(): Uint8Array | null {
-    return this.#changes.length === 0 ? null : this.#changes.take()
+    if (this.#changes.length === 0) return null
+    return Buffer.concat([this.#changes.take(), this.#expiries.take()])
   }
 
   checkpoint(): Uint8Array {
     this.#changes.take()
+    this.#expiries.take()
     const out = new ByteWriter()
     sessionLog.begin(out)
     for (const session of this.#byClient.values()) {
       const { number } = session
       sessionLog.open(out, number, session.clientId)
       if (session.subscribed) sessionLog.subscribed(out, number)
-      if (session.expiryMs !== null) sessionLog.expiry(out, number, session.expiryMs)
       if (session.journalledIdleMs > 0) sessionLog.idle(out, number, session.journalledIdleMs)
       for (const [id, high, low] of session.ids.entries())
         sessionLog.addId(out, number, id, high, low)
     }
+    for (const { number, expiryMs } of this.#byClient.values())
+      if (expiryMs !== null) sessionLog.expiry(out, number, expiryMs)
     return out.take()
   }
 
