@@ -306,7 +306,7 @@ describe('every key of the table', () => {
       'sasl.username': { sasl: KNOWN },
       'sasl.password': { sasl: KNOWN },
     },
-    nats: { password: { user: 'edge' } },
+    nats: { password: { user: 'edge' }, body: { message: 'record' } },
     postgres: {
       'columns.<column>': { columns: { id: '${id}' } },
       tls: { sslMode: 'require' },

@@ -625,6 +625,48 @@ const MISTAKES: readonly Row[] = [
     'a topic of the device',
     'remove it',
   ],
+  ...(['payload', 'record'] as const).map(
+    (body): Row => [
+      `sinks: { cloud: { type: nats, body: ${body} } }`,
+      'sinks.cloud.body',
+      `body: ${body} beside message: batch`,
+      'body of records alone',
+      'set message to record',
+    ],
+  ),
+  ...(
+    [
+      ['kind: http', 'proxy.url', '', 'an http URL', 'add the key'],
+      ['url: "https://proxy.example:3128"', 'proxy.url', '"https:', 'an http URL', '3128'],
+      [
+        'url: "http://me:pw@proxy.example"',
+        'proxy.url',
+        '',
+        'an http URL',
+        'use user and password',
+      ],
+      ['url: "http://proxy.example/x"', 'proxy.url', '/x"', 'of host and port', 'alone'],
+      [
+        'url: "http://p:1", user: me',
+        'proxy.password',
+        'no password',
+        'or neither',
+        'add password',
+      ],
+      ['url: "http://p:1", password: x', 'proxy.user', 'no user', 'or neither', 'add user'],
+      ['url: "http://p:1", noProxy: ["a/b"]', 'proxy.noProxy[0]', '"a/b"', 'a host', '10.0.0.0/8'],
+      ['kind: socks', 'proxy.kind', '"socks"', 'one of none, http', 'http'],
+      ['kind: environment, url: "http://p:1"', 'proxy.url', '', 'kind environment', 'kind'],
+    ] as const
+  ).map(
+    ([keys, key, got, wanted, fix]): Row => [
+      `sinks: { cloud: { proxy: { ${keys} } } }`,
+      `sinks.cloud.${key}`,
+      got,
+      wanted,
+      fix,
+    ],
+  ),
   ['sinks: { cloud: { type: s3 } }', 'sinks.cloud.type', '"s3"', 'object', 'write object'],
   ['spool: { minFreeBytes: 0 }', 'spool.minFreeBytes', '0', 'a size', 'at least 1MiB'],
   [

@@ -10,12 +10,12 @@
  */
 import type { Batch, Listed, SinkAnswer, SinkPromise } from '../../ports/sink.ts'
 import { FileWatch } from '../../shared/file-watch.ts'
-import { hiddenParts } from '../../shared/text/hide-url.ts'
 import { counted } from '../counted.ts'
 import type { EmitSinkEvent } from '../events.ts'
 import type { ConfiguredSink } from '../sink-type.ts'
 import { createSinkStats } from '../stats.ts'
 import { MAX_ANSWER_BYTES, type Sent } from './answers/answer.ts'
+import { hideInAnswer, secretsOf } from './answers/hide-secrets.ts'
 import { readAnswer } from './answers/read-answer.ts'
 import { type AnswerRules, answerRules } from './answers/rules.ts'
 import { createAuth } from './auth/auth.ts'
@@ -32,9 +32,6 @@ import type { HeaderPair } from './header-rules.ts'
 import { Outbound } from './outbound.ts'
 import { portOf, requestHead } from './request.ts'
 import { SecretHeaders } from './secrets.ts'
-
-/** What is shorter would be found in ordinary words. */
-const MIN_SECRET_CHARS = 6
 
 interface HttpSinkOptions {
   readonly name: string
@@ -196,7 +193,8 @@ class PooledHttpSink implements ConfiguredSink {
       },
     )
     answer ??= this.#read(received, { batch, body, unsent: !hasLeft })
-    answer = this.#learn(this.#hide(answer, pairs), received, auth.pairs)
+    answer = hideInAnswer(answer, secretsOf(this.#url, pairs))
+    answer = this.#learn(answer, received, auth.pairs)
     return hasLeft ? { ...answer, transfer: received.transfer } : answer
   }
 
@@ -235,20 +233,6 @@ class PooledHttpSink implements ConfiguredSink {
       this.stats.clockSkewSeconds = (answer.sinkDateMs + 500 - this.#nowMs()) / 1000
     }
     return answer
-  }
-
-  /** Servers like to quote what they do not take, the URL's token and the credentials with it. */
-  #hide(answer: SinkAnswer, headers: readonly HeaderPair[]): SinkAnswer {
-    if (!('detail' in answer)) return answer
-    const secrets = [
-      ...hiddenParts(this.#url),
-      ...headers.map(([, value]) => value.replace(/^\S+ /, '')),
-    ]
-    let { detail } = answer
-    for (const secret of secrets) {
-      if (secret.length >= MIN_SECRET_CHARS) detail = detail.replaceAll(secret, '(hidden)')
-    }
-    return { ...answer, detail }
   }
 
   #failed(error: Error, received: ClientAnswer, { body, unsent }: SentBatch): SinkAnswer {

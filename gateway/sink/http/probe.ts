@@ -9,6 +9,8 @@ import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { EmitSinkEvent, SinkEvent } from '../events.ts'
 import type { ProbeStep, SinkProbe } from '../sink-type.ts'
+import { excerpt } from './answers/answer.ts'
+import { hideSecrets, secretsOf } from './answers/hide-secrets.ts'
 import { answerRules } from './answers/rules.ts'
 import { statusHint } from './answers/statuses.ts'
 import { createAuth } from './auth/auth.ts'
@@ -30,7 +32,7 @@ import { SinkTls } from './tls.ts'
 const EXPIRES_SOON_DAYS = 14
 const DAY_MS = 86_400_000
 
-/** Of a probe's answer only the status counts. */
+/** Of a probe's answer the status counts; its beginning is quoted. */
 const MAX_PROBE_ANSWER_BYTES = 64 * 1024
 
 type ProbeVerdict = ProbeStep['verdict']
@@ -271,10 +273,11 @@ class Probe {
     connection.destroy()
     this.#status = answer.head?.status ?? null
     const { verdict, detail } = this.#judgeAnswer(answer)
-    this.#say('answer', verdict, detail, performance.now() - startedAt)
+    const shown = hideSecrets(detail, secretsOf(this.#url, headers))
+    this.#say('answer', verdict, shown, performance.now() - startedAt)
   }
 
-  #judgeAnswer({ head, error }: ClientAnswer): {
+  #judgeAnswer({ head, body, error }: ClientAnswer): {
     readonly verdict: ProbeVerdict
     readonly detail: string
   } {
@@ -288,14 +291,18 @@ class Probe {
     const { status } = head
     const said = `answered ${status} to a request without records`
     if (status >= 200 && status <= 299) return { verdict: 'ok', detail: said }
+    const quoted = excerpt({ body })
     const meaning = answerRules(this.#options.config).meaningOf(status)
-    if (meaning === 'retry')
-      return { verdict: 'warning', detail: `${said}: it is there, and asks to come again later` }
-    if (meaning !== 'hold' || status === 411) {
-      const words = `${said}: it is there; whether it takes batches was not seen`
+    if (meaning === 'retry') {
+      const words = `${said}: it is there, and asks to come again later${quoted}`
       return { verdict: 'warning', detail: words }
     }
-    return { verdict: 'problem', detail: `${said}: ${statusHint(status, head.headers)}` }
+    if (meaning !== 'hold' || status === 411) {
+      const words = `${said}: it is there; whether it takes batches was not seen${quoted}`
+      return { verdict: 'warning', detail: words }
+    }
+    const hint = statusHint(status, head.headers)
+    return { verdict: 'problem', detail: `${said}${hint === '' ? '' : `: ${hint}`}${quoted}` }
   }
 
   #say(

@@ -11,6 +11,7 @@ import { subjectTemplate } from './encode.ts'
 /** What the keys of one sink say of each other. */
 export function checkNatsSink(path: Path, sink: NatsSinkConfig, report: Report): void {
   checkSubject([...path, 'subject'], sink, report)
+  checkBody(path, sink, report)
   checkLogin(path, sink, report)
   checkTls(path, sink, report)
 }
@@ -35,6 +36,15 @@ function checkSubject(path: Path, sink: NatsSinkConfig, report: Report): void {
       fix: 'remove it, or set message to record',
     })
   }
+}
+
+function checkBody(path: Path, { message, body }: NatsSinkConfig, report: Report): void {
+  if (message === 'record' || body === null) return
+  report.complain([...path, 'body'], {
+    got: `body: ${body} beside message: batch`,
+    wanted: 'body of records alone; a batch is NDJSON of whole records',
+    fix: 'remove body, or set message to record',
+  })
 }
 
 function checkLogin(path: Path, sink: NatsSinkConfig, report: Report): void {

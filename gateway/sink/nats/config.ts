@@ -17,7 +17,7 @@ export interface NatsSinkConfig {
   readonly domain: string | null
   readonly message: 'batch' | 'record'
   readonly subject: string | null
-  readonly body: 'payload' | 'record'
+  readonly body: 'payload' | 'record' | null
   readonly compression: 'gzip' | 'none'
   readonly window: number
   readonly minReplicas: number
@@ -89,12 +89,12 @@ export const natsKeys = {
       'Subject of a message. null: sluice.${gateway}.${stream}; of a record: sluice.${gateway}.${topic}.',
     ),
   ).prefault(null),
-  body: leaf(
-    choice('Of a record: its payload alone, the rest in headers; or all of it as JSON.', [
-      'payload',
-      'record',
-    ]),
-  ).prefault('payload'),
+  body: nullable(
+    choice(
+      'Of message: record. payload: alone, the rest in headers; record: all of it as JSON. null: payload.',
+      ['payload', 'record'],
+    ),
+  ).prefault(null),
   compression: leaf(choice('Of a batch.', ['gzip', 'none'])).prefault('gzip'),
   window: leaf(
     integer('Records that may wait for their acks. 1 keeps the order whatever fails.', {

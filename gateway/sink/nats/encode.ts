@@ -39,7 +39,11 @@ export function constantTokens(form: Pick<Form, 'message' | 'subject'>): string[
 export function natsEncoder(form: Form): BatchEncoder {
   const place = `${form.jetStream}/${subjectTemplate(form)}`
   if (form.message === 'record')
-    return { fingerprint: `nats:record:${form.body}:${place}`, stitches: null, gapsThatFit }
+    return {
+      fingerprint: `nats:record:${form.body ?? 'payload'}:${place}`,
+      stitches: null,
+      gapsThatFit,
+    }
   const stitches = form.compression === 'gzip' ? 'gzip' : 'identity'
   return { fingerprint: `nats:batch:${stitches}:${place}`, stitches, gapsThatFit }
 }
@@ -88,13 +92,13 @@ export async function batchMessage(
 
 /** Makes the messages of one batch of records, in turn. */
 export class RecordMessages {
-  readonly #body: NatsSinkConfig['body']
+  readonly #body: NonNullable<NatsSinkConfig['body']>
   readonly #template: Template
   readonly #view: RecordView
   #gaps: string | null
 
   constructor(batch: Batch, body: NatsSinkConfig['body'], template: Template) {
-    this.#body = body
+    this.#body = body ?? 'payload'
     this.#template = template
     this.#view = new RecordView(batch)
     this.#gaps = gapHeader(batch.gaps, batch.spoolId)

@@ -290,6 +290,41 @@ describe('the request on the wire', () => {
     expect(JSON.stringify([answer, events])).not.toMatch(/tok_9f8e|abcdef|s3cret/)
   })
 
+  test('nor where its words are cut within a secret, nor in the reason of a refusal, nor the password of Basic', async () => {
+    const token = 's3cret-of-ours-0123456789'
+    const server = await ScriptedSink.start({
+      script: ({ headers }) => ({
+        body:
+          headers.authorization === undefined
+            ? {}
+            : { rejected: [{ seq: 1, reason: `not by ${headers.authorization}` }] },
+      }),
+    })
+    cleanups.push(() => server.close())
+    const { sink } = sinkTo(server.url, { bearerToken: { value: token } })
+    const refused = await sink.send(batchOf(1, 1), never())
+    expect(JSON.stringify(refused)).toContain('not by Bearer (hidden)')
+    for (let before = 90; before < 120; before += 1) {
+      server.script = () => ({ status: 401, body: `${'x'.repeat(before)}${token}` })
+      const words = JSON.stringify(await sink.send(batchOf(1, 1), never()))
+      expect(words).toContain('xxx')
+      // Fewer characters than a secret has are none.
+      expect(words, `cut behind ${before}`).not.toContain(token.slice(0, 6))
+    }
+    server.script = () => ({ status: 401, body: 'box may not in by p@ssw0rd' })
+    const basic = sinkTo(server.url.replace('//', '//box:p%40ssw0rd@')).sink
+    expect(JSON.stringify(await basic.send(batchOf(1, 1), never()))).toContain('in by (hidden)')
+  })
+
+  test('a database in the query, which a receiver misses, is no secret; a password there is', async () => {
+    const body = 'database not found: telemetry, for pass-of-ours'
+    const server = await ScriptedSink.start({ script: () => ({ status: 404, body }) })
+    cleanups.push(() => server.close())
+    const { sink } = sinkTo(`${server.url}?db=telemetry&u=box&p=pass-of-ours`)
+    const words = JSON.stringify(await sink.send(batchOf(1, 1), never()))
+    expect(words).toContain('database not found: telemetry, for (hidden)')
+  })
+
   test('one connection serves one request after the other; maxInFlight bounds how many there are', async () => {
     const one = await setUp([{}])
     for (let n = 1; n <= 5; n += 1) await one.sink.send(batchOf(n, n), never())

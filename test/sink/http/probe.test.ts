@@ -187,6 +187,21 @@ describe('a sink that is not', () => {
     })
   })
 
+  test.each([404, 400, 503])(
+    '%i: what it says is quoted, without the credentials that it was shown',
+    async (status) => {
+      const server = await serve(({ headers }) => ({
+        status,
+        body: { error: `database not found: "plant", as ${headers.authorization}` },
+      }))
+      const token = 's3cret-of-ours'
+      const result = await probe(server.url, { bearerToken: { value: token } })
+      expect(last(result)?.detail).toContain('database not found')
+      expect(last(result)?.detail).toContain('Bearer (hidden)')
+      expect(JSON.stringify(result)).not.toContain(token)
+    },
+  )
+
   test('a receiver that ends the connection instead of answering may not know probes', async () => {
     const raw = await RawSink.start((socket) => {
       socket.once('data', () => socket.end())

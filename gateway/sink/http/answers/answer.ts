@@ -53,7 +53,7 @@ export function headerOf(answer: HttpAnswer, name: string): string | null {
 }
 
 /** The beginning of the body, for a person: sinks say there what they dislike. */
-export function excerpt({ body }: HttpAnswer): string {
+export function excerpt({ body }: Pick<HttpAnswer, 'body'>): string {
   const text = new TextDecoder().decode(body.subarray(0, 4 * MAX_EXCERPT_CHARS))
   const words = printable(text, MAX_EXCERPT_CHARS)
   return words === '' ? '' : ` (${words})`

@@ -301,6 +301,14 @@ describe('clickhouse', () => {
     expect(read(status, body)).toMatchObject({ kind: 'hold' })
   })
 
+  test('a setting that the server does not know: what to do about it', () => {
+    const body = 'Code: 115. DB::Exception: Unknown setting async_inserts. (UNKNOWN_SETTING)'
+    expect(read(404, body)).toMatchObject({
+      kind: 'hold',
+      detail: expect.stringMatching(/async_inserts.*does not know a setting.*remove it/),
+    })
+  })
+
   test('busy, full and read-only ones are tried again', () => {
     for (const code of [202, 241, 242, 243, 252, 285, 319])
       expect(read(500, `Code: ${code}. DB::Exception: later. (X)`)).toMatchObject({ kind: 'retry' })

@@ -72,6 +72,14 @@ const LATER: readonly number[] = [
   999, // KEEPER_EXCEPTION
 ]
 
+/** What an operator does about what is held. */
+const HINTS: ReadonlyMap<number, string> = new Map([
+  [16, 'add the column to the table, or take it out of format.columns'],
+  [60, 'create the table, or correct it in format.table'],
+  [81, 'create the database, or correct it in format.table'],
+  [115, 'this server does not know a setting of the url or of format; remove it, or upgrade'],
+])
+
 const CODE = /(?:^|\n)\s*Code: (\d{1,5})[.,]/
 
 function readClickHouse(answer: HttpAnswer, { text }: AnswerBody): Reading | null {
@@ -82,6 +90,8 @@ function readClickHouse(answer: HttpAnswer, { text }: AnswerBody): Reading | nul
     return { kind: 'hold', why: `with a body, where an insert has none${excerpt(answer)}` }
   }
   const why = `code ${code} (${printable(text.slice(text.indexOf('Code:')), MAX_WORDS)})`
+  const hint = HINTS.get(code)
+  if (hint !== undefined) return { kind: 'hold', why: `${why}: ${hint}` }
   // 117 as well, but which columns there are is for an operator to say.
   if (/Unknown field/.test(text)) return { kind: 'hold', why }
   if (OF_RECORDS.includes(code)) return { kind: 'refused', why }
