@@ -2,7 +2,9 @@
 import type { Report } from '../../config/problems.ts'
 import type { Path } from '../../config/walk.ts'
 import { isLoopback } from '../../shared/hosts.ts'
-import type { ObjectSinkConfig } from './config.ts'
+import { checkAuth, exposesSecret } from '../http/auth/checks.ts'
+import { checkProxy } from '../http/proxy/config.ts'
+import { httpAuthOf, type ObjectSinkConfig } from './config.ts'
 
 /** They are part of the exchange. */
 const OURS =
@@ -11,6 +13,8 @@ const OURS =
 export function checkObjectSink(path: Path, sink: ObjectSinkConfig, report: Report): void {
   const { auth, headers, store, temporaryNames, tls } = sink
   const url = new URL(sink.url)
+  checkAuth(httpAuthOf(auth), { path, allowInsecure: sink.allowInsecure, report })
+  checkProxy(path, sink.proxy, report)
   if (store === 's3' && temporaryNames)
     report.complain([...path, 'temporaryNames'], {
       got: 'temporary names in an S3 store',
@@ -39,8 +43,7 @@ export function checkObjectSink(path: Path, sink: ObjectSinkConfig, report: Repo
         fix: 'write https:// in url, or remove tls',
       })
     // A signature shows no key to those on the way; what it was made for can be read.
-    const isShown =
-      auth.kind === 'basic' || auth.kind === 'bearer' || Object.keys(headers).length > 0
+    const isShown = exposesSecret(httpAuthOf(auth)) || Object.keys(headers).length > 0
     if (isShown && !isLoopback(url.hostname) && !sink.allowInsecure)
       report.complain([...path, 'url'], {
         got: 'plain http to another host, with credentials or headers',

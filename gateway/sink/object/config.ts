@@ -1,22 +1,22 @@
 /** Configuration of an object sink: which store, where in it, under which names, by whose rights. */
-import { choice, duration, flag, secret, text } from '../../config/fields.ts'
-import { leaf, nullable } from '../../config/schema.ts'
+import { choice, duration, flag, text } from '../../config/fields.ts'
+import { leaf } from '../../config/schema.ts'
 import { variant } from '../../config/variant.ts'
 import type { Secret } from '../../shared/secret-file.ts'
 import type { BatchFileForm } from '../batch-files/batch-files.ts'
+import {
+  type AwsAuthConfig,
+  authFiles,
+  authKinds,
+  type HttpAuthConfig,
+} from '../http/auth/config.ts'
 import { type ClientTlsConfig, httpKeys } from '../http/config.ts'
+import { type ProxyConfig, proxyFiles } from '../http/proxy/config.ts'
 
+/** As of a sink that speaks HTTP; the service of a signature is always S3. */
 export type ObjectAuthConfig =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'basic'; readonly user: string; readonly password: Secret }
-  | { readonly kind: 'bearer'; readonly token: Secret }
-  | {
-      readonly kind: 'aws-sigv4'
-      readonly region: string
-      readonly accessKeyId: string
-      readonly secretAccessKey: Secret
-      readonly sessionToken: Secret | null
-    }
+  | Exclude<HttpAuthConfig, { readonly kind: 'aws-sigv4' | 'azure-sas' }>
+  | Omit<AwsAuthConfig, 'service'>
 
 /** Keys of the delivery, which each type of sink has, that the client obeys as well. */
 interface ObeyedDelivery {
@@ -33,45 +33,26 @@ export interface ObjectSinkConfig extends ObeyedDelivery, BatchFileForm {
   readonly headers: Readonly<Record<string, Secret>>
   readonly temporaryNames: boolean
   readonly tls: ClientTlsConfig | null
+  readonly proxy: ProxyConfig
   readonly connectTimeout: number
   readonly minBytesPerSecond: number
   readonly allowInsecure: boolean
 }
 
-const secretKey = leaf<Secret>(secret('The secret key.', visibleFix))
-const word = (what: string, example: string) =>
-  leaf(
-    text(what, {
-      wanted: 'a word of visible ASCII characters',
-      check: (input) => (/^[\x21-\x7e]+$/.test(input) ? null : `write one such as ${example}`),
-    }),
-  )
+const { none, header, bearer, basic, oauth2, 'aws-sigv4': aws } = authKinds
+const { service: _service, ...signed } = aws.keys
 
 const auth = variant('Whose rights the store is asked with.', {
   key: 'kind',
-  keyText:
-    'aws-sigv4: signed as S3 wants it; basic: user and password; bearer: a token; none: everybody may.',
+  keyText: 'How the store is told who asks: aws-sigv4 as S3 wants it, the others for WebDAV.',
   usual: 'none',
   types: {
-    none: { keys: {} },
-    basic: {
-      keys: {
-        user: word('Its user.', 'sluice'),
-        password: leaf<Secret>(secret('Its password.', visibleFix)),
-      },
-    },
-    bearer: { keys: { token: leaf<Secret>(secret('Sent as Authorization: Bearer.', visibleFix)) } },
-    'aws-sigv4': {
-      keys: {
-        region: word(
-          'Region of the bucket; of other stores often us-east-1.',
-          'eu-central-1',
-        ).prefault('us-east-1'),
-        accessKeyId: word('Identifier of the access key.', 'AKIAIOSFODNN7EXAMPLE'),
-        secretAccessKey: secretKey,
-        sessionToken: nullable(secret('Of temporary keys.', visibleFix)).prefault(null),
-      },
-    },
+    none,
+    header,
+    bearer,
+    basic,
+    oauth2,
+    'aws-sigv4': { keys: { ...signed, region: signed.region.prefault('us-east-1') } },
   },
   common: {},
 })
@@ -103,6 +84,7 @@ export const objectKeys = {
   compression: leaf(choice('Of the objects.', ['gzip', 'none'])).prefault('gzip'),
   auth: auth.prefault({ kind: 'none' }),
   headers: httpKeys.headers,
+  proxy: httpKeys.proxy,
   temporaryNames: leaf(
     flag('dav: written under another name, then moved, for servers that show a file in part.'),
   ).prefault(false),
@@ -117,28 +99,24 @@ export const objectKeys = {
 }
 
 /** The files that a sink reads, by the key that names them. */
-export function objectFiles(
-  config: ObjectSinkConfig,
-): ReadonlyArray<readonly [key: string, path: string]> {
-  const secrets: Array<readonly [string, Secret]> = [
-    ...Object.entries(config.auth).flatMap(([key, value]) =>
-      isSecret(value) ? [[`auth.${key}`, value] as const] : [],
-    ),
-    ...Object.entries(config.headers).map(([name, value]) => [`headers.${name}`, value] as const),
-  ]
-  const named = secrets.flatMap(([key, one]) => ('file' in one ? [[key, one.file] as const] : []))
-  const pem = Object.entries(config.tls ?? {}).flatMap(([key, path]) =>
+export function objectFiles({
+  auth,
+  headers,
+  proxy,
+  tls,
+}: ObjectSinkConfig): ReadonlyArray<readonly [key: string, path: string]> {
+  const named = Object.entries(headers).flatMap(([name, one]) =>
+    'file' in one ? [[`headers.${name}`, one.file] as const] : [],
+  )
+  const pem = Object.entries(tls ?? {}).flatMap(([key, path]) =>
     typeof path === 'string' ? [[`tls.${key}`, path] as const] : [],
   )
-  return [...named, ...pem]
+  return [...authFiles(httpAuthOf(auth)), ...named, ...proxyFiles(proxy), ...pem]
 }
 
-function isSecret(value: unknown): value is Secret {
-  return typeof value === 'object' && value !== null
-}
-
-function visibleFix(value: string): string | null {
-  return /^[\x21-\x7e]+$/.test(value) ? null : 'use visible ASCII characters without spaces'
+/** The same in the words of the sinks that speak HTTP. */
+export function httpAuthOf(auth: ObjectAuthConfig): HttpAuthConfig {
+  return auth.kind === 'aws-sigv4' ? { ...auth, service: 's3' } : auth
 }
 
 function urlFix(input: string): string | null {
@@ -147,6 +125,6 @@ function urlFix(input: string): string | null {
   if (parsed === null || !/^https?:\/\/[^/?#\\]/i.test(input))
     return `write a URL that begins with http:// or https://, for example ${example}`
   if (parsed.username !== '' || parsed.password !== '')
-    return 'take user and password out of the URL; use auth with kind basic'
+    return 'take user and password out of the URL; use auth of kind basic'
   return parsed.search === '' && parsed.hash === '' ? null : 'remove what stands from ? or # on'
 }

@@ -2,19 +2,20 @@
  * The server of a store: its connections, TLS and credentials, and one request at a time over them.
  * What an answer means: answers.ts.
  */
-import type { SecureContext } from 'node:tls'
 import type { Transfer } from '../../ports/sink.ts'
 import { hiddenParts } from '../../shared/text/hide-url.ts'
 import type { EmitSinkEvent } from '../events.ts'
+import { createAuth } from '../http/auth/auth.ts'
+import type { AuthFailure, RequestAuth } from '../http/auth/request-auth.ts'
 import type { Lookup } from '../http/client/addresses.ts'
-import { HttpClient } from '../http/client/client.ts'
 import type { ClientAnswer } from '../http/client/connection.ts'
-import { describeNetworkError, isUntrusted } from '../http/client/network-error.ts'
+import { proxyRefusalOf } from '../http/client/link-error.ts'
+import { describeNetworkError } from '../http/client/network-error.ts'
 import type { HeaderPair } from '../http/header-rules.ts'
-import { hostOf, portOf } from '../http/request.ts'
-import { SinkTls } from '../http/tls.ts'
-import { StoreAuth } from './auth.ts'
-import type { ObjectSinkConfig } from './config.ts'
+import { Outbound } from '../http/outbound.ts'
+import { portOf } from '../http/request.ts'
+import { SecretHeaders } from '../http/secrets.ts'
+import { httpAuthOf, type ObjectSinkConfig } from './config.ts'
 
 export interface StoreRequest {
   readonly method: 'GET' | 'PUT' | 'MKCOL' | 'MOVE' | 'DELETE'
@@ -67,19 +68,22 @@ export class StoreOrigin {
   readonly target: string
   readonly #o: StoreOriginOptions
   readonly #url: URL
-  readonly #auth: StoreAuth
-  readonly #tls: SinkTls
-  #client: HttpClient | null = null
-  /** Nobody here vouched for the certificate that was seen last. */
-  #wasUntrusted = false
+  readonly #headers: SecretHeaders
+  readonly #auth: RequestAuth
+  readonly #outbound: Outbound
+  /** What the last request showed who asks with. */
+  #shown: readonly HeaderPair[] = []
 
   constructor(options: StoreOriginOptions) {
-    const { sink, config, emit } = options
+    const { sink, config, emit, lookup, nowMs } = options
+    const { timeout: timeoutMs, minBytesPerSecond, maxRetryAfter } = config
     this.#o = options
     this.#url = new URL(config.url)
     this.target = `${this.#url.hostname}:${portOf(this.#url)}`
-    this.#auth = new StoreAuth(sink, config, emit)
-    this.#tls = new SinkTls(sink, this.#isTls ? config.tls : null, emit)
+    this.#headers = new SecretHeaders(sink, { ...config, bearerToken: null }, emit)
+    this.#outbound = new Outbound({ sink, config, emit, lookup })
+    const limits = { timeoutMs, minBytesPerSecond, maxRetryAfter, outbound: this.#outbound }
+    this.#auth = createAuth(httpAuthOf(config.auth), { sink, emit, nowMs, ...limits })
   }
 
   urlOf(name: string): URL {
@@ -90,21 +94,22 @@ export class StoreOrigin {
 
   /** Never rejects. */
   async exchange(request: StoreRequest, signal: AbortSignal): Promise<Exchanged> {
-    const { config, nowMs, onSent } = this.#o
+    const { config, onSent } = this.#o
     const { method, chunks = [], headers: own = [] } = request
     const url = this.urlOf(request.name)
-    const resolved = this.#auth.headersOf({ method, url, headers: own, chunks }, nowMs())
-    if ('why' in resolved) return { kind: 'unsendable', why: resolved.why }
-    // The system's authorities may have been renewed since the store's was not among them.
-    if (this.#wasUntrusted && this.#tls.forgetSystem()) this.retire()
-    const tls = this.#isTls ? this.#tls.resolve() : { context: null }
-    if ('why' in tls) return { kind: 'unsendable', why: tls.why }
-    this.#client ??= this.#open(tls.context)
+    const configured = this.#headers.resolve()
+    if ('why' in configured) return { kind: 'unsendable', why: configured.why }
+    const headers = [...own, ...configured.pairs]
+    const auth = await this.#auth.headersFor({ method, url, headers, body: chunks }, signal)
+    if ('why' in auth) return unauthorized(auth)
+    const client = this.#outbound.clientFor(url)
+    if ('why' in client) return { kind: 'unsendable', why: client.why }
+    this.#shown = [...configured.pairs, ...auth.pairs]
     const byteLength = chunks.reduce((bytes, chunk) => bytes + chunk.length, 0)
     let hasLeft = false
-    const received = await this.#client.send(
+    const received = await client.send(
       {
-        head: headOf(method, url, byteLength, resolved.pairs),
+        head: headOf(method, url, byteLength, [...headers, ...auth.pairs]),
         body: chunks,
         bodyBytes: byteLength,
         timeoutMs: config.timeout,
@@ -118,11 +123,24 @@ export class StoreOrigin {
       },
       ({ head, error }) => error === null && head !== null && WELCOME.has(head.status),
     )
-    return this.#exchanged(received, byteLength, hasLeft)
+    return this.#learn(this.#exchanged(received, byteLength, hasLeft), auth.pairs)
+  }
+
+  /** Credentials that were refused and are others now may pass at the next try. */
+  #learn(came: Exchanged, pairs: readonly HeaderPair[]): Exchanged {
+    if (came.kind !== 'answered') return came
+    const { headers, status } = came.answer
+    const dateMs = Date.parse(String(headers['date'] ?? ''))
+    const verdict = { status, dateMs: Number.isNaN(dateMs) ? null : dateMs, pairs }
+    const words = this.#auth.learn(verdict)
+    if (words === null) return came
+    const detail = `answered ${status}; ${words}`
+    return { kind: 'failed', detail, unsent: false, transfer: came.transfer }
   }
 
   hide(text: string): string {
-    const secrets = [...hiddenParts(this.#url), ...this.#auth.secrets]
+    const shown = this.#shown.map(([, value]) => value.replace(/^\S+ /, ''))
+    const secrets = [...hiddenParts(this.#url), ...shown]
     return secrets
       .filter(({ length }) => length >= MIN_SECRET_CHARS)
       .reduce((shown, one) => shown.replaceAll(one, '(hidden)'), text)
@@ -130,57 +148,44 @@ export class StoreOrigin {
 
   /** Reads secrets and certificates again. True: something is new. */
   async refresh(): Promise<boolean> {
-    const secrets = await this.#auth.refresh()
-    const tls = await this.#tls.refresh()
-    if (tls) this.retire()
-    return secrets || tls
+    const headers = await this.#headers.refresh()
+    const secrets = (await this.#auth.refresh()) || headers
+    return (await this.#outbound.refresh()) || secrets
   }
 
   get failing(): boolean {
-    return this.#auth.failing || this.#tls.failing
-  }
-
-  /** New requests open new connections; those in progress end where they are. */
-  retire(): void {
-    this.#client?.retire()
-    this.#client = null
+    return this.#headers.failing || this.#auth.failing || this.#outbound.failing
   }
 
   close(): void {
-    this.#client?.destroy()
-    this.#client = null
-  }
-
-  get #isTls(): boolean {
-    return this.#url.protocol === 'https:'
+    this.#auth.close()
+    this.#outbound.destroy()
   }
 
   #exchanged(received: ClientAnswer, bodyBytes: number, hasLeft: boolean): Exchanged {
     const { head, body, error, earlyAt, tooLong, transfer } = received
     if (head === null || error !== null || head.fault !== null) {
-      this.#wasUntrusted = isUntrusted(error)
+      this.#outbound.learn(error)
       const progress = { sentBytes: transfer.bytes, bodyBytes }
       const detail =
         head?.fault ?? describeNetworkError(error ?? new Error('no answer'), this.target, progress)
+      // What a proxy refuses, it refuses until a person does something.
+      if (proxyRefusalOf(error)?.mayPass === false) return { kind: 'unsendable', why: detail }
       return { kind: 'failed', detail, unsent: !hasLeft && bodyBytes > 0, transfer }
     }
-    this.#wasUntrusted = false
+    this.#outbound.learn(null)
     const { status, headers } = head
     const early = typeof earlyAt === 'number'
     return { kind: 'answered', answer: { status, headers, body, tooLong, early }, transfer }
   }
+}
 
-  #open(context: SecureContext | null): HttpClient {
-    const { config, lookup } = this.#o
-    return new HttpClient({
-      hostname: hostOf(this.#url),
-      port: portOf(this.#url),
-      context,
-      maxConnections: config.maxInFlight,
-      connectTimeoutMs: config.connectTimeout,
-      lookup,
-    })
-  }
+/** Nothing was sent. */
+const NO_TRANSFER: Transfer = { bytes: 0, ms: 0, timedOut: false }
+
+function unauthorized({ kind, why }: AuthFailure): Exchanged {
+  if (kind === 'hold') return { kind: 'unsendable', why }
+  return { kind: 'failed', detail: `not sent: ${why}`, unsent: true, transfer: NO_TRANSFER }
 }
 
 function headOf(

@@ -71,6 +71,8 @@ function compareFrame(frame: Buffer, totals: CodecTotals): void {
       totals.refused += 1
       return
     }
+    // Version 5 has readers of its own, and tests of its own.
+    if (level === 5) return
     const read = parseOne(frame, 'connect', what)
     const ours = { level, clean, keepAliveSeconds, clientId, username, password: hex(password) }
     const theirs = {
@@ -91,6 +93,8 @@ function compareFrame(frame: Buffer, totals: CodecTotals): void {
             payload: hex(read.will.payload as Buffer),
             qos: read.will.qos,
             retain: read.will.retain,
+            delaySeconds: 0,
+            options: null,
           },
       what,
     )

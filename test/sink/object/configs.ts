@@ -18,7 +18,9 @@ export function objectSinkConfig(changes: Partial<ObjectSink>): ObjectSink {
 export const SIGNED: ObjectSink['auth'] = {
   kind: 'aws-sigv4',
   region: REGION,
-  accessKeyId: KEYS.accessKeyId,
+  accessKeyId: { value: KEYS.accessKeyId },
   secretAccessKey: { value: KEYS.secretAccessKey },
   sessionToken: null,
+  credentialsFile: null,
+  profile: 'default',
 }

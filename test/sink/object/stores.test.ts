@@ -67,9 +67,11 @@ describe('s3rver', () => {
   const auth = {
     kind: 'aws-sigv4',
     region: 'us-east-1',
-    accessKeyId: S3RVER_KEYS.accessKeyId,
+    accessKeyId: { value: S3RVER_KEYS.accessKeyId },
     secretAccessKey: { value: S3RVER_KEYS.secretAccessKey },
     sessionToken: null,
+    credentialsFile: null,
+    profile: 'default',
   } as const
   const sinkOf = (changes: Changes = {}) =>
     sinkWith({ url: `${store.origin}/${BUCKET}/plant`, auth, ...changes })
@@ -111,7 +113,7 @@ describe('s3rver', () => {
     renameSync(bucket, `${bucket}-away`)
     expect(await sink.send(batch, never())).toMatchObject({ kind: 'hold', code: 'NoSuchBucket' })
     renameSync(`${bucket}-away`, bucket)
-    const stranger = sinkOf({ auth: { ...auth, accessKeyId: 'SOMEBODY' } })
+    const stranger = sinkOf({ auth: { ...auth, accessKeyId: { value: 'SOMEBODY' } } })
     const held = await stranger.send(batchFor(stranger, 1, 3), never())
     expect(held).toMatchObject({ kind: 'hold', code: 'InvalidAccessKeyId' })
     expect(await sink.send(batch, never())).toMatchObject({ kind: 'verdicts' })

@@ -172,34 +172,37 @@ const azureSas = {
   ).prefault('1h'),
 }
 
+/** Its kinds, for types of sinks that know some of them. */
+export const authKinds = {
+  none: { keys: {} },
+  header: { keys: header },
+  bearer: { keys: { token: leaf(token('Sent as Authorization: Bearer.')) } },
+  basic: {
+    keys: {
+      user: leaf(
+        text('User name.', {
+          wanted: 'a name without a colon',
+          check: (input) => (/[:\p{Cc}]/u.test(input) ? 'write it without a colon' : null),
+        }),
+      ),
+      password: leaf(
+        secret('Password.', (value) =>
+          /\p{Cc}/u.test(value) ? 'use no control characters' : null,
+        ),
+      ),
+    },
+  },
+  oauth2: { keys: oauth2 },
+  'aws-sigv4': { keys: aws },
+  'azure-sas': { keys: azureSas },
+} as const
+
 /** `auth` of every sink that speaks HTTP. */
 export const authKey = variant('How the sink is told who sends.', {
   key: 'kind',
   keyText: 'How the sink is told who sends, besides headers.',
   usual: 'none',
-  types: {
-    none: { keys: {} },
-    header: { keys: header },
-    bearer: { keys: { token: leaf(token('Sent as Authorization: Bearer.')) } },
-    basic: {
-      keys: {
-        user: leaf(
-          text('User name.', {
-            wanted: 'a name without a colon',
-            check: (input) => (/[:\p{Cc}]/u.test(input) ? 'write it without a colon' : null),
-          }),
-        ),
-        password: leaf(
-          secret('Password.', (value) =>
-            /\p{Cc}/u.test(value) ? 'use no control characters' : null,
-          ),
-        ),
-      },
-    },
-    oauth2: { keys: oauth2 },
-    'aws-sigv4': { keys: aws },
-    'azure-sas': { keys: azureSas },
-  },
+  types: authKinds,
   common: {},
 }).prefault({ kind: 'none' })
 
