@@ -238,6 +238,26 @@ describe('every key of the table', () => {
     'sinks.<name>.format.separator': '.',
     'sinks.<name>.format.table': 'plant.readings',
   }
+  /** The same of `auth` and `proxy`. */
+  const HTTP_SAMPLES = {
+    'auth.kind': 'bearer',
+    'proxy.kind': 'environment',
+    'proxy.url': 'http://proxy.example:3128',
+    'proxy.user': 'me',
+    'proxy.noProxy': ['.plant.example'],
+    'auth.name': 'X-Api-Key',
+    'auth.prefix': 'Token ',
+    'auth.user': 'me',
+    'auth.tokenUrl': 'https://login.example/token',
+    'auth.clientId': 'edge-01',
+    'auth.scope': 'ingest',
+    'auth.parameters.<parameter>': 'x',
+    'auth.service': 'kinesis',
+    'auth.region': 'eu-central-1',
+    'auth.profile': 'plant',
+    'auth.keyName': 'send',
+    'auth.resource': 'https://ns.servicebus.windows.net/hub',
+  }
   /** The same, of a type of sink whose key of that name takes other values. */
   const OF_TYPE: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     kafka: {
@@ -249,26 +269,8 @@ describe('every key of the table', () => {
       sasl: { mechanism: 'plain', username: 'edge', password: { file: '/password' } },
       'sasl.username': 'edge',
     },
-    http: {
-      'auth.kind': 'bearer',
-      'proxy.kind': 'environment',
-      'proxy.url': 'http://proxy.example:3128',
-      'proxy.user': 'me',
-      'proxy.noProxy': ['.plant.example'],
-      'auth.name': 'X-Api-Key',
-      'auth.prefix': 'Token ',
-      'auth.user': 'me',
-      'auth.tokenUrl': 'https://login.example/token',
-      'auth.clientId': 'edge-01',
-      'auth.scope': 'ingest',
-      'auth.parameters.<parameter>': 'x',
-      'auth.service': 'kinesis',
-      'auth.region': 'eu-central-1',
-      'auth.profile': 'plant',
-      'auth.keyName': 'send',
-      'auth.resource': 'https://ns.servicebus.windows.net/hub',
-    },
-    object: { 'auth.user': 'edge', 'auth.region': 'eu-1', 'auth.accessKeyId': 'AKID' },
+    http: HTTP_SAMPLES,
+    object: HTTP_SAMPLES,
     mqtt: {
       url: 'mqtts://example.org:8884',
       version: '5',
@@ -297,8 +299,13 @@ describe('every key of the table', () => {
   }
   /** A user, all of it. */
   const KNOWN = { username: 'a', password: 'b' }
-  const AWS_KEYS = { kind: 'aws-sigv4', accessKeyId: 'id', secretAccessKey: 'secret' }
   const PROXY = { kind: 'http', url: 'http://127.0.0.1:3128' }
+  const OF_PROXY = {
+    'proxy.url': { proxy: { kind: 'http' } },
+    'proxy.user': { proxy: { ...PROXY, password: 'p' } },
+    'proxy.password': { proxy: { ...PROXY, user: 'me' } },
+    'proxy.noProxy': { proxy: PROXY },
+  }
   /** What a key of such a type cannot stand without. */
   const BESIDE_OF_TYPE: Readonly<Record<string, Readonly<Record<string, object>>>> = {
     kafka: {
@@ -316,20 +323,11 @@ describe('every key of the table', () => {
     },
     http: {
       'format.precision': { url: 'http://127.0.0.1:8086/write?precision=s' },
-      'proxy.url': { proxy: { kind: 'http' } },
-      'proxy.user': { proxy: { ...PROXY, password: 'p' } },
-      'proxy.password': { proxy: { ...PROXY, user: 'me' } },
-      'proxy.noProxy': { proxy: PROXY },
+      ...OF_PROXY,
     },
     object: {
       temporaryNames: { store: 'dav' },
-      'auth.kind': { auth: { user: 'edge', password: 'p' } },
-      'auth.user': { auth: { kind: 'basic', password: 'p' } },
-      'auth.password': { auth: { kind: 'basic', user: 'edge' } },
-      'auth.region': { auth: AWS_KEYS },
-      'auth.accessKeyId': { auth: AWS_KEYS },
-      'auth.secretAccessKey': { auth: AWS_KEYS },
-      'auth.sessionToken': { auth: AWS_KEYS },
+      ...OF_PROXY,
     },
     mqtt: {
       password: { username: 'edge' },
@@ -441,11 +439,16 @@ describe('every key of the table', () => {
         chosen[key] = inner === undefined ? choice.value : { [inner]: choice.value }
       }
       const isTls = pattern.startsWith('sinks.<name>.tls')
-      const ofAuth = typeOf(description) === 'http' ? /\.auth\.(\w+)/.exec(pattern)?.[1] : undefined
+      const type = typeOf(description)
+      const hasAuth = type === 'http' || type === 'object'
+      const ofAuth = hasAuth ? /\.auth\.(\w+)/.exec(pattern)?.[1] : undefined
       if (ofAuth === 'kind') chosen['auth'] = { token: 'x' }
       else if (ofAuth !== undefined) {
         const { kind } = chosen['auth'] as { kind: string }
-        chosen['auth'] = { kind, ...AUTHS[kind], ...AUTH_PAIRS[ofAuth] }
+        const { service, ...keys } = { ...AUTHS[kind], ...AUTH_PAIRS[ofAuth] }
+        // An object sink signs for S3, always.
+        const own = type === 'http' && service !== undefined ? { service } : {}
+        chosen['auth'] = { kind, ...own, ...keys }
       }
       const isHttp = [undefined, 'http', 'object'].some((type) => type === chosen['type'])
       const url = isTls && isHttp ? { url: 'https://example.org/' } : {}

@@ -14,7 +14,7 @@ import { type ClientTlsConfig, httpKeys } from '../http/config.ts'
 import { type ProxyConfig, proxyFiles } from '../http/proxy/config.ts'
 
 /** As of a sink that speaks HTTP; the service of a signature is always S3. */
-export type ObjectAuthConfig =
+type ObjectAuthConfig =
   | Exclude<HttpAuthConfig, { readonly kind: 'aws-sigv4' | 'azure-sas' }>
   | Omit<AwsAuthConfig, 'service'>
 

@@ -21,7 +21,7 @@ import type { SpoolTime } from '../time/spool-time.ts'
 import { SpoolCommit } from './closed-commit.ts'
 import { type CommitSource, Committer } from './committer.ts'
 import { Journals } from './journals.ts'
-import { MAX_WAITING_BYTES, type PaceOptions } from './pace.ts'
+import { LARGE_COMMIT_BYTES, type PaceOptions } from './pace.ts'
 import { StateChain } from './state-chain.ts'
 
 /** No record's line is shorter. */
@@ -82,10 +82,10 @@ export class CommitContents implements CommitSource, OpenCommit {
 
   /**
    * The batch behind a large one waits for its commit: as much a reason to begin as so many new
-   * bytes.
+   * bytes. Behind a small one it waits for the interval: many streams that trickle share commits.
    */
   get worthBytes(): number {
-    return this.openBytes + (this.#settledBytes >= MAX_WAITING_BYTES ? this.#settledBytes : 0)
+    return this.openBytes + (this.#settledBytes >= LARGE_COMMIT_BYTES ? this.#settledBytes : 0)
   }
 
   /** Records were appended: kept as a plain number, because it is looked at with every message. */
@@ -96,6 +96,11 @@ export class CommitContents implements CommitSource, OpenCommit {
   settled(rawBytes: number): void {
     this.#settledBytes += rawBytes
     this.committer.filled()
+  }
+
+  /** An exchange with the receiver waits for this commit and nothing else: it need not be long. */
+  awaited(): void {
+    this.settled(LARGE_COMMIT_BYTES)
   }
 
   add(op: Op): void {

@@ -242,7 +242,9 @@ export class SpoolQueue implements StreamQueue {
     const bytes = Buffer.byteLength(note)
     if (bytes > MAX_NOTE_BYTES)
       throw new Error(`a note of ${bytes} bytes, more than ${MAX_NOTE_BYTES}`)
-    return this.#setPin({ ...pin, note }).durable
+    const { durable } = this.#setPin({ ...pin, note })
+    this.#commit.awaited()
+    return durable
   }
 
   settle(settlement: Settlement): Promise<void> {

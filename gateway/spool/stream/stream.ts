@@ -54,8 +54,10 @@ export interface OpenCommit {
   touch(stream: SpoolStream, lazy?: boolean): number
   /** Raw bytes were appended. */
   grew(bytes: number): void
-  /** A block of so many raw bytes was settled. */
+  /** Records of so many raw bytes were settled. */
   settled(rawBytes: number): void
+  /** An exchange with the receiver waits for this commit. */
+  awaited(): void
   read(key: Buffer): Promise<Buffer | undefined>
   /** A segment of its index is damaged: makes the index anew from the blocks (I7). */
   reindex(stream: SpoolStream): Promise<void>
@@ -352,14 +354,15 @@ export class SpoolStream {
       if (!meta || meta.identity !== identity || meta.firstSeq + state.head.index > throughSeq)
         break
       const end = Math.min(meta.count, throughSeq - meta.firstSeq + 1)
-      passed += end - state.head.index
+      const count = end - state.head.index
+      passed += count
+      commit.settled((meta.rawBytes * count) / meta.count)
       const settled = { identity, seq: meta.firstSeq + end - 1 }
       if (end < meta.count) {
         headInBlock(state, settled, end)
         break
       }
       commit.add({ type: 'del', key: blockKey(meta.commit, state.id, meta.index) })
-      commit.settled(meta.rawBytes)
       this.pendingRawBytes -= meta.rawBytes
       this.storedBytes -= meta.storedBytes
       this.deletedBytes += meta.storedBytes

@@ -110,6 +110,7 @@ export class S3Model {
       request.socket.destroy()
       return
     }
+    response.setHeader('date', new Date(this.nowMs()).toUTCString())
     const said = this.#answerTo(seen)
     if (mishap?.cut === 'after') request.socket.destroy()
     else answer(response, said)

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Batch } from '../../../gateway/ports/sink.ts'
 import { objectType } from '../../../gateway/sink/object/type.ts'
 import type { ConfiguredSink } from '../../../gateway/sink/sink-type.ts'
+import { TestProxy } from '../../support/test-proxy.ts'
 import { batchOf, expired, never, recordId } from '../http/batches.ts'
 import { objectSinkConfig, SIGNED } from './configs.ts'
 import { idsIn } from './harness.ts'
@@ -260,11 +261,34 @@ describe('credentials', () => {
     expect(model.requests.at(-1)?.headers['x-amz-storage-class']).toBe('STANDARD_IA')
   })
 
-  test('a clock that is off by a day is told so', async () => {
+  test('a clock that is off by a day is told so, and signatures follow the clock of the store', async () => {
     model.nowMs = () => Date.now() + 86_400_000
     const sink = sinkTo()
-    const answer = await sink.send(batchFor(sink, 1, 3), never())
-    expect(answer).toMatchObject({ kind: 'hold', code: 'RequestTimeTooSkewed' })
+    const batch = batchFor(sink, 1, 3)
+    expect(await sink.send(batch, never())).toMatchObject({
+      kind: 'retry',
+      detail: expect.stringContaining('the clock of this box is'),
+    })
+    expect(await sink.send(batch, never())).toMatchObject({ kind: 'verdicts' })
+  })
+
+  test('through a proxy that is asked who comes; what it refuses is held', async () => {
+    const proxy = await TestProxy.start()
+    const way = { kind: 'http', url: proxy.url, noProxy: [] } as const
+    const password = { value: 'a-proxy-password' }
+    const sink = sinkTo({ proxy: { ...way, user: 'edge', password } })
+    try {
+      expect(await sink.send(batchFor(sink, 1, 3), never())).toMatchObject({ kind: 'verdicts' })
+      const pair = Buffer.from('edge:a-proxy-password').toString('base64')
+      expect(proxy.heads[0]).toContain(`Basic ${pair}`)
+      expect(JSON.stringify(model.requests)).not.toContain(pair)
+      proxy.answer = () => 'HTTP/1.1 407 Proxy Authentication Required\r\n\r\n'
+      const stranger = sinkTo({ proxy: { ...way, user: null, password: null } })
+      const held = await stranger.send(batchFor(stranger, 4, 6), never())
+      expect(held).toMatchObject({ kind: 'hold', unsent: true })
+    } finally {
+      await proxy.close()
+    }
   })
 })
 
