@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { Random } from '../../../device-sim/random.ts'
+import { dealLevels } from '../../support/levels.ts'
 import { builtFile } from '../../support/process.ts'
 import { TYPE } from '../../support/raw-mqtt.ts'
 import type { OracleDeviceOptions } from '../oracle/device.ts'
@@ -121,7 +122,7 @@ export async function runDeaths(options: DeathsOptions): Promise<DeathsReport> {
         NODE_OPTIONS: `--import=${pathToFileURL(builtFile('test/faults/death/preload.js')).href}`,
       },
     },
-    [...DEVICES, BURST],
+    dealLevels(options.seed, [...DEVICES, BURST]),
   )
   try {
     return await new Deaths(oracle, options).run()

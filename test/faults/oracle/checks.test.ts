@@ -8,6 +8,7 @@ import {
   lostReadings,
   monotonyFaults,
   orderFaults,
+  refusedReadings,
   strangeReadings,
 } from './checks.ts'
 
@@ -20,6 +21,7 @@ function story(fields: Partial<DeviceStory>): DeviceStory {
     first: 1,
     published: Math.max(0, ...stored),
     acked: [],
+    refused: [],
     resumedFrom: [],
     stored,
     ...fields,
@@ -48,6 +50,12 @@ describe('the checks of a device', () => {
     const twice = { stored: [1, 2, 2, 3], resumedFrom: [2] }
     expect(doubledReadings(story({ ...twice, qos: 2 }))[0]).toMatch(/once: 2$/)
     expect(deviceFaults(story(twice))).toEqual([])
+  })
+
+  test('I9: what was refused with a reason code is not stored', () => {
+    const lossy = { lossy: true, acked: [1, 3], refused: [2] }
+    expect(deviceFaults(story({ ...lossy, stored: [1, 3] }))).toEqual([])
+    expect(refusedReadings(story({ ...lossy, stored: [1, 2, 3] }))[0]).toMatch(/stored: 2$/)
   })
 
   test('I4: what was settled before, or never published, is a stranger', () => {

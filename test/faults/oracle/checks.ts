@@ -19,6 +19,8 @@ export interface DeviceStory {
   readonly published: number
   /** Those with a PUBACK or PUBREC. */
   readonly acked: readonly number[]
+  /** Sent once, and answered with a reason code that says that they are not taken. */
+  readonly refused: readonly number[]
   /** The reading that each reconnection sent first, again. */
   readonly resumedFrom: readonly number[]
   /** In the order in which the sink stored them. */
@@ -42,6 +44,13 @@ export function doubledReadings(story: DeviceStory): string[] {
   const seen = new Set<number>()
   const doubled = story.stored.filter((n) => seen.size === seen.add(n).size)
   return told(story, 'I3: stored more than once', doubled)
+}
+
+/** What was refused is not stored: the device was told so, and may have acted on it. */
+export function refusedReadings(story: DeviceStory): string[] {
+  const stored = new Set(story.stored)
+  const both = story.refused.filter((n) => stored.has(n))
+  return told(story, 'I9: refused with a reason code, and stored', both)
 }
 
 /**
@@ -79,8 +88,8 @@ export function orderFaults(story: DeviceStory): string[] {
 }
 
 export function deviceFaults(story: DeviceStory): string[] {
-  return [lostReadings, doubledReadings, strangeReadings, orderFaults].flatMap((check) =>
-    check(story),
+  return [lostReadings, doubledReadings, refusedReadings, strangeReadings, orderFaults].flatMap(
+    (check) => check(story),
   )
 }
 

@@ -1,14 +1,24 @@
 /**
- * The driver's device: MQTT 3.1.1 over a real socket, at QoS 1 or 2 with clean session 0. It sees
- * each PUBACK, PUBREC and PUBCOMP, keeps what was acknowledged, and resends on a new connection
- * what section 4.4 wants: every PUBLISH without its first ack again with DUP, every PUBREL without
- * a PUBCOMP again, in order and under their packet ids.
+ * The driver's device: MQTT 3.1.1 or 5 over a real socket, at QoS 1 or 2 with a session that
+ * outlives its connections. It sees each PUBACK, PUBREC and PUBCOMP, keeps what was acknowledged,
+ * and resends on a new connection what section 4.4 wants: every PUBLISH without its first ack again
+ * with DUP, every PUBREL without a PUBCOMP again, in order and under their packet ids. In version 5
+ * it never has more unacknowledged than it was granted [MQTT-3.3.4-7], and a refusal is final.
  *
- * What it sees that must not be (acks out of order, for ids that are not in flight, a lost session)
- * is kept in `faults`.
+ * What it sees that must not be (acks out of order, for ids that are not in flight, a lost session,
+ * a reason code that is not the event's, bytes that the standard does not allow) is kept in
+ * `faults`.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type Ack,
+  type Level,
+  REASON,
+  readAck,
+  readDisconnect,
+  reasonText,
+} from '../../support/mqtt-answers.ts'
 import { packet, type RawFrame, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
 
 interface InFlight {
@@ -16,6 +26,9 @@ interface InFlight {
   readonly id: number
   /** QoS 2: a PUBREC came, the PUBREL goes instead of the PUBLISH [MQTT-4.3.3-1]. */
   isReceived: boolean
+  /** PUBLISHes and PUBRELs of it, over all connections. */
+  publishes: number
+  releases: number
 }
 
 export interface OracleDeviceOptions {
@@ -30,7 +43,15 @@ export interface OracleDeviceOptions {
   readonly textBytes?: number
   /** Its stream may drop readings, counted. @default false */
   readonly lossy?: boolean
+  /** @default 4, which is 3.1.1 */
+  readonly level?: Level
 }
+
+/** A day: no campaign is away for so long. */
+const SESSION_EXPIRY_SECONDS = 86_400
+const MAX_RECEIVE_MAXIMUM = 65_535
+/** DISCONNECTs that a device of a campaign gets for nothing that it did. */
+const INNOCENT_FAREWELLS: readonly number[] = [0x8b]
 
 /** A device's pace: it is no load generator. */
 const PACE_MS = 4
@@ -53,6 +74,12 @@ export class OracleDevice {
   readonly #inFlight = new Map<number, InFlight>()
   #first = 1
   #acked: number[] = []
+  #refused: number[] = []
+  /** Packet ids that this connection has not sent again yet, in their order. */
+  #toResend: number[] = []
+  /** Packet ids that count against the grant. */
+  readonly #onLink = new Set<number>()
+  #receiveMaximum = Number.POSITIVE_INFINITY
   #resumedFrom: number[] = []
   #client: RawMqtt | null = null
   #lastId = 0
@@ -61,7 +88,7 @@ export class OracleDevice {
   readonly #text: string
 
   constructor(options: OracleDeviceOptions) {
-    this.options = { textBytes: 0, lossy: false, paceMs: PACE_MS, ...options }
+    this.options = { textBytes: 0, lossy: false, paceMs: PACE_MS, level: 4, ...options }
     this.#text = randomBytes(Math.ceil((this.options.textBytes * 3) / 4)).toString('base64')
   }
 
@@ -79,16 +106,19 @@ export class OracleDevice {
     readonly first: number
     readonly published: number
     readonly acked: readonly number[]
+    readonly refused: readonly number[]
     readonly resumedFrom: readonly number[]
   } {
     const story = {
       first: this.#first,
       published: this.published,
       acked: this.#acked,
+      refused: this.#refused,
       resumedFrom: this.#resumedFrom,
     }
     this.#first = this.published + 1
     this.#acked = []
+    this.#refused = []
     this.#resumedFrom = []
     return story
   }
@@ -100,12 +130,15 @@ export class OracleDevice {
   async live(port: number): Promise<void> {
     this.#isParted = false
     try {
-      const client = await RawMqtt.connect(port, { clientId: this.options.name, clean: false })
+      const { name: clientId, level } = this.options
+      const properties = { sessionExpiryInterval: SESSION_EXPIRY_SECONDS }
+      const fields = { clientId, clean: false, level, ...(level === 5 ? { properties } : {}) }
+      const client = await RawMqtt.connect(port, fields)
       this.#client = client
       if (this.#isParted) return
       if (this.#hasStoredSession && !client.sessionPresent)
         this.#fault('I3: the gateway has lost its session')
-      this.#resend(client)
+      this.#resume(client)
       for (;;) {
         this.#fill(client)
         if (client.inbox.length === 0) {
@@ -130,55 +163,108 @@ export class OracleDevice {
     this.#client = null
   }
 
-  #resend(client: RawMqtt): void {
-    const again = [...this.#inFlight.values()].map((one) =>
-      one.isReceived ? packet.pubrel(one.id) : this.#encode(one, true),
-    )
+  #resume({ granted }: { readonly granted: { readonly receiveMaximum?: number } }): void {
+    const { level } = this.options
+    const most = granted.receiveMaximum ?? MAX_RECEIVE_MAXIMUM
+    this.#receiveMaximum = level === 5 ? most : Number.POSITIVE_INFINITY
+    this.#onLink.clear()
+    this.#toResend = [...this.#inFlight.keys()]
     const first = this.#oldestUnacked()
     if (first !== undefined) this.#resumedFrom.push(first.n)
-    if (again.length > 0) client.send(...again)
   }
 
   #fill(client: RawMqtt): void {
-    const frames: Buffer[] = []
-    while (this.isPublishing && this.#inFlight.size < this.options.window) {
-      const one = { n: ++this.published, id: this.#freeId(), isReceived: false }
-      this.#inFlight.set(one.id, one)
-      frames.push(this.#encode(one, false))
+    const frames = this.#repeats()
+    const { window } = this.options
+    while (this.isPublishing && this.#inFlight.size < window && this.#toResend.length === 0) {
+      if (this.#onLink.size >= this.#receiveMaximum) break
+      const id = this.#freeId()
+      const one = { n: ++this.published, id, isReceived: false, publishes: 0, releases: 0 }
+      this.#inFlight.set(id, one)
+      frames.push(this.#encode(one))
     }
     if (frames.length > 0) client.send(...frames)
   }
 
-  /** False: the connection is over, because the gateway does what it must not. */
+  /** What is still to be sent again, as far as the grant reaches; a PUBREL needs none. */
+  #repeats(): Buffer[] {
+    const frames: Buffer[] = []
+    for (let id = this.#toResend[0]; id !== undefined; id = this.#toResend[0]) {
+      const one = this.#inFlight.get(id) as InFlight
+      if (!one.isReceived && this.#onLink.size >= this.#receiveMaximum) break
+      this.#toResend.shift()
+      frames.push(one.isReceived ? this.#release(one) : this.#encode(one))
+    }
+    return frames
+  }
+
+  /** False: the connection is over, because the gateway does what it must not, or has said so. */
   #take(client: RawMqtt, frame: RawFrame): boolean {
-    const id = frame.body.readUInt16BE(0)
+    if (frame.type === TYPE.DISCONNECT) return this.#bidFarewell(frame)
+    let ack: Ack
+    try {
+      ack = readAck(frame, client.level)
+    } catch (error) {
+      return this.#fault(`got what is no ack: ${(error as Error).message}`)
+    }
+    const { qos } = this.options
+    const { id } = ack
     const one = this.#inFlight.get(id)
-    if (frame.type === TYPE.PUBACK && this.options.qos === 1) {
+    if (frame.type === TYPE.PUBACK && qos === 1) {
       if (one === undefined) return this.#fault(`PUBACK for ${id}, which is not in flight`)
-      this.#ackedNow(one)
-      this.#inFlight.delete(id)
-    } else if (frame.type === TYPE.PUBREC && this.options.qos === 2) {
+      this.#answered(one, ack)
+      this.#complete(one)
+    } else if (frame.type === TYPE.PUBREC && qos === 2) {
       if (one === undefined) return this.#fault(`PUBREC for ${id}, which is not in flight`)
-      this.#ackedNow(one)
-      one.isReceived = true
       this.#hasStoredSession = true
-      client.send(packet.pubrel(id))
+      if (!this.#answered(one, ack)) {
+        // The id is free, and no PUBREL follows [MQTT-4.3.3-4].
+        this.#complete(one)
+        return true
+      }
+      one.isReceived = true
+      client.send(this.#release(one))
       this.onRelease()
-    } else if (frame.type === TYPE.PUBCOMP && this.options.qos === 2) {
+    } else if (frame.type === TYPE.PUBCOMP && qos === 2) {
       if (one === undefined || !one.isReceived)
         return this.#fault(`PUBCOMP for ${id} without a PUBREL`)
-      this.#inFlight.delete(id)
+      if (ack.code === REASON.PACKET_ID_NOT_FOUND && one.releases === 1)
+        return this.#fault(`I3: the gateway has forgotten ${id} between PUBREC and PUBREL`)
+      this.#complete(one)
     } else {
       return this.#fault(`got frame 0x${frame.type.toString(16)}`)
     }
     return true
   }
 
+  #bidFarewell(frame: RawFrame): false {
+    const { code } = readDisconnect(frame)
+    if (!INNOCENT_FAREWELLS.includes(code)) this.#fault(`DISCONNECT with ${reasonText(code)}`)
+    return false
+  }
+
+  /** A first ack. False: it is refused. */
+  #answered(one: InFlight, { code }: Ack): boolean {
+    this.#inOrder(one)
+    if (code === REASON.SUCCESS) this.#acked.push(one.n)
+    else if (code === REASON.NO_SUBSCRIBERS)
+      this.#fault(`reading ${one.n} was said to be taken by nobody, and there is a stream`)
+    else if (!this.options.lossy)
+      this.#fault(`reading ${one.n} is refused with ${reasonText(code)}; its stream takes all`)
+    // What was sent more than once may be stored by an earlier try.
+    else if (one.publishes === 1) this.#refused.push(one.n)
+    return code < REASON.UNSPECIFIED
+  }
+
+  #complete({ id }: InFlight): void {
+    this.#inFlight.delete(id)
+    this.#onLink.delete(id)
+  }
+
   /** I2: first acks come in the order of the PUBLISHes of the connection. */
-  #ackedNow(one: InFlight): void {
+  #inOrder(one: InFlight): void {
     const oldest = this.#oldestUnacked()
     if (one !== oldest) this.#fault(`I2: reading ${one.n} is acknowledged before ${oldest?.n}`)
-    this.#acked.push(one.n)
   }
 
   #oldestUnacked(): InFlight | undefined {
@@ -191,10 +277,22 @@ export class OracleDevice {
     return false
   }
 
-  #encode({ n, id }: InFlight, dup: boolean): Buffer {
-    const { topic, qos } = this.options
+  /** As it goes out now: again with DUP. */
+  #encode(one: InFlight): Buffer {
+    const { topic, qos, level } = this.options
+    const { n, id } = one
     const payload = this.#text === '' ? { n } : { n, text: this.#text }
-    return packet.publish(topic, JSON.stringify(payload), { qos, id, dup })
+    const properties = level === 5 ? { properties: { contentType: 'application/json' } } : {}
+    const dup = one.publishes > 0
+    one.publishes++
+    this.#onLink.add(id)
+    return packet.publish(topic, JSON.stringify(payload), { qos, id, dup, ...properties })
+  }
+
+  #release(one: InFlight): Buffer {
+    one.releases++
+    this.#onLink.add(one.id)
+    return packet.pubrel(one.id)
   }
 
   #freeId(): number {

@@ -4,6 +4,7 @@
  * that was acknowledged is lost.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { dealLevels } from '../../support/levels.ts'
 import { SteadyDevice } from '../network/steady-device.ts'
 import { Oracle } from '../oracle/oracle.ts'
 import { recorderEnv, SyncFault } from '../power/recorder.ts'
@@ -48,7 +49,7 @@ export async function slowDisk(folder: string, lastsMs: number): Promise<SlowDis
     textBytes: TEXT_BYTES,
   }))
   const env = recorderEnv({ root: `${folder}/data`, fault })
-  const oracle = await Oracle.prepare({ folder, env }, publishers)
+  const oracle = await Oracle.prepare({ folder, env }, dealLevels('slow disk', publishers))
   const probe = new SteadyDevice('probe', PROBE_EVERY_MS)
   let maxUnacked = 0
   try {

@@ -6,6 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { StreamStatus } from '../../../gateway/ports/status.ts'
+import { dealLevels } from '../../support/levels.ts'
 import { Oracle } from '../oracle/oracle.ts'
 import {
   describePeak,
@@ -71,7 +72,10 @@ export async function slowSink(options: SlowSinkOptions): Promise<SlowSinkReport
   })
   const streams = Object.fromEntries(POLICIES.map((policy) => [policy, streamOf(policy)]))
   const sink = { maxBatchRecords: 500, maxBatchBytes: '256KiB' }
-  const oracle = await Oracle.prepare({ folder, sections: { streams }, sink }, devices)
+  const oracle = await Oracle.prepare(
+    { folder, sections: { streams }, sink },
+    dealLevels('slow sink', devices),
+  )
   const seen = POLICIES.map(
     (policy): SlowStream => ({ policy, maxStoredBytes: 0, growth: [], maxWaiting: 0, dropped: 0 }),
   )
