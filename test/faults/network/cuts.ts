@@ -4,18 +4,19 @@
  * behind each byte that it gets to see; then the device comes back as a real one does, with its
  * session and its unacknowledged messages. Every acknowledged message has to be stored, QoS 2 once
  * (I3), QoS 1 at least once and at most once per try, QoS 0 at most once; the gate keeps nothing of
- * the cut connection.
+ * the cut connection. In both versions of MQTT.
  */
 import { createConnection, type Socket } from 'node:net'
-import { packet } from '../../support/raw-mqtt.ts'
+import { type Level, REASON } from '../../support/mqtt-answers.ts'
+import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
 import type { FuzzedGate } from '../fuzz/fuzzed-gate.ts'
 
 /**
  * What the device does when its link fails: reset, FIN, or nothing at all (half-open: it comes back
  * on a new one).
  */
-export const CUTS = ['reset', 'fin', 'half-open'] as const
-export type Cut = (typeof CUTS)[number]
+const CUTS = ['reset', 'fin', 'half-open'] as const
+type Cut = (typeof CUTS)[number]
 
 export interface CutTotals {
   cuts: number
@@ -25,8 +26,23 @@ export interface CutTotals {
   readonly failures: string[]
 }
 
+/** What is cut, and how. */
+export interface CutKind {
+  readonly level: Level
+  readonly qos: 0 | 1 | 2
+  readonly cut: Cut
+}
+
+const LEVELS: readonly Level[] = [4, 5]
+const QOS = [0, 1, 2] as const
+
+export const CUT_KINDS: readonly CutKind[] = LEVELS.flatMap((level) =>
+  QOS.flatMap((qos) => CUTS.map((cut) => ({ level, qos, cut }))),
+)
+
 interface Device {
   readonly clientId: string
+  readonly level: Level
   readonly qos: 0 | 1 | 2
   /** Message number to what is known of it. */
   readonly states: Map<number, 'new' | 'sent' | 'received' | 'done'>
@@ -34,25 +50,27 @@ interface Device {
 }
 
 const MESSAGES = [1, 2]
+const SESSION_EXPIRY_SECONDS = 3_600
 
 /** Cuts each byte of one exchange. `stride`: only each so-manyth byte. */
 export async function cutEveryState(
   gate: FuzzedGate,
-  qos: 0 | 1 | 2,
-  cut: Cut,
+  { level, qos, cut }: CutKind,
   totals: CutTotals,
   stride = 1,
   offset = 0,
 ): Promise<void> {
-  const whole = sentBytes('c-0-0', qos)
-  const seenBytes = 4 + MESSAGES.length * (qos === 0 ? 0 : qos === 1 ? 4 : 8)
+  const whole = sentBytes('c-0-0', level, qos)
+  const seenBytes =
+    (await connackBytes(gate, level)) + MESSAGES.length * (qos === 0 ? 0 : qos === 1 ? 4 : 8)
   const places: { readonly sent: number; readonly seen: number }[] = []
   for (let sent = 1 + offset; sent <= whole; sent += stride)
     places.push({ sent, seen: Number.POSITIVE_INFINITY })
   for (let seen = offset; seen < seenBytes; seen += stride)
     places.push({ sent: Number.POSITIVE_INFINITY, seen })
   const devices: Device[] = places.map((_, index) => ({
-    clientId: `${cut}-${qos}-${offset}-${totals.cuts}-${index}`,
+    clientId: `${cut}-${level}-${qos}-${offset}-${totals.cuts}-${index}`,
+    level,
     qos,
     states: new Map(MESSAGES.map((n) => [n, 'new'])),
     tries: 0,
@@ -63,7 +81,7 @@ export async function cutEveryState(
       await step(devices[index]!)
     } catch (error) {
       totals.failures.push(
-        `QoS ${qos}, ${cut} behind ${JSON.stringify(places[index])}: ${String(error)}`,
+        `level ${level}, QoS ${qos}, ${cut} behind ${JSON.stringify(places[index])}: ${String(error)}`,
       )
     }
   }
@@ -88,15 +106,32 @@ export async function cutEveryState(
   totals.cuts += places.length
 }
 
-function sentBytes(clientId: string, qos: 0 | 1 | 2): number {
-  const publishes = MESSAGES.map((n) => publishOf(clientId, n, qos, false))
+function sentBytes(clientId: string, level: Level, qos: 0 | 1 | 2): number {
+  const device = { clientId, level, qos }
+  const publishes = MESSAGES.map((n) => publishOf(device, n, false))
   const releases = qos === 2 ? MESSAGES.map((n) => packet.pubrel(n)) : []
-  return Buffer.concat([packet.connect({ clientId, clean: false }), ...publishes, ...releases])
-    .length
+  return Buffer.concat([connectOf(device), ...publishes, ...releases]).length
 }
 
-function publishOf(clientId: string, n: number, qos: 0 | 1 | 2, dup: boolean): Buffer {
-  return packet.publish('t/cut', `${clientId} ${n}`, { qos, id: n, dup })
+/** In version 5 a gateway grants what it likes, in so many bytes. */
+async function connackBytes(gate: FuzzedGate, level: Level): Promise<number> {
+  const { port } = gate.broker.addresses[0]!
+  const client = await RawMqtt.connect(port, { clientId: 'probe', clean: true, level })
+  const bytes = client.receivedBytes
+  await client.end()
+  return bytes
+}
+
+type Sender = Pick<Device, 'clientId' | 'level' | 'qos'>
+
+function connectOf({ clientId, level }: Pick<Sender, 'clientId' | 'level'>): Buffer {
+  const properties = { sessionExpiryInterval: SESSION_EXPIRY_SECONDS }
+  return packet.connect({ clientId, clean: false, level, ...(level === 5 ? { properties } : {}) })
+}
+
+function publishOf({ clientId, level, qos }: Sender, n: number, dup: boolean): Buffer {
+  const properties = level === 5 ? { properties: {} } : {}
+  return packet.publish('t/cut', `${clientId} ${n}`, { qos, id: n, dup, ...properties })
 }
 
 /** One connection of a device, up to its cut. Resolves when the device knows how it ended. */
@@ -106,7 +141,7 @@ async function exchange(
   limit: { readonly sent: number; readonly seen: number },
   cut: Cut,
 ): Promise<void> {
-  const { clientId, qos, states } = device
+  const { qos, states } = device
   device.tries += 1
   const { port } = gate.broker.addresses[0]!
   const socket = createConnection({ port, host: '127.0.0.1', noDelay: true })
@@ -155,10 +190,10 @@ async function exchange(
         reject(new Error('the gateway closed the connection'))
       }
     })
-    send(packet.connect({ clientId, clean: false }))
+    send(connectOf(device))
     if (limit.seen === 0) setImmediate(finish)
     if (qos === 0) {
-      for (const [n] of states) send(publishOf(clientId, n, 0, false))
+      for (const [n] of states) send(publishOf(device, n, false))
       if (left > 0) send(packet.pingreq())
     }
   })
@@ -186,8 +221,9 @@ function takeFrames(
 }
 
 function take(frame: Buffer, device: Device, send: (bytes: Buffer) => void): void {
-  const { clientId, qos, states } = device
-  const id = frame.length === 4 ? frame.readUInt16BE(2) : 0
+  const { qos, states } = device
+  const id = frame.length >= 4 ? frame.readUInt16BE(2) : 0
+  const code = frame[4] ?? 0
   switch (frame[0]) {
     case 0x20: {
       if (frame[3] !== 0) throw new Error(`CONNACK ${frame[3]}`)
@@ -197,25 +233,28 @@ function take(frame: Buffer, device: Device, send: (bytes: Buffer) => void): voi
         if (state === 'received') send(packet.pubrel(n))
         else if (state !== 'done') {
           states.set(n, 'sent')
-          send(publishOf(clientId, n, qos, state === 'sent'))
+          send(publishOf(device, n, state === 'sent'))
         }
       }
       return
     }
     case 0x40:
-      if (qos !== 1 || states.get(id) !== 'sent')
-        throw new Error(`PUBACK for ${id}, ${states.get(id)}`)
+      if (qos !== 1 || states.get(id) !== 'sent' || code !== 0)
+        throw new Error(`PUBACK ${code} for ${id}, ${states.get(id)}`)
       states.set(id, 'done')
       return
     case 0x50:
-      if (qos !== 2 || states.get(id) !== 'sent')
-        throw new Error(`PUBREC for ${id}, ${states.get(id)}`)
+      if (qos !== 2 || states.get(id) !== 'sent' || code !== 0)
+        throw new Error(`PUBREC ${code} for ${id}, ${states.get(id)}`)
       states.set(id, 'received')
       send(packet.pubrel(id))
       return
     case 0x70:
       if (qos !== 2 || states.get(id) !== 'received')
         throw new Error(`PUBCOMP for ${id}, ${states.get(id)}`)
+      // A PUBREL that is repeated may find its id gone.
+      if (code !== 0 && (code !== REASON.PACKET_ID_NOT_FOUND || device.tries === 1))
+        throw new Error(`PUBCOMP ${code} for ${id}`)
       states.set(id, 'done')
       return
     case 0xd0:

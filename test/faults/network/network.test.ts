@@ -2,22 +2,20 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { reapProcesses } from '../../support/process.ts'
 import { FuzzedGate } from '../fuzz/fuzzed-gate.ts'
-import { CUTS, type CutTotals, cutEveryState } from './cuts.ts'
+import { CUT_KINDS, type CutTotals, cutEveryState } from './cuts.ts'
 import { halfOpen, oneByteSegments, slowConnects } from './slow-peers.ts'
 import { describeStorm, measureStorms } from './storm.ts'
 
 afterEach(reapProcesses)
 
 describe('links that are cut', () => {
-  const cases = ([0, 1, 2] as const).flatMap((qos) => CUTS.map((cut) => [qos, cut] as const))
-
-  test.each(cases)(
-    'I1, I2, I3: at QoS %i, by %s, behind each byte of either side',
-    async (qos, cut) => {
+  test.each(CUT_KINDS)(
+    'I1, I2, I3: at QoS $qos of protocol level $level, by $cut, behind each byte of either side',
+    async (kind) => {
       const gate = await FuzzedGate.start()
       try {
         const totals: CutTotals = { cuts: 0, interrupted: 0, acked: 0, failures: [] }
-        await cutEveryState(gate, qos, cut, totals)
+        await cutEveryState(gate, kind, totals)
         expect(totals.failures).toEqual([])
         expect(totals.interrupted).toBeGreaterThan(totals.cuts / 3)
         await gate.bystander.publish(4)
