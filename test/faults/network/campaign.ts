@@ -1,6 +1,6 @@
 /**
- * Fault 8, the long campaign: cuts at each byte, slow peers of each kind, and a reconnect storm of
- * 5,000 devices.
+ * Fault 8, the long campaign: cuts at each byte, slow peers of each kind, takeovers, absences and
+ * floods of devices of MQTT 5, and a reconnect storm of 5,000 devices.
  */
 
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
@@ -15,6 +15,7 @@ import {
   slowFrames,
 } from './slow-peers.ts'
 import { describeStorm, measureStorms } from './storm.ts'
+import { absences, floods, takeovers } from './version-5.ts'
 
 const FULL_STORM = 5_000
 
@@ -37,6 +38,16 @@ export async function campaign({ runs, say }: CampaignOptions): Promise<Campaign
       say(`network: ${ended} peers of kind "${kind}", at most ${heldBytes} bytes held`)
     } catch (error) {
       failures.push(`slow peers: ${String(error)}`)
+    }
+  }
+  const devices = Math.min(100, 10 + runs)
+  for (const run of [takeovers, absences, floods]) {
+    try {
+      const { kind } = await run(devices)
+      faults[`devices of MQTT 5: ${kind}`] = devices
+      say(`network: ${devices} devices of MQTT 5 ${kind}`)
+    } catch (error) {
+      failures.push(`devices of MQTT 5: ${String(error)}`)
     }
   }
   await storms(runs, faults, failures, say)

@@ -5,6 +5,7 @@ import { FuzzedGate } from '../fuzz/fuzzed-gate.ts'
 import { CUT_KINDS, type CutTotals, cutEveryState } from './cuts.ts'
 import { halfOpen, oneByteSegments, slowConnects } from './slow-peers.ts'
 import { describeStorm, measureStorms } from './storm.ts'
+import { absences, floods, takeovers } from './version-5.ts'
 
 afterEach(reapProcesses)
 
@@ -25,6 +26,16 @@ describe('links that are cut', () => {
       }
     },
   )
+})
+
+describe('devices of MQTT 5', () => {
+  test.each([
+    ['I3: a device that takes over its own connection: 0x8E, its session, one record', takeovers],
+    ['a session lives as long as it was asked to, and no longer [MQTT-4.1.0-2]', absences],
+    ['I6: beyond Receive Maximum: 0x93, and who keeps to it is acknowledged', floods],
+  ])('%s', async (_, run) => {
+    expect((await run(12)).devices).toBe(12)
+  })
 })
 
 describe('slow peers', () => {
