@@ -14,6 +14,12 @@ const FilesystemStore = require('s3rver/lib/stores/filesystem.js')
 const S3Error = require('s3rver/lib/models/error.js')
 
 let writes = 0
+async function place(path, content) {
+  const temporary = `${path}.${process.pid}-${(writes += 1)}`
+  await writeFile(temporary, content)
+  await rename(temporary, path)
+}
+
 FilesystemStore.prototype.putObject = async function ({ bucket, key, content: body, metadata }) {
   const chunks = []
   // Throws if the connection ends before all of it is here.
@@ -24,11 +30,13 @@ FilesystemStore.prototype.putObject = async function ({ bucket, key, content: bo
   if (wanted !== undefined && wanted !== digest.toString('base64'))
     throw new S3Error('BadDigest', 'The Content-MD5 you specified did not match what we received.')
   const path = this.getResourcePath(bucket, key, 'object')
-  const temporary = `${path}.${process.pid}-${(writes += 1)}`
   await mkdir(dirname(path), { recursive: true })
-  await writeFile(temporary, content)
-  await rename(temporary, path)
+  // It is there once its own file is: one whose metadata was cut would answer 500 for ever.
+  const { 'content-type': type } = metadata
+  const about = JSON.stringify({ 'content-type': type })
+  await place(this.getResourcePath(bucket, key, 'metadata.json'), about)
   const md5 = digest.toString('hex')
-  await this.putMetadata(bucket, key, metadata, md5)
+  await place(`${path}.md5`, md5)
+  await place(path, content)
   return { size: content.length, md5 }
 }
