@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, expect } from 'vitest'
+import { afterEach, expect, vi } from 'vitest'
 import { freePorts } from '../../device-sim/free-ports.ts'
 import { type RunningProcess, reapProcesses, runToEnd, startProcess } from '../support/process.ts'
 import { testWithTool } from '../support/tool-tests.ts'
@@ -145,6 +145,7 @@ const SETTINGS: readonly Setting[] = [
   { name: 'clean', settings: ['cleansession true'], direction: 'both' },
   { name: 'kept', settings: ['cleansession false'], direction: 'both' },
   { name: 'v31', settings: ['bridge_protocol_version mqttv31'], direction: 'both' },
+  { name: 'v5', settings: ['bridge_protocol_version mqttv50'], direction: 'both' },
   { name: 'in', settings: [], direction: 'in' },
   { name: 'out', settings: [], direction: 'out' },
 ]
@@ -198,32 +199,61 @@ testWithTool(
   60_000,
 )
 
+/** Repeats at QoS 1 come before the last of them. */
+const WAIT = { timeout: 15_000, interval: 50 }
+
+const RETURNING = [
+  { name: 'old-1', version: 'mqttv311', qos: 1 },
+  { name: 'old-2', version: 'mqttv311', qos: 2 },
+  { name: 'new-1', version: 'mqttv50', qos: 1 },
+  { name: 'new-2', version: 'mqttv50', qos: 2 },
+] as const
+
 testWithTool(
   TOOLS,
-  'a bridge comes back after a restart of either side, with what was published meanwhile',
+  'a bridge of 3.1.1 or 5 comes back after a restart of either side, with what was published meanwhile, at QoS 2 once',
   async () => {
     const rig = await startRig()
-    const bridge = await Bridge.start(rig, 'hall-2', ['topic plant/# both 1', 'cleansession false'])
-    await bridge.up(true)
-    await publish(bridge.port, 'plant/up', '1')
-    await rig.records(1)
+    const bridges = await Promise.all(
+      RETURNING.map(async ({ name, version, qos }) => {
+        const topic = `topic plant/${name}/# both ${qos}`
+        const protocol = `bridge_protocol_version ${version}`
+        return await Bridge.start(rig, name, [topic, protocol, 'cleansession false'])
+      }),
+    )
+    const publishAll = async (payload: string): Promise<void> => {
+      for (const [index, { name, qos }] of RETURNING.entries())
+        await publish(bridges[index]!.port, `plant/${name}/up`, payload, ['-q', `${qos}`])
+    }
+    for (const bridge of bridges) await bridge.up(true)
+    await publishAll('1')
+    await rig.records(4)
 
     await rig.gateway.kill()
     // Mosquitto keeps it for the gateway.
-    await publish(bridge.port, 'plant/up', '2')
+    await publishAll('2')
     await rig.startGateway()
-    await rig.records(2)
+    await rig.records(8)
 
-    await bridge.restart()
-    await bridge.up(true)
-    await publish(bridge.port, 'plant/up', '3')
-    const records = await rig.records(3)
-    const topics = records.map(({ topic, payload }) => `${topic} ${payload.toString()}`)
-    expect([...new Set(topics)]).toEqual(['plant/up 1', 'plant/up 2', 'plant/up 3'])
+    for (const bridge of bridges) await bridge.restart()
+    for (const bridge of bridges) await bridge.up(true)
+    await publishAll('3')
+    await vi.waitUntil(async () => {
+      const last = (await rig.records(12)).filter(({ payload }) => payload.toString() === '3')
+      return last.length === RETURNING.length
+    }, WAIT)
+    const records = await rig.records(12)
+    for (const { name, qos } of RETURNING) {
+      const own = records.filter(({ topic }) => topic === `plant/${name}/up`)
+      const payloads = own.map(({ payload }) => payload.toString())
+      expect(qos === 2 ? payloads : [...new Set(payloads)], name).toEqual(['1', '2', '3'])
+    }
 
-    const there = await watch(bridge.port, 'plant/down')
-    await publish(rig.mqttPort, 'plant/down', '4')
-    await there.waitForLine('got 0 4')
+    for (const [index, { name }] of RETURNING.entries()) {
+      const there = await watch(bridges[index]!.port, `plant/${name}/down`)
+      await publish(rig.mqttPort, `plant/${name}/down`, '4')
+      await there.waitForLine('got 0 4')
+    }
   },
   60_000,
 )
