@@ -3,8 +3,9 @@
  * What an answer means: answers.ts.
  */
 import type { Transfer } from '../../ports/sink.ts'
-import { hiddenParts } from '../../shared/text/hide-url.ts'
+import { hideSecrets } from '../../shared/text/hide-secrets.ts'
 import type { EmitSinkEvent } from '../events.ts'
+import { secretsOf } from '../http/answers/hide-secrets.ts'
 import { createAuth } from '../http/auth/auth.ts'
 import type { AuthFailure, RequestAuth } from '../http/auth/request-auth.ts'
 import type { Lookup } from '../http/client/addresses.ts'
@@ -58,8 +59,6 @@ interface StoreOriginOptions {
 }
 
 const MAX_ANSWER_BYTES = 64 * 1024
-/** What is shorter would be found in ordinary words. */
-const MIN_SECRET_CHARS = 6
 /** Another request may go over the connection behind these. */
 const WELCOME = new Set([200, 201, 204, 404, 405, 409, 412])
 
@@ -139,11 +138,7 @@ export class StoreOrigin {
   }
 
   hide(text: string): string {
-    const shown = this.#shown.map(([, value]) => value.replace(/^\S+ /, ''))
-    const secrets = [...hiddenParts(this.#url), ...shown]
-    return secrets
-      .filter(({ length }) => length >= MIN_SECRET_CHARS)
-      .reduce((shown, one) => shown.replaceAll(one, '(hidden)'), text)
+    return hideSecrets(text, secretsOf(this.#url, this.#shown))
   }
 
   /** Reads secrets and certificates again. True: something is new. */

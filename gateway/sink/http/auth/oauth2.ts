@@ -8,6 +8,7 @@
  * other grants.
  */
 
+import { hideSecrets } from '../../../shared/text/hide-secrets.ts'
 import { excerpt, MAX_ANSWER_BYTES, printable } from '../answers/answer.ts'
 import { bodyOf, parseObject } from '../answers/body.ts'
 import type { ClientAnswer } from '../client/connection.ts'
@@ -192,11 +193,11 @@ export class OAuth2Auth implements RequestAuth {
     const { status, headers } = head
     const answer = { status, headers, body: received.body, bodyTooLong: received.tooLong }
     const code = String(status)
-    const hide = (words: string): string =>
-      [secret, formEncoded(secret)].reduce((text, one) => text.replaceAll(one, '(hidden)'), words)
-    const said = (why: string): string => hide(`no token: ${target} answered ${status}${why}`)
     const body = bodyOf(answer)
     const members = 'why' in body ? null : parseObject(body.text)
+    const secrets = quotable(this.#config.clientId, secret, members)
+    const said = (why: string): string =>
+      hideSecrets(`no token: ${target} answered ${status}${why}`, secrets)
     if (status >= 200 && status <= 299) {
       const token = members === null ? null : tokenOf(members, this.#config.renewAt)
       if (token !== null) return token
@@ -210,6 +211,18 @@ export class OAuth2Auth implements RequestAuth {
     const words = members === null ? excerpt(answer) : errorIn(members)
     return { kind: 'hold', why: said(words), code, retryAfterMs: null }
   }
+}
+
+/** What a server may quote of a request, and what it may give that is of no use here. */
+function quotable(
+  clientId: string,
+  secret: string,
+  members: Readonly<Record<string, unknown>> | null,
+): string[] {
+  const encoded = formEncoded(secret)
+  const basic = basicValue(formEncoded(clientId), encoded).replace('Basic ', '')
+  const token = members?.['access_token']
+  return [secret, encoded, basic, ...(typeof token === 'string' ? [token] : [])]
 }
 
 function tokenOf(members: Readonly<Record<string, unknown>>, renewAt: number): AccessToken | null {

@@ -12,6 +12,7 @@ import {
   type Packet,
   parser as packetParser,
 } from 'mqtt-packet'
+import { hideSecrets } from '../../../shared/text/hide-secrets.ts'
 import { type Ending, NotConnected } from './ending.ts'
 
 export type AckPacket = Extract<Packet, { readonly cmd: 'puback' | 'pubrec' | 'pubcomp' }>
@@ -78,9 +79,9 @@ export class MqttConnection {
     signal: AbortSignal,
   ): Promise<MqttConnection> {
     const { connect, needs, timeoutMs } = options
-    const wire = new Wire(stream, connect.protocolVersion ?? 4)
+    const wire = new Wire(stream, connect)
     const connack = await wire.firstPacket(generate(connect), timeoutMs, signal)
-    const ending = faultOf(connack, needs)
+    const ending = faultOf(connack, needs, (reason) => wire.hide(reason))
     if (ending !== null) {
       wire.end(ending)
       throw new NotConnected(ending)
@@ -193,13 +194,16 @@ class Wire {
   onIdleEnd: (ending: Ending) => void = () => undefined
   readonly #stream: Duplex
   readonly #version: number
+  /** Brokers may quote it. */
+  readonly #secret: string
   readonly #parser: ReturnType<typeof packetParser>
   #acks: AckPacket[] = []
   #first: ((packet: Packet) => void) | null = null
 
-  constructor(stream: Duplex, version: number) {
+  constructor(stream: Duplex, { protocolVersion: version = 4, password }: IConnectPacket) {
     this.#stream = stream
     this.#version = version
+    this.#secret = password?.toString() ?? ''
     this.#parser = packetParser({ protocolVersion: version })
     this.#parser.on('packet', (packet) => this.#take(packet))
     this.#parser.on('error', (error: Error) => {
@@ -209,6 +213,11 @@ class Wire {
     stream.on('error', (error) => this.end({ kind: 'network', error }))
     stream.on('end', () => this.end({ kind: 'closed' }))
     stream.on('close', () => this.end({ kind: 'closed' }))
+  }
+
+  /** A reason as messages may show it; null: none was given. */
+  hide(reason: string | undefined): string | null {
+    return reason === undefined ? null : hideSecrets(reason, [this.#secret])
   }
 
   /** Writes CONNECT and waits for the answer. @throws NotConnected */
@@ -303,17 +312,21 @@ class Wire {
     const acks = this.#acks
     this.#acks = []
     if (acks.length > 0) this.listener?.onAcks(acks)
-    const reason = packet.properties?.reasonString ?? null
+    const reason = this.hide(packet.properties?.reasonString)
     this.end({ kind: 'disconnected', code: packet.reasonCode ?? 0, reason })
   }
 }
 
-function faultOf(packet: Packet, needs: ConnectionOptions['needs']): Ending | null {
+function faultOf(
+  packet: Packet,
+  needs: ConnectionOptions['needs'],
+  hide: Wire['hide'],
+): Ending | null {
   if (packet.cmd !== 'connack')
     return { kind: 'protocol', detail: `answered CONNECT with ${packet.cmd.toUpperCase()}` }
   const code = packet.reasonCode ?? packet.returnCode ?? 0
   const { properties } = packet
-  if (code !== 0) return { kind: 'refused', code, reason: properties?.reasonString ?? null }
+  if (code !== 0) return { kind: 'refused', code, reason: hide(properties?.reasonString) }
   const maximumQoS = properties?.maximumQoS ?? 2
   if (maximumQoS < needs.qos)
     return { kind: 'unfit', detail: `takes QoS ${maximumQoS} at most, and qos is ${needs.qos}` }

@@ -16,6 +16,7 @@ import type {
 } from '@nats-io/transport-node'
 import { errorCode, errorMessage } from '../../../shared/errors.ts'
 import { readSecret, type Secret } from '../../../shared/secret-file.ts'
+import { hideSecrets } from '../../../shared/text/hide-secrets.ts'
 import { OptionalPackage } from '../../optional-package.ts'
 import { type NatsSinkConfig, natsFiles, wantsTls } from '../config.ts'
 import type { NatsMessage } from '../encode.ts'
@@ -64,6 +65,8 @@ export class NatsLink {
   #open: OpenLink | null = null
   #detail: string | null = null
   #closed = false
+  /** The secret of the last login, which no message may show. */
+  #told = ''
 
   constructor(name: string, config: NatsSinkConfig) {
     this.#name = name
@@ -122,7 +125,8 @@ export class NatsLink {
       })
       return link
     } catch (error) {
-      const fault = error instanceof LinkFault ? error : new LinkFault(connectFailure(error))
+      const fault =
+        error instanceof LinkFault ? error : new LinkFault(connectFailure(error, this.#told))
       this.#detail = fault.message
       throw fault
     }
@@ -161,7 +165,14 @@ export class NatsLink {
     return checkedLogin('credentials', library.credsAuthenticator(creds))
   }
 
+  /** What the servers are shown, and may quote. */
   async #secret(secret: Secret): Promise<string> {
+    const text = await this.#read(secret)
+    this.#told = text
+    return text
+  }
+
+  async #read(secret: Secret): Promise<string> {
     if ('value' in secret) return secret.value
     const key = natsFiles(this.#config).find(([, path]) => path === secret.file)?.[0] ?? 'secret'
     await this.#file(key, secret.file)
@@ -243,9 +254,9 @@ function unusableFile(key: string, detail: string): Failure {
 }
 
 /** Wrong credentials are held; whatever else passes by itself. */
-function connectFailure(error: unknown): Failure {
+function connectFailure(error: unknown, secret: string): Failure {
   const name = error instanceof Error ? error.name : ''
-  const words = errorMessage(error)
+  const words = hideSecrets(errorMessage(error), [secret])
   if (/^(Authorization|UserAuthenticationExpired)Error$/.test(name))
     return held(
       null,

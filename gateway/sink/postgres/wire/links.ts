@@ -4,6 +4,7 @@
  */
 import { Socket } from 'node:net'
 import { readSecret } from '../../../shared/secret-file.ts'
+import { hideSecrets } from '../../../shared/text/hide-secrets.ts'
 import type { SinkTls } from '../../http/tls.ts'
 import type { PostgresSinkConfig } from '../config.ts'
 import { addressOf, type DatabaseHost, type SslMode } from './address.ts'
@@ -27,6 +28,9 @@ export class Links {
   readonly #open = new Set<Link>()
   /** Why the last connection did not come about; null: it did. */
   failure: string | null = null
+
+  /** The password of the last login, which no message may show. */
+  #told = ''
 
   constructor(config: PostgresSinkConfig, tls: SinkTls) {
     this.#config = config
@@ -115,6 +119,8 @@ export class Links {
       return { link, facts }
     } catch (error) {
       socket.destroy()
+      // A pooler or a proxy in front of the database may quote the login.
+      if (error instanceof Error) error.message = hideSecrets(error.message, [this.#told])
       throw error
     } finally {
       signal.removeEventListener('abort', onAbort)
@@ -137,7 +143,10 @@ export class Links {
       user,
       database,
       ssl: this.#ssl(sslMode),
-      password: () => this.#password(),
+      password: async () => {
+        this.#told = await this.#password()
+        return this.#told
+      },
       application_name: config.applicationName,
       ...(config.statementTimeout === null ? {} : { statement_timeout: config.statementTimeout }),
       connectionTimeoutMillis: config.connectTimeout,
