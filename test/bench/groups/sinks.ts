@@ -66,6 +66,15 @@ async function compare(contest: Contest, backlog: Backlog, settings: Settings): 
   return judged(wanted, ratios(rates(mine), rates(bare)))
 }
 
+/** One that fails takes nothing of the others' figures along. */
+async function compared(contest: Contest, backlog: Backlog, settings: Settings): Promise<Goal> {
+  try {
+    return await compare(contest, backlog, settings)
+  } catch (error) {
+    return notMeasured(`sink ${contest.name}`, '', `failed: ${String(error)}`)
+  }
+}
+
 export const sinks: Group = {
   name: 'sinks',
   about: 'catch-up of each type of sink into a local receiver, beside the bare client or loop',
@@ -88,7 +97,7 @@ export const sinks: Group = {
           backlogs.get(isSmall) ??
           (await Backlog.make(isSmall ? SMALL_BACKLOG : most, settings.seed))
         backlogs.set(isSmall, backlog)
-        goals.push(await compare(contest, backlog, settings))
+        goals.push(await compared(contest, backlog, settings))
       }
     } finally {
       for (const backlog of backlogs.values()) backlog.remove()
