@@ -91,20 +91,14 @@ interface Cut {
   readonly dies: PinnedBatch['dies']
 }
 
-interface LifeOptions {
-  readonly planted?: Planted | null
-  readonly qos?: 1 | 2
-  readonly collects?: boolean
-}
-
 /** One process: until the batch is done, or it dies. */
 async function live(
   broker: ModelBroker,
   batch: PinnedBatch,
   cut: Cut,
-  { planted = null, qos = 2, collects = false }: LifeOptions = {},
+  { planted = null, qos = 2 }: { planted?: Planted | null; qos?: 1 | 2 } = {},
 ): Promise<ExchangeProgress> {
-  const link = broker.connect(cut, collects)
+  const link = broker.connect(cut)
   batch.dies = cut.dies
   return await new Exchange({
     messages: batch.messages(qos),
@@ -253,13 +247,6 @@ test('QoS 1: a cut repeats at most the window', async () => {
     expect(broker.delivered.slice(0, done)).toEqual(PAYLOADS.slice(0, done))
     expect(broker.delivered.length - done).toBeLessThanOrEqual(WINDOW)
   }
-})
-
-test('QoS 1: a broker that collects its answers is not waited for', async () => {
-  const broker = new ModelBroker('on release')
-  const life = { qos: 1, collects: true } as const
-  const { isComplete, ending } = await live(broker, new PinnedBatch(), WHOLE, life)
-  expect({ isComplete, ending }).toEqual({ isComplete: true, ending: null })
 })
 
 test('a note is read as it was written, and no other text is', () => {

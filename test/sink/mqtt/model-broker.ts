@@ -38,14 +38,9 @@ export class ModelBroker {
 
   /**
    * @param packets so many reach it, and so many of its answers arrive; then the connection is gone
-   * @param collects by Nagle's algorithm, and nobody acknowledges but with what is sent: of several
-   * answers the first leaves, the others when something comes
    */
-  connect(
-    packets = { in: Number.POSITIVE_INFINITY, out: Number.POSITIVE_INFINITY },
-    collects = false,
-  ): ModelLink {
-    return new ModelLink((packet) => this.#take(packet), packets, collects)
+  connect(packets = { in: Number.POSITIVE_INFINITY, out: Number.POSITIVE_INFINITY }): ModelLink {
+    return new ModelLink((packet) => this.#take(packet), packets)
   }
 
   #take(packet: Packet): AckPacket | null {
@@ -80,17 +75,13 @@ export class ModelLink {
   readonly #take: (packet: Packet) => AckPacket | null
   readonly #left: { in: number; out: number }
   readonly #parser = parser({ protocolVersion: 5 })
-  readonly #collects: boolean
   #answers: AckPacket[] = []
-  #collected: AckPacket[] = []
 
   constructor(
     take: (packet: Packet) => AckPacket | null,
     packets: { readonly in: number; readonly out: number },
-    collects: boolean,
   ) {
     this.#take = take
-    this.#collects = collects
     this.#left = { ...packets }
     this.#parser.on('packet', (packet) => this.#reaches(packet))
   }
@@ -99,10 +90,6 @@ export class ModelLink {
     if (this.ended !== null) return
     this.#parser.parse(Buffer.from(bytes))
     setImmediate(() => this.#answer())
-  }
-
-  nudge(): void {
-    if (this.ended === null && this.#collects) setImmediate(() => this.#answer())
   }
 
   destroy(ending: Ending): void {
@@ -121,10 +108,7 @@ export class ModelLink {
   }
 
   #answer(): void {
-    const fresh = this.#answers.splice(0)
-    const now = this.#collects ? 1 : fresh.length
-    const answers = [...this.#collected, ...fresh.slice(0, now)]
-    this.#collected = fresh.slice(now)
+    const answers = this.#answers.splice(0)
     if (answers.length > 0) this.listener?.onAcks(answers)
     if (this.#left.in === 0 || this.#left.out === 0) this.destroy({ kind: 'closed' })
   }

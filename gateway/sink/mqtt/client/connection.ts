@@ -42,8 +42,6 @@ interface ConnectionOptions {
 /** Longer packets are none that a broker has for a client that subscribes to nothing. */
 const MAX_PACKET_BYTES = 1024 * 1024
 
-const PINGREQ = generate({ cmd: 'pingreq' })
-
 export class MqttConnection {
   readonly granted: Granted
   readonly openedAtMs = performance.now()
@@ -112,16 +110,6 @@ export class MqttConnection {
   }
 
   /**
-   * A PINGREQ, whatever is under way. A broker that leaves Nagle's algorithm on (Mosquitto by
-   * default) holds small packets back until TCP has acknowledged those before, which this side
-   * delays by some 40 ms, unless it has something to send.
-   */
-  nudge(): void {
-    if (this.#pingDeadline === null) this.#sendPing()
-    else this.write(PINGREQ)
-  }
-
-  /**
    * Between two exchanges: waits for the answer to a PINGREQ, or the end. What the broker had to send
    * at the beginning came before.
    */
@@ -166,7 +154,7 @@ export class MqttConnection {
 
   #sendPing(): void {
     const timeoutMs = this.#timeoutMs
-    this.write(PINGREQ)
+    this.write(generate({ cmd: 'pingreq' }))
     this.#pingDeadline = setTimeout(() => {
       this.destroy({ kind: 'silent', detail: `no answer to a PINGREQ for ${timeoutMs} ms` })
     }, timeoutMs)

@@ -68,7 +68,6 @@ interface ExchangeOptions {
   readonly connection: {
     listener: AckListener | null
     write(bytes: Uint8Array): void
-    nudge(): void
     destroy(ending: Ending): void
   }
   readonly version: '3.1.1' | '5'
@@ -150,7 +149,6 @@ export class Exchange implements AckListener {
   onAcks(packets: readonly AckPacket[]): void {
     for (const packet of packets) this.#take(packet)
     this.#advance()
-    if (this.#isListening) this.#o.connection.nudge()
     this.#wake()
   }
 
@@ -193,15 +191,6 @@ export class Exchange implements AckListener {
 
   get #hasRoom(): boolean {
     return this.#published - this.#done < this.#o.window
-  }
-
-  /**
-   * More acknowledgments are to come, and nothing leaves until they, or a note, are there: the end
-   * of a batch, and at QoS 2 each note in the making.
-   */
-  get #isListening(): boolean {
-    if (this.#ending !== null || this.#done === this.#published) return false
-    return this.#published === this.#total || (this.#isNoting && this.#arrived < this.#published)
   }
 
   /** Nothing that is still to come can be waited for. */
