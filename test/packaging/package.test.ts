@@ -11,13 +11,15 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { freePorts } from '../../device-sim/free-ports.ts'
 import { linksOf, readDocument } from '../docs/documents.ts'
-import { runToEnd } from '../support/process.ts'
+import { runToEnd, startProcess } from '../support/process.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -126,4 +128,34 @@ test('runs from an empty prefix, by the links that npm makes', async () => {
   expect(started.exit.code).toBe(0)
   const help = await runToEnd(join(prefix, 'bin/sluice-sim'), ['--help'])
   expect(help.exit.code).toBe(0)
+})
+
+/** Each package a link to where a store has it, and its dependencies beside it there. */
+test('runs where pnpm has put it, with its output read through a pipe', async () => {
+  const beside = join(folder, 'project/node_modules/.pnpm/sluice/node_modules')
+  const home = join(beside, 'sluice')
+  mkdirSync(home, { recursive: true })
+  execFileSync('tar', ['-xzf', join(folder, packed.filename), '-C', home, '--strip-components=1'])
+  const { bin, dependencies } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8')) as {
+    bin: Record<string, string>
+    dependencies: Record<string, string>
+  }
+  for (const name of Object.keys(dependencies))
+    symlinkSync(join(root, 'node_modules', name), join(beside, name))
+  symlinkSync(home, join(folder, 'project/node_modules/sluice'))
+  const [mqtt, http] = await freePorts(2)
+  const config = join(folder, 'pnpm.yaml')
+  const lines = [
+    `gateway: { dataDir: ${join(folder, 'pnpm-data')} }`,
+    `mqtt: { allowAnonymous: true, listeners: [{ host: 127.0.0.1, port: ${mqtt} }] }`,
+    `admin: { port: ${http} }`,
+    'streams: { telemetry: { topics: ["plant/#"], sink: files } }',
+    `sinks: { files: { type: file, folder: ${folder} } }`,
+  ]
+  writeFileSync(config, `${lines.join('\n')}\n`)
+  const command = join(folder, 'project/node_modules/sluice', bin['sluice'] ?? '')
+  const gateway = startProcess(process.execPath, [command, 'start', '--config', config])
+  await gateway.waitForLine('devices may connect', 20_000)
+  gateway.kill('SIGTERM')
+  expect(await gateway.waitForExit(20_000)).toMatchObject({ code: 0 })
 })

@@ -33,7 +33,9 @@ export function openOutlet(fd: number): Outlet {
 
 function kindOf(fd: number): 'file' | 'socket' | 'stalls' {
   try {
-    const stats = fstatSync(fd)
+    // Not the numbers that `realpathSync` reads again: behind a pipe's or a socket's in there Node
+    // follows no links to modules any more (nodejs/node issue 51142), as pnpm lays them out.
+    const stats = fstatSync(fd, { bigint: true })
     if (stats.isSocket()) return 'socket'
     return stats.isFIFO() || stats.isCharacterDevice() ? 'stalls' : 'file'
   } catch {

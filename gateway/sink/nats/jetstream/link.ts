@@ -20,6 +20,7 @@ import { hideSecrets } from '../../../shared/text/hide-secrets.ts'
 import { OptionalPackage } from '../../optional-package.ts'
 import { type NatsSinkConfig, natsFiles, wantsTls } from '../config.ts'
 import type { NatsMessage } from '../encode.ts'
+import { closingOnFailure } from './attempt-sockets.ts'
 import { type Failure, held, unanswered } from './reply.ts'
 
 type Library = typeof Nats
@@ -112,7 +113,11 @@ export class NatsLink {
       if (fault !== null) throw new LinkFault(held(null, `not sent: ${fault}`, UNSENT))
       const library = await natsClient.load()
       const options = await this.#options(library)
-      const link = openLink(await library.connect(options), library)
+      const connection = await closingOnFailure(async (signal) => {
+        const tls = options.tls === null ? null : { ...options.tls, signal }
+        return await library.connect({ ...options, tls })
+      })
+      const link = openLink(connection, library)
       if (this.#closed) {
         void link.connection.close().catch(() => undefined)
         throw new LinkFault(unanswered('the sink is closed', UNSENT))
