@@ -13,11 +13,19 @@ import { LatencyHistogram } from '../shared/latency-histogram.ts'
  */
 type SinkOutcome = 'acked' | 'partial' | 'retry' | 'too-large' | 'refused' | 'malformed' | 'hold'
 
+/**
+ * Why a batch went out though an earlier try of it may have arrived: the broker lost its session
+ * (MQTT), or the message that would tell is gone (NATS).
+ */
+type RepeatCause = 'session-lost' | 'message-gone'
+
 export interface SinkStats {
   /**
    * Ended requests. A request that was never sent (no secret, aborted in the queue) counts, too.
    */
   readonly requests: Record<SinkOutcome, number>
+  /** Batches that may be there twice, since nothing could tell whether they were there. */
+  readonly mayRepeat: Record<RepeatCause, number>
   /** Requests in progress. */
   inFlight: number
   /** Body bytes handed to the network, compressed as sent, repeats included. */
@@ -42,6 +50,7 @@ const REQUEST_BUCKETS_SECONDS = [
 export function createSinkStats(): SinkStats {
   return {
     requests: { acked: 0, partial: 0, retry: 0, 'too-large': 0, refused: 0, malformed: 0, hold: 0 },
+    mayRepeat: { 'session-lost': 0, 'message-gone': 0 },
     inFlight: 0,
     sentBytes: 0,
     requestSeconds: new LatencyHistogram(REQUEST_BUCKETS_SECONDS),

@@ -47,6 +47,7 @@ describe('the table of metrics', () => {
       'stream',
       'sink',
       'reason',
+      'cause',
       'outcome',
       'state',
       'qos',

@@ -49,6 +49,19 @@ export const SINK_METRICS: readonly MetricDefinition[] = [
         })),
       ),
   },
+  {
+    type: 'counter',
+    name: 'sluice_sink_may_repeat_total',
+    help: 'Batches that went out though an earlier try may have arrived, by why nothing could tell: session-lost, the MQTT broker lost its session; message-gone, limits of the NATS stream took the last message.',
+    labels: ['sink', 'cause'],
+    read: ({ sinks }) =>
+      sinks.flatMap((sink) =>
+        Object.entries(sink.stats.mayRepeat).map(([cause, value]) => ({
+          labels: { sink: sink.name, cause },
+          value,
+        })),
+      ),
+  },
   perSink(
     'counter',
     'sluice_sink_sent_bytes_total',

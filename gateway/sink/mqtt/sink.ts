@@ -255,6 +255,7 @@ class MqttSink implements ConfiguredSink {
     }
     await begins(from)
     this.#lostSessions += 1
+    this.stats.mayRepeat['session-lost'] += 1
     const { stream } = batch
     this.#emit({ type: 'sink.session-lost', sink: this.name, stream, times: this.#lostSessions })
     return { from, isKept: false, keep }

@@ -168,6 +168,7 @@ class NatsSink implements ConfiguredSink {
       },
       mayRepeat: (why) => {
         const { stream, firstSeq, lastSeq } = batch
+        this.stats.mayRepeat['message-gone'] += 1
         this.#emit({ type: 'sink.may-repeat', sink: this.name, stream, firstSeq, lastSeq, why })
       },
     }

@@ -2,6 +2,7 @@
  * What the gateway is held to under overload (fault 10), and how its memory is read while it lasts.
  */
 
+import type { Status } from '../../../gateway/ports/status.ts'
 import type { BacklogFigures } from '../../bench/measures.ts'
 import { memoryMb } from '../../bench/processes.ts'
 
@@ -21,8 +22,10 @@ export const MAX_START_RATIO = 1.5
 export const MAX_IDLE_CONNECTION_KIB = 28
 /** Once, however many connect: the young generation of the heap grows to its maximum. */
 export const HEAP_GROWTH_MB = 16
-/** What is left behind an overload is a backlog; a busy machine takes its time. */
-export const OVERLOAD_DRAIN_TIMEOUT_MS = 60_000
+/** For what no backlog explains, after an overload: waits between tries, a busy machine. */
+const SETTLING_MS = 60_000
+/** What a sink without a slow link takes at the least, raw NDJSON. */
+const LEAST_DRAIN_BYTES_PER_SECOND = 250_000
 /**
  * p99 of the acks of slow devices while others publish faster than the disk takes it, against the
  * quiet one.
@@ -33,6 +36,20 @@ export const MAX_ACK_RATIO = 3
  * there.
  */
 export const MAX_BUSY_ACK_MS = 250
+
+/**
+ * How long the drain may take behind an overload: what waits goes at least as fast as the link was
+ * while it was slow.
+ *
+ * @param bytesPerSecond of a slow link, raw NDJSON
+ */
+export function drainTimeoutMs(
+  { streams }: Status,
+  bytesPerSecond = LEAST_DRAIN_BYTES_PER_SECOND,
+): number {
+  const waiting = streams.reduce((sum, { backlogBytes }) => sum + backlogBytes, 0)
+  return SETTLING_MS + Math.ceil((waiting / bytesPerSecond) * 1000)
+}
 
 const SAMPLE_EVERY_MS = 100
 

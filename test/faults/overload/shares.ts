@@ -8,7 +8,7 @@ import { promisedShare } from '../../../gateway/drain/policy/scheduler.ts'
 import { SteadyDevice } from '../network/steady-device.ts'
 import type { LedgerRequest } from '../oracle/ledger.ts'
 import { Oracle } from '../oracle/oracle.ts'
-import { OVERLOAD_DRAIN_TIMEOUT_MS, quantile } from './limits.ts'
+import { drainTimeoutMs, quantile } from './limits.ts'
 
 export interface SharesOptions {
   readonly folder: string
@@ -95,7 +95,7 @@ export async function measureShares(options: SharesOptions): Promise<SharesRepor
     for (const device of live) device.check()
     for (const device of live) device.close()
     oracle.sink.delayMs = () => 0
-    await oracle.check(OVERLOAD_DRAIN_TIMEOUT_MS)
+    await oracle.check(drainTimeoutMs(await oracle.gateway.status(), bytesPerSecond))
     return judge(looked, delays, [
       ...oracle.faults,
       ...dry.map((name) => `${name}: its backlog ended too early`),

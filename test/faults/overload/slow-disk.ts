@@ -10,9 +10,9 @@ import { Oracle } from '../oracle/oracle.ts'
 import { recorderEnv, SyncFault } from '../power/recorder.ts'
 import {
   describePeak,
+  drainTimeoutMs,
   type MemoryPeak,
   memoryFaults,
-  OVERLOAD_DRAIN_TIMEOUT_MS,
   peakOf,
   quantile,
 } from './limits.ts'
@@ -74,7 +74,7 @@ export async function slowDisk(folder: string, lastsMs: number): Promise<SlowDis
     fault.clear()
     probe.check()
     probe.close()
-    await oracle.check(OVERLOAD_DRAIN_TIMEOUT_MS)
+    await oracle.check(drainTimeoutMs(await oracle.gateway.status()))
     const report = {
       peak,
       slowed: fault.hits,

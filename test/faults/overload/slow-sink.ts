@@ -8,13 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { StreamStatus } from '../../../gateway/ports/status.ts'
 import { dealLevels } from '../../support/levels.ts'
 import { Oracle } from '../oracle/oracle.ts'
-import {
-  describePeak,
-  type MemoryPeak,
-  memoryFaults,
-  OVERLOAD_DRAIN_TIMEOUT_MS,
-  peakOf,
-} from './limits.ts'
+import { describePeak, drainTimeoutMs, type MemoryPeak, memoryFaults, peakOf } from './limits.ts'
 
 export interface SlowSinkReport {
   readonly peak: MemoryPeak
@@ -91,7 +85,7 @@ export async function slowSink(options: SlowSinkOptions): Promise<SlowSinkReport
     })
     const acked = oracle.devices.reduce((sum, { ackedCount }) => sum + ackedCount, 0)
     oracle.sink.delayMs = () => 0
-    await oracle.check(OVERLOAD_DRAIN_TIMEOUT_MS)
+    await oracle.check(drainTimeoutMs(await oracle.gateway.status(), linkBytesPerSecond))
     const faults = [
       ...oracle.faults,
       ...memoryFaults('a slow sink', peak),

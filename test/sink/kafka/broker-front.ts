@@ -13,6 +13,10 @@ const PRODUCE = 0
 const SASL_HANDSHAKE = 17
 const SASL_AUTHENTICATE = 36
 const API_VERSIONS = 18
+/** Type of the first record of a TLS client. */
+const TLS_HANDSHAKE = 22
+/** As a record of TLS 1.2: alert, fatal, internal_error. */
+const INTERNAL_ERROR_ALERT = Buffer.of(21, 3, 3, 0, 2, 2, 80)
 const SASL_AUTHENTICATION_FAILED = 58
 /** Of the mock's answers, as they stand in them. */
 const HOST = Buffer.from('\0\x09127.0.0.1')
@@ -20,6 +24,8 @@ const HOST = Buffer.from('\0\x09127.0.0.1')
 export interface FrontOptions {
   readonly brokerPort: number
   readonly tls?: TlsOptions
+  /** What is no TLS gets no word, but the end of the connection. */
+  readonly closesWithoutAlert?: boolean
   /** `user:password`; absent: nobody is asked. */
   readonly credentials?: string
 }
@@ -62,14 +68,19 @@ export class BrokerFront {
   }
 
   static async start(options: FrontOptions): Promise<BrokerFront> {
-    const server = options.tls === undefined ? createServer() : createTlsServer(options.tls)
+    const server = createServer()
     await new Promise<void>((resolve) => {
       server.listen(0, '127.0.0.1', resolve)
     })
     const front = new BrokerFront(server, options)
-    const event = options.tls === undefined ? 'connection' : 'secureConnection'
-    server.on(event, (socket: Socket) => front.#serve(socket))
-    server.on('tlsClientError', () => undefined)
+    if (options.tls === undefined) {
+      server.on('connection', (socket) => front.#serve(socket))
+      return front
+    }
+    const secure = createTlsServer(options.tls)
+    secure.on('secureConnection', (socket) => front.#serve(socket))
+    secure.on('tlsClientError', () => undefined)
+    server.on('connection', (socket) => front.#admit(socket, secure))
     return front
   }
 
@@ -83,6 +94,22 @@ export class BrokerFront {
   /** Whoever comes next has to show the credentials again. */
   disconnectAll(): void {
     for (const socket of this.#sockets) socket.destroy()
+  }
+
+  /** Java answers what is no TLS with an alert; OpenSSL, which is here, would close. */
+  #admit(socket: Socket, secure: Server): void {
+    this.#sockets.add(socket)
+    socket.on('error', () => undefined)
+    socket.on('close', () => this.#sockets.delete(socket))
+    socket.once('readable', () => {
+      const first = socket.read() as Buffer | null
+      if (first === null) return
+      if (first[0] === TLS_HANDSHAKE) {
+        socket.unshift(first)
+        secure.emit('connection', socket)
+      } else if (this.#options.closesWithoutAlert === true) socket.destroy()
+      else socket.end(INTERNAL_ERROR_ALERT)
+    })
   }
 
   #serve(client: Socket): void {

@@ -3,6 +3,7 @@
  * `newer`, the suite of the sink port among it) runs under one in a process of its own.
  */
 
+import { stripVTControlCharacters } from 'node:util'
 import { afterEach, expect, test } from 'vitest'
 import { errorMessage } from '../../../gateway/shared/errors.ts'
 import type { SinkEvent } from '../../../gateway/sink/events.ts'
@@ -43,6 +44,29 @@ test(
     const { exit, stdout, stderr } = await runToEnd(newer.path, args, options)
     expect(exit.code, `${stdout}\n${stderr}`).toBe(0)
     expect(stdout).toMatch(/Tests\s.*\d+ passed/)
+  },
+  SUITE_MS,
+)
+
+test(
+  'its example starts a gateway with the client there',
+  async (context) => {
+    let newer: NewerNode
+    try {
+      newer = surroundings()
+    } catch (error) {
+      if (toolsAreRequired()) throw error
+      context.skip(errorMessage(error).slice(0, 200))
+      return
+    }
+    const vitest = sourcePath('node_modules/vitest/vitest.mjs')
+    const config = sourcePath('test/vitest.config.ts')
+    const file = sourcePath('test/docs/examples.test.ts')
+    const args = [vitest, 'run', '--config', config, file, '-t', 'kafka.yaml']
+    const options = { env: newer.env, timeoutMs: SUITE_MS }
+    const { exit, stdout, stderr } = await runToEnd(newer.path, args, options)
+    expect(exit.code, `${stdout}\n${stderr}`).toBe(0)
+    expect(stripVTControlCharacters(stdout)).toMatch(/Tests\s+1 passed/)
   },
   SUITE_MS,
 )

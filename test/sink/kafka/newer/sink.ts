@@ -249,8 +249,14 @@ describe('a front with TLS and users', () => {
   test('a port that wants TLS is held', async () => {
     const front = await frontOf({ tls })
     const answer = await send(sinkTo({ ...to(front), timeout: 1000 }), mixed(1, 3))
-    expect(['hold', 'retry']).toContain(answer.kind)
-    expect(answer).toMatchObject({ unsent: true })
+    expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', unsent: true })
+    expect('detail' in answer && answer.detail).toMatch(/wants TLS: write tls: \{\}/)
+  })
+
+  test('a port that wants TLS and closes without a word is tried again, and nothing left', async () => {
+    const front = await frontOf({ tls, closesWithoutAlert: true })
+    const answer = await send(sinkTo({ ...to(front), timeout: 1000 }), mixed(1, 3))
+    expect(answer).toMatchObject({ kind: 'retry', scope: 'sink', unsent: true })
   })
 
   test('a lost answer is repeated with the same sequence, so that the broker knows the repeat', async () => {
