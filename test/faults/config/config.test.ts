@@ -155,6 +155,7 @@ const CHANGES: Readonly<Record<string, Change>> = {
   'streams.<name>.topics': { stream: { topics: ['elsewhere/#'] } },
   'streams.<name>.device': { stream: { device: 'topic:1' } },
   'streams.<name>.payload': { stream: { payload: 'json' } },
+  'streams.<name>.properties': { stream: { properties: ['contentType', 'userProperties'] } },
   'streams.<name>.priority': { stream: { priority: 9 } },
   'streams.<name>.maxRecordBytes': { stream: { maxRecordBytes: '256' } },
   'streams.<name>.maxBytes': { stream: { maxRecordBytes: '256', maxBytes: '1KiB' } },
