@@ -72,6 +72,13 @@ function checkProfile(
       `at most ${profile.maxWindow} with profile ${name}`,
       `write ${profile.maxWindow} or less`,
     )
+  if (sink.keepAlive > profile.maxKeepAliveSeconds * 1000)
+    complain(
+      'keepAlive',
+      `${sink.keepAlive / 1000} s`,
+      `at most ${profile.maxKeepAliveSeconds} s with profile ${name}`,
+      `write ${profile.maxKeepAliveSeconds}s or less`,
+    )
   const idBytes = Buffer.byteLength(sink.clientId ?? '')
   if (profile.maxClientIdBytes !== null && idBytes > profile.maxClientIdBytes)
     complain(

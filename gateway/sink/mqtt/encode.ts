@@ -124,11 +124,12 @@ export class MqttEncoder implements BatchEncoder {
 
   /** What is not in the fingerprint. */
   #limitMet(topic: string, payload: Buffer): string | null {
-    const { maxTopicBytes, maxTopicSlashes } = this.#profile
-    const bytes = Buffer.byteLength(topic)
+    const { maxTopicBytes, maxTopicSlashes, freePrefix } = this.#profile
+    const counted = freePrefix === null ? topic : topic.replace(freePrefix, '')
+    const bytes = Buffer.byteLength(counted)
     if (bytes > maxTopicBytes)
       return `its topic has ${bytes} bytes, the broker takes ${maxTopicBytes}`
-    if (maxTopicSlashes !== null && topic.split('/').length - 1 > maxTopicSlashes)
+    if (maxTopicSlashes !== null && counted.split('/').length - 1 > maxTopicSlashes)
       return `its topic has more than ${maxTopicSlashes} slashes, which the broker does not take`
     if (payload.length > this.#maxMessageBytes)
       return `its message has ${payload.length} bytes, the broker takes ${this.#maxMessageBytes} (maxMessageBytes)`

@@ -1,6 +1,13 @@
 /**
  * What is known of brokers that are not like others, by their documents: limits, where records go,
- * who connects, what their silence means. Pure.
+ * who connects, what their silence means. Pure. Where it is from:
+ *
+ * - AWS IoT Core: "AWS IoT Core endpoints and quotas" (AWS General Reference), and the limits that
+ *   its device SDK keeps (ClientExtendedValidationAndFlowControl). What is published faster is
+ *   dropped there without an answer, and the connection stays.
+ * - Azure IoT Hub: "Communicate with an IoT hub using the MQTT protocol".
+ * - ThingsBoard: thingsboard.yml (NETTY_MAX_PAYLOAD_SIZE) and MqttTransportHandler.java of its
+ *   repository.
  */
 export const PROFILE_NAMES = ['generic', 'aws-iot-core', 'azure-iot-hub', 'thingsboard'] as const
 export type ProfileName = (typeof PROFILE_NAMES)[number]
@@ -19,6 +26,13 @@ export interface BrokerProfile {
   readonly maxTopicSlashes: number | null
   readonly maxClientIdBytes: number | null
   readonly maxWindow: number
+  /** What a connection may publish; null: no limit is known. */
+  readonly rate: { readonly messagesPerSecond: number; readonly bytesPerSecond: number } | null
+  /** In front of a topic, and no part of its limits; null: nothing. */
+  readonly freePrefix: RegExp | null
+  readonly maxKeepAliveSeconds: number
+  /** It knows a client by one id: a second connection ends the first. */
+  readonly hasOneClientId: boolean
   readonly versions: readonly ('3.1.1' | '5')[]
   readonly retain: boolean
   readonly tlsOnly: boolean
@@ -38,6 +52,10 @@ export const PROFILES: Readonly<Record<ProfileName, BrokerProfile>> = {
     maxTopicSlashes: null,
     maxClientIdBytes: null,
     maxWindow: 1000,
+    rate: null,
+    freePrefix: null,
+    maxKeepAliveSeconds: 65_535,
+    hasOneClientId: false,
     versions: ['3.1.1', '5'],
     retain: true,
     tlsOnly: false,
@@ -52,6 +70,10 @@ export const PROFILES: Readonly<Record<ProfileName, BrokerProfile>> = {
     maxTopicSlashes: 7,
     maxClientIdBytes: 128,
     maxWindow: 100,
+    rate: { messagesPerSecond: 100, bytesPerSecond: 512 * 1024 },
+    freePrefix: /^\$aws\/rules\/[^/]+\//,
+    maxKeepAliveSeconds: 1200,
+    hasOneClientId: false,
     versions: ['3.1.1', '5'],
     retain: true,
     tlsOnly: true,
@@ -67,6 +89,10 @@ export const PROFILES: Readonly<Record<ProfileName, BrokerProfile>> = {
     maxTopicSlashes: null,
     maxClientIdBytes: 128,
     maxWindow: 100,
+    rate: null,
+    freePrefix: null,
+    maxKeepAliveSeconds: 1767,
+    hasOneClientId: true,
     versions: ['3.1.1'],
     retain: false,
     tlsOnly: true,
@@ -82,9 +108,14 @@ export const PROFILES: Readonly<Record<ProfileName, BrokerProfile>> = {
     maxTopicSlashes: null,
     maxClientIdBytes: null,
     maxWindow: 1000,
+    rate: null,
+    freePrefix: null,
+    maxKeepAliveSeconds: 65_535,
+    hasOneClientId: false,
     versions: ['3.1.1', '5'],
     retain: true,
     tlsOnly: false,
-    closed: 'ThingsBoard closes when a message is not what its topic takes, or is over its limit',
+    closed:
+      'ThingsBoard closes when a message is not what its topic takes, is over its limit of size, or messages come faster than the profile of its tenant or device allows',
   },
 }

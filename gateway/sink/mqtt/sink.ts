@@ -23,6 +23,7 @@ import { MqttConnection } from './client/connection.ts'
 import { type Ending, NotConnected } from './client/ending.ts'
 import { Exchange, type ExchangeProgress, type ReleasePhase } from './client/exchange.ts'
 import { noteText, OVER_LIMIT, type ReleaseNote, readNote } from './client/note.ts'
+import { PublishPace } from './client/pace.ts'
 import { openTransport, targetOf } from './client/transport.ts'
 import { type MqttSinkConfig, mqttFiles } from './config.ts'
 import { connectPacket } from './connect-packet.ts'
@@ -46,6 +47,7 @@ export function createMqttSink(options: MqttSinkOptions): ConfiguredSink {
 interface Client {
   readonly id: string
   readonly link: BrokerLink
+  readonly pace: PublishPace | null
   last: { readonly batch: string; published: number } | null
   /** QoS 2: whether ids are in use in the broker's session. */
   inUse: 'none' | 'some' | 'unknown'
@@ -53,6 +55,9 @@ interface Client {
 
 /** Without one, no connection can be made now. */
 class Unready extends Error {}
+
+const ONE_CLIENT_ID =
+  'this service knows one client id of a device, under which a try would end the connection of a gateway that runs; use check --try, which logs in nowhere, or watch the first batch'
 
 /** The spool cannot keep that a batch begins. */
 class NotNoted extends Error {}
@@ -151,6 +156,8 @@ class MqttSink implements ConfiguredSink {
   async #try(batch: Batch, client: Client, signal: AbortSignal): Promise<SinkAnswer> {
     const parties = this.#parties(client)
     if (signal.aborted) return { ...endedBy({ kind: 'given-up' }, parties), unsent: true }
+    if (this.#isTrial && parties.profile.hasOneClientId)
+      return this.#notConnected(new Unready(ONE_CLIENT_ID), parties, false)
     const takeover = client.link.takeover()
     if (takeover !== null) return { ...endedBy(takeover, parties), unsent: true }
     let connection: MqttConnection
@@ -211,6 +218,7 @@ class MqttSink implements ConfiguredSink {
       connection,
       version,
       window: Math.min(window, receiveMaximum),
+      pace: client.pace,
       noSubscribers,
       dupBefore: release === null ? 0 : this.#publishedBefore(batch, client, release),
       release,
@@ -278,7 +286,9 @@ class MqttSink implements ConfiguredSink {
     const link = new BrokerLink({
       open: (signal, session) => this.#open(id, signal, session ?? (qos === 2 ? 'kept' : 'none')),
     })
-    const client: Client = { id, link, last: null, inUse: 'unknown' }
+    const { rate } = PROFILES[this.#config.profile]
+    const pace = rate === null ? null : new PublishPace(rate)
+    const client: Client = { id, link, pace, last: null, inUse: 'unknown' }
     this.#clients.set(key, client)
     return client
   }

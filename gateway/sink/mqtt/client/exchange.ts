@@ -14,6 +14,7 @@
 import type { AckListener, AckPacket } from './connection.ts'
 import type { Ending } from './ending.ts'
 import { OVER_LIMIT, type ReleaseNote } from './note.ts'
+import type { PublishPace } from './pace.ts'
 import { type CodeWord, codeText, publishWord } from './reason-codes.ts'
 
 /** A message, or why its record cannot be one. */
@@ -72,6 +73,8 @@ interface ExchangeOptions {
   }
   readonly version: '3.1.1' | '5'
   readonly window: number
+  /** null: as fast as the window lets it. */
+  readonly pace?: PublishPace | null
   readonly noSubscribers: 'accept' | 'hold'
   /** Slots before it may have been published before. */
   readonly dupBefore: number
@@ -163,12 +166,25 @@ export class Exchange implements AckListener {
       this.#seqs.push(message.seq)
       if (slot >= this.#published && message.refusal === null) {
         await this.#until(() => this.#hasRoom || this.#stop !== null || this.#isStuck)
+        await this.#paced()
       }
       if (this.#stop !== null || this.#isStuck) return
       this.#offer(slot, message)
       slot += 1
     }
     this.#total = slot
+  }
+
+  async #paced(): Promise<void> {
+    const waitMs = this.#o.pace?.waitMs ?? 0
+    if (waitMs === 0) return
+    let isDue = false
+    const timer = setTimeout(() => {
+      isDue = true
+      this.#wake()
+    }, waitMs)
+    await this.#until(() => isDue || this.#stop !== null || this.#isStuck)
+    clearTimeout(timer)
   }
 
   #offer(slot: number, message: Outgoing): void {
@@ -182,6 +198,7 @@ export class Exchange implements AckListener {
     if (refusal === null) {
       const bytes = message.encode(idOf(slot), slot < this.#o.dupBefore)
       this.#send(bytes)
+      this.#o.pace?.sent(bytes.length)
       if (this.#published - this.#done === 1) this.#moved()
     } else {
       this.#arrives(slot)
