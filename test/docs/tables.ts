@@ -5,6 +5,7 @@
 import { describeKeys } from '../../gateway/config/describe.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
+import { CASES } from '../conformance/cases.ts'
 
 export const TABLES: Readonly<Record<string, () => string>> = {
   configuration: () =>
@@ -26,6 +27,21 @@ export const TABLES: Readonly<Record<string, () => string>> = {
         metric.help,
       ]),
     ),
+  conformance: () =>
+    table(
+      ['statement', 'in MQTT', 'shown by'],
+      [...statements('3.1.1', 'v3'), ...statements('5', 'v5')],
+    ),
+}
+
+/** A row for each number, in the standard's order. */
+function statements(version: string, key: 'v3' | 'v5'): string[][] {
+  const entries = new Map<string, string[]>()
+  for (const each of CASES)
+    for (const number of each[key]) entries.set(number, [...(entries.get(number) ?? []), each.what])
+  return [...entries]
+    .toSorted(([a], [b]) => a.localeCompare(b, 'en', { numeric: true }))
+    .map(([number, whats]) => [`MQTT-${number}`, version, whats.join('; ')])
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -5,7 +5,8 @@
  * QoS 1 or 2 copies pile up is reported as overflowing, and disconnected by the gate.
  *
  * QoS 1 and 2 copies are sent `maxSubscriberMessages` ahead of their acks at most, and no more than
- * the client's Receive Maximum [MQTT-3.3.4-9]. Acks of the gate do not pass through here: they are never behind copies.
+ * the client's Receive Maximum [MQTT-3.3.4-9]. Answers pass those that wait for acks
+ * [MQTT-3.3.4-10]. Acks of the gate do not pass through here: they are never behind copies.
  */
 import { Fifo } from '../../shared/fifo.ts'
 import type { MqttLimits } from '../config.ts'
@@ -43,10 +44,10 @@ export type CopyAck = typeof PUBACK | typeof PUBREC | typeof PUBCOMP
 
 interface Waiting {
   readonly frame: CopyFrame
-  /** Never dropped, and no copy. */
-  readonly isAnswer: boolean
   /** Of a PUBREL; 0: it is none. */
   readonly releaseId: number
+  /** Of an answer: how many copies had been pushed before it; null: it is a copy. */
+  readonly behind: number | null
   /** What the session keeps of it; null: nothing. */
   readonly kept: KeptCopy | null
   /** The shared subscription that it is for; null: none. */
@@ -62,7 +63,7 @@ export interface Share {
 /** One write to the socket; large enough to cost one system call for many copies. */
 const WRITE_BYTES = 64 * 1024
 
-const isQos0 = ({ frame, isAnswer }: Waiting): boolean => !isAnswer && frame.qos === 0
+const isQos0 = ({ frame }: Waiting): boolean => frame.qos === 0
 
 export class OutboundQueue {
   readonly #limits: SubscriberLimits
@@ -71,6 +72,11 @@ export class OutboundQueue {
   readonly #now: () => number
   readonly #window: number
   readonly #waiting = new Fifo<Waiting>(isQos0)
+  /** SUBACKs, UNSUBACKs and PUBRELs: never dropped. */
+  readonly #answers = new Fifo<Waiting>()
+  /** Copies that were pushed, and those of them that have left the queue. */
+  #pushed = 0
+  #left = 0
   /** Copies at QoS 1 and 2 among them. */
   #acked = 0
   #bytes = 0
@@ -133,7 +139,8 @@ export class OutboundQueue {
   push(frame: CopyFrame, kept: KeptCopy | null, share: Share | null = null): void {
     if (frame.qos > 0 && this.#acked + this.#inFlight.size === 0) this.#movedAtMs = this.#now()
     if (frame.qos > 0) this.#acked += 1
-    this.#push({ frame, isAnswer: false, releaseId: 0, kept, share })
+    this.#pushed += 1
+    this.#push(this.#waiting, { frame, releaseId: 0, behind: null, kept, share })
     if (this.#wasPressed || !this.isPressed) return
     this.#wasPressed = true
     this.#host.onPressed()
@@ -166,7 +173,7 @@ export class OutboundQueue {
   /** Sends what the socket takes. Call when it has drained. */
   flush(): void {
     if (!this.#isOpen) return
-    while (this.#waiting.length > 0 && this.#host.canSend()) {
+    while (!this.#isEmpty && this.#host.canSend()) {
       const bytes = this.#next()
       if (bytes === null) break
       this.#movedAtMs = this.#now()
@@ -188,6 +195,7 @@ export class OutboundQueue {
     this.#shared = null
     this.#account(-this.#bytes)
     this.#waiting.clear()
+    this.#answers.clear()
     this.#acked = 0
     this.#inFlight.clear()
     this.#isOpen = false
@@ -197,11 +205,16 @@ export class OutboundQueue {
 
   #pushAnswer(bytes: Buffer, releaseId: number): void {
     const frame = { bytes, qos: 0, idAt: 0, expiryAt: 0, options: null } as const
-    this.#push({ frame, isAnswer: true, releaseId, kept: null, share: null })
+    const behind = this.#pushed
+    this.#push(this.#answers, { frame, releaseId, behind, kept: null, share: null })
   }
 
-  #push(waiting: Waiting): void {
-    this.#waiting.push(waiting)
+  get #isEmpty(): boolean {
+    return this.#waiting.length + this.#answers.length === 0
+  }
+
+  #push(queue: Fifo<Waiting>, waiting: Waiting): void {
+    queue.push(waiting)
     this.#account(waiting.frame.bytes.length)
     if (this.#isOverfull()) {
       this.flush()
@@ -235,33 +248,53 @@ export class OutboundQueue {
     const due: Waiting[] = []
     let bytes = 0
     let flying = this.#inFlight.size
-    for (let next = this.#waiting.first; next !== null; next = this.#waiting.first) {
-      if (bytes >= WRITE_BYTES) break
-      const { frame, kept } = next
-      const isGone = kept?.isGone === true || isExpired(frame, this.#host.nowMs())
-      if (frame.qos > 0 && !isGone) {
-        if (flying >= this.#window) break
-        flying += 1
+    while (bytes < WRITE_BYTES) {
+      const next = this.#waiting.first
+      const isGone = next !== null && this.#isGone(next)
+      const isHeld = next !== null && !isGone && next.frame.qos > 0 && flying >= this.#window
+      const answer = this.#takeAnswer(next === null || isHeld)
+      if (answer !== null) {
+        if (answer.releaseId > 0) flying += 1
+        due.push(answer)
+        bytes += answer.frame.bytes.length
+        continue
       }
+      if (next === null || isHeld) break
+      const { frame, kept } = next
       this.#waiting.shift()
+      this.#left += 1
       if (frame.qos > 0) this.#acked -= 1
       this.#account(-frame.bytes.length)
-      // It was dropped from the queue of its session, or has expired.
       if (isGone) {
         if (kept?.isGone !== true) this.#host.onExpired(kept)
         continue
       }
+      if (frame.qos > 0) flying += 1
       due.push(next)
       bytes += frame.bytes.length
     }
     return due.length === 0 ? null : this.#write(due, bytes)
   }
 
+  /** It was dropped from the queue of its session, or has expired. */
+  #isGone({ frame, kept }: Waiting): boolean {
+    return kept?.isGone === true || isExpired(frame, this.#host.nowMs())
+  }
+
+  /** The answer whose turn it is. `isFree`: no copy may leave before it. */
+  #takeAnswer(isFree: boolean): Waiting | null {
+    const answer = this.#answers.first
+    if (answer === null || (!isFree && answer.behind! > this.#left)) return null
+    this.#answers.shift()
+    this.#account(-answer.frame.bytes.length)
+    return answer
+  }
+
   #write(due: readonly Waiting[], bytes: number): Buffer {
     const out = Buffer.allocUnsafe(bytes)
     let at = 0
     const nowMs = this.#host.nowMs()
-    for (const { frame, isAnswer, releaseId, kept, share } of due) {
+    for (const { frame, behind, releaseId, kept, share } of due) {
       if (releaseId > 0) this.#inFlight.set(releaseId, PUBCOMP)
       let packetId = 0
       let dup = false
@@ -276,26 +309,27 @@ export class OutboundQueue {
           kept.wasSent = true
         }
       }
-      if (!isAnswer) this.#stats.localCopies.delivered += 1
+      if (behind === null) this.#stats.localCopies.delivered += 1
       at = writeCopy(out, at, frame, { packetId, dup, nowMs })
     }
     return out
   }
 
-  #keepBounds({ frame, isAnswer }: Waiting): void {
+  #keepBounds({ frame, behind }: Waiting): void {
     let dropped = 0
     while (this.#isOverfull() && this.#waiting.expendable > 0) {
       this.#account(-this.#waiting.shiftExpendable()!.frame.bytes.length)
+      this.#left += 1
       dropped += 1
     }
     if (dropped > 0) this.#host.onCopiesDropped(dropped)
-    if ((isAnswer || frame.qos > 0) && this.#isOverfull()) this.#host.onOverflow()
+    if ((behind !== null || frame.qos > 0) && this.#isOverfull()) this.#host.onOverflow()
   }
 
   #isOverfull(): boolean {
     const { maxSubscriberMessages, maxSubscriberBytes, maxSubscriberBytesTotal } = this.#limits
     return (
-      this.#waiting.length > 0 &&
+      !this.#isEmpty &&
       (this.#acked + this.#waiting.expendable > maxSubscriberMessages ||
         this.#bytes > maxSubscriberBytes ||
         this.#stats.subscriberBytes > maxSubscriberBytesTotal)
