@@ -391,6 +391,26 @@ describeWithTool(POSTGRES_TOOLS, 'a PostgreSQL sink', () => {
       expect(await idsIn(tables)).toEqual(idsOf(1, 2, 3, 4, 5))
     })
 
+    test('a column that becomes a narrower type rounds nothing: it takes its values or refuses', async () => {
+      const { config, ...tables } = await freshTables(server)
+      const sink = sinkTo(config)
+      await send(sink, batchOf(1, 2))
+      await tables.ask('alter table readings alter celsius type integer')
+      const mixed = batchOfPayloads(['{"celsius":22}', '{"celsius":22.6}'], { firstSeq: 3 })
+      expect(await send(sink, mixed)).toMatchObject({
+        kind: 'retry',
+        scope: 'stream',
+        detail: expect.stringContaining('was changed since') as string,
+      })
+      expect(await idsIn(tables)).toEqual(idsOf(1, 2))
+      expect(await send(sink, mixed)).toMatchObject({
+        kind: 'verdicts',
+        ackedThrough: null,
+        listed: [{ seq: 4, verdict: 'refused', code: '22P02' }],
+      })
+      expect(await idsIn(tables)).toEqual(idsOf(1, 2, 3))
+    })
+
     test('a partition that is missing', async () => {
       const { config, ...tables } = await freshTables(server)
       await tables.ask(`drop table readings;

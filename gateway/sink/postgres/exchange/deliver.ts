@@ -61,6 +61,7 @@ export async function deliver(attempt: BatchTry): Promise<SinkAnswer> {
     }
     const answer = await store(attempt, queue, begun, rows)
     if (answer !== null) return answer
+    await checkForm(attempt)
     begun = null
   }
   const detail = `the number of queue ${key} in ${form.queueTable} moves on while records are stored: another gateway has this id`
@@ -75,7 +76,7 @@ interface Begun {
   readonly refused: readonly Listed[]
 }
 
-/** null: the number of the queue is not `after`. */
+/** null: the number of the queue is not `after`, or the table is another. */
 async function store(
   attempt: BatchTry,
   queue: QueueName,

@@ -47,7 +47,10 @@ export interface QueueMove {
   readonly refused: readonly number[]
 }
 
-/** Gives one row if the number moved, none if it was not `previous`. */
+/**
+ * Gives one row if the number moved; none if it was not `previous`, or if a column is of another
+ * type than `form` says: what is of the former type would be rounded into it without a word.
+ */
 export function storeSql(
   form: RowForm,
   queue: QueueName,
@@ -65,7 +68,7 @@ export function storeSql(
   const put = insertSql(form, queue, rows.lines, parameters, {
     where: `exists (select from moved) and r.seq > ${parameters.add(previous, 'bigint')}`,
   })
-  const text = `with moved as (${moved} returning 1)${told}, put as (${put}) select 1 from moved`
+  const text = `with moved as (${moved} and ${sameTypesSql(form, parameters)} returning 1)${told}, put as (${put}) select 1 from moved`
   return { text, values: parameters.values }
 }
 
@@ -128,6 +131,21 @@ function moveSql(
 digest = ${add(digest, 'text')}, refused = ${add(refused, 'bigint[]')} \
 where gateway = ${add(gateway, 'text')} and spool = ${add(spoolId, 'text')} \
 and stream = ${add(stream, 'text')} and highest = ${add(previous, 'bigint')}`
+}
+
+function sameTypesSql({ table, columns }: RowForm, parameters: Parameters): string {
+  const names = parameters.add(
+    columns.map(({ name }) => name),
+    'text[]',
+  )
+  const types = parameters.add(
+    columns.map(({ type }) => type),
+    'text[]',
+  )
+  return `not exists (select from unnest(${names}, ${types}) as f(name, type) \
+left join pg_attribute a on a.attrelid = to_regclass(${parameters.add(quotedTable(table), 'text')}) \
+and a.attname = f.name and not a.attisdropped \
+where format_type(a.atttypid, -1) is distinct from f.type)`
 }
 
 function insertSql(
