@@ -37,7 +37,7 @@ export const testedPostgres: TestedType = {
       const run: unknown = Reflect.get(Link.prototype, 'run')
       Link.prototype.run = async function (statement, patience) {
         const text = statement.text
-          .replace(/and highest = (\$\d+::bigint) returning/, 'and $1 is not null returning')
+          .replace(/and highest = (\$\d+::bigint) (returning|and not)/, 'and $1 is not null $2')
           .replace('select highest::text', `select '0' as highest`)
           .replace(', digest, refused', ', null as digest, refused')
         return await (run as typeof this.run).call(this, { ...statement, text }, patience)
