@@ -15,9 +15,9 @@ type SinkOutcome = 'acked' | 'partial' | 'retry' | 'too-large' | 'refused' | 'ma
 
 /**
  * Why a batch went out though an earlier try of it may have arrived: the broker lost its session
- * (MQTT), or the message that would tell is gone (NATS).
+ * (MQTT), or the message that would tell is gone (NATS), its records are in files of other names (file).
  */
-type RepeatCause = 'session-lost' | 'message-gone'
+type RepeatCause = 'session-lost' | 'message-gone' | 'other-names'
 
 export interface SinkStats {
   /**
@@ -50,7 +50,7 @@ const REQUEST_BUCKETS_SECONDS = [
 export function createSinkStats(): SinkStats {
   return {
     requests: { acked: 0, partial: 0, retry: 0, 'too-large': 0, refused: 0, malformed: 0, hold: 0 },
-    mayRepeat: { 'session-lost': 0, 'message-gone': 0 },
+    mayRepeat: { 'session-lost': 0, 'message-gone': 0, 'other-names': 0 },
     inFlight: 0,
     sentBytes: 0,
     requestSeconds: new LatencyHistogram(REQUEST_BUCKETS_SECONDS),

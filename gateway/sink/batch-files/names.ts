@@ -55,6 +55,14 @@ export function leftoversOf({ gateway, stream }: NamedBatch): RegExp {
   return new RegExp(`^\\.${safe(gateway)}\\.[^.]+\\.${safe(stream)}\\..+\\.tmp$`)
 }
 
+/** Last seq of a data file of the same queue; null: it is none. */
+export function lastSeqIn(name: string, { gateway, spoolId, stream }: NamedBatch): number | null {
+  const queue = [gateway, spoolId, stream].map(safe).join('.')
+  if (!name.startsWith(`${queue}.`)) return null
+  const rest = /^\d{16}-(\d{16})\.[^.]+\.ndjson(\.gz)?$/.exec(name.slice(queue.length + 1))
+  return rest === null ? null : Number(rest[1])
+}
+
 function dayFolders({ receivedAtMs }: NamedBatch, stream: string): string[] {
   const day = new Date(receivedAtMs).toISOString().slice(0, 10)
   return [safe(stream), `${safe(stream)}/${day}`]

@@ -14,6 +14,7 @@ export interface Movement {
 export class WriteAttempt implements WriteProgress {
   isAbandoned = false
   isVisible = false
+  storedThrough: number | null = null
   /** Nobody waits any more. */
   isOver = false
   /** Rejects when there is no use in waiting. */

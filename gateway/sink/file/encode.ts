@@ -6,7 +6,7 @@ import {
   batchFileEncoder,
   batchFilesOf,
 } from '../batch-files/batch-files.ts'
-import { type FileLayout, leftoversOf } from '../batch-files/names.ts'
+import { type FileLayout, lastSeqIn, leftoversOf } from '../batch-files/names.ts'
 import type { FilesToWrite } from './folder-writer.ts'
 
 export const FILE_PROMISE = {
@@ -27,5 +27,12 @@ export async function filesOf(
   layout: FileLayout,
 ): Promise<FilesToWrite> {
   const files = await batchFilesOf(FILE_TYPE, batch, encoding, layout)
-  return { ...files, leftovers: leftoversOf(files.named) }
+  const { named } = files
+  return {
+    ...files,
+    leftovers: leftoversOf(named),
+    queue: `${named.gateway}.${named.spoolId}.${named.stream}`,
+    firstSeq: named.firstSeq,
+    lastSeqIn: (name) => lastSeqIn(name, named),
+  }
 }

@@ -44,6 +44,11 @@ interface FolderWriterOptions {
 export interface FilesToWrite extends Omit<BatchFiles, 'named'> {
   /** Temporary files that a kill may have left beside the data file. */
   readonly leftovers: RegExp
+  /** Whose records these are. */
+  readonly queue: string
+  readonly firstSeq: number
+  /** Of a data file of the same queue; null: it is none. */
+  lastSeqIn(name: string): number | null
 }
 
 /** How far a call has come, for whoever gives up waiting for it. */
@@ -52,6 +57,8 @@ export interface WriteProgress {
   isAbandoned: boolean
   /** Others may have seen the data file under its own name. */
   isVisible: boolean
+  /** Files of other batches of its queue hold records up to this one: an older spool came back. */
+  storedThrough: number | null
   /** Called after each step. */
   moved(): void
 }
@@ -69,6 +76,8 @@ export class FolderWriter {
   readonly #made = new Set<string>()
   /** Where leftovers of an earlier run were looked for. */
   readonly #cleared = new Set<string>()
+  /** By folder and queue, the last record in files of earlier runs. */
+  readonly #storedThrough = new Map<string, number>()
   /**
    * Written, but not known to be durable: their fsync failed, and a later one would say nothing of
    * what was lost.
@@ -114,11 +123,14 @@ export class FolderWriter {
     await step(this.look(bytesOf(data.chunks) + bytesOf(gaps?.chunks ?? [])))
     if (await step(this.#isThereAs(wanted.former, progress))) return
     for (const below of wanted.folders) await step(this.#makeFolder(below))
-    await step(this.#removeLeftovers(target, wanted.leftovers))
+    const through = await step(this.#earlierRuns(target, wanted))
     progress.isVisible = !this.#doubtful.has(path)
     const missing = [gaps, data].filter((file) => file !== null)
     if (progress.isVisible && (await step(isThere(path, data.chunks)))) missing.pop()
-    else progress.isVisible = false
+    else {
+      progress.isVisible = false
+      if (through >= wanted.firstSeq) progress.storedThrough = through
+    }
     await this.#place(missing, step, (file) => {
       if (file === data) progress.isVisible = true
     })
@@ -200,14 +212,24 @@ export class FolderWriter {
     this.#made.add(path)
   }
 
-  /** Once a run. */
-  async #removeLeftovers(target: string, leftovers: RegExp): Promise<void> {
-    const key = `${target} ${leftovers.source}`
-    if (this.#cleared.has(key)) return
+  /**
+   * Removes what they have left unfinished; gives the last record of the queue in what they have
+   * written. Looks once a run.
+   */
+  async #earlierRuns(target: string, wanted: FilesToWrite): Promise<number> {
+    const { leftovers, queue } = wanted
+    const key = `${target} ${queue}`
+    const known = this.#storedThrough.get(key)
+    if (known !== undefined) return known
+    let through = 0
+    const clears = !this.#cleared.has(`${target} ${leftovers.source}`)
     for (const name of await readdir(target)) {
-      if (leftovers.test(name)) await unlink(join(target, name))
+      if (clears && leftovers.test(name)) await unlink(join(target, name))
+      through = Math.max(through, wanted.lastSeqIn(name) ?? 0)
     }
-    this.#cleared.add(key)
+    this.#cleared.add(`${target} ${leftovers.source}`)
+    this.#storedThrough.set(key, through)
+    return through
   }
 }
 

@@ -108,6 +108,7 @@ class FileSink implements ConfiguredSink {
       await Promise.race([written, attempt.over])
       this.#unfitFor = null
       this.stats.sentBytes += batch.bodyBytes
+      if (attempt.storedThrough !== null) this.#tellRepeat(batch, attempt.storedThrough)
       return { kind: 'verdicts', code: null, sinkDateMs: null, ackedThrough: null, listed: [] }
     } catch (error) {
       const answer = answerTo(error, !attempt.isVisible)
@@ -119,6 +120,13 @@ class FileSink implements ConfiguredSink {
       this.#attempts.delete(attempt)
       attempt.end()
     }
+  }
+
+  /** Another cut of records that are there: their ids tell, names do not. */
+  #tellRepeat({ stream, firstSeq, lastSeq }: Batch, through: number): void {
+    this.stats.mayRepeat['other-names'] += 1
+    const why = `files of other names hold records of this queue up to ${through}: this spool is an older copy, or a batch of it was taken apart`
+    this.#emit({ type: 'sink.may-repeat', sink: this.name, stream, firstSeq, lastSeq, why })
   }
 
   /** A stick that is back, or room that was made, ends the wait at once. */

@@ -18,9 +18,11 @@ import { dirname, join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Batch, Sink, SinkAnswer } from '../../../gateway/ports/sink.ts'
+import type { SinkEvent } from '../../../gateway/sink/events.ts'
 import type { FileSinkConfig } from '../../../gateway/sink/file/config.ts'
 import { fileEncoder } from '../../../gateway/sink/file/encode.ts'
 import { createFileSink } from '../../../gateway/sink/file/sink.ts'
+import type { ConfiguredSink } from '../../../gateway/sink/sink-type.ts'
 import { batchOf, expired, never, recordLine } from '../http/batches.ts'
 import { fileSinkConfig } from './configs.ts'
 
@@ -35,7 +37,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-function sinkOn(changes: Partial<FileSinkConfig> = {}): Sink {
+function sinkOn(changes: Partial<FileSinkConfig> = {}): ConfiguredSink {
   const config = fileSinkConfig({ folder, minFreeBytes: 0, ...changes })
   const sink = createFileSink({ name: 'stick', config, emit: () => undefined, lookMs: 5 })
   sinks.push(sink)
@@ -117,6 +119,34 @@ describe('a batch', () => {
     rmSync(join(folder, files()[0] ?? ''))
     expect(await send(sink, again)).toMatchObject(isAcked)
     expect(files(join(folder, 'telemetry'))).toEqual([expect.stringMatching(/\.ndjson$/)])
+  })
+
+  test('of a restored spool that is cut another way is there twice: counted, told, ids tell', async () => {
+    const before = sinkOn()
+    await send(before, batchOf(1, 60))
+    await send(before, batchOf(61, 100))
+    expect(before.stats.mayRepeat['other-names']).toBe(0)
+    // As it was before these were delivered, and with another `maxBatchRecords`.
+    const events: SinkEvent[] = []
+    const config = fileSinkConfig({ folder, minFreeBytes: 0 })
+    const emit = (event: SinkEvent): void => void events.push(event)
+    const restored = createFileSink({ name: 'stick', config, emit })
+    sinks.push(restored)
+    for (const batch of [batchOf(1, 60), batchOf(61, 90), batchOf(91, 120), batchOf(121, 130)])
+      expect(await send(restored, batch)).toMatchObject({ kind: 'verdicts' })
+    expect(restored.stats.mayRepeat['other-names']).toBe(2)
+    expect(events).toMatchObject([
+      { type: 'sink.may-repeat', firstSeq: 61, lastSeq: 90 },
+      { type: 'sink.may-repeat', firstSeq: 91, lastSeq: 120 },
+    ])
+    const lines = files().flatMap((name) =>
+      gunzipSync(readFileSync(join(folder, name)))
+        .toString()
+        .trimEnd()
+        .split('\n'),
+    )
+    expect(lines).toHaveLength(130 + 40)
+    expect(new Set(lines).size).toBe(130)
   })
 
   test('whose name a pipe has is held, and no call waits for a writer', async () => {

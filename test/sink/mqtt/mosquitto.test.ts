@@ -260,7 +260,7 @@ describeWithTool('mosquitto', 'Mosquitto', () => {
     expect([...new Set(await idsAt(reader))]).toEqual(ids(1, 90))
     expect(sink.promise).toMatchObject({ delivery: 'at least once' })
     expect(sink.promise.by).toMatch(/lost a session/)
-    expect(sink.stats.mayRepeat).toEqual({ 'session-lost': 1, 'message-gone': 0 })
+    expect(sink.stats.mayRepeat).toMatchObject({ 'session-lost': 1, 'message-gone': 0 })
     expect(events).toContainEqual({
       type: 'sink.session-lost',
       sink: 'hub',
