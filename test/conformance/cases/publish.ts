@@ -230,6 +230,39 @@ export const COPY_CASES: readonly Case[] = [
       get('s', ...['1', '2', '3', '4'].map((n) => `PUBLISH ${kit.topic}/${n} q1 ${n}`)),
     ],
   ),
+  ...(
+    [
+      ['QoS 1 with PUBREC', 1, TYPE.PUBREC],
+      ['QoS 1 with PUBCOMP', 1, TYPE.PUBCOMP],
+      ['QoS 2 with PUBACK', 2, TYPE.PUBACK],
+      ['QoS 2 with PUBCOMP before PUBREC', 2, TYPE.PUBCOMP],
+    ] as const
+  ).map(([what, qos, ack]) =>
+    entry(['4.8.0-1', '4.13.1-1'], `a copy at ${what}`, (kit) => [
+      ...kit.join('s'),
+      ...kit.subscribe('s', kit.topic, qos),
+      ...kit.join('a'),
+      send('a', kit.publish(kit.topic, 'x', { qos, id: 1 })),
+      ...(qos === 2 ? [send('a', packet.pubrel(1))] : []),
+      get('s', `PUBLISH ${kit.topic} q${qos} x`),
+      answer('s', 'x', ack),
+      ended('s', 0x82),
+    ]),
+  ),
+  entry(
+    ['3.8.4-3 4.5.0-1', '4.5.0-1 3.8.4-3'],
+    'a message behind a SUBSCRIBE in one segment is for it, one before it is not',
+    (kit) => [
+      ...kit.join('a'),
+      send(
+        'a',
+        kit.publish(kit.topic, 'before'),
+        packet.subscribe(1, [[kit.topic, 0]], kit.level === 5 ? {} : undefined),
+        kit.publish(kit.topic, 'behind'),
+      ),
+      get('a', 'SUBACK 1 00', `PUBLISH ${kit.topic} q0 behind`),
+    ],
+  ),
   entry(['4.5.0-1 3.3.2-3', '4.5.0-1 3.3.2-3'], 'every subscriber gets a message', (kit) => [
     ...kit.join('s'),
     ...kit.subscribe('s', kit.topic, 1),

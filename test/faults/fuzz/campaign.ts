@@ -13,6 +13,7 @@ import { compareCodecs, newCodecTotals } from './codec.ts'
 import { FuzzedGate } from './fuzzed-gate.ts'
 import { newTotals, runBatch } from './fuzzer.ts'
 import { fuzzProcess } from './process-fuzz.ts'
+import { newTotals5, runBatch5 } from './v5/fuzzer.ts'
 
 const PACKETS_PER_RUN = 1_000
 /** One batch in so many goes over real sockets. */
@@ -32,6 +33,7 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
   const faults: Record<string, number> = {}
   try {
     await judged(runs, seed, say, faults, failures)
+    await judged5(runs, seed, say, faults, failures)
     await chaotic(runs, seed, say, faults, failures)
     codecs(runs, seed, faults, failures)
     Object.assign(faults, await fuzzProcess(runs, seed, say, failures))
@@ -95,6 +97,43 @@ async function judged(
   for (const [name, count] of Object.entries(totals.mutations)) faults[`mutated: ${name}`] = count
   for (const [name, count] of Object.entries(totals.splits)) faults[`segments: ${name}`] = count
   for (const [name, count] of totals.endings) faults[`ended: ${name}`] = count
+}
+
+/** The same of MQTT 5, by its grammar. */
+async function judged5(
+  runs: number,
+  seed: number,
+  say: (line: string) => void,
+  faults: Record<string, number>,
+  failures: string[],
+): Promise<void> {
+  const totals = newTotals5()
+  const gate = await FuzzedGate.start()
+  const packets = runs * PACKETS_PER_RUN
+  let warm: number | null = null
+  try {
+    for (let batch = 0; totals.packets < packets && totals.failures.length < 10; batch += 1) {
+      const known = totals.failures.length
+      await runBatch5(gate, `${seed}-${batch}`, batch % TCP_EVERY === 0 ? 'tcp' : 'memory', totals)
+      for (const failure of totals.failures.slice(known)) say(`fuzz of MQTT 5: ${failure}`)
+      if (warm === null && totals.packets >= packets / 10) warm = heapBytes()
+    }
+  } catch (error) {
+    failures.push(String(error))
+  } finally {
+    await gate.stop()
+  }
+  failures.push(...totals.failures)
+  const grown = heapBytes() - (warm ?? 0)
+  say(
+    `fuzz of MQTT 5: ${totals.packets} packets, ${totals.connections} connections, heap ${mib(warm ?? 0)} after a tenth and ${mib(grown + (warm ?? 0))} at the end`,
+  )
+  if (warm !== null && runs >= 50 && grown > MAX_GROWTH_BYTES)
+    failures.push(`the heap grew by ${mib(grown)} with MQTT 5`)
+  faults['packets of MQTT 5'] = totals.packets
+  faults['messages of a bystander beside them'] = totals.bystanderMessages
+  for (const [name, count] of Object.entries(totals.mutations)) faults[`MQTT 5: ${name}`] = count
+  for (const [name, count] of totals.endings) faults[`MQTT 5 ended: ${name}`] = count
 }
 
 async function chaotic(

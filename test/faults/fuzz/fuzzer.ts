@@ -483,7 +483,7 @@ function compareCounters(
 }
 
 /** Everybody but the bystanders is gone: nothing may be charged to anybody. */
-function leftovers(gate: FuzzedGate): string[] {
+export function leftovers(gate: FuzzedGate): string[] {
   const { stats } = gate.broker
   const gauges = {
     connections: gate.broker.connections() - 2,
