@@ -19,15 +19,9 @@ import { type CLOSED, type FrameOutcome, HOLD, TAKEN } from '../mqtt/outcome.ts'
 import { PUBCOMP, PUBREC, PUBREL, pubrel, SUBSCRIBE } from '../mqtt/packets.ts'
 import type { Qos } from '../mqtt/publish.ts'
 import { readSubscribe, type Subscribe } from '../mqtt/subscribe.ts'
-import { type Ack, ackFrame, readAck } from '../mqtt/v5/acks.ts'
+import { ackFrame } from '../mqtt/v5/acks.ts'
 import type { ConnectOptions } from '../mqtt/v5/connect.ts'
-import {
-  isRefusal,
-  malformed,
-  type PacketFault,
-  REASON,
-  type ReasonCode,
-} from '../mqtt/v5/reason-codes.ts'
+import { isRefusal, type PacketFault, REASON, type ReasonCode } from '../mqtt/v5/reason-codes.ts'
 import type { Reports } from '../reports.ts'
 import type { KeptCopy } from '../sessions/session-queues.ts'
 import type { Session, SessionTable } from '../sessions/session-table.ts'
@@ -176,7 +170,7 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
 
   /** PUBACK, PUBREC or PUBCOMP of a copy. */
   takeCopyAck(bytes: Buffer, at: number, body: number, end: number): FrameOutcome {
-    const read = this.#readAck(bytes, body, end)
+    const read = this.#client.codec.readAck(bytes, body, end, 'an acknowledgement')
     if ('detail' in read) return this.#fault(read)
     const { code, packetId } = read
     if (code !== REASON.success) this.#context.reports.received(code)
@@ -201,13 +195,6 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
     else this.#outbound.acknowledged(ack, packetId)
     this.#fill()
     return TAKEN
-  }
-
-  #readAck(bytes: Buffer, body: number, end: number): Ack | PacketFault {
-    if (this.#client.codec.isV5) return readAck(bytes, body, end)
-    if (end - body !== 2) return malformed('an acknowledgement of a wrong length')
-    const packetId = bytes.readUInt16BE(body)
-    return packetId === 0 ? malformed('packet identifier 0') : { packetId, code: 0 }
   }
 
   #releaseOfNothing(packetId: number): Buffer {

@@ -31,9 +31,9 @@ import {
   PUBREL,
   SUBSCRIBE,
   UNSUBSCRIBE,
+  varintLength,
 } from '../mqtt/packets.ts'
 import { readDisconnect } from '../mqtt/v5/acks.ts'
-import { varintLength } from '../mqtt/v5/properties.ts'
 import { REASON, type ReasonCode } from '../mqtt/v5/reason-codes.ts'
 import { PublishPath } from '../publish/publish-path.ts'
 import { V5Inbound } from '../publish/v5-inbound.ts'

@@ -5,7 +5,7 @@
  */
 import type { CloseReason } from '../events.ts'
 import { CONNACK, connack, frame, SUBACK, suback, UNSUBACK, unsuback } from './packets.ts'
-import { disconnectFrame, reasonBlock } from './v5/acks.ts'
+import { type Ack, disconnectFrame, readAck, reasonBlock } from './v5/acks.ts'
 import {
   PROPERTY,
   propertyBlock,
@@ -13,7 +13,7 @@ import {
   uint16Property,
   uint32Property,
 } from './v5/properties.ts'
-import { REASON, type ReasonCode } from './v5/reason-codes.ts'
+import { malformed, type PacketFault, REASON, type ReasonCode } from './v5/reason-codes.ts'
 
 /** What CONNACK grants. Before MQTT 5 only Session Present is told. */
 interface ConnectGrant {
@@ -42,6 +42,8 @@ export interface Codec {
   /** One code per filter. */
   suback(packetId: number, codes: Uint8Array): Buffer
   unsuback(packetId: number, codes: Uint8Array): Buffer
+  /** PUBACK, PUBREC, PUBREL or PUBCOMP, behind its fixed header. `what`: for words. */
+  readAck(bytes: Buffer, at: number, end: number, what: string): Ack | PacketFault
 }
 
 /** MQTT 3.1 and 3.1.1. `hasPresent`: in 3.1 the byte of Session Present is reserved. */
@@ -54,7 +56,14 @@ function codec3(hasPresent: boolean): Codec {
     goodbye: () => null,
     suback: (packetId, codes) => suback(packetId, codes),
     unsuback: (packetId) => unsuback(packetId),
+    readAck: readAck3,
   }
+}
+
+function readAck3(bytes: Buffer, at: number, end: number, what: string): Ack | PacketFault {
+  if (end - at !== 2) return malformed(`${what} of a wrong length`)
+  const packetId = bytes.readUInt16BE(at)
+  return packetId === 0 ? malformed('packet identifier 0') : { packetId, code: REASON.success }
 }
 
 interface Wanted {
@@ -89,6 +98,7 @@ function codec5({ wantsReasons, maximumPacketBytes }: Wanted): Codec {
     goodbye: (code, detail) => explained(detail, (said) => disconnectFrame(code, said)),
     suback: (packetId, codes) => answer(SUBACK, packetId, codes),
     unsuback: (packetId, codes) => answer(UNSUBACK, packetId, codes),
+    readAck,
   }
 }
 

@@ -99,14 +99,26 @@ export function suback(packetId: number, returnCodes: Uint8Array): Buffer {
 export function frame(first: number, parts: readonly Uint8Array[]): Buffer {
   let length = 0
   for (const part of parts) length += part.length
-  const header = [first]
-  let rest = length
+  return Buffer.concat([Buffer.of(first), varint(length), ...parts])
+}
+
+/** A remaining length, in MQTT 5 any variable byte integer, in the fewest bytes (section 2.2.3). */
+export function varint(value: number): Buffer {
+  const bytes: number[] = []
+  let rest = value
   do {
     const low = rest & 0x7f
     rest >>>= 7
-    header.push(rest > 0 ? low | 0x80 : low)
+    bytes.push(rest > 0 ? low | 0x80 : low)
   } while (rest > 0)
-  return Buffer.concat([Buffer.from(header), ...parts])
+  return Buffer.from(bytes)
+}
+
+/** Bytes of a variable byte integer. */
+export function varintLength(value: number): number {
+  if (value < 0x80) return 1
+  if (value < 0x40_00) return 2
+  return value < 0x20_00_00 ? 3 : 4
 }
 
 /** A UTF-8 string with its two-byte length in front (section 1.5.3), or bytes so framed. */

@@ -2,8 +2,9 @@
  * PUBLISH (section 3.3 of both versions), read in place: a view that is filled anew for each packet, so that the hot
  * path makes no object and copies nothing. Pure; topic and payload are not looked at here.
  */
+import { varintLength } from './packets.ts'
 import { isForwarded, type MessageOptions } from './v5/message-options.ts'
-import { isFault, PROPERTY, readProperties, valueAt, varintLength } from './v5/properties.ts'
+import { isFault, PROPERTY, readProperties, valueAt } from './v5/properties.ts'
 import { malformed, type PacketFault, protocolError, REASON } from './v5/reason-codes.ts'
 
 export type Qos = 0 | 1 | 2

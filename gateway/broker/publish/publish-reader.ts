@@ -3,8 +3,8 @@
  * is wrong with a packet closes the connection here, in the words and with the code of its version.
  */
 import type { CloseReason } from '../events.ts'
+import type { Codec } from '../mqtt/codec.ts'
 import type { CLOSED } from '../mqtt/outcome.ts'
-import { readAck } from '../mqtt/v5/acks.ts'
 import {
   type PacketFault,
   protocolError,
@@ -18,6 +18,7 @@ import type { V5Inbound } from './v5-inbound.ts'
 
 export interface Publisher {
   readonly clientId: string
+  readonly codec: Pick<Codec, 'readAck'>
   close(reason: CloseReason, detail: string, code?: ReasonCode): typeof CLOSED
 }
 
@@ -99,17 +100,10 @@ export class PublishReader {
 
   /** The packet id of a PUBREL; null: the connection was closed over it. */
   release(bytes: Buffer, body: number, end: number): number | null {
-    if (this.#inbound !== null) {
-      const ack = readAck(bytes, body, end)
-      if ('detail' in ack) return this.#closeOver(ack)
-      if (ack.code !== 0) this.#context.reports.received(ack.code)
-      return ack.packetId
-    }
-    const packetId = end - body === 2 ? (bytes[body]! << 8) | bytes[body + 1]! : 0
-    if (packetId !== 0) return packetId
-    const fault = end - body === 2 ? 'packet identifier 0' : 'PUBREL of a wrong length'
-    this.#publisher.close('malformed', fault)
-    return null
+    const ack = this.#publisher.codec.readAck(bytes, body, end, 'PUBREL')
+    if ('detail' in ack) return this.#closeOver(ack)
+    if (ack.code !== REASON.success) this.#context.reports.received(ack.code)
+    return ack.packetId
   }
 
   #closeOver({ code, detail }: PacketFault): null {

@@ -6,6 +6,7 @@
  * buffer, or forwards a block of them unaltered, need not look again.
  */
 import { isUtf8 } from 'node:buffer'
+import { prefixed, varint } from '../packets.ts'
 import { malformed, type PacketFault, protocolError } from './reason-codes.ts'
 
 /** Identifiers (table 2-4). */
@@ -270,25 +271,7 @@ export function valueAt(bytes: Buffer, start: number, end: number): Buffer {
   return bytes.subarray(start + 2, end)
 }
 
-/** Bytes of a variable byte integer. */
-export function varintLength(value: number): number {
-  if (value < 0x80) return 1
-  if (value < 0x40_00) return 2
-  return value < 0x20_00_00 ? 3 : 4
-}
-
 // Writing.
-
-export function varint(value: number): Buffer {
-  const bytes: number[] = []
-  let rest = value
-  do {
-    const low = rest & 0x7f
-    rest >>>= 7
-    bytes.push(rest > 0 ? low | 0x80 : low)
-  } while (rest > 0)
-  return Buffer.from(bytes)
-}
 
 export function uint16Property(id: PropertyId, value: number): Buffer {
   return Buffer.of(id, value >> 8, value & 0xff)
@@ -302,8 +285,7 @@ export function uint32Property(id: PropertyId, value: number): Buffer {
 }
 
 export function stringProperty(id: PropertyId, text: string): Buffer {
-  const bytes = Buffer.from(text)
-  return Buffer.concat([Buffer.of(id, bytes.length >> 8, bytes.length & 0xff), bytes])
+  return Buffer.concat([Buffer.of(id), prefixed(text)])
 }
 
 export function subscriptionIdentifierProperty(identifier: number): Buffer {
