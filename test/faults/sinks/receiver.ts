@@ -45,6 +45,17 @@ export interface Trouble {
   readonly onlyAtFirst?: true
 }
 
+/** A server that is ended, by its own way or by force, and started again with all that it had. */
+export function endings(
+  server: { end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> },
+  again: () => Promise<void>,
+): Record<'stopped' | 'killed', Trouble> {
+  return {
+    stopped: { begin: () => server.end('SIGTERM'), end: again },
+    killed: { begin: () => server.end('SIGKILL'), end: again },
+  }
+}
+
 /** A receiver that runs, for one episode. */
 export interface TestedReceiver {
   /**

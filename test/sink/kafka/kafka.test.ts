@@ -4,7 +4,7 @@
  */
 
 import { stripVTControlCharacters } from 'node:util'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, type TestContext, test } from 'vitest'
 import { errorMessage } from '../../../gateway/shared/errors.ts'
 import type { SinkEvent } from '../../../gateway/sink/events.ts'
 import { createKafkaSink } from '../../../gateway/sink/kafka/sink.ts'
@@ -26,23 +26,26 @@ function surroundings(): NewerNode {
   return newerNode()
 }
 
+/** Runs test files under the newer Node; where it cannot be had, the test is skipped with the reason. */
+async function runUnderNewer(context: TestContext, args: readonly string[]): Promise<string> {
+  let newer: NewerNode
+  try {
+    newer = surroundings()
+  } catch (error) {
+    if (toolsAreRequired()) throw error
+    return context.skip(errorMessage(error).slice(0, 200))
+  }
+  const vitest = [sourcePath('node_modules/vitest/vitest.mjs'), 'run', '--config']
+  const options = { env: newer.env, timeoutMs: SUITE_MS }
+  const { exit, stdout, stderr } = await runToEnd(newer.path, [...vitest, ...args], options)
+  expect(exit.code, `${stdout}\n${stderr}`).toBe(0)
+  return stdout
+}
+
 test(
   'under a newer Node, with the client and a mock cluster',
   async (context) => {
-    let newer: NewerNode
-    try {
-      newer = surroundings()
-    } catch (error) {
-      if (toolsAreRequired()) throw error
-      context.skip(errorMessage(error).slice(0, 200))
-      return
-    }
-    const vitest = sourcePath('node_modules/vitest/vitest.mjs')
-    const config = sourcePath('test/sink/kafka/vitest.config.ts')
-    const args = [vitest, 'run', '--config', config]
-    const options = { env: newer.env, timeoutMs: SUITE_MS }
-    const { exit, stdout, stderr } = await runToEnd(newer.path, args, options)
-    expect(exit.code, `${stdout}\n${stderr}`).toBe(0)
+    const stdout = await runUnderNewer(context, [sourcePath('test/sink/kafka/vitest.config.ts')])
     expect(stdout).toMatch(/Tests\s.*\d+ passed/)
   },
   SUITE_MS,
@@ -51,21 +54,9 @@ test(
 test(
   'its example starts a gateway with the client there',
   async (context) => {
-    let newer: NewerNode
-    try {
-      newer = surroundings()
-    } catch (error) {
-      if (toolsAreRequired()) throw error
-      context.skip(errorMessage(error).slice(0, 200))
-      return
-    }
-    const vitest = sourcePath('node_modules/vitest/vitest.mjs')
-    const config = sourcePath('test/vitest.config.ts')
     const file = sourcePath('test/docs/examples.test.ts')
-    const args = [vitest, 'run', '--config', config, file, '-t', 'kafka.yaml']
-    const options = { env: newer.env, timeoutMs: SUITE_MS }
-    const { exit, stdout, stderr } = await runToEnd(newer.path, args, options)
-    expect(exit.code, `${stdout}\n${stderr}`).toBe(0)
+    const args = [sourcePath('test/vitest.config.ts'), file, '-t', 'kafka.yaml']
+    const stdout = await runUnderNewer(context, args)
     expect(stripVTControlCharacters(stdout)).toMatch(/Tests\s+1 passed/)
   },
   SUITE_MS,

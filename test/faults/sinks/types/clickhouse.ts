@@ -1,7 +1,7 @@
 /** ClickHouse: a MergeTree without a key, whose parts are numbered as they came. */
 import { join } from 'node:path'
 import { CLICKHOUSE_TOOLS, ClickHouse } from '../../../sink/http/receivers/clickhouse.ts'
-import { TAKEN_FOR_DELIVERED, type TestedReceiver, type TestedType } from '../receiver.ts'
+import { endings, TAKEN_FOR_DELIVERED, type TestedReceiver, type TestedType } from '../receiver.ts'
 
 const BATCH = 20
 
@@ -46,8 +46,7 @@ class ClickHouseReceiver implements TestedReceiver {
     this.port = server.port
     this.#clickhouse = clickhouse
     this.troubles = {
-      stopped: { begin: () => server.end('SIGTERM'), end: () => server.begin() },
-      killed: { begin: () => server.end('SIGKILL'), end: () => server.begin() },
+      ...endings(server, () => server.begin()),
       'locked-out': {
         begin: () => clickhouse.changePassword('another'),
         end: () => clickhouse.changePassword('right'),

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { RecordView } from '../../../../gateway/sink/mapping/record-view.ts'
 import { Elasticsearch } from '../../../sink/http/receivers/elasticsearch.ts'
 import { basic } from '../../../sink/http/receivers/influxdb.ts'
-import { TAKEN_FOR_DELIVERED, type TestedReceiver, type TestedType } from '../receiver.ts'
+import { endings, TAKEN_FOR_DELIVERED, type TestedReceiver, type TestedType } from '../receiver.ts'
 
 const INDEX = 'readings'
 
@@ -54,8 +54,7 @@ class EsReceiver implements TestedReceiver {
     this.port = server.port
     this.#elastic = elastic
     this.troubles = {
-      stopped: { begin: () => server.end('SIGTERM'), end: () => elastic.begin() },
-      killed: { begin: () => server.end('SIGKILL'), end: () => elastic.begin() },
+      ...endings(server, () => elastic.begin()),
       'locked-out': {
         begin: () => elastic.changePassword('another'),
         end: () => elastic.changePassword('right'),

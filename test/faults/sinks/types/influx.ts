@@ -5,7 +5,7 @@
 import { join } from 'node:path'
 import { RecordView } from '../../../../gateway/sink/mapping/record-view.ts'
 import { basic, INFLUXDB_TOOLS, InfluxDb } from '../../../sink/http/receivers/influxdb.ts'
-import { TAKEN_FOR_DELIVERED, type TestedReceiver, type TestedType } from '../receiver.ts'
+import { endings, TAKEN_FOR_DELIVERED, type TestedReceiver, type TestedType } from '../receiver.ts'
 
 const DATABASE = 'plant'
 
@@ -54,8 +54,7 @@ class InfluxReceiver implements TestedReceiver {
     this.port = server.port
     this.#influx = influx
     this.troubles = {
-      stopped: { begin: () => server.end('SIGTERM'), end: () => server.begin() },
-      killed: { begin: () => server.end('SIGKILL'), end: () => server.begin() },
+      ...endings(server, () => server.begin()),
       'locked-out': {
         begin: () => influx.changePassword('another'),
         end: () => influx.changePassword('right'),

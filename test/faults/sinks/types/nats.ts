@@ -11,7 +11,7 @@ import {
   startCluster,
   startServer,
 } from '../../../sink/nats/server.ts'
-import { TAKEN_FOR_DELIVERED, type TestedReceiver, type TestedType } from '../receiver.ts'
+import { endings, TAKEN_FOR_DELIVERED, type TestedReceiver, type TestedType } from '../receiver.ts'
 import { readingsOf } from './lines.ts'
 
 const WINDOW = 7
@@ -142,8 +142,7 @@ class NatsReceiver implements TestedReceiver {
       await this.#streamIsThere()
     }
     return {
-      stopped: { begin: () => server.end('SIGTERM'), end: again },
-      killed: { begin: () => server.end('SIGKILL'), end: again },
+      ...endings(server, again),
       'locked-out': {
         begin: () => server.reload(authOf('another')),
         end: () => server.reload(authOf(USER.pass)),

@@ -3,15 +3,8 @@ import { mkdirSync, renameSync, symlinkSync } from 'node:fs'
 import { devNull } from 'node:os'
 import { join } from 'node:path'
 import type { Random } from '../../../../device-sim/random.ts'
-import {
-  BUCKET,
-  DAV_USER,
-  NginxDav,
-  S3RVER_KEYS,
-  S3rver,
-  type StoreServer,
-} from '../../../sink/object/servers.ts'
-import { TAKEN_FOR_DELIVERED, type TestedType, type Trouble } from '../receiver.ts'
+import { BUCKET, DAV_USER, NginxDav, S3RVER_KEYS, S3rver } from '../../../sink/object/servers.ts'
+import { endings, TAKEN_FOR_DELIVERED, type TestedType, type Trouble } from '../receiver.ts'
 import { readingsOf } from './lines.ts'
 
 export const testedS3: TestedType = {
@@ -35,8 +28,7 @@ export const testedS3: TestedType = {
         auth,
       }),
       troubles: {
-        stopped: endedBy(store, 'SIGTERM'),
-        killed: endedBy(store, 'SIGKILL'),
+        ...endings(store, () => store.start()),
         'no-place': awayWith(join(store.folder, BUCKET)),
       },
       read: async () => readingsOf(store.texts(/\.ndjson(\.gz)?$/).join('')),
@@ -68,8 +60,7 @@ export const testedDav: TestedType = {
         temporaryNames: random.chance(0.5),
       }),
       troubles: {
-        stopped: endedBy(store, 'SIGTERM'),
-        killed: endedBy(store, 'SIGKILL'),
+        ...endings(store, () => store.start()),
         'locked-out': {
           begin: async () => store.allow('another'),
           end: async () => store.allow(DAV_USER.password),
@@ -97,10 +88,6 @@ function formOf(random: Random): Readonly<Record<string, unknown>> {
     maxBatchRecords: 10 + random.below(31),
     timeout: '1s',
   }
-}
-
-function endedBy(store: StoreServer, signal: 'SIGTERM' | 'SIGKILL'): Trouble {
-  return { begin: () => store.end(signal), end: () => store.start() }
 }
 
 /**

@@ -1,7 +1,7 @@
 /** OTLP/HTTP logs: a reference receiver, which keeps what comes as often as it comes. */
 import { join } from 'node:path'
 import { OtlpReceiver } from '../../../sink/http/receivers/otlp.ts'
-import { TAKEN_FOR_DELIVERED, type TestedReceiver, type TestedType } from '../receiver.ts'
+import { endings, TAKEN_FOR_DELIVERED, type TestedReceiver, type TestedType } from '../receiver.ts'
 
 const BATCH = 20
 
@@ -37,8 +37,7 @@ class LogReceiver implements TestedReceiver {
     this.port = server.port
     this.#otlp = otlp
     this.troubles = {
-      stopped: { begin: () => server.end('SIGTERM'), end: () => otlp.begin() },
-      killed: { begin: () => server.end('SIGKILL'), end: () => otlp.begin() },
+      ...endings(server, () => otlp.begin()),
       'locked-out': {
         begin: () => otlp.changeToken('another'),
         end: () => otlp.changeToken('right'),
