@@ -44,6 +44,28 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
   return { name: 'hostile bytes', runs, faults, failures }
 }
 
+type Way = 'tcp' | 'memory'
+
+/** Plays batches until so many packets were looked at, or ten failures are known. */
+async function* batches(
+  play: (name: string, way: Way) => Promise<void>,
+  at: {
+    readonly totals: { readonly packets: number; readonly failures: readonly string[] }
+    readonly packets: number
+    readonly seed: number
+    readonly say: (line: string) => void
+  },
+): AsyncGenerator<void> {
+  const { totals, packets, seed, say } = at
+  for (let batch = 0; totals.packets < packets && totals.failures.length < 10; batch += 1) {
+    const known = totals.failures.length
+    await play(`${seed}-${batch}`, batch % TCP_EVERY === 0 ? 'tcp' : 'memory')
+    // At once: a campaign that is ended early would take them with it.
+    for (const failure of totals.failures.slice(known)) say(failure)
+    yield
+  }
+}
+
 async function judged(
   runs: number,
   seed: number,
@@ -60,11 +82,13 @@ async function judged(
   let said = 0
   try {
     faults['sessions cut in two, at each byte'] = await cutEverywhere(gate, 'memory')
-    for (let batch = 0; totals.packets < packets && totals.failures.length < 10; batch += 1) {
-      const known = totals.failures.length
-      await runBatch(gate, `${seed}-${batch}`, batch % TCP_EVERY === 0 ? 'tcp' : 'memory', totals)
-      // At once: a campaign that is ended early would take them with it.
-      for (const failure of totals.failures.slice(known)) say(`fuzz: ${failure}`)
+    const play = (name: string, way: Way) => runBatch(gate, name, way, totals)
+    for await (const _ of batches(play, {
+      totals,
+      packets,
+      seed,
+      say: (text) => say(`fuzz: ${text}`),
+    })) {
       if (warm === null && totals.packets >= packets / 10) {
         warm = heapBytes()
         warmRssBytes = process.memoryUsage.rss()
@@ -112,10 +136,9 @@ async function judged5(
   const packets = runs * PACKETS_PER_RUN
   let warm: number | null = null
   try {
-    for (let batch = 0; totals.packets < packets && totals.failures.length < 10; batch += 1) {
-      const known = totals.failures.length
-      await runBatch5(gate, `${seed}-${batch}`, batch % TCP_EVERY === 0 ? 'tcp' : 'memory', totals)
-      for (const failure of totals.failures.slice(known)) say(`fuzz of MQTT 5: ${failure}`)
+    const play = (name: string, way: Way) => runBatch5(gate, name, way, totals)
+    const told = (text: string): void => say(`fuzz of MQTT 5: ${text}`)
+    for await (const _ of batches(play, { totals, packets, seed, say: told })) {
       if (warm === null && totals.packets >= packets / 10) warm = heapBytes()
     }
   } catch (error) {

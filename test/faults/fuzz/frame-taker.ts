@@ -4,10 +4,9 @@
  */
 import type { Duplex } from 'node:stream'
 import { TYPE } from '../../support/raw-mqtt.ts'
+import { Taker } from './taker.ts'
 
-const WAIT_MS = 20_000
-
-export class FrameTaker {
+export class FrameTaker extends Taker {
   /** Return code, and Session Present. */
   connack: { readonly code: number; readonly present: boolean } | null = null
   /** PUBACK and PUBREC in one order: `40 17`. */
@@ -18,66 +17,29 @@ export class FrameTaker {
   readonly subscriptions: string[] = []
   /** Copies of messages, and PUBRELs of such. */
   copies = 0
-  isClosed = false
-  /** What no server may send. */
-  fault: Error | null = null
   readonly #onCopy: ((topic: string, payload: string, id: number) => void) | null
-  #pending: Buffer = Buffer.alloc(0)
-  #wake: (() => void) | null = null
 
   constructor(
     end: Duplex,
     onCopy: ((topic: string, payload: string, id: number) => void) | null = null,
   ) {
+    super(end)
     this.#onCopy = onCopy
-    end.on('data', (chunk: Buffer) => {
-      this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk])
-      try {
-        this.#cut()
-      } catch (error) {
-        this.fault ??= error as Error
-      }
-      this.#wake?.()
-    })
-    end.on('error', () => {})
-    end.once('close', () => {
-      this.isClosed = true
-      this.#wake?.()
-    })
   }
 
   /** @throws at a fault, or when it does not come in time, or the connection closes before */
   async until(what: string, condition: () => boolean, mayClose = false): Promise<void> {
-    const endMs = performance.now() + WAIT_MS
-    for (;;) {
+    const isDone = (): boolean => {
       if (this.fault !== null) throw this.fault
-      if (condition()) return
+      if (condition()) return true
       if (this.isClosed && !mayClose) throw new Error(`the connection was closed; expected ${what}`)
-      const leftMs = endMs - performance.now()
-      if (leftMs <= 0) throw new Error(`did not come: ${what}`)
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, leftMs)
-        this.#wake = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-      })
-      this.#wake = null
+      return false
     }
+    await this.waitUntil(isDone, () => what)
   }
 
-  #cut(): void {
-    let bytes = this.#pending
-    for (;;) {
-      const size = sizeOf(bytes)
-      if (size === null || bytes.length < size.start + size.length) break
-      this.#take(bytes[0]!, bytes.subarray(size.start, size.start + size.length))
-      bytes = bytes.subarray(size.start + size.length)
-    }
-    this.#pending = bytes.length === 0 ? Buffer.alloc(0) : Buffer.from(bytes)
-  }
-
-  #take(first: number, body: Buffer): void {
+  protected take(bytes: Buffer, body: Buffer): void {
+    const first = bytes[0]!
     if (this.connack === null && first !== TYPE.CONNACK) {
       throw new Error(`frame 0x${first.toString(16)} before CONNACK`)
     }
@@ -135,15 +97,4 @@ export class FrameTaker {
     const payload = body.subarray(topicEnd + (hasId ? 2 : 0)).toString()
     this.#onCopy(body.subarray(2, topicEnd).toString(), payload, id)
   }
-}
-
-function sizeOf(bytes: Buffer): { readonly start: number; readonly length: number } | null {
-  let length = 0
-  for (let at = 1; at < 5; at += 1) {
-    if (at >= bytes.length) return null
-    const byte = bytes[at]!
-    length += (byte & 127) * 128 ** (at - 1)
-    if (byte < 128) return { start: at + 1, length }
-  }
-  throw new Error('a server sent a length of more than four bytes')
 }

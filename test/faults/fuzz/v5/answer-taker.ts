@@ -2,12 +2,10 @@
  * Takes what a server of MQTT 5 sends, and lets a test wait for it. Strict: each packet is read as
  * the standard has it, CONNACK comes first and once, and nothing behind a refusal or a DISCONNECT.
  */
-import type { Duplex } from 'node:stream'
 import { readAnswer } from '../../../conformance/answers.ts'
+import { Taker } from '../taker.ts'
 
-const WAIT_MS = 20_000
-
-export class AnswerTaker {
+export class AnswerTaker extends Taker {
   /** PUBACKs and PUBRECs in order, whatever code they have. */
   readonly acks: string[] = []
   /** PUBCOMPs, SUBACKs and UNSUBACKs. */
@@ -15,28 +13,7 @@ export class AnswerTaker {
   pings = 0
   /** CONNACK that refuses, or DISCONNECT. */
   ending: string | null = null
-  isClosed = false
-  fault: Error | null = null
   #hasConnack = false
-  #pending: Buffer = Buffer.alloc(0)
-  #wake: (() => void) | null = null
-
-  constructor(end: Duplex) {
-    end.on('data', (chunk: Buffer) => {
-      this.#pending = Buffer.concat([this.#pending, chunk])
-      try {
-        this.#cut()
-      } catch (error) {
-        this.fault ??= error as Error
-      }
-      this.#wake?.()
-    })
-    end.on('error', () => {})
-    end.once('close', () => {
-      this.isClosed = true
-      this.#wake?.()
-    })
-  }
 
   /** Until it is so, or the connection is closed. @throws if it does not come in time */
   async until(
@@ -44,40 +21,11 @@ export class AnswerTaker {
     condition: () => boolean,
     seen: () => string = () => '',
   ): Promise<void> {
-    const endMs = performance.now() + WAIT_MS
-    while (!condition() && !this.isClosed && this.fault === null) {
-      const leftMs = endMs - performance.now()
-      if (leftMs <= 0) throw new Error(`did not come: ${what} ${seen()}`)
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, leftMs)
-        this.#wake = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-      })
-      this.#wake = null
-    }
+    const isDone = (): boolean => condition() || this.isClosed || this.fault !== null
+    await this.waitUntil(isDone, () => `${what} ${seen()}`)
   }
 
-  #cut(): void {
-    for (;;) {
-      const bytes = this.#pending
-      let length = 0
-      let at = 1
-      for (; ; at += 1) {
-        if (at >= bytes.length) return
-        if (at > 4) throw new Error('a length of more than four bytes')
-        length += (bytes[at]! & 127) * 128 ** (at - 1)
-        if (bytes[at]! < 128) break
-      }
-      const end = at + 1 + length
-      if (bytes.length < end) return
-      this.#take(bytes.subarray(0, end), bytes.subarray(at + 1, end))
-      this.#pending = bytes.subarray(end)
-    }
-  }
-
-  #take(bytes: Buffer, body: Buffer): void {
+  protected take(bytes: Buffer, body: Buffer): void {
     const first = bytes[0]!
     const frame = { type: first & 0xf0, flags: first & 15, body, bytes }
     const { text } = readAnswer(frame, 5)
