@@ -29,6 +29,12 @@ const POLL_MS = 100
 const DEADLINE_MS = 25_000
 /** The rule wants more than ten. */
 const GUESSES = 20
+/**
+ * True of the machine and not of this gateway: a slow one has slow commits, and what else runs here
+ * fills the disk that they share, which the forecast of a few seconds, without its waiting time,
+ * takes for the pace of an hour. The unit tests check both rules.
+ */
+const OF_THE_MACHINE = new Set(['SluiceCommitSlow', 'SluiceDiskFilling'])
 
 let folder = ''
 let sink: ScriptedSink | null = null
@@ -198,8 +204,7 @@ testWithTool(
         const firing = await prometheus.firing()
         return expected.every((one) => firing.includes(one))
       })
-      // A slow machine may have slow commits; that is true then.
-      expect((await prometheus.firing()).filter((one) => one !== 'SluiceCommitSlow')).toEqual(
+      expect((await prometheus.firing()).filter((one) => !OF_THE_MACHINE.has(one))).toEqual(
         expected,
       )
       expect((await gateway.status()).broker?.lastUnrouted).toMatchObject({
