@@ -272,6 +272,7 @@ describe('every key of the table', () => {
     http: HTTP_SAMPLES,
     object: HTTP_SAMPLES,
     mqtt: {
+      ...HTTP_SAMPLES,
       url: 'mqtts://example.org:8884',
       version: '5',
       clientId: 'edge-01',
@@ -330,6 +331,7 @@ describe('every key of the table', () => {
       ...OF_PROXY,
     },
     mqtt: {
+      ...OF_PROXY,
       password: { username: 'edge' },
       sharedAccessKey: { profile: 'azure-iot-hub', clientId: 'edge-01' },
       'userProperties.<property>': { version: '5' },

@@ -12,10 +12,11 @@ export class TestProxy {
     this.#server = createServer((socket) => this.#serve(socket))
   }
 
-  static async start(): Promise<TestProxy> {
+  /** @param port 0: any that is free */
+  static async start(port = 0): Promise<TestProxy> {
     const proxy = new TestProxy()
     await new Promise<void>((resolve) => {
-      proxy.#server.listen(0, '127.0.0.1', resolve)
+      proxy.#server.listen(port, '127.0.0.1', resolve)
     })
     return proxy
   }

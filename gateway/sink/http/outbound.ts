@@ -9,7 +9,7 @@ import { isUntrusted } from './client/network-error.ts'
 import type { ClientTlsConfig } from './config.ts'
 import type { ProxyConfig } from './proxy/config.ts'
 import { ProxyRoute } from './proxy/proxy.ts'
-import { hostOf, portOf } from './request.ts'
+import { targetOf } from './request.ts'
 import { SinkTls } from './tls.ts'
 
 /** What of a sink's configuration decides how connections are made. */
@@ -54,13 +54,14 @@ export class Outbound {
     const known = this.#clients.get(url.origin)
     if (known !== undefined) return known
     if (this.#isClosed) return { why: 'the sink is closed' }
-    const tls = url.protocol === 'https:' ? this.#tls.resolve() : { context: null }
+    const { hostname, port, isTls } = targetOf(url)
+    const tls = isTls ? this.#tls.resolve() : { context: null }
     if ('why' in tls) return tls
-    const proxy = this.#proxy.hopTo(url)
+    const proxy = this.#proxy.hopTo({ hostname, port, isTls })
     if (proxy !== null && 'why' in proxy) return proxy
     const client = new HttpClient({
-      hostname: hostOf(url),
-      port: portOf(url),
+      hostname,
+      port,
       context: tls.context,
       maxConnections: this.#config.maxInFlight,
       connectTimeoutMs: this.#config.connectTimeout,

@@ -25,7 +25,7 @@ import { formatOf } from './formats/registry.ts'
 import type { HeaderPair } from './header-rules.ts'
 import { Outbound } from './outbound.ts'
 import { ProxyRoute } from './proxy/proxy.ts'
-import { hostOf, portOf, probeHead } from './request.ts'
+import { hostOf, portOf, probeHead, targetOf } from './request.ts'
 import { SecretHeaders } from './secrets.ts'
 import { SinkTls } from './tls.ts'
 
@@ -124,23 +124,23 @@ class Probe {
       this.#say('settings', 'problem', headers.why, null)
       return
     }
-    const isTls = this.#url.protocol === 'https:'
-    const tls = isTls ? new SinkTls(name, config.tls, emit).resolve() : { context: null }
+    const target = targetOf(this.#url)
+    const tls = target.isTls ? new SinkTls(name, config.tls, emit).resolve() : { context: null }
     if ('why' in tls) {
       this.#say('settings', 'problem', tls.why, null)
       return
     }
     for (const detail of told) this.#say('settings', 'warning', detail, null)
-    const proxy = new ProxyRoute(name, config.proxy, emit).hopTo(this.#url)
+    const proxy = new ProxyRoute(name, config.proxy, emit).hopTo(target)
     if (proxy !== null && 'why' in proxy) {
       this.#say('settings', 'problem', proxy.why, null)
       return
     }
     const dialOptions: DialOptions = {
       proxy,
-      addresses: new Addresses(proxy?.hostname ?? hostOf(this.#url), this.#options.lookup),
-      hostname: hostOf(this.#url),
-      port: portOf(this.#url),
+      addresses: new Addresses(proxy?.hostname ?? target.hostname, this.#options.lookup),
+      hostname: target.hostname,
+      port: target.port,
       timeoutMs: config.connectTimeout,
       signal: this.#options.signal ?? new AbortController().signal,
       tls:

@@ -50,6 +50,15 @@ export function hostOf(url: URL): string {
   return url.hostname.replace(/^\[(.*)\]$/, '$1')
 }
 
+/** As a connection needs it. */
+export function targetOf(url: URL): {
+  readonly hostname: string
+  readonly port: number
+  readonly isTls: boolean
+} {
+  return { hostname: hostOf(url), port: portOf(url), isTls: url.protocol === 'https:' }
+}
+
 export function portOf(url: URL): number {
   if (url.port !== '') return Number(url.port)
   return url.protocol === 'https:' ? 443 : 80

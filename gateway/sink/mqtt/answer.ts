@@ -3,6 +3,7 @@
  * is not clearly an acknowledgment keeps the data (I8).
  */
 import type { Listed, SinkAnswer, Transfer } from '../../ports/sink.ts'
+import { proxyRefusalOf } from '../http/client/link-error.ts'
 import { describeNetworkError } from '../http/client/network-error.ts'
 import type { Ending } from './client/ending.ts'
 import type { ExchangeProgress, RefusedMessage, Stop } from './client/exchange.ts'
@@ -115,9 +116,14 @@ export function endedBy(ending: Ending, parties: Parties): Kept {
   }
 }
 
-/** A try to connect failed below MQTT: name, address, TLS, WebSocket. */
+/** A try to connect failed below MQTT: name, address, proxy, TLS, WebSocket. */
 export function unreachable(error: unknown, { target }: Parties): Kept {
-  const answer = kept('retry', 'sink', null, networkWords(error, target), false)
+  const words = networkWords(error, target)
+  const refusal = proxyRefusalOf(error)
+  // What a proxy refuses, it refuses until a person does something.
+  if (refusal?.mayPass === false)
+    return { ...kept('hold', 'sink', String(refusal.status), words), unsent: true }
+  const answer = kept('retry', 'sink', null, words, false)
   return { ...answer, unsent: true }
 }
 

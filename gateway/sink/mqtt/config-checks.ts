@@ -5,6 +5,7 @@
 import type { Report } from '../../config/problems.ts'
 import type { Path } from '../../config/walk.ts'
 import { isLoopback } from '../../shared/hosts.ts'
+import { checkProxy } from '../http/proxy/config.ts'
 import { targetOf } from './client/transport.ts'
 import { type MqttSinkConfig, topicFix } from './config.ts'
 import { type BrokerProfile, PROFILES } from './profiles.ts'
@@ -17,6 +18,7 @@ export function checkMqttSink(path: Path, sink: MqttSinkConfig, report: Report):
   const profile = PROFILES[sink.profile]
   checkProfile(path, sink, profile, report)
   checkTls(path, sink, profile, report)
+  checkProxy(path, sink.proxy, report)
   if (sink.topic !== null && topicFix(sink.topic) !== null)
     report.complain([...path, 'topic'], {
       got: JSON.stringify(sink.topic),

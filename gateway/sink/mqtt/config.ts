@@ -2,6 +2,7 @@
 import { choice, duration, flag, integer, path, secret, size, text } from '../../config/fields.ts'
 import { leaf, map, nullable, section } from '../../config/schema.ts'
 import type { Secret } from '../../shared/secret-file.ts'
+import { type ProxyConfig, proxyFiles, proxyKey } from '../http/proxy/config.ts'
 import { mappedKey, templateKey } from '../mapping/keys.ts'
 import { type MessageForm, PROFILE_NAMES, type ProfileName } from './profiles.ts'
 
@@ -21,6 +22,7 @@ export interface MqttSinkConfig {
   readonly username: string | null
   readonly password: Secret | null
   readonly sharedAccessKey: Secret | null
+  readonly proxy: ProxyConfig
   readonly tls: MqttTlsConfig | null
   readonly qos: 1 | 2
   readonly topic: string | null
@@ -119,6 +121,7 @@ export const mqttKeys = {
         /^[A-Za-z0-9+/]+={0,2}$/.test(value) ? null : 'copy the key as it is shown, base64',
     ),
   ).prefault(null),
+  proxy: proxyKey,
   tls: tls.nullable().prefault(null),
   qos: qos.prefault(1),
   topic: nullable(
@@ -204,6 +207,7 @@ export function topicFix(topic: string): string | null {
 export function mqttFiles({
   password,
   sharedAccessKey,
+  proxy,
   tls: files,
 }: MqttSinkConfig): ReadonlyArray<readonly [key: string, path: string]> {
   const secrets = Object.entries({ password, sharedAccessKey }).flatMap(([key, secret]) =>
@@ -213,5 +217,5 @@ export function mqttFiles({
   const pem = Object.entries({ ca, cert, key }).flatMap(([name, file]) =>
     file === null ? [] : [[`tls.${name}`, file] as const],
   )
-  return [...secrets, ...pem]
+  return [...secrets, ...proxyFiles(proxy), ...pem]
 }

@@ -1,16 +1,16 @@
 /**
- * Is the broker there, and would it take this client? A connection, TLS, CONNECT; told in words,
+ * Is the broker there, and would it take this client? A proxy, a connection, TLS, CONNECT; told in words,
  * step by step up to the first that fails. Under a client id of its own: under the configured one it
  * would end the connection of a gateway that runs, and its session. Publishes nothing.
  */
 import { hostAndPort } from '../../shared/hosts.ts'
-import { Addresses } from '../http/client/addresses.ts'
-import { SinkTls } from '../http/tls.ts'
+import { DialError } from '../http/client/link-error.ts'
 import type { ProbeStep, SinkProbe, SinkProbeOptions } from '../sink-type.ts'
 import { endedBy, type Parties, unreachable } from './answer.ts'
 import { MqttConnection } from './client/connection.ts'
 import { NotConnected } from './client/ending.ts'
-import { openTransport, targetOf } from './client/transport.ts'
+import { BrokerOutbound, Unready } from './client/outbound.ts'
+import { targetOf } from './client/transport.ts'
 import type { MqttSinkConfig } from './config.ts'
 import { connectPacket } from './connect-packet.ts'
 import { MqttCredentials } from './credentials.ts'
@@ -33,24 +33,17 @@ async function probe(
   const { url, version, profile, qos, retain, connectTimeout: timeoutMs } = config
   const login = new MqttCredentials(name, config, () => undefined).resolve(Date.now())
   if ('why' in login) return say('settings', 'problem', login.why)
-  const to = targetOf(url)
-  const tls = new SinkTls(name, to.isTls ? config.tls : null, () => undefined)
-  const secure = to.isTls ? tls.resolve() : { context: null }
-  if ('why' in secure) return say('settings', 'problem', secure.why)
+  const outbound = new BrokerOutbound(name, config, () => undefined)
   const clientId = `${config.clientId ?? `sluice-${name}`}-try`
   const words = { target, clientId, version, profile: PROFILES[profile], isFoughtFor: false }
   const parties: Parties = words
   const { signal } = new AbortController()
   try {
-    const stream = await openTransport({
-      target: to,
-      addresses: new Addresses(to.hostname),
-      context: secure.context,
-      alpn: config.tls?.alpn ?? null,
-      timeoutMs,
-      signal,
-    })
-    say('connection', 'ok', `${target} takes connections${to.isTls ? ', with TLS' : ''}`)
+    const stream = await outbound.open(signal)
+    const { proxy } = outbound
+    const how = targetOf(url).isTls ? ', with TLS' : ''
+    if (proxy !== null) say('proxy', 'ok', `${proxy} opens a way to ${target}`)
+    say('connection', 'ok', `${target} takes connections${how}`)
     if (profile === 'azure-iot-hub') {
       stream.destroy()
       const detail =
@@ -63,8 +56,12 @@ async function probe(
     connection.close()
     say('mqtt', 'ok', `took the connection of ${clientId}, MQTT ${version}; nothing was published`)
   } catch (error) {
-    if (!(error instanceof NotConnected))
-      return say('connection', 'problem', unreachable(error, parties).detail)
+    if (error instanceof Unready) return say('settings', 'problem', error.message)
+    if (!(error instanceof NotConnected)) {
+      const isProxys = error instanceof DialError && error.phase === 'proxy'
+      const { detail } = unreachable(error, parties)
+      return say(isProxys ? 'proxy' : 'connection', 'problem', detail)
+    }
     const { detail } = endedBy(error.ending, parties)
     say('mqtt', 'problem', `${detail} (tried with the client id ${clientId})`)
   }

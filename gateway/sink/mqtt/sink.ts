@@ -13,8 +13,6 @@ import { FileWatch } from '../../shared/file-watch.ts'
 import { hostAndPort } from '../../shared/hosts.ts'
 import { counted } from '../counted.ts'
 import type { EmitSinkEvent } from '../events.ts'
-import { Addresses } from '../http/client/addresses.ts'
-import { SinkTls } from '../http/tls.ts'
 import type { ConfiguredSink, SinkOptions } from '../sink-type.ts'
 import { createSinkStats } from '../stats.ts'
 import { answerOf, endedBy, notNoted, type Parties, unreachable } from './answer.ts'
@@ -23,8 +21,9 @@ import { MqttConnection } from './client/connection.ts'
 import { type Ending, NotConnected } from './client/ending.ts'
 import { Exchange, type ExchangeProgress, type ReleasePhase } from './client/exchange.ts'
 import { noteText, OVER_LIMIT, type ReleaseNote, readNote } from './client/note.ts'
+import { BrokerOutbound, Unready } from './client/outbound.ts'
 import { PublishPace } from './client/pace.ts'
-import { openTransport, targetOf } from './client/transport.ts'
+import { targetOf } from './client/transport.ts'
 import { type MqttSinkConfig, mqttFiles } from './config.ts'
 import { connectPacket } from './connect-packet.ts'
 import { MqttCredentials } from './credentials.ts'
@@ -53,9 +52,6 @@ interface Client {
   inUse: 'none' | 'some' | 'unknown'
 }
 
-/** Without one, no connection can be made now. */
-class Unready extends Error {}
-
 const ONE_CLIENT_ID =
   'this service knows one client id of a device, under which a try would end the connection of a gateway that runs; use check --try, which logs in nowhere, or watch the first batch'
 
@@ -74,9 +70,8 @@ class MqttSink implements ConfiguredSink {
   readonly #emit: EmitSinkEvent
   readonly #nowMs: () => number
   readonly #target: string
-  readonly #addresses: Addresses
   readonly #credentials: MqttCredentials
-  readonly #tls: SinkTls
+  readonly #outbound: BrokerOutbound
   readonly #watch: FileWatch | null
   readonly #clients = new Map<string, Client>()
   readonly #listeners: Array<() => void> = []
@@ -93,14 +88,13 @@ class MqttSink implements ConfiguredSink {
     this.#emit = emit
     this.#nowMs = options.nowMs ?? Date.now
     this.encoder = new MqttEncoder(config)
-    const { hostname, port, isTls } = targetOf(config.url)
+    const { hostname, port } = targetOf(config.url)
     this.#target = hostAndPort(hostname, port)
-    this.#addresses = new Addresses(hostname)
     const files = mqttFiles(config).map(([, path]) => path)
     this.#watch =
       files.length === 0 ? null : new FileWatch(files, () => this.#readFiles(), options.fileCheckMs)
     this.#credentials = new MqttCredentials(name, config, emit)
-    this.#tls = new SinkTls(name, isTls ? config.tls : null, emit)
+    this.#outbound = new BrokerOutbound(name, config, emit)
   }
 
   get promise(): SinkPromise {
@@ -299,16 +293,10 @@ class MqttSink implements ConfiguredSink {
     signal: AbortSignal,
     session: 'kept' | 'none',
   ): Promise<MqttConnection> {
-    const { qos, retain, tls, connectTimeout: timeoutMs } = this.#config
+    const { qos, retain, connectTimeout: timeoutMs } = this.#config
     const login = this.#credentials.resolve(this.#nowMs())
     if ('why' in login) throw new Unready(login.why)
-    const target = targetOf(this.#config.url)
-    const secure = target.isTls ? this.#tls.resolve() : { context: null }
-    if ('why' in secure) throw new Unready(secure.why)
-    const { context } = secure
-    const alpn = tls?.alpn ?? null
-    const addresses = this.#addresses
-    const stream = await openTransport({ target, addresses, context, alpn, timeoutMs, signal })
+    const stream = await this.#outbound.open(signal)
     const connect = connectPacket(this.#config, { clientId, session }, login)
     return await MqttConnection.open(stream, { connect, needs: { qos, retain }, timeoutMs }, signal)
   }
@@ -325,7 +313,6 @@ class MqttSink implements ConfiguredSink {
       }
     if (isAborted) return { ...endedBy({ kind: 'given-up' }, parties), unsent: true }
     if (error instanceof NotConnected) return { ...endedBy(error.ending, parties), unsent: true }
-    this.#tls.forgetSystem()
     return unreachable(error, parties)
   }
 
@@ -345,12 +332,12 @@ class MqttSink implements ConfiguredSink {
 
   async #readFiles(): Promise<'again' | void> {
     const hasNewSecret = await this.#credentials.refresh()
-    const hasNewTls = await this.#tls.refresh()
-    if (!this.#isClosed && (hasNewSecret || hasNewTls)) {
+    const isAnotherWay = await this.#outbound.refresh()
+    if (!this.#isClosed && (hasNewSecret || isAnotherWay)) {
       for (const { link } of this.#clients.values()) link.retire()
       for (const listener of this.#listeners) listener()
     }
-    if (this.#credentials.failing || this.#tls.failing) return 'again'
+    if (this.#credentials.failing || this.#outbound.failing) return 'again'
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * A way through an HTTP proxy: `CONNECT host:port` (RFC 9110, section 9.3.6), for http and https
- * alike, so that the bytes between here and the sink are nobody's but theirs. Not here: which
+ * A way through an HTTP proxy: `CONNECT host:port` (RFC 9110, section 9.3.6), whatever is spoken
+ * behind it, so that the bytes between here and the sink are nobody's but theirs. Not here: which
  * proxy, and whether one (proxy/).
  */
 import type { Socket } from 'node:net'
@@ -58,6 +58,6 @@ function faultIn(head: string, behind: number): Error | null {
   const status = Number(/^HTTP\/1\.[01] (\d{3})(?: |\r|$)/.exec(head)?.[1] ?? 0)
   if (status === 0) return new LinkError('NOT_HTTP', 'the proxy does not answer in HTTP')
   if (status < 200 || status > 299) return new ProxyRefusal(status)
-  // Neither TLS nor HTTP has the server speak first: these bytes are not the sink's.
+  // In TLS, HTTP and MQTT the client speaks first: these bytes are not the sink's.
   return behind === 0 ? null : new LinkError('NOT_HTTP', 'the proxy sent bytes nobody asked for')
 }

@@ -25,7 +25,7 @@ export type ProxyConfig =
 
 const http = {
   url: leaf(
-    text('The proxy. It is asked by CONNECT, for http and https alike.', {
+    text('The proxy. It is asked by CONNECT, whatever is spoken through it.', {
       kind: 'url',
       wanted: 'an http URL of host and port',
       check: (input) => {
@@ -66,7 +66,7 @@ const http = {
 export const proxyKey = variant('Through which proxy the sink is reached.', {
   key: 'kind',
   keyText:
-    'none: through none, whatever the environment says; http: through this one; environment: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say at the start.',
+    'none: through none, whatever the environment says; http: through this one; environment: as HTTPS_PROXY (with TLS), HTTP_PROXY (without), ALL_PROXY and NO_PROXY say at the start.',
   usual: 'http',
   types: {
     none: { keys: {} },

@@ -1,4 +1,4 @@
-/** Through which proxy a URL is reached, with the credentials of it as they are now. */
+/** Through which proxy a host is reached, with the credentials of it as they are now. */
 import { isLoopback } from '../../../shared/hosts.ts'
 import type { EmitSinkEvent } from '../../events.ts'
 import { KeptSecret } from '../auth/kept-secret.ts'
@@ -7,6 +7,14 @@ import { basicValue } from '../header-rules.ts'
 import { hostOf, portOf } from '../request.ts'
 import type { ProxyConfig } from './config.ts'
 import { entriesOf, isDirect } from './no-proxy.ts'
+
+/** Where a connection is wanted to. TLS goes by what the environment says of https. */
+interface ProxyTarget {
+  /** Without brackets. */
+  readonly hostname: string
+  readonly port: number
+  readonly isTls: boolean
+}
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -38,11 +46,11 @@ export class ProxyRoute {
   }
 
   /** null: straight; or why nobody can say. */
-  hopTo(url: URL): ProxyHop | null | { readonly why: string } {
+  hopTo(target: ProxyTarget): ProxyHop | null | { readonly why: string } {
     if (this.#config.kind === 'none') return null
-    if (this.#config.kind === 'environment') return this.#ofEnvironment(url)
+    if (this.#config.kind === 'environment') return this.#ofEnvironment(target)
     const { url: proxy, user, noProxy } = this.#config
-    if (isDirect(noProxy, hostOf(url), portOf(url))) return null
+    if (isDirect(noProxy, target.hostname, target.port)) return null
     if (user === null || this.#password === null) return hopOf(new URL(proxy), null)
     const { value, why } = this.#password
     return value === null ? { why } : hopOf(new URL(proxy), basicValue(user, value))
@@ -58,12 +66,15 @@ export class ProxyRoute {
   }
 
   /** As curl reads it: lower case first; what is this box's own needs no proxy. */
-  #ofEnvironment(url: URL): ProxyHop | null | { readonly why: string } {
+  #ofEnvironment({
+    hostname: host,
+    port,
+    isTls,
+  }: ProxyTarget): ProxyHop | null | { readonly why: string } {
     const read = (name: string): string =>
       this.#environment[name] || (this.#environment[name.toUpperCase()] ?? '')
-    const host = hostOf(url)
-    if (isLoopback(host) || isDirect(entriesOf(read('no_proxy')), host, portOf(url))) return null
-    const name = url.protocol === 'https:' ? 'https_proxy' : 'http_proxy'
+    if (isLoopback(host) || isDirect(entriesOf(read('no_proxy')), host, port)) return null
+    const name = isTls ? 'https_proxy' : 'http_proxy'
     const value = read(name) || read('all_proxy')
     if (value === '') return null
     const written = /^[a-z][a-z0-9+.-]*:\/\//i.test(value) ? value : `http://${value}`

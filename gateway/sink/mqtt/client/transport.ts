@@ -1,6 +1,6 @@
 /**
- * URL -> a byte stream to the broker: TCP, TLS, or a WebSocket over either (MQTT 3.1.1, section 6).
- * Addresses of the name are raced as for every other sink. Knows nothing of MQTT.
+ * URL -> a byte stream to the broker: TCP, TLS, or a WebSocket over either (MQTT 3.1.1, section 6),
+ * through a proxy or not. Addresses of the name are raced as for every other sink. Knows nothing of MQTT.
  */
 
 import type { Duplex } from 'node:stream'
@@ -8,6 +8,7 @@ import type { SecureContext } from 'node:tls'
 import { createWebSocketStream, WebSocket } from 'ws'
 import type { Addresses } from '../../http/client/addresses.ts'
 import { dial } from '../../http/client/dial.ts'
+import type { ProxyHop } from '../../http/client/tunnel.ts'
 
 const PORTS: Readonly<Record<string, number>> = {
   'mqtt:': 1883,
@@ -29,6 +30,9 @@ interface BrokerTarget {
 
 interface TransportOptions {
   readonly target: BrokerTarget
+  /** Between here and the broker; null: none. */
+  readonly proxy: ProxyHop | null
+  /** Of the proxy, if there is one. */
   readonly addresses: Addresses
   /** null: no TLS. */
   readonly context: SecureContext | null
@@ -50,10 +54,11 @@ export function targetOf(url: string): BrokerTarget {
 
 /** @throws DialError, or an error of the WebSocket's handshake */
 export async function openTransport(options: TransportOptions): Promise<Duplex> {
-  const { target, addresses, context, alpn, timeoutMs, signal } = options
+  const { target, proxy, addresses, context, alpn, timeoutMs, signal } = options
   const protocols = alpn === null ? (target.path === null ? [] : ['http/1.1']) : [alpn]
   const { socket } = await dial({
     addresses,
+    proxy,
     hostname: target.hostname,
     port: target.port,
     timeoutMs,

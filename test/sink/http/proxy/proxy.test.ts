@@ -12,6 +12,7 @@ import { probeSink } from '../../../../gateway/sink/http/probe.ts'
 import type { ProxyConfig } from '../../../../gateway/sink/http/proxy/config.ts'
 import { entryFault, isDirect } from '../../../../gateway/sink/http/proxy/no-proxy.ts'
 import { ProxyRoute } from '../../../../gateway/sink/http/proxy/proxy.ts'
+import { targetOf } from '../../../../gateway/sink/http/request.ts'
 import type { ConfiguredSink } from '../../../../gateway/sink/sink-type.ts'
 import { ScriptedSink } from '../../../support/scripted-sink.ts'
 import { TestProxy } from '../../../support/test-proxy.ts'
@@ -245,7 +246,9 @@ describe('which hosts go without', () => {
 
 describe('proxy: environment', () => {
   const hop = (url: string, env: Readonly<Record<string, string>>) =>
-    new ProxyRoute('cloud', { kind: 'environment' }, () => undefined, env).hopTo(new URL(url))
+    new ProxyRoute('cloud', { kind: 'environment' }, () => undefined, env).hopTo(
+      targetOf(new URL(url)),
+    )
   const through = (hostname: string, port: number, authorization: string | null = null) => ({
     hostname,
     port,
@@ -280,6 +283,6 @@ describe('proxy: environment', () => {
   test('counts only where it is written', () => {
     const env = { HTTPS_PROXY: 'http://p' }
     const none = new ProxyRoute('cloud', { kind: 'none' }, () => undefined, env)
-    expect(none.hopTo(new URL('https://a.example/'))).toBe(null)
+    expect(none.hopTo(targetOf(new URL('https://a.example/')))).toBe(null)
   })
 })
