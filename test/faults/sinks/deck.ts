@@ -21,22 +21,30 @@ export function nameOfAction(action: Action): string {
   return `${action.kind === 'link' ? 'link' : 'receiver'} ${action.fault}`
 }
 
-/** Each that is possible with this type, once. */
+/**
+ * Each that is possible with this type, once. `deathsAFault`: the gateway's death at each point as
+ * often as makes about so many deaths for each fault of link and receiver.
+ */
 export function wholeDeck(
   { keepsNotes = false }: TestedType,
   { port, troubles }: Pick<TestedReceiver, 'port' | 'troubles'>,
+  deathsAFault = 0,
 ): Action[] {
   const points: SinkPoint[] = [...INNER_POINTS, ...(keepsNotes ? NOTE_POINTS : [])].filter(
     (point) => port !== null || point !== 'answer.unread',
   )
-  const deaths: Action[] = points.map((point) => ({ kind: 'death', point }))
   const links: Action[] = port === null ? [] : LINK_FAULTS.map((fault) => ({ kind: 'link', fault }))
   const own: Action[] = RECEIVER_FAULTS.filter((fault) => troubles[fault] !== undefined).map(
     (fault) => ({ kind: 'trouble', fault }),
   )
   const at: Action[] =
     troubles.killed === undefined ? [] : points.map((point) => ({ kind: 'receiver-death', point }))
-  return [...deaths, { kind: 'death', point: 'any time' }, ...links, ...own, ...at]
+  const faults = [...links, ...own, ...at]
+  const times = Math.max(1, Math.floor((deathsAFault * faults.length) / points.length))
+  const deaths: Action[] = points.flatMap((point) =>
+    Array.from({ length: times }, () => ({ kind: 'death', point })),
+  )
+  return [...deaths, { kind: 'death', point: 'any time' }, ...faults]
 }
 
 /** It takes what is there away: only an empty receiver can stand it. */

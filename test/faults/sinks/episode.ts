@@ -5,6 +5,7 @@
  * receiver itself; four in five times, so that what was left undone piles up now and then.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { Random } from '../../../device-sim/random.ts'
@@ -17,9 +18,10 @@ import { type Action, isFirst, nameOfAction, shuffled, wholeDeck } from './deck.
 import { judge, repeatsIn } from './judge.ts'
 import { Link } from './link.ts'
 import {
+  ARMING_SIGNAL,
   DEFECT_VARIABLE,
-  LAST_WORDS,
-  POINT_VARIABLE,
+  lastWords,
+  PLAN_VARIABLE,
   type PointPlan,
   type SinkPoint,
 } from './points.ts'
@@ -30,8 +32,10 @@ export interface EpisodeOptions {
   readonly tested: TestedType
   readonly seed: string
   readonly folder: string
-  /** How many: the deck is dealt again when it is at its end. Absent: each once. */
+  /** How many: the deck is dealt again when it is at its end. Absent: the deck once. */
   readonly actions?: number
+  /** Deaths at named points for each fault of link and receiver. Absent: each point once. */
+  readonly deathsAFault?: number
   /** Names of actions, of which those are dealt that the type knows; absent: all. */
   readonly only?: readonly string[]
   /** Planted into every life of the gateway. */
@@ -84,7 +88,8 @@ export async function runEpisode(options: EpisodeOptions): Promise<EpisodeReport
   const preload = pathToFileURL(builtFile('test/faults/sinks/preload.js')).href
   const node = tested.node?.()
   const nodeOptions = [node?.env['NODE_OPTIONS'] ?? '', `--import=${preload}`].join(' ').trim()
-  const defect = options.defect === undefined ? {} : { [DEFECT_VARIABLE]: options.defect }
+  const planPath = join(folder, 'plan.json')
+  const planted = options.defect === undefined ? {} : { [DEFECT_VARIABLE]: options.defect }
   const gateway = await GatewayProcess.prepare({
     folder,
     sinkUrl: 'http://127.0.0.1:9/',
@@ -93,9 +98,15 @@ export async function runEpisode(options: EpisodeOptions): Promise<EpisodeReport
       spool: { minFreeBytes: '1MiB', commitInterval: '20ms' },
     },
     ...(node === undefined ? {} : { node: node.path }),
-    env: { ...node?.env, ...receiver.env, NODE_OPTIONS: nodeOptions, ...defect },
+    env: {
+      ...node?.env,
+      ...receiver.env,
+      NODE_OPTIONS: nodeOptions,
+      [PLAN_VARIABLE]: planPath,
+      ...planted,
+    },
   })
-  const episode = new Episode(options, gateway, receiver, link)
+  const episode = new Episode(options, { gateway, receiver, link, planPath })
   try {
     return await episode.run()
   } finally {
@@ -103,6 +114,14 @@ export async function runEpisode(options: EpisodeOptions): Promise<EpisodeReport
     await link?.close()
     await receiver.close()
   }
+}
+
+interface Parts {
+  readonly gateway: GatewayProcess
+  readonly receiver: TestedReceiver
+  readonly link: Link | null
+  /** Of the file that tells the gateway its plan. */
+  readonly planPath: string
 }
 
 class Episode {
@@ -114,17 +133,15 @@ class Episode {
   readonly #happened: Record<string, number> = {}
   readonly #devices: Qos1Device[] = []
   readonly #poison = { sent: 0, acked: 0 }
+  readonly #planPath: string
+  #plans = 0
   #disturbances = 0
   #readings = 0
   #repeated = 0
 
-  constructor(
-    options: EpisodeOptions,
-    gateway: GatewayProcess,
-    receiver: TestedReceiver,
-    link: Link | null,
-  ) {
+  constructor(options: EpisodeOptions, { gateway, receiver, link, planPath }: Parts) {
     this.#o = options
+    this.#planPath = planPath
     this.#gateway = gateway
     this.#receiver = receiver
     this.#link = link
@@ -155,8 +172,8 @@ class Episode {
   }
 
   #deck(): Action[] {
-    const { tested, only } = this.#o
-    const all = wholeDeck(tested, this.#receiver)
+    const { tested, only, deathsAFault } = this.#o
+    const all = wholeDeck(tested, this.#receiver, deathsAFault)
     const deck = all.filter((action) => only?.includes(nameOfAction(action)) ?? true)
     if (deck.length === 0) throw new Error(`${this.#o.type} knows none of ${only?.join()}`)
     return deck
@@ -194,14 +211,16 @@ class Episode {
   }
 
   async #die(point: SinkPoint | 'any time'): Promise<void> {
-    await this.#live(point === 'any time' ? null : this.#plan(point, 'die'))
     if (point === 'any time') {
+      await this.#ensureLife()
       await this.#kill()
       return
     }
+    const plan = this.#plan(point, 'die')
+    await this.#arm(plan)
     const { process } = this.#gateway
     await Promise.race([process.exited, sleep(PATIENCE_MS, null, { ref: false })])
-    const isThere = process.stderr.includes(`${LAST_WORDS} ${point} `)
+    const isThere = process.stderr.includes(lastWords(plan))
     if (process.exit !== null && !isThere)
       throw new Error(`the gateway ended by itself:\n${process.stderr}`)
     this.#count(isThere ? `killed at ${point}` : `not reached: ${point}`)
@@ -251,11 +270,10 @@ class Episode {
   async #receiverDiesAt(point: SinkPoint): Promise<void> {
     const { killed } = this.#receiver.troubles
     if (killed === undefined) throw new Error('it cannot be killed')
-    await this.#live(this.#plan(point, 'stop'))
+    const plan = this.#plan(point, 'stop')
+    await this.#arm(plan)
     const { process } = this.#gateway
-    const words = ({ text }: { readonly text: string }) =>
-      text.startsWith(`${LAST_WORDS} ${point} `)
-    const reached = await process.waitForLine(words, PATIENCE_MS).then(
+    const reached = await process.waitForLine(lastWords(plan), PATIENCE_MS).then(
       () => true,
       () => false,
     )
@@ -264,7 +282,7 @@ class Episode {
       await until('the gateway stands still', () => isStopped(process.pid ?? 0), PATIENCE_MS)
     await killed.begin()
     this.#disturbances++
-    if (reached) this.#gateway.thaw()
+    this.#disarm()
     this.#count(reached ? `receiver killed at ${point}` : `not reached: ${point}`)
     await this.#aWhile()
     await this.#maybeKilled()
@@ -273,11 +291,36 @@ class Episode {
   }
 
   #plan(point: SinkPoint, deed: PointPlan['deed']): PointPlan {
-    return { point, nth: 1 + this.#random.below(MOST_PASSES), deed }
+    return { point, nth: 1 + this.#random.below(MOST_PASSES), deed, number: ++this.#plans }
+  }
+
+  /** Carried out by the gateway that runs, or by the next one from its start on. */
+  async #arm(plan: PointPlan): Promise<void> {
+    if (!this.#gateway.isRunning) {
+      await this.#live(plan)
+      return
+    }
+    await this.#ensureLife()
+    if (plan.deed === 'die') for (const device of this.#devices) device.expectClose()
+    this.#tell(plan)
+    this.#gateway.process.kill(ARMING_SIGNAL)
+  }
+
+  /** Or it would stand still later, at a point that it reached too late. */
+  #disarm(): void {
+    this.#tell(null)
+    this.#gateway.process.kill(ARMING_SIGNAL)
+    this.#gateway.thaw()
+  }
+
+  #tell(plan: PointPlan | null): void {
+    writeFileSync(this.#planPath, JSON.stringify(plan))
   }
 
   async #ensureLife(): Promise<void> {
     if (!this.#gateway.isRunning) await this.#live(null)
+    // One that stood still at a point may be about to.
+    else await this.#gateway.event('broker.started', START_MS)
     const connected = this.#devices.filter((device) => device.isConnected)
     // One that stood still while devices connected has let none of them in.
     if (connected.length < STREAMS.length) await this.#connect(null)
@@ -286,14 +329,9 @@ class Episode {
 
   /** A new life of the gateway, with devices that publish. */
   async #live(plan: PointPlan | null): Promise<void> {
-    if (this.#gateway.isRunning) {
-      await this.#ensureLife()
-      await this.#kill()
-    }
     this.#configure()
-    const env: Record<string, string> =
-      plan === null ? {} : { [POINT_VARIABLE]: JSON.stringify(plan) }
-    this.#gateway.launch(env)
+    this.#tell(plan)
+    this.#gateway.launch()
     const started = await this.#gateway.event('broker.started', START_MS).then(
       () => true,
       () => false,
@@ -313,7 +351,7 @@ class Episode {
         const device = new Qos1Device(name, { ...DEVICE, prefix })
         this.#devices.push(device)
         await device.connect(mqttPort)
-        if (plan !== null) device.expectClose()
+        if (plan?.deed === 'die') device.expectClose()
         device.begin()
       }
     } catch (error) {

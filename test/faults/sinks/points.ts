@@ -27,10 +27,17 @@ export interface PointPlan {
   readonly nth: number
   /** `stop`: SIGSTOP, so that something can happen to the receiver at that very moment. */
   readonly deed: 'die' | 'stop'
+  /** Of this plan among those of an episode: one process may carry out several. */
+  readonly number: number
 }
 
-export const POINT_VARIABLE = 'SLUICE_TEST_SINK_POINT'
+/** Names the file with the plan, as JSON, or `null`: read at the start and at each signal. */
+export const PLAN_VARIABLE = 'SLUICE_TEST_SINK_PLAN'
+export const ARMING_SIGNAL = 'SIGUSR2'
 /** `type/defect`. */
 export const DEFECT_VARIABLE = 'SLUICE_TEST_SINK_DEFECT'
+
 /** Written at the point, so that it can be told from any other end. */
-export const LAST_WORDS = 'sluice-test: at'
+export function lastWords({ point, number }: PointPlan): string {
+  return `sluice-test: at ${point}, plan ${number}.`
+}

@@ -3,27 +3,38 @@
  * receiver, whatever the sink's type, or plants a defect. The product knows nothing of it: what is
  * wrapped stands in ../death/fault-points.ts.
  */
-import { writeSync } from 'node:fs'
+import { readFileSync, writeSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import type { Batch, Sink, SinkAnswer } from '../../../gateway/ports/sink.ts'
 import { around, aroundEachSinkType, faultPoints } from '../death/fault-points.ts'
 import { plantSinkDefect } from './defects.ts'
 import {
+  ARMING_SIGNAL,
   DEFECT_VARIABLE,
-  LAST_WORDS,
-  POINT_VARIABLE,
+  lastWords,
+  PLAN_VARIABLE,
   type PointPlan,
   type SinkPoint,
 } from './points.ts'
 
-const plan = JSON.parse(process.env[POINT_VARIABLE] ?? 'null') as PointPlan | null
+const planPath = process.env[PLAN_VARIABLE] ?? ''
+let plan = readPlan()
 let passed = 0
+process.on(ARMING_SIGNAL, () => {
+  plan = readPlan()
+  passed = 0
+})
+
+function readPlan(): PointPlan | null {
+  return JSON.parse(readFileSync(planPath, 'utf8')) as PointPlan | null
+}
+
 /** Batches that a sink has and has not answered. */
 let inFlight = 0
 
 function reach(point: SinkPoint): void {
   if (plan?.point !== point || ++passed !== plan.nth) return
-  writeSync(2, `${LAST_WORDS} ${plan.point} ${plan.nth}\n`)
+  writeSync(2, `${lastWords(plan)}\n`)
   process.kill(process.pid, plan.deed === 'die' ? 'SIGKILL' : 'SIGSTOP')
 }
 
