@@ -1,5 +1,5 @@
 /**
- * publisher.c, built where a C compiler is at hand, and the file of frames that it takes: made by
+ * publisher.c and its parts, built where a C compiler is at hand, and the file of frames that it takes: made by
  * the same code and the same seed as those of publisher.ts, so that both send the same bytes.
  */
 import { execFileSync } from 'node:child_process'
@@ -11,6 +11,8 @@ import { findTool } from '../support/tools.ts'
 import { framesPerDevice, type PublisherOptions } from './publisher.ts'
 import { connectFrame, deviceFrames } from './readings.ts'
 import { mean } from './statistics.ts'
+
+const SOURCES = ['publisher.c', 'subscribers.c', 'connections.c']
 
 let folder: string | null = null
 let binary: string | null = null
@@ -24,7 +26,8 @@ export function canCompilePublisher(): boolean {
 export function compiledPublisher(): string {
   if (binary !== null) return binary
   const path = join(ownFolder(), 'publisher')
-  execFileSync('gcc', ['-std=gnu11', '-O2', '-o', path, sourcePath('test/bench/publisher.c')])
+  const sources = SOURCES.map((name) => sourcePath(`test/bench/${name}`))
+  execFileSync('gcc', ['-std=gnu11', '-O2', '-pthread', '-o', path, ...sources])
   binary = path
   return path
 }
@@ -40,7 +43,7 @@ function ownFolder(): string {
 
 /** As publisher.c wants them, in its order. */
 export function compiledArguments(options: PublisherOptions, framesPath: string): string[] {
-  const { port, qos, window, warmupMs, measureMs, messagesPerSecond, seed, subscriber } = options
+  const { port, qos, window, warmupMs, measureMs, messagesPerSecond, seed, subscribers } = options
   const numbers = [
     port,
     qos,
@@ -49,7 +52,8 @@ export function compiledArguments(options: PublisherOptions, framesPath: string)
     measureMs,
     messagesPerSecond ?? -1,
     seed,
-    subscriber ? 1 : 0,
+    subscribers?.count ?? 0,
+    subscribers?.qos ?? 0,
   ]
   return [framesPath, ...numbers.map(String)]
 }
@@ -67,7 +71,7 @@ export function writeFrames(options: PublisherOptions): { path: string; payloadB
     writeSync(file, u32(options.devices))
     for (let i = 0; i < options.devices; i++) {
       const device = deviceFrames(options.firstDevice + i, { ...options, frames })
-      const connect = connectFrame(device.clientId, true)
+      const connect = connectFrame(device.clientId, true, options.protocol)
       const parts = [u32(connect.length), connect, u32(frames)]
       device.frames.forEach((frame, n) =>
         parts.push(u32(frame.length), u32(device.idAt[n] ?? 0), frame),

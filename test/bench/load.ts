@@ -3,8 +3,8 @@
  */
 import { deviceWrittenBytes } from './disk.ts'
 import { cpuSeconds, type MeasureHooks, memoryMb, runPublisher, writeBytes } from './processes.ts'
-import type { PublisherOptions } from './publisher.ts'
-import type { Shape } from './readings.ts'
+import type { PublisherOptions, Subscribers } from './publisher.ts'
+import type { Protocol, Shape } from './readings.ts'
 import { median } from './statistics.ts'
 import { COMMIT_BURST, COMMIT_INTERVAL_MS, type System } from './systems.ts'
 
@@ -19,8 +19,10 @@ export interface LoadOptions {
   readonly devices?: number
   /** @default models */
   readonly shape?: Shape
-  /** One local subscriber on `#` at QoS 0 beside the load. @default false */
-  readonly subscriber?: boolean
+  /** Of MQTT. @default 4, which is 3.1.1 */
+  readonly protocol?: Protocol
+  /** Local subscribers on `#` beside the load. @default none */
+  readonly subscribers?: Subscribers
   /** All devices together. @default as many as are acknowledged */
   readonly messagesPerSecond?: number
   /** @default 1500 */
@@ -41,7 +43,7 @@ export interface LoadFigures {
   readonly p99Ms: number
   /** Share of a core. */
   readonly publisherBusy: number
-  /** To the local subscriber; null: there was none. */
+  /** To all local subscribers; null: there were none. */
   readonly copiesPerSecond: number | null
   /** The most of the measured time. */
   readonly rssAnonMb: number
@@ -90,7 +92,8 @@ export async function measureLoad(system: System, load: LoadOptions): Promise<Lo
     seed: load.seed,
     messagesPerSecond: load.messagesPerSecond ?? null,
     shape: load.shape ?? 'models',
-    subscriber: load.subscriber ?? false,
+    ...(load.protocol === undefined ? {} : { protocol: load.protocol }),
+    ...(load.subscribers === undefined ? {} : { subscribers: load.subscribers }),
   }
   const first = snapshot(system)
   const recordsBefore = (await system.delivered())?.records ?? 0

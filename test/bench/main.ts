@@ -13,11 +13,23 @@ import { fleet } from './groups/fleet.ts'
 import { fullLoad } from './groups/full-load.ts'
 import { growth } from './groups/growth.ts'
 import { pace } from './groups/pace.ts'
+import { protocols } from './groups/protocols.ts'
 import { sinks } from './groups/sinks.ts'
+import { subscribers } from './groups/subscribers.ts'
 import { exitOnSignals } from './processes.ts'
 import { CONTESTS } from './sinks/contests.ts'
 
-const GROUPS: readonly Group[] = [fullLoad, pace, connections, backlog, growth, fleet, sinks]
+const GROUPS: readonly Group[] = [
+  fullLoad,
+  subscribers,
+  protocols,
+  pace,
+  connections,
+  backlog,
+  growth,
+  fleet,
+  sinks,
+]
 
 interface Options {
   readonly only: readonly Group[]

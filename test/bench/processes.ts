@@ -110,7 +110,7 @@ export async function runPublisher(
       p50Ms: result.p50Ms ?? Number.NaN,
       p99Ms: result.p99Ms ?? Number.NaN,
       payloadBytes: frames.payloadBytes,
-      copies: options.subscriber ? result.copies : null,
+      copies: options.subscribers === undefined ? null : result.copies,
     }
   } finally {
     rmSync(frames.path)

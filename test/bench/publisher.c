@@ -1,19 +1,16 @@
 /*
  * The load of publisher.ts, compiled: the same frames, windows, pace and figures at a fraction of the processor, so that what is
- * measured is the system and not its load. One thread, one epoll. publisher.ts says what the options and figures mean.
+ * measured is the system and not its load. One thread, one epoll, and those of the subscribers. publisher.ts says what the options and figures mean.
  *
- *   publisher FRAMES port qos window warmupMs measureMs messagesPerSecond seed subscriber
+ *   publisher FRAMES port qos window warmupMs measureMs messagesPerSecond seed subscribers subscriberQos
  *
- * messagesPerSecond: -1 as fast as acks allow, 0 nothing is sent. subscriber: 1 adds a connection that subscribes to `#` at QoS 0
- * and counts what it is sent. FRAMES, written by compiled-publisher.ts, little-endian: u32 devices; for each device its
- * CONNECT (u32 length, bytes), u32 frames, for each frame u32 length, u32 offset of the packet id, bytes.
+ * messagesPerSecond: -1 as fast as acks allow, 0 nothing is sent. subscribers: so many subscribe to `#` and count what they are
+ * sent (subscribers.h). FRAMES, written by compiled-publisher.ts, little-endian: u32 devices; for each device its CONNECT (u32
+ * length, bytes), u32 frames, for each frame u32 length, u32 offset of the packet id, bytes.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +22,9 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "connections.h"
+#include "subscribers.h"
 
 /* As in publisher.ts. */
 #define PACE_TICK_MS 2
@@ -66,18 +66,9 @@ static struct device *devices;
 static uint32_t device_count;
 static int poll_fd;
 static int measuring;
-static uint64_t completed, total, copies;
+static uint64_t completed, total;
 static double *latencies;
 static size_t latency_count, latency_capacity;
-
-static void fail(const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  vfprintf(stderr, format, args);
-  va_end(args);
-  fputc('\n', stderr);
-  exit(1);
-}
 
 static double now_ms(void) {
   struct timespec t;
@@ -87,7 +78,7 @@ static double now_ms(void) {
 
 static double processor_ms(void) {
   struct rusage u;
-  getrusage(RUSAGE_SELF, &u);
+  getrusage(RUSAGE_THREAD, &u);
   return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e3 + (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e3;
 }
 
@@ -162,9 +153,10 @@ static void done(struct device *d, uint32_t id, double now) {
   latencies[latency_count++] = now - d->sent_at[id % window];
 }
 
-/* All packets that a broker sends to a device here are four bytes long. */
+/* All packets that a broker sends to a device here are four bytes long: in MQTT 5 too an ack that tells of success only. */
 static void take_packet(struct device *d, const uint8_t *p, double now) {
   uint32_t type = p[0] >> 4, id = (uint32_t)p[2] << 8 | p[3];
+  if (p[1] != 2) fail("a packet of type %u and %u bytes", type, p[1]);
   if ((type == 4 && qos == 1) || type == 7) {
     done(d, id, now);
   } else if (type == 5) {
@@ -192,69 +184,10 @@ static void read_device(struct device *d) {
   if (d->out_length > 0) flush_out(d);
 }
 
-/* The subscriber's place in the stream of packets: what is left of the one that it is in, or the bytes of its header. */
-static uint64_t body_left;
-static uint8_t header[5];
-static uint32_t header_length;
-
-static void read_subscriber(int fd) {
-  ssize_t n = recv(fd, input, sizeof input, 0);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (n <= 0) fail("the subscriber's connection was closed");
-  for (ssize_t at = 0; at < n;) {
-    if (body_left > 0) {
-      uint64_t step = body_left < (uint64_t)(n - at) ? body_left : (uint64_t)(n - at);
-      body_left -= step;
-      at += (ssize_t)step;
-      continue;
-    }
-    header[header_length++] = input[at++];
-    if (header_length < 2 || (header[header_length - 1] & 0x80)) {
-      if (header_length == sizeof header) fail("a packet's length is malformed");
-      continue;
-    }
-    for (uint32_t i = 1; i < header_length; i++) body_left |= (uint64_t)(header[i] & 0x7f) << (7 * (i - 1));
-    if (header[0] >> 4 == 3 && measuring) copies++;
-    header_length = 0;
-  }
-}
-
-static int connected_socket(uint16_t port) {
-  int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-  if (fd < 0) fail("socket: %s", strerror(errno));
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0) fail("connect: %s", strerror(errno));
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  return fd;
-}
-
-static void send_all(int fd, const uint8_t *bytes, size_t length) {
-  if (send(fd, bytes, length, MSG_NOSIGNAL) != (ssize_t)length) fail("send: %s", strerror(errno));
-}
-
-static void expect(int fd, size_t length, uint8_t type, const char *what) {
-  uint8_t answer[8];
-  if (recv(fd, answer, length, MSG_WAITALL) != (ssize_t)length) fail("no %s", what);
-  if (answer[0] != type || answer[length - 1] != 0) fail("%s refuses: code %u", what, answer[length - 1]);
-}
-
 static void add(int fd, void *to) {
   fcntl(fd, F_SETFL, O_NONBLOCK);
   struct epoll_event event = {.events = EPOLLIN, .data.ptr = to};
   if (epoll_ctl(poll_fd, EPOLL_CTL_ADD, fd, &event) != 0) fail("epoll_ctl: %s", strerror(errno));
-}
-
-static int subscriber_socket(uint16_t port) {
-  static const uint8_t connect_packet[] = {0x10, 22, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, 10,
-                                           's', 'u', 'b', 's', 'c', 'r', 'i', 'b', 'e', 'r'};
-  static const uint8_t subscribe_packet[] = {0x82, 6, 0, 1, 0, 1, '#', 0};
-  int fd = connected_socket(port);
-  send_all(fd, connect_packet, sizeof connect_packet);
-  expect(fd, 4, 0x20, "CONNACK");
-  send_all(fd, subscribe_packet, sizeof subscribe_packet);
-  expect(fd, 5, 0x90, "SUBACK");
-  add(fd, NULL);
-  return fd;
 }
 
 static uint32_t take_u32(const uint8_t **at) {
@@ -296,7 +229,7 @@ static void connect_devices(const char *path, uint16_t port) {
     send_all(d->fd, connect_packet, connect_length);
     if ((i + 1) % CONNECTS_AT_A_TIME != 0 && i + 1 != device_count) continue;
     for (uint32_t first = i - i % CONNECTS_AT_A_TIME; first <= i; first++) {
-      expect(devices[first].fd, 4, 0x20, "CONNACK");
+      expect_connack(devices[first].fd);
       add(devices[first].fd, &devices[first]);
     }
   }
@@ -321,7 +254,7 @@ static void send_due(double now) {
 }
 
 /* Reads and sends until `ends_ms`. */
-static void run_until(double ends_ms, int subscriber) {
+static void run_until(double ends_ms) {
   static struct epoll_event events[256];
   for (double now; (now = now_ms()) < ends_ms;) {
     if (rate > 0) send_due(now);
@@ -332,10 +265,6 @@ static void run_until(double ends_ms, int subscriber) {
     if (n < 0 && errno != EINTR) fail("epoll_wait: %s", strerror(errno));
     for (int i = 0; i < n; i++) {
       struct device *d = events[i].data.ptr;
-      if (d == NULL) {
-        read_subscriber(subscriber);
-        continue;
-      }
       if (events[i].events & EPOLLOUT) flush_out(d);
       if (events[i].events & ~EPOLLOUT) read_device(d);
     }
@@ -357,7 +286,7 @@ static void say(const char *line) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 10) fail("wants 9 arguments; see the top of publisher.c");
+  if (argc != 11) fail("wants 10 arguments; see the top of publisher.c");
   uint16_t port = (uint16_t)atoi(argv[2]);
   qos = (uint32_t)atoi(argv[3]);
   window = (uint32_t)atoi(argv[4]);
@@ -372,7 +301,7 @@ int main(int argc, char **argv) {
   setrlimit(RLIMIT_NOFILE, &files);
 
   poll_fd = epoll_create1(0);
-  int subscriber = atoi(argv[9]) == 1 ? subscriber_socket(port) : -1;
+  start_subscribers(port, (uint32_t)atoi(argv[9]), (uint32_t)atoi(argv[10]));
   connect_devices(argv[1], port);
   for (uint32_t i = 0; rate < 0 && i < device_count; i++) {
     put_messages(&devices[i], UINT32_MAX);
@@ -380,13 +309,17 @@ int main(int argc, char **argv) {
   }
   pace_began_ms = now_ms();
   pace_due = random_next();
-  run_until(pace_began_ms + warmup_ms, subscriber);
+  run_until(pace_began_ms + warmup_ms);
   say("began");
   measuring = 1;
-  double began = now_ms(), processor_before = processor_ms();
-  run_until(began + measure_ms, subscriber);
+  double began = now_ms(), processor_before = processor_ms(), subscribers_before = subscribers_processor_ms();
+  uint64_t copies_before = copies_until_now();
+  run_until(began + measure_ms);
   measuring = 0;
+  uint64_t copies = copies_until_now() - copies_before;
   double took_ms = now_ms() - began, busy_ms = processor_ms() - processor_before;
+  double subscribers_ms = subscribers_processor_ms() - subscribers_before;
+  if (subscribers_ms > busy_ms) busy_ms = subscribers_ms;
   say("ended");
   qsort(latencies, latency_count, sizeof(double), by_value);
   char p50[32] = "null", p99[32] = "null";

@@ -8,8 +8,15 @@
  */
 import { Random } from '../../device-sim/random.ts'
 import { Device } from './device.ts'
-import type { Shape } from './readings.ts'
+import type { Protocol, Shape } from './readings.ts'
 import { mean } from './statistics.ts'
+
+/** Connections that subscribe to `#` and count what they are sent. */
+export interface Subscribers {
+  /** At most 10. */
+  readonly count: number
+  readonly qos: 0 | 1
+}
 
 export interface PublisherOptions {
   readonly port: number
@@ -22,11 +29,10 @@ export interface PublisherOptions {
   readonly seed: number
   /** @default models */
   readonly shape?: Shape
-  /**
-   * One more connection subscribes to `#` at QoS 0 and counts its copies. Only publisher.c can.
-   * @default false
-   */
-  readonly subscriber?: boolean
+  /** Of MQTT. @default 4, which is 3.1.1; only publisher.c can 5 */
+  readonly protocol?: Protocol
+  /** Beside the devices. Only publisher.c can. @default none */
+  readonly subscribers?: Subscribers
   /**
    * All devices together, each message at a random moment of its turn: at even distances it would
    * keep step with what the system does at even distances. null: as fast as acks allow; 0:
@@ -42,12 +48,12 @@ export interface PublisherResult {
   readonly p50Ms: number
   readonly p99Ms: number
   /**
-   * Share of a core that the publisher itself took; of its event loop, if it is not the compiled
-   * one.
+   * Share of a core that the publisher itself took, or all subscribers, if they took more; of its
+   * event loop, if it is not the compiled one.
    */
   readonly busyShare: number
   readonly total: number
-  /** What the subscriber was sent in the measured time; null: there was none. */
+  /** What all subscribers were sent in the measured time; null: there were none. */
   readonly copies: number | null
 }
 
@@ -78,7 +84,9 @@ export async function publish(options: PublisherOptions): Promise<PublisherResul
   let total = 0
   const latencies: number[] = []
   const devices: Device[] = []
-  if (options.subscriber) throw new Error('only publisher.c has a subscriber')
+  if (options.subscribers !== undefined || options.protocol === 5) {
+    throw new Error('only publisher.c has subscribers and MQTT 5')
+  }
   const frames = framesPerDevice(options)
   let connecting: Promise<void>[] = []
   for (let i = 0; i < options.devices; i++) {

@@ -39,10 +39,19 @@ export function utf8(text: string): Buffer {
   return Buffer.concat([length, bytes])
 }
 
-export function connectFrame(clientId: string, clean: boolean): Buffer {
+/** Level of the protocol: MQTT 3.1.1 or 5. */
+export type Protocol = 4 | 5
+
+/** An empty list of properties, of which MQTT 3.1.1 has none. */
+function noProperties(protocol: Protocol): Buffer {
+  return Buffer.alloc(protocol === 5 ? 1 : 0)
+}
+
+export function connectFrame(clientId: string, clean: boolean, protocol: Protocol = 4): Buffer {
   const variable = Buffer.concat([
     utf8('MQTT'),
-    Buffer.from([4, clean ? 2 : 0, 0, 0]),
+    Buffer.from([protocol, clean ? 2 : 0, 0, 0]),
+    noProperties(protocol),
     utf8(clientId),
   ])
   return Buffer.concat([Buffer.from([0x10]), encodeLength(variable.length), variable])
@@ -79,12 +88,14 @@ export interface FramesOptions {
   readonly qos: 1 | 2
   /** @default models */
   readonly shape?: Shape
+  /** @default 4 */
+  readonly protocol?: Protocol
   /** Messages of a device. */
   readonly frames: number
 }
 
 export function deviceFrames(device: number, options: FramesOptions): DeviceFrames {
-  const { seed, qos, shape = 'models', frames: count } = options
+  const { seed, qos, shape = 'models', protocol = 4, frames: count } = options
   const clientId = `bench-${device}`
   const readings = source(shape, clientId, device, seed)
   const frames: Buffer[] = []
@@ -94,10 +105,9 @@ export function deviceFrames(device: number, options: FramesOptions): DeviceFram
     const payload = readings.next()
     payloadBytes += payload.length
     const topic = utf8(`plant/${clientId}/${readings.kind}`)
-    const length = encodeLength(topic.length + 2 + payload.length)
-    frames.push(
-      Buffer.concat([Buffer.from([0x30 | (qos << 1)]), length, topic, Buffer.alloc(2), payload]),
-    )
+    const body = Buffer.concat([topic, Buffer.alloc(2), noProperties(protocol), payload])
+    const length = encodeLength(body.length)
+    frames.push(Buffer.concat([Buffer.from([0x30 | (qos << 1)]), length, body]))
     idAt.push(1 + length.length + topic.length)
   }
   return { clientId, frames, idAt, payloadBytes: payloadBytes / count }
