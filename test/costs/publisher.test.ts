@@ -1,7 +1,7 @@
 /** The publisher that is compiled sends what the one of Node sends, and counts as it does. */
 
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import mqttPacket, { type Packet } from 'mqtt-packet'
+import mqttPacket, { type IPublishPacket, type Packet } from 'mqtt-packet'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { runPublisher } from '../bench/processes.ts'
 import type { PublisherOptions } from '../bench/publisher.ts'
@@ -16,14 +16,15 @@ const MAX_UNREAD = DEVICES * WINDOW
 
 /**
  * A server that acknowledges each packet at once, keeps the messages of each client, and copies
- * them to a subscriber.
+ * them to its subscribers.
  */
 class Recorder {
   readonly messages = new Map<string, Buffer[]>()
   acked = 0
   copies = 0
+  acksOfCopies = 0
   readonly server = createServer((socket) => this.#serve(socket))
-  #subscriber: Socket | null = null
+  readonly #subscribers: Array<(packet: IPublishPacket) => void> = []
 
   get port(): number {
     return (this.server.address() as AddressInfo).port
@@ -31,27 +32,33 @@ class Recorder {
 
   #serve(socket: Socket): void {
     let sent: Buffer[] = []
-    const parser = mqttPacket.parser()
+    const version = { protocolVersion: 4 }
+    const parser = mqttPacket.parser(version)
     parser.on('packet', (packet: Packet) => {
+      // In both versions: an ack of success is the same four bytes.
       const answer = (reply: Packet): unknown => socket.write(mqttPacket.generate(reply))
+      const messageId = packet.messageId ?? 0
       if (packet.cmd === 'connect') {
         sent = []
+        version.protocolVersion = packet.protocolVersion ?? 4
         this.messages.set(packet.clientId, sent)
-        answer({ cmd: 'connack', returnCode: 0, sessionPresent: false })
+        const connack = { cmd: 'connack', returnCode: 0, reasonCode: 0 } as const
+        socket.write(mqttPacket.generate({ ...connack, sessionPresent: false }, version))
       } else if (packet.cmd === 'subscribe') {
-        this.#subscriber = socket
-        answer({ cmd: 'suback', messageId: packet.messageId ?? 0, granted: [0] })
+        const { qos } = packet.subscriptions[0] ?? { qos: 0 }
+        this.#subscribers.push((copy) => answer({ ...copy, qos }))
+        answer({ cmd: 'suback', messageId, granted: [qos] })
+      } else if (packet.cmd === 'puback') {
+        this.acksOfCopies += 1
       } else if (packet.cmd === 'pubrel') {
         this.acked += 1
-        answer({ cmd: 'pubcomp', messageId: packet.messageId ?? 0 })
+        answer({ cmd: 'pubcomp', messageId })
       } else if (packet.cmd === 'publish') {
         sent.push(Buffer.from(packet.payload))
         if (packet.qos === 1) this.acked += 1
-        answer({ cmd: packet.qos === 1 ? 'puback' : 'pubrec', messageId: packet.messageId ?? 0 })
-        if (this.#subscriber !== null) {
-          this.copies += 1
-          this.#subscriber.write(mqttPacket.generate({ ...packet, qos: 0 }))
-        }
+        answer({ cmd: packet.qos === 1 ? 'puback' : 'pubrec', messageId })
+        this.copies += this.#subscribers.length
+        for (const copyTo of this.#subscribers) copyTo(packet)
       }
     })
     socket.on('error', () => undefined)
@@ -69,7 +76,7 @@ beforeEach(async () => {
 afterEach(() => recorder.server.close())
 
 async function check(
-  options: Pick<PublisherOptions, 'qos' | 'shape' | 'messagesPerSecond'>,
+  options: Pick<PublisherOptions, 'qos' | 'shape' | 'protocol' | 'messagesPerSecond'>,
   compiled: boolean,
 ) {
   const load: PublisherOptions = { ...LOAD, ...options, window: WINDOW, port: recorder.port }
@@ -80,7 +87,8 @@ async function check(
     expect(sent.length).toBeGreaterThan(10)
     for (const [i, payload] of sent.entries()) {
       const frame = made.frames[i % 1000] as Buffer
-      const expected = frame.subarray((made.idAt[i % 1000] as number) + 2)
+      const payloadAt = (made.idAt[i % 1000] as number) + (options.protocol === 5 ? 3 : 2)
+      const expected = frame.subarray(payloadAt)
       if (!payload.equals(expected)) throw new Error(`message ${i} of ${made.clientId} differs`)
     }
   }
@@ -111,15 +119,30 @@ for (const compiled of [false, true]) {
   })
 }
 
-testWithTool('gcc', "the compiled publisher counts a subscriber's copies", async () => {
-  const load = {
-    ...LOAD,
-    qos: 1,
-    window: WINDOW,
-    messagesPerSecond: null,
-    port: recorder.port,
-  } as const
-  const result = await runPublisher({ ...load, subscriber: true }, {}, true)
-  expect(result.copies).toBeGreaterThan(100)
-  expect(result.copies).toBeLessThanOrEqual(recorder.copies)
-})
+for (const qos of [1, 2] as const) {
+  testWithTool('gcc', `the compiled publisher speaks MQTT 5 at QoS ${qos}`, async () => {
+    await check({ qos, protocol: 5, messagesPerSecond: null }, true)
+  })
+}
+
+for (const subscribers of [
+  { count: 1, qos: 0 },
+  { count: 3, qos: 1 },
+] as const) {
+  const name = `the compiled publisher counts copies to ${subscribers.count} at QoS ${subscribers.qos}`
+  testWithTool('gcc', name, async () => {
+    const load = {
+      ...LOAD,
+      qos: 1,
+      window: WINDOW,
+      messagesPerSecond: null,
+      port: recorder.port,
+    } as const
+    const result = await runPublisher({ ...load, subscribers }, {}, true)
+    expect(result.copies).toBeGreaterThan(100)
+    expect(result.copies).toBeLessThanOrEqual(recorder.copies)
+    // Of those behind the measured time not all.
+    if (subscribers.qos === 0) expect(recorder.acksOfCopies).toBe(0)
+    else expect(recorder.acksOfCopies).toBeGreaterThanOrEqual(result.copies ?? Number.NaN)
+  })
+}
