@@ -108,6 +108,14 @@ export class Subscriber {
     return this.seen.filter(({ topic }) => topic !== 'fence')
   }
 
+  /** The next one that comes. */
+  async next(): Promise<SeenMessage | undefined> {
+    await new Promise<void>((resolve) => {
+      this.#client.once('message', () => resolve())
+    })
+    return this.seen.at(-1)
+  }
+
   async close(): Promise<void> {
     await this.#client.endAsync(true)
   }
