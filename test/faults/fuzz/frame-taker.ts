@@ -3,12 +3,18 @@
  * Strict: bytes that are no whole, known frame of a server are an error.
  */
 import type { Duplex } from 'node:stream'
+import { type RawFrame, readConnack } from '../../support/mqtt-answers.ts'
 import { TYPE } from '../../support/raw-mqtt.ts'
 import { Taker } from './taker.ts'
 
+interface Connack {
+  /** From 0x80: the reason code of MQTT 5 that refuses. */
+  readonly code: number
+  readonly present: boolean
+}
+
 export class FrameTaker extends Taker {
-  /** Return code, and Session Present. */
-  connack: { readonly code: number; readonly present: boolean } | null = null
+  connack: Connack | null = null
   /** PUBACK and PUBREC in one order: `40 17`. */
   readonly acks: string[] = []
   readonly completions: number[] = []
@@ -48,10 +54,8 @@ export class FrameTaker extends Taker {
     }
     switch (first & 0xf0) {
       case TYPE.CONNACK:
-        // The one that refuses MQTT 5 has its properties, of which there are none.
-        needs(first === 0x20 && this.connack === null && body.length === (body[1] === 0x84 ? 3 : 2))
-        needs(body[1] === 0x84 ? body[0] === 0 && body[2] === 0 : body[0]! <= 1 && body[1]! <= 5)
-        this.connack = { code: body[1]!, present: body[0] === 1 }
+        needs(this.connack === null)
+        this.connack = connackOf({ type: first & 0xf0, flags: first & 15, body, bytes })
         return
       case TYPE.PUBACK:
       case TYPE.PUBREC:
@@ -97,4 +101,13 @@ export class FrameTaker extends Taker {
     const payload = body.subarray(topicEnd + (hasId ? 2 : 0)).toString()
     this.#onCopy(body.subarray(2, topicEnd).toString(), payload, id)
   }
+}
+
+/** A CONNECT that says MQTT 5, or another version, is refused in the words of MQTT 5. */
+function connackOf(frame: RawFrame): Connack {
+  const isRefused5 = (frame.body[1] ?? 0) >= 0x80
+  const { code, sessionPresent, properties } = readConnack(frame, isRefused5 ? 5 : 4)
+  if (code === 0x84 && Object.keys(properties).length > 0)
+    throw new Error('a client of an unknown version is sent properties')
+  return { code, present: sessionPresent }
 }

@@ -54,6 +54,13 @@ test('the batch in which the judge was wrong about an UNSUBSCRIBE, and the one w
   expect(totals.failures).toEqual([])
 })
 
+test('a bit that makes a CONNECT one of MQTT 5: refused in the words of that version', async () => {
+  gate = await FuzzedGate.start()
+  const totals = newTotals()
+  await runBatch(gate, '900-5', 'memory', totals)
+  expect(totals.failures).toEqual([])
+})
+
 test('planted: a gate that refuses filters that are within the limits is caught', async () => {
   // One level: `live/#` is refused with 0x80, which nothing but the SUBACK shows.
   gate = await FuzzedGate.start({ maxTopicLevels: 1 })

@@ -24,7 +24,13 @@ export interface JudgedRecord {
 export type Ending =
   /** It lives until the client ends it; `connected`: CONNACK came. */
   | { readonly kind: 'open'; readonly connected: boolean }
-  | { readonly kind: 'closed'; readonly reason: CloseReason; readonly connected: boolean }
+  | {
+      readonly kind: 'closed'
+      readonly reason: CloseReason
+      readonly connected: boolean
+      /** Its CONNECT says MQTT 5, so a CONNACK of that version says why. */
+      readonly isTold: boolean
+    }
   | { readonly kind: 'refused'; readonly reason: RefuseReason; readonly returnCode: number }
 
 export interface Judgement {
@@ -53,6 +59,8 @@ export interface Judgement {
    * what there is at most.
    */
   isCutShort: boolean
+  /** Its CONNECT is one of MQTT 5, which nobody judges here. */
+  speaks5: boolean
   /** Bytes that were looked at. */
   bytes: number
 }
@@ -116,6 +124,7 @@ export function judge(
     recordsAtAck: [],
     will: null,
     isCutShort: false,
+    speaks5: false,
     bytes: 0,
   }
   const state: State = {
@@ -149,7 +158,7 @@ function isOpen({ ending }: Judgement): boolean {
 }
 
 function closed(reason: CloseReason, { judgement }: State): Ending {
-  return { kind: 'closed', reason, connected: judgement.clientId !== null }
+  return { kind: 'closed', reason, connected: judgement.clientId !== null, isTold: false }
 }
 
 /** null: it is not complete, or broken (then the ending says so). Section 2.2.3. */
@@ -217,6 +226,10 @@ function judgeConnect(cut: Cut, state: State): Ending | null {
   const level = body[name.end]!
   // With or without the bridge mark.
   const version = level % 128
+  if (name.text === 'MQTT' && level === 5) {
+    judgement.speaks5 = cut.first % 16 === 0 && isConnect5(body, name.end + 1)
+    return { kind: 'closed', reason: 'malformed', connected: false, isTold: true }
+  }
   if (version !== (name.text === 'MQTT' ? 4 : 3)) {
     if (version === 5 && !hasClientId5(body, name.end + 4)) return malformed
     const returnCode = version === 3 || version === 4 ? 1 : 0x84
@@ -286,6 +299,25 @@ function judgeConnect(cut: Cut, state: State): Ending | null {
       : recordsOf(judgement.clientId, will.topic, payload, flags)
   }
   return null
+}
+
+/**
+ * Behind the level of a CONNECT of MQTT 5. Properties would be a miracle: what is broken here was a
+ * session of 3.1.1.
+ */
+function isConnect5(body: Buffer, at: number): boolean {
+  const flags = body[at] ?? 1
+  const [hasUser, hasPassword, hasWill] = [flags >= 128, (flags & 64) !== 0, (flags & 4) !== 0]
+  if (flags % 2 === 1 || (flags & 24) === 24 || (!hasWill && (flags & 56) !== 0)) return false
+  const ends = (end: number | undefined, read: typeof bytesAt): number | undefined =>
+    end === undefined ? end : read(body, end)?.end
+  const behindProperties = (end: number | undefined): number | undefined =>
+    end !== undefined && body[end] === 0 ? end + 1 : undefined
+  let end = ends(behindProperties(at + 3), stringAt)
+  if (hasWill) end = ends(ends(behindProperties(end), stringAt), bytesAt)
+  if (hasUser) end = ends(end, stringAt)
+  if (hasPassword) end = ends(end, bytesAt)
+  return end === body.length
 }
 
 /** Behind level, flags and keep alive of a CONNECT of MQTT 5: properties, then a client id? */
