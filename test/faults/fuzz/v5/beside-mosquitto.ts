@@ -3,9 +3,10 @@ import { once } from 'node:events'
 import { createConnection } from 'node:net'
 import { Random } from '../../../../device-sim/random.ts'
 import { packet } from '../../../support/raw-mqtt.ts'
+import { LIMITS } from '../fuzzed-gate.ts'
 import { type Plan, planOf } from './fuzzer.ts'
 
-type Verdict = 'lives' | 'ends' | 'waits'
+type Verdict = 'lives' | 'ends'
 
 interface Difference {
   readonly plan: Plan
@@ -14,8 +15,11 @@ interface Difference {
 }
 
 const LAST_ID = 65_535
-/** A packet that is not complete is waited for. */
-const WAIT_MS = 250
+/** Header, packet id, no properties, one code. */
+const SUBACK_BYTES = 2 + 2 + 1 + 1
+const SUBSCRIBE = packet.subscribe(LAST_ID, [['none', 0]], {})
+/** No server of the two takes longer, on a machine as busy as may be. */
+const WAIT_MS = 20_000
 const AT_A_TIME = 32
 
 /** All that differ among so many sessions. */
@@ -45,10 +49,13 @@ async function verdictOf(port: number, { bytes }: Plan): Promise<Verdict> {
   const socket = createConnection({ port, host: '127.0.0.1', noDelay: true })
   socket.on('error', () => {})
   await once(socket, 'connect')
+  const sent = completed(Buffer.concat([...bytes, SUBSCRIBE]))
   let received = Buffer.alloc(0)
   try {
-    return await new Promise<Verdict>((resolve) => {
-      const timer = setTimeout(() => resolve('waits'), WAIT_MS)
+    return await new Promise<Verdict>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(new Error(`port ${port} neither answers nor ends: ${sent.toString('hex')}`))
+      }, WAIT_MS)
       const end = (verdict: Verdict): void => {
         clearTimeout(timer)
         resolve(verdict)
@@ -58,26 +65,53 @@ async function verdictOf(port: number, { bytes }: Plan): Promise<Verdict> {
         received = Buffer.concat([received, chunk])
         if (hasLastAnswer(received)) end('lives')
       })
-      socket.write(Buffer.concat([...bytes, packet.subscribe(LAST_ID, [['none', 0]], {})]))
+      socket.write(sent)
     })
   } finally {
     socket.destroy()
   }
 }
 
+/**
+ * A packet that is cut off, or lies about its length, takes the SUBSCRIBE as its own: it gets what
+ * it lacks then, and another SUBSCRIBE behind it. Without that a server would wait for the rest.
+ */
+function completed(bytes: Buffer): Buffer {
+  let whole = bytes
+  for (let at = 0; at < whole.length; ) {
+    const end = endOf(whole, at)
+    // Both end it as soon as they know.
+    if (end === 'too long') return whole
+    if (end === null) whole = Buffer.concat([whole, Buffer.alloc(1)])
+    else if (end > whole.length)
+      return Buffer.concat([whole, Buffer.alloc(end - whole.length), SUBSCRIBE])
+    else at = end
+  }
+  return whole.length === bytes.length ? whole : Buffer.concat([whole, SUBSCRIBE])
+}
+
+/** Of the packet at `at`; null: its length is not complete. */
+function endOf(bytes: Buffer, at: number): number | 'too long' | null {
+  let length = 0
+  for (let next = at + 1; next < at + 5; next += 1) {
+    if (next >= bytes.length) return null
+    const byte = bytes[next]!
+    length += (byte & 127) * 128 ** (next - at - 1)
+    if (byte >= 128) continue
+    const end = next + 1 + length
+    return end - at > LIMITS.maxPacketBytes ? 'too long' : end
+  }
+  return 'too long'
+}
+
 function hasLastAnswer(bytes: Buffer): boolean {
-  for (let at = 0; at + 2 <= bytes.length; ) {
-    let length = 0
-    let next = at + 1
-    for (let scale = 1; next < bytes.length; scale *= 128) {
-      const byte = bytes[next]!
-      next += 1
-      length += (byte & 127) * scale
-      if (byte < 128) break
-    }
-    if (next + length > bytes.length) return false
-    if (bytes[at] === 0x90 && bytes.readUInt16BE(next) === LAST_ID) return true
-    at = next + length
+  for (let at = 0; at < bytes.length; ) {
+    const end = endOf(bytes, at)
+    if (typeof end !== 'number' || end > bytes.length) return false
+    const body = bytes.subarray(end - (SUBACK_BYTES - 2), end)
+    if (bytes[at] === 0x90 && end - at === SUBACK_BYTES && body.readUInt16BE(0) === LAST_ID)
+      return true
+    at = end
   }
   return false
 }

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { MosquittoServer } from '../../../support/mosquitto.ts'
 import { SEED } from '../../../support/seed.ts'
 import { testWithTool } from '../../../support/tool-tests.ts'
-import { FuzzedGate } from '../fuzzed-gate.ts'
+import { FuzzedGate, LIMITS } from '../fuzzed-gate.ts'
 import { compareVerdicts } from './beside-mosquitto.ts'
 import { newTotals5, runBatch5 } from './fuzzer.ts'
 
@@ -40,7 +40,7 @@ describe(`hostile bytes of MQTT 5 (SLUICE_SEED=${SEED})`, () => {
     'what is valid lives with Mosquitto, too, and what it ends, ends',
     async () => {
       gate = await FuzzedGate.start()
-      const server = await MosquittoServer.start()
+      const server = await MosquittoServer.start([`max_packet_size ${LIMITS.maxPacketBytes}`])
       try {
         const ports = { gateway: gate.broker.addresses[0]!.port, mosquitto: server.port }
         const differences = await compareVerdicts(String(SEED), 640, ports)
