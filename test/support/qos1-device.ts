@@ -6,10 +6,13 @@
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Level, REASON, readAck, reasonText } from './mqtt-answers.ts'
 import { packet, RawMqtt, TYPE } from './raw-mqtt.ts'
 
 export interface DeviceOptions {
-  /** Unacknowledged readings at one time. @default 100 */
+  /** @default 4, which is 3.1.1 */
+  readonly level?: Level
+  /** Unacknowledged readings at one time; in MQTT 5 what was granted, at most. @default 100 */
   readonly window?: number
   /** Of the random text. @default 600 */
   readonly textBytes?: number
@@ -30,12 +33,21 @@ export class Qos1Device {
   #isPublishing = false
   #isClosing = false
   readonly #inFlight = new Map<number, number>()
+  /** Of this connection. */
+  #window = 0
   #running: Promise<void> = Promise.resolve()
   #failure: Error | null = null
 
   constructor(clientId: string, options: DeviceOptions = {}) {
     this.clientId = clientId
-    this.#options = { window: 100, textBytes: 600, prefix: 'plant', paceMs: 5, ...options }
+    this.#options = {
+      level: 4,
+      window: 100,
+      textBytes: 600,
+      prefix: 'plant',
+      paceMs: 5,
+      ...options,
+    }
   }
 
   get unacked(): number {
@@ -47,7 +59,10 @@ export class Qos1Device {
   }
 
   async connect(port: number): Promise<void> {
-    this.#client = await RawMqtt.connect(port, { clientId: this.clientId, clean: true })
+    const { level, window } = this.#options
+    const client = await RawMqtt.connect(port, { clientId: this.clientId, clean: true, level })
+    this.#client = client
+    this.#window = Math.min(window, client.granted.receiveMaximum ?? window)
     this.#inFlight.clear()
     this.#isClosing = false
   }
@@ -66,7 +81,8 @@ export class Qos1Device {
   }
 
   /**
-   * @throws what went wrong meanwhile: a closed connection, an ack nobody waits for, acks out of order (I2)
+   * @throws what went wrong meanwhile: a closed connection, an ack nobody waits for, one that
+   * refuses, acks out of order (I2)
    */
   check(): void {
     if (this.#failure !== null) throw this.#failure
@@ -91,10 +107,12 @@ export class Qos1Device {
     this.#fill()
     for (;;) {
       await client.until(() => client.inbox.length > 0, 120_000)
-      for (const { type, body } of client.inbox.splice(0)) {
-        if (type !== TYPE.PUBACK)
-          throw new Error(`${this.clientId}: got frame 0x${type.toString(16)}`)
-        const id = body.readUInt16BE(0)
+      for (const frame of client.inbox.splice(0)) {
+        if (frame.type !== TYPE.PUBACK)
+          throw new Error(`${this.clientId}: got frame 0x${frame.type.toString(16)}`)
+        const { id, code } = readAck(frame, client.level)
+        if (code !== REASON.SUCCESS)
+          throw new Error(`${this.clientId}: PUBACK for ${id} says ${reasonText(code)}`)
         const [expected] = this.#inFlight
         if (expected === undefined || expected[0] !== id) {
           throw new Error(`${this.clientId}: PUBACK for ${id}, the oldest is ${expected?.[0]} (I2)`)
@@ -110,9 +128,9 @@ export class Qos1Device {
 
   #fill(): void {
     if (!this.#isPublishing) return
-    const { window, textBytes, prefix } = this.#options
+    const { level, textBytes, prefix } = this.#options
     const frames: Buffer[] = []
-    while (this.#inFlight.size < window) {
+    while (this.#inFlight.size < this.#window) {
       const n = ++this.published
       const id = ((n - 1) % 65_535) + 1
       this.#inFlight.set(id, n)
@@ -121,6 +139,7 @@ export class Qos1Device {
         packet.publish(`${prefix}/${this.clientId}`, JSON.stringify({ n, x: text }), {
           qos: 1,
           id,
+          level,
         }),
       )
     }

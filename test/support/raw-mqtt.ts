@@ -5,7 +5,15 @@
  */
 import { once } from 'node:events'
 import { createConnection, type Socket } from 'node:net'
-import { type Level, type RawFrame, readConnack, TYPE } from './mqtt-answers.ts'
+import {
+  type Level,
+  type RawFrame,
+  REASON,
+  readAck,
+  readConnack,
+  reasonText,
+  TYPE,
+} from './mqtt-answers.ts'
 import {
   encodeProperties,
   encodeText,
@@ -41,6 +49,8 @@ export interface PublishFields {
   readonly dup?: boolean
   readonly retain?: boolean
   readonly properties?: Properties
+  /** 5: of that version also without `properties`. */
+  readonly level?: Level
 }
 
 /** Of an ack or a DISCONNECT of version 5. */
@@ -62,6 +72,12 @@ function propertyBytes(properties: Properties | undefined): Buffer[] {
 function reasonBytes(reason: ReasonFields | undefined): Buffer[] {
   if (reason === undefined) return []
   return [Buffer.of(reason.code), ...propertyBytes(reason.properties)]
+}
+
+/** Of a CONNECT whose session goes on and outlives the connection; 3.1.1 cannot say for how long. */
+export function lastingSession(level: Level, expirySeconds: number): ConnectFields {
+  if (level === 4) return { level, clean: false }
+  return { level, clean: false, properties: { sessionExpiryInterval: expirySeconds } }
 }
 
 /** Encoded packets of a client. */
@@ -89,13 +105,14 @@ export const packet = {
     return encodeFrame(0x10, ...head, ...parts)
   },
   publish(topic: string | Buffer, payload: string | Buffer, fields: PublishFields = {}): Buffer {
-    const { qos = 0, id, dup = false, retain = false } = fields
+    const { qos = 0, id, dup = false, retain = false, level = 4 } = fields
+    const properties = fields.properties ?? (level === 5 ? {} : undefined)
     const first = 0x30 | (dup ? 8 : 0) | (qos << 1) | (retain ? 1 : 0)
     return encodeFrame(
       first,
       encodeText(topic),
       ...(qos > 0 ? [encodeU16(id ?? 1)] : []),
-      ...propertyBytes(fields.properties),
+      ...propertyBytes(properties),
       Buffer.from(payload as string),
     )
   },
@@ -125,6 +142,11 @@ export const packet = {
   pingreq: (): Buffer => Buffer.of(0xc0, 0),
   disconnect: (reason?: ReasonFields): Buffer => encodeFrame(0xe0, ...reasonBytes(reason)),
 }
+
+/** Behind its CONNACK. */
+type Granted = RawMqtt & { readonly sessionPresent: boolean; readonly granted: Properties }
+
+const MAX_PACKET_ID = 65_535
 
 export class RawMqtt {
   readonly socket: Socket
@@ -162,10 +184,7 @@ export class RawMqtt {
   }
 
   /** Connects and expects CONNACK 0; returns what it says with the client. */
-  static async connect(
-    port: number,
-    fields: ConnectFields = {},
-  ): Promise<RawMqtt & { sessionPresent: boolean; granted: Properties }> {
+  static async connect(port: number, fields: ConnectFields = {}): Promise<Granted> {
     const client = await RawMqtt.open(port, fields.level === 5 ? 5 : 4)
     client.send(packet.connect(fields))
     const { sessionPresent, code, properties } = readConnack(
@@ -196,13 +215,17 @@ export class RawMqtt {
     return this.inbox.splice(0, count)
   }
 
-  /** Packet ids of the next `count` acks, each of this type. */
+  /** Packet ids of the next `count` acks, each of this type, and none of a refusal. */
   async acks(count: number, type: number = TYPE.PUBACK): Promise<number[]> {
     const frames = await this.take(count)
     for (const frame of frames) {
       if (frame.type !== type) throw new Error(`got frame 0x${frame.type.toString(16)} among acks`)
     }
-    return frames.map((frame) => frame.body.readUInt16BE(0))
+    return frames.map((frame) => {
+      const { id, code } = readAck(frame, this.level)
+      if (code >= REASON.UNSPECIFIED) throw new Error(`${id} is refused: ${reasonText(code)}`)
+      return id
+    })
   }
 
   /** Resolves when the peer has answered a PINGREQ: everything sent before was read by then. */
@@ -285,6 +308,24 @@ export class RawMqtt {
       })
       this.#pending = bytes.subarray(at + length)
     }
+  }
+}
+
+/** Publishes at QoS 1, no more at one time than was granted; resolves behind the last PUBACK. */
+export async function publishAll(
+  client: Granted,
+  topic: string,
+  payloads: readonly string[],
+): Promise<void> {
+  const { level } = client
+  const { receiveMaximum = MAX_PACKET_ID } = client.granted
+  for (let at = 0; at < payloads.length; at += receiveMaximum) {
+    const some = payloads.slice(at, at + receiveMaximum)
+    const frames = some.map((payload, index) =>
+      packet.publish(topic, payload, { qos: 1, id: index + 1, level }),
+    )
+    client.send(...frames)
+    await client.acks(some.length)
   }
 }
 

@@ -9,7 +9,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Status, StreamStatus } from '../../../gateway/ports/status.ts'
 import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
-import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
+import { levelsInTurn } from '../../support/levels.ts'
+import type { Level } from '../../support/mqtt-answers.ts'
+import { packet, publishAll, RawMqtt } from '../../support/raw-mqtt.ts'
 import { FaultySink } from '../sink/faulty-sink.ts'
 import { ShiftedClock } from './shifted-clock.ts'
 
@@ -44,6 +46,8 @@ export interface ClockBenchOptions {
   readonly mqtt?: Readonly<Record<string, unknown>>
   /** Where the clock stands at the start, ms from the truth. @default 0 */
   readonly offsetMs?: number
+  /** Deals the versions of MQTT. @default a fixed one */
+  readonly seed?: string
 }
 
 export class ClockBench {
@@ -55,20 +59,27 @@ export class ClockBench {
   /** Of them, what was meant to expire. */
   expected = { expired: 0 }
   starts = 0
-  #device: RawMqtt | null = null
+  readonly #nextLevel: () => Level
+  #device: Awaited<ReturnType<typeof RawMqtt.connect>> | null = null
   #badRounds = 0
 
-  private constructor(clock: ShiftedClock, sink: FaultySink, gateway: GatewayProcess) {
+  private constructor(
+    clock: ShiftedClock,
+    sink: FaultySink,
+    gateway: GatewayProcess,
+    nextLevel: () => Level,
+  ) {
     this.clock = clock
     this.sink = sink
     this.gateway = gateway
+    this.#nextLevel = nextLevel
   }
 
   static async run<T>(
     scenario: (bench: ClockBench) => Promise<T>,
     options: ClockBenchOptions = {},
   ): Promise<T> {
-    const { maxAge = '1h', offsetMs = 0 } = options
+    const { maxAge = '1h', offsetMs = 0, seed = 'clock' } = options
     const folder = mkdtempSync(join(tmpdir(), 'sluice-clock-'))
     const clock = new ShiftedClock(folder)
     clock.shift(offsetMs)
@@ -88,7 +99,7 @@ export class ClockBench {
         },
       },
     })
-    const bench = new ClockBench(clock, sink, gateway)
+    const bench = new ClockBench(clock, sink, gateway, levelsInTurn(seed))
     try {
       await bench.launch()
       const result = await scenario(bench)
@@ -106,21 +117,15 @@ export class ClockBench {
   /** So many readings at QoS 1, acknowledged. */
   async publish(count: number): Promise<void> {
     const device = await this.#connected()
-    const frames: Buffer[] = []
-    for (let i = 1; i <= count; i += 1) {
-      frames.push(
-        packet.publish('plant/press-7', JSON.stringify({ n: this.acked + i }), { qos: 1, id: i }),
-      )
-    }
-    device.send(...frames)
-    await device.acks(count)
+    const payloads = Array.from({ length: count }, (_, i) => `{"n":${this.acked + i + 1}}`)
+    await publishAll(device, 'plant/press-7', payloads)
     this.acked += count
   }
 
   /** A message that the stream does not take: an ingest dead letter. */
   async publishBad(topic = 'plant/press-7'): Promise<void> {
     const device = await this.#connected()
-    device.send(packet.publish(topic, 'no JSON', { qos: 1, id: 1 }))
+    device.send(packet.publish(topic, 'no JSON', { qos: 1, id: 1, level: device.level }))
     await device.acks(1)
   }
 
@@ -138,9 +143,11 @@ export class ClockBench {
     await this.gateway.untilStatus('the dead letter of the canary has expired', isGone)
   }
 
-  async #connected(): Promise<RawMqtt> {
+  /** Behind a kill it may speak another version than before. */
+  async #connected(): ReturnType<typeof RawMqtt.connect> {
     if (this.#device === null || this.#device.isClosed) {
-      this.#device = await RawMqtt.connect(this.gateway.mqttPort, { clientId: 'press-7' })
+      const fields = { clientId: 'press-7', level: this.#nextLevel() }
+      this.#device = await RawMqtt.connect(this.gateway.mqttPort, fields)
     }
     return this.#device
   }

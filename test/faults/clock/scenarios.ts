@@ -5,7 +5,9 @@
 import { readFileSync } from 'node:fs'
 import { uptime } from 'node:os'
 import { Random } from '../../../device-sim/random.ts'
-import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
+import { levelsInTurn } from '../../support/levels.ts'
+import type { Level } from '../../support/mqtt-answers.ts'
+import { lastingSession, packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
 import { sourcePath } from '../../support/source-path.ts'
 import { pause } from '../sink/sink-bench.ts'
 import { ClockBench, HOUR_MS, type StoredRecord, YEAR_MS } from './clock-bench.ts'
@@ -159,11 +161,19 @@ export async function drift(seed: string): Promise<Happened> {
   return await ClockBench.run(
     async (bench) => {
       const { clock, gateway } = bench
-      const session = await RawMqtt.connect(gateway.mqttPort, { clientId: 'waits', clean: false })
-      session.send(packet.subscribe(1, [['alarm/#', 1]]))
-      await session.next()
+      const nextLevel = levelsInTurn(seed)
+      const waits = (level: Level): ReturnType<typeof RawMqtt.connect> =>
+        RawMqtt.connect(gateway.mqttPort, { clientId: 'waits', ...lastingSession(level, 3_600) })
+      const session = await waits(nextLevel())
+      session.send(packet.subscribe(1, [['alarm/#', 1]], session.level === 5 ? {} : undefined))
+      await session.next(TYPE.SUBACK)
       await session.end()
-      const idle = await RawMqtt.connect(gateway.mqttPort, { clientId: 'idle', keepAlive: 10 })
+      const level = nextLevel()
+      const idle = await RawMqtt.connect(gateway.mqttPort, {
+        clientId: 'idle',
+        keepAlive: 10,
+        level,
+      })
       let steps = 0
       let jumps = 0
       while (steps < DRIFT_STEPS) {
@@ -182,13 +192,13 @@ export async function drift(seed: string): Promise<Happened> {
       // Longer than a session may be without a connection, by the wall clock.
       clock.shift(60 * YEAR_MS)
       await bench.retentionRound()
-      const back = await RawMqtt.connect(gateway.mqttPort, { clientId: 'waits', clean: false })
+      const back = await waits(nextLevel())
       if (!back.sessionPresent) throw new Error('the session that waited is gone')
       back.cut()
       idle.cut()
       return { 'steps of a drift': steps, 'jumps meanwhile': jumps }
     },
-    { mqtt: { sessionExpiry: '1h' } },
+    { seed, mqtt: { sessionExpiry: '1h' } },
   )
 }
 
@@ -291,7 +301,7 @@ export async function anything(seed: string, steps: number): Promise<Happened> {
   const random = new Random(seed, 'clock')
   const happened: Happened = {}
   const count = (what: string): void => void (happened[what] = (happened[what] ?? 0) + 1)
-  return await ClockBench.run(async (bench) => {
+  const use = async (bench: ClockBench): Promise<Happened> => {
     const { clock, gateway } = bench
     const deeds: readonly (readonly [string, () => Promise<void> | void])[] = [
       ['readings', () => bench.publish(1 + random.below(20))],
@@ -320,7 +330,8 @@ export async function anything(seed: string, steps: number): Promise<Happened> {
     await bench.expectNothingExpired(1)
     if (!gateway.isRunning) throw new Error(gateway.logTail())
     return happened
-  })
+  }
+  return await ClockBench.run(use, { seed })
 }
 
 function pem(name: string): Buffer {

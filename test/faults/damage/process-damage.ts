@@ -8,7 +8,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Random } from '../../../device-sim/random.ts'
 import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
-import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
+import { levelsInTurn } from '../../support/levels.ts'
+import type { Level } from '../../support/mqtt-answers.ts'
+import { publishAll, RawMqtt } from '../../support/raw-mqtt.ts'
 import { ScriptedSink } from '../../support/scripted-sink.ts'
 import { Intactness } from './baseline.ts'
 import type { RunResult, Template } from './campaign.ts'
@@ -27,6 +29,7 @@ export async function runProcessDamage(
   run: number,
 ): Promise<RunResult> {
   const random = new Random(seed, `process damage ${run}`)
+  const nextLevel = levelsInTurn(`${seed} ${run}`)
   const template = templates[run % templates.length] as Template
   const folder = join(root, `process-${run}`)
   const dataDir = join(folder, 'data')
@@ -53,7 +56,7 @@ export async function runProcessDamage(
   let what = `${template.shape}: ${done?.what ?? 'nothing'}`
   let openMs = 0
   try {
-    openMs = await startAndPublish(gateway, 1)
+    openMs = await startAndPublish(gateway, 1, nextLevel())
     if (openMs > FIRST_ACK_MS) faults.push(`the first PUBACK took ${openMs.toFixed(0)} ms`)
     let intact = before
     if (whileRunning) {
@@ -69,7 +72,7 @@ export async function runProcessDamage(
     }
     await drained(gateway)
     await startIfGone(gateway)
-    await publish(gateway, 2)
+    await publish(gateway, 2, nextLevel())
     await drained(gateway)
     assertBalanced(await gateway.status())
     const stored = new Map(
@@ -104,17 +107,16 @@ export async function runProcessDamage(
 }
 
 /** From the launch to the first PUBACK, ms. */
-async function startAndPublish(gateway: GatewayProcess, n: number): Promise<number> {
+async function startAndPublish(gateway: GatewayProcess, n: number, level: Level): Promise<number> {
   const began = performance.now()
   await gateway.start()
-  await publish(gateway, n)
+  await publish(gateway, n, level)
   return performance.now() - began
 }
 
-async function publish(gateway: GatewayProcess, n: number): Promise<void> {
-  const client = await RawMqtt.connect(gateway.mqttPort, { clientId: `fresh-${n}` })
-  client.send(packet.publish('telemetry/fresh', `{"fresh":${n}}`, { qos: 1, id: n }))
-  await client.acks(1)
+async function publish(gateway: GatewayProcess, n: number, level: Level): Promise<void> {
+  const client = await RawMqtt.connect(gateway.mqttPort, { clientId: `fresh-${n}`, level })
+  await publishAll(client, 'telemetry/fresh', [`{"fresh":${n}}`])
   await client.end()
 }
 

@@ -7,8 +7,10 @@ import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Random } from '../../../device-sim/random.ts'
 import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
+import { levelsInTurn } from '../../support/levels.ts'
+import type { Level } from '../../support/mqtt-answers.ts'
 import { builtProgram, runToEnd } from '../../support/process.ts'
-import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
+import { publishAll, RawMqtt } from '../../support/raw-mqtt.ts'
 import { ScriptedSink } from '../../support/scripted-sink.ts'
 import { findTool } from '../../support/tools.ts'
 import type { RunResult } from './campaign.ts'
@@ -36,10 +38,11 @@ export async function runTwoOwners(root: string, name: string, random: Random): 
   const first = await prepare('first', CONTAINER)
   const second = await prepare('second', random.chance(0.5) ? CONTAINER : [])
   const third = await prepare('third', [])
+  const nextLevel = levelsInTurn(String(random.next()))
   const faults: string[] = []
   try {
     await first.start()
-    await publish(first, 1, 1 + random.below(20))
+    await publish(first, nextLevel(), 1, 1 + random.below(20))
     second.launch()
     const exit = await second.process.waitForExit(20_000)
     if (exit.code !== 1 || !second.process.stderr.includes('a process that this one cannot see'))
@@ -53,7 +56,7 @@ export async function runTwoOwners(root: string, name: string, random: Random): 
     ])
     if (command.exit.code !== 1 || !command.stderr.includes('a process that this one cannot see'))
       faults.push(`the command was not refused: ${command.stdout}${command.stderr}`)
-    await publish(first, 101, 1 + random.below(20))
+    await publish(first, nextLevel(), 101, 1 + random.below(20))
     const received = (await first.status()).streams[0]?.counters.received ?? 0
     await first.kill()
     sink.script = [{}]
@@ -86,10 +89,14 @@ export async function runTwoOwners(root: string, name: string, random: Random): 
   }
 }
 
-async function publish(gateway: GatewayProcess, from: number, count: number): Promise<void> {
-  const client = await RawMqtt.connect(gateway.mqttPort, { clientId: `device-${from}` })
-  for (let n = from; n < from + count; n++)
-    client.send(packet.publish('telemetry/x', `{"n":${n}}`, { qos: 1, id: n }))
-  await client.acks(count)
+async function publish(
+  gateway: GatewayProcess,
+  level: Level,
+  from: number,
+  count: number,
+): Promise<void> {
+  const client = await RawMqtt.connect(gateway.mqttPort, { clientId: `device-${from}`, level })
+  const payloads = Array.from({ length: count }, (_, n) => `{"n":${from + n}}`)
+  await publishAll(client, 'telemetry/x', payloads)
   await client.end()
 }

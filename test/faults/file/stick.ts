@@ -18,6 +18,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
 import { Random } from '../../../device-sim/random.ts'
 import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
+import { levelsInTurn } from '../../support/levels.ts'
 import { Qos1Device } from '../../support/qos1-device.ts'
 
 const DRAIN_MS = 90_000
@@ -41,8 +42,10 @@ export async function stickDay(seed: string, steps: number): Promise<Record<stri
     sections: { sinks: { cloud: sinkOf(stick, random) } },
   })
   const devices: Qos1Device[] = []
+  const nextLevel = levelsInTurn(seed)
   const publish = async (): Promise<void> => {
-    const device = new Qos1Device(`press-${devices.length + 1}`, { window: 5, textBytes: 40 })
+    const options = { window: 5, textBytes: 40, level: nextLevel() }
+    const device = new Qos1Device(`press-${devices.length + 1}`, options)
     devices.push(device)
     await device.connect(gateway.mqttPort)
     device.begin()

@@ -29,7 +29,7 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
   const faults: Record<string, number> = {}
   const failures: string[] = []
   const guarded = async (what: string, use: (bench: SyncBench) => Promise<void>): Promise<void> => {
-    await SyncBench.run(use).catch((error: unknown) =>
+    await SyncBench.run(use, `${seed} ${what}`).catch((error: unknown) =>
       failures.push(`seed ${seed}, ${what}: ${String(error)}`),
     )
   }

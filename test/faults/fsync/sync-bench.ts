@@ -8,8 +8,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
+import { levelsInTurn } from '../../support/levels.ts'
+import { type Level, REASON, readAck, reasonText } from '../../support/mqtt-answers.ts'
 import { OneNumberSink } from '../../support/one-number-sink.ts'
-import { packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
+import { packet, type RawFrame, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
 import { recorderEnv, SyncFault } from '../power/recorder.ts'
 
 const TIMEOUT_MS = 30_000
@@ -21,22 +23,22 @@ export class SyncBench {
   readonly sink: OneNumberSink
   readonly fault: SyncFault
   readonly devices: KeptDevice[] = []
-  readonly #folder: string
+  readonly #nextLevel: () => Level
 
   private constructor(
     gateway: GatewayProcess,
     sink: OneNumberSink,
     fault: SyncFault,
-    folder: string,
+    nextLevel: () => Level,
   ) {
     this.gateway = gateway
     this.sink = sink
     this.fault = fault
-    this.#folder = folder
+    this.#nextLevel = nextLevel
   }
 
-  /** Clears up behind `use`. */
-  static async run<T>(use: (bench: SyncBench) => Promise<T>): Promise<T> {
+  /** Clears up behind `use`. `seed`: deals the versions of MQTT. */
+  static async run<T>(use: (bench: SyncBench) => Promise<T>, seed = 'fsync'): Promise<T> {
     const folder = mkdtempSync(join(realpathSync(tmpdir()), 'sluice-fsync-'))
     const disk = join(folder, 'disk')
     mkdirSync(disk)
@@ -48,7 +50,7 @@ export class SyncBench {
       sinkUrl: sink.url,
       env: recorderEnv({ root: disk, fault }),
     })
-    const bench = new SyncBench(gateway, sink, fault, folder)
+    const bench = new SyncBench(gateway, sink, fault, levelsInTurn(seed))
     try {
       await gateway.start()
       return await use(bench)
@@ -57,12 +59,14 @@ export class SyncBench {
       for (const device of bench.devices) device.cut()
       if (gateway.isRunning) await gateway.process.reap()
       await sink.close()
-      rmSync(bench.#folder, { recursive: true, force: true })
+      rmSync(folder, { recursive: true, force: true })
     }
   }
 
   async device(name: string, keepAliveSeconds: number): Promise<KeptDevice> {
-    const device = await KeptDevice.connect(name, this.gateway.mqttPort, keepAliveSeconds)
+    const fields = { clientId: name, keepAlive: keepAliveSeconds, level: this.#nextLevel() }
+    const client = await RawMqtt.connect(this.gateway.mqttPort, fields)
+    const device = new KeptDevice(name, client, keepAliveSeconds)
     this.devices.push(device)
     return device
   }
@@ -114,13 +118,22 @@ export class KeptDevice {
   published = 0
   pongs = 0
   readonly #client: RawMqtt
-  readonly #inFlight = new Map<number, number>()
+  /** By packet id; those that the grant did not let out yet come last. */
+  readonly #unacked = new Map<number, number>()
+  readonly #unsent: Buffer[] = []
+  readonly #receiveMaximum: number
   readonly #pings: NodeJS.Timeout | null
   #isClosing = false
+  #refusal: Error | null = null
 
-  private constructor(name: string, client: RawMqtt, keepAliveSeconds: number) {
+  constructor(
+    name: string,
+    client: Awaited<ReturnType<typeof RawMqtt.connect>>,
+    keepAliveSeconds: number,
+  ) {
     this.name = name
     this.#client = client
+    this.#receiveMaximum = client.granted.receiveMaximum ?? Number.POSITIVE_INFINITY
     // Within the keepalive, as section 3.1.2.10 has it.
     this.#pings =
       keepAliveSeconds > 0
@@ -129,29 +142,31 @@ export class KeptDevice {
     this.#run().catch(() => undefined)
   }
 
-  static async connect(name: string, port: number, keepAliveSeconds: number): Promise<KeptDevice> {
-    const client = await RawMqtt.connect(port, { clientId: name, keepAlive: keepAliveSeconds })
-    return new KeptDevice(name, client, keepAliveSeconds)
-  }
-
   get unacked(): number {
-    return this.#inFlight.size
+    return this.#unacked.size
   }
 
   get isConnected(): boolean {
     return !this.#client.isClosed
   }
 
+  /** All in one write, or what the grant lets out of it. */
   publish(count: number): void {
-    const frames: Buffer[] = []
+    const { level } = this.#client
     for (let i = 0; i < count; i++) {
       const n = ++this.published
       const id = ((n - 1) % 65_535) + 1
-      this.#inFlight.set(id, n)
-      const text = `${'reading '.repeat(20)}${n}`
-      frames.push(packet.publish(`plant/${this.name}`, JSON.stringify({ n, text }), { qos: 1, id }))
+      this.#unacked.set(id, n)
+      const payload = JSON.stringify({ n, text: `${'reading '.repeat(20)}${n}` })
+      this.#unsent.push(packet.publish(`plant/${this.name}`, payload, { qos: 1, id, level }))
     }
-    this.#client.send(...frames)
+    this.#send()
+  }
+
+  #send(): void {
+    const onLink = this.#unacked.size - this.#unsent.length
+    const frames = this.#unsent.splice(0, Math.max(0, this.#receiveMaximum - onLink))
+    if (frames.length > 0) this.#client.send(...frames)
   }
 
   /** Resolves when all that was published is acknowledged. */
@@ -159,6 +174,7 @@ export class KeptDevice {
     const endMs = performance.now() + timeoutMs
     while (this.unacked > 0) {
       assert(this.isConnected, `${this.name} was disconnected`)
+      if (this.#refusal !== null) throw this.#refusal
       assert(
         performance.now() < endMs,
         `${this.name}: ${this.unacked} not acknowledged after ${timeoutMs} ms`,
@@ -180,16 +196,21 @@ export class KeptDevice {
   async #run(): Promise<void> {
     for (;;) {
       await this.#client.until(() => this.#client.inbox.length > 0, 3_600_000)
-      for (const { type, body } of this.#client.inbox.splice(0)) {
+      for (const frame of this.#client.inbox.splice(0)) {
         if (this.#isClosing) return
-        if (type === TYPE.PINGRESP) this.pongs++
-        if (type !== TYPE.PUBACK) continue
-        const id = body.readUInt16BE(0)
-        const n = this.#inFlight.get(id)
-        if (n === undefined) continue
-        this.#inFlight.delete(id)
-        this.acked.push(n)
+        if (frame.type === TYPE.PINGRESP) this.pongs++
+        if (frame.type === TYPE.PUBACK) this.#acknowledged(frame)
       }
+      this.#send()
     }
+  }
+
+  #acknowledged(frame: RawFrame): void {
+    const { id, code } = readAck(frame, this.#client.level)
+    const n = this.#unacked.get(id)
+    if (n === undefined) return
+    this.#unacked.delete(id)
+    if (code === REASON.SUCCESS) this.acked.push(n)
+    else this.#refusal ??= new Error(`${this.name}: PUBACK for ${id} says ${reasonText(code)}`)
   }
 }

@@ -78,7 +78,8 @@ export async function abuse<D extends FaultyDisk>(
   random: Random,
   faults: Record<string, number>,
 ): Promise<void> {
-  await DiskBench.run(disk, async (bench) => {
+  const seed = String(random.next())
+  const use = async (bench: DiskBench<D>): Promise<void> => {
     const { gateway } = bench
     let device = await bench.device('press-0')
     for (let round = 1; round <= rounds; round++) {
@@ -114,5 +115,6 @@ export async function abuse<D extends FaultyDisk>(
       }
     }
     await bench.expectNothingLostAtTheNextOpening(device)
-  })
+  }
+  await DiskBench.run(disk, use, { seed })
 }

@@ -6,6 +6,8 @@ import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FaultyDisk } from '../../support/faulty-disk.ts'
 import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
+import { levelsInTurn } from '../../support/levels.ts'
+import type { Level } from '../../support/mqtt-answers.ts'
 import { OneNumberSink } from '../../support/one-number-sink.ts'
 import { Qos1Device } from '../../support/qos1-device.ts'
 
@@ -17,22 +19,33 @@ export class DiskBench<D extends FaultyDisk = FaultyDisk> {
   readonly sink: OneNumberSink
   readonly gateway: GatewayProcess
   readonly devices: Qos1Device[] = []
+  readonly #nextLevel: () => Level
 
-  private constructor(disk: D, sink: OneNumberSink, gateway: GatewayProcess) {
+  private constructor(
+    disk: D,
+    sink: OneNumberSink,
+    gateway: GatewayProcess,
+    nextLevel: () => Level,
+  ) {
     this.disk = disk
     this.sink = sink
     this.gateway = gateway
+    this.#nextLevel = nextLevel
   }
 
-  /** Clears up behind `use`, the disk as well. */
+  /** Clears up behind `use`, the disk as well. `seed`: deals the versions of MQTT. */
   static async run<D extends FaultyDisk, T>(
     disk: D,
     use: (bench: DiskBench<D>) => Promise<T>,
-    options: { readonly minFreeBytes?: string; readonly maxBatchRecords?: number } = {},
+    options: {
+      readonly minFreeBytes?: string
+      readonly maxBatchRecords?: number
+      readonly seed?: string
+    } = {},
   ): Promise<T> {
     const sink = await OneNumberSink.start()
     const { folder, dataDir, env } = disk
-    const { minFreeBytes = '1MiB', maxBatchRecords = 10_000 } = options
+    const { minFreeBytes = '1MiB', maxBatchRecords = 10_000, seed = 'disk' } = options
     const gateway = await GatewayProcess.prepare({
       folder,
       dataDir,
@@ -41,7 +54,7 @@ export class DiskBench<D extends FaultyDisk = FaultyDisk> {
       sink: { maxBatchRecords },
       sections: { spool: { minFreeBytes } },
     })
-    const bench = new DiskBench(disk, sink, gateway)
+    const bench = new DiskBench(disk, sink, gateway, levelsInTurn(seed))
     try {
       await gateway.start()
       return await use(bench)
@@ -55,7 +68,7 @@ export class DiskBench<D extends FaultyDisk = FaultyDisk> {
 
   /** Connected, and publishing. */
   async device(name: string): Promise<Qos1Device> {
-    const device = new Qos1Device(name)
+    const device = new Qos1Device(name, { level: this.#nextLevel() })
     this.devices.push(device)
     await device.connect(this.gateway.mqttPort)
     device.begin()

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Random } from '../../../device-sim/random.ts'
 import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
+import { levelsInTurn } from '../../support/levels.ts'
 import { OneNumberSink } from '../../support/one-number-sink.ts'
 import { Qos1Device } from '../../support/qos1-device.ts'
 import { MUTATIONS, mutate, SPLITS, segments } from './mutations.ts'
@@ -50,7 +51,11 @@ export async function fuzzProcess(
       mqtt: { maxSubscriberMessages: 100 },
     },
   })
-  const device = new Qos1Device('well-behaved', { window: 10, textBytes: 60 })
+  const device = new Qos1Device('well-behaved', {
+    window: 10,
+    textBytes: 60,
+    level: levelsInTurn(seed)(),
+  })
   const random = new Random(seed, 'process-fuzz')
   const connections = runs * CONNECTIONS_PER_RUN
   // The most of each third: a single moment says how long ago the last collection was. In the first

@@ -19,17 +19,18 @@ import { absences, floods, takeovers } from './version-5.ts'
 
 const FULL_STORM = 5_000
 
-export async function campaign({ runs, say }: CampaignOptions): Promise<CampaignResult> {
+export async function campaign(options: CampaignOptions): Promise<CampaignResult> {
+  const { runs, seed, say } = options
   const failures: string[] = []
   const faults: Record<string, number> = {}
   await cuts(runs, faults, failures)
   say(`network: ${faults['links cut']} links cut`)
   const peers = Math.min(300, 20 + runs)
   const kinds: (() => Promise<SlowReport>)[] = [
-    () => slowConnects(peers),
-    () => halfOpen(peers),
-    () => oneByteSegments(Math.min(50, peers), 40),
-    ...(runs < 50 ? [] : [() => slowFrames(peers), () => neverRead(50)]),
+    () => slowConnects(peers, seed),
+    () => halfOpen(peers, seed),
+    () => oneByteSegments(Math.min(50, peers), 40, seed),
+    ...(runs < 50 ? [] : [() => slowFrames(peers, seed), () => neverRead(50, seed)]),
   ]
   for (const run of kinds) {
     try {
@@ -50,7 +51,7 @@ export async function campaign({ runs, say }: CampaignOptions): Promise<Campaign
       failures.push(`devices of MQTT 5: ${String(error)}`)
     }
   }
-  await storms(runs, faults, failures, say)
+  await storms(options, faults, failures)
   return { name: 'network', runs, faults, failures }
 }
 
@@ -82,15 +83,15 @@ async function cuts(
 }
 
 async function storms(
-  runs: number,
+  { runs, seed, say }: CampaignOptions,
   faults: Record<string, number>,
   failures: string[],
-  say: (line: string) => void,
 ): Promise<void> {
   const devices = Math.min(FULL_STORM, 50 * runs)
   try {
     const withinMs = (2_000 * devices) / FULL_STORM
-    const { reports, isHarmless } = await measureStorms({ devices, withinMs, quietMs: 5_000 })
+    const storm = { devices, withinMs, quietMs: 5_000, seed }
+    const { reports, isHarmless } = await measureStorms(storm)
     const seen = reports.map(describeStorm)
     for (const line of seen) say(`network: ${line}`)
     faults['devices back in storms'] = reports.reduce((sum, { connected }) => sum + connected, 0)

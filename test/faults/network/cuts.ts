@@ -8,7 +8,7 @@
  */
 import { createConnection, type Socket } from 'node:net'
 import { type Level, REASON } from '../../support/mqtt-answers.ts'
-import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
+import { lastingSession, packet, RawMqtt } from '../../support/raw-mqtt.ts'
 import type { FuzzedGate } from '../fuzz/fuzzed-gate.ts'
 
 /**
@@ -125,13 +125,11 @@ async function connackBytes(gate: FuzzedGate, level: Level): Promise<number> {
 type Sender = Pick<Device, 'clientId' | 'level' | 'qos'>
 
 function connectOf({ clientId, level }: Pick<Sender, 'clientId' | 'level'>): Buffer {
-  const properties = { sessionExpiryInterval: SESSION_EXPIRY_SECONDS }
-  return packet.connect({ clientId, clean: false, level, ...(level === 5 ? { properties } : {}) })
+  return packet.connect({ clientId, ...lastingSession(level, SESSION_EXPIRY_SECONDS) })
 }
 
 function publishOf({ clientId, level, qos }: Sender, n: number, dup: boolean): Buffer {
-  const properties = level === 5 ? { properties: {} } : {}
-  return packet.publish('t/cut', `${clientId} ${n}`, { qos, id: n, dup, ...properties })
+  return packet.publish('t/cut', `${clientId} ${n}`, { qos, id: n, dup, level })
 }
 
 /** One connection of a device, up to its cut. Resolves when the device knows how it ended. */

@@ -1,6 +1,7 @@
 /** Fault 8, the network: the fast selection. The long campaign is campaign.ts. */
 import { afterEach, describe, expect, test } from 'vitest'
 import { reapProcesses } from '../../support/process.ts'
+import { SEED } from '../../support/seed.ts'
 import { FuzzedGate } from '../fuzz/fuzzed-gate.ts'
 import { CUT_KINDS, type CutTotals, cutEveryState } from './cuts.ts'
 import { halfOpen, oneByteSegments, slowConnects } from './slow-peers.ts'
@@ -40,14 +41,17 @@ describe('devices of MQTT 5', () => {
 
 describe('slow peers', () => {
   test.each([
-    ['CONNECTs that come a byte at a time are closed by connectTimeout', () => slowConnects(100)],
+    [
+      'CONNECTs that come a byte at a time are closed by connectTimeout',
+      () => slowConnects(100, SEED),
+    ],
     [
       'half-open devices are closed by their keepalive, and their wills published',
-      () => halfOpen(50),
+      () => halfOpen(50, SEED),
     ],
     [
       'I2: segments of one byte: every message is taken in order, and nothing piles up',
-      () => oneByteSegments(10, 40),
+      () => oneByteSegments(10, 40, SEED),
     ],
   ])('%s', async (_, run) => {
     const { peers, ended } = await run()
@@ -58,7 +62,7 @@ describe('slow peers', () => {
 const MAX_STORM_ACK_MS = 250
 
 test('a reconnect storm of hundreds does not hold up the acks of those that publish', async () => {
-  const storms = await measureStorms({ devices: 300, withinMs: 120, quietMs: 800 })
+  const storms = await measureStorms({ devices: 300, withinMs: 120, quietMs: 800, seed: SEED })
   const what = storms.reports.map(describeStorm).join('; ')
   for (const { connected } of storms.reports) expect(connected, what).toBe(300)
   // The ratio is the campaign's, on a quiet machine. Beside other tests 15 ms became 80 and 32

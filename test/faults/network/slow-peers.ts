@@ -6,7 +6,9 @@
 import { once } from 'node:events'
 import { createConnection, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
+import { levelsInTurn } from '../../support/levels.ts'
+import type { Level } from '../../support/mqtt-answers.ts'
+import { packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
 import { FuzzedGate } from '../fuzz/fuzzed-gate.ts'
 
 export interface SlowReport {
@@ -47,21 +49,24 @@ async function passTime(
 }
 
 /** A CONNECT that comes a byte at a time does not gain time by it. */
-export async function slowConnects(peers: number): Promise<SlowReport> {
+export async function slowConnects(peers: number, seed: number): Promise<SlowReport> {
   const gate = await FuzzedGate.start({ connectTimeout: 3_000 })
   try {
     const sockets = await Promise.all(Array.from({ length: peers }, () => open(gate)))
-    const bytes = packet.connect({ clientId: 'slow', username: 'x'.repeat(400), password: 'y' })
+    const nextLevel = levelsInTurn(seed)
+    const login = { clientId: 'slow', username: 'x'.repeat(400), password: 'y' }
+    const connects = sockets.map(() => packet.connect({ ...login, level: nextLevel() }))
     let at = 0
     const trickle = setInterval(() => {
-      for (const socket of sockets) if (!socket.destroyed) socket.write(bytes.subarray(at, at + 1))
+      for (const [n, socket] of sockets.entries())
+        if (!socket.destroyed) socket.write(connects[n]!.subarray(at, at + 1))
       at += 1
     }, 10)
     try {
       await gate.bystander.publish(5)
       const seconds = await passTime(gate, 6, () => gate.broker.connections() === 2)
       if (seconds < 3) throw new Error(`closed after ${seconds} s, connectTimeout is 3 s`)
-      if (at < 10 || at >= bytes.length)
+      if (at < 10 || connects.some(({ length }) => at >= length))
         throw new Error(`${at} bytes were sent: the peers were not slow`)
       await gate.bystander.publish(5)
       return report(
@@ -80,15 +85,17 @@ export async function slowConnects(peers: number): Promise<SlowReport> {
 }
 
 /** A frame that comes a byte at a time keeps the keepalive content, but has to end within 60 s. */
-export async function slowFrames(peers: number): Promise<SlowReport> {
+export async function slowFrames(peers: number, seed: number): Promise<SlowReport> {
   const gate = await FuzzedGate.start()
   try {
-    const clients = await connectAll(gate, peers, 10)
-    const bytes = packet.publish('t/slow', 'x'.repeat(2_000), { qos: 1, id: 1 })
+    const clients = await connectAll(gate, peers, 10, seed)
+    const publishes = clients.map(({ level }) =>
+      packet.publish('t/slow', 'x'.repeat(2_000), { qos: 1, id: 1, level }),
+    )
     let at = 0
     const trickle = setInterval(() => {
-      for (const { socket } of clients)
-        if (!socket.destroyed) socket.write(bytes.subarray(at, at + 1))
+      for (const [n, { socket }] of clients.entries())
+        if (!socket.destroyed) socket.write(publishes[n]!.subarray(at, at + 1))
       at += 1
     }, 50)
     try {
@@ -113,7 +120,7 @@ export async function slowFrames(peers: number): Promise<SlowReport> {
 /**
  * Devices whose link died without a word: their keepalive ends them, and their wills are published.
  */
-export async function halfOpen(peers: number): Promise<SlowReport> {
+export async function halfOpen(peers: number, seed: number): Promise<SlowReport> {
   const gate = await FuzzedGate.start()
   try {
     const will = (n: number): { topic: string; payload: string; qos: number } => ({
@@ -121,10 +128,12 @@ export async function halfOpen(peers: number): Promise<SlowReport> {
       payload: `gone ${n}`,
       qos: 1,
     })
+    const nextLevel = levelsInTurn(seed)
     const clients = await Promise.all(
       Array.from({ length: peers }, (_, n) =>
         RawMqtt.connect(gate.broker.addresses[0]!.port, {
           clientId: `half-${n}`,
+          level: nextLevel(),
           keepAlive: 4,
           will: will(n),
         }),
@@ -147,26 +156,33 @@ export async function halfOpen(peers: number): Promise<SlowReport> {
 
 /**
  * Devices that publish and never read their acks: nothing more is read from them, and they go. Over
- * links in memory: the kernel would take megabytes of acks for each of them first.
+ * links in memory: the kernel would take megabytes of acks for each of them first. In MQTT 5 they
+ * ping alone: for what they publish beyond their grant they would be ended before.
  */
-export async function neverRead(peers: number): Promise<SlowReport> {
+export async function neverRead(peers: number, seed: number): Promise<SlowReport> {
   const gate = await FuzzedGate.start()
   try {
     const ends = await Promise.all(
       Array.from({ length: peers }, async () => (await gate.connect('memory')).end),
     )
-    for (const [n, end] of ends.entries()) end.write(packet.connect({ clientId: `deaf-${n}` }))
-    const burst = Buffer.concat([
-      ...Array.from({ length: 100 }, (_, n) =>
-        packet.publish('t/deaf', 'x', { qos: 1, id: n + 1 }),
-      ),
-      // PINGREQs ask for an answer each, and cost the peer two bytes.
-      ...Array.from({ length: 400 }, () => packet.pingreq()),
-    ])
+    const nextLevel = levelsInTurn(seed)
+    const levels = ends.map(() => nextLevel())
+    for (const [n, end] of ends.entries())
+      end.write(packet.connect({ clientId: `deaf-${n}`, level: levels[n]! }))
+    // PINGREQs ask for an answer each, and cost the peer two bytes.
+    const pings = (count: number): Buffer[] => Array.from({ length: count }, () => packet.pingreq())
+    const publishes = Array.from({ length: 100 }, (_, n) =>
+      packet.publish('t/deaf', 'x', { qos: 1, id: n + 1 }),
+    )
+    const bursts: Readonly<Record<Level, Buffer>> = {
+      4: Buffer.concat([...publishes, ...pings(400)]),
+      5: Buffer.concat(pings(1_000)),
+    }
     let [peakBytes, sentBytes] = [0, 0]
     const publish = setInterval(() => {
-      for (const end of ends) {
+      for (const [n, end] of ends.entries()) {
         if (end.destroyed || end.writableLength > 256 * 1024) continue
+        const burst = bursts[levels[n]!]
         end.write(burst)
         sentBytes += burst.length
       }
@@ -193,29 +209,35 @@ export async function neverRead(peers: number): Promise<SlowReport> {
 }
 
 /** All bytes in segments of one: every message is taken, acks come in order, and nothing grows. */
-export async function oneByteSegments(peers: number, messages: number): Promise<SlowReport> {
+export async function oneByteSegments(
+  peers: number,
+  messages: number,
+  seed: number,
+): Promise<SlowReport> {
   const gate = await FuzzedGate.start()
   try {
     let peakBytes = 0
-    const one = async (n: number): Promise<void> => {
-      const client = await RawMqtt.open(gate.broker.addresses[0]!.port)
+    const nextLevel = levelsInTurn(seed)
+    const one = async (n: number, level: Level): Promise<void> => {
+      const client = await RawMqtt.open(gate.broker.addresses[0]!.port, level)
       const publishes = Array.from({ length: messages }, (_, i) =>
-        packet.publish('t/slow', `${n} ${i}`, { qos: 1, id: i + 1 }),
+        packet.publish('t/slow', `${n} ${i}`, { qos: 1, id: i + 1, level }),
       )
-      const bytes = Buffer.concat([packet.connect({ clientId: `byte-${n}` }), ...publishes])
+      const connect = packet.connect({ clientId: `byte-${n}`, level })
+      const bytes = Buffer.concat([connect, ...publishes])
       for (let at = 0; at < bytes.length; at += 1) {
         client.socket.write(bytes.subarray(at, at + 1))
         // A turn: the kernel would put segments together that are written in one.
         if (at % 2 === 0) await new Promise((resolve) => setImmediate(resolve))
         peakBytes = Math.max(peakBytes, gate.broker.stats.holdBackBytes)
       }
-      await client.next(0x20)
+      await client.next(TYPE.CONNACK)
       const acks = await client.acks(messages)
       if (acks.some((id, index) => id !== index + 1)) throw new Error(`I2: acks ${acks.join()}`)
       await client.end()
     }
     await Promise.all([
-      ...Array.from({ length: peers }, (_, n) => one(n)),
+      ...Array.from({ length: peers }, (_, n) => one(n, nextLevel())),
       gate.bystander.publish(20),
     ])
     const stored = gate.appender.records.filter(({ topic }) => topic === 't/slow').length
@@ -234,11 +256,17 @@ export async function oneByteSegments(peers: number, messages: number): Promise<
   }
 }
 
-async function connectAll(gate: FuzzedGate, peers: number, keepAlive: number): Promise<RawMqtt[]> {
+async function connectAll(
+  gate: FuzzedGate,
+  peers: number,
+  keepAlive: number,
+  seed: number,
+): Promise<RawMqtt[]> {
   const { port } = gate.broker.addresses[0]!
+  const nextLevel = levelsInTurn(seed)
   return await Promise.all(
     Array.from({ length: peers }, (_, n) =>
-      RawMqtt.connect(port, { clientId: `peer-${n}`, keepAlive }),
+      RawMqtt.connect(port, { clientId: `peer-${n}`, keepAlive, level: nextLevel() }),
     ),
   )
 }

@@ -3,6 +3,7 @@
  * come in order (I2).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Level } from '../../support/mqtt-answers.ts'
 import { packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
 
 export class SteadyDevice {
@@ -12,20 +13,23 @@ export class SteadyDevice {
   published = 0
   readonly #clientId: string
   readonly #everyMs: number
+  readonly #level: Level
   #client: RawMqtt | null = null
   #isClosing = false
   #failure: Error | null = null
 
-  constructor(clientId: string, everyMs: number) {
+  constructor(clientId: string, everyMs: number, level: Level) {
     this.#clientId = clientId
     this.#everyMs = everyMs
+    this.#level = level
   }
 
   async connect(port: number): Promise<void> {
-    const client = await RawMqtt.connect(port, { clientId: this.#clientId })
+    const client = await RawMqtt.connect(port, { clientId: this.#clientId, level: this.#level })
     this.#client = client
     const sentAtMs: number[] = []
-    this.#publish(client, sentAtMs).catch((error: unknown) => this.#fails(error))
+    const { receiveMaximum = Number.POSITIVE_INFINITY } = client.granted
+    this.#publish(client, sentAtMs, receiveMaximum).catch((error: unknown) => this.#fails(error))
     this.#listen(client, sentAtMs).catch((error: unknown) => this.#fails(error))
   }
 
@@ -47,14 +51,17 @@ export class SteadyDevice {
     if (!this.#isClosing) this.#failure ??= error as Error
   }
 
-  async #publish(client: RawMqtt, sentAtMs: number[]): Promise<void> {
+  async #publish(client: RawMqtt, sentAtMs: number[], receiveMaximum: number): Promise<void> {
     while (!this.#isClosing && !client.isClosed) {
+      if (this.unacked >= receiveMaximum) {
+        await sleep(this.#everyMs)
+        continue
+      }
       this.published += 1
       sentAtMs.push(performance.now())
       const id = 1 + ((this.published - 1) % 60_000)
-      client.send(
-        packet.publish(`plant/${this.#clientId}`, `{"n":${this.published}}`, { qos: 1, id }),
-      )
+      const fields = { qos: 1, id, level: this.#level } as const
+      client.send(packet.publish(`plant/${this.#clientId}`, `{"n":${this.published}}`, fields))
       await sleep(this.#everyMs)
     }
   }

@@ -11,8 +11,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { GatewayProcess } from '../../support/gateway-process.ts'
+import { dealLevels, levelsInTurn } from '../../support/levels.ts'
+import type { Level } from '../../support/mqtt-answers.ts'
 import { builtFile, type RunningProcess, startProcess } from '../../support/process.ts'
-import { type ConnectFields, packet } from '../../support/raw-mqtt.ts'
+import { type ConnectFields, lastingSession, packet } from '../../support/raw-mqtt.ts'
 import { ScriptedSink } from '../../support/scripted-sink.ts'
 import { SteadyDevice } from './steady-device.ts'
 
@@ -23,6 +25,8 @@ export interface StormOptions {
   readonly withinMs: number
   /** How long the publishers are measured before the storm, ms. */
   readonly quietMs: number
+  /** Deals the versions of MQTT. */
+  readonly seed: number
 }
 
 export interface StormReport {
@@ -42,12 +46,15 @@ export interface Latencies {
 
 const PUBLISHERS = 10
 const PUBLISH_EVERY_MS = 20
+const SESSION_EXPIRY_SECONDS = 3_600
 
 /** What the processes of a storm say to each other on stdin and stdout. */
 interface StormOrder {
   readonly port: number
   readonly devices: number
   readonly withinMs: number
+  /** Deals the versions of MQTT. */
+  readonly seed: number | string
   /** Of the client ids. @default storm */
   readonly prefix?: string
   /** @default 60 */
@@ -59,7 +66,7 @@ interface StormOrder {
  * lost an ack
  */
 async function measureStorm(options: StormOptions): Promise<StormReport> {
-  const { folder, devices, withinMs, quietMs } = options
+  const { folder, devices, withinMs, quietMs, seed } = options
   const sink = await ScriptedSink.start()
   const gateway = await GatewayProcess.start({
     folder,
@@ -68,16 +75,16 @@ async function measureStorm(options: StormOptions): Promise<StormReport> {
       mqtt: { maxConnections: devices + 100, maxSessions: devices + 100 },
     },
   })
-  const publishers = Array.from(
-    { length: PUBLISHERS },
-    (_, i) => new SteadyDevice(`steady-${i}`, PUBLISH_EVERY_MS),
+  const names = Array.from({ length: PUBLISHERS }, (_, i) => ({ name: `steady-${i}` }))
+  const publishers = dealLevels(seed, names).map(
+    ({ name, level }) => new SteadyDevice(name, PUBLISH_EVERY_MS, level),
   )
   try {
     for (const publisher of publishers) await publisher.connect(gateway.mqttPort)
     // Sessions are there already: the devices come back.
     await sleep(500)
     const quiet = await measure(publishers, sleep(quietMs))
-    const storming = startStorm({ port: gateway.mqttPort, devices, withinMs })
+    const storming = startStorm({ port: gateway.mqttPort, devices, withinMs, seed })
     try {
       await storming.waitForLine('begins')
       const ended = stormEnd(storming)
@@ -128,18 +135,20 @@ async function measure(
 
 /** The process of the storm: connects all, says so, and keeps the connections until it is ended. */
 export async function stormMain(order: StormOrder): Promise<void> {
-  const { port, devices, withinMs, prefix = 'storm', keepAliveSeconds = 60 } = order
+  const { port, devices, withinMs, seed, prefix = 'storm', keepAliveSeconds = 60 } = order
+  const nextLevel = levelsInTurn(seed)
   const sockets = new Set<Socket>()
   process.stdout.write('begins\n')
   const beganMs = performance.now()
   let connected = 0
-  const one = async (n: number): Promise<void> => {
+  const one = async (n: number, level: Level): Promise<void> => {
+    const session = n % 2 === 0 ? { level } : lastingSession(level, SESSION_EXPIRY_SECONDS)
     await sleep((n / devices) * withinMs)
     // A device that is refused or cut off tries again.
     for (let tries = 1; ; tries += 1) {
       const isConnected = await connectOnce(
         port,
-        { clientId: `${prefix}-${n}`, clean: n % 2 === 0, keepAlive: keepAliveSeconds },
+        { clientId: `${prefix}-${n}`, keepAlive: keepAliveSeconds, ...session },
         sockets,
       )
       if (isConnected) break
@@ -148,7 +157,7 @@ export async function stormMain(order: StormOrder): Promise<void> {
     }
     connected += 1
   }
-  await Promise.all(Array.from({ length: devices }, (_, n) => one(n)))
+  await Promise.all(Array.from({ length: devices }, (_, n) => one(n, nextLevel())))
   const report = { connected, connectedMs: Math.round(performance.now() - beganMs) }
   process.stdout.write(`connected ${JSON.stringify(report)}\n`)
 }

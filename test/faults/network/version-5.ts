@@ -7,7 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { REASON, readAck, readDisconnect, reasonText } from '../../support/mqtt-answers.ts'
 import type { Properties } from '../../support/mqtt-properties.ts'
-import { packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
+import { lastingSession, packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
 import { FuzzedGate } from '../fuzz/fuzzed-gate.ts'
 
 export interface Version5Report {
@@ -26,13 +26,12 @@ function connect(
   clientId: string,
   sessionExpiryInterval: number,
 ): Promise<RawMqtt & { sessionPresent: boolean; granted: Properties }> {
-  const properties = { sessionExpiryInterval }
   const { port } = gate.broker.addresses[0]!
-  return RawMqtt.connect(port, { clientId, clean: false, level: 5, properties })
+  return RawMqtt.connect(port, { clientId, ...lastingSession(5, sessionExpiryInterval) })
 }
 
 function publish(id: number, payload: string, dup = false): Buffer {
-  return packet.publish('t/five', payload, { qos: 2, id, dup, properties: {} })
+  return packet.publish('t/five', payload, { qos: 2, id, dup, level: 5 })
 }
 
 /** @throws unless the gate says farewell with this reason, as its last word, and closes */
@@ -141,7 +140,7 @@ export async function floods(devices: number): Promise<Version5Report> {
       const { receiveMaximum: granted = 65_535 } = client.granted
       const beyond = n % 2
       const frames = Array.from({ length: granted + beyond }, (_, i) =>
-        packet.publish('t/five', `${n} ${i}`, { qos: 1, id: i + 1, properties: {} }),
+        packet.publish('t/five', `${n} ${i}`, { qos: 1, id: i + 1, level: 5 }),
       )
       client.send(...frames)
       if (beyond > 0) ended.push(client)

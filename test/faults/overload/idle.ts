@@ -57,6 +57,7 @@ export async function idleConnections(folder: string, count: number): Promise<Id
       port: gateway.mqttPort,
       devices,
       withinMs,
+      seed: prefix,
       prefix,
       keepAliveSeconds: 0,
     })

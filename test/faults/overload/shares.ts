@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisedShare } from '../../../gateway/drain/policy/scheduler.ts'
+import { dealLevels, levelsInTurn } from '../../support/levels.ts'
 import { SteadyDevice } from '../network/steady-device.ts'
 import type { LedgerRequest } from '../oracle/ledger.ts'
 import { Oracle } from '../oracle/oracle.ts'
@@ -70,10 +71,14 @@ export async function measureShares(options: SharesOptions): Promise<SharesRepor
     })),
   )
   const sink = { maxBatchRecords: 1_000, maxBatchBytes: '64KiB', linger: '20ms' }
-  const oracle = await Oracle.prepare({ folder, sections: { streams: STREAMS }, sink }, devices)
+  const oracle = await Oracle.prepare(
+    { folder, sections: { streams: STREAMS }, sink },
+    dealLevels('shares', devices),
+  )
+  const nextLevel = levelsInTurn('shares')
   const live = Array.from(
     { length: LIVE_DEVICES },
-    (_, i) => new SteadyDevice(`live-${i}`, LIVE_EVERY_MS),
+    (_, i) => new SteadyDevice(`live-${i}`, LIVE_EVERY_MS, nextLevel()),
   )
   try {
     oracle.sink.mood = () => 'refused'

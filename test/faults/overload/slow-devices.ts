@@ -11,6 +11,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { runPublisher } from '../../bench/processes.ts'
 import { GatewayProcess } from '../../support/gateway-process.ts'
+import { levelsInTurn } from '../../support/levels.ts'
 import { SteadyDevice } from '../network/steady-device.ts'
 import { recorderEnv, SyncFault } from '../power/recorder.ts'
 import { MAX_ACK_RATIO, MAX_BUSY_ACK_MS, quantile } from './limits.ts'
@@ -56,9 +57,10 @@ export async function measureSlowDevices(options: SlowDevicesOptions): Promise<S
     env: syncDelayMs > 0 ? recorderEnv({ root: `${folder}/data`, fault }) : {},
   })
   if (syncDelayMs > 0) fault.set(`slow-${syncDelayMs}`)
+  const nextLevel = levelsInTurn(seed)
   const devices = Array.from(
     { length: SLOW_DEVICES },
-    (_, i) => new SteadyDevice(`slow-${i}`, PUBLISH_EVERY_MS),
+    (_, i) => new SteadyDevice(`slow-${i}`, PUBLISH_EVERY_MS, nextLevel()),
   )
   let load = 0
   let samples = 0

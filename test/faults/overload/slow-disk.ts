@@ -50,7 +50,7 @@ export async function slowDisk(folder: string, lastsMs: number): Promise<SlowDis
   }))
   const env = recorderEnv({ root: `${folder}/data`, fault })
   const oracle = await Oracle.prepare({ folder, env }, dealLevels('slow disk', publishers))
-  const probe = new SteadyDevice('probe', PROBE_EVERY_MS)
+  const probe = new SteadyDevice('probe', PROBE_EVERY_MS, 5)
   let maxUnacked = 0
   try {
     await oracle.gateway.start()

@@ -176,7 +176,7 @@ export async function day(seed: string, name: ReceiverName): Promise<Happened> {
       happened['dead letters requeued'] = requeued.length
       return happened
     },
-    { newReceiver, sink: { maxBatchRecords: 40, maxRefusedShare: 1 } },
+    { newReceiver, seed, sink: { maxBatchRecords: 40, maxRefusedShare: 1 } },
   )
 }
 

@@ -11,12 +11,14 @@ import { join } from 'node:path'
 import type { DeadLetter, DeadLetterPage } from '../../../gateway/ports/operator.ts'
 import type { Status, StreamStatus } from '../../../gateway/ports/status.ts'
 import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
+import { levelsInTurn } from '../../support/levels.ts'
 import {
   OneNumberReceiver,
   type Receiver,
   type ReceiverRules,
 } from '../../support/model-receivers.ts'
-import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
+import type { Level } from '../../support/mqtt-answers.ts'
+import { publishAll, RawMqtt } from '../../support/raw-mqtt.ts'
 import { balanceFaults, monotonyFaults } from '../oracle/checks.ts'
 import { FaultySink } from '../sink/faulty-sink.ts'
 
@@ -47,6 +49,8 @@ export interface PoisonOptions {
   readonly sink?: Readonly<Record<string, unknown>>
   /** Of the one stream. */
   readonly stream?: Readonly<Record<string, unknown>>
+  /** Deals the versions of MQTT. @default a fixed one */
+  readonly seed?: string
 }
 
 /** What the sink refuses for good. May be changed at any time. */
@@ -66,13 +70,21 @@ export class PoisonBench {
   readonly published: Reading[] = []
   kills = 0
   readonly #receiver: Receiver
+  readonly #nextLevel: () => Level
   #streams: Status['streams'] = []
 
-  private constructor(sink: FaultySink, gateway: GatewayProcess, receiver: Receiver, judge: Judge) {
+  private constructor(
+    sink: FaultySink,
+    gateway: GatewayProcess,
+    receiver: Receiver,
+    judge: Judge,
+    nextLevel: () => Level,
+  ) {
     this.sink = sink
     this.gateway = gateway
     this.judge = judge
     this.#receiver = receiver
+    this.#nextLevel = nextLevel
   }
 
   /** Runs a scenario, and clears up behind it. */
@@ -81,6 +93,7 @@ export class PoisonBench {
     options: PoisonOptions = {},
   ): Promise<T> {
     const { newReceiver = (rules) => new OneNumberReceiver(rules), stream = {} } = options
+    const { seed = 'poison' } = options
     const folder = mkdtempSync(join(tmpdir(), 'sluice-poison-'))
     const judge: Judge = { refuses: REFUSES_BAD }
     const receiver = newReceiver({
@@ -100,7 +113,7 @@ export class PoisonBench {
         streams: { [STREAM]: { topics: ['#'], ...stream } },
       },
     })
-    const bench = new PoisonBench(sink, gateway, receiver, judge)
+    const bench = new PoisonBench(sink, gateway, receiver, judge, levelsInTurn(seed))
     try {
       await gateway.start()
       return await scenario(bench)
@@ -115,7 +128,7 @@ export class PoisonBench {
 
   /**
    * Readings that go on where the last ones ended, in one write; resolves when all of them are
-   * acknowledged.
+   * acknowledged. The device may speak another version of MQTT than the last time.
    */
   async publish(
     count: number,
@@ -129,14 +142,11 @@ export class PoisonBench {
     const client = await RawMqtt.connect(this.gateway.mqttPort, {
       clientId: 'press-7',
       clean: true,
+      level: this.#nextLevel(),
     })
     try {
-      client.send(
-        ...readings.map((reading, index) =>
-          packet.publish('plant/press-7', JSON.stringify(reading), { qos: 1, id: index + 1 }),
-        ),
-      )
-      await client.acks(count)
+      const payloads = readings.map((reading) => JSON.stringify(reading))
+      await publishAll(client, 'plant/press-7', payloads)
     } finally {
       client.cut()
     }

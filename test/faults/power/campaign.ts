@@ -6,6 +6,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Random } from '../../../device-sim/random.ts'
+import { dealSpeeches } from '../../support/levels.ts'
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
 import { booksFaults, checkSpool } from './check.ts'
 import { SURVIVALS } from './disk-model.ts'
@@ -107,13 +108,12 @@ export async function tryCut(
 }
 
 function devicesOf(seed: number, number: number): World {
-  return newWorld(
-    Array.from({ length: 4 }, (_, i) => ({
-      name: `device-${number}-${i}`,
-      qos: i % 2 === 0 ? 1 : 2,
-      seed: `${seed}`,
-    })),
-  )
+  const devices = Array.from({ length: 4 }, (_, i) => ({
+    name: `device-${number}-${i}`,
+    qos: i % 2 === 0 ? (1 as const) : (2 as const),
+    seed: `${seed}`,
+  }))
+  return newWorld(dealSpeeches(`${seed} ${number}`, devices))
 }
 
 function describeCut({ at, survival }: Cut): string {

@@ -1,14 +1,26 @@
 /**
- * A device that repeats after a reconnect what MQTT 3.1.1 section 4.4 wants repeated, and notes in
+ * A device that repeats after a reconnect what section 4.4 of MQTT wants repeated, and notes in
  * the journal whatever it does before it does it. It can begin anew from the state that it had at
  * any point of a recording.
  */
 import assert from 'node:assert/strict'
 import { createCipheriv, createHash } from 'node:crypto'
-import { packet, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
+import { levelAt } from '../../support/levels.ts'
+import { type Level, REASON, readAck, readConnack, reasonText } from '../../support/mqtt-answers.ts'
+import {
+  type ConnectFields,
+  lastingSession,
+  packet,
+  type RawFrame,
+  RawMqtt,
+  TYPE,
+} from '../../support/raw-mqtt.ts'
 import type { NoteWriter } from './journal.ts'
 import { applyToDevice, type DeviceState, encodePublish, type Note } from './world.ts'
 
+/** Longer than any recording. */
+const SESSION_EXPIRY_SECONDS = 86_400
+/** Fewer than are ever granted at the first CONNACK. */
 const WINDOW = { 1: 40, 2: 24 } as const
 /** Few, so that ids are used again soon. */
 const PACKET_IDS = 64
@@ -24,6 +36,10 @@ export class PowerDevice {
   #failure: Error | null = null
   #isPublishing = false
   #isClosing = false
+  #connections = 0
+  #window = 0
+  /** Packet ids of PUBRELs that left before this connection: their PUBCOMP may have been lost. */
+  #releasedBefore = new Set<number>()
   publishedBytes = 0
 
   constructor(state: DeviceState, notes: NoteWriter) {
@@ -38,7 +54,8 @@ export class PowerDevice {
   /** Connects, repeats what is open, and takes answers from then on. */
   async connect(port: number): Promise<void> {
     const { state } = this
-    const client = await RawMqtt.open(port)
+    const level = levelAt(state.level, this.#connections++)
+    const client = await RawMqtt.open(port, level)
     this.#client = client
     this.#isClosing = false
     this.#notes.write({
@@ -46,16 +63,23 @@ export class PowerDevice {
       d: state.name,
       port: client.socket.localPort as number,
     } satisfies Note)
-    client.send(packet.connect({ clientId: state.name, clean: state.qos === 1, keepAlive: 0 }))
-    const { body } = await client.next(TYPE.CONNACK)
-    assert.equal(body[1], 0, 'CONNACK')
+    client.send(packet.connect({ clientId: state.name, ...sessionOf(state, level) }))
+    const connack = readConnack(await client.next(TYPE.CONNACK), level)
+    assert.equal(connack.code, REASON.SUCCESS, 'CONNACK')
     assert(
-      body[0] === 1 || state.qos === 1 || !state.isStored,
+      connack.sessionPresent || state.qos === 1 || !state.isStored,
       `${state.name}: the gateway lost the session (I3)`,
     )
+    const window = WINDOW[state.qos]
+    this.#window = Math.min(window, connack.properties.receiveMaximum ?? window)
+    this.#releasedBefore = new Set(
+      state.inFlight.filter(({ released }) => released).map(({ id }) => id),
+    )
+    assert(state.inFlight.length <= this.#window, `${state.name} is granted ${this.#window} only`)
     for (const one of state.inFlight) {
+      const fields = { id: one.id, dup: true, level }
       if (one.received) this.#release(one.id)
-      else client.send(encodePublish(state, payloadOf(state, one.n), one.id, true))
+      else client.send(encodePublish(state, payloadOf(state, one.n), fields))
     }
     this.#running = this.#run(client).catch((error: unknown) => {
       if (!this.#isClosing) this.#failure = error as Error
@@ -90,14 +114,21 @@ export class PowerDevice {
     for (;;) {
       await client.until(() => client.inbox.length > 0, 60_000)
       if (this.#isClosing) return
-      for (const { type, body } of client.inbox.splice(0)) {
-        const id = body.readUInt16BE(0)
-        this.#note({ t: 'saw', d: this.state.name, type, id })
-        if (type === TYPE.PUBREC) this.#release(id)
-        else assert(type === TYPE.PUBACK || type === TYPE.PUBCOMP, `frame 0x${type.toString(16)}`)
-      }
+      for (const frame of client.inbox.splice(0)) this.#take(client, frame)
       this.#fill()
     }
+  }
+
+  #take(client: RawMqtt, frame: RawFrame): void {
+    const { name } = this.state
+    const { type } = frame
+    const { id, code } = readAck(frame, client.level)
+    const isRepeated = type === TYPE.PUBCOMP && this.#releasedBefore.delete(id)
+    const isKnown = code === REASON.SUCCESS || (isRepeated && code === REASON.PACKET_ID_NOT_FOUND)
+    assert(isKnown, `${name}: 0x${type.toString(16)} for ${id} says ${reasonText(code)}`)
+    this.#note({ t: 'saw', d: name, type, id })
+    if (type === TYPE.PUBREC) this.#release(id)
+    else assert(type === TYPE.PUBACK || type === TYPE.PUBCOMP, `frame 0x${type.toString(16)}`)
   }
 
   #release(id: number): void {
@@ -108,14 +139,15 @@ export class PowerDevice {
   #fill(): void {
     const { state } = this
     const frames: Buffer[] = []
-    while (this.#isPublishing && state.inFlight.length < WINDOW[state.qos]) {
+    while (this.#isPublishing && state.inFlight.length < this.#window) {
       const used = new Set(state.inFlight.map(({ id }) => id))
       let id = state.lastId
       do id = (id % PACKET_IDS) + 1
       while (used.has(id))
       const n = state.published + 1
       this.#note({ t: 'publish', d: state.name, n, id })
-      const frame = encodePublish(state, payloadOf(state, n), id, false)
+      const level = this.#client?.level ?? 4
+      const frame = encodePublish(state, payloadOf(state, n), { id, dup: false, level })
       this.publishedBytes += frame.length
       frames.push(frame)
     }
@@ -126,6 +158,11 @@ export class PowerDevice {
     this.#notes.write(note)
     applyToDevice(this.state, note)
   }
+}
+
+/** A session matters to QoS 2 alone. */
+function sessionOf({ qos }: DeviceState, level: Level): ConnectFields {
+  return qos === 1 ? { level, clean: true } : lastingSession(level, SESSION_EXPIRY_SECONDS)
 }
 
 /**

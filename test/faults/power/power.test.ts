@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { Random } from '../../../device-sim/random.ts'
+import { dealSpeeches } from '../../support/levels.ts'
 import { TYPE } from '../../support/raw-mqtt.ts'
 import { SEED } from '../../support/seed.ts'
 import { sourcePath } from '../../support/source-path.ts'
@@ -48,11 +49,12 @@ async function withBench(label: string, test: (bench: Bench) => Promise<void>): 
   const folder = new RecordFolder()
   const sink = await PowerSink.start()
   const random = new Random(seed, label)
-  const world = newWorld([
+  const devices = [
     { name: 'press-1', qos: 1, seed },
     { name: 'press-2', qos: 2, seed },
     { name: 'press-3', qos: 2, seed },
-  ])
+  ] as const
+  const world = newWorld(dealSpeeches(`${seed} ${label}`, devices))
   try {
     await test({
       folder,

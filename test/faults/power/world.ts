@@ -4,6 +4,8 @@
  * the journal, so that it fits the disk of the same point: a note stands in the journal before what
  * it tells of happens.
  */
+import type { Speech } from '../../support/levels.ts'
+import { type Level, REASON } from '../../support/mqtt-answers.ts'
 import { packet, TYPE } from '../../support/raw-mqtt.ts'
 import type { Entry } from './journal.ts'
 
@@ -31,6 +33,7 @@ export interface InFlight {
 export interface DeviceState {
   readonly name: string
   readonly qos: 1 | 2
+  readonly level: Speech
   /** Seed of its readings' texts: the same n is the same bytes. */
   readonly seed: string
   published: number
@@ -56,7 +59,9 @@ export interface World {
   mqttPort: number
 }
 
-export function newWorld(devices: readonly { name: string; qos: 1 | 2; seed: string }[]): World {
+export function newWorld(
+  devices: ReadonlyArray<Pick<DeviceState, 'name' | 'qos' | 'level' | 'seed'>>,
+): World {
   return {
     devices: new Map(
       devices.map((one) => [
@@ -133,7 +138,9 @@ function applySent(world: World, { peerPort, bytes }: Extract<Entry, { type: 'se
   while (rest.length >= 2 && rest.length >= 2 + (rest[1] as number)) {
     const end = 2 + (rest[1] as number)
     const type = (rest[0] as number) & 0xf0
-    const n = end >= 4 ? device.byId.get(rest.readUInt16BE(2)) : undefined
+    // In MQTT 5 a code may follow; a refusal is no ack.
+    const isTaken = end < 5 || (rest[4] as number) < REASON.UNSPECIFIED
+    const n = end >= 4 && isTaken ? device.byId.get(rest.readUInt16BE(2)) : undefined
     if (n !== undefined && (type === TYPE.PUBACK || type === TYPE.PUBREC)) device.acked.add(n)
     if (n !== undefined && type === TYPE.PUBCOMP) device.completed.add(n)
     rest = rest.subarray(end)
@@ -154,8 +161,7 @@ export function topicOf(device: DeviceState): string {
 export function encodePublish(
   device: DeviceState,
   payload: string,
-  id: number,
-  dup: boolean,
+  fields: { readonly id: number; readonly dup: boolean; readonly level: Level },
 ): Buffer {
-  return packet.publish(topicOf(device), payload, { qos: device.qos, id, dup })
+  return packet.publish(topicOf(device), payload, { qos: device.qos, ...fields })
 }

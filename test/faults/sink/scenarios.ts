@@ -193,7 +193,7 @@ export async function flapping(seconds: number): Promise<Happened> {
 export async function day(seed: string, steps: number, killEvery: number): Promise<Happened> {
   const random = new Random(seed, 'sink day')
   const happened: Happened = {}
-  return await SinkBench.run(async (bench) => {
+  const use = async (bench: SinkBench): Promise<Happened> => {
     const { sink } = bench
     const day = { left: steps, requests: 0 }
     sink.plan = (request) => {
@@ -218,7 +218,8 @@ export async function day(seed: string, steps: number, killEvery: number): Promi
     happened['batches sent more than once, same bytes'] = sink.repeated.size
     if (sink.repeated.size === 0) throw new Error('no batch came twice: nothing was shown')
     return happened
-  })
+  }
+  return await SinkBench.run(use, { seed })
 }
 
 const seqOf = (request: ScriptedRequest, end: 'first' | 'last'): number =>

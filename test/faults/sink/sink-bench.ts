@@ -8,6 +8,8 @@ import type { ServerOptions } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
+import { levelsInTurn } from '../../support/levels.ts'
+import type { Level } from '../../support/mqtt-answers.ts'
 import { Qos1Device } from '../../support/qos1-device.ts'
 import { FaultySink } from './faulty-sink.ts'
 
@@ -18,22 +20,31 @@ export class SinkBench {
   readonly sink: FaultySink
   readonly gateway: GatewayProcess
   readonly #devices: Qos1Device[] = []
+  readonly #nextLevel: () => Level
   kills = 0
 
-  private constructor(folder: string, sink: FaultySink, gateway: GatewayProcess) {
+  private constructor(
+    folder: string,
+    sink: FaultySink,
+    gateway: GatewayProcess,
+    nextLevel: () => Level,
+  ) {
     this.folder = folder
     this.sink = sink
     this.gateway = gateway
+    this.#nextLevel = nextLevel
   }
 
   /**
-   * Runs a scenario, checks what has to be true behind any, and clears up. `config`: of the sink.
+   * Runs a scenario, checks what has to be true behind any, and clears up. `config`: of the sink;
+   * `seed`: deals the versions of MQTT.
    */
   static async run<T>(
     scenario: (bench: SinkBench) => Promise<T>,
     options: {
       readonly config?: (folder: string) => Readonly<Record<string, unknown>>
       readonly tls?: ServerOptions
+      readonly seed?: string
     } = {},
   ): Promise<T> {
     const folder = mkdtempSync(join(tmpdir(), 'sluice-sink-'))
@@ -44,7 +55,7 @@ export class SinkBench {
       sink: { timeout: '1s', ...options.config?.(folder) },
       sections: { spool: { minFreeBytes: '1MiB', commitInterval: '20ms' } },
     })
-    const bench = new SinkBench(folder, sink, gateway)
+    const bench = new SinkBench(folder, sink, gateway, levelsInTurn(options.seed ?? 'sink'))
     try {
       await gateway.start()
       const result = await scenario(bench)
@@ -60,7 +71,8 @@ export class SinkBench {
 
   /** A new device, connected and publishing. */
   async publish(name = `press-${this.#devices.length + 1}`): Promise<Qos1Device> {
-    const device = new Qos1Device(name, { window: 5, textBytes: 40 })
+    const options = { window: 5, textBytes: 40, level: this.#nextLevel() }
+    const device = new Qos1Device(name, options)
     this.#devices.push(device)
     await device.connect(this.gateway.mqttPort)
     device.begin()

@@ -11,9 +11,11 @@ import { pathToFileURL } from 'node:url'
 import { Random } from '../../../device-sim/random.ts'
 import type { Status } from '../../../gateway/ports/status.ts'
 import { assertBalanced, GatewayProcess } from '../../support/gateway-process.ts'
+import { levelsInTurn } from '../../support/levels.ts'
+import type { Level } from '../../support/mqtt-answers.ts'
 import { builtFile } from '../../support/process.ts'
 import { Qos1Device } from '../../support/qos1-device.ts'
-import { packet, RawMqtt } from '../../support/raw-mqtt.ts'
+import { publishAll, RawMqtt } from '../../support/raw-mqtt.ts'
 import { type Action, isFirst, nameOfAction, shuffled, wholeDeck } from './deck.ts'
 import { judge, repeatsIn } from './judge.ts'
 import { Link } from './link.ts'
@@ -132,6 +134,7 @@ class Episode {
   readonly #random: Random
   readonly #happened: Record<string, number> = {}
   readonly #devices: Qos1Device[] = []
+  readonly #nextLevel: () => Level
   readonly #poison = { sent: 0, acked: 0 }
   readonly #planPath: string
   #plans = 0
@@ -146,6 +149,7 @@ class Episode {
     this.#receiver = receiver
     this.#link = link
     this.#random = new Random(options.seed, `sinks ${options.type}`)
+    this.#nextLevel = levelsInTurn(options.seed)
   }
 
   async run(): Promise<EpisodeReport> {
@@ -348,7 +352,7 @@ class Episode {
       if (this.#random.chance(POISON_SHARE)) await this.#sendPoison()
       for (const prefix of STREAMS) {
         const name = `${prefix}-${this.#devices.length + 1}`
-        const device = new Qos1Device(name, { ...DEVICE, prefix })
+        const device = new Qos1Device(name, { ...DEVICE, prefix, level: this.#nextLevel() })
         this.#devices.push(device)
         await device.connect(mqttPort)
         if (plan?.deed === 'die') device.expectClose()
@@ -364,10 +368,10 @@ class Episode {
     const { poison } = this.#o.tested
     if (poison === undefined) return
     const n = ++this.#poison.sent
-    const client = await RawMqtt.connect(this.#gateway.mqttPort, { clientId: `poison-${n}` })
+    const fields = { clientId: `poison-${n}`, level: this.#nextLevel() }
+    const client = await RawMqtt.connect(this.#gateway.mqttPort, fields)
     try {
-      client.send(packet.publish(`plant/poison-${n}`, poison(n), { qos: 1, id: 1 }))
-      await client.acks(1)
+      await publishAll(client, `plant/poison-${n}`, [poison(n)])
       this.#poison.acked++
       this.#count('poison records')
     } finally {
