@@ -2,6 +2,7 @@
  * The long campaign of process deaths: `runs` deaths at every point, on two gateways side by side.
  */
 import type { CampaignOptions, CampaignResult } from '../campaign.ts'
+import type { DeviceDeeds } from '../oracle/device.ts'
 import { MISSED, runDeaths } from './deaths.ts'
 import { type DeathPoint, INNER_POINTS, OUTER_POINTS } from './points.ts'
 
@@ -32,6 +33,11 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
     `death: ${sum((r) => r.deaths)} deaths (${faults[MISSED] ?? 0} at a time-out), ${sum((r) => r.cleanStops)} orderly stops, ` +
       `${sum((r) => r.checks)} checks, ${sum((r) => r.readings)} acknowledged readings found at the sink`,
   )
+  const deeds = (key: keyof DeviceDeeds): number => sum((report) => report.deeds[key])
+  faults['takeovers'] = deeds('takeovers')
+  faults['takeovers told with 0x8E'] = deeds('farewells')
+  faults['sessions gone on with'] = deeds('resumed')
+  faults['sessions expired'] = deeds('expired')
   return {
     name: 'process death',
     runs: sum((r) => r.deaths),

@@ -70,6 +70,12 @@ const PLANTED: readonly Planted[] = [
     mood: 'refused',
   },
   { defect: 'counters-outside-batch', seenAs: /I5: /, points: ['settle.after'], mood: 'ok' },
+  {
+    defect: 'expiry-in-memory',
+    seenAs: /its session is there after \d+ ms without it/,
+    points: ['random.running'],
+    mood: 'ok',
+  },
 ]
 
 describe.concurrent('the oracle sees a planted defect', () => {

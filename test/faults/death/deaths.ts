@@ -9,10 +9,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { Random } from '../../../device-sim/random.ts'
-import { dealLevels } from '../../support/levels.ts'
+import { dealSpeeches } from '../../support/levels.ts'
 import { builtFile } from '../../support/process.ts'
 import { TYPE } from '../../support/raw-mqtt.ts'
-import type { OracleDeviceOptions } from '../oracle/device.ts'
+import type { DeviceDeeds, OracleDevice, OracleDeviceOptions } from '../oracle/device.ts'
 import type { SinkMood } from '../oracle/ledger-sink.ts'
 import { Oracle } from '../oracle/oracle.ts'
 import {
@@ -52,13 +52,14 @@ export interface DeathsReport {
   /** Acknowledged readings that were found at the sink. */
   readonly readings: number
   readonly requests: number
+  readonly deeds: DeviceDeeds
   /** Empty: all is well. */
   readonly faults: readonly string[]
 }
 
 const DEVICES: readonly OracleDeviceOptions[] = [
-  { name: 'press-1', qos: 1, topic: 'plant/press-1', window: 8 },
-  { name: 'press-2', qos: 2, topic: 'plant/press-2', window: 8 },
+  { name: 'press-1', qos: 1, topic: 'plant/press-1', window: 24 },
+  { name: 'press-2', qos: 2, topic: 'plant/press-2', window: 24 },
   { name: 'press-3', qos: 2, topic: 'plant/press-3', window: 2 },
   // Enough bytes that LevelDB writes tables and merges them while the process dies.
   { name: 'camera-1', qos: 1, topic: 'plant/camera-1', window: 3, textBytes: 12_000 },
@@ -66,7 +67,31 @@ const DEVICES: readonly OracleDeviceOptions[] = [
   { name: 'ring-2', qos: 2, topic: 'ring/ring-2', window: 4, textBytes: 400, lossy: true },
 ]
 
-/** Alone uses up half a lease in a life; publishes only where that is wanted. */
+const VISITOR_SESSION_SECONDS = 2
+/** Its session lives for seconds; it stays away for shorter and for longer. */
+const VISITOR: OracleDeviceOptions = {
+  name: 'visitor-1',
+  qos: 2,
+  topic: 'plant/visitor-1',
+  window: 4,
+  level: 5,
+  sessionSeconds: VISITOR_SESSION_SECONDS,
+}
+/** Of its lives, those in which it comes later, up to twice the time of its session. */
+const LATE_SHARE = 0.5
+/** Of lives, those in which a device takes over from its own connection, within this time. */
+const TAKEOVER_SHARE = 0.4
+const TAKEOVER_WITHIN_MS = 100
+/**
+ * A tenth of it is granted at most, which is less than the largest window: devices of MQTT 5 are at
+ * their Receive Maximum all the time.
+ */
+const MAX_UNACKED = 200
+
+/**
+ * Alone uses up half a lease in a life, for which a grant would leave no time: it speaks 3.1.1.
+ * Publishes only where that is wanted.
+ */
 const BURST: OracleDeviceOptions = {
   name: 'burst-1',
   qos: 1,
@@ -116,13 +141,16 @@ export async function runDeaths(options: DeathsOptions): Promise<DeathsReport> {
   const oracle = await Oracle.prepare(
     {
       folder,
-      sections: { streams: STREAMS },
+      sections: {
+        streams: STREAMS,
+        mqtt: { maxUnackedMessages: MAX_UNACKED, maxUnackedMessagesTotal: MAX_UNACKED },
+      },
       sink: { recoveryJitter: '0s' },
       env: {
         NODE_OPTIONS: `--import=${pathToFileURL(builtFile('test/faults/death/preload.js')).href}`,
       },
     },
-    dealLevels(options.seed, [...DEVICES, BURST]),
+    [...dealSpeeches(options.seed, DEVICES), VISITOR, BURST],
   )
   try {
     return await new Deaths(oracle, options).run()
@@ -171,7 +199,7 @@ class Deaths {
     } catch (error) {
       this.#oracle.faults.push(`(seed ${seed}) ${String(error)}`)
     }
-    const { faults, verified, sink } = this.#oracle
+    const { deeds, faults, verified, sink } = this.#oracle
     return {
       deaths: Object.values(this.#points).reduce((all, count) => all + count, 0),
       points: this.#points,
@@ -179,6 +207,7 @@ class Deaths {
       checks: this.#checks,
       readings: verified,
       requests: sink.requests,
+      deeds,
       faults,
     }
   }
@@ -208,7 +237,7 @@ class Deaths {
     }
     await gateway.event('broker.started', START_TIMEOUT_MS)
     this.#noteSteps()
-    oracle.connect()
+    oracle.connect((device) => this.#awayMs(device))
     if (isChecked) await this.#check(point)
     if (oracle.faults.length > 0) return null
     this.#trouble(point)
@@ -217,10 +246,25 @@ class Deaths {
     for (const device of oracle.devices) {
       device.isPublishing = device.options.name !== BURST.name || point.startsWith('lease')
     }
+    const takeover = this.#takeOverSoon()
     const end = await this.#end(point, plan)
+    clearTimeout(takeover)
     this.#noteSteps()
     await oracle.part()
     return end
+  }
+
+  #awayMs({ options }: OracleDevice): number {
+    if (options.name !== VISITOR.name || !this.#random.chance(LATE_SHARE)) return 0
+    return this.#random.between(0, 2_000 * VISITOR_SESSION_SECONDS)
+  }
+
+  #takeOverSoon(): NodeJS.Timeout | undefined {
+    if (!this.#random.chance(TAKEOVER_SHARE)) return undefined
+    const { devices } = this.#oracle
+    const device = devices[this.#random.below(devices.length)]
+    const inMs = this.#random.between(0, TAKEOVER_WITHIN_MS)
+    return setTimeout(() => device?.takeOver(), inMs)
   }
 
   async #end(

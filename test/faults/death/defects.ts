@@ -45,6 +45,11 @@ const PLANT: Readonly<Record<Defect, () => void>> = {
     around('session.remove-id', () => undefined)
   },
 
+  /** A session is stored, how long it lives is not: after a start it lives as long as others. */
+  'expiry-in-memory': () => {
+    around('session.expiry', () => undefined)
+  },
+
   /**
    * I8: a batch is settled when it is read for sending, and what the sink answers then finds
    * nothing to do.

@@ -58,6 +58,7 @@ export const FAULT_POINTS = {
   'sink.send': at(HttpClient.prototype, 'send'),
   'session.add-id': at(sessionLog, 'addId'),
   'session.remove-id': at(sessionLog, 'removeId'),
+  'session.expiry': at(sessionLog, 'expiry'),
   // Node's own ways out of a connection and into it, TLS included.
   'socket.connect': at(Socket.prototype, 'connect'),
   'socket.write': at(Socket.prototype, '_write'),

@@ -74,6 +74,7 @@ export const DEFECTS = [
   'qos2-ids-in-memory',
   'delete-before-answer',
   'counters-outside-batch',
+  'expiry-in-memory',
 ] as const
 
 export type Defect = (typeof DEFECTS)[number]

@@ -22,6 +22,7 @@ function story(fields: Partial<DeviceStory>): DeviceStory {
     published: Math.max(0, ...stored),
     acked: [],
     refused: [],
+    abandoned: [],
     resumedFrom: [],
     stored,
     ...fields,
@@ -78,6 +79,15 @@ describe('the checks of a device', () => {
     expect(orderFaults(story({ ...thrice, resumedFrom: [1] })), 'each goes back once').toHaveLength(
       1,
     )
+  })
+
+  test('I2: what was given up with its session may be missing, and nothing else', () => {
+    const qos2 = { qos: 2, abandoned: [2, 3] } as const
+    expect(deviceFaults(story({ ...qos2, acked: [1, 4], stored: [1, 4] }))).toEqual([])
+    expect(deviceFaults(story({ ...qos2, acked: [1, 4], stored: [1, 2, 4] }))).toEqual([])
+    expect(orderFaults(story({ ...qos2, stored: [1, 5] }))).toHaveLength(1)
+    expect(orderFaults(story({ ...qos2, stored: [1, 3, 2, 4] }))).toHaveLength(1)
+    expect(doubledReadings(story({ ...qos2, stored: [1, 2, 2, 4] }))).toHaveLength(1)
   })
 
   test('I2: at QoS 2 it never goes back, and a lossy stream may skip but not turn', () => {

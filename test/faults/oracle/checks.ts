@@ -21,6 +21,8 @@ export interface DeviceStory {
   readonly acked: readonly number[]
   /** Sent once, and answered with a reason code that says that they are not taken. */
   readonly refused: readonly number[]
+  /** Given up without an ack, as their session had expired: stored, or not. */
+  readonly abandoned: readonly number[]
   /** The reading that each reconnection sent first, again. */
   readonly resumedFrom: readonly number[]
   /** In the order in which the sink stored them. */
@@ -65,16 +67,19 @@ export function strangeReadings(story: DeviceStory): string[] {
 /**
  * I2: readings are stored in the order of their arrival. Each connection sends consecutive numbers,
  * of which the gateway has taken a beginning: so the order goes back only to where a reconnection
- * began again, and never skips one.
+ * began again, and skips none that was not given up.
  */
 export function orderFaults(story: DeviceStory): string[] {
   const { qos, lossy, stored } = story
   const resumes = [...story.resumedFrom]
+  const abandoned = new Set(story.abandoned)
   const wrong: number[] = []
   let previous = story.first - 1
   let highest = previous
   for (const n of stored) {
-    const goesOn = lossy ? n > previous : n === previous + 1
+    let next = previous + 1
+    while (next < n && abandoned.has(next)) next++
+    const goesOn = lossy ? n > previous : n === next
     if (!goesOn) {
       // A connection of which nothing was taken leaves no trace: its resumption is passed over.
       const at = resumes.findIndex((from) => (lossy ? from <= n : from === n))

@@ -3,14 +3,17 @@
  * outlives its connections. It sees each PUBACK, PUBREC and PUBCOMP, keeps what was acknowledged,
  * and resends on a new connection what section 4.4 wants: every PUBLISH without its first ack again
  * with DUP, every PUBREL without a PUBCOMP again, in order and under their packet ids. In version 5
- * it never has more unacknowledged than it was granted [MQTT-3.3.4-7], and a refusal is final.
+ * it never has more unacknowledged than it was granted [MQTT-3.3.4-7], and a refusal is final. Where
+ * its session has expired it gives up what was in flight [MQTT-3.2.2-5]. It may take over from its
+ * own connection, and speak another version on each.
  *
- * What it sees that must not be (acks out of order, for ids that are not in flight, a lost session,
- * a reason code that is not the event's, bytes that the standard does not allow) is kept in
- * `faults`.
+ * What it sees that must not be (acks out of order, for ids that are not in flight, a session that
+ * is lost or has outlived its expiry, a reason code that is not the event's, bytes that the standard
+ * does not allow) is kept in `faults`.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { levelAt, type Speech } from '../../support/levels.ts'
 import {
   type Ack,
   type Level,
@@ -19,7 +22,8 @@ import {
   readDisconnect,
   reasonText,
 } from '../../support/mqtt-answers.ts'
-import { packet, type RawFrame, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
+import { lastingSession, packet, type RawFrame, RawMqtt, TYPE } from '../../support/raw-mqtt.ts'
+import { DeviceSession } from './device-session.ts'
 
 interface InFlight {
   readonly n: number
@@ -44,14 +48,25 @@ export interface OracleDeviceOptions {
   /** Its stream may drop readings, counted. @default false */
   readonly lossy?: boolean
   /** @default 4, which is 3.1.1 */
-  readonly level?: Level
+  readonly level?: Speech
+  /** Of its session, at QoS 2 and in version 5. @default a day: no campaign is away for so long */
+  readonly sessionSeconds?: number
 }
 
-/** A day: no campaign is away for so long. */
+/** How often each happened, over all connections. */
+export interface DeviceDeeds {
+  takeovers: number
+  /** Of connections that were taken over, those of version 5 that were told so (0x8E). */
+  farewells: number
+  /** Its session had expired when it came back; it was there. */
+  expired: number
+  resumed: number
+}
+
 const SESSION_EXPIRY_SECONDS = 86_400
 const MAX_RECEIVE_MAXIMUM = 65_535
-/** DISCONNECTs that a device of a campaign gets for nothing that it did. */
-const INNOCENT_FAREWELLS: readonly number[] = [0x8b]
+/** The gateway stops: nothing that the device did. */
+const SHUTTING_DOWN = 0x8b
 
 /** A device's pace: it is no load generator. */
 const PACE_MS = 4
@@ -61,6 +76,7 @@ const PACKET_IDS = 64
 export class OracleDevice {
   readonly options: Required<OracleDeviceOptions>
   readonly faults: string[] = []
+  readonly deeds: DeviceDeeds = { takeovers: 0, farewells: 0, expired: 0, resumed: 0 }
   published = 0
   isPublishing = false
   /**
@@ -75,6 +91,7 @@ export class OracleDevice {
   #first = 1
   #acked: number[] = []
   #refused: number[] = []
+  #abandoned: number[] = []
   /** Packet ids that this connection has not sent again yet, in their order. */
   #toResend: number[] = []
   /** Packet ids that count against the grant. */
@@ -83,12 +100,22 @@ export class OracleDevice {
   #resumedFrom: number[] = []
   #client: RawMqtt | null = null
   #lastId = 0
+  #connections = 0
   #isParted = false
-  #hasStoredSession = false
+  #wantsTakeover = false
+  readonly #session: DeviceSession
   readonly #text: string
 
   constructor(options: OracleDeviceOptions) {
-    this.options = { textBytes: 0, lossy: false, paceMs: PACE_MS, level: 4, ...options }
+    this.options = {
+      textBytes: 0,
+      lossy: false,
+      paceMs: PACE_MS,
+      level: 4,
+      sessionSeconds: SESSION_EXPIRY_SECONDS,
+      ...options,
+    }
+    this.#session = new DeviceSession(this.options.sessionSeconds)
     this.#text = randomBytes(Math.ceil((this.options.textBytes * 3) / 4)).toString('base64')
   }
 
@@ -107,6 +134,7 @@ export class OracleDevice {
     readonly published: number
     readonly acked: readonly number[]
     readonly refused: readonly number[]
+    readonly abandoned: readonly number[]
     readonly resumedFrom: readonly number[]
   } {
     const story = {
@@ -114,40 +142,32 @@ export class OracleDevice {
       published: this.published,
       acked: this.#acked,
       refused: this.#refused,
+      abandoned: this.#abandoned,
       resumedFrom: this.#resumedFrom,
     }
     this.#first = this.published + 1
     this.#acked = []
     this.#refused = []
+    this.#abandoned = []
     this.#resumedFrom = []
     return story
   }
 
   /**
-   * Connects, resends, and lives until the connection ends. Never rejects: a gateway that dies is
-   * what it is here for.
+   * Stays away for so long, connects, resends, and lives until the connection ends. Never rejects: a
+   * gateway that dies is what it is here for. `upSinceMs`: the gateway runs since then, monotonic ms.
    */
-  async live(port: number): Promise<void> {
+  async live(port: number, upSinceMs: number, awayMs = 0): Promise<void> {
     this.#isParted = false
+    this.#wantsTakeover = false
     try {
-      const { name: clientId, level } = this.options
-      const properties = { sessionExpiryInterval: SESSION_EXPIRY_SECONDS }
-      const fields = { clientId, clean: false, level, ...(level === 5 ? { properties } : {}) }
-      const client = await RawMqtt.connect(port, fields)
-      this.#client = client
+      const endMs = performance.now() + awayMs
+      while (performance.now() < endMs && !this.#isParted) await sleep(this.options.paceMs)
       if (this.#isParted) return
-      if (this.#hasStoredSession && !client.sessionPresent)
-        this.#fault('I3: the gateway has lost its session')
-      this.#resume(client)
-      for (;;) {
-        this.#fill(client)
-        if (client.inbox.length === 0) {
-          if (client.isClosed) return
-          await sleep(this.options.paceMs)
-          continue
-        }
-        for (const frame of client.inbox.splice(0))
-          if (this.onFrame(frame) || !this.#take(client, frame)) return
+      let client: RawMqtt | null = await this.#connect(port, upSinceMs)
+      while (client !== null && this.#isLiving(client)) {
+        if (this.#wantsTakeover) client = await this.#changeOver(port, client, upSinceMs)
+        else if (client.inbox.length === 0) await sleep(this.options.paceMs)
       }
     } catch {
       // Refused, or closed under its hands.
@@ -156,15 +176,75 @@ export class OracleDevice {
     }
   }
 
+  /** Connects again soon, over the connection that it has; nothing if it has none. */
+  takeOver(): void {
+    this.#wantsTakeover = true
+  }
+
+  /** Null: it was parted meanwhile. */
+  async #connect(port: number, upSinceMs: number): Promise<RawMqtt | null> {
+    const { name: clientId, level, sessionSeconds } = this.options
+    const speaks = levelAt(level, this.#connections++)
+    const askedAtMs = performance.now()
+    const fields = { clientId, ...lastingSession(speaks, sessionSeconds) }
+    const client = await RawMqtt.connect(port, fields)
+    if (this.#isParted) {
+      client.cut()
+      this.#session.leave(performance.now())
+      return null
+    }
+    this.#client = client
+    const { isStored } = this.#session
+    const fault = this.#session.resume(client.sessionPresent, askedAtMs, upSinceMs)
+    if (fault !== null) this.#fault(fault)
+    if (isStored && client.sessionPresent) this.deeds.resumed++
+    if (isStored && !client.sessionPresent) this.#forget()
+    this.#resume(client)
+    return client
+  }
+
+  /** False: the connection is over. */
+  #isLiving(client: RawMqtt): boolean {
+    this.#fill(client)
+    if (client.inbox.length === 0) return !client.isClosed
+    for (const frame of client.inbox.splice(0))
+      if (this.onFrame(frame) || !this.#take(client, frame)) return false
+    return true
+  }
+
+  /** What still came over the former connection is lost, but for its last word. */
+  async #changeOver(port: number, former: RawMqtt, upSinceMs: number): Promise<RawMqtt | null> {
+    this.#wantsTakeover = false
+    this.#session.leave(performance.now())
+    const client = await this.#connect(port, upSinceMs)
+    await former.closed()
+    this.deeds.takeovers++
+    const last = former.inbox.at(-1)
+    if (last?.type !== TYPE.DISCONNECT) return client
+    const { code } = readDisconnect(last)
+    if (code === REASON.SESSION_TAKEN_OVER) this.deeds.farewells++
+    else if (code !== SHUTTING_DOWN) this.#fault(`taken over with ${reasonText(code)}`)
+    return client
+  }
+
+  /** Its session has expired, and with it what was in flight [MQTT-3.2.2-5]. */
+  #forget(): void {
+    this.deeds.expired++
+    for (const { n, isReceived } of this.#inFlight.values())
+      if (!isReceived) this.#abandoned.push(n)
+    this.#inFlight.clear()
+  }
+
   /** Ends the connection without a word, also one that is still being made. */
   cut(): void {
     this.#isParted = true
-    this.#client?.cut()
+    if (this.#client === null) return
+    this.#client.cut()
     this.#client = null
+    this.#session.leave(performance.now())
   }
 
-  #resume({ granted }: { readonly granted: { readonly receiveMaximum?: number } }): void {
-    const { level } = this.options
+  #resume({ granted, level }: Awaited<ReturnType<typeof RawMqtt.connect>>): void {
     const most = granted.receiveMaximum ?? MAX_RECEIVE_MAXIMUM
     this.#receiveMaximum = level === 5 ? most : Number.POSITIVE_INFINITY
     this.#onLink.clear()
@@ -174,26 +254,27 @@ export class OracleDevice {
   }
 
   #fill(client: RawMqtt): void {
-    const frames = this.#repeats()
+    const { level } = client
+    const frames = this.#repeats(level)
     const { window } = this.options
     while (this.isPublishing && this.#inFlight.size < window && this.#toResend.length === 0) {
       if (this.#onLink.size >= this.#receiveMaximum) break
       const id = this.#freeId()
       const one = { n: ++this.published, id, isReceived: false, publishes: 0, releases: 0 }
       this.#inFlight.set(id, one)
-      frames.push(this.#encode(one))
+      frames.push(this.#encode(one, level))
     }
     if (frames.length > 0) client.send(...frames)
   }
 
   /** What is still to be sent again, as far as the grant reaches; a PUBREL needs none. */
-  #repeats(): Buffer[] {
+  #repeats(level: Level): Buffer[] {
     const frames: Buffer[] = []
     for (let id = this.#toResend[0]; id !== undefined; id = this.#toResend[0]) {
       const one = this.#inFlight.get(id) as InFlight
       if (!one.isReceived && this.#onLink.size >= this.#receiveMaximum) break
       this.#toResend.shift()
-      frames.push(one.isReceived ? this.#release(one) : this.#encode(one))
+      frames.push(one.isReceived ? this.#release(one) : this.#encode(one, level))
     }
     return frames
   }
@@ -216,7 +297,7 @@ export class OracleDevice {
       this.#complete(one)
     } else if (frame.type === TYPE.PUBREC && qos === 2) {
       if (one === undefined) return this.#fault(`PUBREC for ${id}, which is not in flight`)
-      this.#hasStoredSession = true
+      this.#session.store()
       if (!this.#answered(one, ack)) {
         // The id is free, and no PUBREL follows [MQTT-4.3.3-4].
         this.#complete(one)
@@ -239,7 +320,7 @@ export class OracleDevice {
 
   #bidFarewell(frame: RawFrame): false {
     const { code } = readDisconnect(frame)
-    if (!INNOCENT_FAREWELLS.includes(code)) this.#fault(`DISCONNECT with ${reasonText(code)}`)
+    if (code !== SHUTTING_DOWN) this.#fault(`DISCONNECT with ${reasonText(code)}`)
     return false
   }
 
@@ -278,8 +359,8 @@ export class OracleDevice {
   }
 
   /** As it goes out now: again with DUP. */
-  #encode(one: InFlight): Buffer {
-    const { topic, qos, level } = this.options
+  #encode(one: InFlight, level: Level): Buffer {
+    const { topic, qos } = this.options
     const { n, id } = one
     const payload = this.#text === '' ? { n } : { n, text: this.#text }
     const properties = level === 5 ? { properties: { contentType: 'application/json' } } : {}

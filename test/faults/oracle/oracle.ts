@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Status } from '../../../gateway/ports/status.ts'
 import { type GatewayOptions, GatewayProcess } from '../../support/gateway-process.ts'
 import { balanceFaults, type DeviceStory, deviceFaults, monotonyFaults } from './checks.ts'
-import { OracleDevice, type OracleDeviceOptions } from './device.ts'
+import { type DeviceDeeds, OracleDevice, type OracleDeviceOptions } from './device.ts'
 import { LedgerSink } from './ledger-sink.ts'
 
 const DRAIN_TIMEOUT_MS = 60_000
@@ -50,9 +50,24 @@ export class Oracle {
     for (const device of this.devices) device.isPublishing = isPublishing
   }
 
-  /** All devices connect, and live until `part` or until the gateway ends. */
-  connect(): void {
-    this.#lives = Promise.all(this.devices.map((device) => device.live(this.gateway.mqttPort)))
+  /**
+   * All devices connect, each behind its own time, and live until `part` or until the gateway ends.
+   * The gateway listens by now.
+   */
+  connect(awayMs: (device: OracleDevice) => number = () => 0): void {
+    const { mqttPort } = this.gateway
+    const nowMs = performance.now()
+    this.#lives = Promise.all(
+      this.devices.map((device) => device.live(mqttPort, nowMs, awayMs(device))),
+    )
+  }
+
+  /** What its devices did and met, together. */
+  get deeds(): DeviceDeeds {
+    const total: DeviceDeeds = { takeovers: 0, farewells: 0, expired: 0, resumed: 0 }
+    for (const { deeds } of this.devices)
+      for (const key of Object.keys(total) as (keyof DeviceDeeds)[]) total[key] += deeds[key]
+    return total
   }
 
   /** Behind the gateway's end, or to end all connections. */
