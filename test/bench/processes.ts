@@ -71,12 +71,17 @@ export function start(
   }
 }
 
-export function startNode(
-  script: string,
-  args: readonly string[],
-  env: NodeJS.ProcessEnv = {},
-): Running {
-  return start(process.execPath, [builtFile(script), ...args], { UV_THREADPOOL_SIZE: '8', ...env })
+/** A Node, and what its processes find in their environment. */
+export interface NodeProgram {
+  readonly path: string
+  readonly env: Readonly<Record<string, string>>
+}
+
+export const OWN_NODE: NodeProgram = { path: process.execPath, env: {} }
+const THREAD_POOL = { UV_THREADPOOL_SIZE: '8' }
+
+export function startNode(script: string, args: readonly string[], node = OWN_NODE): Running {
+  return start(node.path, [builtFile(script), ...args], { ...THREAD_POOL, ...node.env })
 }
 
 /** Called when the publisher's measured time begins and ends. */

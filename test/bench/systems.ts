@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from '../../device-sim/free-ports.ts'
-import { listening, type Running, startNode } from './processes.ts'
+import { listening, type NodeProgram, type Running, startNode } from './processes.ts'
 
 export interface System {
   readonly name: string
@@ -50,6 +50,8 @@ export interface SluiceOptions {
   readonly streams?: ReadonlyArray<readonly string[]>
   /** Called as soon as the process of the gateway is made, with its MQTT port; waited for. */
   readonly onLaunch?: (port: number) => Promise<void>
+  /** What runs the gateway. @default the Node of the bench */
+  readonly node?: NodeProgram
   /** `spool.commitBurst`. @default the gateway's own */
   readonly commitBurst?: number
 }
@@ -84,7 +86,7 @@ export async function startSluice(options: SluiceOptions = {}): Promise<System> 
     `log: { level: warn, format: json }`,
   ]
   writeFileSync(file, `${config.join('\n')}\n`)
-  const gateway = startNode('gateway/main.js', ['start', '--config', file])
+  const gateway = startNode('gateway/main.js', ['start', '--config', file], options.node)
   await options.onLaunch?.(port)
   await listening(port, gateway)
   if (sink) await listening(sinkPort, sink)

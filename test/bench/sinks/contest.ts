@@ -1,4 +1,5 @@
 /** A type of sink beside what does the same without a gateway: what each of them brings. */
+import type { NodeProgram } from '../processes.ts'
 import type { BareTask } from './bare/task.ts'
 
 export interface Contest {
@@ -21,6 +22,8 @@ export interface OpenReceiver {
 }
 
 export interface Place {
+  /** What both run under. @default the Node of the bench */
+  readonly node?: NodeProgram
   /** Keys of the gateway's sink; all else is as by default. */
   readonly sink: Readonly<Record<string, unknown>>
   /** The same, bare. */

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { builtFile, runToEnd } from '../../support/process.ts'
 import { withSystem } from '../group.ts'
 import { pending } from '../measures.ts'
-import { cpuSeconds } from '../processes.ts'
+import { cpuSeconds, OWN_NODE } from '../processes.ts'
 import { startSluice } from '../systems.ts'
 import type { Backlog } from './backlog.ts'
 import type { BareResult, BareRun } from './bare/task.ts'
@@ -24,7 +24,7 @@ interface Moment {
 export async function gatewayRate(backlog: Backlog, place: Place, records: number): Promise<Rate> {
   return await backlog.withCopy((folder) =>
     withSystem(
-      () => startSluice({ folder, sink: place.sink }),
+      () => startSluice({ folder, sink: place.sink, node: place.node ?? OWN_NODE }),
       async (system) => {
         const { pid } = system.process
         const total = backlog.records
@@ -51,14 +51,11 @@ export async function gatewayRate(backlog: Backlog, place: Place, records: numbe
 export async function bareRate(backlog: Backlog, place: Place, records: number): Promise<Rate> {
   const run: BareRun = { task: place.bare, batches: backlog.batches, records }
   const program = builtFile('test/bench/sinks/bare/main.js')
-  const { exit, stdout, stderr } = await runToEnd(
-    process.execPath,
-    [program, JSON.stringify(run)],
-    {
-      timeoutMs: RUN_TIMEOUT_MS,
-      env: { UV_THREADPOOL_SIZE: '8' },
-    },
-  )
+  const node = place.node ?? OWN_NODE
+  const { exit, stdout, stderr } = await runToEnd(node.path, [program, JSON.stringify(run)], {
+    timeoutMs: RUN_TIMEOUT_MS,
+    env: { UV_THREADPOOL_SIZE: '8', ...node.env },
+  })
   if (exit.code !== 0) throw new Error(`the bare program ended with ${exit.code}: ${stderr}`)
   const result = JSON.parse(stdout) as BareResult
   return rateOf(result.records, result.seconds, result.cpuSeconds)

@@ -10,7 +10,8 @@ const TEXTS: Readonly<
   Record<Exclude<BodyForm, 'stored'>, (records: readonly BareRecord[]) => string>
 > = {
   'json-array': (records) => JSON.stringify(records),
-  influx: (records) => records.map(influxLine).join('\n'),
+  influx: (records) => records.map((record) => influxLine(record, false)).join('\n'),
+  'influx-numbers': (records) => records.map((record) => influxLine(record, true)).join('\n'),
   'es-bulk': (records) =>
     `${records
       .map(({ id, payload, ...record }) =>
@@ -38,21 +39,29 @@ const TEXTS: Readonly<
 }
 
 /** Compressed, as a gateway compresses it by default. */
-export async function bodyOf({ stored, records }: BareBatch, form: BodyForm): Promise<Buffer> {
+export async function bodyOf(
+  { stored, records }: Pick<BareBatch, 'stored' | 'records'>,
+  form: BodyForm,
+): Promise<Buffer> {
   return form === 'stored' ? stored : await compress(TEXTS[form](records), { level: 6 })
 }
 
-function influxLine({ device, seq, receivedAt, payload }: BareRecord): string {
-  const fields = Object.entries(payload).flatMap(([name, value]) => fieldOf(name, value))
-  const ns = `${Date.parse(receivedAt)}${String(seq % 1_000_000).padStart(6, '0')}`
-  return `telemetry,device=${device} ${fields.join(',')} ${ns}`
+/** With the time in ns, or, of numbers alone, in ms. */
+function influxLine({ device, seq, receivedAt, payload }: BareRecord, numbers: boolean): string {
+  const fields = Object.entries(payload).flatMap(([name, value]) => fieldOf(name, value, numbers))
+  const ms = String(Date.parse(receivedAt))
+  const time = numbers ? ms : `${ms}${String(seq % 1_000_000).padStart(6, '0')}`
+  return `telemetry,device=${device} ${fields.join(',')} ${time}`
 }
 
-function fieldOf(name: string, value: unknown): string[] {
+function fieldOf(name: string, value: unknown, numbers: boolean): string[] {
   if (typeof value === 'number' || typeof value === 'boolean') return [`${name}=${value}`]
+  if (typeof value === 'string' && numbers) return []
   if (typeof value === 'string') return [`${name}="${value.replaceAll(/["\\]/g, '\\$&')}"`]
   if (typeof value !== 'object' || value === null) return []
-  return Object.entries(value).flatMap(([member, one]) => fieldOf(`${name}_${member}`, one))
+  return Object.entries(value).flatMap(([member, one]) =>
+    fieldOf(`${name}_${member}`, one, numbers),
+  )
 }
 
 function logRecord({ id, device, topic, receivedAt, payload }: BareRecord) {

@@ -4,6 +4,7 @@
  */
 import { type BareBatch, readBatches } from './batches.ts'
 import { fileSender } from './files.ts'
+import { kafkaSender } from './kafka.ts'
 import { mqttSender } from './mqtt.ts'
 import { natsSender } from './nats.ts'
 import { postgresSender } from './postgres.ts'
@@ -17,6 +18,7 @@ async function senderOf(task: BareTask): Promise<Sender> {
   if (task.kind === 'files') return await fileSender(task)
   if (task.kind === 'mqtt') return await mqttSender(task)
   if (task.kind === 'postgres') return await postgresSender(task)
+  if (task.kind === 'kafka') return await kafkaSender(task)
   return await natsSender(task)
 }
 

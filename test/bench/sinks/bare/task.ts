@@ -5,6 +5,7 @@ export type BodyForm =
   | 'stored'
   | 'json-array'
   | 'influx'
+  | 'influx-numbers'
   | 'es-bulk'
   | 'json-each-row'
   | 'otlp-logs'
@@ -14,6 +15,8 @@ interface Post {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly form: BodyForm
+  /** Of a request; null: a batch. */
+  readonly maxRecords: number | null
 }
 
 interface Put {
@@ -51,7 +54,15 @@ interface Nats {
   readonly window: number
 }
 
-export type BareTask = Post | Put | Files | Mqtt | Postgres | Nats
+interface Kafka {
+  readonly kind: 'kafka'
+  readonly brokers: readonly string[]
+  readonly topic: string
+  /** Of a call. */
+  readonly maxRecords: number
+}
+
+export type BareTask = Post | Put | Files | Mqtt | Postgres | Nats | Kafka
 
 /** Argument of the program, as JSON. */
 export interface BareRun {

@@ -4,10 +4,15 @@ import { bodyOf } from './bodies.ts'
 import { nothingLeft, type Sender } from './sender.ts'
 import type { BareTask } from './task.ts'
 
-export function postSender({ url, headers, form }: Extract<BareTask, { kind: 'post' }>): Sender {
-  return webSender(async (exchange, batch) => {
-    const count = { 'content-encoding': 'gzip', 'sluice-record-count': batch.records.length }
-    await exchange('POST', url, { ...count, ...headers }, await bodyOf(batch, form))
+export function postSender(task: Extract<BareTask, { kind: 'post' }>): Sender {
+  const { url, headers, form, maxRecords } = task
+  return webSender(async (exchange, { stored, records: all }) => {
+    const step = maxRecords ?? all.length
+    for (let at = 0; at < all.length; at += step) {
+      const records = all.slice(at, at + step)
+      const count = { 'content-encoding': 'gzip', 'sluice-record-count': records.length }
+      await exchange('POST', url, { ...count, ...headers }, await bodyOf({ stored, records }, form))
+    }
   })
 }
 

@@ -48,12 +48,12 @@ function answer(response: ServerResponse, { records, answer: text }: Parsed): vo
 }
 
 const server = createServer((request, response) => {
-  const { url = '' } = request
-  if (url === '/counts') {
+  const { pathname } = new URL(request.url ?? '', 'http://127.0.0.1')
+  if (pathname === '/counts') {
     response.end(JSON.stringify({ stored }))
     return
   }
-  const parse = KINDS[url]
+  const parse = KINDS[pathname]
   const chunks: Buffer[] = []
   request.on('data', (chunk: Buffer) => chunks.push(chunk))
   request.on('end', () => {

@@ -10,6 +10,8 @@ interface Form {
   readonly form: BodyForm
   readonly format: unknown
   readonly records: number
+  /** The most that the sink puts into a request. @default a batch */
+  readonly maxRecords?: number
 }
 
 const OTLP = {
@@ -26,12 +28,19 @@ const FORMS: readonly Form[] = [
     format: 'json-array',
     records: 150_000,
   },
-  { name: 'es-bulk', path: '_bulk', form: 'es-bulk', format: 'es-bulk', records: 150_000 },
+  {
+    name: 'es-bulk',
+    path: '_bulk',
+    form: 'es-bulk',
+    format: 'es-bulk',
+    records: 150_000,
+    maxRecords: 1000,
+  },
   { name: 'otlp-logs', path: 'v1/logs', form: 'otlp-logs', format: OTLP, records: 150_000 },
 ]
 
 export const webContests: readonly Contest[] = FORMS.map(
-  ({ name, path, form, format, records }) => ({
+  ({ name, path, form, format, records, maxRecords = null }) => ({
     name,
     tools: [],
     records,
@@ -51,7 +60,7 @@ export const webContests: readonly Contest[] = FORMS.map(
           const before = await count()
           return {
             sink: { type: 'http', url, format },
-            bare: { kind: 'post', url, headers: {}, form },
+            bare: { kind: 'post', url, headers: {}, form, maxRecords },
             stored: async () => (await count()) - before,
           }
         },
