@@ -255,7 +255,12 @@ export class SinkDrain {
     loading: Promise<LoadedBatch | null>,
   ): Promise<JudgedAnswer | null> {
     const loaded = await loading
-    if (loaded === null || !this.#maySend(request)) return null
+    if (loaded === null) return null
+    if (loaded.batch.recordCount === 0) {
+      request.from.passExpired(loaded)
+      return null
+    }
+    if (!this.#maySend(request)) return null
     const answer = await this.#send(request, loaded)
     // Cut off by a stop: what became of the batch is unknown, it stays pinned.
     if (request.abort.signal.aborted && answer.kind === 'retry') return null

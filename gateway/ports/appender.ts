@@ -32,7 +32,7 @@ export interface StreamIntake {
   readonly name: string
   readonly topics: readonly string[]
   readonly device: 'clientId' | `topic:${number}`
-  /** Its records name properties of MQTT 5, so its messages have to come with theirs. */
+  /** Its records hold properties of MQTT 5, so its messages have to come with theirs. */
   readonly wantsProperties: boolean
   envelope(device: string, topic: string): Envelope
 }
@@ -48,6 +48,8 @@ export interface Lane {
  * well-formed.
  */
 export interface MessageProperties {
+  /** Message Expiry Interval, seconds, from its arrival on; null: it does not expire. */
+  readonly expirySeconds: number | null
   /** 1: the payload is UTF-8. */
   readonly payloadFormat: number | null
   readonly contentType: string | null

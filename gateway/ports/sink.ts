@@ -14,6 +14,7 @@ export type BatchEncoding = 'gzip' | 'identity'
 
 export type GapReason =
   | 'expired'
+  | 'expired-by-device'
   | 'dropped-oldest'
   | 'corrupt'
   | 'commit-failed'
@@ -43,6 +44,11 @@ export interface SinkRecord {
   readonly payload: Uint8Array
   /** The NDJSON line that all of it stands in, LF included. */
   readonly line: Uint8Array
+  /**
+   * What was left of its Message Expiry Interval when its batch was made, seconds, at least 1;
+   * null: its stream ignores it, or it has none.
+   */
+  readonly expirySeconds: number | null
 }
 
 export interface Stitched {

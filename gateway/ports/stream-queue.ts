@@ -70,7 +70,11 @@ export interface PinLimits {
   readonly maxBytes: number
 }
 
-/** A pinned batch as read from disk. */
+/**
+ * A pinned batch as read from disk. Records that had expired by the word of their device when it was
+ * pinned are not in it, and `batch` has the bounds of those that are: it may have none. They go with
+ * the settlement that passes them.
+ */
 export interface LoadedBatch {
   readonly pin: Pin
   readonly batch: Batch

@@ -20,6 +20,7 @@ export interface StreamConfig {
   readonly payload: 'any' | 'json' | 'text'
   /** Of MQTT 5, those that its records have as members. */
   readonly properties: readonly RecordProperty[]
+  readonly messageExpiry: 'ignore' | 'honor'
   /** 0 is served first, 9 last. */
   readonly priority: number
   readonly maxRecordBytes: number
@@ -113,6 +114,13 @@ const streamSection: Schema<StreamConfig> = section('One queue, by name.', {
     ),
   ).prefault('any'),
   properties: properties.prefault([]),
+  messageExpiry: leaf(
+    choice(
+      'Message Expiry Interval of MQTT 5. ignore: only your limits drop records; honor: a record whose device wanted it ' +
+        'gone by now is not sent, but counted and reported to the sink as a gap (expired-by-device).',
+      ['ignore', 'honor'],
+    ),
+  ).prefault('ignore'),
   priority: leaf(
     integer('Order among the streams of a sink, 0 first. A later one is never starved.', {
       min: 0,

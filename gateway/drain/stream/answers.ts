@@ -74,7 +74,7 @@ export class StreamAnswers {
     const { batches, doubt, keepsWhole, queue, refused, rules } = this.#o
     if (!batches.isCurrent(loaded)) return null
     const { pin } = loaded
-    const { firstSeq, lastSeq, recordCount } = pin
+    const { firstSeq, lastSeq, recordCount } = loaded.batch
     const highestSentSeq = queue.highestSentSeq(pin.spoolId)
     const batch = { firstSeq, lastSeq, recordCount, highestSentSeq, seqs: () => loaded.seqs() }
     const attempt = {

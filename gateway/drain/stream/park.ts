@@ -44,13 +44,16 @@ export async function parkFirst(
   const [loaded] = await Promise.all([queue.load(pinned.pin, encoder), pinned.durable])
   if (loaded === null)
     throw new ParkError(`record ${seq} of stream ${stream} is damaged and was counted`)
-  const line = await loaded.line(seq)
+  const isExpired = loaded.batch.recordCount === 0
+  const refused = isExpired
+    ? []
+    : [{ seq, code: null, reason: REASON, line: await loaded.line(seq) }]
   const { outerLastSeq } = pinned.pin
   const goesOn = outerLastSeq > seq
   // One commit: what was sent with it stays protected.
   const settled = queue.settle({
     throughSeq: seq,
-    refused: [{ seq, code: null, reason: REASON, line }],
+    refused,
     deadLetter: [],
     gapsReported: false,
     keepOuterLastSeq: goesOn ? outerLastSeq : null,
@@ -58,4 +61,8 @@ export async function parkFirst(
   const left = goesOn ? clipRuns(queue.ahead(MAX_RUNS), spoolId, outerLastSeq) : []
   if (left.length > 0) await queue.pinBatch(boundsOf(left), encoder).durable
   await settled
+  if (isExpired) {
+    const what = `record ${seq} of stream ${stream} had expired, as its device wanted, and was counted`
+    throw new ParkError(what)
+  }
 }

@@ -121,11 +121,28 @@ export class RefusedRecords {
       return false
     }
     const throughSeq = settlement?.throughSeq ?? pin.firstSeq - 1
-    const alone = this.#round !== null
-    const isLeft = this.#queue.pin !== null || this.#batches.pinRest(pin, throughSeq, alone)
+    const isLeft = this.#queue.pin !== null || this.#pinRest(pin, throughSeq)
     if (withoutRoom > 0) this.beginHold('dead-letters-full', null, noRoomFor(withoutRoom))
     if (!isLeft) this.#endRound()
     return true
+  }
+
+  #pinRest(pin: Pin, throughSeq: number): boolean {
+    return this.#batches.pinRest(pin, throughSeq, this.#round !== null)
+  }
+
+  /** All records of the pin had expired by the word of their device: nothing of it is sent. */
+  passExpired(pin: Pin): void {
+    const { lastSeq, outerLastSeq } = pin
+    const settled = this.#queue.settle({
+      throughSeq: lastSeq,
+      refused: [],
+      deadLetter: [],
+      gapsReported: false,
+      keepOuterLastSeq: outerLastSeq > lastSeq ? outerLastSeq : null,
+    })
+    this.#o.keep(settled)
+    if (!this.#pinRest(pin, lastSeq)) this.#endRound()
   }
 
   /** The sink acked something: a round that goes on has found out that it does. */

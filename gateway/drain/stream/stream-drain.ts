@@ -163,6 +163,11 @@ export class StreamDrain {
     this.#backoff.failed()
   }
 
+  /** Nothing of the batch is sent any more: see {@link LoadedBatch}. */
+  passExpired(loaded: LoadedBatch): void {
+    if (this.#batches.isCurrent(loaded)) this.#refused.passExpired(loaded.pin)
+  }
+
   /** The batch goes out now. */
   sends(): void {
     this.#batches.sends()

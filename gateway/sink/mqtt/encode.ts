@@ -20,6 +20,8 @@ interface OutgoingMessage {
   readonly topic: string
   readonly payload: Buffer
   readonly properties: Readonly<Record<string, string>> | null
+  /** MQTT 5: the rest of the record's Message Expiry Interval [MQTT-3.3.2-6]; null: none. */
+  readonly expirySeconds: number | null
 }
 
 export type MessageOrNot =
@@ -115,7 +117,8 @@ export class MqttEncoder implements BatchEncoder {
         throw new Unmappable(`its topic would be ${topic}, which nothing can be published on`)
       const limit = this.#limitMet(topic, payload)
       if (limit !== null) return { seq, refusal: `unmappable: ${limit}`, isOverLimit: true }
-      return { seq, message: { topic, payload, properties } }
+      const { expirySeconds } = record
+      return { seq, message: { topic, payload, properties, expirySeconds } }
     } catch (error) {
       if (!(error instanceof Unmappable)) throw error
       return { seq, refusal: `unmappable: ${error.message}`, isOverLimit: false }
@@ -136,7 +139,7 @@ export class MqttEncoder implements BatchEncoder {
     return null
   }
 
-  #packet({ topic, payload, properties }: OutgoingMessage): Buffer {
+  #packet({ topic, payload, properties, expirySeconds }: OutgoingMessage): Buffer {
     const { qos, retain, version } = this.#config
     const packet = {
       cmd: 'publish',
@@ -148,11 +151,12 @@ export class MqttEncoder implements BatchEncoder {
       messageId: 1,
     } as const
     if (version === '3.1.1') return generate(packet)
-    const userProperties = properties === null ? undefined : { ...properties }
-    return generate(
-      userProperties === undefined ? packet : { ...packet, properties: { userProperties } },
-      { protocolVersion: 5 },
-    )
+    const own = {
+      ...(properties === null ? {} : { userProperties: { ...properties } }),
+      ...(expirySeconds === null ? {} : { messageExpiryInterval: expirySeconds }),
+    }
+    const isBare = properties === null && expirySeconds === null
+    return generate(isBare ? packet : { ...packet, properties: own }, { protocolVersion: 5 })
   }
 }
 
@@ -181,7 +185,7 @@ function textOf({ type, text }: ReturnType<Mapped>): string {
 
 function gapMessage({ gateway, spoolId, stream, firstSeq, lastSeq, gaps }: Batch, topic: string) {
   const text = JSON.stringify({ gateway, spool: spoolId, stream, firstSeq, lastSeq, gaps })
-  return { topic, payload: Buffer.from(text), properties: null }
+  return { topic, payload: Buffer.from(text), properties: null, expirySeconds: null }
 }
 
 const nothing = (): Uint8Array => Buffer.alloc(0)

@@ -1,6 +1,6 @@
 /**
- * Members of a record for the properties of MQTT 5 that its stream names, in one order whatever the
- * order of the names: `"payloadFormat":1,"contentType":"…","responseTopic":"…",
+ * Members of a record for the properties of MQTT 5 that its stream names or honors, in one order
+ * whatever the order of the names: `"messageExpiry":60,"payloadFormat":1,"contentType":"…","responseTopic":"…",
  * "correlationData":"<base64>","userProperties":[["<name>","<value>"],…]`. A property that the
  * message does not have is no member. Pure.
  */
@@ -17,12 +17,15 @@ export const RECORD_PROPERTIES = [
 
 export type RecordProperty = (typeof RECORD_PROPERTIES)[number]
 
-/** null: the message has none of them. */
+/** `withExpiry`: its stream honors it. null: the message has none of them. */
 export function propertyMembers(
   names: readonly RecordProperty[],
+  withExpiry: boolean,
   properties: MessageProperties,
 ): Uint8Array | null {
   const members: string[] = []
+  const { expirySeconds } = properties
+  if (withExpiry && expirySeconds !== null) members.push(`"messageExpiry":${expirySeconds}`)
   for (const name of RECORD_PROPERTIES) {
     const value = names.includes(name) ? valueOf(name, properties) : null
     if (value !== null) members.push(`"${name}":${JSON.stringify(value)}`)

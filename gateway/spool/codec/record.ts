@@ -64,6 +64,7 @@ const RETAIN_MEMBER = Buffer.from(',"retain":true')
 const WILL_MEMBER = Buffer.from(',"will":true')
 const PAYLOAD_MEMBER = Buffer.from(',"payload":')
 const BASE64_MEMBER = Buffer.from(',"payloadBase64":"')
+const EXPIRY_MEMBER = Buffer.from(',"messageExpiry":')
 
 /** Everything of a line that has a fixed bound, with room to spare. */
 const FIXED_BYTES = 2 * MAX_NUMBER_BYTES + TIMESTAMP_BYTES + 128
@@ -337,6 +338,7 @@ export function recordOfLine(line: Uint8Array): SinkRecord {
       ? bytes.subarray(payloadAt + PAYLOAD_MEMBER.length, bytes.length - 2)
       : Buffer.from(payloadBase64 ?? '', 'base64'),
     line,
+    expirySeconds: null,
   }
 }
 
@@ -347,6 +349,28 @@ export function seqOfLine(line: Uint8Array): number {
   const seq = Number(bytes.toString('latin1', at, digitsEnd(bytes, at)))
   if (!Number.isSafeInteger(seq) || seq < 1) throw malformed(bytes)
   return seq
+}
+
+/** Whether any of these lines can have one: cheap, where most have none. */
+export function mayExpire(raw: Uint8Array): boolean {
+  return asBuffer(raw).includes(EXPIRY_MEMBER)
+}
+
+/**
+ * Its Message Expiry Interval, seconds; null: it has none. Nor has one that an operator requeued: it
+ * is wanted.
+ */
+export function expirySecondsOf(line: Uint8Array): number | null {
+  const bytes = asBuffer(line)
+  const at = bytes.indexOf(EXPIRY_MEMBER)
+  if (at < 0) return null
+  // No string of the members before can hold these bytes, but a payload can.
+  const payloadAt = bytes.indexOf(PAYLOAD_MEMBER)
+  if (payloadAt >= 0 && payloadAt < at) return null
+  const requeuedAt = bytes.indexOf(REQUEUED_MEMBER)
+  if (requeuedAt >= 0 && requeuedAt < at) return null
+  const from = at + EXPIRY_MEMBER.length
+  return Number(bytes.toString('latin1', from, digitsEnd(bytes, from)))
 }
 
 /** `<gateway>:<spool id>:<stream>:<seq>` */

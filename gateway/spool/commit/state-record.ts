@@ -14,6 +14,7 @@ import {
   packMeta,
   packSegment,
 } from '../stream/block-index.ts'
+import { zeroCounters } from '../stream/counters.ts'
 import type { StreamState } from '../stream/state.ts'
 import type { SpoolTimeMark } from '../time/spool-time.ts'
 
@@ -132,7 +133,7 @@ export function decodeState(value: Buffer): StoredState | null {
     journals.push([name, value.subarray(nameEnd + 4, end)])
     at = end
   }
-  const streams = isOlder ? record.streams.map(upgraded) : record.streams
+  const streams = (isOlder ? record.streams.map(upgraded) : record.streams).map(completed)
   return { record: { ...record, streams }, journals }
 }
 
@@ -163,6 +164,14 @@ function upgraded(entry: StreamEntry): StreamEntry {
   const { gaps: _, encoding, ...bounds } = pin
   const fingerprint = `http:ndjson:${encoding}`
   return { ...entry, state: { ...state, pin: { ...bounds, gapCount, fingerprint } } }
+}
+
+/** What came later, as a state has it that knew nothing of it. */
+function completed({ state, ...entry }: StreamEntry): StreamEntry {
+  const { counters } = state
+  const dropped = { ...zeroCounters().dropped, ...counters.dropped }
+  const { expiryMarks = [] } = state as Partial<StreamState>
+  return { ...entry, state: { ...state, expiryMarks, counters: { ...counters, dropped } } }
 }
 
 function jsonBytes(value: Buffer): number {

@@ -11,17 +11,24 @@ import { lineAt, lineOffsets, receivedAtOf, recordOfLine, seqOfLine } from '../c
 import { type Body, joinIdentity, type Part, stitchGzip, sumOf } from '../codec/stitch.ts'
 import { blockKey } from '../store/keys.ts'
 import type { BlockMeta } from '../stream/block-index.ts'
-import { gapsOf, unskipped } from '../stream/state.ts'
+import { type ExpiryMark, gapsOf, unskipped } from '../stream/state.ts'
 import type { SpoolStream } from '../stream/stream.ts'
 import { blockName, copyName, isBlock, lineOfCopy } from './block-check.ts'
 import type { BlockReader } from './block-reader.ts'
+import { expirySecondsLeft, marksOver, thinned } from './expiry.ts'
 import { loseCopy } from './losses.ts'
 
 /** A stored piece of the batch: a block, a slice of one, or the copy of a record. */
 interface Piece {
+  /** In order; where none is left out, the first and how many. */
   readonly firstSeq: number
   readonly count: number
+  /** Where some are: those that are not; `raw` has no other lines. */
+  readonly kept: readonly number[] | null
   readonly receivedAtMs: number
+  /** Of its block, ms, and what its records expire by. */
+  readonly spoolTimeMs: number
+  readonly marks: readonly ExpiryMark[]
   /** All lines of the block or copy; `from` is the first that belongs to the batch. */
   readonly raw: () => Promise<Uint8Array>
   readonly from: number
@@ -45,6 +52,15 @@ interface PinnedBatch {
   readonly dissolvePin: () => void
   /** See `Batch.keepNote`. */
   readonly keepNote: (note: string) => Promise<void>
+  readonly leaveOut: (leftOut: LeftOut) => void
+}
+
+/** Records of a pin that had expired before it was made: they are not in its batch. */
+export interface LeftOut {
+  /** Ascending. */
+  readonly seqs: readonly number[]
+  /** Of those that are in the batch, the last; null: there is none. */
+  readonly lastKept: number | null
 }
 
 /** null: something of it is damaged for good, and was counted. */
@@ -58,14 +74,17 @@ export async function loadBatch(
   const copies = await copyPieces(pinned, reader)
   const pieces = await blockPieces(pinned, blocks, reader)
   if (copies === null || pieces === null) return null
-  const all = [...copies, ...pieces]
+  const all = [...copies, ...pieces].filter(({ count }) => count > 0)
+  const last = all.at(-1)
+  const seqs = pieces.flatMap(({ leftOut }) => leftOut)
+  pinned.leaveOut({ seqs, lastKept: last === undefined ? null : lastSeqOf(last) })
   const parts = await partsOf(all)
   const body = encoder.stitches === null ? null : await stitch(parts, encoder.stitches)
   const batch = batchOf(pinned, all, body, body ?? sumOf(parts))
   return {
     pin,
     batch,
-    seqs: () => all.flatMap((p) => Array.from({ length: p.count }, (_, i) => p.firstSeq + i)),
+    seqs: () => all.flatMap(seqsOf),
     line: (seq) => lineOf(all, seq),
   }
 }
@@ -76,17 +95,19 @@ function batchOf(
   body: Body | null,
   { rawBytes, crc32 }: Pick<Body, 'rawBytes' | 'crc32'>,
 ): Batch {
-  const { spoolId, firstSeq, lastSeq, recordCount, fingerprint } = pin
+  const { spoolId, fingerprint } = pin
   const { state } = spool
+  const first = pieces[0]
+  const last = pieces.at(-1)
   return {
     gateway: state.identities[identity]?.gateway ?? '',
     spoolId,
     stream: spool.name,
-    firstSeq,
-    lastSeq,
-    recordCount,
+    firstSeq: first === undefined ? pin.firstSeq : (first.kept?.[0] ?? first.firstSeq),
+    lastSeq: last === undefined ? pin.lastSeq : lastSeqOf(last),
+    recordCount: pieces.reduce((records, { count }) => records + count, 0),
     gaps: gapsOf(state, pin.gapCount),
-    receivedAtMs: pieces[0]?.receivedAtMs ?? 0,
+    receivedAtMs: first?.receivedAtMs ?? 0,
     fingerprint,
     formerFingerprints: pin.formerFingerprints ?? [],
     note: pin.note ?? null,
@@ -113,18 +134,36 @@ function stitch(parts: readonly Part[], encoding: BatchEncoding): Promise<Body> 
 }
 
 async function* recordsOf(pieces: readonly Piece[]): AsyncGenerator<SinkRecord> {
-  for (const piece of pieces) {
-    const raw = await piece.raw()
-    const offsets = lineOffsets(raw)
-    for (let i = piece.from; i < piece.from + piece.count; i++)
-      yield recordOfLine(raw.subarray(offsets[i], offsets[i + 1]))
+  for (const { raw, from, count, spoolTimeMs, marks } of pieces) {
+    const lines = await raw()
+    const offsets = lineOffsets(lines)
+    for (let i = from; i < from + count; i++) {
+      const line = lines.subarray(offsets[i], offsets[i + 1])
+      const record = recordOfLine(line)
+      if (marks.length === 0) yield record
+      else yield { ...record, expirySeconds: expirySecondsLeft(line, spoolTimeMs, marks) }
+    }
   }
 }
 
+function seqsOf({ firstSeq, count, kept }: Piece): readonly number[] {
+  return kept ?? Array.from({ length: count }, (_, i) => firstSeq + i)
+}
+
+function lastSeqOf({ firstSeq, count, kept }: Piece): number {
+  return kept?.at(-1) ?? firstSeq + count - 1
+}
+
+/** Of the seq among the lines that belong to the batch; negative: it is not there. */
+function placeIn({ firstSeq, count, kept }: Piece, seq: number): number {
+  if (kept !== null) return kept.indexOf(seq)
+  return seq < firstSeq + count ? seq - firstSeq : -1
+}
+
 async function lineOf(pieces: readonly Piece[], seq: number): Promise<Uint8Array> {
-  const piece = pieces.find((p) => seq >= p.firstSeq && seq < p.firstSeq + p.count)
+  const piece = pieces.find((each) => placeIn(each, seq) >= 0)
   if (!piece) throw new Error(`seq ${seq} is not in the batch`)
-  const line = lineAt(await piece.raw(), piece.from + seq - piece.firstSeq)
+  const line = lineAt(await piece.raw(), piece.from + placeIn(piece, seq))
   if (seqOfLine(line) !== seq)
     throw new Error(`seq ${seq}: the stored line says ${seqOfLine(line)}`)
   return line
@@ -177,6 +216,10 @@ async function copyPieces(
     pieces.push({
       firstSeq: aside.seq,
       count: 1,
+      kept: null,
+      // It was sent, and is judged no more.
+      spoolTimeMs: 0,
+      marks: [],
       receivedAtMs: receivedAtOf(bytes) ?? aside.receivedAtMs,
       from: 0,
       raw: async () => bytes,
@@ -186,16 +229,21 @@ async function copyPieces(
   return pieces.length === front.length ? pieces : null
 }
 
+/** With the seqs that are left out of it. */
+interface JudgedPiece extends Piece {
+  readonly leftOut: readonly number[]
+}
+
 /** null: a block is gone. */
 async function blockPieces(
   { spool, dissolvePin }: PinnedBatch,
   blocks: readonly BlockPiece[],
   reader: BlockReader,
-): Promise<Piece[] | null> {
+): Promise<JudgedPiece[] | null> {
   const values = await reader.readMany(
     blocks.map((b) => blockKey(b.meta.commit, spool.state.id, b.meta.index)),
   )
-  const pieces: Piece[] = []
+  const pieces: JudgedPiece[] = []
   for (const [i, block] of blocks.entries()) {
     const piece = await blockPiece(spool, block, values[i], reader)
     if (piece) {
@@ -213,13 +261,19 @@ async function blockPiece(
   block: BlockPiece,
   stored: Buffer | undefined,
   reader: BlockReader,
-): Promise<Piece | null> {
+): Promise<JudgedPiece | null> {
   const name = blockName(spool.state, block.meta)
+  const marks = marksOver(
+    spool.state.expiryMarks,
+    block.meta.identity,
+    block.meta.firstSeq + block.from,
+    block.meta.firstSeq + block.from + block.count - 1,
+  )
   for (const attempt of ['stored', 'salvaged'] as const) {
     const value = attempt === 'stored' ? stored : await reader.salvage(name)
     if (!isBlock(value, name)) continue
     try {
-      return await pieceOf(value, block)
+      return await pieceOf(value, block, marks)
     } catch (error) {
       if (!(error instanceof BlockDamagedError)) throw error
     }
@@ -228,30 +282,47 @@ async function blockPiece(
 }
 
 /** @throws BlockDamagedError */
-async function pieceOf(value: Buffer, block: BlockPiece): Promise<Piece> {
+async function pieceOf(
+  value: Buffer,
+  block: BlockPiece,
+  marks: readonly ExpiryMark[],
+): Promise<JudgedPiece> {
   const { from, count, meta } = block
   const header = decodeBlockHeader(value)
   const raw = (): Promise<Uint8Array> => readBlock(value)
-  const slice = async (): Promise<Part> => {
+  const slice = async (): Promise<Uint8Array> => {
     const all = await raw()
+    if (count === header.recordCount) return all
     const offsets = lineOffsets(all)
-    return { kind: 'raw', bytes: all.subarray(offsets[from], offsets[from + count]) }
+    return all.subarray(offsets[from], offsets[from + count])
   }
-  const bytes = value.subarray(header.bodyOffset)
-  const { rawBytes, crc32 } = header
-  const whole: Part =
-    header.codec === 'none'
-      ? { kind: 'raw', bytes }
-      : { kind: 'deflated', segment: bytes, rawBytes, crc32 }
+  const { oldestReceivedAtMs: receivedAtMs, spoolTimeMs } = header
+  const firstSeq = meta.firstSeq + from
+  const common = { firstSeq, receivedAtMs, spoolTimeMs, marks }
+  const lines = marks.length === 0 ? null : await slice()
+  const rest = lines === null ? null : thinned({ lines, firstSeq, spoolTimeMs }, marks)
+  if (rest !== null) {
+    const { raw: bytes, kept, leftOut } = rest
+    const part = async (): Promise<Part> => ({ kind: 'raw', bytes })
+    return { ...common, count: kept.length, kept, leftOut, raw: async () => bytes, from: 0, part }
+  }
   const isSliced = count < header.recordCount
   // Inflated now, it shows damage; what is stitched right away need not be inflated once more.
-  let inflated = isSliced ? await slice() : null
+  let inflated = isSliced ? (lines ?? (await slice())) : null
   const part = async (): Promise<Part> => {
-    if (!isSliced) return whole
-    const first = inflated
+    if (!isSliced) return wholeOf(value, header)
+    const bytes = inflated ?? (await slice())
     inflated = null
-    return first ?? (await slice())
+    return { kind: 'raw', bytes }
   }
-  const { oldestReceivedAtMs: receivedAtMs } = header
-  return { firstSeq: meta.firstSeq + from, count, receivedAtMs, raw, from, part }
+  return { ...common, count, kept: null, leftOut: [], raw, from, part }
+}
+
+/** As it lies. */
+function wholeOf(value: Buffer, header: ReturnType<typeof decodeBlockHeader>): Part {
+  const { bodyOffset, codec, rawBytes, crc32 } = header
+  const bytes = value.subarray(bodyOffset)
+  return codec === 'none'
+    ? { kind: 'raw', bytes }
+    : { kind: 'deflated', segment: bytes, rawBytes, crc32 }
 }

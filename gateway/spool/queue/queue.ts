@@ -29,19 +29,22 @@ import {
   copyLost,
   deadLettered,
   delivered,
+  expiryMarked,
+  expiryPassed,
   gapsReported,
   MAX_GAPS_IN_STATE,
   parked,
   parkedAgain,
   pinned,
   putGapPage,
+  recordsDropped,
   returned,
   takeFront,
   unparked,
   unpinned,
   wantsGapPage,
 } from '../stream/transitions.ts'
-import { loadBatch } from './batch-loader.ts'
+import { type LeftOut, loadBatch } from './batch-loader.ts'
 import { copyName, encodeCopy, isBlock, lineOfCopy } from './block-check.ts'
 import type { BlockReader } from './block-reader.ts'
 
@@ -59,6 +62,8 @@ export class SpoolQueue implements StreamQueue {
    * rest.
    */
   #keepOuterLastSeq: number | null = null
+  /** Of the pin, as it was read. */
+  #leftOut: LeftOut = { seqs: [], lastKept: null }
   #loadingGaps = false
 
   constructor(spool: SpoolStream, commit: OpenCommit, reader: BlockReader, nowMs: () => number) {
@@ -178,6 +183,8 @@ export class SpoolQueue implements StreamQueue {
     const { fingerprint } = encoder
     const gapCount = this.#gapCount(encoder, bounds.spoolId)
     const pin = { ...bounds, identity, outerLastSeq, gapCount, fingerprint }
+    if (this.spool.config?.messageExpiry === 'honor')
+      expiryMarked(state, pin, this.spool.time.nowMs())
     return this.#setPin(limits === undefined ? pin : { ...pin, limits })
   }
 
@@ -231,7 +238,11 @@ export class SpoolQueue implements StreamQueue {
       this.#commit.touch(spool)
     }
     const keepNote = async (note: string): Promise<void> => await this.#keepNote(pin, note)
-    return await loadBatch({ spool, identity, pin, encoder, dissolvePin, keepNote }, this.#reader)
+    const leaveOut = (leftOut: LeftOut): void => {
+      this.#leftOut = leftOut
+    }
+    const pinned = { spool, identity, pin, encoder, dissolvePin, keepNote, leaveOut }
+    return await loadBatch(pinned, this.#reader)
   }
 
   /** @param batch the pin that the batch was read by */
@@ -253,7 +264,7 @@ export class SpoolQueue implements StreamQueue {
     const { pin } = state
     if (!pin) throw new Error(`stream ${this.stream}: nothing is in flight that could be settled`)
     const { identity } = pin
-    const { throughSeq } = settlement
+    const throughSeq = this.#throughLeftOut(pin, settlement.throughSeq)
     const refused = new Map(settlement.refused.map((r) => [r.seq, r]))
     const wasFront = takeFront(state, identity, throughSeq)
     const passed = wasFront.length + spool.passBlocks(identity, throughSeq, this.#commit)
@@ -264,16 +275,35 @@ export class SpoolQueue implements StreamQueue {
         `stream ${this.stream}: ${settlement.refused.length} refusals of ${passed} settled records`,
       )
     }
-    delivered(state, passed - settlement.refused.length)
+    delivered(state, passed - settlement.refused.length - this.#expire(identity, throughSeq))
     for (const seq of settlement.deadLetter) this.#toDeadLetter(identity, seq)
     for (const earlier of settlement.deadLetterEarlier ?? []) {
       this.#toDeadLetter(this.#identityOf(earlier.spoolId), earlier.seq)
     }
     if (settlement.gapsReported) gapsReported(state)
     unpinned(state)
+    expiryPassed(state)
     this.#prefetchGaps()
     this.#keepOuterLastSeq = settlement.keepOuterLastSeq
     return this.#commit.durable(spool)
+  }
+
+  /** With the last record of the batch goes what was left out behind it. */
+  #throughLeftOut(pin: Pin, throughSeq: number): number {
+    const { lastKept, seqs } = this.#leftOut
+    const isLast = lastKept !== null && seqs.length > 0 && throughSeq >= lastKept
+    return isLast ? Math.max(throughSeq, pin.lastSeq) : throughSeq
+  }
+
+  /** Records that were left out of the batch and are passed: counted, and gaps. How many. */
+  #expire(identity: number, throughSeq: number): number {
+    const { seqs } = this.#leftOut
+    const passed = seqs.filter((seq) => seq <= throughSeq)
+    this.#leftOut = { seqs: seqs.slice(passed.length), lastKept: null }
+    const reason = 'expired-by-device'
+    for (const seq of passed)
+      recordsDropped(this.spool.state, { identity, first: seq, last: seq, reason })
+    return passed.length
   }
 
   /** A returned record keeps its copy while it is refused again; delivered, the copy goes. */

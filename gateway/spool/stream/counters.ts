@@ -6,6 +6,7 @@
 
 export type DropReason =
   | 'expired'
+  | 'expired-by-device'
   | 'dropped-oldest'
   | 'drop-newest'
   | 'full-qos0'
@@ -33,6 +34,7 @@ export function zeroCounters(): StreamCounters {
     deadLettered: 0,
     dropped: {
       expired: 0,
+      'expired-by-device': 0,
       'dropped-oldest': 0,
       'drop-newest': 0,
       'full-qos0': 0,

@@ -44,6 +44,7 @@ export class Intake implements StreamIntake {
   readonly #jsonOnly: boolean
   readonly #asText: boolean
   readonly #properties: readonly RecordProperty[]
+  readonly #honorsExpiry: boolean
   /** Of the message that is judged: it is asked for twice. */
   #members: { readonly of: MessageProperties; readonly bytes: Uint8Array | null } | null = null
   /** A message that may become a dead letter waits for room among them. */
@@ -67,7 +68,8 @@ export class Intake implements StreamIntake {
     this.#jsonOnly = config.payload === 'json'
     this.#asText = config.payload === 'text'
     this.#properties = config.properties
-    this.wantsProperties = config.properties.length > 0
+    this.#honorsExpiry = config.messageExpiry === 'honor'
+    this.wantsProperties = config.properties.length > 0 || this.#honorsExpiry
     this.#holdsLetters = config.deadLetters.whenFull === 'hold'
     this.#maxLetterBytes = config.deadLetters.maxBytes
     this.#whenFull = config.whenFull
@@ -122,8 +124,10 @@ export class Intake implements StreamIntake {
 
   #membersOf({ properties }: Message): Uint8Array | null {
     if (properties === null || !this.wantsProperties) return null
-    if (this.#members?.of !== properties)
-      this.#members = { of: properties, bytes: propertyMembers(this.#properties, properties) }
+    if (this.#members?.of !== properties) {
+      const bytes = propertyMembers(this.#properties, this.#honorsExpiry, properties)
+      this.#members = { of: properties, bytes }
+    }
     return this.#members.bytes
   }
 

@@ -37,6 +37,19 @@ export interface Aside {
   readonly receivedAtMs: number
 }
 
+/**
+ * Seqs that were first pinned at one instant: records of theirs that had expired by then, by the
+ * word of their device, are left out of every batch. That is decided once, before the first send, so
+ * a batch keeps its bytes (I4) and no gap is reported for a record that may have arrived (I9).
+ */
+export interface ExpiryMark {
+  readonly identity: number
+  readonly first: number
+  readonly last: number
+  /** Spool time, ms. */
+  readonly asOfMs: number
+}
+
 interface DeadLetterQuota {
   /** Number that the next one gets; ids of ingest dead letters end in it. */
   readonly next: number
@@ -72,6 +85,8 @@ export interface StreamState {
   readonly gapsTail: readonly StoredGap[]
   /** Highest seq ever in a batch, per identity. */
   readonly sent: readonly number[]
+  /** Of what was sent and is not settled; ascending, empty where the stream ignores expiry. */
+  readonly expiryMarks: readonly ExpiryMark[]
   readonly counters: StreamCounters
   readonly deadLetters: { readonly ingest: DeadLetterQuota; readonly refused: DeadLetterQuota }
 }
@@ -94,6 +109,7 @@ export function newStreamState(name: string, id: number, identity: Identity): St
     gapPages: { first: 1, next: 1 },
     gapsTail: [],
     sent: [],
+    expiryMarks: [],
     counters: zeroCounters(),
     deadLetters: { ingest: quota(), refused: quota() },
   }

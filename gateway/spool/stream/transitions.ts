@@ -83,6 +83,26 @@ export function pinned(state: StreamState, pin: NonNullable<StreamState['pin']>)
   changed.sent[pin.identity] = Math.max(changed.sent[pin.identity] ?? 0, pin.lastSeq)
 }
 
+/** What of the pin was never sent is judged as of that spool time. Before `pinned`. */
+export function expiryMarked(
+  state: StreamState,
+  { identity, firstSeq, lastSeq }: NonNullable<StreamState['pin']>,
+  asOfMs: number,
+): void {
+  const first = Math.max(firstSeq, (state.sent[identity] ?? 0) + 1)
+  if (first <= lastSeq) writable(state).expiryMarks.push({ identity, first, last: lastSeq, asOfMs })
+}
+
+/** Marks of what is settled are forgotten. */
+export function expiryPassed(state: StreamState): void {
+  if (state.expiryMarks.length === 0) return
+  const { identity, seq } = state.settled
+  const changed = writable(state)
+  changed.expiryMarks = changed.expiryMarks.filter(
+    (mark) => mark.identity > identity || (mark.identity === identity && mark.last > seq),
+  )
+}
+
 export function unpinned(state: StreamState): void {
   writable(state).pin = null
 }
@@ -94,7 +114,15 @@ function pinnedGaps({ pin }: StreamState): number {
 
 /** The pinned batch never left. `sentThrough`: highest seq of its identity that did before. */
 export function unpinnedUnsent(state: StreamState, sentThrough: number): void {
-  if (state.pin !== null) writable(state).sent[state.pin.identity] = sentThrough
+  const { pin } = state
+  if (pin !== null) {
+    const changed = writable(state)
+    changed.sent[pin.identity] = sentThrough
+    // It was one mark: what is planned anew is judged anew.
+    changed.expiryMarks = changed.expiryMarks.filter(
+      ({ identity, last }) => identity !== pin.identity || last <= sentThrough,
+    )
+  }
   unpinned(state)
 }
 

@@ -27,6 +27,7 @@ const properties = {
 
 /** What the spool gets of those. */
 const EXPECTED: MessageProperties = {
+  expirySeconds: 60,
   payloadFormat: 1,
   contentType: 'text/plain',
   responseTopic: 'replies/7',

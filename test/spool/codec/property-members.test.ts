@@ -16,6 +16,7 @@ import {
 } from '../../../gateway/spool/codec/record.ts'
 
 const NONE: MessageProperties = {
+  expirySeconds: null,
   payloadFormat: null,
   contentType: null,
   responseTopic: null,
@@ -24,6 +25,7 @@ const NONE: MessageProperties = {
 }
 
 const ALL: MessageProperties = {
+  expirySeconds: 60,
   payloadFormat: 1,
   contentType: 'application/json',
   responseTopic: 'replies/7',
@@ -40,7 +42,7 @@ function membersOf(
   names: readonly (typeof RECORD_PROPERTIES)[number][],
   properties: MessageProperties,
 ): string | null {
-  const bytes = propertyMembers(names, properties)
+  const bytes = propertyMembers(names, false, properties)
   return bytes === null ? null : Buffer.from(bytes).toString()
 }
 
@@ -98,7 +100,7 @@ it('does not let a user property pass for a member of the record, also when it i
     end: payload.length,
     json: isJson(payload, 0, payload.length),
     requeuedFrom: null,
-    properties: propertyMembers(RECORD_PROPERTIES, hostile),
+    properties: propertyMembers(RECORD_PROPERTIES, false, hostile),
   })
   const line = lineAt(buffer.bytes(), 0)
   const requeued = requeueLine(line, prefix, 43)

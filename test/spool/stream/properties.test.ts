@@ -16,6 +16,7 @@ import { deliverAll, useFolder } from '../../support/spool-test.ts'
 const folder = useFolder()
 
 const PROPERTIES: MessageProperties = {
+  expirySeconds: null,
   payloadFormat: 1,
   contentType: 'application/json',
   responseTopic: 'replies/7',

@@ -8,10 +8,12 @@ import { PROPERTY, readForwarded, valueAt } from './properties.ts'
 
 /** null: it has none that a record may have. */
 export function messageProperties(options: MessageOptions | null): MessageProperties | null {
-  if (options === null || options.forwarded.length === 0) return null
-  const { forwarded } = options
+  if (options === null) return null
+  const { expirySeconds, forwarded } = options
+  if (forwarded.length === 0 && expirySeconds === null) return null
   const userProperties: (readonly [string, string])[] = []
   const found: { -readonly [K in keyof MessageProperties]: MessageProperties[K] } = {
+    expirySeconds,
     payloadFormat: null,
     contentType: null,
     responseTopic: null,
