@@ -166,6 +166,11 @@ export interface StreamQueue {
    */
   split(first: Bounds): { readonly pin: Pin; readonly durable: Promise<void> }
   /**
+   * Only of a batch that never left. More of its records have expired since it was read: they are
+   * left out of it as well, and it is to be read anew. null: none has.
+   */
+  expirePin(): { readonly pin: Pin; readonly durable: Promise<void> } | null
+  /**
    * May the pinned batch have reached the sink, or is it about to? True from `pinBatch` on, and
    * after a start. While it is false a retention limit may take the batch's records and dissolve
    * the pin. Of a split batch it stays true.

@@ -59,6 +59,10 @@ class EndlessQueue implements StreamQueue {
     return runs
   }
 
+  expirePin(): null {
+    return null
+  }
+
   guardPin(): void {}
 
   highestSentSeq(): number {

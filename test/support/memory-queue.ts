@@ -302,6 +302,11 @@ export class MemoryQueue implements StreamQueue {
     return this.state.pin
   }
 
+  /** Its records never expire. */
+  expirePin(): null {
+    return null
+  }
+
   guardPin(isGuarded: boolean): void {
     const { pin } = this.state
     this.isPinGuarded = isGuarded || (pin !== null && pin.outerLastSeq !== pin.lastSeq)

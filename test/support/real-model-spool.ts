@@ -480,6 +480,7 @@ class RealModelSpool implements ModelSpool {
       get pin() {
         return queue.pin && seen(queue.pin)
       },
+      expirePin: () => null,
       guardPin: (isGuarded) => queue.guardPin(isGuarded),
       get parked() {
         return queue.parked.map(seen)

@@ -118,6 +118,8 @@ export class StreamBatches {
       const wasSent = firstSeq <= this.#queue.highestSentSeq(spoolId)
       this.pin(plan.bounds)
       this.#mayHaveArrived = wasSent
+    } else if (!this.#mayHaveArrived) {
+      this.#expirePin()
     }
     const pin = this.#pinInForm()
     if (pin === null) return null
@@ -129,6 +131,14 @@ export class StreamBatches {
     const known = this.#knows(pin) ? this.#loaded : null
     const ready = this.#read(pin, known, this.#durable)
     return { pin, ready }
+  }
+
+  /** An outage may have lasted longer than records of the batch are of use. */
+  #expirePin(): void {
+    const expired = this.#queue.expirePin()
+    if (expired === null) return
+    this.#loaded = null
+    this.#durable = this.#watch(expired.durable)
   }
 
   /** A batch that was pinned for another form, or another sink, goes out in this one's. */

@@ -15,7 +15,7 @@ import { type ExpiryMark, gapsOf, unskipped } from '../stream/state.ts'
 import type { SpoolStream } from '../stream/stream.ts'
 import { blockName, copyName, isBlock, lineOfCopy } from './block-check.ts'
 import type { BlockReader } from './block-reader.ts'
-import { expirySecondsLeft, marksOver, thinned } from './expiry.ts'
+import { expirySecondsLeft, judgeExpiry, marksOver } from './expiry.ts'
 import { loseCopy } from './losses.ts'
 
 /** A stored piece of the batch: a block, a slice of one, or the copy of a record. */
@@ -61,6 +61,8 @@ export interface LeftOut {
   readonly seqs: readonly number[]
   /** Of those that are in the batch, the last; null: there is none. */
   readonly lastKept: number | null
+  /** Spool time at which the next one of the batch expires; Infinity: none does. */
+  readonly nextExpiryMs: number
 }
 
 /** null: something of it is damaged for good, and was counted. */
@@ -77,7 +79,9 @@ export async function loadBatch(
   const all = [...copies, ...pieces].filter(({ count }) => count > 0)
   const last = all.at(-1)
   const seqs = pieces.flatMap(({ leftOut }) => leftOut)
-  pinned.leaveOut({ seqs, lastKept: last === undefined ? null : lastSeqOf(last) })
+  const nextExpiryMs = Math.min(...pieces.map((piece) => piece.nextExpiryMs))
+  const lastKept = last === undefined ? null : lastSeqOf(last)
+  pinned.leaveOut({ seqs, lastKept, nextExpiryMs })
   const parts = await partsOf(all)
   const body = encoder.stitches === null ? null : await stitch(parts, encoder.stitches)
   const batch = batchOf(pinned, all, body, body ?? sumOf(parts))
@@ -229,9 +233,10 @@ async function copyPieces(
   return pieces.length === front.length ? pieces : null
 }
 
-/** With the seqs that are left out of it. */
+/** With what was judged of its records' expiry. */
 interface JudgedPiece extends Piece {
   readonly leftOut: readonly number[]
+  readonly nextExpiryMs: number
 }
 
 /** null: a block is gone. */
@@ -281,6 +286,8 @@ async function blockPiece(
   return null
 }
 
+const NO_LINES = new Uint8Array()
+
 /** @throws BlockDamagedError */
 async function pieceOf(
   value: Buffer,
@@ -298,13 +305,14 @@ async function pieceOf(
   }
   const { oldestReceivedAtMs: receivedAtMs, spoolTimeMs } = header
   const firstSeq = meta.firstSeq + from
-  const common = { firstSeq, receivedAtMs, spoolTimeMs, marks }
   const lines = marks.length === 0 ? null : await slice()
-  const rest = lines === null ? null : thinned({ lines, firstSeq, spoolTimeMs }, marks)
+  const judged = judgeExpiry({ lines: lines ?? NO_LINES, firstSeq, spoolTimeMs }, marks)
+  const { leftOut, nextExpiryMs, rest } = judged
+  const common = { firstSeq, receivedAtMs, spoolTimeMs, marks, leftOut, nextExpiryMs }
   if (rest !== null) {
-    const { raw: bytes, kept, leftOut } = rest
+    const { raw: bytes, kept } = rest
     const part = async (): Promise<Part> => ({ kind: 'raw', bytes })
-    return { ...common, count: kept.length, kept, leftOut, raw: async () => bytes, from: 0, part }
+    return { ...common, count: kept.length, kept, raw: async () => bytes, from: 0, part }
   }
   const isSliced = count < header.recordCount
   // Inflated now, it shows damage; what is stitched right away need not be inflated once more.
@@ -315,7 +323,7 @@ async function pieceOf(
     inflated = null
     return { kind: 'raw', bytes }
   }
-  return { ...common, count, kept: null, leftOut: [], raw, from, part }
+  return { ...common, count, kept: null, raw, from, part }
 }
 
 /** As it lies. */

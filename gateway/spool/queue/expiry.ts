@@ -8,21 +8,26 @@
 import { expirySecondsOf, lineOffsets, mayExpire, seqOfLine } from '../codec/record.ts'
 import type { ExpiryMark } from '../stream/state.ts'
 
-/** The records of a block that stay, where some do not. */
-export interface Thinned {
-  /** Their lines. */
-  readonly raw: Uint8Array
-  /** Their seqs, ascending. */
-  readonly kept: readonly number[]
-  readonly leftOut: readonly number[]
-}
-
 /** Lines of a block, or of a slice of one, with what they are judged by. */
-export interface JudgedLines {
+interface JudgedLines {
   readonly lines: Uint8Array
   readonly firstSeq: number
   /** Of the block, ms. */
   readonly spoolTimeMs: number
+}
+
+interface Judged {
+  /** What stays, where something does not: its lines, and its seqs, ascending. */
+  readonly rest: { readonly raw: Uint8Array; readonly kept: readonly number[] } | null
+  readonly leftOut: readonly number[]
+  /** Spool time at which the first of the others expires; Infinity: none ever does. */
+  readonly nextExpiryMs: number
+}
+
+const NOTHING_EXPIRES: Judged = {
+  rest: null,
+  leftOut: [],
+  nextExpiryMs: Number.POSITIVE_INFINITY,
 }
 
 /** Marks of the identity that say something of the seqs; mostly none. */
@@ -38,27 +43,31 @@ export function marksOver(
   )
 }
 
-/** null: all records stay. */
-export function thinned(
+export function judgeExpiry(
   { lines, firstSeq, spoolTimeMs }: JudgedLines,
   marks: readonly ExpiryMark[],
-): Thinned | null {
-  if (marks.length === 0 || !mayExpire(lines)) return null
+): Judged {
+  if (marks.length === 0 || !mayExpire(lines)) return NOTHING_EXPIRES
   const offsets = lineOffsets(lines)
   const kept: number[] = []
   const leftOut: number[] = []
   const parts: Uint8Array[] = []
+  let nextExpiryMs = Number.POSITIVE_INFINITY
   for (let i = 0; i + 1 < offsets.length; i += 1) {
     const line = lines.subarray(offsets[i], offsets[i + 1])
     const seq = firstSeq + i
-    const leftMs = expiryLeftMs(line, seq, spoolTimeMs, marks)
-    if (leftMs !== null && leftMs <= 0) leftOut.push(seq)
-    else {
-      kept.push(seq)
-      parts.push(line)
+    const mark = markOf(seq, marks)
+    const expiresAtMs = mark === undefined ? null : expiryMs(line, spoolTimeMs)
+    if (mark !== undefined && expiresAtMs !== null && expiresAtMs <= mark.asOfMs) {
+      leftOut.push(seq)
+      continue
     }
+    if (expiresAtMs !== null) nextExpiryMs = Math.min(nextExpiryMs, expiresAtMs)
+    kept.push(seq)
+    parts.push(line)
   }
-  return leftOut.length === 0 ? null : { raw: Buffer.concat(parts), kept, leftOut }
+  const rest = leftOut.length === 0 ? null : { raw: Buffer.concat(parts), kept }
+  return { rest, leftOut, nextExpiryMs }
 }
 
 /** What a receiver is told: whole seconds, at least 1; null: it does not expire. */
@@ -67,19 +76,18 @@ export function expirySecondsLeft(
   spoolTimeMs: number,
   marks: readonly ExpiryMark[],
 ): number | null {
-  if (marks.length === 0) return null
-  const leftMs = expiryLeftMs(line, seqOfLine(line), spoolTimeMs, marks)
-  return leftMs === null ? null : Math.max(1, Math.ceil(leftMs / 1000))
+  const mark = marks.length === 0 ? undefined : markOf(seqOfLine(line), marks)
+  const expiresAtMs = mark === undefined ? null : expiryMs(line, spoolTimeMs)
+  if (mark === undefined || expiresAtMs === null) return null
+  return Math.max(1, Math.ceil((expiresAtMs - mark.asOfMs) / 1000))
 }
 
-/** As of its mark; null: it has no expiry, or no mark. */
-function expiryLeftMs(
-  line: Uint8Array,
-  seq: number,
-  spoolTimeMs: number,
-  marks: readonly ExpiryMark[],
-): number | null {
-  const mark = marks.find(({ first, last }) => seq >= first && seq <= last)
-  const seconds = mark === undefined ? null : expirySecondsOf(line)
-  return mark === undefined || seconds === null ? null : spoolTimeMs + seconds * 1000 - mark.asOfMs
+function markOf(seq: number, marks: readonly ExpiryMark[]): ExpiryMark | undefined {
+  return marks.find(({ first, last }) => seq >= first && seq <= last)
+}
+
+/** Spool time; null: it never expires. */
+function expiryMs(line: Uint8Array, spoolTimeMs: number): number | null {
+  const seconds = expirySecondsOf(line)
+  return seconds === null ? null : spoolTimeMs + seconds * 1000
 }

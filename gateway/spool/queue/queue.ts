@@ -48,6 +48,12 @@ import { type LeftOut, loadBatch } from './batch-loader.ts'
 import { copyName, encodeCopy, isBlock, lineOfCopy } from './block-check.ts'
 import type { BlockReader } from './block-reader.ts'
 
+const NOTHING_LEFT_OUT: LeftOut = {
+  seqs: [],
+  lastKept: null,
+  nextExpiryMs: Number.POSITIVE_INFINITY,
+}
+
 export class SpoolQueue implements StreamQueue {
   readonly spool: SpoolStream
   readonly stream: string
@@ -63,7 +69,7 @@ export class SpoolQueue implements StreamQueue {
    */
   #keepOuterLastSeq: number | null = null
   /** Of the pin, as it was read. */
-  #leftOut: LeftOut = { seqs: [], lastKept: null }
+  #leftOut: LeftOut = NOTHING_LEFT_OUT
   #loadingGaps = false
 
   constructor(spool: SpoolStream, commit: OpenCommit, reader: BlockReader, nowMs: () => number) {
@@ -184,7 +190,7 @@ export class SpoolQueue implements StreamQueue {
     const gapCount = this.#gapCount(encoder, bounds.spoolId)
     const pin = { ...bounds, identity, outerLastSeq, gapCount, fingerprint }
     if (this.spool.config?.messageExpiry === 'honor')
-      expiryMarked(state, pin, this.spool.time.nowMs())
+      expiryMarked(state, pin, this.spool.sentBeforePin, this.spool.time.nowMs())
     return this.#setPin(limits === undefined ? pin : { ...pin, limits })
   }
 
@@ -221,6 +227,14 @@ export class SpoolQueue implements StreamQueue {
     pinned(this.spool.state, pin)
     this.spool.isPinGuarded = true
     return { pin, durable: this.#commit.durable(this.spool) }
+  }
+
+  expirePin(): { readonly pin: Pin; readonly durable: Promise<void> } | null {
+    const { spool } = this
+    const { pin } = spool.state
+    if (pin === null || spool.time.nowMs() < this.#leftOut.nextExpiryMs) return null
+    expiryMarked(spool.state, pin, spool.sentBeforePin, spool.time.nowMs())
+    return this.#setPin(pin)
   }
 
   guardPin(isGuarded: boolean): void {
@@ -299,7 +313,7 @@ export class SpoolQueue implements StreamQueue {
   #expire(identity: number, throughSeq: number): number {
     const { seqs } = this.#leftOut
     const passed = seqs.filter((seq) => seq <= throughSeq)
-    this.#leftOut = { seqs: seqs.slice(passed.length), lastKept: null }
+    this.#leftOut = NOTHING_LEFT_OUT
     const reason = 'expired-by-device'
     for (const seq of passed)
       recordsDropped(this.spool.state, { identity, first: seq, last: seq, reason })

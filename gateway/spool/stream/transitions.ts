@@ -83,14 +83,23 @@ export function pinned(state: StreamState, pin: NonNullable<StreamState['pin']>)
   changed.sent[pin.identity] = Math.max(changed.sent[pin.identity] ?? 0, pin.lastSeq)
 }
 
-/** What of the pin was never sent is judged as of that spool time. Before `pinned`. */
+/** What of the pin lies above `sentThrough`, and so was never sent, is judged as of that spool time. */
 export function expiryMarked(
   state: StreamState,
   { identity, firstSeq, lastSeq }: NonNullable<StreamState['pin']>,
+  sentThrough: number,
   asOfMs: number,
 ): void {
-  const first = Math.max(firstSeq, (state.sent[identity] ?? 0) + 1)
+  unmarkedAbove(state, identity, sentThrough)
+  const first = Math.max(firstSeq, sentThrough + 1)
   if (first <= lastSeq) writable(state).expiryMarks.push({ identity, first, last: lastSeq, asOfMs })
+}
+
+function unmarkedAbove(state: StreamState, identity: number, sentThrough: number): void {
+  const changed = writable(state)
+  changed.expiryMarks = changed.expiryMarks.filter(
+    (mark) => mark.identity !== identity || mark.last <= sentThrough,
+  )
 }
 
 /** Marks of what is settled are forgotten. */
@@ -116,12 +125,8 @@ function pinnedGaps({ pin }: StreamState): number {
 export function unpinnedUnsent(state: StreamState, sentThrough: number): void {
   const { pin } = state
   if (pin !== null) {
-    const changed = writable(state)
-    changed.sent[pin.identity] = sentThrough
-    // It was one mark: what is planned anew is judged anew.
-    changed.expiryMarks = changed.expiryMarks.filter(
-      ({ identity, last }) => identity !== pin.identity || last <= sentThrough,
-    )
+    writable(state).sent[pin.identity] = sentThrough
+    unmarkedAbove(state, pin.identity, sentThrough)
   }
   unpinned(state)
 }

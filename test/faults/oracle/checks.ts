@@ -107,7 +107,7 @@ export interface StreamTotals {
 }
 
 /** Drops that took a seq: their gaps say how many. */
-const DROPS_WITH_SEQ = ['expired', 'dropped-oldest', 'corrupt', 'purged']
+const DROPS_WITH_SEQ = ['expired', 'expired-by-device', 'dropped-oldest', 'corrupt', 'purged']
 
 /**
  * I5 to the record, at a moment when nothing is pending: what the gateway counts is what the sink

@@ -133,7 +133,25 @@ describeWithTool('mosquitto', 'Mosquitto', () => {
       text: '{"celsius":21.4}',
       retain: true,
       userProperties: { id: recordId(1), at: '2026-11-23T03:05:00.123Z', celsius: '21.4' },
+      expirySeconds: null,
     })
+  })
+
+  test('MQTT 5: what is left of a Message Expiry Interval goes on [MQTT-3.3.2-6]', async () => {
+    const broker = await Mosquitto.start(folder)
+    const reader = await Subscriber.start(broker.url)
+    const batch = batchOf(1, 1)
+    const expiring = async function* () {
+      for await (const record of batch.records()) yield { ...record, expirySeconds: 3_000 }
+    }
+    for (const version of ['5', '3.1.1'] as const) {
+      const sink = sinkTo(broker.url, { version, message: null })
+      expect(await sink.send({ ...batch, records: expiring }, never())).toMatchObject(ACKED)
+    }
+    const left = (await reader.readings()).map(({ expirySeconds }) => expirySeconds)
+    // The broker may have kept it for a second.
+    expect([3_000, 2_999]).toContain(left[0])
+    expect(left[1]).toBeNull()
   })
 
   test('TLS with a client certificate, which the broker wants', async () => {

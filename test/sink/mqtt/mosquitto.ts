@@ -67,6 +67,7 @@ export interface SeenMessage {
   readonly text: string
   readonly retain: boolean
   readonly userProperties: Readonly<Record<string, unknown>> | null
+  readonly expirySeconds: number | null
 }
 
 /** Gets every message of a broker, each once at QoS 2. */
@@ -79,7 +80,8 @@ export class Subscriber {
     this.#client = client
     client.on('message', (topic, payload, { retain, properties }) => {
       const userProperties = properties?.userProperties ?? null
-      this.seen.push({ topic, text: payload.toString(), retain, userProperties })
+      const expirySeconds = properties?.messageExpiryInterval ?? null
+      this.seen.push({ topic, text: payload.toString(), retain, userProperties, expirySeconds })
     })
   }
 

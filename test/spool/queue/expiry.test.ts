@@ -192,6 +192,24 @@ describe('messageExpiry', () => {
     await spool.stop()
   })
 
+  it('a batch that never left is judged anew before each try, one that left is not', async () => {
+    const spool = await open()
+    await append(spool, [1, 10, null])
+    const queue = queueOf(spool)
+    expect(await seqsOf(await pinNext(queue, 10))).toEqual([1, 2, 3])
+    expect(queue.expirePin()).toBeNull()
+    clock.advance(1_000)
+    await queue.expirePin()?.durable
+    expect(await seqsOf(await load(spool))).toEqual([2, 3])
+    expect(queue.expirePin()).toBeNull()
+    clock.advance(9_000)
+    await queue.expirePin()?.durable
+    expect(await seqsOf(await load(spool))).toEqual([3])
+    await settleAll(queue, await load(spool))
+    expect(balanceOf(spool)).toEqual({ delivered: 1, expired: 2 })
+    await spool.stop()
+  })
+
   it('what was requeued by an operator does not expire', async () => {
     const spool = await open()
     await append(spool, [1])
