@@ -11,6 +11,7 @@ import { leaf, list, nullable, type Schema, section } from '../config/schema.ts'
 import { formatSize } from '../config/units.ts'
 import { keyPath, type Path } from '../config/walk.ts'
 import { isLoopback } from '../shared/hosts.ts'
+import { type ProxyProtocolConfig, proxyProtocolSection } from './listeners/proxy/config.ts'
 
 export interface ServerTlsConfig {
   readonly cert: string
@@ -30,6 +31,8 @@ export interface ListenerConfig {
   readonly port: number
   readonly tls: ServerTlsConfig | null
   readonly websocket: boolean
+  /** null: devices connect themselves. */
+  readonly proxyProtocol: ProxyProtocolConfig | null
   /** Overrides `mqtt.auth`; undefined: that one. */
   readonly auth?: AuthConfig | null
 }
@@ -113,6 +116,7 @@ const listenerSection = section('One address to listen on.', {
   port: leaf(integer('Port to listen on; 0: a free one.', { min: 0, max: 65_535 })).prefault(1883),
   tls: tlsSection.nullable().prefault(null),
   websocket: leaf(flag('MQTT over WebSocket instead of bare TCP.')).prefault(false),
+  proxyProtocol: proxyProtocolSection.nullable().prefault(null),
   auth: authSection.nullable().exactOptional(),
 })
 
@@ -301,6 +305,16 @@ function checkAuth(path: Path, { passwordFile, aclFile }: AuthConfig, report: Re
   })
 }
 
+/** Is every client of the listener one that it knows? `auth`: the listener's own, or that of all. */
+export function knowsClients(listener: ListenerConfig, auth: AuthConfig | null): boolean {
+  if (auth !== null && auth.passwordFile !== null) return true
+  const { proxyProtocol, tls } = listener
+  // A certificate of TLS behind a proxy is the proxy's.
+  return proxyProtocol === null
+    ? tls?.requireClientCert === true
+    : proxyProtocol.clientCert === 'require'
+}
+
 function checkListenerAccess(
   path: Path,
   listener: ListenerConfig,
@@ -309,15 +323,15 @@ function checkListenerAccess(
   report: Report,
 ): void {
   const auth = listener.auth === undefined ? commonAuth : listener.auth
+  const isProxied = listener.proxyProtocol !== null
   const open = !isLoopback(listener.host)
-  const knowsClients =
-    (auth !== null && auth.passwordFile !== null) || listener.tls?.requireClientCert === true
   if (listener.auth) checkAuth([...path, 'auth'], listener.auth, report)
-  if (open && !knowsClients && !allowAnonymous) {
+  if ((open || isProxied) && !knowsClients(listener, auth) && !allowAnonymous) {
+    const behind = isProxied ? ' behind a proxy' : ''
     report.complain([...path, 'host'], {
-      got: `${showValue(listener.host)} without authentication`,
-      wanted: 'mqtt.auth, or a loopback address',
-      fix: 'set mqtt.auth.passwordFile (sluice passwd writes it), or tls.requireClientCert, or listen on 127.0.0.1, or set mqtt.allowAnonymous to true if everyone on that network may publish',
+      got: `${showValue(listener.host)}${behind} without authentication`,
+      wanted: `mqtt.auth${isProxied ? '' : ', or a loopback address'}`,
+      fix: `set mqtt.auth.passwordFile (sluice passwd writes it), or ${isProxied ? 'proxyProtocol.clientCert: require' : 'tls.requireClientCert, or listen on 127.0.0.1'}, or set mqtt.allowAnonymous to true if everyone on that network may publish`,
     })
   }
   if (open && auth !== null && auth.passwordFile !== null && listener.tls === null)

@@ -59,7 +59,7 @@ export const UNWANTED_REASONS = ['dollar-topic', 'topic-too-long', 'topic-too-de
 export type UnwantedReason = (typeof UNWANTED_REASONS)[number]
 
 /** Where a connection failed before MQTT began. */
-export type HandshakeFailure = 'tls' | 'client-certificate' | 'websocket' | 'timeout'
+export type HandshakeFailure = 'proxy' | 'tls' | 'client-certificate' | 'websocket' | 'timeout'
 
 export type BrokerEvent =
   | { readonly type: 'broker.started'; readonly listeners: readonly string[] }

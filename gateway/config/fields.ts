@@ -2,6 +2,8 @@
  * The kinds of value that a configuration key can have: what each takes, and how it says what it
  * wants. Any stage may build its keys from them; they know none.
  */
+
+import { isNetwork } from '../shared/networks.ts'
 import type { Secret } from '../shared/secret-file.ts'
 import { nearest } from '../shared/text/nearest.ts'
 import type { LeafKind, LeafResult, LeafSpec } from './schema.ts'
@@ -228,4 +230,14 @@ function hostFix(input: string): string | null {
   if (/^(\d{1,3}\.){3}\d{1,3}:\d+$|^[^:]+:\d+$/.test(input))
     return 'write the port under the key port'
   return /^[0-9A-Za-z._:%-]+$/.test(input) ? null : `write ${HOST_WORDS}`
+}
+
+const NETWORK_WORDS = 'an IP address, or a network such as 10.0.0.0/8'
+
+/** Addresses of others: one, or all of a network. */
+export function network(description: string): LeafSpec<string> {
+  return text(description, {
+    wanted: NETWORK_WORDS,
+    check: (input) => (isNetwork(input) ? null : `write ${NETWORK_WORDS}`),
+  })
 }

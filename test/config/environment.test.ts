@@ -148,7 +148,7 @@ describe('values', () => {
       ),
     })
     expect(config.mqtt.listeners).toEqual([
-      { host: '127.0.0.1', port: 0, tls: null, websocket: false },
+      { host: '127.0.0.1', port: 0, tls: null, websocket: false, proxyProtocol: null },
     ])
     expect(httpSinkOf(config).ackStatus).toEqual([200, 201, 204, 205])
     expect(config.streams['telemetry']?.topics).toEqual(
@@ -213,6 +213,9 @@ describe('every key of the table', () => {
   /** A value that is not the default and passes every check beside the defaults. */
   const SAMPLES: Readonly<Record<string, unknown>> = {
     'mqtt.listeners.<n>.tls': { cert: '/c', key: '/k', ca: null, requireClientCert: false },
+    'mqtt.listeners.<n>.proxyProtocol': { from: ['10.0.0.0/8'], clientCert: 'require' },
+    'mqtt.listeners.<n>.proxyProtocol.clientCert': 'require',
+    'mqtt.listeners.<n>.proxyProtocol.from': ['10.0.0.0/8', 'fd00::7'],
     'mqtt.listeners.<n>.auth': { passwordFile: '/u', aclFile: null },
     'mqtt.auth': { passwordFile: '/u', aclFile: null },
     'sinks.<name>.tls': { ca: '/ca', cert: null, key: null },
@@ -433,6 +436,8 @@ describe('every key of the table', () => {
     if (pattern.startsWith('mqtt.auth.')) rest['mqtt'] = { auth }
     if (pattern.startsWith('mqtt.listeners.<n>.auth.')) rest['mqtt'] = { listeners: [{ auth }] }
     if (pattern.startsWith('mqtt.listeners.<n>.tls.')) rest['mqtt'] = { listeners: [{ tls }] }
+    if (pattern.startsWith('mqtt.listeners.<n>.proxyProtocol.'))
+      rest['mqtt'] = { allowAnonymous: true, listeners: [{ proxyProtocol: { from: ['::1'] } }] }
     if (pattern.startsWith('streams.')) rest['streams'] = { [name]: {} }
     if (pattern.startsWith('sinks.')) {
       const chosen: Record<string, unknown> = {}

@@ -25,43 +25,53 @@ export class ConnectionLimits {
     this.#emit = emit
   }
 
-  /** Counts the socket until it closes. False: it is over a limit or gone, and destroyed. */
-  admit(socket: Socket): boolean {
-    const { maxConnections, maxConnectionsPerAddress } = this.#limits
+  /**
+   * Counts the socket until it closes. False: it is over a limit or gone, and destroyed.
+   * `isProxied`: a proxy will say for whom it is, see {@link admitFrom}.
+   */
+  admit(socket: Socket, isProxied: boolean): boolean {
     const stats = this.#stats
     const address = socket.remoteAddress
-    const fromAddress = this.#byAddress.get(address ?? '') ?? 0
     stats.accepted += 1
-    if (stats.open >= maxConnections) {
-      this.#refuse(socket, 'maxConnections', '')
-      return false
-    }
-    if (maxConnectionsPerAddress !== null && fromAddress >= maxConnectionsPerAddress) {
-      this.#refuse(socket, 'maxConnectionsPerAddress', address ?? '')
+    if (stats.open >= this.#limits.maxConnections) {
+      this.#refuse(socket, 'maxConnections', address ?? '', '')
       return false
     }
     if (address === undefined) {
       socket.destroy()
       return false
     }
+    if (!isProxied && !this.admitFrom(socket, address)) return false
     stats.open += 1
+    socket.once('close', () => {
+      stats.open -= 1
+    })
+    return true
+  }
+
+  /** Counts it for the address that it comes from. False: that has its share, and it is destroyed. */
+  admitFrom(socket: Socket, address: string): boolean {
+    const { maxConnectionsPerAddress } = this.#limits
+    const fromAddress = this.#byAddress.get(address) ?? 0
+    if (maxConnectionsPerAddress !== null && fromAddress >= maxConnectionsPerAddress) {
+      this.#refuse(socket, 'maxConnectionsPerAddress', address, address)
+      return false
+    }
     this.#byAddress.set(address, fromAddress + 1)
     socket.once('close', () => this.#release(address))
     return true
   }
 
   #release(address: string): void {
-    this.#stats.open -= 1
     const left = (this.#byAddress.get(address) ?? 1) - 1
     if (left > 0) this.#byAddress.set(address, left)
     else this.#byAddress.delete(address)
   }
 
   /** `key`: of events that are told together, beside the limit. */
-  #refuse(socket: Socket, limit: keyof Limits, key: string): void {
+  #refuse(socket: Socket, limit: keyof Limits, address: string, key: string): void {
     const stats = this.#stats
     stats.refusedAtLimit += 1
-    const address = socket.remoteAddress ?? ''
     socket.destroy()
     const suppressed = this.#damper.pass(`connection-refused ${limit} ${key}`)
     if (suppressed === null) return

@@ -5,7 +5,7 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { hostAndPort, isLoopback } from '../../shared/hosts.ts'
-import type { AuthConfig, ListenerConfig, MqttConfig } from '../config.ts'
+import { type AuthConfig, knowsClients, type ListenerConfig, type MqttConfig } from '../config.ts'
 
 type ListenerErrorCode =
   /** Anonymous clients from other machines, which the configuration does not allow. */
@@ -69,15 +69,18 @@ export async function admittedAddress(config: MqttConfig, index: number): Promis
     )
   }
   const address = await resolve(listener.host, name)
-  const auth = authOf(config, listener)
-  const knowsClients =
-    (auth !== null && auth.passwordFile !== null) || tls?.requireClientCert === true
-  if (knowsClients || config.allowAnonymous || isLoopback(address)) return address
+  const isLocal = isLoopback(address) && listener.proxyProtocol === null
+  if (isLocal || config.allowAnonymous || knowsClients(listener, authOf(config, listener)))
+    return address
+  const other =
+    listener.proxyProtocol === null
+      ? 'listen on 127.0.0.1'
+      : 'set proxyProtocol.clientCert: require'
   throw new ListenerError(
     'LISTENER_NEEDS_AUTH',
     name,
     'it would admit anonymous clients from other machines',
-    'set mqtt.auth (make a password file with "sluice passwd"), or listen on 127.0.0.1, or set mqtt.allowAnonymous: true if that is what you want',
+    `set mqtt.auth (make a password file with "sluice passwd"), or ${other}, or set mqtt.allowAnonymous: true if that is what you want`,
   )
 }
 

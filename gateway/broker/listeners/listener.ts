@@ -1,6 +1,6 @@
 /**
- * One listener: its server, what stands between a socket and a stream of MQTT bytes (TLS, a client
- * certificate, a WebSocket upgrade), and its end. Certificates are renewed without dropping a
+ * One listener: its server, what stands between a socket and a stream of MQTT bytes (a PROXY header,
+ * TLS, a client certificate, a WebSocket upgrade), and its end. Certificates are renewed without dropping a
  * session.
  */
 import { once } from 'node:events'
@@ -20,6 +20,7 @@ import { Handshakes } from './handshakes.ts'
 import type { Inbound } from './inbound.ts'
 import { authOf, listenFault, nameOf } from './listener-policy.ts'
 import { clientCertificate, RenewedCertificates } from './listener-tls.ts'
+import { Proxies } from './proxy/proxies.ts'
 import { tlsFailure } from './wrong-protocol.ts'
 
 export interface ListenerOptions {
@@ -62,6 +63,8 @@ export class Listener {
   readonly #name: string
   readonly #server: Server
   readonly #handshakes: Handshakes
+  /** null: devices connect themselves. */
+  readonly #proxies: Proxies | null
   readonly #sockets = new Set<Socket>()
   #receive: (socket: Socket) => void = (socket) => this.#deliver(socket, socket, null)
   #certificates: RenewedCertificates | null = null
@@ -75,6 +78,7 @@ export class Listener {
     this.#config = config
     this.#name = name
     this.#handshakes = new Handshakes({ listener: name, timeoutMs, stats, damper, emit })
+    this.#proxies = config.proxyProtocol === null ? null : new Proxies(config.proxyProtocol)
     this.#server = createServer({
       noDelay: true,
       keepAlive: true,
@@ -195,17 +199,35 @@ export class Listener {
     // Nothing that an outsider does to a socket may end the process, with or without other
     // listeners for errors.
     socket.on('error', ignore)
-    if (!this.#context.limits.admit(socket)) return
+    if (!this.#context.limits.admit(socket, this.#proxies !== null)) return
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
-    this.#receive(socket)
+    if (this.#proxies === null) this.#receive(socket)
+    else this.#receiveFromProxy(socket, this.#proxies)
+  }
+
+  #receiveFromProxy(socket: Socket, proxies: Proxies): void {
+    this.#handshakes.begin(socket)
+    proxies.receive(socket, {
+      onOrigin: (origin) => {
+        if (!this.#context.limits.admitFrom(socket, origin.address)) return
+        this.#handshakes.setOrigin(socket, origin)
+        this.#receive(socket)
+      },
+      onRefused: ({ kind, reason, address }) => {
+        this.#handshakes.setOrigin(socket, { address, certificateSubject: null })
+        this.#handshakes.fail(socket, kind, reason)
+        socket.destroy()
+      },
+    })
   }
 
   /** The handshake is done; `socket` is what the stream runs on. */
   #admit(stream: Duplex, socket: Duplex): void {
     socket.on('error', ignore)
     const { tls } = this.#config
-    if (tls === null || !(socket instanceof TLSSocket)) {
+    // Behind a proxy the certificate of TLS is the proxy's.
+    if (tls === null || !(socket instanceof TLSSocket) || this.#proxies?.namesClients === true) {
       this.#deliver(stream, socket as Socket, null)
       return
     }
@@ -230,15 +252,16 @@ export class Listener {
     emit({ type: 'broker.certificate-undated', listener: this.#name, subject, suppressed })
   }
 
-  #deliver(stream: Duplex, socket: Socket, certificateSubject: string | null): void {
-    const { remoteAddress } = socket
-    this.#handshakes.done(socket)
+  #deliver(stream: Duplex, socket: Socket, ownSubject: string | null): void {
+    const origin = this.#handshakes.done(socket)
+    const remoteAddress = origin?.address ?? socket.remoteAddress
     stream.on('error', ignore)
     if (remoteAddress === undefined || socket.destroyed) {
       stream.destroy()
       return
     }
     const listener = this.#config
+    const certificateSubject = origin?.certificateSubject ?? ownSubject
     this.#context.onConnection({ stream, listener, remoteAddress, certificateSubject })
   }
 }

@@ -12,7 +12,7 @@ const MQTT_CONNECT = 0x10
 const HTTP_REQUEST = /^(GET|HEAD|POST|PUT|DELETE|OPTIONS|CONNECT|TRACE|PATCH|PRI) /
 
 /** What a client that begins with these bytes speaks; null: nothing that is known here. */
-function spokenProtocol(bytes: Uint8Array): 'TLS' | 'MQTT' | 'HTTP' | null {
+export function spokenProtocol(bytes: Uint8Array): 'TLS' | 'MQTT' | 'HTTP' | null {
   if (bytes[0] === TLS_HANDSHAKE) return 'TLS'
   if (bytes[0] === MQTT_CONNECT) return 'MQTT'
   return HTTP_REQUEST.test(Buffer.from(bytes.subarray(0, 8)).toString('latin1')) ? 'HTTP' : null

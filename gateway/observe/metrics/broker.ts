@@ -73,7 +73,7 @@ export const BROKER_METRICS: readonly MetricDefinition[] = [
   single(
     'counter',
     'sluice_broker_handshakes_failed_total',
-    'Sockets that ended before MQTT: TLS, client certificate, WebSocket, or too slow.',
+    'Sockets that ended before MQTT: PROXY header, TLS, client certificate, WebSocket, or too slow.',
     ({ broker }) => broker.sockets.handshakesFailed,
   ),
   single(

@@ -5,7 +5,9 @@
  * Source: leveldb 1.20, doc/log_format.md, db/log_reader.cc: blocks of 32 KiB; in them records of
  * checksum u32, length u16, type u8, data.
  */
-import { crc32c, maskCrc, unmaskCrc } from './crc32c.ts'
+
+import { crc32c } from '../../shared/crc32c.ts'
+import { maskCrc, unmaskCrc } from './masked-crc.ts'
 
 export const LOG_BLOCK_BYTES = 32_768
 export const RECORD_HEADER_BYTES = 7

@@ -6,8 +6,10 @@
  * Sources: leveldb 1.20, doc/log_format.md, db/log_reader.cc, db/version_edit.cc, db/version_set.cc
  * (Recover). Reads only; knows nothing of what the tables hold.
  */
-import { crc32c, unmaskCrc } from './crc32c.ts'
+
+import { crc32c } from '../../shared/crc32c.ts'
 import { FIRST, FULL, LAST, LOG_BLOCK_BYTES, MIDDLE, RECORD_HEADER_BYTES } from './log-records.ts'
+import { unmaskCrc } from './masked-crc.ts'
 
 export interface Manifest {
   /** The oldest log that is still needed; 0: none. */

@@ -16,7 +16,13 @@ import type { ListenerOptions } from '../../../gateway/broker/listeners/listener
 import { type Listeners, startListeners } from '../../../gateway/broker/listeners/listeners.ts'
 import { mqttConfig as defaultMqttConfig } from '../../support/configs.ts'
 
-export const LOOPBACK: ListenerConfig = { host: '127.0.0.1', port: 0, tls: null, websocket: false }
+export const LOOPBACK: ListenerConfig = {
+  host: '127.0.0.1',
+  port: 0,
+  tls: null,
+  websocket: false,
+  proxyProtocol: null,
+}
 
 export function mqttConfig(changes: Partial<MqttConfig> = {}): MqttConfig {
   return defaultMqttConfig({

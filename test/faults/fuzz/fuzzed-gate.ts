@@ -17,7 +17,13 @@ import { packet } from '../../support/raw-mqtt.ts'
 import { FrameTaker } from './frame-taker.ts'
 import type { JudgeLimits } from './judge.ts'
 
-const LISTENER: ListenerConfig = { host: '127.0.0.1', port: 0, tls: null, websocket: false }
+const LISTENER: ListenerConfig = {
+  host: '127.0.0.1',
+  port: 0,
+  tls: null,
+  websocket: false,
+  proxyProtocol: null,
+}
 
 export const LIMITS: JudgeLimits = {
   maxPacketBytes: 4_096,

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { crc32c } from '../../../gateway/spool/leveldb/crc32c.ts'
+import { crc32c } from '../../../gateway/shared/crc32c.ts'
 import {
   type Manifest,
   ManifestDamagedError,

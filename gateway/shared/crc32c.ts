@@ -1,24 +1,9 @@
 /**
- * The checksum of LevelDB's files: of the records of logs and MANIFEST, and of the blocks of
- * tables.
- *
- * Source: leveldb 1.20, util/crc32c.h.
+ * CRC-32C (Castagnoli, RFC 3720 appendix B.4): of LevelDB's files and of PROXY headers. zlib has
+ * only the other one.
  */
 
-/**
- * crc32c.h: stored checksums are rotated and offset, so that a CRC of bytes with CRCs in them stays
- * a good one.
- */
-export function maskCrc(crc: number): number {
-  return ((((crc >>> 15) | (crc << 17)) >>> 0) + 0xa282ead8) >>> 0
-}
-
-export function unmaskCrc(masked: number): number {
-  const rotated = (masked - 0xa282ead8) >>> 0
-  return ((rotated >>> 17) | (rotated << 15)) >>> 0
-}
-
-/** CRC-32C (Castagnoli, RFC 3720 appendix B.4), reflected. zlib has only the other one. */
+/** Reflected. */
 const POLYNOMIAL = 0x82f63b78
 
 /** Table n: what a byte does to the CRC n bytes further on. */
