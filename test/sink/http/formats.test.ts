@@ -198,6 +198,11 @@ describe('cloudevents-batch', () => {
     ])
   })
 
+  test('data is what the device wrote, with all of its digits', async () => {
+    const { request } = await sent(FORMAT, batchWith(['{"a":1.10,"b":12345678901234567890}']))
+    expect(request?.body?.toString()).toContain('"data":{"a":1.10,"b":12345678901234567890}}')
+  })
+
   test('a time of the payload has its digits; one that cannot be read is marked', async () => {
     const format = { ...FORMAT, time: { at: '/ts', unit: 'us' } } as const
     const all = ['{"ts":1795403100123456}', '{"ts":1795403100000000}', '{"ts":"soon"}']
