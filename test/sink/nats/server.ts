@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import {
+  JetStreamApiError,
   jetstream,
   jetstreamManager,
   type StreamConfig,
@@ -16,6 +17,7 @@ import { findTool } from '../../support/tools.ts'
 export const NATS_TOOLS = ['nats-server'] as const
 export const STREAM = 'SLUICE'
 const START_MS = 20_000
+const MAXIMUM_MESSAGES = 10_077
 
 /** A message as the stream has it. */
 export interface ReadMessage {
@@ -145,6 +147,19 @@ export class NatsAdmin {
 
   async deleteStream(): Promise<void> {
     await (await jetstreamManager(this.connection)).streams.delete(STREAM)
+  }
+
+  /** Until a stream that has a limit, and discards what is new, takes no more. */
+  async fill(subject: string): Promise<void> {
+    const stream = jetstream(this.connection)
+    for (;;) {
+      try {
+        await stream.publish(subject)
+      } catch (error) {
+        if (error instanceof JetStreamApiError && error.code === MAXIMUM_MESSAGES) return
+        throw error
+      }
+    }
   }
 
   async purge(filter?: string): Promise<void> {

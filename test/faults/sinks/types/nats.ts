@@ -18,8 +18,9 @@ const WINDOW = 7
 const MAX_BATCH_RECORDS = 20
 /** Of a message; a record that is larger is refused. */
 const MAX_MESSAGE_BYTES = 16 * 1024
-/** Messages, until a stream is full. */
-const ROOM_LEFT = 4
+/** Messages, until a stream is full: more than come while its limit is changed. */
+const ROOM_LEFT = 1000
+const FILLER = 'sluice.filler'
 const USER = { user: 'sluice', pass: 'right' } as const
 
 export const testedNats: TestedType = {
@@ -128,7 +129,9 @@ class NatsReceiver implements TestedReceiver {
 
   async read(): ReturnType<TestedReceiver['read']> {
     const messages = await this.#admin.read()
-    return messages.flatMap(({ text }) => readingsOf(text))
+    return messages
+      .filter(({ subject }) => subject !== FILLER)
+      .flatMap(({ text }) => readingsOf(text))
   }
 
   async close(): Promise<void> {
@@ -152,11 +155,12 @@ class NatsReceiver implements TestedReceiver {
         end: () => this.#makeStream(),
         onlyAtFirst: true,
       },
-      // Soon full, and then it takes nothing new. What came since it was asked stays, too.
+      // A limit below what is there would take the oldest away: there is room, and it is filled.
       busy: {
         begin: async () => {
           const { messages } = await this.#admin.state()
           await this.#admin.changeStream({ max_msgs: messages + ROOM_LEFT })
+          await this.#admin.fill(FILLER)
         },
         end: () => this.#admin.changeStream({ max_msgs: -1 }),
       },
