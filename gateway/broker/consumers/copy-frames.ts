@@ -21,8 +21,9 @@ export interface CopyFrame {
   readonly qos: Qos
   /** Where the packet id belongs; 0 at QoS 0. */
   readonly idAt: number
-  /** Where the rest of the expiry belongs; 0: there is none. */
+  /** Where the rest of the expiry belongs; 0: there is none, as always before MQTT 5. */
   readonly expiryAt: number
+  /** Of the message, whatever its frame says of them. */
   readonly options: MessageOptions | null
 }
 
@@ -53,7 +54,7 @@ export function copyFrame({ topic, payload, options }: Message, way: CopyWay): C
   if (!isV5) {
     const bytes = frame(first, [...head, payload])
     const idAt = qos === 0 ? 0 : bytes.length - payload.length - NO_ID.length
-    return { bytes, qos, idAt, expiryAt: 0, options: null }
+    return { bytes, qos, idAt, expiryAt: 0, options }
   }
   const forwarded = options?.forwarded ?? NO_OPTIONS
   const hasExpiry = options !== null && options.expirySeconds !== null
@@ -87,9 +88,9 @@ export class CopyFrames {
   }
 }
 
-/** [MQTT-3.3.2-5] */
-export function isExpired({ expiryAt, options }: CopyFrame, nowMs: number): boolean {
-  return expiryAt > 0 && options !== null && restOfExpiry(options, nowMs) === 0
+/** [MQTT-3.3.2-5], which is about any subscriber, whatever version it speaks. */
+export function isExpired({ options }: CopyFrame, nowMs: number): boolean {
+  return options !== null && restOfExpiry(options, nowMs) === 0
 }
 
 /** Writes the frame of one copy at `at`. `nowMs`: wall clock. Returns where it ends. */

@@ -31,6 +31,8 @@ export class SubscriptionTable {
   readonly #byClient = new Map<string, Map<string, StoredSubscription>>()
   /** Those at QoS 1 and 2, by filter. */
   readonly #index = new TopicTrie<Subscribed>()
+  /** Those at QoS 0 whose identifier is for the copy that another one of their session brings. */
+  readonly #named = new TopicTrie<Subscribed>()
   readonly #indexed = new Map<string, Map<string, Subscribed>>()
   /** The ticket of each client's last change that is not known to be durable. */
   readonly #lastTicket = new Map<string, Ticket>()
@@ -73,10 +75,18 @@ export class SubscriptionTable {
     return this.#index.matches(topic)
   }
 
-  /** Subscriptions at QoS 1 and 2 that take the topic. */
+  /**
+   * Subscriptions at QoS 1 and 2 that take the topic, and behind them those at QoS 0 of the same
+   * sessions that have an identifier [MQTT-3.3.4-3].
+   */
   taking(topic: string): Subscribed[] {
     const found: Subscribed[] = []
     this.#index.collect(topic, found)
+    if (found.length === 0) return found
+    const named: Subscribed[] = []
+    this.#named.collect(topic, named)
+    for (const one of named)
+      if (found.some(({ clientId }) => clientId === one.clientId)) found.push(one)
     return found
   }
 
@@ -148,21 +158,25 @@ export class SubscriptionTable {
   }
 
   #indexOne(clientId: string, subscription: Subscribing): void {
-    const { qos, rh, rap, nl, topic } = subscription
+    const { qos, subscriptionIdentifier, topic } = subscription
     this.#unindexOne(clientId, topic)
-    if (qos === 0) return
-    const entry = { clientId, topic, qos, rh, rap, nl }
-    this.#index.add(topic, entry)
+    if (qos === 0 && subscriptionIdentifier === undefined) return
+    const entry = { clientId, topic, ...optionsOf(subscription) }
+    this.#indexOf(entry).add(topic, entry)
     const filters = this.#indexed.get(clientId)
     if (filters === undefined) this.#indexed.set(clientId, new Map([[topic, entry]]))
     else filters.set(topic, entry)
+  }
+
+  #indexOf({ qos }: Subscribed): TopicTrie<Subscribed> {
+    return qos === 0 ? this.#named : this.#index
   }
 
   #unindexOne(clientId: string, filter: string): void {
     const filters = this.#indexed.get(clientId)
     const entry = filters?.get(filter)
     if (filters === undefined || entry === undefined) return
-    this.#index.remove(filter, entry)
+    this.#indexOf(entry).remove(filter, entry)
     filters.delete(filter)
     if (filters.size === 0) this.#indexed.delete(clientId)
   }

@@ -183,6 +183,28 @@ describe('local subscribers', () => {
     expect(got).toMatchObject({ ...properties, subscriptionIdentifiers: [7, 300] })
   })
 
+  test('the identifiers come with a copy that is kept for a session, too [MQTT-3.3.4-3]', async () => {
+    const rig = await startRig()
+    const stored = { clientId: 'hmi', properties: { sessionExpiryInterval: 60 } }
+    const { client } = await open(rig, stored)
+    client.send(packet.subscribe(1, [['live/+', 0]], { subscriptionIdentifiers: [300] }))
+    client.send(packet.subscribe(2, [['live/#', 1]], { subscriptionIdentifiers: [7] }))
+    client.send(packet.subscribe(3, [['other/#', 0]], { subscriptionIdentifiers: [9] }))
+    await client.take(3)
+    const device = await open(rig)
+    device.client.send(publish(1, 'live/x', {}))
+    const identifiers = async (from: RawMqtt): Promise<unknown> =>
+      readPublish5(await from.next(TYPE.PUBLISH)).properties.subscriptionIdentifiers
+    expect(await identifiers(client), 'connected').toEqual([7, 300])
+    client.cut()
+    await eventually(() => rig.broker.connections() === 1, 'it is gone')
+    device.client.send(publish(2, 'live/y', {}))
+    await device.client.acks(2)
+    const again = await open(rig, { ...stored, clean: false })
+    expect(await identifiers(again.client), 'again').toEqual([7, 300])
+    expect(await identifiers(again.client), 'away').toEqual([7, 300])
+  })
+
   test('UNSUBACK says what was not subscribed, SUBACK why a filter is refused', async () => {
     const rig = await startRig({ sysInterval: null })
     const { client } = await open(rig)
