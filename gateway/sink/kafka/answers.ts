@@ -6,6 +6,9 @@
  */
 import type { Scope, SinkAnswer } from '../../ports/sink.ts'
 import { errorMessage, systemCode } from '../../shared/errors.ts'
+import { printable } from '../http/answers/answer.ts'
+import { hideInAnswer } from '../http/answers/hide-secrets.ts'
+import type { Shown } from './credentials.ts'
 
 type Meaning =
   | { readonly kind: 'retry'; readonly scope: Scope; readonly throttled?: true }
@@ -68,6 +71,9 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   UNSUPPORTED_VERSION: hold('sink', 'this cluster is too old, or too new'),
 }
 
+/** Of what somebody else says, characters. */
+const MAX_WORDS = 200
+
 /** Of several, the first of these that there is counts. */
 const CAREFUL = ['hold', 'retry', 'too-large', 'refused'] as const
 
@@ -91,11 +97,22 @@ interface ClientError {
   readonly cause?: unknown
 }
 
-/**
- * @param target the brokers, for people
- * @param unsent nothing of the batch can have left
- */
-export function answerTo(error: unknown, target: string, unsent: boolean): SinkAnswer {
+/** What surrounds an error. */
+interface ErrorContext {
+  /** The brokers, for people. */
+  readonly target: string
+  /** Nothing of the batch can have left. */
+  readonly unsent: boolean
+  /** What the brokers were shown, and may quote. */
+  readonly shown: Shown
+}
+
+export function answerTo(error: unknown, { target, unsent, shown }: ErrorContext): SinkAnswer {
+  const answer = meaningOf(error, target, unsent)
+  return shown.sasl === undefined ? answer : hideInAnswer(answer, [shown.sasl.password])
+}
+
+function meaningOf(error: unknown, target: string, unsent: boolean): SinkAnswer {
   const faults = faultsOf(error, null)
   const kind = CAREFUL.find((one) => faults.some(({ meaning }) => meaning.kind === one)) ?? 'retry'
   const fault = faults.find(({ meaning }) => meaning.kind === kind)
@@ -128,8 +145,9 @@ function faultsOf(error: unknown, response: unknown): Fault[] {
 function protocolFault(error: ClientError, id: string, response: unknown): Fault {
   const topic = topicAt(error.path, response)
   const unknown = hold('stream', 'this code is not known here: nothing is given up for it')
-  const own = typeof error.serverErrorMessage === 'string' ? `: ${error.serverErrorMessage}` : ''
-  const words = `${id}${topic === null ? '' : ` for topic ${topic}`}${own.slice(0, 200)}`
+  const { serverErrorMessage: own } = error
+  const told = typeof own === 'string' && own !== '' ? `: ${printable(own, MAX_WORDS)}` : ''
+  const words = `${id}${topic === null ? '' : ` for topic ${topic}`}${told}`
   return {
     meaning: (Object.hasOwn(MEANINGS, id) ? MEANINGS[id] : undefined) ?? unknown,
     code: id,
@@ -160,9 +178,7 @@ function saidByClient({ code, message }: ClientError & { readonly message: strin
 /** Nobody answered, or what came was no answer: the deepest reason that there is. */
 function networkFault(error: unknown): Fault {
   const root = rootOf(error)
-  const words = errorMessage(root)
-    .replaceAll(/[\p{C}\s]+/gu, ' ')
-    .slice(0, 200)
+  const words = printable(errorMessage(root), MAX_WORDS)
   return { meaning: LATER_ALL, code: systemCode(root), words, answered: false }
 }
 

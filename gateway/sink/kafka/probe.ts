@@ -49,7 +49,7 @@ async function stepsOf(
       steps.push({ step, ...told(topic, found.get(topic)) })
     }
   } catch (error) {
-    const answer = answerTo(error, target, true)
+    const answer = answerTo(error, { target, unsent: true, shown })
     const detail = 'detail' in answer ? answer.detail : errorMessage(error)
     steps.push({ step, verdict: 'problem', detail })
   } finally {

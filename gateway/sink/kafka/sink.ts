@@ -159,7 +159,7 @@ class KafkaSink implements ConfiguredSink {
       answer = verdicts(encoded)
       this.#silence = null
     } catch (error) {
-      answer = this.#failed(error, unsent)
+      answer = this.#failed(error, unsent, shown)
       session.discard()
     } finally {
       end.cancel()
@@ -175,7 +175,7 @@ class KafkaSink implements ConfiguredSink {
     return Math.max(this.#config.connectTimeout, this.#config.timeout)
   }
 
-  #failed(error: unknown, unsent: boolean): SinkAnswer {
+  #failed(error: unknown, unsent: boolean, shown: Shown): SinkAnswer {
     const target = this.#config.brokers.join(', ')
     const answer =
       error instanceof EndedError
@@ -189,7 +189,7 @@ class KafkaSink implements ConfiguredSink {
             answered: false,
             unsent,
           } as const)
-        : answerTo(error, target, unsent)
+        : answerTo(error, { target, unsent, shown })
     const isSilent = answer.kind === 'retry' && !answer.answered
     this.#silence = isSilent ? answer.detail : null
     return answer

@@ -2,6 +2,7 @@
  * Is the stream there, and would it take batches? Connects, asks how the stream is, and publishes
  * nothing; told in words, step by step up to the first that fails.
  */
+import { hideSecrets } from '../../shared/text/hide-secrets.ts'
 import type { ProbeStep, SinkProbe, SinkProbeOptions } from '../sink-type.ts'
 import { type NatsSinkConfig, natsUrl } from './config.ts'
 import { constantTokens } from './encode.ts'
@@ -27,7 +28,7 @@ export async function probeStream(options: SinkProbeOptions<NatsSinkConfig>): Pr
     for (const [verdict, detail] of doubts(config, facts)) say(step, verdict, detail)
   } catch (error) {
     const detail = error instanceof LinkFault ? error.message : String(error)
-    say(step, 'problem', detail)
+    say(step, 'problem', hideSecrets(detail, link.secrets))
   } finally {
     link.close()
   }

@@ -11,6 +11,7 @@ import type { Batch, BatchEncoder, SinkAnswer, SinkHealth, SinkPromise } from '.
 import { FileWatch } from '../../shared/file-watch.ts'
 import { counted } from '../counted.ts'
 import type { EmitSinkEvent } from '../events.ts'
+import { hideInAnswer } from '../http/answers/hide-secrets.ts'
 import { compileTemplate } from '../mapping/template.ts'
 import type { ConfiguredSink, SinkOptions } from '../sink-type.ts'
 import { createSinkStats } from '../stats.ts'
@@ -129,7 +130,8 @@ class NatsSink implements ConfiguredSink {
       return answerOf(unanswered(words, { unsent }), { bytes: 0, ms: 0 })
     })
     try {
-      return await Promise.race([givenUp, this.#attempt(batch, course, over)])
+      const answer = await Promise.race([givenUp, this.#attempt(batch, course, over)])
+      return hideInAnswer(answer, this.#link.secrets)
     } finally {
       course.isOver = true
       signal.removeEventListener('abort', onAbort)

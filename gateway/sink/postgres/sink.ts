@@ -10,6 +10,7 @@ import type { Batch, SinkAnswer, SinkHealth, SinkPromise, Transfer } from '../..
 import { FileWatch } from '../../shared/file-watch.ts'
 import { counted } from '../counted.ts'
 import type { EmitSinkEvent } from '../events.ts'
+import { hideInAnswer } from '../http/answers/hide-secrets.ts'
 import { SinkTls } from '../http/tls.ts'
 import type { ConfiguredSink, SinkOptions } from '../sink-type.ts'
 import { createSinkStats } from '../stats.ts'
@@ -87,7 +88,9 @@ class PostgresSink implements ConfiguredSink {
   async send(batch: Batch, signal: AbortSignal): Promise<SinkAnswer> {
     const { name: sink, stats } = this
     const counting = { sink, stats, emit: this.#emit, nowMs: this.#nowMs }
-    return await counted(counting, batch, () => this.#try(batch, signal))
+    return await counted(counting, batch, async () =>
+      hideInAnswer(await this.#try(batch, signal), this.#links.secrets),
+    )
   }
 
   onChange(listener: () => void): void {

@@ -135,7 +135,8 @@ export class BrokerFront {
       if (kind === SASL_HANDSHAKE) client.write(answer(id, handshakeBody()))
       else if (kind === SASL_AUTHENTICATE) {
         isKnown = this.#knows(frame)
-        client.write(answer(id, authenticateBody(version, isKnown)))
+        const words = isKnown ? '' : `not with ${this.shown.at(-1)}`
+        client.write(answer(id, authenticateBody(version, isKnown, words)))
       } else if (!isKnown && kind !== API_VERSIONS) client.destroy()
       else if (!this.#isRepeat(kind, frame, client)) {
         const sequences = kind === PRODUCE ? sequencesOf(frame) : null
@@ -227,12 +228,18 @@ function handshakeBody(): Buffer {
   return Buffer.from('\0\0\0\0\0\x01\0\x05PLAIN', 'latin1')
 }
 
-function authenticateBody(version: number, isKnown: boolean): Buffer {
+/** @param words what the broker says of it, less than 127 bytes */
+function authenticateBody(version: number, isKnown: boolean, words: string): Buffer {
   const code = Buffer.alloc(2)
   code.writeInt16BE(isKnown ? 0 : SASL_AUTHENTICATION_FAILED)
+  const text = Buffer.from(words)
   // From version 2 on, an empty header tag, compact texts and bytes, and a tag behind all.
-  if (version >= 2)
-    return Buffer.concat([Buffer.alloc(1), code, Buffer.from([0, 1]), Buffer.alloc(9)])
+  if (version >= 2) {
+    const [tag, length, noBytes] = [Buffer.alloc(1), Buffer.of(text.length + 1), Buffer.of(1)]
+    return Buffer.concat([tag, code, length, text, noBytes, Buffer.alloc(9)])
+  }
+  const length = Buffer.alloc(2)
+  length.writeInt16BE(text.length)
   const lifetime = Buffer.alloc(version >= 1 ? 8 : 0)
-  return Buffer.concat([code, Buffer.from([0xff, 0xff]), Buffer.alloc(4), lifetime])
+  return Buffer.concat([code, length, text, Buffer.alloc(4), lifetime])
 }

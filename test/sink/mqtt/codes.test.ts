@@ -110,6 +110,31 @@ test('what was acknowledged before a message that is not taken is settled', asyn
   expect(answer).toMatchObject({ kind: 'verdicts', ackedThrough: 2, listed: [] })
 })
 
+test.each([
+  ['puback', 1, 0x99],
+  ['pubrec', 2, 0x99],
+  ['puback', 1, 0x87],
+  ['pubrec', 2, 0x87],
+] as const)(
+  '%s at QoS %i, %i: the password that it quotes is not shown',
+  async (cmd, qos, code) => {
+    const password = 'a-very-secret-word'
+    const answer = await answerFrom(
+      ({ cmd: asked, messageId = 0 }, send) => {
+        if (asked === 'connect') send(connack(0))
+        else if (asked === 'pubrel') send({ cmd: 'pubcomp', messageId, reasonCode: 0 })
+        else if (asked === 'publish') {
+          const properties = { reasonString: `not with ${password}` }
+          send({ cmd, messageId, reasonCode: code, properties })
+        }
+      },
+      { qos, username: 'edge', password: { value: password } },
+    )
+    expect(JSON.stringify(answer)).toContain('not with (hidden)')
+    expect(JSON.stringify(answer)).not.toContain(password)
+  },
+)
+
 test.each([1, 2] as const)('QoS %i: topic and payload can be refused of one', async (qos) => {
   const answer = await answerFrom(
     (packet, send) => {

@@ -18,9 +18,15 @@ export function secretsOf(url: URL, headers: readonly HeaderPair[]): readonly st
 /** A header's value without its scheme, and of Basic the password. */
 function told(value: string): string[] {
   const bare = value.replace(/^\S+ /, '')
-  if (!/^Basic /i.test(value)) return [bare]
+  if (!/^Basic /i.test(value)) return [bare, ...signatureIn(value)]
   const pair = Buffer.from(bare, 'base64').toString()
   return [bare, pair, pair.slice(pair.indexOf(':') + 1)]
+}
+
+/** Of a token of Azure: whoever has it makes the token of it. */
+export function signatureIn(token: string): string[] {
+  const signature = /^SharedAccessSignature .*\bsig=([^&]+)/.exec(token)?.[1]
+  return signature === undefined ? [] : [signature, decodeURIComponent(signature)]
 }
 
 /** In all that it says. */

@@ -3,6 +3,7 @@
  * port, which code, what to look at. All of it is a retry (contract: network error); nothing here
  * decides. Pure.
  */
+import { printable } from '../answers/answer.ts'
 import { DialError, ProxyRefusal } from './link-error.ts'
 
 /** What to look at, by code. Node's, OpenSSL's and the HTTP parser's codes do not collide. */
@@ -92,6 +93,9 @@ function describeRefusal({ status, mayPass }: ProxyRefusal, target: string): str
 }
 
 /** What a proxy's word on CONNECT asks for. */
+/** Of what somebody else says, characters. */
+const MAX_WORDS = 200
+
 const PROXY_HINTS: Readonly<Record<number, string>> = {
   400: 'is it an HTTP proxy?',
   403: 'its rules forbid this host or port (many allow CONNECT to port 443 alone)',
@@ -115,7 +119,7 @@ export function isUntrusted(error: unknown): boolean {
 
 function hintFor(code: string, error: Error): string {
   const known = HINTS[code]
-  const words = error.message.replaceAll(/[\p{C}\s]+/gu, ' ').slice(0, 200)
+  const words = printable(error.message, MAX_WORDS)
   // What exactly was cut or is no HTTP is in the message; of a certificate, which names it is for.
   if (code === 'CUT_SHORT' || code === 'NOT_HTTP' || code === 'ERR_TLS_CERT_ALTNAME_INVALID')
     return `${known} (${words})`

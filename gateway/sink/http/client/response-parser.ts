@@ -312,10 +312,14 @@ function beginsLikeHttp(bytes: Buffer): boolean {
   return 'HTTP/'.startsWith(start)
 }
 
+/** Of what is no HTTP. */
+const QUOTED_BYTES = 40
+
 function notHttp(bytes: Buffer): LinkError {
-  const words = bytes
-    .toString('latin1', 0, 40)
+  const line = bytes
+    .toString('latin1', 0, QUOTED_BYTES)
     .replaceAll(/[^\x20-\x7e]+/g, ' ')
     .trim()
+  const words = bytes.length > QUOTED_BYTES ? `${line}…` : line
   return new LinkError('NOT_HTTP', `the answer begins with "${words}"`)
 }

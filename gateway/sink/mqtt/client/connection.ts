@@ -13,6 +13,7 @@ import {
   parser as packetParser,
 } from 'mqtt-packet'
 import { hideSecrets } from '../../../shared/text/hide-secrets.ts'
+import { signatureIn } from '../../http/answers/hide-secrets.ts'
 import { type Ending, NotConnected } from './ending.ts'
 
 export type AckPacket = Extract<Packet, { readonly cmd: 'puback' | 'pubrec' | 'pubcomp' }>
@@ -182,8 +183,8 @@ class Wire {
   onIdleEnd: (ending: Ending) => void = () => undefined
   readonly #stream: Duplex
   readonly #version: number
-  /** Brokers may quote it. */
-  readonly #secret: string
+  /** Brokers may quote them. */
+  readonly #secrets: readonly string[]
   readonly #parser: ReturnType<typeof packetParser>
   #acks: AckPacket[] = []
   #first: ((packet: Packet) => void) | null = null
@@ -191,7 +192,8 @@ class Wire {
   constructor(stream: Duplex, { protocolVersion: version = 4, password }: IConnectPacket) {
     this.#stream = stream
     this.#version = version
-    this.#secret = password?.toString() ?? ''
+    const secret = password?.toString() ?? ''
+    this.#secrets = [secret, ...signatureIn(secret)]
     this.#parser = packetParser({ protocolVersion: version })
     this.#parser.on('packet', (packet) => this.#take(packet))
     this.#parser.on('error', (error: Error) => {
@@ -205,7 +207,7 @@ class Wire {
 
   /** A reason as messages may show it; null: none was given. */
   hide(reason: string | undefined): string | null {
-    return reason === undefined ? null : hideSecrets(reason, [this.#secret])
+    return reason === undefined ? null : hideSecrets(reason, this.#secrets)
   }
 
   /** Writes CONNECT and waits for the answer. @throws NotConnected */
@@ -281,19 +283,26 @@ class Wire {
       case 'puback':
       case 'pubrec':
       case 'pubcomp':
-        this.#acks.push(packet)
+        this.#acks.push(this.#told(packet))
         return
       case 'pingresp':
         return this.onPong()
       case 'disconnect':
         return this.#disconnected(packet)
       case 'publish': {
-        const detail = `sent a message on ${JSON.stringify(packet.topic)}: the session of this client id has subscriptions; choose a clientId that nothing else used`
+        const topic = JSON.stringify(this.hide(packet.topic))
+        const detail = `sent a message on ${topic}: the session of this client id has subscriptions; choose a clientId that nothing else used`
         return this.end({ kind: 'protocol', detail })
       }
       default:
         this.end({ kind: 'protocol', detail: `sent ${packet.cmd.toUpperCase()}, unasked` })
     }
+  }
+
+  #told(packet: AckPacket): AckPacket {
+    const reasonString = this.hide(packet.properties?.reasonString)
+    if (reasonString === null) return packet
+    return { ...packet, properties: { ...packet.properties, reasonString } }
   }
 
   #disconnected(packet: IDisconnectPacket): void {

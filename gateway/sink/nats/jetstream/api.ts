@@ -5,6 +5,7 @@
  */
 import { gunzipSync } from 'node:zlib'
 import { errorMessage } from '../../../shared/errors.ts'
+import { printable } from '../../http/answers/answer.ts'
 import type { OpenLink } from './link.ts'
 import { LinkFault } from './link.ts'
 import type { LastMessage, MessageOwner, StreamHistory } from './reconcile.ts'
@@ -223,5 +224,5 @@ function numberOf(value: unknown, otherwise = 0): number {
 }
 
 function quoted(value: unknown): string {
-  return JSON.stringify(value).slice(0, 200)
+  return printable(JSON.stringify(value), 200)
 }

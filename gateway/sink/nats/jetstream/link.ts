@@ -66,8 +66,8 @@ export class NatsLink {
   #open: OpenLink | null = null
   #detail: string | null = null
   #closed = false
-  /** The secret of the last login, which no message may show. */
-  #told = ''
+  /** What the servers were shown at the last login, and no message may show. */
+  #told: readonly string[] = []
 
   constructor(name: string, config: NatsSinkConfig) {
     this.#name = name
@@ -81,6 +81,11 @@ export class NatsLink {
   /** Why there is no connection; null: there is, or none was tried yet. */
   get detail(): string | null {
     return this.#open === null ? this.#detail : null
+  }
+
+  /** Servers may quote the login, at any time. */
+  get secrets(): readonly string[] {
+    return this.#told
   }
 
   /** @throws LinkFault */
@@ -97,7 +102,7 @@ export class NatsLink {
   drop(link: OpenLink, why: string): void {
     if (this.#open === link) {
       this.#open = null
-      this.#detail = why
+      this.#detail = this.#hidden(why)
     }
     void link.connection.close().catch(() => undefined)
   }
@@ -105,6 +110,10 @@ export class NatsLink {
   close(): void {
     this.#closed = true
     if (this.#open !== null) this.drop(this.#open, 'closed')
+  }
+
+  #hidden(words: string): string {
+    return hideSecrets(words, this.#told)
   }
 
   async #connect(): Promise<OpenLink> {
@@ -126,7 +135,7 @@ export class NatsLink {
       void link.ended.then((why) => {
         if (this.#open !== link) return
         this.#open = null
-        this.#detail = why
+        this.#detail = this.#hidden(why)
       })
       return link
     } catch (error) {
@@ -167,13 +176,15 @@ export class NatsLink {
     }
     if (credentials === null) return null
     const creds = await this.#file('credentials', credentials)
+    // Its token is shown; its seed signs, and is not.
+    this.#told = tokensIn(Buffer.from(creds).toString())
     return checkedLogin('credentials', library.credsAuthenticator(creds))
   }
 
   /** What the servers are shown, and may quote. */
   async #secret(secret: Secret): Promise<string> {
     const text = await this.#read(secret)
-    this.#told = text
+    this.#told = [text]
     return text
   }
 
@@ -244,6 +255,11 @@ function openLink(connection: NatsConnection, library: Library): OpenLink {
   }
 }
 
+/** The lines of a .creds file between its marks. */
+function tokensIn(creds: string): string[] {
+  return creds.split(/\r?\n/).filter((line) => /^[\w.-]{32,}$/.test(line))
+}
+
 /** A seed or a file that is none shows when it signs, in the middle of a handshake. */
 function checkedLogin(key: string, authenticator: Authenticator): Authenticator {
   try {
@@ -259,9 +275,9 @@ function unusableFile(key: string, detail: string): Failure {
 }
 
 /** Wrong credentials are held; whatever else passes by itself. */
-function connectFailure(error: unknown, secret: string): Failure {
+function connectFailure(error: unknown, secrets: readonly string[]): Failure {
   const name = error instanceof Error ? error.name : ''
-  const words = hideSecrets(errorMessage(error), [secret])
+  const words = hideSecrets(errorMessage(error), secrets)
   if (/^(Authorization|UserAuthenticationExpired)Error$/.test(name))
     return held(
       null,

@@ -3,6 +3,7 @@
  * `server/errors.json` of nats-server, up to 2.14.
  */
 import type { Scope, SinkAnswer } from '../../../ports/sink.ts'
+import { printable } from '../../http/answers/answer.ts'
 
 export type PublishReply =
   | { readonly kind: 'stored'; readonly seq: number; readonly isRepeat: boolean }
@@ -27,6 +28,9 @@ export type Failure = {
   | { readonly kind: 'too-large' }
   | { readonly kind: 'malformed' }
 )
+
+/** Of what a server says, characters. */
+const MAX_WORDS = 200
 
 /** What to do about what somebody has to see to, by error code. */
 const HOLDS: ReadonlyMap<number, string> = new Map([
@@ -152,5 +156,5 @@ function isSeq(seq: unknown): seq is number {
 }
 
 function quoted(text: string): string {
-  return text.replaceAll(/\p{Cc}+/gu, ' ').slice(0, 200)
+  return printable(text, MAX_WORDS)
 }

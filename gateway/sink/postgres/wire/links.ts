@@ -37,6 +37,11 @@ export class Links {
     this.#tls = tls
   }
 
+  /** A server, or what stands in front of it, may quote them, at any time. */
+  get secrets(): readonly string[] {
+    return [this.#told]
+  }
+
   get areThere(): boolean {
     return [...this.#open].some(({ isOpen }) => isOpen)
   }
@@ -120,7 +125,7 @@ export class Links {
     } catch (error) {
       socket.destroy()
       // A pooler or a proxy in front of the database may quote the login.
-      if (error instanceof Error) error.message = hideSecrets(error.message, [this.#told])
+      if (error instanceof Error) error.message = hideSecrets(error.message, this.secrets)
       throw error
     } finally {
       signal.removeEventListener('abort', onAbort)

@@ -219,16 +219,22 @@ describe('a front with TLS and users', () => {
   test('a wrong password is held; the right one in its file ends the hold', async () => {
     const front = await frontOf({ tls, credentials: 'edge:right' })
     const file = join(folder, 'password')
-    writeFileSync(file, 'wrong\n')
-    const sink = sinkTo({
+    writeFileSync(file, 'wrong-and-quoted\n')
+    const keys: Partial<KafkaSinkConfig> = {
       ...to(front),
       tls: { ca, cert: null, key: null },
       sasl: { mechanism: 'plain', username: 'edge', password: { file } },
-    })
+    }
+    const sink = sinkTo(keys)
     const answer = await send(sink, mixed(1, 3))
     expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', unsent: true })
     expect(answer).toMatchObject({ code: 'SASL_AUTHENTICATION_FAILED' })
-    expect(front.shown).toContain('edge:wrong')
+    expect(answer).toHaveProperty('detail', expect.stringContaining('not with edge:(hidden)'))
+    expect(front.shown).toContain('edge:wrong-and-quoted')
+    const config = kafkaSinkConfig(keys)
+    const probe = await probeCluster({ name: 'cluster', config, dataDir: folder })
+    expect(JSON.stringify([answer, sink.health, probe])).not.toContain('wrong-and-quoted')
+    expect(probe.steps.at(-1)?.detail).toContain('not with edge:(hidden)')
     const changed = new Promise<void>((resolve) => {
       sink.onChange(resolve)
     })
