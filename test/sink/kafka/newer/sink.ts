@@ -229,12 +229,10 @@ describe('a front with TLS and users', () => {
     const answer = await send(sink, mixed(1, 3))
     expect(answer).toMatchObject({ kind: 'hold', scope: 'sink', unsent: true })
     expect(answer).toMatchObject({ code: 'SASL_AUTHENTICATION_FAILED' })
-    expect(answer).toHaveProperty('detail', expect.stringContaining('not with edge:(hidden)'))
     expect(front.shown).toContain('edge:wrong-and-quoted')
     const config = kafkaSinkConfig(keys)
     const probe = await probeCluster({ name: 'cluster', config, dataDir: folder })
     expect(JSON.stringify([answer, sink.health, probe])).not.toContain('wrong-and-quoted')
-    expect(probe.steps.at(-1)?.detail).toContain('not with edge:(hidden)')
     const changed = new Promise<void>((resolve) => {
       sink.onChange(resolve)
     })
