@@ -102,9 +102,10 @@ function check(config: Config, report: Report): void {
 /** Each stream has its sink, and its records fit through what is before and behind it. */
 function checkReferences({ streams, sinks, mqtt }: Config, report: Report): void {
   const used = new Set<string>()
-  for (const [stream, { sink, maxRecordBytes }] of Object.entries(streams)) {
+  for (const [stream, { ack, sink, maxRecordBytes }] of Object.entries(streams)) {
     used.add(sink)
     checkSinkName(stream, sink, sinks, report)
+    if (ack === 'delivered') checkDurableSink(stream, sink, sinks, report)
     const key = ['streams', stream, 'maxRecordBytes']
     const record = formatSize(maxRecordBytes)
     if (maxRecordBytes > mqtt.maxPacketBytes)
@@ -139,6 +140,23 @@ function checkSinkName(stream: string, sink: string, sinks: Config['sinks'], rep
       near === undefined
         ? `add sinks.${sink}, or name another`
         : `write ${near}, or add sinks.${sink}`,
+  })
+}
+
+/** An ack that waits for a sink must mean something there. */
+function checkDurableSink(
+  stream: string,
+  sink: string,
+  sinks: Config['sinks'],
+  report: Report,
+): void {
+  const config = Object.hasOwn(sinks, sink) ? sinks[sink] : undefined
+  const ack = config && sinkTypeOf(config).promise(config).ack
+  if (config === undefined || ack === 'durable') return
+  report.complain(['streams', stream, 'ack'], {
+    got: `delivered, with sink ${sink} of type ${config.type}, whose ack says: ${ack}`,
+    wanted: 'a sink whose ack says that a record is durable there',
+    fix: `make ${sink} one (its README says how), name another sink, or write spooled`,
   })
 }
 

@@ -24,6 +24,7 @@ export const CLOSE_REASONS = [
   'slow-reader',
   'qos2-window',
   'receive-maximum',
+  'lost-before-delivery',
   'stopping',
   'internal-error',
 ] as const

@@ -27,6 +27,20 @@ export interface Envelope {
   readonly bytes: Uint8Array
 }
 
+/**
+ * How far the sink has acknowledged a stream with `ack: delivered`. A message's ack may leave once
+ * its ticket is durable, is not above `through`, and is not lost.
+ */
+export interface Passage {
+  /**
+   * Every record of a commit up to this ticket was delivered, is kept as a dead letter, or is lost.
+   * Infinity: nothing is on its way.
+   */
+  readonly through: Ticket
+  /** A record of this commit left in another way: its acks never leave. */
+  isLost(ticket: Ticket): boolean
+}
+
 /** A stream as the router sees it. */
 export interface StreamIntake {
   readonly name: string
@@ -34,6 +48,8 @@ export interface StreamIntake {
   readonly device: 'clientId' | `topic:${number}`
   /** Its records hold properties of MQTT 5, so its messages have to come with theirs. */
   readonly wantsProperties: boolean
+  /** null: an ack waits for the fsync alone (`ack: spooled`). */
+  readonly passage: Passage | null
   envelope(device: string, topic: string): Envelope
 }
 
@@ -153,6 +169,11 @@ export interface Appender {
    * durable.
    */
   onDurable(listener: (ticket: Ticket) => void): void
+  /**
+   * Called when a passage has moved on. `lost`: tickets of commits of which a record was lost, in any
+   * stream.
+   */
+  onPassed(listener: (lost: readonly Ticket[]) => void): void
   /** Called when a stream that answered MUST_WAIT may have room, or when ingest resumes. */
   onSpace(listener: () => void): void
   /**

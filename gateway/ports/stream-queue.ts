@@ -129,6 +129,8 @@ export interface StreamQueue {
   readonly priority: number
   /** Name of this stream's sink. */
   readonly sink: string
+  /** Devices wait until the sink has their records: no batch waits to be filled. */
+  readonly isAwaited: boolean
   /**
    * Durable runs that are not settled and not parked, in order, from the first, pinned ones
    * included; at most `limit`.

@@ -103,6 +103,10 @@ export class SpoolAppender implements Appender {
     this.#host.committer.onDurable(listener)
   }
 
+  onPassed(listener: (lost: readonly Ticket[]) => void): void {
+    for (const { passage } of this.streams) passage?.onAdvance(listener)
+  }
+
   onSpace(listener: () => void): void {
     this.#spaceListeners.push(listener)
   }

@@ -5,7 +5,7 @@
 import { choice, duration, integer, name, size, text } from '../config/fields.ts'
 import { type Report, showValue } from '../config/problems.ts'
 import { leaf, list, map, nullable, type Schema, section } from '../config/schema.ts'
-import { formatSize } from '../config/units.ts'
+import { formatDuration, formatSize } from '../config/units.ts'
 import type { Path } from '../config/walk.ts'
 import { checkTopicFilter, PROTOCOL_TOPIC_LIMITS } from '../shared/topics/topics.ts'
 import { RECORD_PROPERTIES, type RecordProperty } from './codec/property-members.ts'
@@ -21,6 +21,7 @@ export interface StreamConfig {
   /** Of MQTT 5, those that its records have as members. */
   readonly properties: readonly RecordProperty[]
   readonly messageExpiry: 'ignore' | 'honor'
+  readonly ack: 'spooled' | 'delivered'
   /** 0 is served first, 9 last. */
   readonly priority: number
   readonly maxRecordBytes: number
@@ -121,6 +122,13 @@ const streamSection: Schema<StreamConfig> = section('One queue, by name.', {
       ['ignore', 'honor'],
     ),
   ).prefault('ignore'),
+  ack: leaf(
+    choice(
+      'When PUBACK and PUBREC leave. spooled: when the record is on this disk (I1); delivered: when the sink has it, too, ' +
+        'durably: then a destroyed box loses nothing acknowledged.',
+      ['spooled', 'delivered'],
+    ),
+  ).prefault('spooled'),
   priority: leaf(
     integer('Order among the streams of a sink, 0 first. A later one is never starved.', {
       min: 0,
@@ -200,6 +208,7 @@ export function checkStreams(
   for (const [stream, config] of names) {
     const path = ['streams', stream]
     checkSizes(path, config, report)
+    if (config.ack === 'delivered') checkDelivered(path, config, report)
     for (const [index, topic] of config.topics.entries()) {
       if (config.topics.indexOf(topic) < index)
         report.warn(
@@ -208,6 +217,29 @@ export function checkStreams(
         )
     }
   }
+}
+
+/** What was not delivered is not acknowledged, so no limit may take it. */
+function checkDelivered(path: Path, stream: StreamConfig, report: Report): void {
+  const wanted = 'nothing that drops records of a stream with ack: delivered'
+  if (stream.whenFull !== 'block')
+    report.complain([...path, 'whenFull'], {
+      got: stream.whenFull,
+      wanted,
+      fix: 'write block, or ack: spooled',
+    })
+  if (stream.maxAge !== null)
+    report.complain([...path, 'maxAge'], {
+      got: formatDuration(stream.maxAge),
+      wanted,
+      fix: 'remove it, or write ack: spooled',
+    })
+  if (stream.messageExpiry === 'honor')
+    report.complain([...path, 'messageExpiry'], {
+      got: 'honor',
+      wanted,
+      fix: 'write ignore, or ack: spooled',
+    })
 }
 
 function checkSizes(path: Path, stream: StreamConfig, report: Report): void {

@@ -20,6 +20,7 @@ class EndlessQueue implements StreamQueue {
   readonly stream = 'telemetry'
   readonly priority = 0
   readonly sink = 'cloud'
+  readonly isAwaited = false
   readonly parked = []
   readonly maxBatchBytes = Number.POSITIVE_INFINITY
   readonly blockRecords: number

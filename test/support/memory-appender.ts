@@ -11,6 +11,7 @@ import {
   type Message,
   type MessageProperties,
   MUST_WAIT,
+  type Passage,
   type RecoveredJournal,
   type StreamIntake,
   type Ticket,
@@ -45,6 +46,8 @@ export interface StreamSpec {
   readonly device?: 'clientId' | `topic:${number}`
   /** @default false */
   readonly wantsProperties?: boolean
+  /** A sink that the test plays; `passed` tells of it. */
+  readonly passage?: Passage
 }
 
 /** What nobody waits for is committed after so long, if nothing else is. */
@@ -82,6 +85,7 @@ export class MemoryAppender implements Appender {
     fresh()
   readonly #onDurable: ((ticket: Ticket) => void)[] = []
   readonly #onSpace: (() => void)[] = []
+  readonly #onPassed: ((lost: readonly Ticket[]) => void)[] = []
   readonly #journals = new Map<string, Journal>()
   readonly #journalState = new Map<
     string,
@@ -100,6 +104,7 @@ export class MemoryAppender implements Appender {
       topics: spec.topics,
       device: spec.device ?? 'clientId',
       wantsProperties: spec.wantsProperties ?? false,
+      passage: spec.passage ?? null,
       envelope: (device: string, topic: string): Envelope => ({
         bytes: Buffer.from(JSON.stringify([device, topic])),
       }),
@@ -178,6 +183,15 @@ export class MemoryAppender implements Appender {
 
   onDurable(listener: (ticket: Ticket) => void): void {
     this.#onDurable.push(listener)
+  }
+
+  onPassed(listener: (lost: readonly Ticket[]) => void): void {
+    this.#onPassed.push(listener)
+  }
+
+  /** A passage has moved on. */
+  passed(lost: readonly Ticket[] = []): void {
+    for (const listener of this.#onPassed) listener(lost)
   }
 
   onSpace(listener: () => void): void {

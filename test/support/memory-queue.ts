@@ -256,6 +256,7 @@ interface Staged extends Omit<MemoryRecord, 'block'> {
 export class MemoryQueue implements StreamQueue {
   readonly stream: string
   readonly sink: string
+  readonly isAwaited = false
   readonly priority: number
   readonly state: StreamState
   /** What a test wants `load` to meet: a rejection, once each. */

@@ -469,6 +469,7 @@ class RealModelSpool implements ModelSpool {
       stream: queue.stream,
       priority: queue.priority,
       sink: queue.sink,
+      isAwaited: queue.isAwaited,
       ahead: (limit) => queue.ahead(limit).map(seen),
       get pendingRecords() {
         return queue.pendingRecords

@@ -3,7 +3,7 @@
  * stream; the one timer; the end. Connections put themselves into lists and are called back.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { StreamIntake } from '../../ports/appender.ts'
+import type { StreamIntake, Ticket } from '../../ports/appender.ts'
 import { within } from '../../shared/time/within.ts'
 import { FINISHING_TURN_MS, SWEEP_GAP_MS, SWEEP_INTERVAL_MS } from '../limits.ts'
 import type { Inbound } from '../listeners/inbound.ts'
@@ -27,6 +27,7 @@ export class Gate {
     this.#sweptAtMs = context.monotonicMs()
     this.#sessionsSweptAtMs = this.#sweptAtMs
     context.appender.onDurable(() => this.#guard('commit', () => this.#onDurable()))
+    context.appender.onPassed((lost) => this.#guard('delivery', () => this.#onPassed(lost)))
     context.appender.onSpace(() => this.#guard('space', () => this.#onSpace()))
     // An UNSUBSCRIBE may wait for copies of the client's own messages.
     context.delivery.onHandedOver(() => {
@@ -79,6 +80,18 @@ export class Gate {
     const { appender, delivery } = this.#context
     for (const connection of this.#lists.owing) connection.flushAcks()
     delivery.durable(appender.durableTicket)
+    this.#unblock()
+  }
+
+  /** A sink has acknowledged records of a stream with `ack: delivered`. */
+  #onPassed(lost: readonly Ticket[]): void {
+    // Before a device comes again: what it repeats is to be taken as new.
+    if (lost.length > 0) {
+      const { appender, sessions } = this.#context
+      sessions.forget(new Set(lost))
+      appender.touch()
+    }
+    for (const connection of this.#lists.owing) connection.flushAcks()
     this.#unblock()
   }
 

@@ -158,6 +158,7 @@ export const CLOSE_CODES: Readonly<Record<CloseReason, ReasonCode>> = {
   'slow-reader': REASON.quotaExceeded,
   'qos2-window': REASON.quotaExceeded,
   'receive-maximum': REASON.receiveMaximumExceeded,
+  'lost-before-delivery': REASON.unspecifiedError,
   stopping: REASON.serverShuttingDown,
   'internal-error': REASON.implementationSpecificError,
 }

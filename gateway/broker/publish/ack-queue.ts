@@ -1,10 +1,10 @@
 /**
  * The acks that a connection is owed, in the order of its PUBLISHes (I2), each with the ticket that
- * must be durable before it leaves (I1). A ring of parallel arrays: nothing is allocated per
- * message.
+ * must be durable before it leaves (I1), and, where a stream has `ack: delivered`, delivered as well.
+ * A ring of parallel arrays: nothing is allocated per message.
  */
 
-import type { Ticket } from '../../ports/appender.ts'
+import type { Passage, Ticket } from '../../ports/appender.ts'
 import type { LatencyHistogram } from '../../shared/latency-histogram.ts'
 import { PUBREC } from '../mqtt/packets.ts'
 import { ackFrame } from '../mqtt/v5/acks.ts'
@@ -26,6 +26,8 @@ export class AckQueue {
   #sizes = NO_SIZES
   #tickets = NO_TIMES
   #arrivals = NO_TIMES
+  /** What else has to let an ack pass; null: there was none yet. */
+  #passages: (Passage | null)[] | null = null
   /** Reason codes of MQTT 5 by position, of those that are not 0; null: there was none yet. */
   #codes: Map<number, ReasonCode> | null = null
   /** Positions only rise; modulo the capacity they are places in the ring. */
@@ -46,9 +48,23 @@ export class AckQueue {
     return this.#bytes
   }
 
-  /** Has the head a ticket, so that a commit will release it? */
+  /** Will a commit release the head? Not where it waits for room, or for a sink. */
   get awaitsCommit(): boolean {
-    return this.length > 0 && this.#tickets[this.#head & (this.#capacity - 1)] !== NO_TICKET
+    const place = this.#head & (this.#capacity - 1)
+    const isWaiting = this.length > 0 && this.#tickets[place] !== NO_TICKET
+    return isWaiting && (this.#passages?.[place] ?? null) === null
+  }
+
+  /** Some of its acks may wait for a sink. */
+  get hasPassages(): boolean {
+    return this.#passages !== null && this.length > 0
+  }
+
+  /** The head belongs to a record that was lost: it never leaves. */
+  get isLost(): boolean {
+    const place = this.#head & (this.#capacity - 1)
+    const passage = this.length > 0 ? (this.#passages?.[place] ?? null) : null
+    return passage?.isLost(this.#tickets[place]!) ?? false
   }
 
   /**
@@ -63,6 +79,7 @@ export class AckQueue {
     this.#tickets[at] = ticket
     this.#sizes[at] = size
     this.#arrivals[at] = arrivedMs
+    if (this.#passages !== null) this.#passages[at] = null
     this.#bytes += size
     this.#tail += 1
     return this.#tail - 1
@@ -91,6 +108,12 @@ export class AckQueue {
     this.#tickets[position & (this.#capacity - 1)] = ticket
   }
 
+  /** The ack waits for that, too. */
+  setPassage(position: number, passage: Passage): void {
+    this.#passages ??= new Array<Passage | null>(this.#capacity).fill(null)
+    this.#passages[position & (this.#capacity - 1)] = passage
+  }
+
   /** The ack says this instead of success. */
   setCode(position: number, code: ReasonCode): void {
     this.#codes ??= new Map()
@@ -98,7 +121,14 @@ export class AckQueue {
   }
 
   isDue(durable: Ticket): boolean {
-    return this.length > 0 && this.#tickets[this.#head & (this.#capacity - 1)]! <= durable
+    return this.length > 0 && this.#isFree(this.#head & (this.#capacity - 1), durable)
+  }
+
+  #isFree(place: number, durable: Ticket): boolean {
+    const ticket = this.#tickets[place]!
+    if (ticket > durable) return false
+    const passage = this.#passages === null ? null : this.#passages[place]!
+    return passage === null || (ticket <= passage.through && !passage.isLost(ticket))
   }
 
   /**
@@ -117,7 +147,7 @@ export class AckQueue {
     const mask = this.#capacity - 1
     const last = Math.min(this.#tail, upTo)
     let end = this.#head
-    while (end < last && this.#tickets[end & mask]! <= durable) end += 1
+    while (end < last && this.#isFree(end & mask, durable)) end += 1
     const count = end - this.#head
     this.takenBytes = 0
     this.takenFinal = 0
@@ -190,18 +220,21 @@ export class AckQueue {
     const sizes = new Uint32Array(capacity)
     const tickets = new Float64Array(capacity)
     const arrivals = new Float64Array(capacity)
+    const passages = this.#passages && new Array<Passage | null>(capacity).fill(null)
     for (let position = this.#head; position < this.#tail; position += 1) {
       kinds[position & to] = this.#kinds[position & from]!
       ids[position & to] = this.#ids[position & from]!
       sizes[position & to] = this.#sizes[position & from]!
       tickets[position & to] = this.#tickets[position & from]!
       arrivals[position & to] = this.#arrivals[position & from]!
+      if (passages !== null) passages[position & to] = this.#passages![position & from]!
     }
     this.#kinds = kinds
     this.#ids = ids
     this.#sizes = sizes
     this.#tickets = tickets
     this.#arrivals = arrivals
+    this.#passages = passages
     this.#capacity = capacity
   }
 }

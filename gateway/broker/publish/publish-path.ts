@@ -95,6 +95,11 @@ export class PublishPath {
     return this.#acks.awaitsCommit || this.#releases.awaitsCommit
   }
 
+  /** I9: a record whose ack waited for its delivery is neither delivered nor kept. */
+  get isLost(): boolean {
+    return this.#acks.isLost
+  }
+
   get hasWaiting(): boolean {
     return this.#waiting.size > 0
   }
@@ -146,7 +151,8 @@ export class PublishPath {
     }
     // PUBREC of an id that is not durable yet has not left, and one may stand behind a message that
     // waits for room.
-    const isEarly = published > appender.durableTicket || this.#waiting.size > 0
+    const isEarly =
+      published > appender.durableTicket || this.#waiting.size > 0 || this.#acks.hasPassages
     const code = this.#inbound !== null && !session.ids.has(packetId) ? UNKNOWN_ID : REASON.success
     if (code !== REASON.success) this.#context.reports.sent(code)
     if (sessions.removeId(session, packetId)) session.lastRemoval = appender.touch()
@@ -321,6 +327,7 @@ export class PublishPath {
     // I3: a repeat. Its PUBREC waits for the commit of its original.
     const ticket = ids.ticketOf(packetId)
     const position = this.#owe(2, packetId, ticket, 0)
+    if (entry.passage !== null) this.#acks.setPassage(position, entry.passage)
     if (ticket === NO_TICKET) this.#waiting.findId(packetId)?.repeats.push(position)
     stats.duplicates += 1
     return TAKEN
@@ -338,7 +345,9 @@ export class PublishPath {
     const code = this.#codeOf(entry)
     if (qos === 2) ticket = this.#noteId(entry, ticket, view.packetId, code)
     if (view.retain || entry.isLocal) ticket = this.#publishLocally(entry, view, ticket)
-    this.#setCode(this.#owe(qos, view.packetId, ticket, view.heldBytes), code)
+    const position = this.#owe(qos, view.packetId, ticket, view.heldBytes)
+    if (entry.passage !== null) this.#acks.setPassage(position, entry.passage)
+    this.#setCode(position, code)
     return TAKEN
   }
 
@@ -394,6 +403,8 @@ export class PublishPath {
     if (!hasRoomToWait(this.#context, heldBytes)) return HOLD
     const qos = view.qos as 1 | 2
     if (qos === 2) sessions.addId(this.session, packetId, hash.high, hash.low, NO_TICKET)
+    const position = this.#owe(qos, packetId, NO_TICKET, heldBytes)
+    if (entry.passage !== null) this.#acks.setPassage(position, entry.passage)
     this.#waiting.add({
       entry,
       bytes: Buffer.from(view.payload()),
@@ -405,7 +416,7 @@ export class PublishPath {
       options: entry.isShared ? this.#optionsOf(view) : null,
       heldBytes,
       ...this.#arrival,
-      position: this.#owe(qos, packetId, NO_TICKET, heldBytes),
+      position,
       packetId,
       hashHigh: hash.high,
       hashLow: hash.low,

@@ -3,7 +3,7 @@
  * message costs no string. Bounded; the oldest entry gives way. Entries go stale with access rules
  * and local subscriptions and are checked against their versions at each use.
  */
-import type { Lane } from '../../ports/appender.ts'
+import type { Lane, Passage } from '../../ports/appender.ts'
 import type { UnwantedReason } from '../events.ts'
 import { TOPIC_CACHE_ENTRIES } from '../limits.ts'
 
@@ -14,6 +14,8 @@ export interface TopicEntry {
   readonly lanes: readonly Lane[]
   /** Some of those want the properties of its messages in their records. */
   readonly wantsProperties: boolean
+  /** Of those with `ack: delivered`: its acks wait for it; null: for the fsync alone. */
+  readonly passage: Passage | null
   /** May this user publish here? */
   isAllowed: boolean
   /** Why its messages do not become records; null: they do. */

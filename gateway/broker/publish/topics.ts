@@ -9,6 +9,7 @@ import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/
 import type { Principal } from '../auth/authenticator.ts'
 import { readString } from '../mqtt/reader.ts'
 import type { PublishContext } from './context.ts'
+import { passageOf } from './passages.ts'
 import { TopicCache, type TopicEntry } from './topic-cache.ts'
 import { refusalOf, unwantedReason } from './unwanted.ts'
 
@@ -54,6 +55,7 @@ export class Topics {
       topic,
       lanes,
       wantsProperties: lanes.some(({ stream }) => stream.wantsProperties),
+      passage: passageOf(lanes),
       isAllowed: false,
       unwanted,
       refusal: refusalOf(unwanted, config),

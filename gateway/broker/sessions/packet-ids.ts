@@ -35,6 +35,11 @@ export class PacketIds {
     return slot === undefined ? 0 : this.#tickets[slot]!
   }
 
+  /** Ids of messages that came in these commits. */
+  under(tickets: ReadonlySet<Ticket>): number[] {
+    return [...this.#slots].flatMap(([id, slot]) => (tickets.has(this.#tickets[slot]!) ? [id] : []))
+  }
+
   /** Returns false if the id was open before: its message is replaced. */
   set(id: number, high: number, low: number, ticket: Ticket): boolean {
     const known = this.#slots.get(id)

@@ -216,6 +216,15 @@ export class SessionTable implements Journal {
     return stored
   }
 
+  /**
+   * Open packet ids that came in commits of which a record was lost: which of them it was is not
+   * known, so all of them are taken as new when they are repeated (I9 before I3).
+   */
+  forget(lost: ReadonlySet<Ticket>): void {
+    for (const session of this.#byClient.values())
+      for (const id of session.ids.under(lost)) this.removeId(session, id)
+  }
+
   markSubscribed(session: Session): void {
     if (session.number === 0 || session.subscribed) return
     session.subscribed = true

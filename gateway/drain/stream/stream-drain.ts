@@ -83,7 +83,7 @@ export class StreamDrain {
     this.#batches = new StreamBatches({
       queue,
       encoder: options.encoder,
-      lingerMs: config.linger,
+      lingerMs: queue.isAwaited ? 0 : config.linger,
       limits: () => sizing.limits,
       configured: { maxRecords: config.maxBatchRecords, maxBytes: config.maxBatchBytes },
       wantsEvidence: () => this.doubt.wantsEvidence,

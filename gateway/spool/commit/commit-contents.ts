@@ -172,7 +172,7 @@ export class CommitContents implements CommitSource, OpenCommit {
       this.#folder.note(`${BROKEN_RULE} of stream ${stream.name}: ${rule}`, null)
   }
 
-  committed(): void {
+  committed(ticket: number): void {
     const closed = this.#closed
     if (!closed) return
     this.#closed = null
@@ -180,7 +180,7 @@ export class CommitContents implements CommitSource, OpenCommit {
     this.journals.committed()
     this.chain.stored(closed.link, closed.stateBytes, closed.blockBytes)
     this.#stats.storedBytes += closed.blockBytes
-    for (const part of closed.streams) part.stream.committed(part, closed.metasOf(part))
+    for (const part of closed.streams) part.stream.committed(part, closed.metasOf(part), ticket)
   }
 
   async uncommitted(): Promise<number> {

@@ -44,8 +44,8 @@ export interface CommitSource {
   readonly openStreams: number
   /** Retention and snapshots of this instant. Synchronous; may add ops. */
   close(): ClosedCommit
-  /** What was closed last is in the store and fsynced. */
-  committed(): void
+  /** What was closed last is in the store and fsynced, under that ticket. */
+  committed(ticket: number): void
   /**
    * What was closed last is not in the store: its records join the open ones in front, under new
    * seqs. Returns how many.
@@ -285,7 +285,7 @@ export class Committer {
     this.#stats.committedRecords += closed.records
     this.#stats.rawBytes += closed.rawBytes
     this.#stats.commitSeconds.observe((this.#monotonicMs() - beganMs) / 1000)
-    this.#source.committed()
+    this.#source.committed(ticket)
     for (const listener of this.#listeners) listener(ticket)
     for (const waiter of waiters) waiter()
   }

@@ -88,6 +88,7 @@ export async function prepareStream(
     contents.touch(stream)
   }
   contents.tellBroken(stream, stream.check(0))
+  stream.beginPassage()
   const { name, pendingRecords } = stream
   if (stream.config === null && pendingRecords > 0)
     folder.emit({ type: 'spool.orphaned-stream', stream: name, pendingRecords })

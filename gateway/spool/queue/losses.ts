@@ -23,6 +23,7 @@ export function loseBlock(
 
 /** A parked or returned record, whose copy is damaged. */
 export function loseCopy(stream: SpoolStream, aside: Aside): void {
+  stream.passage?.lost(aside.identity, aside.seq)
   copyLost(stream.state, aside)
   stream.storedBytes -= aside.bytes
   tell(stream, aside.identity, aside.seq, 1)

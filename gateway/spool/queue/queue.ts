@@ -90,6 +90,10 @@ export class SpoolQueue implements StreamQueue {
     return this.spool.pendingRawBytes
   }
 
+  get isAwaited(): boolean {
+    return this.spool.passage !== null
+  }
+
   get maxBatchBytes(): number {
     const { config } = this.spool
     if (config?.whenFull !== 'drop-oldest') return Number.POSITIVE_INFINITY
@@ -299,7 +303,11 @@ export class SpoolQueue implements StreamQueue {
     expiryPassed(state)
     this.#prefetchGaps()
     this.#keepOuterLastSeq = settlement.keepOuterLastSeq
-    return this.#commit.durable(spool)
+    const durable = this.#commit.durable(spool)
+    if (settlement.deadLetter.length + (settlement.deadLetterEarlier?.length ?? 0) > 0)
+      spool.passage?.buried(durable)
+    else spool.passage?.delivered(state)
+    return durable
   }
 
   /** With the last record of the batch goes what was left out behind it. */
@@ -402,6 +410,7 @@ export class SpoolQueue implements StreamQueue {
     this.#lines.delete(aside.n)
     if (!line) {
       // Its copy was damaged on disk: nothing is left to keep (I7, I9).
+      this.spool.passage?.lost(identity, seq)
       copyLost(state, aside)
       return
     }
@@ -436,7 +445,9 @@ export class SpoolQueue implements StreamQueue {
 
   bury(records: readonly { readonly spoolId: string; readonly seq: number }[]): Promise<void> {
     for (const { spoolId, seq } of records) this.#toDeadLetter(this.#identityOf(spoolId), seq)
-    return this.#commit.durable(this.spool)
+    const durable = this.#commit.durable(this.spool)
+    this.spool.passage?.buried(durable)
+    return durable
   }
 
   onReady(listener: () => void): void {

@@ -18,6 +18,7 @@ import { propertyMembers, type RecordProperty } from '../codec/property-members.
 import { envelopeBytes, type RecordFields } from '../codec/record.ts'
 import { deadLetterKey } from '../store/keys.ts'
 import { clockMembers } from '../time/wall-clock.ts'
+import type { StreamPassage } from './passage.ts'
 import type { OpenCommit, SpoolStream } from './stream.ts'
 import { dropped, received, refusedAtIngest, takeSeqs } from './transitions.ts'
 
@@ -39,6 +40,7 @@ export class Intake implements StreamIntake {
   readonly topics: readonly string[]
   readonly device: StreamIntake['device']
   readonly wantsProperties: boolean
+  readonly passage: StreamPassage | null
   readonly #commit: OpenCommit
   readonly #maxRecordBytes: number
   readonly #jsonOnly: boolean
@@ -70,6 +72,7 @@ export class Intake implements StreamIntake {
     this.#properties = config.properties
     this.#honorsExpiry = config.messageExpiry === 'honor'
     this.wantsProperties = config.properties.length > 0 || this.#honorsExpiry
+    this.passage = stream.passage
     this.#holdsLetters = config.deadLetters.whenFull === 'hold'
     this.#maxLetterBytes = config.deadLetters.maxBytes
     this.#whenFull = config.whenFull

@@ -150,6 +150,9 @@ export function unskipped(state: StreamState, ordinal: number): number {
   return at
 }
 
-export function byPlace(a: Aside, b: Aside): number {
+export function byPlace(
+  a: Pick<Aside, 'identity' | 'seq'>,
+  b: Pick<Aside, 'identity' | 'seq'>,
+): number {
   return a.identity - b.identity || a.seq - b.seq
 }

@@ -26,9 +26,10 @@ import {
 import type { DropReason } from './counters.ts'
 import { brokenRules } from './invariants.ts'
 import { type BlockLimits, OpenBlocks, type UncommittedBlock } from './open-blocks.ts'
+import { passedOf, StreamPassage } from './passage.ts'
 import { reindex } from './reindex.ts'
 import { type Doomed, RetentionMarks, roomBytes } from './retention.ts'
-import { type CommittedView, committedView, type StreamState } from './state.ts'
+import { byPlace, type CommittedView, committedView, type StreamState } from './state.ts'
 import {
   balanced,
   headInBlock,
@@ -73,6 +74,7 @@ export interface ClosedStream {
   /** JSON members of the state record's entry, but for the blocks added: as of that instant. */
   readonly entry: string
   readonly view: CommittedView
+  readonly passed: ReturnType<typeof passedOf>
   /** See invariants.ts; empty, but for a mistake of this program. */
   readonly brokenRules: readonly string[]
 }
@@ -85,6 +87,8 @@ export class SpoolStream {
   #index: BlockIndex
   readonly open: OpenBlocks
   readonly config: StreamConfig | null
+  /** null: nothing waits for delivery. */
+  readonly passage: StreamPassage | null
   readonly time: SpoolTime
   readonly emit: EmitSpoolEvent
   /** Committed values only: what metrics and status show. */
@@ -131,6 +135,7 @@ export class SpoolStream {
     this.state = options.state
     this.#index = options.index
     this.config = options.config
+    this.passage = options.config?.ack === 'delivered' ? new StreamPassage() : null
     this.time = options.time
     this.emit = options.emit
     this.open = new OpenBlocks(options.deflater, options.limits, () => options.time.nowMs())
@@ -189,6 +194,15 @@ export class SpoolStream {
     return this.blockRecords + this.state.front.length
   }
 
+  /** What is on its way from the run before; once, when everything was recovered. */
+  beginPassage(): void {
+    const { index, passage, state } = this
+    const newest = this.blockRecords > 0 ? index.tail.at(-1) : undefined
+    const places = [...state.parked, ...state.front, ...(newest ? [lastOf(newest)] : [])]
+    const last = places.toSorted(byPlace).at(-1)
+    if (last !== undefined) passage?.found(last)
+  }
+
   /** Counts what the recovered index and copies hold. */
   recount(): void {
     const { state, index } = this
@@ -221,7 +235,8 @@ export class SpoolStream {
     const inCommit = blocks.reduce((n, b) => n + b.count, 0)
     const brokenRules = this.check(inCommit)
     const entry = entryText(state, this.#sealing, checkpoint ? index : null)
-    return { stream: this, blocks, entry, view: committedView(state), brokenRules }
+    const passed = passedOf(state)
+    return { stream: this, blocks, entry, view: committedView(state), passed, brokenRules }
   }
 
   /**
@@ -240,8 +255,11 @@ export class SpoolStream {
   }
 
   /** The commit is durable: its blocks are in the store, and the drain may see them. */
-  committed(closed: ClosedStream, metas: readonly BlockMeta[]): void {
+  committed(closed: ClosedStream, metas: readonly BlockMeta[], ticket: number): void {
     this.view = closed.view
+    const newest = metas.at(-1)
+    if (newest !== undefined) this.passage?.committed(ticket, lastOf(newest))
+    this.passage?.advanced(closed.passed)
     this.inFlightRawBytes = 0
     this.#sealing = null
     for (const meta of metas) {
@@ -288,6 +306,7 @@ export class SpoolStream {
   drop(doomed: readonly Doomed[], reason: DropReason & GapReason, commit: OpenCommit): void {
     for (const { meta, firstSeq, count } of doomed) {
       const { identity } = meta
+      this.passage?.lost(identity, firstSeq)
       recordsDropped(this.state, { identity, first: firstSeq, last: firstSeq + count - 1, reason })
     }
     this.#remove(doomed, commit)
@@ -299,6 +318,8 @@ export class SpoolStream {
    */
   renumber(doomed: Doomed, lines: Uint8Array, firstSeq: number, commit: OpenCommit): void {
     if (this.state.pin) this.dissolvePin()
+    // Its acks waited under the old numbers.
+    this.passage?.lost(doomed.meta.identity, doomed.firstSeq)
     this.#remove([doomed], commit)
     this.open.appendLines(this.identity, firstSeq, doomed.count, lines, doomed.meta.oldestMs)
   }
@@ -427,4 +448,11 @@ export class SpoolStream {
   asideKey(n: number): Buffer {
     return parkedKey(this.state.id, n)
   }
+}
+
+function lastOf({ count, firstSeq, identity }: BlockMeta): {
+  readonly identity: number
+  readonly seq: number
+} {
+  return { identity, seq: firstSeq + count - 1 }
 }

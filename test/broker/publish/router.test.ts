@@ -22,6 +22,7 @@ function stream(
     topics,
     device,
     wantsProperties: false,
+    passage: null,
     envelope: () => ({ bytes: new Uint8Array() }),
   }
 }

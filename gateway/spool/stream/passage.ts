@@ -1,0 +1,127 @@
+/**
+ * How far a stream with `ack: delivered` has got, in the tickets of its commits: what of them the
+ * sink has acknowledged, or is kept as a dead letter. Acks of its messages wait for that.
+ *
+ * A ticket and not a seq is what an ack waits for, as for the fsync: seqs change when a commit fails,
+ * and there is one ticket a commit and not one number a message. An ack may so wait for records of
+ * the same commit that stand behind its own, of the same batch nearly always.
+ *
+ * A delivered record counts as soon as the sink has said so: if the process dies before that is
+ * durable it is sent again, as I4 allows. A dead letter counts when it is durable, for it is the only
+ * copy. What left in any other way (damage, a purge) is lost: its acks never leave.
+ */
+import type { Passage, Ticket } from '../../ports/appender.ts'
+import type { StreamState } from './state.ts'
+
+/** Of a record; those of one identity lie behind those of the ones before it. */
+interface Place {
+  readonly identity: number
+  readonly seq: number
+}
+
+/** Records of one commit, or of neighbors, that are still on their way. */
+interface Leg {
+  /** Of the newest. */
+  ticket: Ticket
+  last: Place
+  isLost: boolean
+}
+
+/**
+ * Commits of records at QoS 0, whose publishers wait for nothing, come through an outage of any
+ * length: beyond so many legs the newest two become one, and acks of the former wait a little longer.
+ */
+const MAX_LEGS = 4096
+/** Tickets of what was lost are remembered so long: connections are told at once. */
+const MAX_LOST = 1024
+
+/** What a start finds on disk has the ticket of the packet ids that it finds. */
+const FOUND_TICKET = 0
+
+export class StreamPassage implements Passage {
+  readonly #legs: Leg[] = []
+  readonly #lost = new Set<Ticket>()
+  readonly #listeners: ((lost: readonly Ticket[]) => void)[] = []
+  /** Changes of the state that made dead letters and are not durable yet. */
+  #undurable = 0
+
+  get through(): Ticket {
+    const [first] = this.#legs
+    return first === undefined ? Number.POSITIVE_INFINITY : first.ticket - 1
+  }
+
+  isLost(ticket: Ticket): boolean {
+    return this.#lost.size > 0 && this.#lost.has(ticket)
+  }
+
+  /** `lost`: tickets of which something was lost, and which have been passed for the rest. */
+  onAdvance(listener: (lost: readonly Ticket[]) => void): void {
+    this.#listeners.push(listener)
+  }
+
+  /** The spool was opened with records up to that place. */
+  found(last: Place): void {
+    this.#legs.push({ ticket: FOUND_TICKET, last, isLost: false })
+  }
+
+  /** A commit with records of the stream, the last of them there, is durable. */
+  committed(ticket: Ticket, last: Place): void {
+    const newest = this.#legs.at(-1)
+    // Never the first: acks wait for that one now.
+    if (newest !== undefined && this.#legs.length >= MAX_LEGS) {
+      newest.ticket = ticket
+      newest.last = last
+    } else this.#legs.push({ ticket, last, isLost: false })
+  }
+
+  /** Records of that identity are gone, neither delivered nor kept. */
+  lost(identity: number, seq: number): void {
+    const leg = this.#legs.find(({ last }) => !isBehind({ identity, seq }, last))
+    if (leg !== undefined) leg.isLost = true
+  }
+
+  /** The sink acknowledged all that has just left the queue. */
+  delivered(state: StreamState): void {
+    if (this.#undurable === 0) this.#advance(passedOf(state))
+  }
+
+  /** Dead letters were made, and are kept when this resolves. */
+  buried(durable: Promise<void>): void {
+    this.#undurable += 1
+    const done = (): void => {
+      this.#undurable -= 1
+    }
+    durable.then(done, done)
+  }
+
+  /** A commit is durable; `passed`: {@link passedOf} when it was closed. */
+  advanced(passed: Place): void {
+    this.#advance(passed)
+  }
+
+  #advance(passed: Place): void {
+    let count = 0
+    while (count < this.#legs.length && !isBehind(this.#legs[count]!.last, passed)) count += 1
+    if (count === 0) return
+    const lost = this.#legs.splice(0, count).filter(({ isLost }) => isLost)
+    const tickets = lost.map(({ ticket }) => ticket)
+    for (const ticket of tickets) this.#lost.add(ticket)
+    for (const oldest of this.#lost) {
+      if (this.#lost.size <= MAX_LOST) break
+      this.#lost.delete(oldest)
+    }
+    for (const listener of this.#listeners) listener(tickets)
+  }
+}
+
+/** Everything through there is delivered, or is no record any more. */
+export function passedOf({ front, parked, settled }: StreamState): Place {
+  let passed: Place = settled
+  for (const { identity, seq } of [...parked, ...front])
+    if (!isBehind({ identity, seq }, passed)) passed = { identity, seq: seq - 1 }
+  return passed
+}
+
+function isBehind(a: Place, b: Place): boolean {
+  return a.identity > b.identity || (a.identity === b.identity && a.seq > b.seq)
+}

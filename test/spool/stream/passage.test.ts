@@ -1,0 +1,146 @@
+/** How far a stream with `ack: delivered` has got, through a spool on disk. */
+import { describe, expect, it } from 'vitest'
+import type { Passage, Ticket } from '../../../gateway/ports/appender.ts'
+import type { Spool } from '../../../gateway/spool/spool.ts'
+import { StreamPassage } from '../../../gateway/spool/stream/passage.ts'
+import type { OpenCommit } from '../../../gateway/spool/stream/stream.ts'
+import {
+  durable,
+  lanes,
+  message,
+  openSpool,
+  pinNext,
+  queueOf,
+  STREAM,
+  settleAll,
+} from '../../support/spool-fixture.ts'
+import { useFolder } from '../../support/spool-test.ts'
+
+const folder = useFolder()
+
+const NOTHING_ON_ITS_WAY = Number.POSITIVE_INFINITY
+
+async function open(): Promise<Spool> {
+  const streams = { telemetry: { ...STREAM, ack: 'delivered' as const } }
+  return (await openSpool(folder.path, { streams })).spool
+}
+
+function passageOf(spool: Spool): Passage {
+  const passage = spool.appender.streams[0]?.passage
+  if (!passage) throw new Error('nothing waits for delivery')
+  return passage
+}
+
+/** One record, one commit. */
+async function append(spool: Spool, n: number): Promise<Ticket> {
+  const ticket = spool.appender.append(lanes(spool, 'd', 't'), message(`{"n":${n}}`))
+  await durable(spool, ticket)
+  return ticket
+}
+
+/** The next append of the test makes the commit. */
+const IN_MEMORY: OpenCommit = {
+  add: () => undefined,
+  durable: async () => undefined,
+  touch: () => 0,
+  grew: () => undefined,
+  settled: () => undefined,
+  awaited: () => undefined,
+  read: async () => undefined,
+  reindex: async () => undefined,
+}
+
+const SETTLED = { refused: [], deadLetter: [], gapsReported: true, keepOuterLastSeq: null }
+
+describe('a passage', () => {
+  it('goes on with the settled records, commit by commit, and tells', async () => {
+    const spool = await open()
+    let told = 0
+    spool.appender.onPassed(() => {
+      told += 1
+    })
+    expect(passageOf(spool).through).toBe(NOTHING_ON_ITS_WAY)
+    const [one, two] = [await append(spool, 1), await append(spool, 2)]
+    expect(passageOf(spool).through).toBeLessThan(one)
+    const queue = queueOf(spool)
+    const batch = await pinNext(queue, 1)
+    if (!batch) throw new Error('nothing pending')
+    const settled = settleAll(queue, batch)
+    // At once: the sink has it.
+    expect(passageOf(spool).through).toBeGreaterThanOrEqual(one)
+    expect(passageOf(spool).through).toBeLessThan(two)
+    expect(told).toBe(1)
+    await settled
+    const rest = await pinNext(queue, 1)
+    if (rest) await settleAll(queue, rest)
+    expect(passageOf(spool).through).toBe(NOTHING_ON_ITS_WAY)
+    await spool.stop()
+  })
+
+  it('waits for a parked record until it is a dead letter that is durable', async () => {
+    const spool = await open()
+    const one = await append(spool, 1)
+    await append(spool, 2)
+    const queue = queueOf(spool)
+    const batch = await pinNext(queue, 1)
+    if (!batch) throw new Error('nothing pending')
+    const refused = [{ seq: 1, code: '422', reason: 'no', line: await batch.line(1) }]
+    await queue.settle({ ...SETTLED, throughSeq: 1, refused })
+    expect(passageOf(spool).through).toBeLessThan(one)
+    const next = await pinNext(queue, 1)
+    if (!next) throw new Error('nothing pending')
+    const buried = queue.settle({ ...SETTLED, throughSeq: 2, deadLetter: [1] })
+    expect(passageOf(spool).through).toBeLessThan(one)
+    await buried
+    expect(passageOf(spool).through).toBe(NOTHING_ON_ITS_WAY)
+    expect(passageOf(spool).isLost(one)).toBe(false)
+    await spool.stop()
+  })
+
+  it('I9: what is neither delivered nor kept is lost, and told as that', async () => {
+    const spool = await open()
+    const lost: Ticket[] = []
+    spool.appender.onPassed((tickets) => lost.push(...tickets))
+    const [one, two] = [await append(spool, 1), await append(spool, 2)]
+    const queue = queueOf(spool)
+    const { index } = queue.spool
+    const meta = index.at(0)
+    if (!meta) throw new Error('no block')
+    queue.spool.drop([{ ordinal: 0, meta, firstSeq: 1, count: 1 }], 'corrupt', IN_MEMORY)
+    await append(spool, 3)
+    expect(lost).toEqual([one])
+    expect(passageOf(spool).isLost(one)).toBe(true)
+    expect(passageOf(spool).isLost(two)).toBe(false)
+    expect(passageOf(spool).through).toBeLessThan(two)
+    await spool.stop()
+  })
+
+  it('after a start everything that is pending has ticket 0, which packet ids of a start have', async () => {
+    const first = await open()
+    await append(first, 1)
+    await append(first, 2)
+    await first.stop()
+    const spool = await open()
+    expect(passageOf(spool).through).toBe(-1)
+    const later = await append(spool, 3)
+    const queue = queueOf(spool)
+    for (const through of [-1, later - 1, NOTHING_ON_ITS_WAY]) {
+      const batch = await pinNext(queue, 1)
+      if (batch) await settleAll(queue, batch)
+      expect(passageOf(spool).through).toBe(through)
+    }
+    await spool.stop()
+  })
+
+  it('an outage of any length takes bounded memory: late legs are joined, never acknowledged early', () => {
+    const passage = new StreamPassage()
+    const commits = 10_000
+    for (let n = 1; n <= commits; n += 1) passage.committed(n, { identity: 0, seq: n })
+    for (let seq = 1; seq <= commits; seq += 1) {
+      passage.advanced({ identity: 0, seq })
+      if (passage.through !== NOTHING_ON_ITS_WAY)
+        expect(passage.through, `of seq ${seq}`).toBeLessThanOrEqual(seq)
+    }
+    expect(passage.through).toBe(NOTHING_ON_ITS_WAY)
+  })
+})
