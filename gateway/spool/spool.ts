@@ -18,7 +18,7 @@
  *
  * Read path. The drain pins a batch, durably, before its first send; the same pin gives the same
  * bytes. Retention leaves alone what may have been sent, and takes back the pin of a batch that never
- * left (stream/retention.ts). Whole deflated blocks are stitched into one gzip member without
+ * left (retention/retention.ts). Whole deflated blocks are stitched into one gzip member without
  * inflating them. A settle moves the head and deletes passed blocks.
  *
  * Recovery. Tables and logs are hard-linked aside before an unclean opening; no CURRENT means

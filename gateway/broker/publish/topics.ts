@@ -8,8 +8,8 @@
 import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/topics.ts'
 import type { Principal } from '../auth/authenticator.ts'
 import { readString } from '../mqtt/reader.ts'
+import { passageOf } from './acks/passages.ts'
 import type { PublishContext } from './context.ts'
-import { passageOf } from './passages.ts'
 import { TopicCache, type TopicEntry } from './topic-cache.ts'
 import { refusalOf, unwantedReason } from './unwanted.ts'
 

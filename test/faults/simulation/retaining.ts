@@ -6,14 +6,14 @@
  * sink, and the stream stays within its room (I6).
  */
 import type { Random } from '../../../device-sim/random.ts'
-import { BlockIndex, type BlockMeta } from '../../../gateway/spool/stream/block-index.ts'
 import {
   type Doomed,
   doomedBlocks,
   PINNED_SHARE,
   pinnedBlocks,
   roomBytes,
-} from '../../../gateway/spool/stream/retention.ts'
+} from '../../../gateway/spool/retention/retention.ts'
+import { BlockIndex, type BlockMeta } from '../../../gateway/spool/stream/block-index.ts'
 import { newStreamState, type StreamState } from '../../../gateway/spool/stream/state.ts'
 import {
   headInBlock,

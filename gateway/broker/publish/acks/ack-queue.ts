@@ -4,12 +4,12 @@
  * A ring of parallel arrays: nothing is allocated per message.
  */
 
-import type { Passage, Ticket } from '../../ports/appender.ts'
-import type { LatencyHistogram } from '../../shared/latency-histogram.ts'
-import { PUBREC } from '../mqtt/packets.ts'
-import { ackFrame } from '../mqtt/v5/acks.ts'
-import type { ReasonCode } from '../mqtt/v5/reason-codes.ts'
-import { NO_TICKET } from '../sessions/packet-ids.ts'
+import type { Passage, Ticket } from '../../../ports/appender.ts'
+import type { LatencyHistogram } from '../../../shared/latency-histogram.ts'
+import { PUBREC } from '../../mqtt/packets.ts'
+import { ackFrame } from '../../mqtt/v5/acks.ts'
+import type { ReasonCode } from '../../mqtt/v5/reason-codes.ts'
+import { NO_TICKET } from '../../sessions/packet-ids.ts'
 
 const FIRST_CAPACITY = 16
 

@@ -2,9 +2,9 @@
  * PUBCOMPs that a connection is owed (I3), in the order of its PUBRELs: each leaves when the removal
  * of its packet id is durable, and not before the PUBREC of a client that did not wait for it.
  */
-import type { Ticket } from '../../ports/appender.ts'
-import { PUBCOMP, PUBREC } from '../mqtt/packets.ts'
-import { REASON, type ReasonCode } from '../mqtt/v5/reason-codes.ts'
+import type { Ticket } from '../../../ports/appender.ts'
+import { PUBCOMP, PUBREC } from '../../mqtt/packets.ts'
+import { REASON, type ReasonCode } from '../../mqtt/v5/reason-codes.ts'
 import { AckQueue } from './ack-queue.ts'
 
 /** As many as there are packet ids. */

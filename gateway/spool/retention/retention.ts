@@ -7,8 +7,8 @@
  * PINNED_SHARE of `maxBytes`. Where what cannot be dropped is larger all the same (one large record,
  * parked ones, the pin of an earlier version), the stream has room for that share beside it.
  */
-import type { BlockIndex, BlockMeta } from './block-index.ts'
-import { type StreamState, unskipped } from './state.ts'
+import type { BlockIndex, BlockMeta } from '../stream/block-index.ts'
+import { type StreamState, unskipped } from '../stream/state.ts'
 
 export interface Doomed {
   readonly ordinal: number

@@ -2,10 +2,10 @@
  * Applies the limits that the operator set for a stream, by age and by size, in the commit that is
  * about to be closed. What goes is decided in retention.ts.
  */
-import type { BlockMeta } from './block-index.ts'
+import type { BlockMeta } from '../stream/block-index.ts'
+import { unskipped } from '../stream/state.ts'
+import type { OpenCommit, SpoolStream } from '../stream/stream.ts'
 import { doomedBlocks, roomBytes } from './retention.ts'
-import { unskipped } from './state.ts'
-import type { OpenCommit, SpoolStream } from './stream.ts'
 
 export function retain(stream: SpoolStream, commit: OpenCommit): void {
   const { config, marks, time } = stream

@@ -2,7 +2,7 @@
  * What the acks of a message wait for besides its fsync: each of its streams with `ack: delivered`.
  * Pure.
  */
-import type { Lane, Passage, Ticket } from '../../ports/appender.ts'
+import type { Lane, Passage, Ticket } from '../../../ports/appender.ts'
 
 /** null: none of the streams has it. */
 export function passageOf(lanes: readonly Lane[]): Passage | null {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { pinnedBlocks, RetentionMarks } from '../../../gateway/spool/retention/retention.ts'
 import {
   BlockIndex,
   type BlockMeta,
   SEGMENT_BLOCKS,
 } from '../../../gateway/spool/stream/block-index.ts'
-import { pinnedBlocks, RetentionMarks } from '../../../gateway/spool/stream/retention.ts'
 import { newStreamState } from '../../../gateway/spool/stream/state.ts'
 import { pinned, unpinned } from '../../../gateway/spool/stream/transitions.ts'
 

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { AckQueue } from '../../../gateway/broker/publish/ack-queue.ts'
-import { NO_TICKET } from '../../../gateway/broker/sessions/packet-ids.ts'
-import { LatencyHistogram } from '../../../gateway/shared/latency-histogram.ts'
+import { AckQueue } from '../../../../gateway/broker/publish/acks/ack-queue.ts'
+import { NO_TICKET } from '../../../../gateway/broker/sessions/packet-ids.ts'
+import { LatencyHistogram } from '../../../../gateway/shared/latency-histogram.ts'
 
 test('I1, I2: the ack queue gives acks in order, none before its ticket, whatever the order of tickets', () => {
   const entries = fc.array(
