@@ -27,6 +27,12 @@ export interface Envelope {
   readonly bytes: Uint8Array
 }
 
+/** Commits, from the first to the last. */
+export interface TicketRange {
+  readonly first: Ticket
+  readonly last: Ticket
+}
+
 /**
  * How far the sink has acknowledged a stream with `ack: delivered`. A message's ack may leave once
  * its ticket is durable, is not above `through`, and is not lost.
@@ -170,10 +176,9 @@ export interface Appender {
    */
   onDurable(listener: (ticket: Ticket) => void): void
   /**
-   * Called when a passage has moved on. `lost`: tickets of commits of which a record was lost, in any
-   * stream.
+   * Called when a passage has moved on. `lost`: commits of which a record was lost.
    */
-  onPassed(listener: (lost: readonly Ticket[]) => void): void
+  onPassed(listener: (lost: readonly TicketRange[]) => void): void
   /** Called when a stream that answered MUST_WAIT may have room, or when ingest resumes. */
   onSpace(listener: () => void): void
   /**

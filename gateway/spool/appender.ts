@@ -13,6 +13,7 @@ import {
   MUST_WAIT,
   type RecoveredJournal,
   type Ticket,
+  type TicketRange,
 } from '../ports/appender.ts'
 import { checked, withCrc } from './codec/checked.ts'
 import type { Committer } from './commit/committer.ts'
@@ -103,7 +104,7 @@ export class SpoolAppender implements Appender {
     this.#host.committer.onDurable(listener)
   }
 
-  onPassed(listener: (lost: readonly Ticket[]) => void): void {
+  onPassed(listener: (lost: readonly TicketRange[]) => void): void {
     for (const { passage } of this.streams) passage?.onAdvance(listener)
   }
 

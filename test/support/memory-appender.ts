@@ -15,6 +15,7 @@ import {
   type RecoveredJournal,
   type StreamIntake,
   type Ticket,
+  type TicketRange,
 } from '../../gateway/ports/appender.ts'
 
 export interface StoredRecord {
@@ -85,7 +86,7 @@ export class MemoryAppender implements Appender {
     fresh()
   readonly #onDurable: ((ticket: Ticket) => void)[] = []
   readonly #onSpace: (() => void)[] = []
-  readonly #onPassed: ((lost: readonly Ticket[]) => void)[] = []
+  readonly #onPassed: ((lost: readonly TicketRange[]) => void)[] = []
   readonly #journals = new Map<string, Journal>()
   readonly #journalState = new Map<
     string,
@@ -185,12 +186,12 @@ export class MemoryAppender implements Appender {
     this.#onDurable.push(listener)
   }
 
-  onPassed(listener: (lost: readonly Ticket[]) => void): void {
+  onPassed(listener: (lost: readonly TicketRange[]) => void): void {
     this.#onPassed.push(listener)
   }
 
   /** A passage has moved on. */
-  passed(lost: readonly Ticket[] = []): void {
+  passed(lost: readonly TicketRange[] = []): void {
     for (const listener of this.#onPassed) listener(lost)
   }
 

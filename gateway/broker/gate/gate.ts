@@ -3,7 +3,7 @@
  * stream; the one timer; the end. Connections put themselves into lists and are called back.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { StreamIntake, Ticket } from '../../ports/appender.ts'
+import type { StreamIntake, TicketRange } from '../../ports/appender.ts'
 import { within } from '../../shared/time/within.ts'
 import { FINISHING_TURN_MS, SWEEP_GAP_MS, SWEEP_INTERVAL_MS } from '../limits.ts'
 import type { Inbound } from '../listeners/inbound.ts'
@@ -84,11 +84,11 @@ export class Gate {
   }
 
   /** A sink has acknowledged records of a stream with `ack: delivered`. */
-  #onPassed(lost: readonly Ticket[]): void {
+  #onPassed(lost: readonly TicketRange[]): void {
     // Before a device comes again: what it repeats is to be taken as new.
     if (lost.length > 0) {
       const { appender, sessions } = this.#context
-      sessions.forget(new Set(lost))
+      sessions.forget(lost)
       appender.touch()
     }
     for (const connection of this.#lists.owing) connection.flushAcks()

@@ -10,7 +10,7 @@
  * connection. If there is none, a new client has no room. It does not know connections or acks.
  */
 
-import type { Journal, RecoveredJournal, Ticket } from '../../ports/appender.ts'
+import type { Journal, RecoveredJournal, Ticket, TicketRange } from '../../ports/appender.ts'
 import { errorMessage } from '../../shared/errors.ts'
 import { ByteWriter } from './byte-writer.ts'
 import { NO_TICKET, PacketIds } from './packet-ids.ts'
@@ -220,7 +220,7 @@ export class SessionTable implements Journal {
    * Open packet ids that came in commits of which a record was lost: which of them it was is not
    * known, so all of them are taken as new when they are repeated (I9 before I3).
    */
-  forget(lost: ReadonlySet<Ticket>): void {
+  forget(lost: readonly TicketRange[]): void {
     for (const session of this.#byClient.values())
       for (const id of session.ids.under(lost)) this.removeId(session, id)
   }

@@ -10,7 +10,7 @@
  * durable it is sent again, as I4 allows. A dead letter counts when it is durable, for it is the only
  * copy. What left in any other way (damage, a purge) is lost: its acks never leave.
  */
-import type { Passage, Ticket } from '../../ports/appender.ts'
+import type { Passage, Ticket, TicketRange } from '../../ports/appender.ts'
 import type { StreamState } from './state.ts'
 
 /** Of a record; those of one identity lie behind those of the ones before it. */
@@ -21,9 +21,10 @@ interface Place {
 
 /** Records of one commit, or of neighbors, that are still on their way. */
 interface Leg {
-  /** Of the newest. */
-  ticket: Ticket
-  last: Place
+  readonly first: Ticket
+  last: Ticket
+  /** Of its newest record. */
+  place: Place
   isLost: boolean
 }
 
@@ -32,7 +33,7 @@ interface Leg {
  * length: beyond so many legs the newest two become one, and acks of the former wait a little longer.
  */
 const MAX_LEGS = 4096
-/** Tickets of what was lost are remembered so long: connections are told at once. */
+/** What was lost is remembered so long: connections are told at once. */
 const MAX_LOST = 1024
 
 /** What a start finds on disk has the ticket of the packet ids that it finds. */
@@ -40,43 +41,43 @@ const FOUND_TICKET = 0
 
 export class StreamPassage implements Passage {
   readonly #legs: Leg[] = []
-  readonly #lost = new Set<Ticket>()
-  readonly #listeners: ((lost: readonly Ticket[]) => void)[] = []
+  /** The newest. */
+  #lost: readonly TicketRange[] = []
+  readonly #listeners: ((lost: readonly TicketRange[]) => void)[] = []
   /** Changes of the state that made dead letters and are not durable yet. */
   #undurable = 0
 
   get through(): Ticket {
     const [first] = this.#legs
-    return first === undefined ? Number.POSITIVE_INFINITY : first.ticket - 1
+    return first === undefined ? Number.POSITIVE_INFINITY : first.first - 1
   }
 
   isLost(ticket: Ticket): boolean {
-    return this.#lost.size > 0 && this.#lost.has(ticket)
+    return this.#lost.length > 0 && isAmong(ticket, this.#lost)
   }
 
-  /** `lost`: tickets of which something was lost, and which have been passed for the rest. */
-  onAdvance(listener: (lost: readonly Ticket[]) => void): void {
+  /** `lost`: commits of which something was lost, and which have been passed for the rest. */
+  onAdvance(listener: (lost: readonly TicketRange[]) => void): void {
     this.#listeners.push(listener)
   }
 
   /** The spool was opened with records up to that place. */
-  found(last: Place): void {
-    this.#legs.push({ ticket: FOUND_TICKET, last, isLost: false })
+  found(place: Place): void {
+    this.#legs.push({ first: FOUND_TICKET, last: FOUND_TICKET, place, isLost: false })
   }
 
   /** A commit with records of the stream, the last of them there, is durable. */
-  committed(ticket: Ticket, last: Place): void {
+  committed(ticket: Ticket, place: Place): void {
     const newest = this.#legs.at(-1)
-    // Never the first: acks wait for that one now.
     if (newest !== undefined && this.#legs.length >= MAX_LEGS) {
-      newest.ticket = ticket
-      newest.last = last
-    } else this.#legs.push({ ticket, last, isLost: false })
+      newest.last = ticket
+      newest.place = place
+    } else this.#legs.push({ first: ticket, last: ticket, place, isLost: false })
   }
 
   /** Records of that identity are gone, neither delivered nor kept. */
   lost(identity: number, seq: number): void {
-    const leg = this.#legs.find(({ last }) => !isBehind({ identity, seq }, last))
+    const leg = this.#legs.find(({ place }) => !isBehind({ identity, seq }, place))
     if (leg !== undefined) leg.isLost = true
   }
 
@@ -101,16 +102,11 @@ export class StreamPassage implements Passage {
 
   #advance(passed: Place): void {
     let count = 0
-    while (count < this.#legs.length && !isBehind(this.#legs[count]!.last, passed)) count += 1
+    while (count < this.#legs.length && !isBehind(this.#legs[count]!.place, passed)) count += 1
     if (count === 0) return
     const lost = this.#legs.splice(0, count).filter(({ isLost }) => isLost)
-    const tickets = lost.map(({ ticket }) => ticket)
-    for (const ticket of tickets) this.#lost.add(ticket)
-    for (const oldest of this.#lost) {
-      if (this.#lost.size <= MAX_LOST) break
-      this.#lost.delete(oldest)
-    }
-    for (const listener of this.#listeners) listener(tickets)
+    if (lost.length > 0) this.#lost = [...this.#lost, ...lost].slice(-MAX_LOST)
+    for (const listener of this.#listeners) listener(lost)
   }
 }
 
@@ -120,6 +116,10 @@ export function passedOf({ front, parked, settled }: StreamState): Place {
   for (const { identity, seq } of [...parked, ...front])
     if (!isBehind({ identity, seq }, passed)) passed = { identity, seq: seq - 1 }
   return passed
+}
+
+function isAmong(ticket: Ticket, ranges: readonly TicketRange[]): boolean {
+  return ranges.some(({ first, last }) => ticket >= first && ticket <= last)
 }
 
 function isBehind(a: Place, b: Place): boolean {

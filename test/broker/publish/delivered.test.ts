@@ -139,7 +139,7 @@ test('I9: a record that is lost is not acknowledged: its connection is closed, a
   const lost = rig.appender.records.at(-1)!.ticket
   slow.lost.add(lost)
   slow.through = lost
-  rig.appender.passed([lost])
+  rig.appender.passed([{ first: lost, last: lost }])
   await client.closed()
   expect(client.inbox).toEqual([])
   expect(rig.broker.stats.connectionsClosed['lost-before-delivery']).toBe(1)

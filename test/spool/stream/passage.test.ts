@@ -100,7 +100,7 @@ describe('a passage', () => {
   it('I9: what is neither delivered nor kept is lost, and told as that', async () => {
     const spool = await open()
     const lost: Ticket[] = []
-    spool.appender.onPassed((tickets) => lost.push(...tickets))
+    spool.appender.onPassed((ranges) => lost.push(...ranges.map(({ first }) => first)))
     const [one, two] = [await append(spool, 1), await append(spool, 2)]
     const queue = queueOf(spool)
     const { index } = queue.spool

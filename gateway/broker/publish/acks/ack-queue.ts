@@ -110,7 +110,7 @@ export class AckQueue {
 
   /** The ack waits for that, too. */
   setPassage(position: number, passage: Passage): void {
-    this.#passages ??= new Array<Passage | null>(this.#capacity).fill(null)
+    this.#passages ??= emptyPassages(this.#capacity)
     this.#passages[position & (this.#capacity - 1)] = passage
   }
 
@@ -220,7 +220,7 @@ export class AckQueue {
     const sizes = new Uint32Array(capacity)
     const tickets = new Float64Array(capacity)
     const arrivals = new Float64Array(capacity)
-    const passages = this.#passages && new Array<Passage | null>(capacity).fill(null)
+    const passages = this.#passages && emptyPassages(capacity)
     for (let position = this.#head; position < this.#tail; position += 1) {
       kinds[position & to] = this.#kinds[position & from]!
       ids[position & to] = this.#ids[position & from]!
@@ -241,3 +241,7 @@ export class AckQueue {
 
 /** 23 bytes an entry: an idle connection that once had a burst gives the room back. */
 const SHRINK_CAPACITY = 1024
+
+function emptyPassages(capacity: number): (Passage | null)[] {
+  return Array.from({ length: capacity }, () => null)
+}
