@@ -376,12 +376,6 @@ export class Connection implements Holder, SubscriberHost {
     if (path === null || this.#lifecycle.isClosed) return false
     const acks = path.takeAcks()
     if (acks !== null) this.#transport.send(acks)
-    if (path.isLost) {
-      const detail =
-        'a record was lost before its delivery; what is not acknowledged may come again'
-      this.#lifecycle.close('lost-before-delivery', detail)
-      return false
-    }
     place(this.#lists.owing, this, path.owesAcks)
     place(this.#lists.waiting, this, path.hasWaiting)
     return acks !== null

@@ -91,7 +91,11 @@ export class Gate {
       sessions.forget(lost)
       appender.touch()
     }
-    for (const connection of this.#lists.owing) connection.flushAcks()
+    for (const connection of this.#lists.owing) {
+      connection.flushAcks()
+      // It is closed over a lost record once the acks before that one have left.
+      if (lost.length > 0) connection.flushAcks()
+    }
     this.#unblock()
   }
 

@@ -95,11 +95,6 @@ export class PublishPath {
     return this.#acks.awaitsCommit || this.#releases.awaitsCommit
   }
 
-  /** I9: a record whose ack waited for its delivery is neither delivered nor kept. */
-  get isLost(): boolean {
-    return this.#acks.isLost
-  }
-
   get hasWaiting(): boolean {
     return this.#waiting.size > 0
   }
@@ -169,7 +164,12 @@ export class PublishPath {
   takeAcks(): Uint8Array | null {
     const { appender, stats } = this.#context
     const durable = appender.durableTicket
-    if (!this.#acks.isDue(durable) && !this.#releases.isDue(durable)) return null
+    if (!this.#acks.isDue(durable) && !this.#releases.isDue(durable)) {
+      // I9: those before it have left; the device sends this one again.
+      if (this.#acks.isLost)
+        this.#close('lost-before-delivery', 'a record was lost before its sink had it')
+      return null
+    }
     const before = this.#acks.length
     const nowMs = this.#context.monotonicMs()
     const inbound = this.#inbound

@@ -156,6 +156,7 @@ const CHANGES: Readonly<Record<string, Change>> = {
   'streams.<name>.device': { stream: { device: 'topic:1' } },
   'streams.<name>.payload': { stream: { payload: 'json' } },
   'streams.<name>.properties': { stream: { properties: ['contentType', 'userProperties'] } },
+  'streams.<name>.ack': { stream: { ack: 'delivered' } },
   'streams.<name>.messageExpiry': { stream: { messageExpiry: 'honor' } },
   'streams.<name>.priority': { stream: { priority: 9 } },
   'streams.<name>.maxRecordBytes': { stream: { maxRecordBytes: '256' } },
