@@ -8,6 +8,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Goal, goalTable, notMeasured } from './goals.ts'
 import type { Group } from './group.ts'
 import { backlog } from './groups/backlog.ts'
+import { bridge } from './groups/bridge.ts'
 import { connections } from './groups/connections.ts'
 import { fleet } from './groups/fleet.ts'
 import { fullLoad } from './groups/full-load.ts'
@@ -29,6 +30,7 @@ const GROUPS: readonly Group[] = [
   growth,
   fleet,
   sinks,
+  bridge,
 ]
 
 interface Options {

@@ -12,6 +12,16 @@ const compress = promisify(gzip)
 
 /** As of the blocks in the spool: more costs much processor and saves little. */
 const LEVEL = 6
+/**
+ * Text becomes bytes at so many characters. The text of a whole batch would be so many small strings
+ * that live so long that to collect garbage took more than to encode.
+ */
+const CHUNK_CHARS = 64 * 1024
+/** Of what compression gives: each piece is a turn through the thread pool. */
+const MIN_COMPRESSED_CHUNK = 16 * 1024
+const MAX_COMPRESSED_CHUNK = 256 * 1024
+/** Of a body: what JSON of readings becomes, and some more. */
+const COMPRESSED_SHARE = 0.25
 
 export interface RequestBody {
   readonly chunks: readonly Uint8Array[]
@@ -44,8 +54,13 @@ export async function bodyOf(batch: Batch, format: Format): Promise<RequestBody>
   const plain = await encodedBody(batch, format)
   const [bytes] = plain.chunks
   if (contentEncoding === null || bytes === undefined) return plain
-  const body = await compress(bytes, { level: LEVEL })
+  const body = await compress(bytes, { level: LEVEL, chunkSize: compressedChunk(bytes.length) })
   return { ...plain, chunks: [body], byteLength: body.length, contentEncoding }
+}
+
+function compressedChunk(byteLength: number): number {
+  const share = Math.ceil(byteLength * COMPRESSED_SHARE)
+  return Math.min(MAX_COMPRESSED_CHUNK, Math.max(MIN_COMPRESSED_CHUNK, share))
 }
 
 /** The body of a format that does not stitch, not compressed. */
@@ -54,6 +69,7 @@ export async function encodedBody(batch: Batch, format: Format): Promise<Request
   const view = new RecordView(batch)
   const seqs: number[] = []
   const refused: Listed[] = []
+  const chunks: Buffer[] = []
   let text = prefix
   for await (const record of batch.records()) {
     try {
@@ -64,8 +80,11 @@ export async function encodedBody(batch: Batch, format: Format): Promise<Request
       if (!(error instanceof Unmappable)) throw error
       refused.push(refusal(record.seq, error))
     }
+    if (text.length < CHUNK_CHARS) continue
+    chunks.push(Buffer.from(text))
+    text = ''
   }
-  const bytes = Buffer.from(text + suffix)
+  const bytes = Buffer.concat([...chunks, Buffer.from(text + suffix)])
   return {
     chunks: [bytes],
     byteLength: bytes.length,
