@@ -5,6 +5,7 @@
  */
 import { once } from 'node:events'
 import { createConnection, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import {
   type Level,
   type RawFrame,
@@ -183,9 +184,20 @@ export class RawMqtt {
     return client
   }
 
+  /** Over another way than TCP. */
+  static over(stream: Duplex, level: Level): RawMqtt {
+    return new RawMqtt(stream as Socket, level)
+  }
+
   /** Connects and expects CONNACK 0; returns what it says with the client. */
   static async connect(port: number, fields: ConnectFields = {}): Promise<Granted> {
     const client = await RawMqtt.open(port, fields.level === 5 ? 5 : 4)
+    return await client.begin(fields)
+  }
+
+  /** The same on a connection that is there. */
+  async begin(fields: ConnectFields): Promise<Granted> {
+    const client = this
     client.send(packet.connect(fields))
     const { sessionPresent, code, properties } = readConnack(
       await client.next(TYPE.CONNACK),

@@ -13,6 +13,7 @@ export class V5Inbound {
   readonly #maxAliasBytes: number
   #aliases: Map<number, TopicEntry> | null = null
   #aliasBytes = 0
+  /** PUBLISHes, less what ended. */
   #inFlight = 0
 
   /** `maxTopicBytes`: of a topic; so many for each alias are kept at most. */
@@ -63,9 +64,13 @@ export class V5Inbound {
     this.#inFlight += 1
   }
 
-  /** So many PUBACKs, PUBCOMPs and refusing PUBRECs left. */
+  /**
+   * So many PUBACKs, PUBCOMPs and refusing PUBRECs left. It may fall below zero: PUBRELs that are sent
+   * again give a client its quota back, too, perhaps for a PUBLISH that comes behind them (section
+   * 4.9). `maxUnackedMessages` bounds what is held all the same.
+   */
   ended(count: number): void {
-    this.#inFlight = Math.max(0, this.#inFlight - count)
+    this.#inFlight -= count
   }
 
   /** A code in words, for the client; null: it wants none, or they would say nothing. */

@@ -212,6 +212,21 @@ describe('Receive Maximum', () => {
     expect(await endOf(client)).toBe('0x93')
   })
 
+  test('a PUBREL that is sent again gives quota back also for a PUBLISH behind it [4.9]', async () => {
+    const rig = await startRig({ maxUnackedMessages: 20, maxUnackedMessagesTotal: 100 })
+    const client = await device(rig)
+    rig.appender.hold()
+    client.send(packet.pubrel(77))
+    await client.roundTrip()
+    // The client sends this before it reads the PUBCOMP, which then counts.
+    client.send(publish('t/1', 'x', { qos: 1, id: 1 }))
+    await client.next(TYPE.PUBCOMP)
+    for (let id = 2; id <= 11; id += 1) client.send(publish('t/1', 'x', { qos: 1, id }))
+    await client.roundTrip()
+    client.send(publish('t/1', 'x', { qos: 1, id: 12 }))
+    expect(await endOf(client)).toBe('0x93')
+  })
+
   test('a client that stays within it is never closed, whatever is resent after a reconnect', async () => {
     const rig = await startRig({ maxUnackedMessages: 10 })
     const first = await device(rig, { properties: LASTING })

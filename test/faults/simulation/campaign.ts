@@ -1,5 +1,5 @@
 /**
- * Simulated days of the pure parts, as many seeds as runs; says how many days a minute that makes.
+ * Simulated days of the pure parts and of sessions, as many seeds as runs; says how many days a minute that makes.
  */
 
 import { Random } from '../../../device-sim/random.ts'
@@ -9,13 +9,17 @@ import { simulateRate } from './rate.ts'
 import type { Simulated } from './result.ts'
 import { simulateRetaining } from './retaining.ts'
 import { simulateScheduling } from './scheduling.ts'
+import { simulateSessions } from './sessions/world.ts'
 import { simulateWaits } from './waits.ts'
 
 /** Simulated days of one run: what is decided in one of them takes about as long for each. */
 const SIMULATIONS: Readonly<
   Record<
     string,
-    { readonly days: number; readonly run: (random: Random, days: number) => Simulated }
+    {
+      readonly days: number
+      readonly run: (random: Random, days: number) => Simulated | Promise<Simulated>
+    }
   >
 > = {
   pacing: { days: 5, run: simulatePacing },
@@ -23,6 +27,7 @@ const SIMULATIONS: Readonly<
   scheduling: { days: 2, run: simulateScheduling },
   waits: { days: 5, run: simulateWaits },
   retention: { days: 5, run: simulateRetaining },
+  sessions: { days: 0.5, run: simulateSessions },
 }
 
 export async function campaign({ runs, seed, say }: CampaignOptions): Promise<CampaignResult> {
@@ -33,7 +38,7 @@ export async function campaign({ runs, seed, say }: CampaignOptions): Promise<Ca
     let decisions = 0
     for (let index = 0; index < runs; index += 1) {
       const own = `${seed}-${index}`
-      const result = run(new Random(own, name), days)
+      const result = await run(new Random(own, name), days)
       decisions += result.decisions
       for (const fault of result.faults) failures.push(`${name} ${own}: ${fault}`)
     }

@@ -33,7 +33,7 @@ function caught(simulate: (random: Random) => Simulated): string {
 }
 
 describe(`simulated days (SLUICE_SEED=${SEED})`, () => {
-  it('I6, I8: pacing, rate, shares, waits and retention keep their promises', async (context) => {
+  it('I1 to I3, I6, I8: pacing, rate, shares, waits, retention and sessions keep their promises', async (context) => {
     const { faults, failures } = await campaign({
       runs: RUNS,
       seed: SEED,
