@@ -23,7 +23,7 @@ export const LIMITS = {
 }
 
 const CONFIG = mqttConfig({ ...LIMITS, listeners: [], maxConnections: 100, maxSessions: 100 })
-const LISTENER = { host: '127.0.0.1', port: 0, tls: null, websocket: false }
+const [LISTENER] = mqttConfig().listeners
 const STOP_MS = 1_000
 
 /** A connection, and when nothing of it is left in the gate. */
@@ -84,6 +84,7 @@ export class SimulatedGate {
     this.#ends.add(end)
     end.once('close', () => this.#ends.delete(end))
     const remoteAddress = '127.0.0.1'
+    if (LISTENER === undefined) throw new Error('the default has no listener')
     const inbound = { stream: far, listener: LISTENER, remoteAddress, certificateSubject: null }
     this.#broker?.accept(inbound)
     return { client, gone }
