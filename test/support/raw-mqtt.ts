@@ -197,14 +197,13 @@ export class RawMqtt {
 
   /** The same on a connection that is there. */
   async begin(fields: ConnectFields): Promise<Granted> {
-    const client = this
-    client.send(packet.connect(fields))
+    this.send(packet.connect(fields))
     const { sessionPresent, code, properties } = readConnack(
-      await client.next(TYPE.CONNACK),
-      client.level,
+      await this.next(TYPE.CONNACK),
+      this.level,
     )
     if (code !== 0) throw new Error(`CONNACK ${code}`)
-    return Object.assign(client, { sessionPresent, granted: properties })
+    return Object.assign(this, { sessionPresent, granted: properties })
   }
 
   send(...bytes: Buffer[]): void {

@@ -2,6 +2,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { Random } from '../../../../device-sim/random.ts'
 import { Lifecycle } from '../../../../gateway/broker/gate/lifecycle.ts'
+import { CLOSED } from '../../../../gateway/broker/mqtt/outcome.ts'
 import { V5Inbound } from '../../../../gateway/broker/publish/v5-inbound.ts'
 import { PacketIds } from '../../../../gateway/broker/sessions/packet-ids.ts'
 import { sessionLog } from '../../../../gateway/broker/sessions/session-log.ts'
@@ -25,6 +26,12 @@ async function caught(): Promise<string> {
 
 const { prototype: table } = SessionTable
 
+/** What stands there now, for any instance. */
+function original(of: object, name: string): (self: object, ...args: unknown[]) => unknown {
+  const method = Reflect.get(of, name) as (...args: unknown[]) => unknown
+  return (self, ...args) => Reflect.apply(method, self, args)
+}
+
 const DEFECTS: readonly (readonly [what: string, plant: () => void, seenAs: RegExp])[] = [
   [
     'sessions that never expire',
@@ -37,10 +44,10 @@ const DEFECTS: readonly (readonly [what: string, plant: () => void, seenAs: RegE
   [
     'an expiry that DISCONNECT and a later CONNECT cannot change',
     () => {
-      const { setExpiry } = table
+      const setExpiry = original(table, 'setExpiry')
       const seen = new WeakSet<Session>()
       vi.spyOn(table, 'setExpiry').mockImplementation(function (this: SessionTable, ...args) {
-        if (!seen.has(args[0])) setExpiry.apply(this, args)
+        if (!seen.has(args[0])) setExpiry(this, ...args)
         seen.add(args[0])
       })
     },
@@ -54,9 +61,9 @@ const DEFECTS: readonly (readonly [what: string, plant: () => void, seenAs: RegE
   [
     'sessions that a start ends',
     () => {
-      const { recover } = table
+      const recover = original(table, 'recover')
       vi.spyOn(table, 'recover').mockImplementation(function (this: SessionTable) {
-        return recover.call(this, { checkpoint: null, changes: [] })
+        return recover(this, { checkpoint: null, changes: [] }) as string | null
       })
     },
     /its session is absent, not present/,
@@ -89,12 +96,12 @@ const DEFECTS: readonly (readonly [what: string, plant: () => void, seenAs: RegE
   [
     'a takeover without a word',
     () => {
-      const { close } = Lifecycle.prototype
+      const close = original(Lifecycle.prototype, 'close')
       vi.spyOn(Lifecycle.prototype, 'close').mockImplementation(function (
         this: Lifecycle,
         ...[reason, ...rest]
       ) {
-        return close.call(this, reason === 'takeover' ? 'keepalive' : reason, ...rest)
+        return close(this, reason === 'takeover' ? 'keepalive' : reason, ...rest) as typeof CLOSED
       })
     },
     /taken over with/,
