@@ -2,7 +2,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { Random } from '../../../../device-sim/random.ts'
 import { Lifecycle } from '../../../../gateway/broker/gate/lifecycle.ts'
-import { CLOSED } from '../../../../gateway/broker/mqtt/outcome.ts'
+import type { CLOSED } from '../../../../gateway/broker/mqtt/outcome.ts'
 import { V5Inbound } from '../../../../gateway/broker/publish/v5-inbound.ts'
 import { PacketIds } from '../../../../gateway/broker/sessions/packet-ids.ts'
 import { sessionLog } from '../../../../gateway/broker/sessions/session-log.ts'
