@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Random } from '../../device-sim/random.ts'
 import { assertBalanced, GatewayProcess } from '../support/gateway-process.ts'
+import { dealSpeeches } from '../support/levels.ts'
 import { OneNumberSink } from '../support/one-number-sink.ts'
 import { reapProcesses } from '../support/process.ts'
 import { Qos2Device } from '../support/qos2-device.ts'
@@ -194,7 +195,8 @@ const MOST_KILLS = 80
 
 it(`I2, I3: at random moments under way, with random losses, cuts and takeovers (SLUICE_SEED=${SEED})`, async () => {
   const random = new Random(SEED)
-  const devices = ['press-1', 'press-2', 'press-3'].map((id) => new Qos2Device(id))
+  const names = ['press-1', 'press-2', 'press-3'].map((id) => ({ id }))
+  const devices = dealSpeeches(SEED, names).map(({ id, level }) => new Qos2Device(id, level))
   const totals = { lost: 0, takeovers: 0, cuts: 0 }
 
   /** Until the gateway dies under it. */
