@@ -5,13 +5,14 @@
  */
 import type { Random } from '../../../../device-sim/random.ts'
 import {
+  type Ack,
   type Level,
   REASON,
   readAck,
   readDisconnect,
   reasonText,
 } from '../../../support/mqtt-answers.ts'
-import { packet, type RawMqtt, TYPE } from '../../../support/raw-mqtt.ts'
+import { packet, type RawFrame, type RawMqtt, TYPE } from '../../../support/raw-mqtt.ts'
 import type { Link } from './gate.ts'
 
 /** Nothing is promised about time: finds what is not closed at all. */
@@ -110,8 +111,7 @@ export class SimulatedDevice {
     const acked: Acked[] = []
     for (const [id, one] of this.inFlight) {
       if (one.isReceived) continue
-      const frame = await this.client.next(one.qos === 1 ? TYPE.PUBACK : TYPE.PUBREC)
-      const ack = readAck(frame, this.client.level)
+      const ack = await this.#next(one.qos === 1 ? TYPE.PUBACK : TYPE.PUBREC)
       if (ack.id !== id) throw new Error(`I2: ${this.name}: an ack for ${ack.id} instead of ${id}`)
       if (ack.code !== REASON.SUCCESS)
         throw new Error(`${this.name}: ${id} is answered ${reasonText(ack.code)}`)
@@ -144,7 +144,7 @@ export class SimulatedDevice {
   /** One PUBCOMP each. `isKnown`: the gateway must know the id; in MQTT 5 it says so. */
   async completions(ids: readonly number[], isKnown: (id: number) => boolean): Promise<void> {
     for (const id of ids) {
-      const ack = readAck(await this.client.next(TYPE.PUBCOMP), this.client.level)
+      const ack = await this.#next(TYPE.PUBCOMP)
       if (ack.id !== id) throw new Error(`${this.name}: PUBCOMP for ${ack.id} instead of ${id}`)
       const isReleased = this.inFlight.get(id)?.isReleased ?? false
       if (ack.code !== REASON.SUCCESS && isKnown(id) && !isReleased)
@@ -157,7 +157,7 @@ export class SimulatedDevice {
   /** A PUBREL for what is not in flight; what it is answered. */
   async releaseUnknown(id: number): Promise<number> {
     this.release([id])
-    const { code } = readAck(await this.client.next(TYPE.PUBCOMP), this.client.level)
+    const { code } = await this.#next(TYPE.PUBCOMP)
     this.#ended()
     return code
   }
@@ -175,6 +175,21 @@ export class SimulatedDevice {
     await client.closed(CLOSE_WITHIN_MS)
     const last = client.inbox.at(-1)
     return last?.type === TYPE.DISCONNECT ? reasonText(readDisconnect(last).code) : null
+  }
+
+  /**
+   * The next answer of its kind: first acks have one order and PUBCOMPs have one [MQTT-4.6.0-2], none
+   * between them.
+   */
+  async #next(type: number): Promise<Ack> {
+    const { client } = this
+    const isOfKind = (frame: RawFrame): boolean =>
+      (frame.type === TYPE.PUBCOMP) === (type === TYPE.PUBCOMP)
+    await client.until(() => client.inbox.some(isOfKind))
+    const [frame] = client.inbox.splice(client.inbox.findIndex(isOfKind), 1)
+    if (frame?.type !== type)
+      throw new Error(`${this.name}: got frame 0x${frame?.type.toString(16)}`)
+    return readAck(frame, client.level)
   }
 
   #encode(id: number, dup: boolean): Buffer {
