@@ -35,7 +35,8 @@ export async function campaign(options: CampaignOptions): Promise<CampaignResult
   )
   const deeds = (key: keyof DeviceDeeds): number => sum((report) => report.deeds[key])
   faults['takeovers'] = deeds('takeovers')
-  faults['takeovers told with 0x8E'] = deeds('farewells')
+  faults['takeovers in MQTT 5'] = deeds('takeovers5')
+  faults['of them told with 0x8E'] = deeds('farewells')
   faults['sessions gone on with'] = deeds('resumed')
   faults['sessions expired'] = deeds('expired')
   return {

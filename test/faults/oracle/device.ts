@@ -56,7 +56,8 @@ export interface OracleDeviceOptions {
 /** How often each happened, over all connections. */
 export interface DeviceDeeds {
   takeovers: number
-  /** Of connections that were taken over, those of version 5 that were told so (0x8E). */
+  /** From a connection of version 5, and those that were told so (0x8E). */
+  takeovers5: number
   farewells: number
   /** Its session had expired when it came back; it was there. */
   expired: number
@@ -76,7 +77,13 @@ const PACKET_IDS = 64
 export class OracleDevice {
   readonly options: Required<OracleDeviceOptions>
   readonly faults: string[] = []
-  readonly deeds: DeviceDeeds = { takeovers: 0, farewells: 0, expired: 0, resumed: 0 }
+  readonly deeds: DeviceDeeds = {
+    takeovers: 0,
+    takeovers5: 0,
+    farewells: 0,
+    expired: 0,
+    resumed: 0,
+  }
   published = 0
   isPublishing = false
   /**
@@ -218,7 +225,9 @@ export class OracleDevice {
     this.#session.leave(performance.now())
     const client = await this.#connect(port, upSinceMs)
     await former.closed()
+    if (client === null) return null
     this.deeds.takeovers++
+    if (former.level === 5) this.deeds.takeovers5++
     const last = former.inbox.at(-1)
     if (last?.type !== TYPE.DISCONNECT) return client
     const { code } = readDisconnect(last)

@@ -64,7 +64,13 @@ export class Oracle {
 
   /** What its devices did and met, together. */
   get deeds(): DeviceDeeds {
-    const total: DeviceDeeds = { takeovers: 0, farewells: 0, expired: 0, resumed: 0 }
+    const total: DeviceDeeds = {
+      takeovers: 0,
+      takeovers5: 0,
+      farewells: 0,
+      expired: 0,
+      resumed: 0,
+    }
     for (const { deeds } of this.devices)
       for (const key of Object.keys(total) as (keyof DeviceDeeds)[]) total[key] += deeds[key]
     return total
