@@ -24,6 +24,11 @@ export function processContext(): CliContext {
     stdout: standardOutput(),
     stderr: new StandardError(),
     load: configuredGateway,
+    configSchema: async () => {
+      const { jsonSchema } = await import('./config/keys/json-schema.ts')
+      const { SCHEMA } = await import('./configuration.ts')
+      return jsonSchema(SCHEMA.root, `Configuration of Sluice ${VERSION}`)
+    },
     checkBackup: async (path) => {
       const { pendingIn, readBackup } = await import('./spool/operations/backup.ts')
       const { head, entries } = await readBackup(path, () => undefined)

@@ -21,6 +21,8 @@ export interface CliContext {
   readonly stderr: Output
   /** @throws ConfigError */
   load(source: ConfigSource): Promise<ConfiguredGateway>
+  /** JSON Schema of a configuration. */
+  configSchema(): Promise<object>
   /** Reads a backup to its end. @throws if it is not whole */
   checkBackup(path: string): Promise<{ readonly pendingRecords: number; readonly entries: number }>
   setPassword(path: string, user: string, password: string): Promise<'added' | 'changed'>

@@ -5,6 +5,8 @@
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../config/problems.ts'
 import { checkCommand } from './commands/check.ts'
+import { completeCommand, completionCommand } from './commands/completion.ts'
+import { configCommand } from './commands/config.ts'
 import { deadLettersCommand } from './commands/dead-letters.ts'
 import { passwdCommand } from './commands/passwd.ts'
 import { sinksCommand } from './commands/sinks.ts'
@@ -38,6 +40,7 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
     code = result
   }
   for (const make of COMMANDS) program.addCommand(make(context, done))
+  program.addCommand(completeCommand(context, done), { hidden: true })
   confine(program, context)
   try {
     await program.parseAsync([...args], { from: 'user' })
@@ -50,12 +53,14 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
 const COMMANDS: ReadonlyArray<(context: CliContext, done: Done) => Command> = [
   startCommand,
   checkCommand,
+  configCommand,
   statusCommand,
   passwdCommand,
   sinksCommand,
   deadLettersCommand,
   spoolCommand,
   streamsCommand,
+  completionCommand,
 ]
 
 /**

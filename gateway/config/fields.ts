@@ -6,8 +6,16 @@
 import { isNetwork } from '../shared/networks.ts'
 import type { Secret } from '../shared/secret-file.ts'
 import { nearest } from '../shared/text/nearest.ts'
-import type { LeafKind, LeafResult, LeafSpec } from './schema.ts'
-import { formatDuration, formatSize, type Parsed, parseDuration, parseSize } from './units.ts'
+import type { LeafKind, LeafResult, LeafShape, LeafSpec } from './schema.ts'
+import {
+  DURATION_PATTERN,
+  formatDuration,
+  formatSize,
+  type Parsed,
+  parseDuration,
+  parseSize,
+  SIZE_PATTERN,
+} from './units.ts'
 
 /**
  * One name for queues, sinks and gateways; part of ids and of HTTP header values (ingest contract).
@@ -37,12 +45,22 @@ function rangeWords({ min, max }: Range, format: (value: number) => string): str
   return max === undefined ? `at least ${format(min)}` : `from ${format(min)} to ${format(max)}`
 }
 
+function bounds({ min, max }: Range): LeafShape {
+  return max === undefined ? { minimum: min } : { minimum: min, maximum: max }
+}
+
 /** Bytes. */
 export function size(text: string, range: Range): LeafSpec<number> {
   return {
     kind: 'size',
     wanted: `a size, bytes or KiB, MiB, GiB, ${rangeWords(range, formatSize)}`,
     text,
+    shape: {
+      anyOf: [
+        { type: 'integer', ...bounds(range) },
+        { type: 'string', pattern: SIZE_PATTERN },
+      ],
+    },
     parse: (input) => inRange(parseSize(input), range, formatSize),
   }
 }
@@ -54,6 +72,7 @@ export function duration(text: string, range: Range): LeafSpec<number> {
     kind: 'duration',
     wanted: `a duration with ms, s, m, h or d, ${rangeWords(bounded, formatDuration)}`,
     text,
+    shape: { type: 'string', pattern: DURATION_PATTERN },
     parse: (input) => inRange(parseDuration(input, bounded), bounded, formatDuration),
   }
 }
@@ -63,6 +82,7 @@ export function integer(text: string, range: Range): LeafSpec<number> {
     kind: 'integer',
     wanted: `a whole number, ${rangeWords(range, String)}`,
     text,
+    shape: { type: 'integer', ...bounds(range) },
     parse: (input) => {
       if (typeof input === 'string' && /^\d+$/.test(input))
         return { fix: `write ${input} without quotation marks` }
@@ -79,6 +99,7 @@ export function share(text: string): LeafSpec<number> {
     kind: 'number',
     wanted: 'a number above 0, at most 1',
     text,
+    shape: { type: 'number', exclusiveMinimum: 0, maximum: 1 },
     parse: (input) => {
       if (typeof input === 'string' && /^\d+(\.\d+)?%$/.test(input))
         return { fix: `write ${Number.parseFloat(input) / 100}` }
@@ -95,6 +116,7 @@ export function flag(text: string): LeafSpec<boolean> {
     kind: 'boolean',
     wanted: 'true or false',
     text,
+    shape: { type: 'boolean' },
     parse: (input) => {
       if (typeof input === 'boolean') return { value: input }
       const word = String(input).toLowerCase()
@@ -116,6 +138,7 @@ export function choice<const T extends string>(
     kind: 'choice',
     wanted,
     text,
+    shape: { type: 'string', enum: values },
     parse: (input) => {
       const found = values.find((value) => value === input)
       if (found !== undefined) return { value: found }
@@ -132,18 +155,25 @@ export function choice<const T extends string>(
 interface TextRule {
   readonly kind?: LeafKind
   readonly wanted: string
+  /** What every text that is fine matches; `check` has the last word. Without flags. */
+  readonly pattern?: RegExp
   /** The fix, or null if the text is fine. Only called for a non-empty text without NUL. */
   readonly check?: (input: string) => string | null
 }
 
 export function text(
   description: string,
-  { kind = 'text', wanted, check }: TextRule,
+  { kind = 'text', wanted, pattern, check }: TextRule,
 ): LeafSpec<string> {
   return {
     kind,
     wanted,
     text: description,
+    shape: {
+      type: 'string',
+      minLength: 1,
+      ...(pattern === undefined ? {} : { pattern: pattern.source }),
+    },
     parse: (input) => {
       if (typeof input === 'number' || typeof input === 'boolean')
         return { fix: `put it in quotation marks: "${input}"` }
@@ -161,6 +191,7 @@ export function name(description: string): LeafSpec<string> {
   return text(description, {
     kind: 'name',
     wanted: NAME_WORDS,
+    pattern: NAME_PATTERN,
     check: (input) => (NAME_PATTERN.test(input) ? null : nameFix(input)),
   })
 }
@@ -198,6 +229,17 @@ export function secret(
     kind: 'secret',
     wanted,
     text: description,
+    shape: {
+      anyOf: [
+        { type: 'string', minLength: 1 },
+        {
+          type: 'object',
+          properties: { file: { type: 'string', minLength: 1 } },
+          required: ['file'],
+          additionalProperties: false,
+        },
+      ],
+    },
     parse: (input): LeafResult<Secret> => {
       if (typeof input === 'string') {
         if (input === '') return { fix: 'write the secret, or { file: path }' }
@@ -217,10 +259,11 @@ export function secret(
 }
 
 const HOST_WORDS = 'a host name or an IP address'
+const HOST_CHARS = /^[0-9A-Za-z._:%-]+$/
 
 /** An address to listen on, without a port. */
 export function host(description: string): LeafSpec<string> {
-  return text(description, { wanted: HOST_WORDS, check: hostFix })
+  return text(description, { wanted: HOST_WORDS, pattern: HOST_CHARS, check: hostFix })
 }
 
 /** What to do about a host that is none, or null. */
@@ -229,7 +272,7 @@ function hostFix(input: string): string | null {
   if (/^\[.*\]$/.test(input)) return `write ${input.slice(1, -1)} without brackets`
   if (/^(\d{1,3}\.){3}\d{1,3}:\d+$|^[^:]+:\d+$/.test(input))
     return 'write the port under the key port'
-  return /^[0-9A-Za-z._:%-]+$/.test(input) ? null : `write ${HOST_WORDS}`
+  return HOST_CHARS.test(input) ? null : `write ${HOST_WORDS}`
 }
 
 const NETWORK_WORDS = 'an IP address, or a network such as 10.0.0.0/8'

@@ -26,12 +26,20 @@ export type LeafKind =
   | 'secret'
   | 'url'
 
+/**
+ * What a value looks like, in keywords of JSON Schema: true of every value that is taken. `parse` has
+ * the last word.
+ */
+export type LeafShape = Readonly<Record<string, unknown>>
+
 export interface LeafMeta {
   readonly kind: LeafKind
   /** In words, as an error says it: `a size from 1KiB to 1GiB`. */
   readonly wanted: string
   readonly nullable: boolean
   readonly text: string
+  /** Without the null of `nullable`. */
+  readonly shape: LeafShape
 }
 
 export const leaves = z.registry<LeafMeta>()
@@ -47,6 +55,7 @@ export interface LeafSpec<T> {
   readonly kind: LeafKind
   readonly wanted: string
   readonly text: string
+  readonly shape: LeafShape
   parse(input: unknown): LeafResult<T>
 }
 
@@ -74,12 +83,20 @@ function build<T>(
     context.addIssue({ code: 'custom', message: wanted, params: { wanted, ...result } })
     return z.NEVER
   })
-  leaves.add(schema, { kind: spec.kind, wanted, nullable: isNullable, text: spec.text })
+  const { kind, text, shape } = spec
+  leaves.add(schema, { kind, wanted, nullable: isNullable, text, shape })
   return schema
+}
+
+interface Length {
+  readonly min?: number
+  readonly max: number
 }
 
 interface GroupMeta {
   readonly text: string
+  /** Of a list: how many items it may have. */
+  readonly length?: Length
 }
 
 interface MapMeta extends GroupMeta {
@@ -127,15 +144,13 @@ export function section<Shape extends z.ZodRawShape>(text: string, shape: Shape)
   return schema
 }
 
-interface Length {
-  readonly min?: number
-  readonly max: number
-}
-
 /** A list, written as a YAML sequence. */
-export function list<Item extends z.ZodType>(text: string, item: Item, { min = 0, max }: Length) {
-  const schema = z.array(item).min(min).max(max)
-  groups.add(schema, { text })
+export function list<Item extends z.ZodType>(text: string, item: Item, length: Length) {
+  const schema = z
+    .array(item)
+    .min(length.min ?? 0)
+    .max(length.max)
+  groups.add(schema, { text, length })
   return schema
 }
 

@@ -57,6 +57,13 @@ const DURATION_MISTAKES: Readonly<Record<string, string>> = {
 /** What a number without a unit may have meant, likeliest first. */
 const MEANT_UNITS = ['s', 'ms', 'm', 'h', 'd'] as const
 
+/**
+ * What {@link parseSize} and {@link parseDuration} take as a text, for an editor: without the
+ * numbers that are no whole bytes or milliseconds.
+ */
+export const SIZE_PATTERN = '^\\s*\\d+(\\.\\d+)? ?(B|KiB|MiB|GiB)?\\s*$'
+export const DURATION_PATTERN = '^\\s*\\d+(\\.\\d+)? ?(ms|s|m|h|d)\\s*$'
+
 const NUMBER_AND_UNIT = /^(\d+(?:\.\d+)?) ?([a-zA-Z]*)$/
 
 /** Bytes of `256KiB`, `1.5GiB`, `4096`, or what to write instead. */

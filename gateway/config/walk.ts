@@ -40,7 +40,7 @@ export interface SectionNode extends Wrapping {
   readonly elsewhere: ReadonlyMap<string, KeyElsewhere>
 }
 
-interface VariantNode extends Wrapping, VariantMeta {
+export interface VariantNode extends Wrapping, VariantMeta {
   readonly type: 'variant'
 }
 
@@ -57,7 +57,13 @@ export type Node =
             readonly word?: string
             readonly value: AnySchema
           }
-        | { readonly type: 'list'; readonly text: string; readonly item: AnySchema }
+        | {
+            readonly type: 'list'
+            readonly text: string
+            readonly item: AnySchema
+            readonly min: number
+            readonly max: number
+          }
       ))
 
 /** What a schema is, without its wrappings (default, null, optional). */
@@ -86,12 +92,13 @@ export function nodeOf(schema: AnySchema): Node | VariantNode {
   const map = maps.get(inner as z.ZodType)
   if (map !== undefined && inner instanceof z.ZodRecord)
     return { type: 'map', value: inner.valueType, ...map, ...wrapping }
-  const text = groups.get(inner as z.ZodType)?.text ?? ''
+  const { text, length } = groups.get(inner as z.ZodType) ?? { text: '' }
   if (inner instanceof z.ZodObject) {
     const shape = new Map(Object.entries<AnySchema>(inner.shape))
     return { type: 'section', shape, chosen: null, elsewhere: new Map(), text, ...wrapping }
   }
-  if (inner instanceof z.ZodArray) return { type: 'list', item: inner.element, text, ...wrapping }
+  if (inner instanceof z.ZodArray && length !== undefined)
+    return { type: 'list', item: inner.element, text, min: 0, ...length, ...wrapping }
   throw new Error(`the configuration schema has a node of unknown kind: ${inner._zod.def.type}`)
 }
 

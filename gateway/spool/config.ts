@@ -78,6 +78,8 @@ const topics = list(
   leaf(
     text('An MQTT topic filter.', {
       wanted: 'an MQTT topic filter',
+      // `#` last, wildcards alone in their level; `$` begins none of ours.
+      pattern: /^(?!\$)(([^+#/]*|\+)\/)*([^+#/]*|\+|#)$/,
       check: topicFilterFix,
     }),
   ),
@@ -88,6 +90,7 @@ const device = leaf<'clientId' | `topic:${number}`>({
   kind: 'choice',
   wanted: 'clientId, or topic:<level> with a level from 0',
   text: "The record's device: the client id, or a level of the topic (0 is the first).",
+  shape: { type: 'string', pattern: '^(clientId|topic:(0|[1-9]\\d{0,3}))$' },
   parse: (input) => {
     if (input === 'clientId') return { value: input }
     const level =

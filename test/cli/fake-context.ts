@@ -43,6 +43,10 @@ export class FakeContext implements CliContext {
     }
   }
 
+  async configSchema(): Promise<never> {
+    throw new Error('not here')
+  }
+
   async checkBackup(): Promise<never> {
     throw new Error('not here')
   }

@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { CLOSE_REASONS, REFUSE_REASONS } from '../../gateway/broker/events.ts'
-import { describeKeys } from '../../gateway/config/describe.ts'
+import { describeKeys } from '../../gateway/config/keys/describe.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
 import { CONTRACT_RULES } from '../../gateway/drain/policy/rules.ts'
@@ -327,7 +327,10 @@ describe('what documents point to exists', () => {
     const commands = [...code.matchAll(/new Command\('([a-z-]+)'\)/g)].map(
       (match) => match[1] ?? '',
     )
-    const top = ['start', 'check', 'status', 'streams', 'passwd', 'dead-letters', 'sinks', 'spool']
+    const top = [
+      ...['start', 'check', 'status', 'streams', 'passwd', 'dead-letters', 'sinks', 'spool'],
+      ...['config', 'completion'],
+    ]
     const named = documents.flatMap(({ prose }) => [
       ...prose.matchAll(/`sluice ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?/g),
     ])

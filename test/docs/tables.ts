@@ -2,7 +2,7 @@
  * The tables that are made from the code. They stand in their documents between
  * `<!-- table: name -->` and `<!-- end -->`.
  */
-import { describeKeys } from '../../gateway/config/describe.ts'
+import { describeKeys } from '../../gateway/config/keys/describe.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
 import { CASES } from '../conformance/cases.ts'

@@ -54,6 +54,7 @@ const url = leaf(
     {
       kind: 'url',
       wanted: 'an http or https URL',
+      pattern: /^[Hh][Tt][Tt][Pp][Ss]?:/,
       check: urlFix,
     },
   ),

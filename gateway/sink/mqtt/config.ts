@@ -41,6 +41,8 @@ export interface MqttSinkConfig {
   readonly timeout: number
 }
 
+const ALPN_NAME = /^[\x21-\x7e]{1,255}$/
+
 const tls = section('TLS towards the broker. Its files are read again when they change.', {
   ca: nullable(
     path(
@@ -52,7 +54,8 @@ const tls = section('TLS towards the broker. Its files are read again when they 
   alpn: nullable(
     text('Protocol name for ALPN: AWS IoT Core wants x-amzn-mqtt-ca on port 443. null: none.', {
       wanted: 'a protocol name of at most 255 characters',
-      check: (input) => (/^[\x21-\x7e]{1,255}$/.test(input) ? null : 'write a name such as mqtt'),
+      pattern: ALPN_NAME,
+      check: (input) => (ALPN_NAME.test(input) ? null : 'write a name such as mqtt'),
     }),
   ).prefault(null),
 })
@@ -61,6 +64,7 @@ const version = leaf<'3.1.1' | '5'>({
   kind: 'choice',
   wanted: '3.1.1 or 5',
   text: 'Version of MQTT: 3.1.1 or 5.',
+  shape: { enum: ['3.1.1', '5', 5] },
   parse: (input) => {
     const word = String(input)
     if (word === '3.1.1' || word === '5') return { value: word }
@@ -72,6 +76,7 @@ const qos = leaf<1 | 2>({
   kind: 'integer',
   wanted: '1 or 2',
   text: '1: at least once; 2: exactly once into the broker.',
+  shape: { enum: [1, 2] },
   parse: (input) => {
     if (input === 1 || input === 2) return { value: input }
     if (input === 0 || input === '0')
@@ -88,6 +93,7 @@ export const mqttKeys = {
     text('The broker. mqtts and wss are TLS; ws and wss are WebSocket, with a path.', {
       kind: 'url',
       wanted: 'an mqtt, mqtts, ws or wss URL',
+      pattern: /^\s*([Mm][Qq][Tt][Tt]|[Ww][Ss])[Ss]?:/,
       check: urlFix,
     }),
   ).prefault('mqtts://broker.example'),

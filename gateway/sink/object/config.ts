@@ -71,6 +71,7 @@ export const objectKeys = {
       {
         kind: 'url',
         wanted: 'an http or https URL without a query',
+        pattern: /^[Hh][Tt][Tt][Pp][Ss]?:/,
         check: urlFix,
       },
     ),

@@ -29,6 +29,7 @@ const ackStatus = list(
     kind: 'integer',
     wanted: 'a status from 200 to 299, without 207',
     text: 'An HTTP status.',
+    shape: { type: 'integer', minimum: 200, maximum: 299, not: { const: 207 } },
     parse: (input) => {
       if (typeof input !== 'number' || !Number.isInteger(input))
         return { fix: 'write a number such as 200' }
@@ -48,6 +49,12 @@ const entry = leaf<AnswerEntry>({
   kind: 'choice',
   wanted: `one of ${ANSWER_MEANINGS.join(', ')}; under table: one of ${TABLE_NAMES.join(', ')}; under ack, retry, hold, refuse, tooLarge: a list of statuses`,
   text: 'What a status (409) or a class of statuses (5xx) means at this sink; or, under ack, retry, hold, refuse and tooLarge, which statuses mean that; or, under table, the named table that all of it differs from. A name alone is that table.',
+  shape: {
+    anyOf: [
+      { enum: [...ANSWER_MEANINGS, ...TABLE_NAMES] },
+      { type: 'array', items: { type: ['string', 'number'] } },
+    ],
+  },
   parse: (input): LeafResult<AnswerEntry> => {
     if (Array.isArray(input)) {
       const items = input as readonly unknown[]

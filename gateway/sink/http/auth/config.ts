@@ -54,7 +54,10 @@ export type HttpAuthConfig =
   | AwsAuthConfig
   | AzureSasConfig
 
+const PRINTABLE = /^[\x20-\x7e]+$/
 const TOKEN_CHARS = /^[\x21-\x7e]+$/
+
+const HTTP_URL = /^[Hh][Tt][Tt][Pp][Ss]?:/
 
 function token(description: string) {
   return secret(description, (value) =>
@@ -65,6 +68,7 @@ function token(description: string) {
 function word(description: string, wanted: string, pattern = TOKEN_CHARS) {
   return text(description, {
     wanted,
+    pattern,
     check: (input) => (pattern.test(input) ? null : `write ${wanted}`),
   })
 }
@@ -76,7 +80,8 @@ const header = {
   prefix: nullable(
     text('What stands before the value, such as "Token "; null: nothing.', {
       wanted: 'printable ASCII',
-      check: (input) => (/^[\x20-\x7e]*$/.test(input) ? null : 'write printable ASCII'),
+      pattern: PRINTABLE,
+      check: (input) => (PRINTABLE.test(input) ? null : 'write printable ASCII'),
     }),
   ).prefault(null),
   value: leaf(secret('Its value.', headerValueFix)),
@@ -87,6 +92,7 @@ const oauth2 = {
     text('Token endpoint of the authorization server. Over TLS, by the tls of the sink.', {
       kind: 'url',
       wanted: 'an http or https URL',
+      pattern: HTTP_URL,
       check: (input) =>
         /^https?:\/\/[^/?#\\@]+(?:[/?][^#]*)?$/i.test(input) && URL.canParse(input)
           ? null
@@ -117,6 +123,7 @@ const oauth2 = {
     kind: 'number',
     wanted: 'a share from 0.1 to 0.95',
     text: 'From this share of its lifetime on a token is renewed while it still works.',
+    shape: { type: 'number', minimum: 0.1, maximum: 0.95 },
     parse: (input) =>
       typeof input === 'number' && input >= 0.1 && input <= 0.95
         ? { value: input }

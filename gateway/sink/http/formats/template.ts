@@ -49,7 +49,11 @@ function batchText(description: string): LeafSpec<string> {
       return 'fix' in parsed ? parsed.fix : null
     },
   })
-  return { ...spec, parse: (input) => (input === '' ? { value: '' } : spec.parse(input)) }
+  return {
+    ...spec,
+    shape: { type: 'string' },
+    parse: (input) => (input === '' ? { value: '' } : spec.parse(input)),
+  }
 }
 
 export const template = {

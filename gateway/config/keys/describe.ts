@@ -1,7 +1,7 @@
 /** Every key of a configuration as a row of its table, read from the schema. */
 import { stringify } from 'yaml'
-import { type AnySchema, leaves } from './schema.ts'
-import { nodeOf, type Wrapping } from './walk.ts'
+import { type AnySchema, leaves } from '../schema.ts'
+import { nodeOf, type Wrapping } from '../walk.ts'
 
 export interface KeyDescription {
   /**
