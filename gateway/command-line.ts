@@ -51,16 +51,17 @@ export function processContext(): CliContext {
 export async function configuredGateway(source: ConfigSource): Promise<ConfiguredGateway> {
   const { loadConfig } = await import('./config/load.ts')
   const { effectiveYaml } = await import('./config/print.ts')
-  const { SCHEMA, sinkPromises } = await import('./configuration.ts')
+  const { namedPaths, SCHEMA, sinkPromises } = await import('./configuration.ts')
   const { config, warnings } = loadConfig(SCHEMA, source)
   return {
     config,
     warnings,
     yaml: () => effectiveYaml(SCHEMA.root, config),
     sinkPromises: () => sinkPromises(config),
-    hostWarnings: async () => {
+    namedPaths: () => namedPaths(config, source.file),
+    hostWarnings: async (pid = null) => {
       const { fitToHost, hostWarnings, readHostLimits } = await import('./host-limits.ts')
-      const host = readHostLimits()
+      const host = readHostLimits(pid)
       return hostWarnings(fitToHost(config, host), host)
     },
     findFaults: async () => {

@@ -6,8 +6,9 @@
 import { hostname } from 'node:os'
 import { type AdminConfig, adminSection, checkAdmin } from './admin/config.ts'
 import { checkMqtt, type MqttConfig, mqttSection } from './broker/config.ts'
-import type { SinkWord } from './cli/context.ts'
+import type { NamedPath, SinkWord } from './cli/context.ts'
 import { duration, meantName, NAME_PATTERN, name, path } from './config/fields.ts'
+import { pathsIn, spellsOutSecret } from './config/keys/named-paths.ts'
 import type { ConfigSchema } from './config/load.ts'
 import { type Report, showValue } from './config/problems.ts'
 import { leaf, map, nullable, type Schema, section } from './config/schema.ts'
@@ -191,4 +192,23 @@ export function sinkPromises({ sinks }: Config): SinkWord[] {
     const type = sinkTypeOf(sink)
     return { name, target: type.url(sink), promise: type.promise(sink) }
   })
+}
+
+/** By the last part of their keys; other files and folders hold data. */
+const HOLDS: Readonly<Record<string, NamedPath['holds']>> = {
+  ca: 'certificate',
+  cert: 'certificate',
+  key: 'secret',
+  passwordFile: 'secret',
+  credentialsFile: 'secret',
+}
+
+/** Files and folders that are named, and the configuration itself where it spells a secret out. */
+export function namedPaths(config: Config, file: string | null): NamedPath[] {
+  const named = pathsIn(SCHEMA.root, config).map(({ key, path, isSecret }): NamedPath => {
+    const last = key.split('.').at(-1) ?? ''
+    return { key, path, holds: isSecret ? 'secret' : (HOLDS[last] ?? 'data') }
+  })
+  if (file === null || !spellsOutSecret(SCHEMA.root, file)) return named
+  return [{ key: 'configuration', path: file, holds: 'secret' }, ...named]
 }

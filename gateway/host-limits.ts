@@ -12,6 +12,7 @@ import { readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { MqttLimits } from './broker/config.ts'
+import type { HostWarning } from './cli/context.ts'
 import type { Config } from './configuration.ts'
 
 const KIB = 1024
@@ -100,16 +101,19 @@ export function fitToHost(config: Config, host: HostLimits): Fitted {
   }
 }
 
-/** What `sluice check` says of it. The gateway itself may run under other limits. */
-export function hostWarnings({ caps }: Fitted, { memoryBytes }: HostLimits): string[] {
+/** What commands say of it. The gateway itself may run under other limits. */
+export function hostWarnings({ caps }: Fitted, { memoryBytes }: HostLimits): HostWarning[] {
   const warnings = caps.map(
-    ({ key, configured, effective, because }) =>
-      `mqtt.${key}: ${effective} will be in effect and not ${configured}: this host does not give the ${because} for more${because === 'descriptors' ? ' (ulimit -n, LimitNOFILE=)' : ''}`,
+    ({ key, configured, effective, because }): HostWarning => ({
+      because,
+      text: `mqtt.${key}: ${effective} will be in effect and not ${configured}: this host does not give the ${because} for more${because === 'descriptors' ? ' (ulimit -n, LimitNOFILE=)' : ''}`,
+    }),
   )
   if (memoryBytes < MIN_MEMORY_BYTES)
-    warnings.push(
-      `memory: ${Math.floor(memoryBytes / MIB)} MiB are less than ${MIN_MEMORY_BYTES / MIB} MiB: the kernel may end the gateway under load`,
-    )
+    warnings.push({
+      because: 'memory',
+      text: `memory: ${Math.floor(memoryBytes / MIB)} MiB are less than ${MIN_MEMORY_BYTES / MIB} MiB: the kernel may end the gateway under load`,
+    })
   return warnings
 }
 
@@ -128,7 +132,9 @@ function forDevices(config: Config, descriptors: number | null): number {
   return Math.max(1, Math.floor(descriptors / 2) - 64, descriptors - reserved)
 }
 
-export function readHostLimits(): HostLimits {
+/** @param pid of another process, whose limits may be read by its own user and root */
+export function readHostLimits(pid: number | null = null): HostLimits {
+  const own = pid === null ? 'self' : String(pid)
   const read = (path: string): string | null => {
     try {
       return readFileSync(path, 'utf8')
@@ -138,8 +144,8 @@ export function readHostLimits(): HostLimits {
   }
   return {
     // Node raised the soft limit to the hard one at its start.
-    descriptors: openFiles(read('/proc/self/limits') ?? ''),
-    memoryBytes: Math.min(totalmem(), cgroupMemory(read) ?? Number.POSITIVE_INFINITY),
+    descriptors: openFiles(read(`/proc/${own}/limits`) ?? ''),
+    memoryBytes: Math.min(totalmem(), cgroupMemory(read, own) ?? Number.POSITIVE_INFINITY),
   }
 }
 
@@ -153,14 +159,14 @@ function openFiles(limits: string): number | null {
  * 1 (`memory.limit_in_bytes`), those around its own included; null: none is set. See cgroups(7),
  * proc(5).
  */
-export function cgroupMemory(read: (path: string) => string | null): number | null {
+export function cgroupMemory(read: (path: string) => string | null, own = 'self'): number | null {
   const limits: number[] = []
   for (const { hierarchy, file } of [
     { hierarchy: '', file: 'memory.max' },
     { hierarchy: 'memory', file: 'memory.limit_in_bytes' },
   ]) {
-    const mount = mountOf(read('/proc/self/mountinfo') ?? '', hierarchy)
-    const path = groupOf(read('/proc/self/cgroup') ?? '', hierarchy)
+    const mount = mountOf(read(`/proc/${own}/mountinfo`) ?? '', hierarchy)
+    const path = groupOf(read(`/proc/${own}/cgroup`) ?? '', hierarchy)
     if (mount === null || path === null) continue
     // A container may see its own group as the root of the mount.
     const inner = path.startsWith(mount.root) ? path.slice(mount.root.length) : path

@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path'
 import { AdminError } from './admin/errors.ts'
 import { adminAddressFault } from './admin/server.ts'
 import { listenerFaults, portFaults } from './broker/preflight.ts'
+import type { FolderTrial, Trial } from './cli/context.ts'
 import type { Config } from './configuration.ts'
 import { errorCode } from './shared/errors.ts'
 import { sinkTypeOf } from './sink/registry.ts'
@@ -29,7 +30,7 @@ class StartRefusedError extends Error {
 /** What keeps a sink from receiving anything; the gateway starts all the same. */
 class SinkFault extends Error {
   override readonly name = 'SinkFault'
-  readonly code: 'SINK_FILE_UNREADABLE' | 'SINK_PACKAGE_MISSING' | 'SINK_NOT_READY'
+  readonly code: 'SINK_FILE_UNREADABLE' | 'SINK_PACKAGE_MISSING'
 
   constructor(code: SinkFault['code'], message: string) {
     super(message)
@@ -79,51 +80,48 @@ async function addressFaults(config: Config): Promise<Error[]> {
   return [...(await portFaults(config.mqtt)), ...(admin === null ? [] : [admin])]
 }
 
+/** Enough to tell a slow disk from a slow moment. */
+const SYNCED_WRITES = 8
+
 /**
- * For `sluice check --try`: binds the addresses and releases them, writes a file and removes it,
- * asks each sink.
+ * For `sluice check --try` and `sluice doctor`: binds the addresses and releases them, writes a file
+ * and removes it, asks each sink.
  */
-export async function tryOut(
-  config: Config,
-): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }> {
+export async function tryOut(config: Config): Promise<Trial> {
   const { dataDir } = config.gateway
   const owner = await runningOwner(dataDir)
-  const faults = owner === null ? await addressFaults(config) : []
-  const lines: string[] = []
-  if (owner !== null)
-    lines.push(
-      `addresses: not tried, process ${owner.pid} owns the data folder and may listen there`,
-    )
-  else if (faults.length === 0) lines.push('addresses: all of them are free')
-  if (existsSync(dataDir)) {
-    try {
-      await writeAndRemove(join(dataDir, `try-${process.pid}.tmp`))
-      lines.push(`data folder: ${dataDir} takes a file, fsync included`)
-    } catch (error) {
-      faults.push(new FolderUnusableError(dataDir, error))
-    }
-  }
+  const addressesTried = owner === null ? await addressFaults(config) : []
+  const folder = existsSync(dataDir) ? await tryFolder(dataDir) : null
   const probes = Object.entries(config.sinks).map(([name, sink]) =>
     sinkTypeOf(sink).probe({ name, config: sink, dataDir }),
   )
-  for (const { sink, target, steps } of await Promise.all(probes)) {
-    for (const { step, verdict, detail } of steps) {
-      const line = `sink ${sink} (${target}), ${step}: `
-      if (verdict === 'problem') faults.push(new SinkFault('SINK_NOT_READY', `${line}${detail}`))
-      else lines.push(`${line}${verdict === 'warning' ? 'warning: ' : ''}${detail}`)
-    }
+  return {
+    ownerPid: owner?.pid ?? null,
+    addressFaults: addressesTried,
+    folder,
+    probes: await Promise.all(probes),
   }
-  return { lines, faults }
 }
 
-async function writeAndRemove(path: string): Promise<void> {
-  const file = await open(path, 'wx', 0o600)
+async function tryFolder(dataDir: string): Promise<FolderTrial> {
+  const path = join(dataDir, `try-${process.pid}.tmp`)
   try {
-    await file.writeFile('sluice check --try\n')
-    await file.sync()
-  } finally {
-    await file.close()
-    await rm(path, { force: true })
+    const file = await open(path, 'wx', 0o600)
+    try {
+      const syncMs: number[] = []
+      while (syncMs.length < SYNCED_WRITES) {
+        const began = performance.now()
+        await file.writeFile('sluice writes this for a moment\n')
+        await file.sync()
+        syncMs.push(performance.now() - began)
+      }
+      return { syncMs }
+    } finally {
+      await file.close()
+      await rm(path, { force: true })
+    }
+  } catch (error) {
+    return { fault: new FolderUnusableError(dataDir, error) }
   }
 }
 

@@ -63,6 +63,7 @@ export class Reports {
 
   /** Two clients take over each other's connection. */
   clientIdShared(clientId: string, addresses: readonly string[], takeovers: number): void {
+    Object.assign(this.#stats.lastSharedClientId, { clientId, addresses, atMs: Date.now() })
     const suppressed = this.#damper.pass(`shared ${clientId}`)
     if (suppressed === null) return
     this.#emit({ type: 'broker.client-id-shared', clientId, addresses, takeovers, suppressed })

@@ -49,6 +49,8 @@ export interface BrokerStats {
   readonly unwanted: Record<UnwantedReason, number>
   /** The last message that was unrouted; empty: none yet. */
   readonly lastUnrouted: { topic: string; clientId: string }
+  /** The last two clients that fought for one id; empty: none yet. `atMs`: of the wall clock. */
+  readonly lastSharedClientId: { clientId: string; addresses: readonly string[]; atMs: number }
   /**
    * Messages that wait for room in a stream (I6), their bytes, and how many of them per stream
    * name.
@@ -170,6 +172,7 @@ export function createBrokerStats(): BrokerStats {
     unrouted: { accepted: 0, refused: 0 },
     unwanted: zeros(UNWANTED_REASONS),
     lastUnrouted: { topic: '', clientId: '' },
+    lastSharedClientId: { clientId: '', addresses: [], atMs: 0 },
     waitingMessages: 0,
     waitingBytes: 0,
     waitingByStream: new Map(),

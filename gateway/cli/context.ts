@@ -4,7 +4,7 @@
  */
 import type { ConfigSource } from '../config/load.ts'
 import type { OfflineOperator } from '../ports/operator.ts'
-import type { SinkAnswer, SinkPromise } from '../ports/sink.ts'
+import type { SinkAnswer, SinkProbe, SinkPromise } from '../ports/sink.ts'
 import type { CliConfig } from './config.ts'
 import type { SignalListener } from './signals.ts'
 import type { Output } from './text/output.ts'
@@ -42,12 +42,14 @@ export interface ConfiguredGateway {
   yaml(): string
   /** What each sink promises, and where it sends, without secrets. */
   sinkPromises(): readonly SinkWord[]
-  /** Limits of it that this host cannot give. */
-  hostWarnings(): Promise<string[]>
+  /** Limits of it that this host cannot give; `pid`: to the process of a gateway that runs. */
+  hostWarnings(pid?: number | null): Promise<HostWarning[]>
+  /** What it names: certificates and keys, passwords, secrets; literal ones, by the file itself. */
+  namedPaths(): readonly NamedPath[]
   /** What a start would refuse, and what would keep it from delivering. Changes nothing. */
   findFaults(): Promise<Error[]>
-  /** Takes the addresses for a moment and asks each sink: what was found, and what is wrong. */
-  tryOut(): Promise<{ readonly lines: readonly string[]; readonly faults: readonly Error[] }>
+  /** Takes the addresses for a moment, writes a file into the data folder, and asks each sink. */
+  tryOut(): Promise<Trial>
   /** What a message would become in a sink. Sends nothing. */
   previewSink(trial: TrialMessage): Promise<string>
   /** Sends a message through a sink, beside the spool. */
@@ -60,6 +62,33 @@ export interface ConfiguredGateway {
   /** `replace`: a spool that is there is moved aside. */
   restoreBackup(path: string, replace: boolean): Promise<RestoredSpool>
 }
+
+export interface HostWarning {
+  readonly because: 'descriptors' | 'memory'
+  readonly text: string
+}
+
+/** A file or folder that the configuration names. */
+export interface NamedPath {
+  /** Dotted, `sinks.cloud.tls.cert`. */
+  readonly key: string
+  /** Absolute. */
+  readonly path: string
+  readonly holds: 'certificate' | 'secret' | 'data'
+}
+
+/** What came of trying out a configuration. */
+export interface Trial {
+  /** The process that owns the data folder; its addresses were not tried then. */
+  readonly ownerPid: number | null
+  readonly addressFaults: readonly Error[]
+  /** null: there is no data folder yet. */
+  readonly folder: FolderTrial | null
+  readonly probes: readonly SinkProbe[]
+}
+
+/** `syncMs`: of each write, how long it took until it was durable. */
+export type FolderTrial = { readonly fault: Error } | { readonly syncMs: readonly number[] }
 
 export interface SinkWord {
   readonly name: string

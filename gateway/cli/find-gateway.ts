@@ -11,6 +11,7 @@ import {
   type Operator,
   type RunningOperator,
 } from '../ports/operator.ts'
+import type { Status } from '../ports/status.ts'
 import { errorCode, errorMessage } from '../shared/errors.ts'
 import { hostAndPort } from '../shared/hosts.ts'
 import { readSecret, type Secret } from '../shared/secret-file.ts'
@@ -63,6 +64,22 @@ export async function withGateway<T>(
     return withOffline(configured, client.url, offline)
   }
   return work({ kind: 'running', operator: client })
+}
+
+/** Of the gateway that runs; null: none is found. */
+export async function runningStatus(
+  flags: OperatorFlags,
+  { config }: ConfiguredGateway,
+): Promise<Status | null> {
+  const local = await localOperator(flags, config)
+  const found = local ?? (await httpOperator(flags, config))
+  if (found === null) return null
+  try {
+    return await found.status()
+  } catch (error) {
+    if (error instanceof NotRunningError && flags.url === undefined) return null
+    throw error
+  }
 }
 
 /** The running gateway, for what only that can do. */

@@ -8,6 +8,7 @@ import { checkCommand } from './commands/check.ts'
 import { completeCommand, completionCommand } from './commands/completion.ts'
 import { configCommand } from './commands/config.ts'
 import { deadLettersCommand } from './commands/dead-letters.ts'
+import { doctorCommand } from './commands/doctor.ts'
 import { passwdCommand } from './commands/passwd.ts'
 import { sinksCommand } from './commands/sinks.ts'
 import { spoolCommand } from './commands/spool.ts'
@@ -55,6 +56,7 @@ const COMMANDS: ReadonlyArray<(context: CliContext, done: Done) => Command> = [
   checkCommand,
   configCommand,
   statusCommand,
+  doctorCommand,
   passwdCommand,
   sinksCommand,
   deadLettersCommand,

@@ -5,6 +5,7 @@
 import type {
   BrokerStatus,
   DeliveryStatus,
+  SharedClientId,
   SinkStatus,
   SpoolStatus,
   Status,
@@ -146,6 +147,7 @@ function brokerStatus({
       codesReceived: byCode(traffic.reasonCodes.received),
     },
     lastUnrouted,
+    lastSharedClientId: sharedClientId(traffic.lastSharedClientId),
     waitingMessages: traffic.waitingMessages,
     unackedMessages: traffic.unackedMessages,
     unackedBytes: traffic.unackedBytes,
@@ -186,6 +188,14 @@ function deliveryStatus(delivery: DeliverySnapshot): DeliveryStatus {
     why: delivery.why,
     nextTryAt: at(delivery.nextTryAtMs),
   }
+}
+
+function sharedClientId({
+  clientId,
+  addresses,
+  atMs,
+}: BrokerSnapshot['traffic']['lastSharedClientId']): SharedClientId | null {
+  return clientId === '' ? null : { clientId, addresses, at: new Date(atMs).toISOString() }
 }
 
 /**

@@ -253,3 +253,20 @@ export interface Sink {
   /** Gives up what is in progress (kind `retry`) and lets go of everything. */
   close(): Promise<void>
 }
+
+/** One step of a look at a sink; the first that is a problem is the last. */
+export interface ProbeStep {
+  /** What was tried, in a word. */
+  readonly step: string
+  readonly verdict: 'ok' | 'warning' | 'problem'
+  /** One sentence: what was seen, and what to do if it is not well. Never a secret. */
+  readonly detail: string
+}
+
+/** Is it there, and would it take batches? */
+export interface SinkProbe {
+  readonly sink: string
+  /** Where it sends, for people. */
+  readonly target: string
+  readonly steps: readonly ProbeStep[]
+}

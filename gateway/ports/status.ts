@@ -233,6 +233,8 @@ export interface BrokerStatus {
   }
   /** The last message that no stream took; null: none since this start. */
   readonly lastUnrouted: UnroutedMessage | null
+  /** The last two clients that fought for one id; null: none since this start. */
+  readonly lastSharedClientId: SharedClientId | null
   /** Messages whose verdict is not final: they wait for room in a stream. */
   readonly waitingMessages: number
   readonly unackedMessages: number
@@ -261,6 +263,14 @@ export interface UnroutedMessage {
   readonly clientId: string
   /** The filter closest to the topic, and its stream; null: none is close. */
   readonly nearest: { readonly filter: string; readonly stream: string } | null
+}
+
+/** Clients that end each other's connection, again and again. */
+export interface SharedClientId {
+  readonly clientId: string
+  /** One, if both come from the same. */
+  readonly addresses: readonly string[]
+  readonly at: string
 }
 
 /** The answer of a probe. */

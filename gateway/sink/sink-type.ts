@@ -2,7 +2,7 @@
 import type { Report } from '../config/problems.ts'
 import type { Schema } from '../config/schema.ts'
 import type { Path } from '../config/walk.ts'
-import type { Batch, Sink, SinkPromise } from '../ports/sink.ts'
+import type { Batch, Sink, SinkProbe, SinkPromise } from '../ports/sink.ts'
 import type { EmitSinkEvent } from './events.ts'
 import type { OptionalPackage } from './optional-package.ts'
 import type { SinkStats } from './stats.ts'
@@ -34,21 +34,6 @@ export interface SinkProbeOptions<Config> {
   readonly config: Config
   /** Where the spool lies, for types that write to a disk of this box. */
   readonly dataDir: string
-}
-
-export interface ProbeStep {
-  /** What was tried, in a word. */
-  readonly step: string
-  readonly verdict: 'ok' | 'warning' | 'problem'
-  /** One sentence: what was seen, and what to do if it is not well. Never a secret. */
-  readonly detail: string
-}
-
-export interface SinkProbe {
-  readonly sink: string
-  /** Where it sends, for people. */
-  readonly target: string
-  readonly steps: readonly ProbeStep[]
 }
 
 export interface SinkType<Config> {

@@ -37,7 +37,7 @@ export class FakeContext implements CliContext {
     return {
       ...(await configuredGateway(source)),
       findFaults: async () => [],
-      tryOut: async () => ({ lines: [], faults: [] }),
+      tryOut: async () => ({ ownerPid: null, addressFaults: [], folder: null, probes: [] }),
       start: () => this.gateway(config),
       openOffline: () => this.offline(config),
     }

@@ -327,10 +327,18 @@ describe('what documents point to exists', () => {
     const commands = [...code.matchAll(/new Command\('([a-z-]+)'\)/g)].map(
       (match) => match[1] ?? '',
     )
-    const top = [
-      ...['start', 'check', 'status', 'streams', 'passwd', 'dead-letters', 'sinks', 'spool'],
-      ...['config', 'completion'],
+    const ofGateway = [
+      'start',
+      'check',
+      'status',
+      'streams',
+      'passwd',
+      'dead-letters',
+      'sinks',
+      'spool',
     ]
+    const ofItself = ['config', 'completion', 'doctor']
+    const top = [...ofGateway, ...ofItself]
     const named = documents.flatMap(({ prose }) => [
       ...prose.matchAll(/`sluice ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?/g),
     ])

@@ -4,11 +4,10 @@
  * not configuration is in comments. What a start would refuse is on standard error, with exit code
  * 1. `--try` also takes the addresses for a moment and asks each sink.
  */
-import { statfs } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { Command } from 'commander'
 import type { CliConfig } from '../config.ts'
-import type { CliContext, SinkWord } from '../context.ts'
+import type { CliContext, SinkWord, Trial } from '../context.ts'
+import { fileSystemOf } from '../doctor/file-system.ts'
 import { type Done, EXIT, type ExitCode } from '../exit.ts'
 import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from '../options.ts'
 import {
@@ -17,6 +16,7 @@ import {
   outageCapacity,
   RATES_PER_SECOND,
   reservedBytes,
+  roomWarnings,
   type StreamCapacity,
 } from '../text/capacity.ts'
 import { bytes, hours, plain, table, withCode } from '../text/words.ts'
@@ -38,23 +38,52 @@ async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> 
   const configured = await loadWithWarnings(flags, context)
   const { config } = configured
   if (flags.config === undefined) context.stdout.write(`${comment(configLine(flags, context))}\n`)
-  const free = await freeBytes(config.gateway.dataDir)
+  const free = (await fileSystemOf(config.gateway.dataDir))?.freeBytes ?? null
   context.stdout.write(`${configured.yaml()}\n${comment(capacityText(config, free))}\n`)
   if (free !== null) context.stdout.write(`${comment(diskText(config, free))}\n`)
   context.stdout.write(`#\n${comment(promisesText(configured.sinkPromises()))}\n`)
   const warnings = [
-    ...(await configured.hostWarnings()),
-    ...(free === null ? [] : diskWarnings(config, free)),
+    ...(await configured.hostWarnings()).map(({ text }) => text),
+    ...(free === null ? [] : roomWarnings(config, free)),
   ]
   for (const warning of warnings) context.stderr.write(`warning: ${warning}\n`)
   const faults = await configured.findFaults()
   if (flags.try === true) {
-    const { lines, faults: more } = await configured.tryOut()
+    const { lines, faults: more } = trialText(config, await configured.tryOut())
     for (const line of lines) context.stdout.write(`${comment(plain(line))}\n`)
     faults.push(...more)
   }
   for (const fault of faults) context.stderr.write(`fault: ${plain(withCode(fault))}\n`)
   return faults.length === 0 ? EXIT.ok : EXIT.failed
+}
+
+/** A sink that would not take batches; the gateway starts all the same. */
+class SinkNotReadyError extends Error {
+  override readonly name = 'SinkNotReadyError'
+  readonly code = 'SINK_NOT_READY'
+}
+
+function trialText(
+  { gateway: { dataDir } }: CliConfig,
+  { ownerPid, addressFaults, folder, probes }: Trial,
+): { readonly lines: readonly string[]; readonly faults: readonly Error[] } {
+  const faults = [...addressFaults]
+  const lines: string[] = []
+  if (ownerPid !== null)
+    lines.push(
+      `addresses: not tried, process ${ownerPid} owns the data folder and may listen there`,
+    )
+  else if (faults.length === 0) lines.push('addresses: all of them are free')
+  if (folder !== null && 'fault' in folder) faults.push(folder.fault)
+  else if (folder !== null) lines.push(`data folder: ${dataDir} takes a file, fsync included`)
+  for (const { sink, target, steps } of probes) {
+    for (const { step, verdict, detail } of steps) {
+      const line = `sink ${sink} (${target}), ${step}: `
+      if (verdict === 'problem') faults.push(new SinkNotReadyError(`${line}${detail}`))
+      else lines.push(`${line}${verdict === 'warning' ? 'warning: ' : ''}${detail}`)
+    }
+  }
+  return { lines, faults }
 }
 
 function promisesText(sinks: readonly SinkWord[]): string {
@@ -92,37 +121,6 @@ function diskLimitText({ stream }: StreamCapacity): string {
 
 function diskText(config: CliConfig, free: number): string {
   return `Streams and dead letters may take ${bytes(reservedBytes(config))}; ${bytes(free)} of disk are free.`
-}
-
-function diskWarnings(config: CliConfig, free: number): string[] {
-  const { minFreeBytes } = config.spool
-  const reserved = reservedBytes(config)
-  const warnings: string[] = []
-  if (free < minFreeBytes)
-    warnings.push(
-      `spool.minFreeBytes: ${bytes(free)} of disk are free, less than ${bytes(minFreeBytes)}: no message would be accepted`,
-    )
-  if (reserved > free)
-    warnings.push(
-      `streams: the sum of maxBytes (${bytes(reserved)}, dead letters included) exceeds the free disk (${bytes(free)}); the disk would be full before the limits are reached. Lower maxBytes, or give the spool a larger disk`,
-    )
-  else if (reserved + minFreeBytes > free)
-    warnings.push(
-      `streams: the sum of maxBytes (${bytes(reserved)}, dead letters included) and spool.minFreeBytes exceed the free disk (${bytes(free)}); ingest would close before the limits are reached`,
-    )
-  return warnings
-}
-
-/** Of the file system that the folder is on, or will be; null where it cannot be told. */
-async function freeBytes(folder: string): Promise<number | null> {
-  for (let path = folder; ; path = dirname(path)) {
-    try {
-      const { bavail, bsize } = await statfs(path)
-      return bavail * bsize
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || dirname(path) === path) return null
-    }
-  }
 }
 
 function comment(text: string): string {

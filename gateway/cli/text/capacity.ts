@@ -7,6 +7,7 @@
  * alone is hardly compressed at all.
  */
 import type { CliConfig } from '../config.ts'
+import { bytes } from './words.ts'
 
 export const RATES_PER_SECOND = [1, 10, 100] as const
 export const MESSAGE_BYTES = 300
@@ -66,4 +67,24 @@ export function reservedBytes({ streams }: CliConfig): number {
     (sum, { maxBytes, deadLetters }) => sum + maxBytes + 2 * deadLetters.maxBytes,
     0,
   )
+}
+
+/** What the limits want of the disk and it has not; `free`: its bytes that are. */
+export function roomWarnings(config: CliConfig, free: number): string[] {
+  const { minFreeBytes } = config.spool
+  const reserved = reservedBytes(config)
+  const warnings: string[] = []
+  if (free < minFreeBytes)
+    warnings.push(
+      `spool.minFreeBytes: ${bytes(free)} of disk are free, less than ${bytes(minFreeBytes)}: no message would be accepted`,
+    )
+  if (reserved > free)
+    warnings.push(
+      `streams: the sum of maxBytes (${bytes(reserved)}, dead letters included) exceeds the free disk (${bytes(free)}); the disk would be full before the limits are reached. Lower maxBytes, or give the spool a larger disk`,
+    )
+  else if (reserved + minFreeBytes > free)
+    warnings.push(
+      `streams: the sum of maxBytes (${bytes(reserved)}, dead letters included) and spool.minFreeBytes exceed the free disk (${bytes(free)}); ingest would close before the limits are reached`,
+    )
+  return warnings
 }

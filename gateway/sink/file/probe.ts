@@ -4,8 +4,9 @@
  */
 import { type FileHandle, open, rename, stat, statfs, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import type { ProbeStep, SinkProbe } from '../../ports/sink.ts'
 import { syncFolder } from '../../shared/files.ts'
-import type { ProbeStep, SinkProbe, SinkProbeOptions } from '../sink-type.ts'
+import type { SinkProbeOptions } from '../sink-type.ts'
 import type { FileSinkConfig } from './config.ts'
 import { troubleOf } from './file-errors.ts'
 import { FolderWriter } from './folder-writer.ts'

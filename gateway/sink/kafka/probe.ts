@@ -3,10 +3,12 @@
  * topic if it is one; told in words, step by step up to the first that fails. Delivers nothing and
  * creates nothing.
  */
+
+import type { ProbeStep, SinkProbe } from '../../ports/sink.ts'
 import { errorMessage } from '../../shared/errors.ts'
 import { within } from '../../shared/time/within.ts'
 import { compileTemplate } from '../mapping/template.ts'
-import type { ProbeStep, SinkProbe, SinkProbeOptions } from '../sink-type.ts'
+import type { SinkProbeOptions } from '../sink-type.ts'
 import { answerTo } from './answers.ts'
 import type { KafkaSinkConfig } from './config.ts'
 import { KafkaCredentials } from './credentials.ts'

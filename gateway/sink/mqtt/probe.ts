@@ -3,9 +3,11 @@
  * step by step up to the first that fails. Under a client id of its own: under the configured one it
  * would end the connection of a gateway that runs, and its session. Publishes nothing.
  */
+
+import type { ProbeStep, SinkProbe } from '../../ports/sink.ts'
 import { hostAndPort } from '../../shared/hosts.ts'
 import { DialError } from '../http/client/link-error.ts'
-import type { ProbeStep, SinkProbe, SinkProbeOptions } from '../sink-type.ts'
+import type { SinkProbeOptions } from '../sink-type.ts'
 import { endedBy, type Parties, unreachable } from './answer.ts'
 import { MqttConnection } from './client/connection.ts'
 import { NotConnected } from './client/ending.ts'

@@ -2,8 +2,9 @@
  * Is the stream there, and would it take batches? Connects, asks how the stream is, and publishes
  * nothing; told in words, step by step up to the first that fails.
  */
+import type { ProbeStep, SinkProbe } from '../../ports/sink.ts'
 import { hideSecrets } from '../../shared/text/hide-secrets.ts'
-import type { ProbeStep, SinkProbe, SinkProbeOptions } from '../sink-type.ts'
+import type { SinkProbeOptions } from '../sink-type.ts'
 import { type NatsSinkConfig, natsUrl } from './config.ts'
 import { constantTokens } from './encode.ts'
 import { type StreamFacts, streamFacts, takesPrefix } from './jetstream/api.ts'

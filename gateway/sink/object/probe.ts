@@ -2,8 +2,8 @@
  * Is the store there, and does it know these credentials? One GET of a name that nobody has, told in
  * words: it delivers nothing and changes nothing. Whether a PUT is allowed shows with the first one.
  */
-import type { SinkAnswer } from '../../ports/sink.ts'
-import type { ProbeStep, SinkProbe, SinkProbeOptions } from '../sink-type.ts'
+import type { ProbeStep, SinkAnswer, SinkProbe } from '../../ports/sink.ts'
+import type { SinkProbeOptions } from '../sink-type.ts'
 import { readStoreAnswer } from './answers.ts'
 import type { ObjectSinkConfig } from './config.ts'
 import { StoreOrigin } from './origin.ts'

@@ -2,8 +2,10 @@
  * Is the database there, do the tables fit, may this user write? For `sluice check --try`: reads the
  * catalog, writes nothing.
  */
+
+import type { ProbeStep, SinkProbe } from '../../ports/sink.ts'
 import { SinkTls } from '../http/tls.ts'
-import type { ProbeStep, SinkProbe, SinkProbeOptions } from '../sink-type.ts'
+import type { SinkProbeOptions } from '../sink-type.ts'
 import type { PostgresSinkConfig } from './config.ts'
 import { addressOf, shownAddress } from './wire/address.ts'
 import { faultOf } from './wire/faults.ts'

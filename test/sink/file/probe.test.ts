@@ -3,9 +3,9 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { ProbeStep } from '../../../gateway/ports/sink.ts'
 import type { FileSinkConfig } from '../../../gateway/sink/file/config.ts'
 import { probeFolder } from '../../../gateway/sink/file/probe.ts'
-import type { ProbeStep } from '../../../gateway/sink/sink-type.ts'
 import { fileSinkConfig } from './configs.ts'
 
 let folder: string

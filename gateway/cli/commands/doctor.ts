@@ -1,0 +1,34 @@
+/**
+ * `sluice doctor`: what could keep a gateway from its work on this machine, each with what to do.
+ * Beside a running gateway or without one; changes nothing.
+ */
+import { Command } from 'commander'
+import type { CliContext } from '../context.ts'
+import { examine } from '../doctor/examine.ts'
+import { reportText } from '../doctor/report.ts'
+import { type Done, EXIT } from '../exit.ts'
+import { type OperatorFlags, runningStatus, withOperator } from '../find-gateway.ts'
+import { loadFlagged } from '../options.ts'
+
+interface DoctorFlags extends OperatorFlags {
+  readonly json?: boolean
+  readonly quiet?: boolean
+}
+
+export function doctorCommand(context: CliContext, done: Done): Command {
+  return withOperator(new Command('doctor'))
+    .description('examine disk, clock, certificates, ports, limits and sinks, and say what to do')
+    .option('--json', 'as JSON')
+    .option('-q, --quiet', 'findings alone')
+    .action(async (flags: DoctorFlags) => {
+      const configured = await loadFlagged(flags, context)
+      const status = await runningStatus(flags, configured)
+      const report = await examine(configured, context, status)
+      context.stdout.write(
+        flags.json === true
+          ? `${JSON.stringify(report, null, 2)}\n`
+          : reportText(report, flags.quiet === true),
+      )
+      done(report.problems === 0 ? EXIT.ok : EXIT.failed)
+    })
+}

@@ -1,0 +1,62 @@
+/** What a gateway that runs shows of itself. Pure. */
+import type { Status } from '../../ports/status.ts'
+import { plainLine } from '../text/words.ts'
+import { type Diagnosis, problem, warning, well } from './diagnosis.ts'
+
+/** A takeover that is older says nothing about today. */
+const RECENT_MS = 3_600_000
+
+const STATE_FIX = {
+  ok: '',
+  'read-only': 'make room on the disk of the data folder: ingest resumes by itself',
+  'storage-failed':
+    'look for errors of the disk in the log of the kernel (dmesg); writing is tried again every 5 s',
+  closed: 'start the gateway again',
+} as const
+
+export function statusDiagnoses(status: Status, own: string): Diagnosis[] {
+  return [version(status, own), ...spool(status), clientIds(status)]
+}
+
+function version({ version: running }: Status, own: string): Diagnosis {
+  if (running === own) return well('version', `the gateway and this command are ${own}`)
+  return warning(
+    'version',
+    `the gateway that runs is ${running}, this command is ${own}`,
+    'restart the gateway, so that it runs what is installed',
+  )
+}
+
+function spool({ spool: { state, why, damage } }: Status): Diagnosis[] {
+  const findings = damage.map((text) =>
+    warning(
+      'spool',
+      `damage: ${plainLine(text)}`,
+      'keep what was put aside until you know what was lost; check the disk (smartctl -a)',
+    ),
+  )
+  if (state !== 'ok')
+    findings.push(
+      problem(
+        'spool',
+        `it is ${state}${why === null ? '' : `: ${plainLine(why)}`}`,
+        STATE_FIX[state],
+      ),
+    )
+  return findings.length === 0 ? [well('spool', 'it takes records')] : findings
+}
+
+/** Two clients with one id end each other's connection again and again. */
+function clientIds({ broker, at }: Status): Diagnosis {
+  const shared = broker?.lastSharedClientId ?? null
+  if (shared === null || Date.parse(at) - Date.parse(shared.at) > RECENT_MS)
+    return well('client-ids', 'no two clients fight for one')
+  const from = shared.addresses.map(plainLine).join(' and ')
+  return warning(
+    'client-ids',
+    `clients from ${from} connect as ${plainLine(shared.clientId)}, and end each other's connection (last at ${shared.at})`,
+    shared.addresses.length > 1
+      ? 'give each device its own client id'
+      : 'give each device there its own client id, or have the one close its old connection first',
+  )
+}
