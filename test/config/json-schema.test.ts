@@ -79,17 +79,16 @@ const NAMES: Readonly<Record<string, string | number>> = {
   '<column>': 'id',
 }
 
-/** For every key. */
-const FEW = [null, 'a', ['a']]
-/** For one key of each kind and range. */
 const NO_TEXTS = [true, 0, 1, 5, -1, 0.5, 1.5, 1e9, [], [1], [[]], {}, { file: 'f' }, { x: 1 }]
-const TEXTS = ['', 'A b', '5s', '1.5h', '50y', '1MiB', '1GB', '4096', '3.1.1', 'a/#', 'a#', '$a']
+const TEXTS = ['', 'a', 'A b', '5s', '1.5h', '50y', '1MiB', '1GB', '4096', '3.1.1', 'a/#', 'a#']
 const ADDRESSES = ['https://a.example/x', 'mqtts://a.example', 'host:9092']
+const VALUES = [null, ...NO_TEXTS, ...TEXTS, ...ADDRESSES, ['a']]
 
+/** One for each key, in turn; a third of them for the first of each kind and range. */
 function valuesOf(key: KeyDescription, i: number, keys: readonly KeyDescription[]): unknown[] {
   const kindOf = ({ type, text }: KeyDescription) => type + text.slice(text.lastIndexOf('ants '))
   const isFirst = keys.findIndex((one) => kindOf(one) === kindOf(key)) === i
-  return isFirst ? [...FEW, ...NO_TEXTS, ...TEXTS, ...ADDRESSES] : FEW
+  return VALUES.filter((_, at) => (isFirst ? at % 3 === i % 3 : at === i % VALUES.length))
 }
 
 /** What two keys mean together, and what a text says, only the loader judges. */
@@ -126,7 +125,7 @@ describe.skipIf(isMissing)('JSON Schema, as python3-jsonschema reads it', () => 
     const cases = describeKeys(SCHEMA.root).flatMap((key, i, keys) =>
       valuesOf(key, i, keys).map((value) => ({ key, document: documentsWith(key, value) })),
     )
-    expect(cases.length).toBeGreaterThan(2_000)
+    expect(cases.length).toBeGreaterThan(800)
     const verdicts = fits(cases.map(({ document }) => document))
     const wrong = cases.flatMap(({ key, document }, i) => {
       const problems = problemsOf(document)
@@ -134,5 +133,5 @@ describe.skipIf(isMissing)('JSON Schema, as python3-jsonschema reads it', () => 
       return isRight ? [] : [`${key.path}: ${stringify(document)} is taken: ${verdicts[i]}`]
     })
     expect(wrong).toEqual([])
-  }, 60_000)
+  }, 180_000)
 })
