@@ -71,15 +71,29 @@ export async function runningStatus(
   flags: OperatorFlags,
   { config }: ConfiguredGateway,
 ): Promise<Status | null> {
+  return (await foundRunning(flags, config))?.status() ?? null
+}
+
+/** The gateway that runs; null: none is found. @throws if `--url` names none */
+export async function foundRunning(
+  flags: OperatorFlags,
+  config: CliConfig,
+): Promise<HttpOperator | null> {
   const local = await localOperator(flags, config)
-  const found = local ?? (await httpOperator(flags, config))
-  if (found === null) return null
+  if (local !== null) return local
+  const client = await httpOperator(flags, config)
   try {
-    return await found.status()
+    await client?.status()
+    return client
   } catch (error) {
     if (error instanceof NotRunningError && flags.url === undefined) return null
     throw error
   }
+}
+
+/** Of a gateway that does not run, read from its folder. */
+export function offlineStatus(configured: ConfiguredGateway): Promise<Status> {
+  return withOffline(configured, null, (stopped) => stopped.status())
 }
 
 /** The running gateway, for what only that can do. */

@@ -91,16 +91,27 @@ export class HttpOperator implements RunningOperator {
   }
 
   async *backup(): AsyncGenerator<Uint8Array> {
+    yield* await this.#open('/api/spool/backup')
+  }
+
+  /** What a path answers that is no JSON: metrics, the log. */
+  async text(path: string): Promise<string> {
+    const chunks: Uint8Array[] = []
+    for await (const chunk of await this.#open(path)) chunks.push(chunk)
+    return Buffer.concat(chunks).toString('utf8')
+  }
+
+  async #open(path: string): Promise<AsyncIterable<Uint8Array>> {
     const headers = this.#token === null ? {} : { authorization: `Bearer ${this.#token}` }
-    const url = new URL('/api/spool/backup', this.#url)
+    const url = new URL(path, this.#url)
     const incoming = await openStream({ url, headers, socketPath: this.#socketPath }).catch(
       (error: unknown) => {
         throw connectionError(this.#who, error)
       },
     )
     if (incoming.statusCode !== 200)
-      throw new CliError(EXIT.failed, `${this.#who} answers ${incoming.statusCode} to a backup`)
-    yield* incoming as AsyncIterable<Uint8Array>
+      throw new CliError(EXIT.failed, `${this.#who} answers ${incoming.statusCode} to ${path}`)
+    return incoming as AsyncIterable<Uint8Array>
   }
 
   /** Many ids go in several requests; each is durable by itself. */

@@ -15,6 +15,7 @@ import { spoolCommand } from './commands/spool.ts'
 import { startCommand } from './commands/start.ts'
 import { statusCommand } from './commands/status.ts'
 import { streamsCommand } from './commands/streams.ts'
+import { supportBundleCommand } from './commands/support-bundle.ts'
 import type { CliContext } from './context.ts'
 import { CliError, type Done, EXIT, type ExitCode } from './exit.ts'
 import { ReaderGoneError } from './text/output.ts'
@@ -57,6 +58,7 @@ const COMMANDS: ReadonlyArray<(context: CliContext, done: Done) => Command> = [
   configCommand,
   statusCommand,
   doctorCommand,
+  supportBundleCommand,
   passwdCommand,
   sinksCommand,
   deadLettersCommand,

@@ -85,6 +85,7 @@ export class Observer {
           text: await metrics.render(this.#snapshot(sources)),
         }
       },
+      recentLog: () => this.#logs.recent,
       live: () => liveness(sources.spool()),
       ready: () => readiness(sources.broker(), sources.spool()),
       status: () => buildStatus(sources, this.#nowMs(), readWrittenBytes()),

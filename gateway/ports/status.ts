@@ -283,6 +283,8 @@ export interface Health {
 /** What observe shows besides the status document. */
 export interface Views {
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>
+  /** The last lines of the log, JSON each, whatever form they were written in. */
+  recentLog(): string
   live(): Health
   ready(): Health
 }

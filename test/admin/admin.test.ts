@@ -159,6 +159,11 @@ describe('on loopback without a token', () => {
       gateway: 'edge-01',
       streams: [{ name: 'telemetry' }],
     })
+    observer.noteAdmin({ type: 'admin.changed', path: '/api/x', remote: '10.0.0.7' })
+    const recent = await ask('/api/log')
+    expect(recent.headers['content-type']).toContain('application/x-ndjson')
+    expect(recent.text).toBe(log.join(''))
+    expect(recent.text).toContain('10.0.0.7')
     expect((await ask('/livez')).status).toBe(200)
     expect((await ask('/readyz')).status).toBe(200)
     expect((await ask('/readyz', { method: 'HEAD' })).text).toBe('')
@@ -543,6 +548,7 @@ describe('its address', () => {
         socketPath: null,
         views: {
           metrics: async () => ({ contentType: 'text/plain', text: '' }),
+          recentLog: () => '',
           live: health,
           ready: health,
         },

@@ -111,6 +111,7 @@ async function serve(token: string | null = null): Promise<void> {
   const healthy = { ok: true, reasons: [] }
   const views = {
     metrics: async () => ({ contentType: 'text/plain', text: '' }),
+    recentLog: () => '',
     live: () => healthy,
     ready: () => healthy,
   }

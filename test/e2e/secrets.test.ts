@@ -1,10 +1,11 @@
 /**
  * No secret leaves by what the gateway says: one gateway with a sink for each way to log in, each
  * towards a receiver that refuses it, at the login or later, and quotes whatever it was shown. Its
- * log, `check --try`, `status`, `/api/status`, `/metrics`, the pages, `dead-letters` and `sinks test`
- * are searched for each secret, as it is, as Basic sends it, and cut. Kafka, whose client wants a
- * newer Node: ../sink/kafka/newer/sink.ts.
+ * log, `check --try`, `status`, `/api/status`, `/metrics`, the pages, `dead-letters`, `sinks test` and
+ * `support-bundle` are searched for each secret, as it is, as Basic sends it, and cut. Kafka, whose
+ * client wants a newer Node: ../sink/kafka/newer/sink.ts.
  */
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -355,6 +356,9 @@ beforeAll(async () => {
     const { stdout, stderr } = await runProgram('gateway', [...command, ...config])
     said.set(command.join(' '), stdout + stderr)
   }
+  const bundle = join(folder, 'bundle.tar.gz')
+  await runProgram('gateway', ['support-bundle', '--out', bundle, ...config], { timeoutMs: 90_000 })
+  said.set('support-bundle', execFileSync('tar', ['-xzOf', bundle]).toString())
   await gateway.stop()
   said.set('log', gateway.process.stdout + gateway.process.stderr)
 }, 180_000)

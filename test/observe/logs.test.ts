@@ -12,6 +12,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { cleanText, cleanValue, MAX_FIELD_CHARACTERS } from '../../gateway/observe/logs/clean.ts'
 import { type LogDestination, openDestination } from '../../gateway/observe/logs/destination.ts'
 import { Logs } from '../../gateway/observe/logs/logs.ts'
+import { RecentLines } from '../../gateway/observe/logs/recent-lines.ts'
 import { LineWriter, MAX_BUFFERED_BYTES } from '../../gateway/shared/output/line-writer.ts'
 import { DAMPING_WINDOW_MS, Damping, MAX_KEYS } from '../../gateway/shared/time/damping.ts'
 
@@ -361,4 +362,15 @@ describe('events', () => {
     expect(lines[0]).toMatchObject({ level: 'warn', topic: '\\u001b[31m', suppressed: 3 })
     expect(lines[0]?.['msg']).toContain('; the closest filter of a stream is plant/#')
   })
+})
+
+test('I6: the last lines that are kept have a bound, and are whole', () => {
+  const recent = new RecentLines(100)
+  for (let i = 0; i < 1_000; i += 1) recent.push(`{"n":${i}}\n`)
+  const lines = recent.text.trimEnd().split('\n')
+  expect(recent.text.length).toBeLessThanOrEqual(100)
+  expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual(
+    lines.map((_, i) => ({ n: 1_000 - lines.length + i })),
+  )
+  expect(lines.length).toBeGreaterThan(5)
 })

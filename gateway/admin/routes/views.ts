@@ -1,4 +1,4 @@
-/** What is served to anyone who reaches the address: the page, metrics, probes. */
+/** What the gateway shows of itself: the page, metrics, probes to anyone, the log to an operator. */
 import type { Operator } from '../../ports/operator.ts'
 import type { Health, Views } from '../../ports/status.ts'
 import { type AdminAnswer, json, type Route } from './route.ts'
@@ -13,6 +13,15 @@ export function viewRoutes(views: Views, operator: Operator): readonly Route[] {
       handle: async () => ({ status: 200, contentType: 'image/x-icon', body: '' }),
     },
     { method: 'GET', path: /^\/metrics$/, handle: () => metrics(views) },
+    {
+      method: 'GET',
+      path: /^\/api\/log$/,
+      handle: async () => ({
+        status: 200,
+        contentType: 'application/x-ndjson; charset=utf-8',
+        body: views.recentLog(),
+      }),
+    },
     { method: 'GET', path: /^\/livez$/, handle: async () => health(views.live()) },
     { method: 'GET', path: /^\/readyz$/, handle: async () => health(views.ready()) },
   ]

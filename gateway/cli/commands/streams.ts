@@ -2,13 +2,12 @@
  * `sluice streams`: the queues, those that no configuration names any more, and what to do about
  * these.
  */
-import { closeSync, fsyncSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Command } from 'commander'
 import type { StreamStatus } from '../../ports/status.ts'
-import { asCaller } from '../as-caller.ts'
 import type { CliContext } from '../context.ts'
-import { CliError, type Done, EXIT, type ExitCode, unwritten } from '../exit.ts'
+import { CliError, type Done, EXIT, type ExitCode } from '../exit.ts'
+import { NewFile } from '../files/new-file.ts'
 import { type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
 import { bytes, count, counted, span, table } from '../text/words.ts'
 
@@ -112,26 +111,23 @@ async function exportStream(
     // The first page before the file: a wrong name leaves none behind.
     let page = await operator.streams.records(name, null)
     const path = out === null || out === '-' ? null : resolve(context.cwd, out)
-    const file = path === null ? null : openNew(path)
+    const file = path === null ? null : new NewFile(path)
     let records = 0
     let unreadable = 0
     let isWhole = false
     try {
       for (;;) {
         const text = page.records.map((line) => `${line}\n`).join('')
-        if (file === null || path === null) context.stdout.write(text)
-        else writeOrSay(path, () => writeFileSync(file, text))
+        if (file === null) context.stdout.write(text)
+        else file.write(text)
         records += page.records.length
         unreadable += page.unreadable
         if (page.next === null) break
         page = await operator.streams.records(name, page.next)
       }
-      if (file !== null && path !== null) writeOrSay(path, () => fsyncSync(file))
       isWhole = true
     } finally {
-      if (file !== null) closeSync(file)
-      // A torn copy would be taken for a whole one, and stand in the way of the next try.
-      if (path !== null && !isWhole) asCaller(() => rmSync(path, { force: true }))
+      file?.close(isWhole)
     }
     const where = path === null ? '' : ` to ${path}`
     context.stderr.write(
@@ -141,25 +137,6 @@ async function exportStream(
     context.stderr.write(`${count(unreadable)} more are damaged and cannot be read\n`)
     return EXIT.failed
   })
-}
-
-function writeOrSay(path: string, write: () => void): void {
-  try {
-    write()
-  } catch (error) {
-    throw unwritten(path, error)
-  }
-}
-
-/** Records may be confidential: for this user alone. */
-function openNew(path: string): number {
-  try {
-    return asCaller(() => openSync(path, 'wx', 0o600))
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error'
-    const why = code === 'EEXIST' ? 'it exists already' : code
-    throw new CliError(EXIT.failed, `${path} cannot be written: ${why}`, error)
-  }
 }
 
 function showStreams({ stdout }: CliContext, streams: readonly StreamStatus[], none: string): void {

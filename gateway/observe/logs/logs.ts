@@ -11,6 +11,7 @@ import { cleanText, cleanValue } from './clean.ts'
 import type { LogDestination } from './destination.ts'
 import type { EventLog, LogLevel } from './event-log.ts'
 import { EVENT_LOGS } from './event-logs.ts'
+import { RecentLines } from './recent-lines.ts'
 
 interface LogOptions extends Pick<LogConfig, 'level'> {
   readonly destination: LogDestination
@@ -34,6 +35,7 @@ export class Logs {
   readonly #monotonicMs: () => number
   readonly #nowMs: () => number
   readonly #damping = new Damping<Line>()
+  readonly #recent = new RecentLines()
   readonly #events: Record<string, number> = {}
   readonly #sweepTimer: NodeJS.Timeout
   #suppressedLines = 0
@@ -51,7 +53,12 @@ export class Logs {
         timestamp: () => `,"time":"${new Date(this.#lineAtMs).toISOString()}"`,
         formatters: { level: (label) => ({ level: label }) },
       },
-      this.#destination.stream,
+      {
+        write: (line: string) => {
+          this.#recent.push(line)
+          this.#destination.stream.write(line)
+        },
+      },
     )
     this.#destination.onLost?.((lines, why) => {
       const message = `${lines} log lines before this one were lost: ${cleanText(why)}`
@@ -64,6 +71,11 @@ export class Logs {
   /** Events so far by type, damped ones included. */
   get events(): Readonly<Record<string, number>> {
     return this.#events
+  }
+
+  /** The last lines that were written. */
+  get recent(): string {
+    return this.#recent.text
   }
 
   get suppressedLines(): number {
