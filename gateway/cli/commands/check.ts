@@ -5,11 +5,20 @@
  * 1. `--try` also takes the addresses for a moment and asks each sink.
  */
 import { Command } from 'commander'
+import { ConfigError } from '../../config/problems.ts'
+import { errorCode } from '../../shared/errors.ts'
 import type { CliConfig } from '../config.ts'
-import type { CliContext, SinkWord, Trial } from '../context.ts'
+import { findConfig } from '../config-place.ts'
+import type { CliContext, ConfiguredGateway, SinkWord, Trial } from '../context.ts'
 import { fileSystemOf } from '../doctor/file-system.ts'
 import { type Done, EXIT, type ExitCode } from '../exit.ts'
-import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from '../options.ts'
+import {
+  type ConfigFlag,
+  configLine,
+  loadFlagged,
+  loadWithWarnings,
+  withConfig,
+} from '../options.ts'
 import {
   ENVELOPE_BYTES,
   MESSAGE_BYTES,
@@ -26,35 +35,81 @@ export function checkCommand(context: CliContext, done: Done): Command {
     .description(
       'validate the configuration, print what is in effect, and how long an outage it holds',
     )
+    .option('--json', 'what was found, without what is in effect, as JSON')
     .option('--try', 'also listen on the addresses for a moment, and ask each sink')
     .action(async (flags: CheckFlags) => done(await check(flags, context)))
 }
 
 interface CheckFlags extends ConfigFlag {
   readonly try?: boolean
+  readonly json?: boolean
 }
 
 async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> {
+  if (flags.json === true) return checkAsJson(flags, context)
   const configured = await loadWithWarnings(flags, context)
   const { config } = configured
   if (flags.config === undefined) context.stdout.write(`${comment(configLine(flags, context))}\n`)
-  const free = (await fileSystemOf(config.gateway.dataDir))?.freeBytes ?? null
+  const { free, warnings, faults, tried } = await look(configured, flags)
   context.stdout.write(`${configured.yaml()}\n${comment(capacityText(config, free))}\n`)
   if (free !== null) context.stdout.write(`${comment(diskText(config, free))}\n`)
   context.stdout.write(`#\n${comment(promisesText(configured.sinkPromises()))}\n`)
-  const warnings = [
-    ...(await configured.hostWarnings()).map(({ text }) => text),
-    ...(free === null ? [] : roomWarnings(config, free)),
-  ]
   for (const warning of warnings) context.stderr.write(`warning: ${warning}\n`)
-  const faults = await configured.findFaults()
-  if (flags.try === true) {
-    const { lines, faults: more } = trialText(config, await configured.tryOut())
-    for (const line of lines) context.stdout.write(`${comment(plain(line))}\n`)
-    faults.push(...more)
-  }
+  for (const line of tried) context.stdout.write(`${comment(plain(line))}\n`)
   for (const fault of faults) context.stderr.write(`fault: ${plain(withCode(fault))}\n`)
   return faults.length === 0 ? EXIT.ok : EXIT.failed
+}
+
+/** A configuration that is refused is an answer here, not an error. */
+async function checkAsJson(flags: CheckFlags, context: CliContext): Promise<ExitCode> {
+  const { file } = findConfig(flags.config, context.env, context.cwd)
+  const say = (answer: object): void => {
+    context.stdout.write(`${JSON.stringify({ file, ...answer }, null, 2)}\n`)
+  }
+  let configured: ConfiguredGateway
+  try {
+    configured = await loadFlagged(flags, context)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    say({ problems: error.problems, warnings: [], faults: [] })
+    return EXIT.usage
+  }
+  const { free, warnings, faults, tried } = await look(configured, flags)
+  say({
+    problems: [],
+    warnings: [...configured.warnings, ...warnings],
+    faults: faults.map((fault) => ({ code: errorCode(fault), message: fault.message })),
+    tried,
+    freeBytes: free,
+    ratesPerSecond: RATES_PER_SECOND,
+    outages: outageCapacity(configured.config, free),
+    sinks: configured.sinkPromises(),
+  })
+  return faults.length === 0 ? EXIT.ok : EXIT.failed
+}
+
+interface Look {
+  /** Bytes of the disk; null: it cannot be told. */
+  readonly free: number | null
+  readonly warnings: readonly string[]
+  readonly faults: readonly Error[]
+  /** What was tried and is well. */
+  readonly tried: readonly string[]
+}
+
+async function look(configured: ConfiguredGateway, flags: CheckFlags): Promise<Look> {
+  const { config } = configured
+  const free = (await fileSystemOf(config.gateway.dataDir))?.freeBytes ?? null
+  const host = (await configured.hostWarnings()).map(({ text }) => text)
+  const faults = await configured.findFaults()
+  const trial =
+    flags.try === true ? trialText(config, await configured.tryOut()) : { lines: [], faults: [] }
+  return {
+    free,
+    warnings: [...host, ...(free === null ? [] : roomWarnings(config, free))],
+    faults: [...faults, ...trial.faults],
+    tried: trial.lines,
+  }
 }
 
 /** A sink that would not take batches; the gateway starts all the same. */

@@ -9,12 +9,15 @@ import type {
   DeadLetterChange,
   DeadLetterOperator,
   DeadLetterSelection,
+  Operator,
 } from '../../ports/operator.ts'
 import type { CliContext } from '../context.ts'
 import { CliError, type Done, EXIT, type ExitCode } from '../exit.ts'
+import { LETTER_HEADER, letterRow } from '../export/csv.ts'
+import { type ExportFlags, withExport, writeExport } from '../export/destination.ts'
 import { type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
 import { wholeNumber } from '../options.ts'
-import { bytes, count, plain, plainLine, table } from '../text/words.ts'
+import { bytes, count, counted, plain, plainLine, table } from '../text/words.ts'
 
 /** Dead letters of one request: each comes with its record. */
 const PAGE = 100
@@ -23,6 +26,14 @@ interface ListFlags extends OperatorFlags {
   readonly stream?: string
   readonly limit: number
   readonly json?: boolean
+}
+
+interface ShowFlags extends OperatorFlags {
+  readonly json?: boolean
+}
+
+interface LetterExportFlags extends OperatorFlags, ExportFlags {
+  readonly stream?: string
 }
 
 interface ChangeFlags extends OperatorFlags {
@@ -50,8 +61,18 @@ export function deadLettersCommand(context: CliContext, done: Done): Command {
     withOperator(new Command('show'))
       .description('show one with its record')
       .argument('<id>')
-      .action(async (id: string, flags: OperatorFlags) => {
+      .option('--json', 'as JSON, with the record')
+      .action(async (id: string, flags: ShowFlags) => {
         await show(id, flags, context)
+        done(EXIT.ok)
+      }),
+  )
+  letters.addCommand(
+    withExport(withOperator(new Command('export')))
+      .description('write all of them with their records; nothing is removed')
+      .option('-s, --stream <name>', 'of this stream only')
+      .action(async (flags: LetterExportFlags) => {
+        await exportLetters(flags, context)
         done(EXIT.ok)
       }),
   )
@@ -91,10 +112,8 @@ async function list(
   context: CliContext,
 ): Promise<void> {
   await withGateway(flags, context, async ({ operator }) => {
-    const names =
-      stream === undefined ? (await operator.status()).streams.map(({ name }) => name) : [stream]
     let shown = 0
-    for (const name of names) {
+    for (const name of await streamsOf(operator, stream)) {
       const found: DeadLetter[] = []
       for await (const letter of pages(operator.deadLetters, name)) {
         if (found.length === limit) break
@@ -107,6 +126,43 @@ async function list(
     }
     if (shown === 0 && json !== true) context.stdout.write('there are no dead letters\n')
   })
+}
+
+async function streamsOf(
+  operator: Operator,
+  stream: string | undefined,
+): Promise<readonly string[]> {
+  return stream === undefined ? (await operator.status()).streams.map(({ name }) => name) : [stream]
+}
+
+async function exportLetters(
+  { stream, format, out, ...flags }: LetterExportFlags,
+  context: CliContext,
+): Promise<void> {
+  await withGateway(flags, context, async ({ operator }) => {
+    const total = { letters: 0 }
+    const texts = lettersOf(operator, stream, format, total)
+    const { path } = await writeExport({ format, ...(out && { out }) }, context, texts)
+    const where = path === null ? '' : ` to ${path}`
+    context.stderr.write(
+      `exported ${counted(total.letters, 'dead letter')}${where}; nothing was removed\n`,
+    )
+  })
+}
+
+async function* lettersOf(
+  operator: Operator,
+  stream: string | undefined,
+  format: ExportFlags['format'],
+  total: { letters: number },
+): AsyncGenerator<string> {
+  yield format === 'csv' ? LETTER_HEADER : ''
+  for (const name of await streamsOf(operator, stream)) {
+    for await (const letter of pages(operator.deadLetters, name)) {
+      total.letters += 1
+      yield format === 'csv' ? letterRow(letter) : `${JSON.stringify(letter)}\n`
+    }
+  }
 }
 
 async function* pages(admin: DeadLetterOperator, stream: string): AsyncGenerator<DeadLetter> {
@@ -135,11 +191,15 @@ function since({ deadLetteredAtMs }: DeadLetter): string {
   return deadLetteredAtMs === null ? '-' : new Date(deadLetteredAtMs).toISOString()
 }
 
-async function show(id: string, flags: OperatorFlags, context: CliContext): Promise<void> {
+async function show(id: string, { json, ...flags }: ShowFlags, context: CliContext): Promise<void> {
   const stream = streamOfId(id)
   await withGateway(flags, context, async ({ operator }) => {
     for await (const letter of pages(operator.deadLetters, stream)) {
       if (letter.id !== id) continue
+      if (json === true) {
+        context.stdout.write(`${JSON.stringify(letter, null, 2)}\n`)
+        return
+      }
       const by = letter.origin === 'ingest' ? 'the stream' : 'the sink'
       const status = letter.status === null ? '' : `, status ${letter.status}`
       context.stdout.write(

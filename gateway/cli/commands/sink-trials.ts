@@ -35,11 +35,17 @@ export function sinkTrialCommands(context: CliContext, done: Done): readonly Com
     })
   const test = withMessage(new Command('test'))
     .description('send one marked record to a sink, beside the spool, and explain the answer')
-    .action(async (name: string, flags: TrialFlags) => {
+    .option('--json', 'the answer as JSON')
+    .action(async (name: string, { json, ...flags }: TrialFlags & { readonly json?: boolean }) => {
       const configured = await loadFlagged(flags, context)
       const outcome = await configured.trySink(trialOf(name, flags.message ?? null, flags))
-      context.stdout.write(`${plain(explain(name, outcome))}\n`)
-      done(isTaken(outcome.answer) ? EXIT.ok : EXIT.failed)
+      const taken = isTaken(outcome.answer)
+      context.stdout.write(
+        json === true
+          ? `${JSON.stringify({ sink: name, taken, ...outcome }, null, 2)}\n`
+          : `${plain(explain(name, outcome))}\n`,
+      )
+      done(taken ? EXIT.ok : EXIT.failed)
     })
   const ddl = withConfig(new Command('ddl'))
     .description("print what has to be made at a sink's receiver, such as tables")

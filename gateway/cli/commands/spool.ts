@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import type { LeftAsideReport } from '../../ports/operator.ts'
 import type { CliContext } from '../context.ts'
 import { type Done, EXIT } from '../exit.ts'
+import { exportCommand, peekCommand } from '../export/records.ts'
 import {
   type OperatorFlags,
   withGateway,
@@ -12,6 +13,10 @@ import {
 import { type ConfigFlag, withConfig } from '../options.ts'
 import { count, counted, plainLine } from '../text/words.ts'
 import { backupCommands } from './backup.ts'
+
+interface JsonFlags extends ConfigFlag {
+  readonly json?: boolean
+}
 
 export function spoolCommand(context: CliContext, done: Done): Command {
   const spool = new Command('spool').description('what to do about the spool folder')
@@ -26,18 +31,24 @@ export function spoolCommand(context: CliContext, done: Done): Command {
         done(EXIT.ok)
       }),
   )
+  spool.addCommand(peekCommand(context, done))
+  spool.addCommand(exportCommand(context, done, '<stream>'))
   for (const command of backupCommands(context, done)) spool.addCommand(command)
   spool.addCommand(
     withConfig(new Command('verify'))
       .description(
         'check every pending block of a stopped gateway; exit code 1 if something is missing',
       )
-      .action(async (flags: ConfigFlag) => {
+      .option('--json', 'as JSON')
+      .action(async ({ json, ...flags }: JsonFlags) => {
         const report = await withStoppedGateway(flags, context, (stopped) => stopped.verify())
-        for (const line of report.damage) context.stdout.write(`damage: ${plainLine(line)}\n`)
-        const verdict =
-          report.missing === 0 ? 'all there' : `${count(report.missing)} missing or damaged`
-        context.stdout.write(`${counted(report.blocks, 'block')} checked: ${verdict}\n`)
+        const { blocks, missing, damage } = report
+        if (json === true) context.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
+        else {
+          for (const line of damage) context.stdout.write(`damage: ${plainLine(line)}\n`)
+          const verdict = missing === 0 ? 'all there' : `${count(missing)} missing or damaged`
+          context.stdout.write(`${counted(blocks, 'block')} checked: ${verdict}\n`)
+        }
         done(report.missing === 0 ? EXIT.ok : EXIT.failed)
       }),
   )
@@ -47,10 +58,14 @@ export function spoolCommand(context: CliContext, done: Done): Command {
         'put back the pending records of a store that was moved aside; without a name, list what there is (stopped gateway)',
       )
       .argument('[name]', 'spool.damaged-… or spool.unreadable-… in the data folder')
-      .action(async (name: string | undefined, flags: ConfigFlag) => {
+      .option('--json', 'the list as JSON')
+      .action(async (name: string | undefined, { json, ...flags }: JsonFlags) => {
         await withStoppedGateway(flags, context, async (stopped) => {
-          if (name === undefined) context.stdout.write(leftAsideText(await stopped.leftAside()))
-          else {
+          if (name === undefined) {
+            const stores = await stopped.leftAside()
+            const text = json === true ? `${JSON.stringify(stores, null, 2)}\n` : null
+            context.stdout.write(text ?? leftAsideText(stores))
+          } else {
             const records = await stopped.restoreLeftAside(name)
             context.stdout.write(
               `put back from ${name}: ${counted(records, 'record')}, with their old ids, to be delivered behind what waits now\n`,

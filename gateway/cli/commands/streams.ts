@@ -2,14 +2,13 @@
  * `sluice streams`: the queues, those that no configuration names any more, and what to do about
  * these.
  */
-import { resolve } from 'node:path'
 import { Command } from 'commander'
 import type { StreamStatus } from '../../ports/status.ts'
 import type { CliContext } from '../context.ts'
-import { CliError, type Done, EXIT, type ExitCode } from '../exit.ts'
-import { NewFile } from '../files/new-file.ts'
+import { CliError, type Done, EXIT } from '../exit.ts'
+import { exportCommand } from '../export/records.ts'
 import { type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
-import { bytes, count, counted, span, table } from '../text/words.ts'
+import { bytes, count, span, table } from '../text/words.ts'
 
 export function streamsCommand(context: CliContext, done: Done): Command {
   return new Command('streams')
@@ -18,15 +17,21 @@ export function streamsCommand(context: CliContext, done: Done): Command {
     .addCommand(orphansCommand(context, done))
     .addCommand(drainCommand(context, done))
     .addCommand(parkCommand(context, done))
-    .addCommand(exportCommand(context, done))
+    .addCommand(exportCommand(context, done, '<name>'))
+}
+
+interface ListFlags extends OperatorFlags {
+  readonly json?: boolean
 }
 
 function listCommand(context: CliContext, done: Done): Command {
   return withOperator(new Command('list'))
     .description('all of them')
-    .action(async (flags: OperatorFlags) => {
+    .option('--json', 'as JSON, as in the status')
+    .action(async ({ json, ...flags }: ListFlags) => {
       const { streams } = await withGateway(flags, context, ({ operator }) => operator.status())
-      showStreams(context, streams, 'there are no streams')
+      if (json === true) context.stdout.write(`${JSON.stringify(streams, null, 2)}\n`)
+      else showStreams(context, streams, 'there are no streams')
       done(EXIT.ok)
     })
 }
@@ -36,10 +41,12 @@ function orphansCommand(context: CliContext, done: Done): Command {
     .description(
       'those that hold records but are not in the configuration; drain or export them, or configure them again',
     )
-    .action(async (flags: OperatorFlags) => {
+    .option('--json', 'as JSON, as in the status')
+    .action(async ({ json, ...flags }: ListFlags) => {
       const { streams } = await withGateway(flags, context, ({ operator }) => operator.status())
       const orphans = streams.filter(({ orphaned }) => orphaned)
-      showStreams(context, orphans, 'no stream is orphaned')
+      if (json === true) context.stdout.write(`${JSON.stringify(orphans, null, 2)}\n`)
+      else showStreams(context, orphans, 'no stream is orphaned')
       done(EXIT.ok)
     })
 }
@@ -77,16 +84,6 @@ function parkCommand(context: CliContext, done: Done): Command {
     })
 }
 
-function exportCommand(context: CliContext, done: Done): Command {
-  return withOperator(new Command('export'))
-    .description('write what a stream holds as NDJSON, in order; nothing is removed')
-    .argument('<name>', 'name of the stream')
-    .option('-o, --out <file>', 'a file that does not exist yet; - or none: standard output')
-    .action(async (name: string, { out, ...flags }: ExportFlags) => {
-      done(await exportStream(name, out ?? null, flags, context))
-    })
-}
-
 function parseSeq(input: string): number {
   const seq = Number(input)
   if (/^[1-9]\d{0,15}$/.test(input) && Number.isSafeInteger(seq)) return seq
@@ -95,48 +92,6 @@ function parseSeq(input: string): number {
 
 interface DrainFlags extends OperatorFlags {
   readonly sink: string
-}
-
-interface ExportFlags extends OperatorFlags {
-  readonly out?: string
-}
-
-async function exportStream(
-  name: string,
-  out: string | null,
-  flags: OperatorFlags,
-  context: CliContext,
-): Promise<ExitCode> {
-  return withGateway(flags, context, async ({ operator }) => {
-    // The first page before the file: a wrong name leaves none behind.
-    let page = await operator.streams.records(name, null)
-    const path = out === null || out === '-' ? null : resolve(context.cwd, out)
-    const file = path === null ? null : new NewFile(path)
-    let records = 0
-    let unreadable = 0
-    let isWhole = false
-    try {
-      for (;;) {
-        const text = page.records.map((line) => `${line}\n`).join('')
-        if (file === null) context.stdout.write(text)
-        else file.write(text)
-        records += page.records.length
-        unreadable += page.unreadable
-        if (page.next === null) break
-        page = await operator.streams.records(name, page.next)
-      }
-      isWhole = true
-    } finally {
-      file?.close(isWhole)
-    }
-    const where = path === null ? '' : ` to ${path}`
-    context.stderr.write(
-      `exported ${counted(records, 'record')} of stream ${name}${where}; nothing was removed from the spool\n`,
-    )
-    if (unreadable === 0) return EXIT.ok
-    context.stderr.write(`${count(unreadable)} more are damaged and cannot be read\n`)
-    return EXIT.failed
-  })
 }
 
 function showStreams({ stdout }: CliContext, streams: readonly StreamStatus[], none: string): void {
