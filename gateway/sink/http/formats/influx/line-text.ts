@@ -10,8 +10,6 @@ import { Unmappable } from '../../../mapping/record-view.ts'
 
 /** A line break ends the line, wherever it stands outside of quotes. */
 const UNCARRIED = /[\n\r\0]|\\(?=[\\,= "]|$)/
-/** Whatever has to be looked at: most texts have nothing of it. */
-const SUSPICIOUS = /[\n\r\0\\,= ]/
 /** All that is escaped or refused anywhere: mostly there is none of it. */
 const UNUSUAL = /[\n\r\0\\,= ]/
 const SPECIAL = /[,= ]/g
@@ -25,14 +23,12 @@ export function measurementText(text: string): string {
   if (text === '') throw new Unmappable('the measurement is empty')
   // Receivers skip such a line as a comment, and answer that all is well.
   if (text.startsWith('#')) throw new Unmappable('the measurement begins with #: a comment')
-  if (!SUSPICIOUS.test(text)) return text
   if (!UNUSUAL.test(text)) return text
   return carried(text, 'the measurement').replaceAll(MEASUREMENT_SPECIAL, '\\$&')
 }
 
 /** @throws Unmappable */
 export function tagText(name: string, value: string): string {
-  if (!SUSPICIOUS.test(value)) return value
   return UNUSUAL.test(value) ? carried(value, `tag ${name}`).replaceAll(SPECIAL, '\\$&') : value
 }
 
