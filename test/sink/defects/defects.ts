@@ -80,6 +80,14 @@ const AUTH: readonly PlantedDefect[] = [
 
 const PROXY: readonly PlantedDefect[] = [
   {
+    what: 'mqtt: the proxy is bypassed',
+    source: 'mqtt/client/outbound.ts',
+    right: 'const proxy = this.#proxy.hopTo(target)',
+    wrong: 'const proxy = null',
+    file: 'mqtt/proxy.test.ts',
+    check: 'a silent proxy: a retry that names it, within connectTimeout',
+  },
+  {
     what: 'the proxy is bypassed',
     source: 'http/proxy/proxy.ts',
     right: "this.#config.kind === 'none'",
@@ -102,6 +110,35 @@ const PROXY: readonly PlantedDefect[] = [
     wrong: '',
     file: 'http/proxy/proxy.test.ts',
     check: 'https://a.example/ with {"HTTPS_PROXY":"http://p","NO_PROXY":"b, .example"}',
+  },
+]
+
+/** What a receiver quotes. */
+const SECRETS: readonly PlantedDefect[] = [
+  {
+    what: 'mqtt: the words of an ack are shown as they come',
+    source: 'mqtt/client/connection.ts',
+    right: 'this.#acks.push(this.#told(packet))',
+    wrong: 'this.#acks.push(packet)',
+    file: 'mqtt/codes.test.ts',
+    check: 'puback at QoS 1, 153: the password that it quotes is not shown',
+  },
+  {
+    what: 'kafka: the words of a broker are shown as they come',
+    source: 'kafka/answers.ts',
+    right: 'hideInAnswer(answer, [shown.sasl.password])',
+    wrong: 'answer',
+    file: 'kafka/answers.test.ts',
+    check: 'a broker that quotes the password, whole or cut, is not quoted',
+  },
+  {
+    what: 'http: the password of Basic is shown where it is quoted',
+    source: 'http/answers/hide-secrets.ts',
+    right: "return [bare, pair, pair.slice(pair.indexOf(':') + 1)]",
+    wrong: 'return [bare]',
+    file: 'http/http-sink.test.ts',
+    check:
+      'nor where its words are cut within a secret, nor in the reason of a refusal, nor the password of Basic',
   },
 ]
 
@@ -396,4 +433,4 @@ const TYPES: readonly PlantedDefect[] = [
   },
 ]
 
-export const DEFECTS = [...AUTH, ...PROXY, ...FORMATS, ...ANSWERS, ...TYPES]
+export const DEFECTS = [...AUTH, ...PROXY, ...SECRETS, ...FORMATS, ...ANSWERS, ...TYPES]
