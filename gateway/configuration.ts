@@ -144,7 +144,7 @@ function checkSinkName(stream: string, sink: string, sinks: Config['sinks'], rep
   })
 }
 
-/** An ack that waits for a sink must mean something there. */
+/** An ack that waits for a sink must mean something there: one lost disk takes nothing. */
 function checkDurableSink(
   stream: string,
   sink: string,
@@ -153,10 +153,10 @@ function checkDurableSink(
 ): void {
   const config = Object.hasOwn(sinks, sink) ? sinks[sink] : undefined
   const ack = config && sinkTypeOf(config).promise(config).ack
-  if (config === undefined || ack === 'durable') return
+  if (config === undefined || ack === 'durable' || ack === 'replicated') return
   report.complain(['streams', stream, 'ack'], {
     got: `delivered, with sink ${sink} of type ${config.type}, whose ack says: ${ack}`,
-    wanted: 'a sink whose ack says that a record is durable there',
+    wanted: 'a sink whose ack says that a record is durable there, or replicated',
     fix: `make ${sink} one (its README says how), name another sink, or write spooled`,
   })
 }

@@ -222,8 +222,12 @@ export interface SinkPromise {
   readonly delivery: 'exactly once' | 'idempotent by value' | 'at least once'
   /** What makes it so: `by file name`, `with ids`. Goes behind `delivery`. */
   readonly by: string
-  /** Where a record is when the far side acks it. `received`: it may still be lost there. */
-  readonly ack: 'durable' | 'received' | 'in memory'
+  /**
+   * Where a record is when the far side acks it. `replicated`: on most of three servers or more,
+   * which may not have fsynced it: lost only if most of them lose their power at once. `received`:
+   * it may still be lost there.
+   */
+  readonly ack: 'durable' | 'replicated' | 'received' | 'in memory'
 }
 
 /** Whether a connection that a sink keeps is there. */

@@ -13,10 +13,16 @@ interface Shown {
   readonly lacks: string | null
 }
 
-type Promising = Pick<NatsSinkConfig, 'message' | 'syncAlways' | 'whenLastMessageIsGone'>
+type Promising = Pick<
+  NatsSinkConfig,
+  'message' | 'minReplicas' | 'syncAlways' | 'whenLastMessageIsGone'
+>
+
+/** A majority of them is more than one server. */
+const REPLICATED = 3
 
 export function promiseOf(config: Promising, { facts, lacks }: Shown): SinkPromise {
-  const ack = facts?.storage === 'memory' ? 'in memory' : config.syncAlways ? 'durable' : 'received'
+  const ack = ackOf(config, facts?.storage === 'memory')
   if (config.message === 'record') {
     const window = facts === null ? '' : ` (${facts.duplicateWindowMs / 1000} s)`
     const by = `with ids; the stream drops repeats within its duplicate window${window}`
@@ -31,4 +37,10 @@ export function promiseOf(config: Promising, { facts, lacks }: Shown): SinkPromi
   const but =
     sends && facts?.mayForget === true ? ', unless limits of the stream have removed it' : ''
   return { delivery: 'exactly once', by: `by the last message of its subject${but}`, ack }
+}
+
+function ackOf({ minReplicas, syncAlways }: Promising, isInMemory: boolean): SinkPromise['ack'] {
+  if (isInMemory) return 'in memory'
+  if (syncAlways) return 'durable'
+  return minReplicas >= REPLICATED ? 'replicated' : 'received'
 }

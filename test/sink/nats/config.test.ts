@@ -56,7 +56,12 @@ describe('keys', () => {
 })
 
 describe('the promise', () => {
-  const BATCH = { message: 'batch', syncAlways: false, whenLastMessageIsGone: 'send' } as const
+  const BATCH = {
+    message: 'batch',
+    minReplicas: 1,
+    syncAlways: false,
+    whenLastMessageIsGone: 'send',
+  } as const
   const FACTS = {
     storage: 'file',
     retention: 'limits',
@@ -98,6 +103,7 @@ describe('the promise', () => {
     ],
     ['of a server without the check', {}, {}, 'too old', OFTEN, 'received', /^with ids: too old$/],
     ['in memory', { syncAlways: true }, { storage: 'memory' }, null, ONCE, 'in memory', /subject/],
+    ['of three replicas', { minReplicas: 3 }, {}, null, ONCE, 'replicated', /subject/],
     ['with fsync', { syncAlways: true }, {}, null, ONCE, 'durable', /subject/],
     ['of records', { message: 'record' }, null, null, OFTEN, 'received', /duplicate window$/],
     ['of records, seen', { message: 'record' }, {}, null, OFTEN, 'received', /window \(120 s\)$/],

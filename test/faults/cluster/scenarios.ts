@@ -1,0 +1,195 @@
+/**
+ * What happens to a cluster, one after the other: each scenario brings its fault about, shows that it
+ * took place, and says what it broke. Names are those of the page on what is promised
+ * (gateway/packaging/cluster/README.md).
+ */
+import { rmSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Random } from '../../../device-sim/random.ts'
+import { type ClusterBench, until } from './bench.ts'
+
+export interface ClusterReport {
+  /** What happened, for people: how often, how many. */
+  readonly happened: Readonly<Record<string, number>>
+  /** Promises that were broken. */
+  readonly faults: readonly string[]
+}
+
+export interface ScenarioOptions {
+  readonly seed: number
+  /** Of the fault, or between two of them, ms. */
+  readonly holdMs: number
+  readonly kills: number
+}
+
+type Scenario = (bench: ClusterBench, options: ScenarioOptions) => Promise<ClusterReport>
+
+/** A gateway is killed again and again; its disk survives. */
+const killed: Scenario = async (bench, { holdMs, kills, seed }) => {
+  const random = new Random(seed, 'killed')
+  for (let n = 0; n < kills; n += 1) {
+    const gateway = bench.gateways[random.below(bench.gateways.length)]!
+    await gateway.kill()
+    // Its devices go on at a neighbor.
+    await bench.untilAcked()
+    await sleep(holdMs)
+    await gateway.start()
+    await bench.untilAcked()
+  }
+  await bench.settle()
+  const lost = await bench.lost()
+  return report(
+    { kills, drops: bench.drops },
+    { ...lostFaults('delivered', lost.safe), ...lostFaults('spooled', lost.plain) },
+  )
+}
+
+/** A gateway and its disk are destroyed while the engine has no quorum. */
+const destroyed: Scenario = async (bench) => {
+  const [gateway] = bench.gateways
+  if (gateway === undefined) throw new Error('no gateway')
+  await bench.untilAcked()
+  const frozen = bench.nodes.slice(1)
+  for (const node of frozen) await node.stand()
+  // The spool goes on acknowledging, the other stream does not.
+  await bench.untilAcked('plain', 3)
+  for (const device of bench.devices) device.pause()
+  await until('nothing of the spooled stream is on its way', () =>
+    bench.devices.every(({ options, unacked }) => options.prefix === 'safe' || unacked === 0),
+  )
+  const pending = await bench.pendingOf(gateway, 'plain')
+  await gateway.kill()
+  rmSync(gateway.dataDir, { recursive: true })
+  for (const node of frozen) node.signal('SIGCONT')
+  await gateway.start()
+  for (const device of bench.devices) device.resume()
+  await bench.untilAcked()
+  await bench.settle()
+  const lost = await bench.lost()
+  const happened = {
+    'pending when it was destroyed': pending,
+    'spooled readings lost': lost.plain.length,
+  }
+  return report(happened, {
+    ...lostFaults('delivered', lost.safe),
+    ...(lost.plain.length > pending
+      ? { spooled: `${lost.plain.length} spooled readings lost, ${pending} were pending` }
+      : {}),
+  })
+}
+
+/** One node of the engine dies and comes back. */
+const oneNodeDown: Scenario = async (bench, { holdMs }) => {
+  await bench.untilAcked()
+  const { drops } = bench
+  const node = bench.nodes[await bench.leader()]
+  await node?.end('SIGKILL')
+  await bench.untilAcked(null, 3)
+  await sleep(holdMs)
+  await node?.start()
+  return await withoutDrops(bench, drops, {})
+}
+
+/** Two nodes die: what has to be delivered waits, the rest goes on, every device stays. */
+const twoNodesDown: Scenario = async (bench, { holdMs }) => {
+  await bench.untilAcked()
+  const { drops } = bench
+  const down = bench.nodes.slice(1)
+  for (const node of down) await node.end('SIGKILL')
+  // What the engine had acknowledged by then is on its way to the devices.
+  await bench.untilAcked('plain', 3)
+  const before = bench.ackedOf('safe')
+  const beganMs = performance.now()
+  await bench.untilAcked('plain', 3)
+  await sleep(holdMs)
+  const withheldMs = Math.round(performance.now() - beganMs)
+  const acked = bench.ackedOf('safe') - before
+  for (const node of down) await node.start()
+  await bench.untilAcked()
+  const found = await withoutDrops(bench, drops, { 'ms without a quorum': withheldMs })
+  const early = `${acked} readings were acknowledged as delivered without a quorum`
+  return acked === 0 ? found : { ...found, faults: [...found.faults, early] }
+}
+
+/** HAProxy restarts: devices come to the gateway that knows them. */
+const proxyRestarts: Scenario = async (bench, { kills }) => {
+  await bench.untilAcked()
+  for (let n = 0; n < kills; n += 1) {
+    const before = new Map(bench.devices.map((device) => [device, device.connections]))
+    const resumed = new Map(bench.devices.map((device) => [device, device.resumed]))
+    await bench.restartProxy()
+    await until('every device is back', () =>
+      bench.devices.every((device) => device.connections > (before.get(device) ?? 0)),
+    )
+    const strangers = bench.devices.filter((device) => device.resumed === resumed.get(device))
+    if (strangers.length > 0)
+      return report(
+        {},
+        { sticky: `${strangers.length} devices came to a gateway that does not know them` },
+      )
+    await bench.untilAcked()
+  }
+  await bench.settle()
+  const lost = await bench.lost()
+  return report(
+    { 'restarts of HAProxy': kills },
+    {
+      ...lostFaults('delivered', lost.safe),
+      ...lostFaults('spooled', lost.plain),
+    },
+  )
+}
+
+/** The node that leads is frozen: nothing is acknowledged that the others do not have. */
+const frozenNode: Scenario = async (bench, { holdMs }) => {
+  await bench.untilAcked()
+  const { drops } = bench
+  const node = bench.nodes[await bench.leader()]
+  await node?.stand()
+  await bench.untilAcked('plain', 3)
+  await bench.untilAcked('safe')
+  await sleep(holdMs)
+  node?.signal('SIGCONT')
+  return await withoutDrops(bench, drops, {})
+}
+
+export const SCENARIOS = {
+  'T1 a gateway is killed': killed,
+  'T2 a gateway and its disk are destroyed': destroyed,
+  'T3 one node of the engine is down': oneNodeDown,
+  'T4 two nodes of the engine are down': twoNodesDown,
+  'T5 HAProxy restarts': proxyRestarts,
+  'T7 the node that leads is frozen': frozenNode,
+} as const satisfies Readonly<Record<string, Scenario>>
+
+/** Nothing is lost, and no device had to come again since. */
+async function withoutDrops(
+  bench: ClusterBench,
+  dropsBefore: number,
+  happened: Readonly<Record<string, number>>,
+): Promise<ClusterReport> {
+  await bench.untilAcked()
+  const drops = bench.drops - dropsBefore
+  await bench.settle()
+  const lost = await bench.lost()
+  return report(
+    { ...happened, acked: bench.ackedOf('safe') + bench.ackedOf('plain') },
+    {
+      ...lostFaults('delivered', lost.safe),
+      ...lostFaults('spooled', lost.plain),
+      ...(drops > 0 ? { drops: `${drops} connections ended, and none had to` } : {}),
+    },
+  )
+}
+
+function lostFaults(kind: string, lost: readonly string[]): Readonly<Record<string, string>> {
+  if (lost.length === 0) return {}
+  return { [kind]: `${lost.length} acknowledged readings (${kind}) are lost: ${lost.slice(0, 5)}` }
+}
+
+function report(
+  happened: Readonly<Record<string, number>>,
+  faults: Readonly<Record<string, string>>,
+): ClusterReport {
+  return { happened, faults: Object.values(faults) }
+}
