@@ -6,6 +6,7 @@
 import { Command } from 'commander'
 import { exitOnSignals } from '../bench/processes.ts'
 import { campaign as clock } from './clock/campaign.ts'
+import { campaign as cluster } from './cluster/campaign.ts'
 import { campaign as damage } from './damage/campaign.ts'
 import { campaign as death } from './death/campaign.ts'
 import { campaign as file } from './file/campaign.ts'
@@ -34,6 +35,7 @@ const CAMPAIGNS = {
   clock,
   overload,
   fuzz,
+  cluster,
   simulation,
 }
 
