@@ -9,6 +9,7 @@ import { type Goal, goalTable, notMeasured } from './goals.ts'
 import type { Group } from './group.ts'
 import { backlog } from './groups/backlog.ts'
 import { bridge } from './groups/bridge.ts'
+import { cluster } from './groups/cluster.ts'
 import { connections } from './groups/connections.ts'
 import { fleet } from './groups/fleet.ts'
 import { fullLoad } from './groups/full-load.ts'
@@ -31,6 +32,7 @@ const GROUPS: readonly Group[] = [
   fleet,
   sinks,
   bridge,
+  cluster,
 ]
 
 interface Options {

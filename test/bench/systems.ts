@@ -46,6 +46,10 @@ export interface SluiceOptions {
    * receiver is the caller's. @default one that counts
    */
   readonly sink?: false | Readonly<Record<string, unknown>>
+  /** Of the gateway. @default bench */
+  readonly id?: string
+  /** Of its streams. @default spooled */
+  readonly ack?: 'spooled' | 'delivered'
   /** Topic filters of each stream. @default one stream that takes everything */
   readonly streams?: ReadonlyArray<readonly string[]>
   /** Called as soon as the process of the gateway is made, with its MQTT port; waited for. */
@@ -72,10 +76,10 @@ export async function startSluice(options: SluiceOptions = {}): Promise<System> 
   const file = join(folder, 'sluice.yaml')
   const streams = (options.streams ?? [['#']]).map((topics, i) => {
     const name = i === 0 ? 'telemetry' : `telemetry-${i}`
-    return `${name}: { topics: ${JSON.stringify(topics)}, sink: cloud, maxBytes: 20GiB }`
+    return `${name}: { topics: ${JSON.stringify(topics)}, sink: cloud, maxBytes: 20GiB, ack: ${options.ack ?? 'spooled'} }`
   })
   const config = [
-    `gateway: { id: bench, dataDir: ./data }`,
+    `gateway: { id: ${options.id ?? 'bench'}, dataDir: ./data }`,
     `mqtt: { listeners: [{ host: 127.0.0.1, port: ${port} }] }`,
     `streams: { ${streams.join(', ')} }`,
     ...(options.commitBurst === undefined

@@ -195,7 +195,10 @@ export class SpoolQueue implements StreamQueue {
     const pin = { ...bounds, identity, outerLastSeq, gapCount, fingerprint }
     if (this.spool.config?.messageExpiry === 'honor')
       expiryMarked(state, pin, this.spool.sentBeforePin, this.spool.time.nowMs())
-    return this.#setPin(limits === undefined ? pin : { ...pin, limits })
+    const noted = this.#setPin(limits === undefined ? pin : { ...pin, limits })
+    // Nothing is sent before it is durable, and devices wait for what comes of it.
+    if (this.isAwaited) this.#commit.awaited()
+    return noted
   }
 
   #gapCount(encoder: BatchEncoder, spoolId: string): number {

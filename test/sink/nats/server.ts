@@ -96,13 +96,16 @@ export async function startServer(folder: string, config = ''): Promise<NatsServ
   return server
 }
 
-/** Three servers of one cluster, started. */
-export async function startCluster(folder: string): Promise<NatsServer[]> {
+/** Three servers of one cluster, started. `more`: lines of the configuration of each. */
+export async function startCluster(
+  folder: string,
+  more: (index: number) => string = () => '',
+): Promise<NatsServer[]> {
   const ports = await freePorts(6)
   const routes = ports.slice(3).map((port) => `nats://127.0.0.1:${port}`)
   const servers = ports.slice(0, 3).map((port, index) => {
     const own = `server_name: n${index}\ncluster { name: sluice, listen: 127.0.0.1:${ports[index + 3]}, routes: [${routes.join(', ')}] }`
-    return new NatsServer(join(folder, `n${index}`), port, own)
+    return new NatsServer(join(folder, `n${index}`), port, `${own}\n${more(index)}`)
   })
   await Promise.all(servers.map((server) => server.start()))
   return servers
