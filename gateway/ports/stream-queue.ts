@@ -158,6 +158,18 @@ export interface StreamQueue {
     limits?: PinLimits,
   ): { readonly pin: Pin; readonly durable: Promise<void> }
   /**
+   * Only of a stream that is awaited. From now on each commit that finds no batch in flight pins what
+   * `plan` makes of all that is pending by then, its own records included: they can be sent as soon as
+   * it is durable. `pin` shows it from then on.
+   */
+  pinWithCommits(
+    plan: (runs: readonly Run[]) => Bounds | null,
+    encoder: BatchEncoder,
+    limits: PinLimits,
+  ): void
+  /** Makes sure that such a commit comes. */
+  awaitPin(): void
+  /**
    * The pinned batch goes on under another fingerprint, with those of its gaps that fit there; the
    * former one is remembered.
    */

@@ -60,6 +60,10 @@ class EndlessQueue implements StreamQueue {
     return runs
   }
 
+  pinWithCommits(): void {}
+
+  awaitPin(): void {}
+
   expirePin(): null {
     return null
   }

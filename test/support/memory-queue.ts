@@ -303,6 +303,11 @@ export class MemoryQueue implements StreamQueue {
     return this.state.pin
   }
 
+  /** Nobody awaits it. */
+  pinWithCommits(): void {}
+
+  awaitPin(): void {}
+
   /** Its records never expire. */
   expirePin(): null {
     return null

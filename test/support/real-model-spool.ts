@@ -481,6 +481,8 @@ class RealModelSpool implements ModelSpool {
       get pin() {
         return queue.pin && seen(queue.pin)
       },
+      pinWithCommits: (plan, of, limits) => queue.pinWithCommits(plan, of, limits),
+      awaitPin: () => queue.awaitPin(),
       expirePin: () => null,
       guardPin: (isGuarded) => queue.guardPin(isGuarded),
       get parked() {
@@ -536,7 +538,9 @@ async function openRealSpool(
 ): Promise<RealModelSpool> {
   const generation = new Generation(ledger)
   const streams = names.map((name, priority): [string, StreamConfig] => {
-    return [name, { ...STREAM, topics: [`${name}/#`], priority }]
+    // One whose batches are pinned by the commits of their records, beside those that the drain pins.
+    const ack = priority === 0 ? 'delivered' : 'spooled'
+    return [name, { ...STREAM, topics: [`${name}/#`], priority, ack }]
   })
   const spool = await Spool.open({
     dataDir: ledger.folder,

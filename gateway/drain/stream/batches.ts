@@ -74,8 +74,13 @@ export class StreamBatches {
     null
 
   constructor(options: StreamBatchesOptions) {
-    this.#queue = options.queue
+    const { configured, encoder, queue } = options
+    this.#queue = queue
     this.#options = options
+    if (!queue.isAwaited) return
+    const plan = (runs: readonly Run[]): Bounds | null =>
+      planBatch(runs, options.limits())?.bounds ?? null
+    queue.pinWithCommits(plan, encoder, configured)
   }
 
   /** The batch in flight, or planned now; null: nothing is pending. */
@@ -95,6 +100,7 @@ export class StreamBatches {
    */
   lingerLeftMs(nowMs: number): number | null {
     if (this.#queue.pin) return 0
+    if (this.#awaitsPin()) return null
     const plan = this.plan()
     if (plan === null) return null
     const { spoolId, firstSeq: seq } = plan.bounds
@@ -112,6 +118,7 @@ export class StreamBatches {
    * rejects if the spool cannot read.
    */
   begin(): { readonly pin: Pin; readonly ready: Promise<LoadedBatch | null> } | null {
+    if (this.#awaitsPin()) return null
     const plan = this.#queue.pin ? null : this.plan()
     if (plan !== null) {
       const { spoolId, firstSeq } = plan.bounds
@@ -150,6 +157,16 @@ export class StreamBatches {
     this.#loaded = null
     this.#durable = this.#watch(reencoded.durable)
     return reencoded.pin
+  }
+
+  /**
+   * Devices wait for the stream, and nothing is pinned: the next commit pins what is pending, and what
+   * comes until then, so that nothing waits for a commit twice.
+   */
+  #awaitsPin(): boolean {
+    if (!this.#queue.isAwaited || this.#queue.pin !== null) return false
+    if (this.#queue.pendingRecords > 0) this.#queue.awaitPin()
+    return true
   }
 
   async #read(

@@ -23,6 +23,7 @@ import { type DeadLetterInfo, packDeadLetter, packedBytes } from '../codec/dead-
 import { idOfLine, receivedAtOf } from '../codec/record.ts'
 import { PINNED_SHARE } from '../retention/retention.ts'
 import { deadLetterKey, gapPageKey } from '../store/keys.ts'
+import type { UncommittedBlock } from '../stream/open-blocks.ts'
 import { type Aside, gapsOf, type StoredGap, unskipped } from '../stream/state.ts'
 import type { OpenCommit, SpoolStream } from '../stream/stream.ts'
 import {
@@ -47,6 +48,9 @@ import {
 import { type LeftOut, loadBatch } from './batch-loader.ts'
 import { copyName, encodeCopy, isBlock, lineOfCopy } from './block-check.ts'
 import type { BlockReader } from './block-reader.ts'
+
+/** Of a stream that is awaited: what is pending is what a few commits brought. */
+const AHEAD_RUNS = 64
 
 const NOTHING_LEFT_OUT: LeftOut = {
   seqs: [],
@@ -101,7 +105,7 @@ export class SpoolQueue implements StreamQueue {
   }
 
   get pin(): Pin | null {
-    return this.spool.state.pin
+    return this.spool.hasPinAhead ? null : this.spool.state.pin
   }
 
   get parked(): readonly ParkedRecord[] {
@@ -184,6 +188,18 @@ export class SpoolQueue implements StreamQueue {
     encoder: BatchEncoder,
     limits?: PinLimits,
   ): { readonly pin: Pin; readonly durable: Promise<void> } {
+    if (this.spool.hasPinAhead) this.spool.dissolveUnsentPin()
+    const pin = this.#pinOf(bounds, encoder, limits)
+    if (this.spool.config?.messageExpiry === 'honor')
+      expiryMarked(this.spool.state, pin, this.spool.sentBeforePin, this.spool.time.nowMs())
+    return this.#setPin(pin)
+  }
+
+  #pinOf(
+    bounds: Bounds,
+    encoder: BatchEncoder,
+    limits?: PinLimits,
+  ): Pin & { readonly identity: number } {
     const { state } = this.spool
     if (state.pin) throw new Error(`stream ${this.stream} has a batch in flight already`)
     const identity = this.#identityOf(bounds.spoolId)
@@ -193,12 +209,32 @@ export class SpoolQueue implements StreamQueue {
     const { fingerprint } = encoder
     const gapCount = this.#gapCount(encoder, bounds.spoolId)
     const pin = { ...bounds, identity, outerLastSeq, gapCount, fingerprint }
-    if (this.spool.config?.messageExpiry === 'honor')
-      expiryMarked(state, pin, this.spool.sentBeforePin, this.spool.time.nowMs())
-    const noted = this.#setPin(limits === undefined ? pin : { ...pin, limits })
-    // Nothing is sent before it is durable, and devices wait for what comes of it.
-    if (this.isAwaited) this.#commit.awaited()
-    return noted
+    return limits === undefined ? pin : { ...pin, limits }
+  }
+
+  pinWithCommits(
+    plan: (runs: readonly Run[]) => Bounds | null,
+    encoder: BatchEncoder,
+    limits: PinLimits,
+  ): void {
+    this.spool.pinAhead = (blocks) => {
+      const runs = this.ahead(AHEAD_RUNS)
+      const records = runs.reduce((sum, { recordCount }) => sum + recordCount, 0)
+      // Behind runs that are not in memory the new ones are not next.
+      const isAll = records === this.pendingRecords
+      const bounds = plan(isAll ? [...runs, ...blocks.map((block) => this.#runOf(block))] : runs)
+      return bounds === null ? null : this.#pinOf(bounds, encoder, limits)
+    }
+  }
+
+  #runOf({ count, firstSeq, identity, oldestMs, raw }: UncommittedBlock): Run {
+    const spoolId = this.spool.state.identities[identity]?.spoolId ?? ''
+    const rawBytes = raw.length
+    return { spoolId, firstSeq, recordCount: count, rawBytes, receivedAtMs: oldestMs }
+  }
+
+  awaitPin(): void {
+    this.#commit.touch(this.spool)
   }
 
   #gapCount(encoder: BatchEncoder, spoolId: string): number {
@@ -232,6 +268,7 @@ export class SpoolQueue implements StreamQueue {
     readonly durable: Promise<void>
   } {
     pinned(this.spool.state, pin)
+    this.spool.hasPinAhead = false
     this.spool.isPinGuarded = true
     return { pin, durable: this.#commit.durable(this.spool) }
   }

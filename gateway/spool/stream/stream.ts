@@ -35,6 +35,7 @@ import {
   headInBlock,
   headPastBlock,
   lettersBalanced,
+  pinned,
   recordsDropped,
   seqsRetaken,
   settledThrough,
@@ -113,6 +114,13 @@ export class SpoolStream {
    * is left.
    */
   isPinGuarded = true
+  /**
+   * Pins what is pending with the commit that is being closed, those blocks of it included; null: it
+   * makes no pin. See `StreamQueue.pinWithCommits`.
+   */
+  pinAhead: ((blocks: readonly UncommittedBlock[]) => StreamState['pin']) | null = null
+  /** The pin is that of a commit which is not durable yet: nobody may act on it. */
+  hasPinAhead = false
   /** What `state.sent` said of the pin's identity before the batch was pinned. */
   sentBeforePin = 0
   /** What retention remembers from commit to commit. */
@@ -233,6 +241,12 @@ export class SpoolStream {
     const blocks = this.open.take()
     this.inFlightRawBytes = blocks.reduce((n, b) => n + b.raw.length, 0)
     const inCommit = blocks.reduce((n, b) => n + b.count, 0)
+    const ahead = state.pin === null ? (this.pinAhead?.(blocks) ?? null) : null
+    if (ahead !== null) {
+      pinned(state, ahead)
+      this.hasPinAhead = true
+      this.isPinGuarded = true
+    }
     const brokenRules = this.check(inCommit)
     const entry = entryText(state, this.#sealing, checkpoint ? index : null)
     const passed = passedOf(state)
@@ -271,7 +285,9 @@ export class SpoolStream {
     this.open.recycle(closed.blocks)
     // Only now: a segment that is not durable yet could not be read back.
     this.index.trimLoaded(this.state.head.ordinal, this.marks.ordinal)
-    if (metas.length > 0) this.ready()
+    const isPinned = this.hasPinAhead
+    this.hasPinAhead = false
+    if (metas.length > 0 || isPinned) this.ready()
   }
 
   /**
@@ -279,6 +295,7 @@ export class SpoolStream {
    */
   uncommitted(closed: ClosedStream | null): number {
     this.inFlightRawBytes = 0
+    if (this.hasPinAhead) this.dissolveUnsentPin()
     const old = this.open.putBack(
       closed?.blocks ?? [],
       this.identity,
@@ -344,11 +361,13 @@ export class SpoolStream {
   /** The batch never left, so its records were not sent: what is left of it is planned anew. */
   dissolveUnsentPin(): void {
     unpinnedUnsent(this.state, this.sentBeforePin)
+    this.hasPinAhead = false
     this.isPinGuarded = true
   }
 
   dissolvePin(): void {
     unpinned(this.state)
+    this.hasPinAhead = false
     this.isPinGuarded = true
   }
 

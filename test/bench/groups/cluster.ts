@@ -13,7 +13,7 @@ import { findTool } from '../../support/tools.ts'
 import { fsyncTimesMs } from '../disk.ts'
 import { type Goal, judged, notMeasured } from '../goals.ts'
 import { type Group, type Settings, withSluice, withSystem } from '../group.ts'
-import { type LoadFigures, measureLoad, notes, spendBurst } from '../load.ts'
+import { type LoadFigures, measureLoad, notes } from '../load.ts'
 import { quantile, ratios, spread } from '../statistics.ts'
 import { COMMIT_INTERVAL_MS, type SluiceOptions, type System, startSluice } from '../systems.ts'
 
@@ -85,10 +85,11 @@ async function measureRound(settings: Settings): Promise<Round> {
 
   async function pace(ack: AckWord): Promise<LoadFigures> {
     const { seconds, seed } = settings
-    return await withSluice(options(ack, `paced-${ack}`), async (system) => {
-      await spendBurst(system, seed)
-      return await measureLoad(system, { seconds, seed, messagesPerSecond: PACE })
-    })
+    // As after the first seconds of such a trickle: its commits go by the interval.
+    const trickling = { ...options(ack, `paced-${ack}`), commitBurst: 0 }
+    return await withSluice(trickling, (system) =>
+      measureLoad(system, { seconds, seed, messagesPerSecond: PACE }),
+    )
   }
 
   /** All of them at full load at the same time. */

@@ -1,11 +1,16 @@
 /** How far a stream with `ack: delivered` has got, through a spool on disk. */
 import { describe, expect, it } from 'vitest'
+import { planBatch } from '../../../gateway/drain/policy/batcher.ts'
 import type { Passage, Ticket } from '../../../gateway/ports/appender.ts'
+import type { Bounds, Run } from '../../../gateway/ports/stream-queue.ts'
+import type { SpoolQueue } from '../../../gateway/spool/queue/queue.ts'
 import type { Spool } from '../../../gateway/spool/spool.ts'
 import { StreamPassage } from '../../../gateway/spool/stream/passage.ts'
 import type { OpenCommit } from '../../../gateway/spool/stream/stream.ts'
+import { heldStores } from '../../support/held-store.ts'
 import {
   durable,
+  ENCODER,
   lanes,
   message,
   openSpool,
@@ -51,6 +56,71 @@ const IN_MEMORY: OpenCommit = {
 }
 
 const SETTLED = { refused: [], deadLetter: [], gapsReported: true, keepOuterLastSeq: null }
+
+describe('a stream that is awaited', () => {
+  const limits = { maxRecords: 3, maxBytes: 1_000_000 }
+
+  /** As the drain does: up to three records at a time. */
+  function pinning(spool: Spool): SpoolQueue {
+    const queue = queueOf(spool)
+    const plan = (runs: readonly Run[]): Bounds | null => planBatch(runs, limits)?.bounds ?? null
+    queue.pinWithCommits(plan, ENCODER, limits)
+    return queue
+  }
+
+  it('I4: a commit pins its own records, as many as fit; the next one the rest and what came since', async () => {
+    const spool = await open()
+    const queue = pinning(spool)
+    const to = lanes(spool, 'd', 't')
+    let ticket = 0
+    for (let n = 1; n <= 5; n += 1) ticket = spool.appender.append(to, message(`${n}`))
+    expect(queue.pin).toBeNull()
+    await durable(spool, ticket)
+    expect(queue.pin).toMatchObject({ firstSeq: 1, lastSeq: 3, recordCount: 3 })
+    const first = queue.pin && (await queue.load(queue.pin, ENCODER))
+    if (!first) throw new Error('nothing is in flight')
+    const settled = settleAll(queue, first)
+    expect(queue.pin).toBeNull()
+    await durable(spool, spool.appender.append(to, message('6')))
+    await settled
+    expect(queue.pin).toMatchObject({ firstSeq: 4, lastSeq: 6 })
+    await spool.stop()
+    const again = await open()
+    expect(queueOf(again).pin).toMatchObject({ firstSeq: 4, lastSeq: 6 })
+    await again.stop()
+  })
+
+  it('I4: a pin whose commit failed is none: its records have other seqs by then', async () => {
+    const stores = heldStores()
+    const streams = { telemetry: { ...STREAM, ack: 'delivered' as const } }
+    const { spool } = await openSpool(folder.path, { streams, openStore: stores.openStore })
+    const queue = pinning(spool)
+    stores.failNext('before')
+    const to = lanes(spool, 'd', 't')
+    await durable(spool, spool.appender.append(to, message('1')))
+    expect(stores.failures()).toBe(1)
+    expect(queue.pin).toMatchObject({ firstSeq: 2, lastSeq: 2 })
+    const batch = queue.pin && (await queue.load(queue.pin, ENCODER))
+    expect(batch?.seqs()).toEqual([2])
+    await spool.stop()
+  })
+
+  it('nobody sees a pin before its commit is durable', async () => {
+    const stores = heldStores()
+    const streams = { telemetry: { ...STREAM, ack: 'delivered' as const } }
+    const { spool } = await openSpool(folder.path, { streams, openStore: stores.openStore })
+    const queue = pinning(spool)
+    stores.hold()
+    const ticket = spool.appender.append(lanes(spool, 'd', 't'), message('1'))
+    await stores.held()
+    expect(queue.pin).toBeNull()
+    expect(queue.pendingRecords).toBe(0)
+    stores.release()
+    await durable(spool, ticket)
+    expect(queue.pin).toMatchObject({ firstSeq: 1, lastSeq: 1 })
+    await spool.stop()
+  })
+})
 
 describe('a passage', () => {
   it('goes on with the settled records, commit by commit, and tells', async () => {
