@@ -5,6 +5,7 @@
 import { describeKeys } from '../../gateway/config/keys/describe.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
+import { CLUSTER_COST_HEAD, clusterCostRows } from '../bench/cost-model.ts'
 import { CASES } from '../conformance/cases.ts'
 
 export const TABLES: Readonly<Record<string, () => string>> = {
@@ -27,6 +28,7 @@ export const TABLES: Readonly<Record<string, () => string>> = {
         metric.help,
       ]),
     ),
+  scale: () => table(CLUSTER_COST_HEAD, clusterCostRows()),
   conformance: () =>
     table(
       ['statement', 'in MQTT', 'shown by'],
