@@ -127,7 +127,8 @@ describe('tables made from the code', () => {
 
   test('have rows, stand in one document each, and no place is without its table', () => {
     expect(tables.map(([name]) => name).toSorted()).toEqual(sorted(Object.keys(TABLES)))
-    for (const [, table] of tables) expect(table.split('\n').length).toBeGreaterThan(30)
+    for (const [name, table] of tables)
+      expect(table.split('\n').length, name).toBeGreaterThan(name === 'scale' ? 5 : 30)
   })
 })
 
