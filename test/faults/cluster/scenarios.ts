@@ -184,7 +184,9 @@ async function withoutDrops(
 
 function lostFaults(kind: string, lost: readonly string[]): Readonly<Record<string, string>> {
   if (lost.length === 0) return {}
-  return { [kind]: `${lost.length} acknowledged readings (${kind}) are lost: ${lost.slice(0, 5)}` }
+  return {
+    [kind]: `${lost.length} acknowledged readings (${kind}) are lost: ${lost.slice(0, 5).join()}`,
+  }
 }
 
 function report(
