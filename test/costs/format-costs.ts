@@ -71,6 +71,10 @@ const FORMATS: ReadonlyArray<readonly [string, unknown]> = [
   ['cloudevents-batch', 'cloudevents-batch'],
   ['influx', 'influx'],
   ['es-bulk', 'es-bulk'],
+  [
+    'es-bulk of payloads with their time',
+    { kind: 'es-bulk', content: 'payload', time: { at: '/ts', unit: 'ms' } },
+  ],
   ['json-each-row', 'json-each-row'],
   ['otlp-logs', 'otlp-logs'],
 ]

@@ -20,7 +20,7 @@ test(`no format costs more than ${MOST} x JSON.parse and JSON.stringify`, async 
   ])
   expect(exit.code, stderr).toBe(0)
   const costs = JSON.parse(stdout) as Cost[]
-  expect(costs).toHaveLength(8)
+  expect(costs).toHaveLength(9)
   expect(
     costs.filter(({ low }) => !(low <= MOST)),
     stdout,

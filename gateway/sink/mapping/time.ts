@@ -54,8 +54,26 @@ export function inUnit(nanoseconds: string, unit: 's' | 'ms' | 'us' | 'ns'): str
   return String((value - rest) / size)
 }
 
+/** Of {@link rfc3339Of}: records of a batch happened one behind the other, mostly in one second. */
+let lastSeconds = ''
+let lastSecondsText = ''
+
 /** As RFC 3339 has it, with as many digits behind the second as there are. */
 export function rfc3339Of(nanoseconds: string): string {
+  const whole = nanoseconds.length - PLACES.s
+  if (whole < 1 || nanoseconds.startsWith('-')) return anyRfc3339Of(nanoseconds)
+  const seconds = nanoseconds.slice(0, whole)
+  if (seconds !== lastSeconds) {
+    lastSecondsText = new Date(Number(seconds) * 1000).toISOString().slice(0, -'.000Z'.length)
+    lastSeconds = seconds
+  }
+  let end = nanoseconds.length
+  while (end > whole && nanoseconds.endsWith('0', end)) end -= 1
+  return `${lastSecondsText}${end === whole ? '' : '.'}${nanoseconds.slice(whole, end)}Z`
+}
+
+/** As {@link rfc3339Of}, also of times before 1970 and in its first second. */
+function anyRfc3339Of(nanoseconds: string): string {
   const seconds = inUnit(nanoseconds, 's')
   const below = String(BigInt(nanoseconds) - BigInt(seconds) * 1_000_000_000n).padStart(9, '0')
   const digits = below.replace(/0+$/, '')

@@ -5,7 +5,12 @@ import { mappedKey, pointerKey, templateKey, timeKey } from '../../../gateway/si
 import { follow, parsePointer, pointerFix, rawAt } from '../../../gateway/sink/mapping/pointer.ts'
 import { RecordView, Unmappable } from '../../../gateway/sink/mapping/record-view.ts'
 import { compileMapped, compileTemplate } from '../../../gateway/sink/mapping/template.ts'
-import { compileTime, inUnit, type TimeUnit } from '../../../gateway/sink/mapping/time.ts'
+import {
+  compileTime,
+  inUnit,
+  rfc3339Of,
+  type TimeUnit,
+} from '../../../gateway/sink/mapping/time.ts'
 import { recordOfLine } from '../../../gateway/spool/codec/record.ts'
 import { recordLine } from '../http/batches.ts'
 
@@ -198,6 +203,21 @@ describe('the time of a record', () => {
       '1795403100123000000',
       '1795403100123000001',
     ])
+  })
+
+  test.each([
+    ['1795403100123456789', '2026-11-23T03:05:00.123456789Z'],
+    ['1795403100123000000', '2026-11-23T03:05:00.123Z'],
+    ['1795403100000000000', '2026-11-23T03:05:00Z'],
+    ['1795403101000000001', '2026-11-23T03:05:01.000000001Z'],
+    ['1000000000', '1970-01-01T00:00:01Z'],
+    ['100000000', '1970-01-01T00:00:00.1Z'],
+    ['0', '1970-01-01T00:00:00Z'],
+    ['-1', '1969-12-31T23:59:59.999999999Z'],
+    ['-1500000000', '1969-12-31T23:59:58.5Z'],
+    ['9223372036854775807', '2262-04-11T23:47:16.854775807Z'],
+  ])('%s is %s in RFC 3339', (nanoseconds, text) => {
+    expect(rfc3339Of(nanoseconds)).toBe(text)
   })
 
   test('in a coarser unit it is cut towards the past', () => {

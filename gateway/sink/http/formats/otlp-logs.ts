@@ -93,6 +93,10 @@ function resourceOf(
   return all.join(',')
 }
 
+/** Names are written once; devices that make up new ones cost no memory. */
+const MAX_KNOWN_KEYS = 4096
+const knownKeys = new Map<string, string>()
+
 /** The time was to be in the payload, and is that of its arrival. */
 const ARRIVAL_MARK = `,${pair('sluice.time_is_arrival', '{"boolValue":true}')}`
 
@@ -151,12 +155,15 @@ function anyValue(value: unknown, depth: number): string {
   if (typeof value === 'boolean') return `{"boolValue":${value}}`
   if (typeof value === 'number') return numberValue(value)
   if (typeof value !== 'object' || value === null) return '{}'
+  let all = ''
   if (Array.isArray(value)) {
-    const items = value.map((item) => anyValue(item, depth + 1))
-    return `{"arrayValue":{"values":[${items.join(',')}]}}`
+    for (const item of value) all += `${all === '' ? '' : ','}${anyValue(item, depth + 1)}`
+    return `{"arrayValue":{"values":[${all}]}}`
   }
-  const pairs = Object.entries(value).map(([key, one]) => pair(key, anyValue(one, depth + 1)))
-  return `{"kvlistValue":{"values":[${pairs.join(',')}]}}`
+  const members = value as Readonly<Record<string, unknown>>
+  for (const key in members)
+    all += `${all === '' ? '' : ','}${pair(key, anyValue(members[key], depth + 1))}`
+  return `{"kvlistValue":{"values":[${all}]}}`
 }
 
 function numberValue(value: number): string {
@@ -167,5 +174,14 @@ function numberValue(value: number): string {
 }
 
 function pair(key: string, value: string): string {
-  return `{"key":${JSON.stringify(key)},"value":${value}}`
+  return `${keyText(key)}${value}}`
+}
+
+function keyText(key: string): string {
+  const known = knownKeys.get(key)
+  if (known !== undefined) return known
+  if (knownKeys.size >= MAX_KNOWN_KEYS) knownKeys.clear()
+  const text = `{"key":${JSON.stringify(key)},"value":`
+  knownKeys.set(key, text)
+  return text
 }

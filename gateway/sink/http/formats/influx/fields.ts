@@ -43,10 +43,11 @@ export function compileFields(
   const writer = new FieldWriter(rules)
   const place = at.tokens.length === 0 ? 'the payload' : at.text
   return (view) => {
-    const payload = rules.integers === 'keep' ? JSON.parse(tagged(view.json)) : view.payload
+    const isTagged = rules.integers === 'keep' && UNUSUAL_NUMBER.test(view.json)
+    const payload = isTagged ? JSON.parse(tagged(view.json)) : view.payload
     const root = follow(payload, at)
     if (root === undefined) throw new Unmappable(`${place} is missing`)
-    const fields = writer.write(root, excluded)
+    const fields = writer.write(root, excluded, isTagged)
     if (fields === '') throw new Unmappable(`${place} has nothing that could be a field`)
     return fields
   }
@@ -55,6 +56,8 @@ export function compileFields(
 class FieldWriter {
   readonly #rules: FieldRules
   readonly #texts = new Map<string, string>()
+  /** Numbers and strings are those of {@link tagged}. */
+  #isTagged = false
   #out = ''
   readonly #names: string[] = []
   /** Flattened names may meet; those of one object cannot. null: there is one object so far. */
@@ -64,7 +67,8 @@ class FieldWriter {
     this.#rules = rules
   }
 
-  write(root: unknown, excluded: Excluded | null): string {
+  write(root: unknown, excluded: Excluded | null, isTagged: boolean): string {
+    this.#isTagged = isTagged
     this.#out = ''
     this.#names.length = 0
     this.#taken = null
@@ -105,9 +109,10 @@ class FieldWriter {
   #textOf(name: string, value: unknown): string | null {
     const { integers, strings } = this.#rules
     if (typeof value === 'boolean') return String(value)
-    if (typeof value === 'number') return floatText(name, value)
-    const text = integers === 'keep' ? (value as string).slice(1) : (value as string)
-    if (integers === 'keep' && (value as string).startsWith(NUMBER_TAG))
+    if (typeof value === 'number')
+      return integers === 'keep' && Number.isInteger(value) ? `${value}i` : floatText(name, value)
+    const text = this.#isTagged ? (value as string).slice(1) : (value as string)
+    if (this.#isTagged && (value as string).startsWith(NUMBER_TAG))
       return /^-?\d+$/.test(text) ? integerText(name, text) : floatText(name, Number(text))
     return strings === 'keep' ? stringText(text) : null
   }
@@ -137,6 +142,13 @@ function integerText(name: string, text: string): string {
   }
   return `${text}i`
 }
+
+/**
+ * What shows in a text with a number whose value does not tell how it was written: `21.0`, `2e1`,
+ * `-0`, more digits than a number holds. A string may look so, too. In all other texts whole
+ * numbers are integers, and are written as they print.
+ */
+const UNUSUAL_NUMBER = /\.0+(?!\d)|\d[eE]|\d{16}|-0(?![.\d])/
 
 const NUMBER_TAG = 'n'
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|-?\d[\d.eE+-]*/g

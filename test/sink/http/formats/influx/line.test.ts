@@ -59,6 +59,34 @@ describe('fields', () => {
     )
   })
 
+  test.each([
+    ['21', '21i'],
+    ['21.0', '21'],
+    ['21.00', '21'],
+    ['21.005', '21.005'],
+    ['2e1', '20'],
+    ['2E-1', '0.2'],
+    ['0', '0i'],
+    ['-0', '-0i'],
+    ['-0.0', '0'],
+    ['-0.5', '-0.5'],
+    ['999999999999999', '999999999999999i'],
+    ['9999999999999999', '9999999999999999i'],
+    ['"1.0"', '"1.0"'],
+    ['"n7"', '"n7"'],
+  ])('integers: keep writes %s as %s, whatever stands beside it', (written, text) => {
+    for (const [beside, besideText] of [
+      ['7', '7i'],
+      ['7.0', '7'],
+      ['"7.0"', '"7.0"'],
+    ]) {
+      const payload = `{"a":${written},"b":${beside}}`
+      expect(line({ integers: 'keep' }, { payload })).toBe(
+        `telemetry,device=press-7 a=${text},b=${besideText} ${AT}`,
+      )
+    }
+  })
+
   test('strings are left out, and lists refused, where the configuration says so', () => {
     expect(line({ strings: 'leave-out' }, { payload: '{"a":"x","b":1}' })).toContain(' b=1 ')
     expect(line({ lists: 'refuse' }, { payload: '{"a":[1]}' })).toBe('unmappable: a is a list')
