@@ -23,8 +23,14 @@ const RECEIVERS = [
   { name: 'Mosquitto by its defaults', lines: [] },
   { name: 'Mosquitto with set_tcp_nodelay true', lines: ['set_tcp_nodelay true'] },
 ] as const
-/** Of the sink: its default, and as many as the bridge has at its best. */
-const WINDOWS = [20, 1000] as const
+/** Of the sink: none, and as many in flight as the bridge has at its best. */
+const SINK_SETUPS = [
+  { name: 'defaults', keys: {} },
+  {
+    name: 'window 1000, maxBatchRecords 10000',
+    keys: { window: 1000, maxBatchRecords: 10_000 },
+  },
+] as const
 
 interface Sender {
   readonly name: string
@@ -32,15 +38,13 @@ interface Sender {
   run(receiver: Mosquitto, pace: ReceiverPace): Promise<Rate>
 }
 
-function sluice(backlog: Backlog, qos: 1 | 2, window: number): Sender {
-  let runs = 0
+function sluice(backlog: Backlog, qos: 1 | 2, setup: (typeof SINK_SETUPS)[number]): Sender {
   return {
-    name: `Sluice, window ${window}`,
+    name: `Sluice, ${setup.name}`,
     rates: [],
     run: async ({ url }, pace) => {
       const before = await pace.packets()
-      const clientId = `sluice-${window}-${++runs}`
-      const sink = { type: 'mqtt', url, qos, window, clientId }
+      const sink = { type: 'mqtt', url, qos, ...setup.keys }
       return await backlog.withCopy((folder) =>
         withSluice({ folder, sink }, ({ process: { pid } }) =>
           pace.rate(RECORDS, qos, before, () => cpuSeconds(pid)),
@@ -100,7 +104,7 @@ async function compare(
 ): Promise<Goal[]> {
   const goals: Goal[] = []
   for (const { name, lines } of RECEIVERS) {
-    const mine = WINDOWS.map((window) => sluice(backlogs.own, qos, window))
+    const mine = SINK_SETUPS.map((setup) => sluice(backlogs.own, qos, setup))
     const theirs = bridges(backlogs.bridge, qos)
     await inTurn([...mine, ...theirs], lines, settings.rounds)
     settings.say(`QoS ${qos}, into ${name}, ${settings.rounds} rounds`)
