@@ -17,7 +17,8 @@ import type { Rate } from '../sinks/contest.ts'
 import { median, ratios, spread } from '../statistics.ts'
 
 const TOOLS = ['mosquitto']
-const RECORDS = 300_000
+/** By QoS. */
+const RECORDS = { 1: 300_000, 2: 100_000 } as const
 const AT_LEAST = 1
 const RECEIVERS = [
   { name: 'Mosquitto by its defaults', lines: [] },
@@ -47,7 +48,7 @@ function sluice(backlog: Backlog, qos: 1 | 2, setup: (typeof SINK_SETUPS)[number
       const sink = { type: 'mqtt', url, qos, ...setup.keys }
       return await backlog.withCopy((folder) =>
         withSluice({ folder, sink }, ({ process: { pid } }) =>
-          pace.rate(RECORDS, qos, before, () => cpuSeconds(pid)),
+          pace.rate(RECORDS[qos], qos, before, () => cpuSeconds(pid)),
         ),
       )
     },
@@ -62,7 +63,7 @@ function bridges(backlog: BridgeBacklog, qos: 1 | 2): Sender[] {
       const before = await pace.packets()
       const bridge = await backlog.bridge(port, lines)
       try {
-        return await pace.rate(RECORDS, qos, before, () => cpuSeconds(bridge.pid))
+        return await pace.rate(RECORDS[qos], qos, before, () => cpuSeconds(bridge.pid))
       } finally {
         await bridge.stop('SIGKILL')
       }
@@ -133,12 +134,12 @@ export const bridge: Group = {
     const missing = missingTools(TOOLS)
     if (missing.length > 0) return [notMeasured('sink mqtt', '', missingLine(missing))]
     const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-bridge-'))
-    const own = await Backlog.make(RECORDS, settings.seed)
+    const own = await Backlog.make(RECORDS[1], settings.seed)
     try {
       const goals: Goal[] = []
       for (const qos of [1, 2] as const) {
         const place = join(folder, `qos-${qos}`)
-        const filled = await BridgeBacklog.make(place, qos, own.batches, RECORDS)
+        const filled = await BridgeBacklog.make(place, qos, own.batches, RECORDS[qos])
         goals.push(...(await compare(settings, qos, { own, bridge: filled })))
       }
       return goals

@@ -28,7 +28,8 @@ export const BRIDGE_SETUPS: readonly BridgeSetup[] = [
 
 /** Nobody is there. */
 const NOWHERE = 1
-const FILL_WINDOW = 500
+/** More without PUBREC than Mosquitto has in flight, and QoS 2 stands still. */
+const FILL_WINDOW = 20
 
 /** A folder whose Mosquitto has all records in the queue of its bridge. */
 export class BridgeBacklog {
