@@ -272,7 +272,13 @@ describe('every key of the table', () => {
       sasl: { mechanism: 'plain', username: 'edge', password: { file: '/password' } },
       'sasl.username': 'edge',
     },
-    http: HTTP_SAMPLES,
+    http: {
+      ...HTTP_SAMPLES,
+      'format.text': '{"sensor":"${device}"}',
+      'format.prefix': '\n',
+      'format.suffix': ' ',
+      'format.escape': 'none',
+    },
     object: HTTP_SAMPLES,
     mqtt: {
       ...HTTP_SAMPLES,
@@ -326,6 +332,7 @@ describe('every key of the table', () => {
       'tls.key': { sslMode: 'require' },
     },
     http: {
+      'format.separator': { maxBatchRecords: 1 },
       'format.precision': { url: 'http://127.0.0.1:8086/write?precision=s' },
       ...OF_PROXY,
     },

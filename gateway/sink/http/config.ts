@@ -19,6 +19,7 @@ export interface ClientTlsConfig {
 interface ObeyedDelivery {
   /** As many connections. */
   readonly maxInFlight: number
+  readonly maxBatchRecords: number
   readonly timeout: number
   readonly maxRetryAfter: number
 }

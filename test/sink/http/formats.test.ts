@@ -249,6 +249,25 @@ describe('what the configuration says of formats', () => {
     ['{ kind: template, text: "${devise}" }', 'write ${device}'],
     ['{ kind: template, prefix: "${seq}" }', 'write ${gateway} or ${stream}'],
     ['{ kind: template, escape: html }', 'sinks.cloud.format.escape'],
+    ['{ kind: template, text: \'{"d":${device}}\' }', 'sinks.cloud.format.text'],
+    ['{ kind: template, text: \'{"d":${device}}\' }', 'would be "{\\"d\\":example}\\n"'],
+    ['{ kind: template, text: \'{"d":"${device}"}\' }', 'taken'],
+    ['{ kind: template, text: \'{"c":${/c},"n":"${/n}"}\' }', 'taken'],
+    ['{ kind: template, text: \'{"l":"${topic.3}","s":${seq}}\' }', 'taken'],
+    ['{ kind: template, text: \'{"p":${payload}}\' }', 'taken'],
+    ['{ kind: template, text: \'{"p":"${payload}"}\' }', 'sinks.cloud.format.text'],
+    ['{ kind: template, escape: json-text, text: \'{"p":"${payload}"}\' }', 'taken'],
+    ["{ kind: template, prefix: '[', suffix: ']' }", 'a body of two records'],
+    ["{ kind: template, prefix: '[', separator: ',', suffix: ']' }", 'taken'],
+    [
+      "{ kind: template, prefix: '{\"rows\":[', separator: ',', suffix: ']' }",
+      'a body of one record',
+    ],
+    ["{ kind: template, prefix: '[', suffix: ']' }, maxBatchRecords: 1", 'taken'],
+    ["{ kind: template, text: '${device}' }", 'set contentType to what it is'],
+    ["{ kind: template, text: '${device}', contentType: text/csv }", 'taken'],
+    ["{ kind: template, text: '${device}', contentType: application/x-ndjson }", 'format.text'],
+    ["{ kind: template, text: '${device}', contentType: application/vnd.a+json }", 'format.text'],
     ['{ kind: json-array, contentType: json }', 'write application/json'],
     ['{ kind: cloudevents-batch, time: { at: ts } }', 'write /ts'],
     ['raw, compression: none', 'remove compression, or write format: ndjson'],
@@ -287,4 +306,20 @@ test('a preview shows the request as text, and what would be refused', async () 
   expect(shown).toContain('content-type: application/json\n')
   expect(shown).toMatch(/\n\n\[1\]\nrecord 2 is refused, unmappable: the payload is not JSON\n$/)
   expect(await preview(array, batchWith([null]))).toMatch(/^record 1 is refused/)
+})
+
+test('a preview says that what a record makes of a template is no JSON', async () => {
+  const format = {
+    kind: 'template',
+    text: '{"unit":${/unit}}',
+    prefix: '',
+    separator: '\n',
+    suffix: '\n',
+    escape: 'json',
+    contentType: 'application/json',
+  } as const
+  const shown = async (payload: string): Promise<string> =>
+    await httpType.preview(httpSinkConfig({ format }), batchWith([payload]))
+  expect(await shown('{"unit":"bar"}')).toMatch(/\n\{"unit":bar\}\nthis body is no JSON, as its/)
+  expect(await shown('{"unit":7}')).toMatch(/\n\{"unit":7\}\n$/)
 })

@@ -52,6 +52,8 @@ export type Compression = 'gzip' | 'none'
 export interface FormatTarget {
   readonly url: string
   readonly compression: Compression
+  /** As the configuration has it. */
+  readonly maxBatchRecords: number
   /** Name of the table that the answers are read by. */
   readonly answers: string
 }

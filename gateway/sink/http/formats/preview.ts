@@ -3,6 +3,7 @@ import type { Batch } from '../../../ports/sink.ts'
 import type { HttpSinkConfig } from '../config.ts'
 import { requestHead } from '../request.ts'
 import { encodedBody, type RequestBody } from './body.ts'
+import { jsonFault } from './json-text.ts'
 import { formatOf } from './registry.ts'
 
 /** Without the configured headers: they may be secret. */
@@ -20,7 +21,11 @@ export async function previewRequest(config: HttpSinkConfig, batch: Batch): Prom
   const head = requestHead(new URL(config.url), batch, body, []).replaceAll('\r\n', '\n')
   const refused = body.refused.map(({ seq, reason }) => `record ${seq} is refused, ${reason}\n`)
   const sent = `${head}${Buffer.concat(body.chunks).toString()}`
-  return body.recordCount === 0 ? refused.join('') : [withLineEnd(sent), ...refused].join('')
+  if (body.recordCount === 0) return refused.join('')
+  const fault = jsonFault(Buffer.concat(body.chunks).toString(), contentType)
+  const noted =
+    fault === null ? '' : `this body is no JSON, as its Content-Type says that it is: ${fault}\n`
+  return [withLineEnd(sent), noted, ...refused].join('')
 }
 
 function withLineEnd(text: string): string {

@@ -64,8 +64,8 @@ type SinkOfFormat = Parameters<typeof tableOf>[0] &
   Omit<FormatTarget, 'answers'> & { readonly format: FormatConfig }
 
 function targetOf(sink: SinkOfFormat): FormatTarget {
-  const { url, compression } = sink
-  return { url, compression, answers: tableOf(sink) }
+  const { url, compression, maxBatchRecords } = sink
+  return { url, compression, maxBatchRecords, answers: tableOf(sink) }
 }
 
 export function formatOf(config: FormatConfig, compression: Compression): Format {

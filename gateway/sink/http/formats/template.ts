@@ -3,10 +3,20 @@
  * XML is their own.
  */
 import { choice, text } from '../../../config/fields.ts'
+import type { Report } from '../../../config/problems.ts'
 import { type LeafSpec, leaf } from '../../../config/schema.ts'
+import type { Path } from '../../../config/walk.ts'
+import { ExampleView } from '../../mapping/example-view.ts'
 import { templateKey } from '../../mapping/keys.ts'
 import { compileTemplate, type Escape, fillBatch, parseTemplate } from '../../mapping/template.ts'
-import { type Compression, encodedFormat, type FormatType, PLAIN_PROMISE } from './format.ts'
+import {
+  type Compression,
+  encodedFormat,
+  type FormatTarget,
+  type FormatType,
+  PLAIN_PROMISE,
+} from './format.ts'
+import { jsonFault } from './json-text.ts'
 import { contentTypeKey, percentEncoded } from './keys.ts'
 
 interface TemplateFormatConfig {
@@ -56,6 +66,44 @@ function batchText(description: string): LeafSpec<string> {
   }
 }
 
+const SHOWN_CHARS = 120
+
+/**
+ * A body that says it is JSON is, of one record and of several, before the first record comes. What
+ * a pointer finds passes for a number, which fits in quotes and without: a text where none are is
+ * seen with the record alone.
+ */
+function checkJson(
+  path: Path,
+  format: TemplateFormatConfig,
+  { maxBatchRecords }: FormatTarget,
+  report: Report,
+): void {
+  for (const count of maxBatchRecords > 1 ? [1, 2] : [1]) {
+    const body = exampleOf(format, count)
+    const fault = jsonFault(body, format.contentType)
+    if (fault === null) continue
+    const shown = JSON.stringify(
+      body.length > SHOWN_CHARS ? `${body.slice(0, SHOWN_CHARS)}…` : body,
+    )
+    return report.complain([...path, 'text'], {
+      got: `a body of ${count === 1 ? 'one record' : 'two records'} that would be ${shown}: ${fault}`,
+      wanted: `JSON, in one piece or a line each, as contentType ${format.contentType} says`,
+      fix: 'correct text, escape, prefix, separator or suffix (texts in quotes, as in "${device}", numbers without), or set contentType to what it is, such as text/plain',
+    })
+  }
+}
+
+function exampleOf(format: TemplateFormatConfig, count: number): string {
+  const places = { gateway: 'gateway', stream: 'stream' }
+  const escape = ESCAPES[format.escape]
+  const [prefix, separator, suffix] = [format.prefix, format.separator, format.suffix].map((text) =>
+    fillBatch(text, places, escape),
+  )
+  const record = compileTemplate(format.text).render(new ExampleView(places), escape)
+  return `${prefix}${Array.from({ length: count }, () => record).join(separator)}${suffix}`
+}
+
 export const template = {
   keys: {
     text: leaf(templateKey('Of each record.')).prefault('${record}'),
@@ -71,7 +119,7 @@ export const template = {
     contentType: contentTypeKey('application/json'),
   },
   promise: () => PLAIN_PROMISE,
-  check: () => undefined,
+  check: checkJson,
   create: (format: TemplateFormatConfig, compression: Compression) => {
     const { contentType, kind, ...config } = format
     const record = compileTemplate(config.text)
