@@ -55,13 +55,17 @@ export class OptionalPackage<Module> {
     return (await import(this.#wanted.name)) as Module
   }
 
+  /** As npm takes it, `pg@8.23.1`. */
+  get spec(): string {
+    return `${this.#wanted.name}@${this.#wanted.version}`
+  }
+
   get #command(): string {
-    const { name, version } = this.#wanted
-    if (this.#from.includes('/node_modules/')) return `npm install --global ${name}@${version}`
+    if (this.#from.includes('/node_modules/')) return `npm install --global ${this.spec}`
     // Of the tests, too: without --save-prod npm leaves it out where those are left out.
     const root = packageFolder(this.#from)
     const where = root === null ? '' : ` --prefix ${root}`
-    return `npm install --no-save --save-prod ${name}@${version}${where}`
+    return `npm install --no-save --save-prod ${this.spec}${where}`
   }
 
   #isInstalled(): boolean {

@@ -16,12 +16,18 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { connectAsync } from 'mqtt'
+import { afterAll, afterEach, beforeAll, expect, type TestContext, test } from 'vitest'
 import { freePorts } from '../../device-sim/free-ports.ts'
 import { linksOf, readDocument } from '../docs/documents.ts'
-import { runToEnd, startProcess } from '../support/process.ts'
+import { NATS_TOOLS, NatsAdmin, startServer } from '../sink/nats/server.ts'
+import { reapProcesses, runToEnd, startProcess } from '../support/process.ts'
+import { missingLine, missingTools, toolsAreRequired } from '../support/tools.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
+
+const NPM_MS = 60_000
+const START_MS = 20_000
 
 interface Packed {
   readonly filename: string
@@ -60,6 +66,7 @@ beforeAll(() => {
   packed = (JSON.parse(output) as Packed[])[0] as Packed
 })
 
+afterEach(reapProcesses)
 afterAll(() => {
   rmSync(folder, { recursive: true, force: true })
 })
@@ -159,3 +166,58 @@ test('runs where pnpm has put it, with its output read through a pipe', async ()
   gateway.kill('SIGTERM')
   expect(await gateway.waitForExit(20_000)).toMatchObject({ code: 0 })
 })
+
+/** As root does on a box, of a registry. Where none can be had the test is skipped with the reason. */
+function install(prefix: string, spec: string, context: TestContext): void {
+  const flags = ['--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error']
+  const args = ['install', '--global', spec, '--prefix', prefix, ...flags]
+  try {
+    execFileSync('npm', args, { cwd: folder, stdio: 'pipe', timeout: NPM_MS })
+  } catch (error) {
+    if (toolsAreRequired()) throw error
+    context.skip(String((error as { stderr?: unknown }).stderr ?? error).slice(0, 200))
+  }
+}
+
+test(
+  'in an empty prefix, with the client library that sluice check asks for, a sink delivers by it',
+  async (context) => {
+    const missing = missingTools(['npm', ...NATS_TOOLS])
+    if (missing.length > 0 && !toolsAreRequired()) context.skip(missingLine(missing))
+    const server = await startServer(join(folder, 'nats'))
+    const admin = await NatsAdmin.to([server.port])
+    await admin.makeStream()
+    const prefix = join(folder, 'global')
+    install(prefix, join(folder, packed.filename), context)
+    const [mqtt, http] = await freePorts(2)
+    const config = join(folder, 'nats.yaml')
+    const lines = [
+      `gateway: { dataDir: ${join(folder, 'nats-data')} }`,
+      `mqtt: { allowAnonymous: true, listeners: [{ host: 127.0.0.1, port: ${mqtt} }] }`,
+      `admin: { port: ${http} }`,
+      'streams: { telemetry: { topics: ["plant/#"], sink: hub } }',
+      `sinks: { hub: { type: nats, servers: ["nats://127.0.0.1:${server.port}"], jetStream: SLUICE } }`,
+    ]
+    writeFileSync(config, `${lines.join('\n')}\n`)
+    const sluice = join(prefix, 'bin/sluice')
+    const checked = await runToEnd(sluice, ['check', '--config', config])
+    expect(checked.exit.code).toBe(1)
+    const said = /is not installed: npm install --global (\S+)/.exec(checked.stderr)?.[1] ?? ''
+    install(prefix, said, context)
+    const again = await runToEnd(sluice, ['check', '--try', '--config', config])
+    expect(again.exit.code, again.stderr).toBe(0)
+    const gateway = startProcess(sluice, ['start', '--config', config])
+    await gateway.waitForLine('devices may connect', START_MS)
+    const arrival = admin.connection.subscribe('sluice.>', { max: 1 })
+    const device = await connectAsync(`mqtt://127.0.0.1:${mqtt}`)
+    await device.publishAsync('plant/press-7', '21.4', { qos: 1 })
+    await device.endAsync()
+    for await (const _ of arrival);
+    gateway.kill('SIGTERM')
+    expect(await gateway.waitForExit(START_MS)).toMatchObject({ code: 0 })
+    const [message] = await admin.read()
+    expect(message?.text).toContain('"payload":21.4')
+    await admin.close()
+  },
+  2 * NPM_MS,
+)

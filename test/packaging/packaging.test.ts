@@ -17,6 +17,7 @@ import { parse } from 'yaml'
 import { loadConfig } from '../../gateway/config/load.ts'
 import type { Config } from '../../gateway/configuration.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
+import { SINK_TYPES } from '../../gateway/sink/registry.ts'
 import { httpSinkOf } from '../support/configs.ts'
 import { reapProcesses, runProgram, runToEnd, startProgram } from '../support/process.ts'
 import { testWithTool } from '../support/tool-tests.ts'
@@ -54,6 +55,14 @@ const compose = parse(readFileSync(join(root, 'docker-compose.yml'), 'utf8'), { 
 }
 const services = Object.entries(compose.services)
 
+/** Of the build, with its defaults. */
+const args = new Map(
+  [...dockerfile.matchAll(/^ARG ([A-Z_]+)=(.*)$/gm)].map(([, name = '', value = '']) => [
+    name,
+    value,
+  ]),
+)
+
 /** `FROM image AS stage`, in order, with the instructions of each stage. */
 const stages = dockerfile
   .replaceAll(/\\\n\s*/g, ' ')
@@ -62,7 +71,8 @@ const stages = dockerfile
   .map((text) => {
     const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
     const [, image = '', name = ''] = /^FROM (\S+) AS (\S+)$/.exec(lines[0] ?? '') ?? []
-    return { image, name, lines }
+    const named = image.replaceAll(/\$\{([A-Z_]+)\}/g, (_, arg: string) => args.get(arg) ?? '')
+    return { image: named, name, lines }
   })
 
 /** Seconds of `20s`. */
@@ -201,6 +211,23 @@ describe('Dockerfile', () => {
     expect(Number(major) * 100 + Number(minor)).toBeGreaterThanOrEqual(2019)
     for (const { image } of stages)
       expect(image.includes(':') || stages.some(({ name }) => name === image), image).toBe(true)
+  })
+
+  test('has the client libraries that the build is told of, as the documents name them', () => {
+    expect(args.get('SINK_PACKAGES')).toBe('')
+    const lines = stages.find(({ name }) => name === 'dependencies')?.lines ?? []
+    const asked = lines.indexOf('ARG SINK_PACKAGES=')
+    expect(lines[asked + 1]).toMatch(
+      /^RUN \[ -z "\$SINK_PACKAGES" \] \|\| npm install --omit=dev --no-save .*\$SINK_PACKAGES$/,
+    )
+    const known = Object.values(SINK_TYPES).flatMap((type) =>
+      'packages' in type ? type.packages.map(({ spec }) => spec) : [],
+    )
+    expect(known.length).toBeGreaterThan(2)
+    for (const text of [dockerfile, readFileSync(join(packaging, 'README.md'), 'utf8')]) {
+      const named = text.match(/[@\w/-]+@\d+\.\d+\.\d+/g)
+      expect(new Set(named)).toEqual(new Set(known))
+    }
   })
 
   test('every COPY source is there and not ignored', () => {
