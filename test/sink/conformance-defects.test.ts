@@ -5,8 +5,21 @@ import { CHECKS, openBench, type SinkHarness } from './conformance.ts'
 import { fileHarness } from './file/harness.ts'
 import { type PlantedDefect, plantedReceiver } from './planted-sink.ts'
 
-const [ORDER, ENCODER, REPEAT, GAPS, OUTAGE, TROUBLE, LOST, PART, REFUSAL, ABORT, CLOSE, KILLS] =
-  Object.keys(CHECKS)
+const [
+  ORDER,
+  ENCODER,
+  REPEAT,
+  GAPS,
+  OUTAGE,
+  TROUBLE,
+  LOST,
+  PART,
+  REFUSAL,
+  REQUEUE,
+  ABORT,
+  CLOSE,
+  KILLS,
+] = Object.keys(CHECKS)
 
 /** Each with the check that is there for it. */
 const DEFECTS: Readonly<Record<PlantedDefect, string | undefined>> = {
@@ -25,6 +38,7 @@ const DEFECTS: Readonly<Record<PlantedDefect, string | undefined>> = {
   'says that nothing left when the answer is lost': LOST,
   'acks all of a batch that was taken in part': PART,
   'acks what is refused': REFUSAL,
+  'takes what was requeued for what it refused': REQUEUE,
   'acks what was given up': ABORT,
   'says that nothing left when it is given up': ABORT,
   'takes batches when it is closed': CLOSE,

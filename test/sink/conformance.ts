@@ -11,6 +11,7 @@ import { builtFile, type RunningProcess, reapProcesses, startProcess } from '../
 import { SEED } from '../support/seed.ts'
 import { describeWithTool } from '../support/tool-tests.ts'
 import { batchOf, expired, never, recordId } from './http/batches.ts'
+import { requeueIsDelivered } from './requeue.ts'
 
 export interface SinkHarness {
   /** As the type's README promises it, over repeats, lost answers and kills. */
@@ -45,8 +46,11 @@ export interface TestReceiver {
   readonly loseAnswer: (() => Awaitable<void>) | null
   /** It takes records up to this one; null: a batch is one thing here. */
   readonly takeThrough: ((seq: number | null) => Awaitable<void>) | null
-  /** It refuses this record for good; null: it refuses nothing. */
-  readonly refuse: ((seq: number) => Awaitable<void>) | null
+  /**
+   * It refuses this record until what it returns is called, or, where that is null, the next batch
+   * whatever is in it; null: it refuses nothing.
+   */
+  readonly refuse: ((seq: number) => Awaitable<Undo | null>) | null
   readonly close: () => Promise<void>
 }
 
@@ -202,6 +206,8 @@ export const CHECKS: Readonly<Record<string, (bench: ConformanceBench) => Promis
       answer.listed.some(({ seq, verdict }) => seq === 2 && verdict === 'refused')
     expect(isListed || answer.kind === 'refused').toBe(true)
   },
+
+  'I5: a dead letter that is requeued is there once, under a new id': requeueIsDelivered,
 
   'a batch that is given up at any time is no ack, and is taken again': async ({
     receiver,

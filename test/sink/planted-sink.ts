@@ -22,6 +22,7 @@ export type PlantedDefect =
   | 'says that nothing left when the answer is lost'
   | 'acks all of a batch that was taken in part'
   | 'acks what is refused'
+  | 'takes what was requeued for what it refused'
   | 'acks what was given up'
   | 'says that nothing left when it is given up'
   | 'takes batches when it is closed'
@@ -83,6 +84,9 @@ export function plantedReceiver(
     },
     refuse: (seq) => {
       memory.refuses = seq
+      return () => {
+        memory.refuses = null
+      }
     },
     close: async () => undefined,
   }
@@ -99,7 +103,12 @@ function plantedSink(memory: Memory, defect: PlantedDefect | null, sinkNumber: n
     if (isRepeat || isPlanted('acks without storing')) return
     memory.batches.add(name)
     const ids: string[] = []
-    for await (const { id, seq } of batch.records()) if (seq <= through) ids.push(id)
+    for await (const { id, seq, line } of batch.records()) {
+      const isDropped =
+        isPlanted('takes what was requeued for what it refused') &&
+        Buffer.from(line).includes('"requeuedFrom"')
+      if (seq <= through && !isDropped) ids.push(id)
+    }
     memory.ids.push(...(isPlanted('stores backwards') ? ids.toReversed() : ids))
   }
   const send = async (batch: Batch, signal: AbortSignal): Promise<SinkAnswer> => {
@@ -117,7 +126,8 @@ function plantedSink(memory: Memory, defect: PlantedDefect | null, sinkNumber: n
       if (isPlanted('tries again what an operator has to see to')) return { ...LOST, detail }
       return { ...SAID, kind: 'hold', scope: 'sink', detail }
     }
-    if (memory.refuses !== null && !isPlanted('acks what is refused'))
+    const isRefused = memory.refuses !== null && isIn(batch, memory.refuses)
+    if (isRefused && !isPlanted('acks what is refused'))
       return { ...SAID, kind: 'refused', detail: 'one of them' }
     await sleep(ANSWER_MS)
     const wasGivenUp = signal.aborted || isShut()
@@ -155,6 +165,10 @@ function plantedSink(memory: Memory, defect: PlantedDefect | null, sinkNumber: n
       isClosed = true
     },
   }
+}
+
+function isIn({ firstSeq, lastSeq }: Batch, seq: number): boolean {
+  return firstSeq <= seq && seq <= lastSeq
 }
 
 function tellGaps({ gaps }: Memory, batch: Batch): void {

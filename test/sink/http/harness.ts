@@ -62,6 +62,9 @@ export const httpHarness: SinkHarness = {
       },
       refuse: (seq) => {
         refused = seq
+        return () => {
+          refused = null
+        }
       },
       close: () => server.close(),
     }

@@ -36,7 +36,10 @@ export const kafkaHarness: SinkHarness = {
       },
       loseAnswer: () => cluster.tell('answer-after', API.produce, 4 * TIMEOUT_MS),
       takeThrough: null,
-      refuse: () => cluster.tell('errors', API.produce, CODE.invalidRecord, 1),
+      refuse: async () => {
+        await cluster.tell('errors', API.produce, CODE.invalidRecord, 1)
+        return null
+      },
       close: () => cluster.close(),
     }
   },

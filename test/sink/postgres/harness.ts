@@ -89,7 +89,8 @@ export const postgresHarness: SinkHarness = {
       },
       takeThrough: null,
       refuse: async (seq) => {
-        await ask(`alter table readings add check (seq <> ${seq})`)
+        await ask(`alter table readings add constraint poison check (seq <> ${seq})`)
+        return async () => void (await ask('alter table readings drop constraint poison'))
       },
       close: () => relay.close(),
     }
