@@ -19,7 +19,7 @@ import { SecretHeaders } from '../http/secrets.ts'
 import { httpAuthOf, type ObjectSinkConfig } from './config.ts'
 
 export interface StoreRequest {
-  readonly method: 'GET' | 'PUT' | 'MKCOL' | 'MOVE' | 'DELETE'
+  readonly method: 'GET' | 'PUT' | 'MKCOL' | 'MOVE' | 'DELETE' | 'PROPFIND'
   /** Below the URL of the store. */
   readonly name: string
   readonly headers?: readonly HeaderPair[]

@@ -316,4 +316,27 @@ describe('check --try', () => {
     expect(await tried({ url: 'http://127.0.0.1:9/x' })).toMatchObject({ step: 'connection' })
     expect(puts()).toBe(0)
   })
+
+  test.each([
+    [403, null, 'ok'],
+    [200, null, 'ok'],
+    // A server that gives no folders by GET, asked in WebDAV.
+    [405, 207, 'ok'],
+    [404, 207, 'ok'],
+    [501, 404, 'problem'],
+    [404, 405, 'problem'],
+    [405, 405, 'warning'],
+  ])('a folder of which GET says %i and PROPFIND %j is a %s', async (got, found, verdict) => {
+    model.mishap = ({ method, path }) => {
+      if (!path.endsWith('/plant/')) return { status: 404 }
+      return { status: method === 'GET' ? got : (found ?? 500) }
+    }
+    const config = objectSinkConfig({ store: 'dav', url: model.url })
+    const { steps } = await objectType.probe({ name: 'archive', config, dataDir: '/' })
+    expect(steps.map(({ step }) => step)).toEqual(['answer', 'folder'])
+    expect(steps[1]).toMatchObject({ verdict })
+    expect(model.requests.map(({ method }) => method).slice(1)).toEqual(
+      found === null ? ['GET'] : ['GET', 'PROPFIND'],
+    )
+  })
 })

@@ -1,14 +1,14 @@
 /** The object sink and real stores: s3rver, and nginx with its DAV module. */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { objectType } from '../../../gateway/sink/object/type.ts'
-import type { ConfiguredSink } from '../../../gateway/sink/sink-type.ts'
+import type { ConfiguredSink, SinkProbe } from '../../../gateway/sink/sink-type.ts'
 import { reapProcesses } from '../../support/process.ts'
 import { describeWithTool } from '../../support/tool-tests.ts'
 import { batchOf, expired, type MadeBatch, never, recordId } from '../http/batches.ts'
@@ -35,6 +35,16 @@ function sinkWith(config: Changes): ConfiguredSink {
   const sink = objectType.create(options)
   sinks.push(sink)
   return sink
+}
+
+async function probeWith(config: Changes): Promise<SinkProbe> {
+  const options = { name: 'archive', config: objectSinkConfig(config), dataDir: folder }
+  return await objectType.probe(options)
+}
+
+async function probeOf(config: Changes): Promise<string[]> {
+  const { steps } = await probeWith(config)
+  return steps.map(({ step, verdict }) => `${step} ${verdict}`)
 }
 
 function batchFor({ encoder }: ConfiguredSink, first: number, last: number): MadeBatch {
@@ -112,6 +122,8 @@ describe('s3rver', () => {
     const bucket = join(store.folder, BUCKET)
     renameSync(bucket, `${bucket}-away`)
     expect(await sink.send(batch, never())).toMatchObject({ kind: 'hold', code: 'NoSuchBucket' })
+    const tried = await probeOf({ url: `${store.origin}/${BUCKET}/plant`, auth })
+    expect(tried).toEqual(['answer problem'])
     renameSync(`${bucket}-away`, bucket)
     const stranger = sinkOf({ auth: { ...auth, accessKeyId: { value: 'SOMEBODY' } } })
     const held = await stranger.send(batchFor(stranger, 1, 3), never())
@@ -166,6 +178,19 @@ describeWithTool('nginx', 'nginx with its DAV module', () => {
       expect(store.texts(/\.ndjson$/)).toEqual(['theirs\n'])
     },
   )
+
+  test('check --try: a folder that is missing is told, with what to do; nothing is written', async () => {
+    const place = { store: 'dav', url: store.url, auth } as const
+    expect(await probeOf(place)).toEqual(['answer ok', 'folder ok'])
+    expect(await probeOf({ ...place, url: `${store.url}/none` })).toEqual([
+      'answer ok',
+      'folder problem',
+    ])
+    renameSync(store.root, `${store.root}-away`)
+    const { steps } = await probeWith(place)
+    expect(steps.at(-1)?.detail).toMatch(/^\/edge\/ is not there \(404\): make the folder/)
+    expect(existsSync(store.root)).toBe(false)
+  })
 
   test('I8: a folder that is missing, a wrong password and a limit of the server', async () => {
     const sink = sinkOf()
