@@ -52,7 +52,7 @@ export const SINK_METRICS: readonly MetricDefinition[] = [
   {
     type: 'counter',
     name: 'sluice_sink_may_repeat_total',
-    help: 'Batches that went out though an earlier try may have arrived, by why nothing could tell: session-lost, the MQTT broker lost its session; message-gone, limits of the NATS stream took the last message; other-names, files of other names hold records of the queue.',
+    help: 'Batches that went out though an earlier try may have arrived, by why nothing could tell: session-lost, the MQTT broker lost its session; message-gone, limits of the NATS stream took the last message; other-names, files or objects of other names hold records of the queue.',
     labels: ['sink', 'cause'],
     read: ({ sinks }) =>
       sinks.flatMap((sink) =>

@@ -55,6 +55,19 @@ export function leftoversOf({ gateway, stream }: NamedBatch): RegExp {
   return new RegExp(`^\\.${safe(gateway)}\\.[^.]+\\.${safe(stream)}\\..+\\.tmp$`)
 }
 
+/**
+ * Where names of a batch's queue begin, in the folder of its data, and behind which name those are
+ * that begin with its first record or a later one.
+ */
+export function placeInQueue(
+  { gateway, spoolId, stream, firstSeq }: NamedBatch,
+  data: string,
+): { readonly prefix: string; readonly after: string } {
+  const folder = data.slice(0, data.lastIndexOf('/') + 1)
+  const prefix = `${folder}${[gateway, spoolId, stream].map(safe).join('.')}.`
+  return { prefix, after: `${prefix}${padded(firstSeq)}` }
+}
+
 /** Last seq of a data file of the same queue; null: it is none. */
 export function lastSeqIn(name: string, { gateway, spoolId, stream }: NamedBatch): number | null {
   const queue = [gateway, spoolId, stream].map(safe).join('.')

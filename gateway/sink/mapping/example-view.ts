@@ -14,6 +14,7 @@ export class ExampleView extends RecordView {
     this.at({
       ...named,
       receivedAtMs: Date.UTC(2026, 0, 1),
+      expirySeconds: null,
       payloadKind: 'json',
       payload: Buffer.from(PAYLOAD),
       line: Buffer.from(line),

@@ -20,8 +20,10 @@ import { httpAuthOf, type ObjectSinkConfig } from './config.ts'
 
 export interface StoreRequest {
   readonly method: 'GET' | 'PUT' | 'MKCOL' | 'MOVE' | 'DELETE' | 'PROPFIND'
-  /** Below the URL of the store. */
-  readonly name: string
+  /** Below the URL of the store; absent: the folder that it is. */
+  readonly name?: string
+  /** Path and query at the host of the store, instead of a name. */
+  readonly place?: string
   readonly headers?: readonly HeaderPair[]
   readonly chunks?: readonly Uint8Array[]
   readonly maxAnswerBytes?: number
@@ -60,7 +62,7 @@ interface StoreOriginOptions {
 
 const MAX_ANSWER_BYTES = 64 * 1024
 /** Another request may go over the connection behind these. */
-const WELCOME = new Set([200, 201, 204, 404, 405, 409, 412])
+const WELCOME = new Set([200, 201, 204, 207, 404, 405, 409, 412])
 
 export class StoreOrigin {
   /** Host and port, as shown to people. */
@@ -95,7 +97,8 @@ export class StoreOrigin {
   async exchange(request: StoreRequest, signal: AbortSignal): Promise<Exchanged> {
     const { config, onSent } = this.#o
     const { method, chunks = [], headers: own = [] } = request
-    const url = this.urlOf(request.name)
+    const { name = '', place } = request
+    const url = place === undefined ? this.urlOf(name) : new URL(place, this.#url)
     const configured = this.#headers.resolve()
     if ('why' in configured) return { kind: 'unsendable', why: configured.why }
     const headers = [...own, ...configured.pairs]
@@ -190,7 +193,7 @@ function headOf(
   headers: readonly HeaderPair[],
 ): string {
   const lines = [
-    `${method} ${url.pathname} HTTP/1.1`,
+    `${method} ${url.pathname}${url.search} HTTP/1.1`,
     `host: ${url.host}`,
     'connection: keep-alive',
     'user-agent: sluice',

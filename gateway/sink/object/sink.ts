@@ -9,6 +9,7 @@ import type { Batch, SinkAnswer, SinkPromise } from '../../ports/sink.ts'
 import { FileWatch } from '../../shared/file-watch.ts'
 import {
   type BatchFileEncoder,
+  type BatchFiles,
   batchFileEncoder,
   batchFilesOf,
 } from '../batch-files/batch-files.ts'
@@ -18,6 +19,7 @@ import type { Lookup } from '../http/client/addresses.ts'
 import type { ConfiguredSink, SinkOptions } from '../sink-type.ts'
 import { createSinkStats } from '../stats.ts'
 import { type ObjectSinkConfig, objectFiles } from './config.ts'
+import { QueueListing } from './listing.ts'
 import { StoreOrigin } from './origin.ts'
 import { ObjectStore } from './store.ts'
 
@@ -53,6 +55,7 @@ class ObjectSink implements ConfiguredSink {
   readonly #nowMs: () => number
   readonly #origin: StoreOrigin
   readonly #store: ObjectStore
+  readonly #listing: QueueListing
   readonly #watch: FileWatch | null
   readonly #listeners: Array<() => void> = []
   readonly #tries = new Set<AbortController>()
@@ -74,6 +77,7 @@ class ObjectSink implements ConfiguredSink {
     }
     this.#origin = new StoreOrigin({ sink: name, config, emit, nowMs, onSent, lookup })
     this.#store = new ObjectStore(config, this.#origin)
+    this.#listing = new QueueListing(config, this.#origin)
   }
 
   /** There is nothing to open before the first batch. */
@@ -110,7 +114,8 @@ class ObjectSink implements ConfiguredSink {
       const { stitches } = this.encoder
       const files = await batchFilesOf(OBJECT_TYPE, batch, stitches, this.#config.layout)
       if (this.#closed || signal.aborted) return GIVEN_UP
-      const answer = await this.#store.keep(files, controller.signal)
+      const { answer, isNew } = await this.#store.keep(files, controller.signal)
+      if (isNew && answer.kind === 'verdicts') await this.#tellRepeat(files, controller.signal)
       if (answer.sinkDateMs !== null) {
         // Date is cut to the second: on average the store's clock is half a second further.
         this.stats.clockSkewSeconds = (answer.sinkDateMs + 500 - this.#nowMs()) / 1000
@@ -120,6 +125,16 @@ class ObjectSink implements ConfiguredSink {
       signal.removeEventListener('abort', onAbort)
       this.#tries.delete(controller)
     }
+  }
+
+  /** Another cut of records that are there: their ids tell, names do not. */
+  async #tellRepeat({ named, data }: BatchFiles, signal: AbortSignal): Promise<void> {
+    const through = await this.#listing.storedThrough(named, data.name, signal)
+    if (through === null) return
+    const { stream, firstSeq, lastSeq } = named
+    this.stats.mayRepeat['other-names'] += 1
+    const why = `objects of other names hold records of this queue up to ${through}: this spool is an older copy, or a batch of it was taken apart`
+    this.#emit({ type: 'sink.may-repeat', sink: this.name, stream, firstSeq, lastSeq, why })
   }
 
   async #readFiles(): Promise<'again' | void> {

@@ -29,6 +29,13 @@ class Ended extends Error {
   }
 }
 
+/** What came of a batch. */
+interface Kept {
+  readonly answer: SinkAnswer
+  /** Its data was not there before. */
+  readonly isNew: boolean
+}
+
 /** One try. */
 interface Try {
   readonly signal: AbortSignal
@@ -60,8 +67,9 @@ export class ObjectStore {
   }
 
   /** An ack once all of it is there, now or before. Never rejects. */
-  async keep(files: BatchFiles, signal: AbortSignal): Promise<SinkAnswer> {
+  async keep(files: BatchFiles, signal: AbortSignal): Promise<Kept> {
     const one: Try = { signal, transfer: null, mayBeThere: false }
+    let isNew = false
     const ack = {
       kind: 'verdicts',
       code: null,
@@ -74,14 +82,15 @@ export class ObjectStore {
       if (!(await this.#isThereAs(files.former, one))) {
         if (files.gaps !== null) await this.#put(files.gaps, files.folders, one)
         one.transfer = null
-        await this.#put(files.data, files.folders, one)
+        isNew = await this.#put(files.data, files.folders, one)
       }
     } catch (error) {
       if (!(error instanceof Ended)) throw error
       answer = error.answer
       if (answer.kind === 'too-large') answer = await this.#judgeTooLarge(answer, files.data, one)
     }
-    return one.transfer === null ? answer : { ...answer, transfer: one.transfer }
+    const { transfer } = one
+    return { answer: transfer === null ? answer : { ...answer, transfer }, isNew }
   }
 
   /**
@@ -115,17 +124,15 @@ export class ObjectStore {
     return false
   }
 
-  async #put(file: NamedFile, folders: readonly string[], one: Try): Promise<void> {
+  /** True: it was not there before. */
+  async #put(file: NamedFile, folders: readonly string[], one: Try): Promise<boolean> {
     const { store, temporaryNames } = this.#config
-    if (store === 'dav' && temporaryNames) {
-      await this.#placeByMove(file, folders, one)
-      return
-    }
+    if (store === 'dav' && temporaryNames) return await this.#placeByMove(file, folders, one)
     if (this.#obeys !== true) {
       const seen = await this.#look(file.name, bytesOf(file), one)
       if (seen.kind === 'there') {
         this.#compare(file, seen.answer)
-        return
+        return false
       }
     }
     const condition: HeaderPair[] = this.#obeys === false ? [] : [['if-none-match', '*']]
@@ -133,22 +140,26 @@ export class ObjectStore {
     if (said.kind === 'no-condition') {
       if (condition.length === 0) throw new Ended(oddly('answered 501 to a PUT'))
       this.#obeys = false
-      await this.#put(file, folders, one)
-    } else if (said.kind === 'there') {
+      return await this.#put(file, folders, one)
+    }
+    if (said.kind === 'there') {
       this.#obeys = true
       await this.#compareWith(file, one)
-    } else if (this.#obeys === null && bytesOf(file) <= LEARN_BYTES) {
+      return false
+    }
+    if (this.#obeys === null && bytesOf(file) <= LEARN_BYTES) {
       const again = await this.#write(file, condition, folders, one)
       this.#obeys = again.kind === 'there'
     }
+    return true
   }
 
   /** A MOVE that must not overwrite is refused by every DAV server (RFC 4918, 10.6). */
-  async #placeByMove(file: NamedFile, folders: readonly string[], one: Try): Promise<void> {
+  async #placeByMove(file: NamedFile, folders: readonly string[], one: Try): Promise<boolean> {
     const seen = await this.#look(file.name, bytesOf(file), one)
     if (seen.kind === 'there') {
       this.#compare(file, seen.answer)
-      return
+      return false
     }
     const at = file.name.lastIndexOf('/') + 1
     const temporary = `${file.name.slice(0, at)}${temporaryName(file.name.slice(at))}`
@@ -158,9 +169,10 @@ export class ObjectStore {
       ['overwrite', 'F'],
     ]
     const said = await this.#say('move', { method: 'MOVE', name: temporary, headers }, one)
-    if (said.kind === 'done') return
+    if (said.kind === 'done') return true
     await this.#compareWith(file, one)
     await this.#say('remove', { method: 'DELETE', name: temporary }, one)
+    return false
   }
 
   /** `done`, `there` or `no-condition`. */

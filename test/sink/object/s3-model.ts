@@ -46,6 +46,13 @@ export class S3Model {
   conditions: 'obeyed' | 'ignored' | 'not-implemented' = 'obeyed'
   /** Null: nobody is asked who he is. */
   secret: string | null = KEYS.secretAccessKey
+  /** The bucket of its host, which then stands in no path. */
+  bucketInHost: string | null = null
+  /** Of a PUT that is kept: WebDAV has 201. */
+  putStatus = 200
+  mayList = true
+  /** Most of one list. */
+  pageKeys = 1000
   mishap: ((request: SeenRequest) => Mishap | null) | null = null
   nowMs = (): number => Date.now()
   readonly #server: Server
@@ -117,9 +124,12 @@ export class S3Model {
   }
 
   #answerTo(seen: SeenRequest): ModelAnswer {
-    const { method, headers, body, path } = seen
+    const { method, headers, body } = seen
     const refused = this.#judge(seen)
     if (refused !== null) return refused
+    const path = this.bucketInHost === null ? seen.path : `/${this.bucketInHost}${seen.path}`
+    const listed = /^\/([^/?]+)\/?\?(.*)$/.exec(path)
+    if (listed !== null && method === 'GET') return this.#list(listed[1] ?? '', listed[2] ?? '')
     const [, bucket = '', name = ''] = /^\/([^/]+)\/(.+)$/.exec(path) ?? []
     if (!this.buckets.has(bucket)) return { status: 404, code: 'NoSuchBucket' }
     const there = this.objects.get(name)
@@ -137,7 +147,23 @@ export class S3Model {
     if (sum !== undefined && sum !== md5(body, 'base64')) return { status: 400, code: 'BadDigest' }
     if (there !== undefined && !there.equals(body)) this.overwritten.push(name)
     this.objects.set(name, body)
-    return { status: 200, headers: { etag: `"${md5(body, 'hex')}"` } }
+    return { status: this.putStatus, headers: { etag: `"${md5(body, 'hex')}"` } }
+  }
+
+  /** ListObjectsV2, by AWS's documentation of it. */
+  #list(bucket: string, query: string): ModelAnswer {
+    if (!this.buckets.has(bucket)) return { status: 404, code: 'NoSuchBucket' }
+    if (!this.mayList) return { status: 403, code: 'AccessDenied' }
+    const asked = new URLSearchParams(query)
+    const [prefix, after] = [asked.get('prefix') ?? '', asked.get('start-after') ?? '']
+    const found = [...this.objects.keys()]
+      .filter((name) => name.startsWith(prefix) && name > after)
+      .toSorted((a, b) => (a < b ? -1 : 1))
+    const page = found.slice(0, Math.min(this.pageKeys, Number(asked.get('max-keys'))))
+    const keys = page.map((name) => `<Contents><Key>${name}</Key></Contents>`).join('')
+    const isCut = page.length < found.length
+    const body = `<?xml version="1.0"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>${bucket}</Name><IsTruncated>${isCut}</IsTruncated>${keys}</ListBucketResult>`
+    return { status: 200, headers: { 'content-type': 'application/xml' }, body: Buffer.from(body) }
   }
 
   /** Signature Version 4, by AWS's documentation of it. */
@@ -163,7 +189,9 @@ export class S3Model {
       if ((name.startsWith('x-amz-') || name === 'content-md5') && !signed.includes(name))
         return { status: 403, code: 'AccessDenied' }
     const lines = signed.map((name) => `${name}:${String(headers[name]).trim()}\n`).join('')
-    const canonical = `${method}\n${path}\n\n${lines}\n${names}\n${payload}`
+    const [bare, query = ''] = path.split('?')
+    const pairs = query.split('&').toSorted().join('&')
+    const canonical = `${method}\n${bare}\n${pairs}\n${lines}\n${names}\n${payload}`
     const hash = createHash('sha256').update(canonical).digest('hex')
     const text = `AWS4-HMAC-SHA256\n${stamp}\n${day}/${region}/s3/aws4_request\n${hash}`
     let key: string | Buffer = `AWS4${this.secret}`
