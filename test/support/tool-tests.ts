@@ -3,7 +3,7 @@
  * what is missing; SLUICE_REQUIRE_TOOLS=1 turns that skip into a failure. skip-reporter.ts lists
  * the skips at the end of a run.
  */
-import { describe, test } from 'vitest'
+import { describe, type TestContext, test } from 'vitest'
 import { missingLine, missingTools, toolsAreRequired } from './tools.ts'
 
 /**
@@ -13,7 +13,7 @@ import { missingLine, missingTools, toolsAreRequired } from './tools.ts'
 export function testWithTool(
   tools: string | readonly string[],
   name: string,
-  body: () => Promise<void> | void,
+  body: (context: TestContext) => Promise<void> | void,
   timeoutMs?: number,
 ): void {
   const missing = missingTools(typeof tools === 'string' ? [tools] : tools)

@@ -37,9 +37,13 @@ export class PostgresServer {
     process.once('exit', this.#onExit)
   }
 
-  static async start(settings: Readonly<Record<string, string>> = {}): Promise<PostgresServer> {
+  /** @param above its folder */
+  static async start(
+    settings: Readonly<Record<string, string>> = {},
+    above = tmpdir(),
+  ): Promise<PostgresServer> {
     const [port = 0] = await freePorts(1)
-    const parent = mkdtempSync(join(tmpdir(), 'sluice-postgres-'))
+    const parent = mkdtempSync(join(above, 'sluice-postgres-'))
     if (isRoot()) chownSync(parent, NOBODY, NOBODY)
     const server = new PostgresServer(parent, port, settings)
     const args = ['-D', server.#data, '-U', ADMIN, '-A', 'trust', '-E', 'UTF8', '--no-sync']

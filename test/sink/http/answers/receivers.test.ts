@@ -96,6 +96,7 @@ describe('influx', () => {
     [400, 'database is required'],
     [500, 'retention policy not found: weekly'],
     [400, 'partial write: max-series-per-database limit exceeded: (1000000) dropped=1'],
+    [400, 'partial write: write /var/lib/influxdb/0000: no space left on device dropped=2'],
     [400, 'partial write: max-values-per-tag limit exceeded (100000/100000): dropped=1'],
   ])('I8, InfluxDB 1: %i %s holds', (status, error) => {
     expect(read(status, { error })).toMatchObject({ kind: 'hold' })

@@ -6,6 +6,7 @@
  * - InfluxDB 1, 400 `{"error":"partial write: … dropped=2"}`: all but two points were stored, and
  *   which two is not said (of several reasons one is named). `{"error":"unable to parse '…'"}`: the
  *   lines that can be parsed were stored, except where none could.
+ *   A disk that is full is said in the same way.
  * - InfluxDB 2, 400 `{"code":"invalid",…}`: nothing was stored. 422 `{"code":"unprocessable
  *   entity",…}`: "Some or all of the data has been rejected. Data that has not been rejected is
  *   ingested and queryable." Which is not said.
@@ -49,6 +50,13 @@ const NOT_OF_RECORDS = new RegExp(
   'i',
 )
 
+/**
+ * Its disk: InfluxDB 1 says of a full one `partial write: write …: no space left on device
+ * dropped=N`, and after it, until it is started again.
+ */
+const OF_ITS_DISK =
+  /no space left on device|disk quota exceeded|input\/output error|read-only file system/i
+
 function readInflux(answer: HttpAnswer, body: AnswerBody, sent: Sent): Reading | null {
   const { status } = answer
   if (status < 300) {
@@ -59,6 +67,10 @@ function readInflux(answer: HttpAnswer, body: AnswerBody, sent: Sent): Reading |
   const listed = members === null ? null : readPartial(members, sent)
   if (listed !== null) return { kind: 'verdicts', ackedThrough: null, listed }
   const words = wordsOf(members)
+  if (status < 500 && OF_ITS_DISK.test(words)) {
+    const fix = 'make room there; InfluxDB 1 has to be started again then'
+    return { kind: 'hold', why: `its disk takes nothing: ${fix}${excerpt(answer)}` }
+  }
   if (NOT_OF_RECORDS.test(words))
     return { kind: 'hold', why: `it speaks of the request, not of a record${excerpt(answer)}` }
   return null
