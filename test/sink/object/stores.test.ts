@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { objectType } from '../../../gateway/sink/object/type.ts'
-import type { ConfiguredSink, SinkProbe } from '../../../gateway/sink/sink-type.ts'
+import type { ConfiguredSink } from '../../../gateway/sink/sink-type.ts'
 import { reapProcesses } from '../../support/process.ts'
 import { describeWithTool } from '../../support/tool-tests.ts'
 import { batchOf, expired, type MadeBatch, never, recordId } from '../http/batches.ts'
@@ -37,7 +37,7 @@ function sinkWith(config: Changes): ConfiguredSink {
   return sink
 }
 
-async function probeWith(config: Changes): Promise<SinkProbe> {
+async function probeWith(config: Changes) {
   const options = { name: 'archive', config: objectSinkConfig(config), dataDir: folder }
   return await objectType.probe(options)
 }
