@@ -6,6 +6,7 @@
  * Owns the committer and the way back from a lost block to the state of its stream. Does not decide
  * when a commit comes (committer.ts, pace.ts) nor how it is encoded (closed-commit.ts).
  */
+import type { TicketRange } from '../../ports/appender.ts'
 import type { EmitSpoolEvent } from '../events.ts'
 import { SPOOL_FORMAT } from '../format.ts'
 import type { OpenedFolder } from '../opening/opened-folder.ts'
@@ -172,7 +173,7 @@ export class CommitContents implements CommitSource, OpenCommit {
       this.#folder.note(`${BROKEN_RULE} of stream ${stream.name}: ${rule}`, null)
   }
 
-  committed(ticket: number): void {
+  committed(tickets: TicketRange): void {
     const closed = this.#closed
     if (!closed) return
     this.#closed = null
@@ -180,7 +181,9 @@ export class CommitContents implements CommitSource, OpenCommit {
     this.journals.committed()
     this.chain.stored(closed.link, closed.stateBytes, closed.blockBytes)
     this.#stats.storedBytes += closed.blockBytes
-    for (const part of closed.streams) part.stream.committed(part, closed.metasOf(part), ticket)
+    for (const part of closed.streams) part.stream.committed(part, closed.metasOf(part), tickets)
+    // Who hears of one stream looks at all of them: each has its records of the commit by then (I1).
+    for (const { stream, passed } of closed.streams) stream.passage?.advanced(passed)
   }
 
   async uncommitted(): Promise<number> {

@@ -8,6 +8,7 @@
  * of it but by the delay.
  */
 import { setTimeout as delay } from 'node:timers/promises'
+import type { TicketRange } from '../../ports/appender.ts'
 import { describeError, systemErrorOf } from '../disk/disk-errors.ts'
 import type { EmitSpoolEvent } from '../events.ts'
 import type { SpoolStats } from '../stats.ts'
@@ -44,8 +45,11 @@ export interface CommitSource {
   readonly openStreams: number
   /** Retention and snapshots of this instant. Synchronous; may add ops. */
   close(): ClosedCommit
-  /** What was closed last is in the store and fsynced, under that ticket. */
-  committed(ticket: number): void
+  /**
+   * What was closed last is in the store and fsynced, under the last of these tickets; those before
+   * it are of commits that failed, whose records it holds.
+   */
+  committed(tickets: TicketRange): void
   /**
    * What was closed last is not in the store: its records join the open ones in front, under new
    * seqs. Returns how many.
@@ -279,13 +283,14 @@ export class Committer {
     this.#failing = false
     this.#failuresInARow = 0
     this.#beganMs = null
+    const tickets = { first: this.#durableTicket + 1, last: ticket }
     this.#durableTicket = ticket
     this.#stats.commits++
     this.#stats.lastCommitAtMs = Date.now()
     this.#stats.committedRecords += closed.records
     this.#stats.rawBytes += closed.rawBytes
     this.#stats.commitSeconds.observe((this.#monotonicMs() - beganMs) / 1000)
-    this.#source.committed(ticket)
+    this.#source.committed(tickets)
     for (const listener of this.#listeners) listener(ticket)
     for (const waiter of waiters) waiter()
   }

@@ -66,13 +66,16 @@ export class StreamPassage implements Passage {
     this.#legs.push({ first: FOUND_TICKET, last: FOUND_TICKET, place, isLost: false })
   }
 
-  /** A commit with records of the stream, the last of them there, is durable. */
-  committed(ticket: Ticket, place: Place): void {
+  /**
+   * A commit with records of the stream, the last of them there, is durable. Some may have come under
+   * tickets of commits that failed before it.
+   */
+  committed(tickets: TicketRange, place: Place): void {
     const newest = this.#legs.at(-1)
     if (newest !== undefined && this.#legs.length >= MAX_LEGS) {
-      newest.last = ticket
+      newest.last = tickets.last
       newest.place = place
-    } else this.#legs.push({ first: ticket, last: ticket, place, isLost: false })
+    } else this.#legs.push({ ...tickets, place, isLost: false })
   }
 
   /** Records of that identity are gone, neither delivered nor kept. */

@@ -4,6 +4,7 @@
  * commit for data and counters). Does no IO of its own but reading index segments.
  */
 
+import type { TicketRange } from '../../ports/appender.ts'
 import type { GapReason } from '../../ports/sink.ts'
 import type { Deflater } from '../codec/block.ts'
 import { withCrc } from '../codec/checked.ts'
@@ -269,11 +270,10 @@ export class SpoolStream {
   }
 
   /** The commit is durable: its blocks are in the store, and the drain may see them. */
-  committed(closed: ClosedStream, metas: readonly BlockMeta[], ticket: number): void {
+  committed(closed: ClosedStream, metas: readonly BlockMeta[], tickets: TicketRange): void {
     this.view = closed.view
     const newest = metas.at(-1)
-    if (newest !== undefined) this.passage?.committed(ticket, lastOf(newest))
-    this.passage?.advanced(closed.passed)
+    if (newest !== undefined) this.passage?.committed(tickets, lastOf(newest))
     this.inFlightRawBytes = 0
     this.#sealing = null
     for (const meta of metas) {

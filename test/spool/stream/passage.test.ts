@@ -1,7 +1,7 @@
 /** How far a stream with `ack: delivered` has got, through a spool on disk. */
 import { describe, expect, it } from 'vitest'
 import { planBatch } from '../../../gateway/drain/policy/batcher.ts'
-import type { Passage, Ticket } from '../../../gateway/ports/appender.ts'
+import type { Lane, Passage, Ticket } from '../../../gateway/ports/appender.ts'
 import type { Bounds, Run } from '../../../gateway/ports/stream-queue.ts'
 import type { SpoolQueue } from '../../../gateway/spool/queue/queue.ts'
 import type { Spool } from '../../../gateway/spool/spool.ts'
@@ -167,6 +167,42 @@ describe('a passage', () => {
     await spool.stop()
   })
 
+  it('I1: records of a commit that failed are on their way under its ticket, too', async () => {
+    const stores = heldStores()
+    const streams = { telemetry: { ...STREAM, ack: 'delivered' as const } }
+    const { spool } = await openSpool(folder.path, { streams, openStore: stores.openStore })
+    stores.failNext('before')
+    const ticket = await append(spool, 1)
+    expect(stores.failures()).toBe(1)
+    expect(spool.appender.durableTicket).toBeGreaterThan(ticket)
+    expect(passageOf(spool).through).toBeLessThan(ticket)
+    const batch = await pinNext(queueOf(spool), 1)
+    if (batch) await settleAll(queueOf(spool), batch)
+    expect(passageOf(spool).through).toBe(NOTHING_ON_ITS_WAY)
+    await spool.stop()
+  })
+
+  it('I1: who is told of one stream sees what the same commit brought to the others', async () => {
+    const delivered = { ...STREAM, ack: 'delivered' as const }
+    const streams = { telemetry: delivered, other: delivered }
+    const { spool } = await openSpool(folder.path, { streams })
+    const only = (name: string): Lane[] => lanes(spool, 'd', 't', [name])
+    await durable(spool, spool.appender.append(only('telemetry'), message('1')))
+    const queue = queueOf(spool)
+    const batch = await pinNext(queue, 1)
+    if (!batch) throw new Error('nothing pending')
+    const refused = [{ seq: 1, code: '422', reason: 'no', line: await batch.line(1) }]
+    const buried = queue.settle({ ...SETTLED, throughSeq: 1, refused, deadLetter: [1] })
+    const ticket = spool.appender.append(only('other'), message('2'))
+    const other = spool.appender.streams.find(({ name }) => name === 'other')?.passage
+    const seen: (Ticket | undefined)[] = []
+    spool.appender.onPassed(() => seen.push(other?.through))
+    await buried
+    expect(spool.appender.durableTicket).toBe(ticket)
+    expect(seen).toEqual([ticket - 1])
+    await spool.stop()
+  })
+
   it('I9: what is neither delivered nor kept is lost, and told as that', async () => {
     const spool = await open()
     const lost: Ticket[] = []
@@ -205,7 +241,8 @@ describe('a passage', () => {
   it('an outage of any length takes bounded memory: late legs are joined, never acknowledged early', () => {
     const passage = new StreamPassage()
     const commits = 10_000
-    for (let n = 1; n <= commits; n += 1) passage.committed(n, { identity: 0, seq: n })
+    for (let n = 1; n <= commits; n += 1)
+      passage.committed({ first: n, last: n }, { identity: 0, seq: n })
     for (let seq = 1; seq <= commits; seq += 1) {
       passage.advanced({ identity: 0, seq })
       if (passage.through !== NOTHING_ON_ITS_WAY)
