@@ -236,7 +236,7 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
     if (!this.#rights.mayReceive(message.topic)) return
     // A session keeps what it is to get exactly once [MQTT-4.8.2-4].
     if (share !== null && wanted.qos === 2 && this.#isStored) {
-      const copy = this.#context.state.copies.keep(this.clientId, message, wanted.qos)
+      const copy = this.#context.state.copies.keep(this.clientId, message, wanted)
       if (copy !== null) this.takeKept(copy, frames)
       return
     }

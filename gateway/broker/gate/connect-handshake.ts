@@ -40,6 +40,8 @@ export class ConnectHandshake {
   readonly #inbound: Inbound
   readonly #lifecycle: Lifecycle
   #connect: Connect | null = null
+  /** Its session outlives the connection. */
+  #isStored = false
   #isResumed = false
   /** The commit in which the session that it discards is gone. */
   #dropped: Ticket = 0
@@ -161,6 +163,7 @@ export class ConnectHandshake {
       this.#lifecycle.refuse(null, 'sessions-full', 'the table of sessions is full')
       return null
     }
+    this.#isStored = true
     this.#isResumed = opened.present
     return opened.session
   }
@@ -179,7 +182,7 @@ export class ConnectHandshake {
     const will = this.#connect?.will ?? null
     const waits = [state.durable(this.#dropped)]
     if (!this.#isResumed) waits.push(state.discardSession(clientId))
-    if (!this.#isResumed) state.copies.restartIds(clientId)
+    if (this.#isStored && !this.#isResumed) state.copies.restartIds(clientId)
     if (will !== null) {
       const { token, durable } = state.wills.put(clientId, will)
       this.#storedWill = token

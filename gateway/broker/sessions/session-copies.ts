@@ -19,7 +19,7 @@ import {
   SessionQueues,
 } from './session-queues.ts'
 import { StoredCopies } from './stored-copies.ts'
-import type { SubscriptionTable } from './stored-subscriptions.ts'
+import type { Subscribed, SubscriptionTable } from './stored-subscriptions.ts'
 
 /** A message on its way to local subscribers. */
 export interface LocalPublication {
@@ -44,8 +44,17 @@ export interface StagedCopies {
   readonly version: number
 }
 
+type Subscriptions = Pick<SubscriptionTable, 'besides' | 'taking' | 'version'>
+
+/** How a session gets a message, by all of its filters that take it. */
+interface CopyForm {
+  readonly qos: Qos
+  readonly retain: boolean
+  readonly identifiers: readonly number[]
+}
+
 export class SessionCopies {
-  readonly #subscriptions: Pick<SubscriptionTable, 'taking' | 'version'>
+  readonly #subscriptions: Subscriptions
   readonly #durable: DurableTickets
   readonly #emit: EmitBrokerEvent
   readonly #damper = new EventDamper()
@@ -62,7 +71,7 @@ export class SessionCopies {
   constructor(
     store: KeyedStore,
     limits: QueueLimits,
-    subscriptions: Pick<SubscriptionTable, 'taking' | 'version'>,
+    subscriptions: Subscriptions,
     durable: DurableTickets,
     emit: EmitBrokerEvent,
   ) {
@@ -121,15 +130,20 @@ export class SessionCopies {
     if (subscribed.length === 0) return null
     const payload = Buffer.from(bytes)
     const byClient = new Map<string, KeptCopy>()
-    for (const { clientId, qos: granted, nl, rap, subscriptionIdentifier } of subscribed) {
+    for (const subscription of subscribed) {
+      const { clientId, nl, qos: granted } = subscription
       if (nl === true && clientId === from) continue
       const copy =
         byClient.get(clientId) ?? newCopy({ topic, payload, qos: 0, retain: false, options })
-      if (subscriptionIdentifier !== undefined)
-        copy.identifiers = [...copy.identifiers, subscriptionIdentifier]
       copy.qos = Math.max(copy.qos, Math.min(qos, granted)) as Qos
-      copy.retain ||= retain && rap === true
+      form(copy, subscription, retain)
       byClient.set(clientId, copy)
+    }
+    // [MQTT-3.3.4-3]: a copy names all filters that take it, those at QoS 0, too.
+    for (const subscription of this.#subscriptions.besides(topic)) {
+      const copy = byClient.get(subscription.clientId)
+      const isOwn = subscription.nl === true && subscription.clientId === from
+      if (copy !== undefined && !isOwn) form(copy, subscription, retain)
     }
     let ticket: Ticket = 0
     for (const [clientId, copy] of byClient) ticket = this.#stageOne(clientId, copy) ?? ticket
@@ -202,9 +216,11 @@ export class SessionCopies {
    * A copy that was not staged, for a session that is to keep it: one at QoS 2 of a shared
    * subscription [MQTT-4.8.2-4]. null: the bounds have no room.
    */
-  keep(clientId: string, message: LocalPublication, qos: Qos): KeptCopy | null {
-    const { topic, payload, options } = message
-    const copy = newCopy({ topic, payload: Buffer.from(payload), qos, retain: false, options })
+  keep(clientId: string, message: LocalPublication, wanted: CopyForm): KeptCopy | null {
+    const { topic, options } = message
+    const { identifiers, qos, retain } = wanted
+    const payload = Buffer.from(message.payload)
+    const copy = newCopy({ topic, payload, qos, retain, options }, identifiers)
     if (!this.#queues.enqueue(clientId, copy)) return null
     this.#storeLate(clientId, copy)
     return copy
@@ -262,4 +278,11 @@ export class SessionCopies {
     if (suppressed === null) return
     this.#emit({ type: 'broker.queued-copies-dropped', clientId, reason, suppressed })
   }
+}
+
+/** What one filter says of the copy beside its QoS. `retain`: of the message. */
+function form(copy: KeptCopy, { rap, subscriptionIdentifier }: Subscribed, retain: boolean): void {
+  copy.retain ||= retain && rap === true
+  if (subscriptionIdentifier !== undefined)
+    copy.identifiers = [...copy.identifiers, subscriptionIdentifier]
 }

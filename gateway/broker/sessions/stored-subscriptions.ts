@@ -31,8 +31,8 @@ export class SubscriptionTable {
   readonly #byClient = new Map<string, Map<string, StoredSubscription>>()
   /** Those at QoS 1 and 2, by filter. */
   readonly #index = new TopicTrie<Subscribed>()
-  /** Those at QoS 0 whose identifier is for the copy that another one of their session brings. */
-  readonly #named = new TopicTrie<Subscribed>()
+  /** Those at QoS 0 whose identifier or RETAIN a copy for another filter of the session carries. */
+  readonly #beside = new TopicTrie<Subscribed>()
   readonly #indexed = new Map<string, Map<string, Subscribed>>()
   /** The ticket of each client's last change that is not known to be durable. */
   readonly #lastTicket = new Map<string, Ticket>()
@@ -75,18 +75,20 @@ export class SubscriptionTable {
     return this.#index.matches(topic)
   }
 
-  /**
-   * Subscriptions at QoS 1 and 2 that take the topic, and behind them those at QoS 0 of the same
-   * sessions that have an identifier [MQTT-3.3.4-3].
-   */
+  /** Subscriptions at QoS 1 and 2 that take the topic. */
   taking(topic: string): Subscribed[] {
     const found: Subscribed[] = []
     this.#index.collect(topic, found)
-    if (found.length === 0) return found
-    const named: Subscribed[] = []
-    this.#named.collect(topic, named)
-    for (const one of named)
-      if (found.some(({ clientId }) => clientId === one.clientId)) found.push(one)
+    return found
+  }
+
+  /**
+   * Subscriptions at QoS 0 that take the topic and say how a copy looks that their session gets
+   * under another filter.
+   */
+  besides(topic: string): Subscribed[] {
+    const found: Subscribed[] = []
+    this.#beside.collect(topic, found)
     return found
   }
 
@@ -158,27 +160,29 @@ export class SubscriptionTable {
   }
 
   #indexOne(clientId: string, subscription: Subscribing): void {
-    const { qos, subscriptionIdentifier, topic } = subscription
+    const { topic } = subscription
     this.#unindexOne(clientId, topic)
-    if (qos === 0 && subscriptionIdentifier === undefined) return
-    const entry = { clientId, topic, ...optionsOf(subscription) }
-    this.#indexOf(entry).add(topic, entry)
+    const index = this.#indexOf(subscription)
+    if (index === null) return
+    const entry = { ...subscription, clientId }
+    index.add(topic, entry)
     const filters = this.#indexed.get(clientId)
     if (filters === undefined) this.#indexed.set(clientId, new Map([[topic, entry]]))
     else filters.set(topic, entry)
-  }
-
-  #indexOf({ qos }: Subscribed): TopicTrie<Subscribed> {
-    return qos === 0 ? this.#named : this.#index
   }
 
   #unindexOne(clientId: string, filter: string): void {
     const filters = this.#indexed.get(clientId)
     const entry = filters?.get(filter)
     if (filters === undefined || entry === undefined) return
-    this.#indexOf(entry).remove(filter, entry)
+    this.#indexOf(entry)?.remove(filter, entry)
     filters.delete(filter)
     if (filters.size === 0) this.#indexed.delete(clientId)
+  }
+
+  #indexOf({ qos, rap, subscriptionIdentifier }: Subscribing): TopicTrie<Subscribed> | null {
+    if (qos > 0) return this.#index
+    return rap === true || subscriptionIdentifier !== undefined ? this.#beside : null
   }
 }
 
