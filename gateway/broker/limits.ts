@@ -24,8 +24,17 @@ export const SWEEP_GAP_MS = 2_000
  */
 export const MIN_FRAME_TIMEOUT_MS = 60_000
 
-/** After our last bytes a socket gets this long to take them before it is destroyed. */
+/**
+ * After our last bytes a socket gets this long to take them, and a peer that we close its half to
+ * close, before it is destroyed. It counts against `maxConnections` until then.
+ */
 export const CLOSE_GRACE_MS = 1_000
+
+/**
+ * So much of what a peer sends behind our last bytes is read and thrown away, so that they arrive:
+ * the rest of a packet that is too large. One that sends more is cut off.
+ */
+export const MAX_DISCARDED_BYTES = 16 * 1024 * 1024
 
 /**
  * How long a takeover waits for the old connection's will and unsubscriptions, which are local and

@@ -75,8 +75,8 @@ export class Connection implements Holder, SubscriberHost {
     this.gone = new Promise((resolve) => {
       this.#resolveGone = resolve
     })
-    this.#lifecycle = new Lifecycle(context, inbound.remoteAddress, (lastWords) => {
-      this.#teardown(lastWords)
+    this.#lifecycle = new Lifecycle(context, inbound.remoteAddress, (lastWords, isOurs) => {
+      this.#teardown(lastWords, isOurs)
     })
     this.#transport = new Transport(inbound.stream)
     this.#frames = new FrameReader(context.config, context.stats, notMqtt)
@@ -459,7 +459,7 @@ export class Connection implements Holder, SubscriberHost {
     return this.#isBlocked && (!this.#socketGone || this.#subscriber?.isBusy === true)
   }
 
-  #teardown(lastWords: Uint8Array | null): void {
+  #teardown(lastWords: Uint8Array | null, isOurs: boolean): void {
     const { sessions, stats } = this.#context
     if (lastWords !== null) this.#transport.send(lastWords)
     const path = this.#path
@@ -475,7 +475,7 @@ export class Connection implements Holder, SubscriberHost {
     this.#frames.discard()
     this.#lists.remove(this)
     stats.connections -= 1
-    this.#transport.close()
+    this.#transport.close(isOurs)
     this.#subscriber?.end()
     this.#handshake.end(path?.principal ?? null, sessionLeftMs)
     if (sessionLeftMs === 0 && path !== null && path.session.number > 0) this.#discardSession()

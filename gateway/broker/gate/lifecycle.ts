@@ -12,8 +12,8 @@ import { REASON, type ReasonCode } from '../mqtt/v5/reason-codes.ts'
 import type { GateContext } from './context.ts'
 import type { ConnectionState } from './deadlines.ts'
 
-/** `lastWords`: leave before the end. */
-type End = (lastWords: Uint8Array | null) => void
+/** `lastWords`: leave before the end. `isOurs`: the client did not end it, and may be sending. */
+type End = (lastWords: Uint8Array | null, isOurs: boolean) => void
 
 export class Lifecycle {
   readonly remoteAddress: string
@@ -78,7 +78,7 @@ export class Lifecycle {
     if (this.isClosed) return CLOSED
     this.#context.reports.closed(this, reason, detail)
     this.#context.stats.connectionsClosed[reason] += 1
-    this.#finish(this.codec.isV5 ? this.#lastWords(code, detail) : null)
+    this.#finish(this.codec.isV5 ? this.#lastWords(code, detail) : null, true)
     return CLOSED
   }
 
@@ -102,7 +102,7 @@ export class Lifecycle {
   refuse(returnCode: ReturnCode | null, reason: RefuseReason, detail: string): typeof CLOSED {
     if (this.isClosed) return CLOSED
     this.#context.reports.refused(this, reason, detail)
-    this.#finish(returnCode === null ? null : this.codec.refused(returnCode, detail))
+    this.#finish(returnCode === null ? null : this.codec.refused(returnCode, detail), true)
     return CLOSED
   }
 
@@ -114,12 +114,12 @@ export class Lifecycle {
     if (this.isClosed) return CLOSED
     this.#context.stats.connectionsClosed[reason] += 1
     this.#saidGoodbye = saidGoodbye
-    this.#finish(null)
+    this.#finish(null, false)
     return CLOSED
   }
 
-  #finish(lastWords: Uint8Array | null): void {
+  #finish(lastWords: Uint8Array | null, isOurs: boolean): void {
     this.#state = 'closed'
-    this.#end(lastWords)
+    this.#end(lastWords, isOurs)
   }
 }

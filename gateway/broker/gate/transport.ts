@@ -4,7 +4,7 @@
  * with or without `destroySoon`.
  */
 import type { Duplex } from 'node:stream'
-import { CLOSE_GRACE_MS } from '../limits.ts'
+import { CLOSE_GRACE_MS, MAX_DISCARDED_BYTES } from '../limits.ts'
 
 export class Transport {
   readonly #stream: Duplex
@@ -67,18 +67,31 @@ export class Transport {
   }
 
   /**
-   * Lets out what was sent, then closes; by force after a moment. What still comes in is thrown
-   * away.
+   * Lets out what was sent, then closes; by force after a moment. `readsOn`: the peer may still be
+   * sending. Bytes that nobody reads would turn the close into a reset, which takes what was sent
+   * last with it; so only our half is closed, and what comes in is thrown away until the peer
+   * closes its half, or has sent too much.
    */
-  close(): void {
+  close(readsOn: boolean): void {
     if (!this.#isOpen) return
     this.#isOpen = false
     const stream = this.#stream as Duplex & { destroySoon?: () => void }
     if (stream.destroyed) return
-    // Unread input would turn the close into a reset, which takes the last bytes with it.
+    const timer = setTimeout(() => stream.destroy(), CLOSE_GRACE_MS).unref()
+    stream.once('close', () => clearTimeout(timer))
     stream.resume()
-    if (typeof stream.destroySoon === 'function') stream.destroySoon()
+    if (readsOn) {
+      this.#discard()
+      stream.end()
+    } else if (typeof stream.destroySoon === 'function') stream.destroySoon()
     else stream.end(() => stream.destroy())
-    setTimeout(() => stream.destroy(), CLOSE_GRACE_MS).unref()
+  }
+
+  #discard(): void {
+    let bytes = 0
+    this.#stream.on('data', (chunk: Uint8Array) => {
+      bytes += chunk.length
+      if (bytes > MAX_DISCARDED_BYTES) this.#stream.destroy()
+    })
   }
 }

@@ -6,6 +6,7 @@ import { type Rig, startRig, stopRigs } from '../harness.ts'
 
 afterEach(stopRigs)
 
+const NO_LOCAL = 0x04
 const RETAIN_AS_PUBLISHED = 0x08
 
 const SESSION = {
@@ -99,4 +100,17 @@ test('a copy at QoS 2 of a shared subscription that a session keeps names it [MQ
   client.cut()
   const again = await RawMqtt.connect(rig.port, SESSION)
   expect(await received(again)).toEqual(wanted)
+})
+
+test('a client that gets its own message by a filter at QoS 0 alone is kept nothing [MQTT-3.8.3-3]', async () => {
+  const rig = await startRig()
+  const client = await RawMqtt.connect(rig.port, SESSION)
+  await subscribe(client, 'live/#', 1 | NO_LOCAL, 7)
+  await subscribe(client, 'live/+', 0, 8)
+  client.send(packet.publish('live/x', 'own', { qos: 1, id: 1, properties: {} }))
+  expect(await client.acks(1)).toEqual([1])
+  expect(await received(client)).toMatchObject({ qos: 0, subscriptionIdentifiers: [8] })
+  await client.roundTrip()
+  expect(client.inbox).toEqual([])
+  expect(rig.broker.counts.kept.queuedMessages).toBe(0)
 })
