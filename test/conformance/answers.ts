@@ -17,7 +17,7 @@ export interface Answer {
   readonly text: string
   readonly properties: Properties
   /** Of a PUBLISH alone. */
-  readonly copy: { readonly id: number; readonly payload: string } | null
+  readonly copy: { readonly id: number; readonly payload: string; readonly isDup: boolean } | null
 }
 
 const ACK_NAMES: Readonly<Record<number, string>> = {
@@ -68,7 +68,7 @@ function readCopy(frame: RawFrame, level: Level): Answer {
   if (qos > 0 && id === 0) throw new Error('a copy has the packet id 0')
   const payload = read.payload.toString()
   const marks = `q${qos}${isDup ? ' dup' : ''}${isRetained ? ' retain' : ''}`
-  return { text: `PUBLISH ${topic} ${marks} ${payload}`, properties, copy: { id, payload } }
+  return { text: `PUBLISH ${topic} ${marks} ${payload}`, properties, copy: { id, payload, isDup } }
 }
 
 function of(text: string, properties: Properties): Answer {

@@ -36,11 +36,21 @@ export async function play(
       }
       const player = clients.get(client)
       assert(player !== undefined, `${client} has no connection`)
-      await player.take(step, target)
+      if (step.kind === 'one of') await oneGets(step, clients)
+      else await player.take(step, target)
     }
   } finally {
     for (const client of clients.values()) client.cut()
   }
+}
+
+async function oneGets(
+  { client, others, text }: Extract<Step, { readonly kind: 'one of' }>,
+  clients: ReadonlyMap<string, Player>,
+): Promise<void> {
+  const members = [client, ...others].map((name) => clients.get(name))
+  const got = await Promise.all(members.map(async (member) => await member?.sinceThen()))
+  assert.deepEqual(got.flat(), [text])
 }
 
 class Player {
@@ -49,6 +59,8 @@ class Player {
   readonly #name: string
   /** Packet ids of copies by payload. */
   readonly #copies = new Map<string, number>()
+  /** Those on their way [MQTT-2.2.1-4], in 3.1.1 [MQTT-2.3.1-4]. */
+  readonly #used = new Set<number>()
 
   constructor(mqtt: RawMqtt, level: Level, name: string) {
     this.#mqtt = mqtt
@@ -56,7 +68,7 @@ class Player {
     this.#name = name
   }
 
-  async take(step: Step, target: Target): Promise<void> {
+  async take(step: Exclude<Step, { readonly kind: 'one of' }>, target: Target): Promise<void> {
     switch (step.kind) {
       case 'send':
         this.#mqtt.send(step.bytes)
@@ -69,18 +81,13 @@ class Player {
         const id = this.#copies.get(step.payload)
         assert(id !== undefined, `no copy of ${step.payload} to answer`)
         const { first, code } = step
+        if (first !== TYPE.PUBREC || (code ?? 0) >= 0x80) this.#used.delete(id)
         this.#mqtt.send(packet.ack(first, id, code === null ? undefined : { code }))
         return
       }
-      case 'quiet': {
-        // Behind its PUBACK all that was published before has been handed over.
-        const topic = 't/quiet'
-        const own = this.#level === 5 ? { properties: {} } : {}
-        this.#mqtt.send(packet.publish(topic, '', { qos: 1, id: QUIET_ID, ...own }))
-        await this.#expect(`PUBACK ${QUIET_ID}`, target)
-        await this.#ping(target)
+      case 'quiet':
+        assert.deepEqual(await this.sinceThen(), [])
         return
-      }
       case 'alive':
         await this.#ping(target)
         return
@@ -96,6 +103,24 @@ class Player {
     this.#mqtt.cut()
   }
 
+  /** All that came, or was on its way: behind its PUBACK whatever was published before is there. */
+  async sinceThen(): Promise<string[]> {
+    const own = this.#level === 5 ? { properties: {} } : {}
+    this.#mqtt.send(packet.publish('t/quiet', '', { qos: 1, id: QUIET_ID, ...own }))
+    const got: string[] = []
+    const until = async (wanted: string): Promise<void> => {
+      for (;;) {
+        const { text } = await this.#next(wanted)
+        if (text.startsWith(wanted)) return
+        got.push(text)
+      }
+    }
+    await until(`PUBACK ${QUIET_ID}`)
+    this.#mqtt.send(packet.pingreq())
+    await until('PINGRESP')
+    return got
+  }
+
   async #ping(target: Target): Promise<void> {
     this.#mqtt.send(packet.pingreq())
     await this.#expect('PINGRESP', target)
@@ -108,11 +133,18 @@ class Player {
   async #next(wanted: string): Promise<Answer> {
     try {
       const answer = readAnswer(await this.#mqtt.next(), this.#level)
-      if (answer.copy !== null) this.#copies.set(answer.copy.payload, answer.copy.id)
+      if (answer.copy !== null) this.#note(answer.copy)
       return answer
     } catch (error) {
       throw new Error(`${this.#name} wants ${wanted}`, { cause: error })
     }
+  }
+
+  #note({ payload, id, isDup }: NonNullable<Answer['copy']>): void {
+    this.#copies.set(payload, id)
+    if (id === 0) return
+    if (!isDup && this.#used.has(id)) throw new Error(`two copies on their way are ${id}`)
+    this.#used.add(id)
   }
 
   async #end(

@@ -69,6 +69,13 @@ export type Step =
   | { readonly kind: 'quiet'; readonly client: string }
   /** The same of a connection that may not publish now: what is still on its way is not seen. */
   | { readonly kind: 'alive'; readonly client: string }
+  /** One of them has got this, whichever it is, and none of them anything else. */
+  | {
+      readonly kind: 'one of'
+      readonly client: string
+      readonly others: readonly string[]
+      readonly text: string
+    }
   /** The server ends it, with this code of a CONNACK or DISCONNECT if it sends one. */
   | {
       readonly kind: 'end'
@@ -99,6 +106,11 @@ export const get = (client: string, ...answers: readonly Answer[]): Step => ({
 export const quiet = (client: string): Step => ({ kind: 'quiet', client })
 export const alive = (client: string): Step => ({ kind: 'alive', client })
 export const cut = (client: string): Step => ({ kind: 'cut', client })
+
+export const oneOf = (clients: readonly [string, ...string[]], text: string): Step => {
+  const [client, ...others] = clients
+  return { kind: 'one of', client, others, text }
+}
 
 /** A CONNACK with this code, if the version has one for it, and closed. */
 export const refused = (client: string, v5: number | null, v3: number | null = null): Step => ({

@@ -278,7 +278,10 @@ export class OutboundQueue {
 
   /** It was dropped from the queue of its session, or has expired. */
   #isGone({ frame, kept }: Waiting): boolean {
-    return kept?.isGone === true || isExpired(frame, this.#host.nowMs())
+    if (kept?.isGone === true) return true
+    // [MQTT-4.3.3-7]: the client may know its packet id, and would take a later message for it.
+    const isBegun = frame.qos === 2 && kept?.wasSent === true
+    return !isBegun && isExpired(frame, this.#host.nowMs())
   }
 
   /** The answer whose turn it is. `isFree`: no copy may leave before it. */

@@ -1,7 +1,8 @@
 /** Sections 3.1 and 3.2: CONNECT and CONNACK, in both versions. */
 import { encodeText } from '../../support/mqtt-properties.ts'
-import { encodeFrame, packet } from '../../support/raw-mqtt.ts'
+import { encodeFrame, packet, TYPE } from '../../support/raw-mqtt.ts'
 import {
+  answer,
   type Case,
   cut,
   ended,
@@ -140,6 +141,12 @@ export const CONNECT_CASES: readonly Case[] = [
     ...kit.connect('a', { clientId: '', clean: false }),
     refused('a', null, 2),
   ]),
+  entry(
+    ['3.1.3-9', '3.1.3-8'],
+    'a client id that the server does not take',
+    (kit) => [...kit.connect('a', { clientId: 'x'.repeat(1_100) }), refused('a', 0x85, 2)],
+    'takes it',
+  ),
   entry(['3.1.4-2', '3.1.4-3'], 'a connection with the same client id takes over', (kit) => [
     ...kit.join('a'),
     ...kit.connect('b', { clientId: kit.idOf('a') }),
@@ -199,7 +206,10 @@ const lasting = (kit: Kit): object =>
 
 export const SESSION_CASES: readonly Case[] = [
   entry(
-    ['3.1.2-4 3.1.2-5 3.2.2-2 3.2.2-3', '3.1.2-5 3.1.2-6 3.1.2-23 3.2.2-3 4.1.0-1'],
+    [
+      '3.1.2-4 3.1.2-5 3.1.3-2 3.2.2-2 3.2.2-3 4.1.0-1',
+      '3.1.2-5 3.1.2-6 3.1.2-23 3.1.3-2 3.2.2-3 4.1.0-1',
+    ],
     'a session goes on with its subscriptions and its messages',
     (kit) => [
       ...kit.join('s', lasting(kit)),
@@ -238,6 +248,24 @@ export const SESSION_CASES: readonly Case[] = [
       cut('s'),
       ...kit.connect('s', lasting(kit)),
       get('s', 'CONNACK 0x00 present', `PUBLISH ${kit.topic} q1 dup again`),
+    ],
+  ),
+  entry(
+    ['4.3.3-1 4.4.0-1', '4.3.3-3 4.3.3-5 4.3.3-6 4.4.0-1'],
+    'a copy whose PUBREC came goes on with PUBREL when the session goes on',
+    (kit) => [
+      ...kit.join('s', lasting(kit)),
+      ...kit.subscribe('s', kit.topic, 2),
+      ...kit.join('p'),
+      send('p', kit.publish(kit.topic, 'x', { qos: 2, id: 1 }), packet.pubrel(1)),
+      get('s', `PUBLISH ${kit.topic} q2 x`),
+      answer('s', 'x', TYPE.PUBREC),
+      get('s', 'PUBREL 1'),
+      cut('s'),
+      ...kit.connect('s', lasting(kit)),
+      get('s', 'CONNACK 0x00 present', 'PUBREL 1'),
+      send('s', packet.ack(TYPE.PUBCOMP, 1)),
+      quiet('s'),
     ],
   ),
   entry(

@@ -62,7 +62,10 @@ export const SUBSCRIBE_CASES: readonly Case[] = [
     0x82,
   ),
   entry(
-    ['3.8.4-1 3.8.4-2 3.8.4-5', '3.8.4-1 3.8.4-2 3.8.4-5 3.8.4-6 3.8.4-7 3.9.3-1 3.9.3-2 2.2.1-6'],
+    [
+      '3.8.4-1 3.8.4-2 3.8.4-5 2.3.1-7',
+      '3.8.4-1 3.8.4-2 3.8.4-5 3.8.4-6 3.8.4-7 3.9.3-1 3.9.3-2 2.2.1-6',
+    ],
     'SUBACK has a code for each filter, in their order',
     (kit) => [
       ...kit.join('a'),
@@ -204,6 +207,17 @@ export const RETAINED_CASES: readonly Case[] = [
       forget(kit),
     ],
   ),
+  entry(['3.1.2-7', ''], 'a retained message outlives the session of its publisher', (kit) => [
+    ...kit.join('a'),
+    send('a', retain(kit, 'kept')),
+    get('a', 'PUBACK 1'),
+    send('a', packet.disconnect()),
+    ended('a'),
+    ...kit.join('a'),
+    ...kit.subscribe('a', kit.topic),
+    get('a', `PUBLISH ${kit.topic} q0 retain kept`),
+    forget(kit),
+  ]),
   entry(['3.3.1-9', '3.3.1-12'], 'a subscriber that is there gets it without RETAIN', (kit) => [
     ...kit.join('a'),
     ...kit.subscribe('a', kit.topic, 0),
