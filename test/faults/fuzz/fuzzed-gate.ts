@@ -35,6 +35,11 @@ export const LIMITS: JudgeLimits = {
 
 const CONFIG = mqttConfig({
   ...LIMITS,
+  // More than a batch has: a client that acknowledges nothing would hold up the others until it is
+  // ended, which takes a clock that goes.
+  maxSubscriberMessages: 60_000,
+  maxSubscriberBytes: 64 * 1024 * 1024,
+  maxSubscriberBytesTotal: 256 * 1024 * 1024,
   listeners: [LISTENER],
   maxConnections: 1_000,
   maxSessions: 1_000,

@@ -61,6 +61,13 @@ test('a bit that makes a CONNECT one of MQTT 5: refused in the words of that ver
   expect(totals.failures).toEqual([])
 })
 
+test('a batch with a subscriber that acknowledges nothing of what is more than its usual bounds', async () => {
+  gate = await FuzzedGate.start()
+  const totals = newTotals()
+  await runBatch(gate, 'mem-157', 'memory', totals)
+  expect(totals.failures).toEqual([])
+})
+
 test('planted: a gate that refuses filters that are within the limits is caught', async () => {
   // One level: `live/#` is refused with 0x80, which nothing but the SUBACK shows.
   gate = await FuzzedGate.start({ maxTopicLevels: 1 })
