@@ -81,7 +81,13 @@ async function startParts(
     config: config.admin,
     socketPath: join(dataDir, ADMIN_SOCKET),
     views,
-    operator: runningOperator(spool, drain, sinks, () => views.status()),
+    operator: runningOperator(spool, drain, sinks, {
+      status: () => views.status(),
+      leave: () => {
+        stages.broker?.leave()
+        return stages.broker !== null
+      },
+    }),
     emit: observer.noteAdmin,
   })
   stages.admin = admin

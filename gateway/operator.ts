@@ -22,11 +22,15 @@ export function runningOperator(
   spool: Spool,
   drain: Drain,
   sinks: ReadonlyMap<string, unknown>,
-  status: () => Status,
+  running: { readonly status: () => Status; readonly leave: () => boolean },
 ): RunningOperator {
   return {
     ...spoolOperator(spool, drain),
-    status: async () => status(),
+    status: async () => running.status(),
+    leave: async () => {
+      if (running.leave()) return
+      throw new OperatorError('ADMIN_BAD_REQUEST', 'the gateway is starting: ask it again then')
+    },
     newSpoolId: async () => {
       const spoolId = await startNewIdentity(spool)
       // A stream that was held for it need not wait for its next probe.

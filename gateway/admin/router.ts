@@ -6,6 +6,7 @@ import type { RunningOperator } from '../ports/operator.ts'
 import type { Views } from '../ports/status.ts'
 import { AdminError } from './errors.ts'
 import { deadLetterRoutes } from './routes/dead-letters.ts'
+import { gatewayRoutes } from './routes/gateway.ts'
 import type { AdminAnswer, AdminRequest, Route } from './routes/route.ts'
 import { sinkRoutes } from './routes/sinks.ts'
 import { spoolRoutes } from './routes/spool.ts'
@@ -21,6 +22,7 @@ export function createRouter(
   const routes = [
     ...viewRoutes(views, operator),
     ...statusRoutes(operator),
+    ...gatewayRoutes(operator),
     ...sinkRoutes(operator),
     ...deadLetterRoutes(operator),
     ...streamRoutes(operator),

@@ -108,6 +108,16 @@ export class Broker {
   }
 
   /**
+   * Refuses new connections and sends those away that are open, a few at a time, each with the acks
+   * of what was taken from it. Only a new start takes connections again. Does not wait; a second
+   * call changes nothing.
+   */
+  leave(): void {
+    if (this.#parts.context.stats.leaving || this.#stopping !== null) return
+    void this.#leave()
+  }
+
+  /**
    * Refuses new connections, reads no more, lets the acks of what was taken leave after their
    * commits, publishes or suppresses wills (`willsOnStop`) before the last commit, closes. Takes at
    * most `deadlineMs` (a duration) and never rejects; what could not be finished by then is as
@@ -124,6 +134,24 @@ export class Broker {
     this.#listeners = await startListeners(config, (inbound) => gate.accept(inbound), emit)
     context.stats.accepting = true
     emit({ type: 'broker.started', listeners: this.#listeners.addresses.map(listenerUrl) })
+  }
+
+  async #leave(): Promise<void> {
+    const { config, emit } = this.#options
+    const { context, gate } = this.#parts
+    const { reports, stats, wills } = context
+    stats.accepting = false
+    stats.leaving = true
+    emit({ type: 'broker.leaving', connections: gate.connections })
+    this.#listeners?.pause()
+    // Of a device that goes on at a neighbor it would say that it is gone.
+    if (config.willsOnStop === 'suppress') wills.suppress()
+    try {
+      await gate.leave()
+      emit({ type: 'broker.left' })
+    } catch (error) {
+      reports.fault('leave', error)
+    }
   }
 
   async #stop(durationMs: number): Promise<void> {

@@ -5,7 +5,7 @@
  * the gateway hold to about 130 MiB (unacknowledged 64, held back 16, subscribers 32, retained
  * messages 16), within the 250 MB that the process is to stay under.
  */
-import { choice, duration, flag, host, integer, path, size } from '../config/fields.ts'
+import { choice, duration, flag, host, integer, path, size, text } from '../config/fields.ts'
 import { type Report, showValue } from '../config/problems.ts'
 import { leaf, list, nullable, type Schema, section } from '../config/schema.ts'
 import { formatSize } from '../config/units.ts'
@@ -79,6 +79,8 @@ export interface MqttConfig extends MqttLimits {
   readonly refusals: 'close' | 'code'
   /** Topic aliases of a connection of MQTT 5; 0: none. */
   readonly topicAliasMaximum: number
+  /** What clients of MQTT 5 are told when the gateway leaves; null: nothing. */
+  readonly serverReference: string | null
   /** On stop: wills of connected clients are appended before the last commit, or not. */
   readonly willsOnStop: 'publish' | 'suppress'
   /** ms; null: there is no `$SYS` tree. */
@@ -258,10 +260,19 @@ export const mqttSection: Schema<MqttConfig> = section('The broker.', {
   ).prefault(20),
   willsOnStop: leaf(
     choice(
-      'When the gateway stops, the wills of connected clients are published before the last commit, or not.',
+      'When the gateway stops or leaves, the wills of connected clients are published before the last commit, or not.',
       ['publish', 'suppress'],
     ),
   ).prefault('publish'),
+  serverReference: nullable(
+    text(
+      'Where clients of MQTT 5 may go when the gateway leaves: the Server Reference of its DISCONNECT. null: none is named.',
+      {
+        wanted: 'host or host:port, several with spaces between, at most 1024 characters',
+        check: (input) => (input.length <= 1_024 ? null : 'write at most 1024 characters'),
+      },
+    ),
+  ).prefault(null),
   sysInterval: nullable(
     duration('How often subscribers of $SYS get its values. null: there is no $SYS tree.', {
       min: 1_000,

@@ -25,6 +25,7 @@ export const CLOSE_REASONS = [
   'qos2-window',
   'receive-maximum',
   'lost-before-delivery',
+  'leaving',
   'stopping',
   'internal-error',
 ] as const
@@ -64,6 +65,10 @@ export type HandshakeFailure = 'proxy' | 'tls' | 'client-certificate' | 'websock
 
 export type BrokerEvent =
   | { readonly type: 'broker.started'; readonly listeners: readonly string[] }
+  /** An operator takes it out of service: devices are sent away from now on. */
+  | { readonly type: 'broker.leaving'; readonly connections: number }
+  /** None of them is left. */
+  | { readonly type: 'broker.left' }
   | { readonly type: 'broker.stopped'; readonly connections: number; readonly unacked: number }
   | {
       readonly type: 'broker.listening'

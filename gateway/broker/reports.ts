@@ -40,9 +40,9 @@ export class Reports {
     this.#stats.reasonCodes.received[known] = (this.#stats.reasonCodes.received[known] ?? 0) + 1
   }
 
-  /** The gateway closed a connection. A stop closes all of them, and is told once. */
+  /** The gateway closed a connection. What closes all of them is told once. */
   closed(peer: Peer, reason: CloseReason, detail: string): void {
-    if (reason === 'stopping') return
+    if (reason === 'stopping' || reason === 'leaving') return
     const { remoteAddress } = peer
     const clientId = peer.clientId === '' ? null : peer.clientId
     const suppressed = this.#damper.pass(`${reason} ${clientId ?? remoteAddress}`)

@@ -26,6 +26,8 @@ const ACK_BUCKETS_SECONDS = [
 export interface BrokerStats {
   /** Listeners are bound and new connections are taken. */
   accepting: boolean
+  /** An operator has taken it out of service. */
+  leaving: boolean
   /** Sockets, from accept to end. */
   connections: number
   /** Stored sessions (clean session 0), connected or not. */
@@ -159,6 +161,7 @@ export function noBrokerCounts(): BrokerCounts {
 export function createBrokerStats(): BrokerStats {
   return {
     accepting: false,
+    leaving: false,
     connections: 0,
     sessions: 0,
     sessionsEnded: { expired: 0, evicted: 0 },

@@ -85,6 +85,10 @@ export class HttpOperator implements RunningOperator {
     await this.#ask('POST', `/api/sinks/${encodeURIComponent(name)}/retry`, {})
   }
 
+  async leave(): Promise<void> {
+    await this.#ask('POST', '/api/leave', {})
+  }
+
   async newSpoolId(): Promise<string> {
     const { spoolId } = (await this.#ask('POST', '/api/spool/new-id', {})) as { spoolId: string }
     return spoolId

@@ -9,6 +9,7 @@ import { completeCommand, completionCommand } from './commands/completion.ts'
 import { configCommand } from './commands/config.ts'
 import { deadLettersCommand } from './commands/dead-letters.ts'
 import { doctorCommand } from './commands/doctor.ts'
+import { leaveCommand } from './commands/leave.ts'
 import { passwdCommand } from './commands/passwd.ts'
 import { sinksCommand } from './commands/sinks.ts'
 import { spoolCommand } from './commands/spool.ts'
@@ -59,6 +60,7 @@ const COMMANDS: ReadonlyArray<(context: CliContext, done: Done) => Command> = [
   statusCommand,
   doctorCommand,
   supportBundleCommand,
+  leaveCommand,
   passwdCommand,
   sinksCommand,
   deadLettersCommand,

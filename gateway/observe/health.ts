@@ -31,7 +31,8 @@ export function liveness(spool: SpoolSnapshot): Health {
 /** Are new messages taken, and acknowledged once they are durable? */
 export function readiness(broker: BrokerSnapshot, spool: SpoolSnapshot): Health {
   const reasons: string[] = []
-  if (!broker.traffic.accepting)
+  if (broker.traffic.leaving) reasons.push('the gateway leaves: it takes no more devices')
+  else if (!broker.traffic.accepting)
     reasons.push('the broker does not accept messages: it is starting or stopping')
   if (spool.state !== 'ok')
     reasons.push(`the spool is ${spool.state}${spool.why === null ? '' : `: ${spool.why}`}`)

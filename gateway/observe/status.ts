@@ -50,6 +50,7 @@ export function buildStatus(
     uptimeSeconds: Math.round(uptimeSeconds * 1_000) / 1_000,
     at: new Date(nowMs).toISOString(),
     accepting: broker.traffic.accepting && spool.state === 'ok',
+    leaving: broker.traffic.leaving,
     clockSet: identity.clockSet,
     spool: spoolStatus(spool, writtenBytesPerDay),
     streams: sources.streams().map((stream) => streamStatus(stream, nowMs)),

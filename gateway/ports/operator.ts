@@ -27,6 +27,11 @@ export interface Operator {
 export interface RunningOperator extends Operator {
   /** Probes a held or retrying sink now, with one full round of halving. */
   retrySink(name: string): Promise<void>
+  /**
+   * Takes the gateway out of service until its next start: not ready, no new connections, devices
+   * are sent away; delivery goes on. Resolves when that has begun. A second time changes nothing.
+   */
+  leave(): Promise<void>
 }
 
 /** Owns the data folder until {@link close}. */

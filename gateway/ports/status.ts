@@ -21,6 +21,8 @@ export interface Status {
   readonly at: string
   /** New messages are taken: the broker listens and the spool can write. */
   readonly accepting: boolean
+  /** An operator has taken it out of service: `sluice leave`. */
+  readonly leaving: boolean
   /** False: the wall clock is known to be unset; records are marked. */
   readonly clockSet: boolean
   readonly spool: SpoolStatus

@@ -52,6 +52,7 @@ async function start(admin: Partial<AdminConfig> = {}): Promise<void> {
       record('retry', name)
       if (name !== 'cloud') throw new OperatorError('ADMIN_NOT_FOUND', `no sink is named ${name}`)
     },
+    leave: async () => record('leave', null),
     backup: async function* () {
       yield Buffer.from('backup')
     },

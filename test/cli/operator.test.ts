@@ -40,6 +40,10 @@ class FakeOperator implements RunningOperator {
     if (name !== 'cloud') throw new OperatorError('ADMIN_NOT_FOUND', `no sink is named ${name}`)
   }
 
+  async leave(): Promise<void> {
+    this.asked.push('leave')
+  }
+
   async *backup(): AsyncGenerator<Uint8Array> {
     yield Buffer.from('backup')
   }
@@ -133,6 +137,40 @@ async function run(...args: string[]): Promise<number> {
 }
 
 describe('a running gateway', () => {
+  test('leave asks once, waits, and says what is left when the time is over', async () => {
+    await serve()
+    const stream = { ...STATUS.streams[0]!, backlogRecords: 1_234 }
+    const standing = (changes: Partial<Status>, connections: number): Status => ({
+      ...STATUS,
+      ...changes,
+      broker: { ...STATUS.broker!, connections },
+    })
+    const statuses = [
+      standing({ leaving: false }, 0),
+      standing({ leaving: true, streams: [stream] }, 2),
+      standing({ leaving: true, streams: [{ ...stream, backlogRecords: 0 }] }, 0),
+    ]
+    // The command's look for the gateway is the first.
+    operator.status = async () => (statuses.length > 1 ? statuses.shift()! : statuses[0]!)
+    expect(await run('leave')).toBe(0)
+    expect(operator.asked).toEqual(['leave'])
+    expect(context.out).toContain('every record is delivered')
+
+    operator.status = async () => standing({ leaving: true, streams: [stream] }, 2)
+    expect(await run('leave', '--timeout', '0s')).toBe(1)
+    expect(context.out).toContain('after 0s 2 devices connected, 1,234 records not delivered')
+    expect(context.out).toContain('1,234 records of stream telemetry for sink cloud')
+    operator.status = async () => ({ ...STATUS, leaving: true })
+    expect(await run('status')).toBe(0)
+    expect(context.out).toContain('it LEAVES')
+
+    // Nobody can tell when an orphaned stream will be empty.
+    operator.status = async () =>
+      standing({ leaving: true, streams: [{ ...stream, sink: null, orphaned: true }] }, 0)
+    expect(await run('leave', '--timeout', '0s')).toBe(0)
+    expect(await run('leave', '--timeout', 'soon')).toBe(2)
+  })
+
   test('sluice status prints it for a person, and as the JSON that it gave', async () => {
     await serve()
     expect(await run('status')).toBe(0)
@@ -410,6 +448,12 @@ describe('a stopped gateway', () => {
     expect(context.err).toMatch(/data cannot be opened: owned by process 7/)
   })
 
+  test('leave wants a running one', async () => {
+    context.env['SLUICE__ADMIN__PORT'] = '1'
+    expect(await run('leave')).toBe(1)
+    expect(context.err).toContain('only a running gateway can leave')
+  })
+
   test('sinks retry wants a running one', async () => {
     context.env['SLUICE__ADMIN__PORT'] = '1'
     expect(await run('sinks', 'retry', 'cloud')).toBe(1)
@@ -434,6 +478,7 @@ const STATUS: Status = {
   uptimeSeconds: 3_725,
   at: '2026-11-23T03:05:00.000Z',
   accepting: false,
+  leaving: false,
   clockSet: true,
   spool: {
     id: 'k3f9x2m7q4w8z',

@@ -217,6 +217,7 @@ describe('every key of the table', () => {
     'mqtt.listeners.<n>.proxyProtocol.clientCert': 'require',
     'mqtt.listeners.<n>.proxyProtocol.from': ['10.0.0.0/8', 'fd00::7'],
     'mqtt.listeners.<n>.auth': { passwordFile: '/u', aclFile: null },
+    'mqtt.serverReference': 'gateway-2.example:8883',
     'mqtt.auth': { passwordFile: '/u', aclFile: null },
     'sinks.<name>.tls': { ca: '/ca', cert: null, key: null },
     'sinks.<name>.servers': ['nats://n1.example:4222'],

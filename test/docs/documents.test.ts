@@ -332,6 +332,7 @@ describe('what documents point to exists', () => {
       'start',
       'check',
       'status',
+      'leave',
       'streams',
       'passwd',
       'dead-letters',

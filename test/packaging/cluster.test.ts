@@ -288,7 +288,16 @@ describe('the rest of the cluster', () => {
     ])
     expect(container.volumeMounts).toContainEqual({ name: 'spool', mountPath: gateway.dataDir })
     const grace = set.spec.template.spec.terminationGracePeriodSeconds
-    expect(grace * 1_000).toBeGreaterThan(gateway.stopTimeout)
+    const leave: string[] = container.lifecycle.preStop.exec.command
+    expect(leave.slice(0, -1)).toEqual([
+      'sluice',
+      'leave',
+      '--config',
+      container.args.at(-1),
+      '--timeout',
+    ])
+    const leaveMs = Number.parseInt(leave.at(-1) ?? '', 10) * 1_000
+    expect(grace * 1_000).toBeGreaterThan(gateway.stopTimeout + leaveMs)
     const [haproxy] = deployment.spec.template.spec.containers
     expect(haproxy.env[0]).toEqual({
       name: 'SLUICE_DOMAIN',

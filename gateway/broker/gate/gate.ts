@@ -10,6 +10,7 @@ import type { Inbound } from '../listeners/inbound.ts'
 import { Connection } from './connection.ts'
 import { ConnectionLists } from './connection-lists.ts'
 import type { GateContext } from './context.ts'
+import { sendAway } from './waves.ts'
 
 /** How often idle sessions are looked at. */
 const SESSION_SWEEP_MS = 30_000
@@ -51,6 +52,13 @@ export class Gate {
     }
     stats.connections += 1
     this.#lists.all.add(new Connection(this.#context, this.#lists, inbound))
+  }
+
+  /** Takes no connection any more, and sends those away that are here; resolves at the last one. */
+  async leave(): Promise<void> {
+    this.#isStopping = true
+    const { all, owing } = this.#lists
+    await sendAway(all, owing, this.#context.monotonicMs)
   }
 
   /**

@@ -21,14 +21,14 @@ export class Lifecycle {
   clientId = ''
   /** As the client's CONNECT says. */
   codec: Codec = CODEC_311
-  readonly #context: Pick<GateContext, 'monotonicMs' | 'reports' | 'stats'>
+  readonly #context: Pick<GateContext, 'config' | 'monotonicMs' | 'reports' | 'stats'>
   readonly #end: End
   #state: ConnectionState = 'awaiting-connect'
   #sinceMs: number
   #saidGoodbye = false
 
   constructor(
-    context: Pick<GateContext, 'monotonicMs' | 'reports' | 'stats'>,
+    context: Pick<GateContext, 'config' | 'monotonicMs' | 'reports' | 'stats'>,
     remoteAddress: string,
     end: End,
   ) {
@@ -85,9 +85,11 @@ export class Lifecycle {
   #lastWords(code: ReasonCode, detail: string): Buffer | null {
     // Before CONNACK a DISCONNECT would be a protocol error of ours [MQTT-3.14.0-1].
     if (this.#state !== 'open' && this.#state !== 'awaiting-connect') return null
-    this.#context.reports.sent(code)
+    const { config, reports } = this.#context
+    reports.sent(code)
+    const reference = code === REASON.useAnotherServer ? config.serverReference : null
     return this.#state === 'open'
-      ? this.codec.goodbye(code, detail)
+      ? this.codec.goodbye(code, detail, reference)
       : this.codec.refused(code, detail)
   }
 

@@ -37,8 +37,11 @@ export interface Codec {
   accepted(grant: ConnectGrant): Buffer
   /** `detail`: why, in words. */
   refused(code: ReturnCode, detail: string): Buffer
-  /** DISCONNECT before the gateway closes; null: the version has none. */
-  goodbye(code: ReasonCode, detail: string): Buffer | null
+  /**
+   * DISCONNECT before the gateway closes; null: the version has none. `reference`: another server;
+   * null: none is named.
+   */
+  goodbye(code: ReasonCode, detail: string, reference: string | null): Buffer | null
   /** One code per filter. */
   suback(packetId: number, codes: Uint8Array): Buffer
   unsuback(packetId: number, codes: Uint8Array): Buffer
@@ -95,7 +98,10 @@ function codec5({ wantsReasons, maximumPacketBytes }: Wanted): Codec {
       const words = reason === REASON.unsupportedProtocolVersion ? '' : detail
       return explained(words, (said) => connackOf(reason, said))
     },
-    goodbye: (code, detail) => explained(detail, (said) => disconnectFrame(code, said)),
+    goodbye: (code, detail, reference) => {
+      const packet = explained(detail, (said) => disconnectFrame(code, said, reference))
+      return packet.length <= maxPacketBytes ? packet : disconnectFrame(code, null, null)
+    },
     suback: (packetId, codes) => answer(SUBACK, packetId, codes),
     unsuback: (packetId, codes) => answer(UNSUBACK, packetId, codes),
     readAck,
@@ -159,6 +165,7 @@ export const CLOSE_CODES: Readonly<Record<CloseReason, ReasonCode>> = {
   'qos2-window': REASON.quotaExceeded,
   'receive-maximum': REASON.receiveMaximumExceeded,
   'lost-before-delivery': REASON.unspecifiedError,
+  leaving: REASON.useAnotherServer,
   stopping: REASON.serverShuttingDown,
   'internal-error': REASON.implementationSpecificError,
 }

@@ -15,11 +15,13 @@ export function statusText(status: Status): string {
   return `${parts.join('\n\n')}\n`
 }
 
-function heading({ gateway, version, uptimeSeconds, accepting, clockSet }: Status): string {
+function heading({ gateway, version, uptimeSeconds, clockSet, ...status }: Status): string {
+  const { accepting, leaving } = status
+  const messages = accepting ? 'accepting messages' : 'NOT accepting messages'
   const state =
     uptimeSeconds === null
       ? 'stopped'
-      : `up ${span(uptimeSeconds)}, ${accepting ? 'accepting messages' : 'NOT accepting messages'}`
+      : `up ${span(uptimeSeconds)}, ${messages}${leaving ? ': it LEAVES, devices are sent away' : ''}`
   return `gateway ${gateway} (sluice ${version}): ${state}${clockSet ? '' : ', clock not set'}`
 }
 

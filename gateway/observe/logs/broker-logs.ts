@@ -16,6 +16,15 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
     level: 'info',
     message: ({ listeners }) => `devices may connect: ${listeners.join(', ')}`,
   },
+  'broker.leaving': {
+    level: 'info',
+    message: ({ connections }) =>
+      `the gateway leaves: it takes no more devices, and sends ${counted(connections, 'connection')} away`,
+  },
+  'broker.left': {
+    level: 'info',
+    message: () => 'no device is connected any more; what is in the spool is still delivered',
+  },
   'broker.stopped': {
     level: 'info',
     message: ({ connections, unacked }) =>

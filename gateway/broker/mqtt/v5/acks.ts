@@ -59,9 +59,16 @@ export function ackFrame(
   return frame(first, [id, Buffer.of(code), reasonBlock(reason)])
 }
 
-export function disconnectFrame(code: ReasonCode, reason: string | null): Buffer {
-  if (reason === null) return frame(DISCONNECT, [Buffer.of(code)])
-  return frame(DISCONNECT, [Buffer.of(code), reasonBlock(reason)])
+/** `reference`: another server that the client may use; null: none is named. */
+export function disconnectFrame(
+  code: ReasonCode,
+  reason: string | null,
+  reference: string | null,
+): Buffer {
+  const properties = reasonProperties(reason)
+  if (reference !== null) properties.push(stringProperty(PROPERTY.serverReference, reference))
+  if (properties.length === 0) return frame(DISCONNECT, [Buffer.of(code)])
+  return frame(DISCONNECT, [Buffer.of(code), propertyBlock(properties)])
 }
 
 /** A longer one says nothing that a device could use. */
@@ -69,6 +76,10 @@ const MAX_REASON_LENGTH = 256
 
 /** A block of properties with a reason string; null: without one. */
 export function reasonBlock(reason: string | null): Buffer {
-  if (reason === null) return propertyBlock([])
-  return propertyBlock([stringProperty(PROPERTY.reasonString, reason.slice(0, MAX_REASON_LENGTH))])
+  return propertyBlock(reasonProperties(reason))
+}
+
+function reasonProperties(reason: string | null): Buffer[] {
+  if (reason === null) return []
+  return [stringProperty(PROPERTY.reasonString, reason.slice(0, MAX_REASON_LENGTH))]
 }

@@ -25,6 +25,7 @@ export const PROPERTY = {
   requestProblemInformation: 0x17,
   willDelay: 0x18,
   requestResponseInformation: 0x19,
+  serverReference: 0x1c,
   reasonString: 0x1f,
   receiveMaximum: 0x21,
   topicAliasMaximum: 0x22,
