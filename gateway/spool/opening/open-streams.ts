@@ -73,6 +73,8 @@ export async function prepareStream(
   contents: CommitContents,
   folder: OpenedFolder,
 ): Promise<void> {
+  const { dropped } = stream.state.counters
+  const corrupt = dropped.corrupt
   await stream.loadSegment(contents, stream.state.head.ordinal)
   // What is skipped inside a segment can only be counted with its blocks.
   for (const { firstOrdinal, blocks } of stream.index.sealed) {
@@ -89,6 +91,8 @@ export async function prepareStream(
   }
   contents.tellBroken(stream, stream.check(0))
   stream.beginPassage()
+  const isShort = folder.recovered?.streams.get(stream.name)?.isShort ?? false
+  if (isShort || dropped.corrupt > corrupt) stream.passage?.foundShort()
   const { name, pendingRecords } = stream
   if (stream.config === null && pendingRecords > 0)
     folder.emit({ type: 'spool.orphaned-stream', stream: name, pendingRecords })

@@ -68,11 +68,11 @@ export async function rebuildState(store: Store, raw: RawScan): Promise<Rebuilt>
     unpinned(state)
     reindex(state, metas)
     closeEnd(state, metas)
-    balanced(
+    const isShort = balanced(
       state,
       metas.reduce((n, m) => n + m.count, 0) - (metas.length > 0 ? state.head.index : 0),
     )
-    streams.set(state.name, { state, index: new BlockIndex([], metas, 0) })
+    streams.set(state.name, { state, index: new BlockIndex([], metas, 0), isShort })
   }
   await lost.flush()
   if (lost.restored > 0) notes.push(`${lost.restored} blocks were found in damaged files`)

@@ -27,6 +27,8 @@ import type { SpoolTimeMark } from '../time/spool-time.ts'
 export interface RecoveredStream {
   readonly state: StreamState
   readonly index: BlockIndex
+  /** Records that it had were not found. */
+  readonly isShort: boolean
 }
 
 export interface RecoveredState {
@@ -106,7 +108,7 @@ class StreamBuilder {
   build(): RecoveredStream {
     const index = new BlockIndex(this.#segments, this.#tail, this.#tailOrdinal)
     index.release(this.state.head.ordinal)
-    return { state: this.state, index }
+    return { state: this.state, index, isShort: false }
   }
 }
 

@@ -88,7 +88,9 @@ export class StoredBlocks implements BlockReader {
     const tail = stream.index.tail.filter(({ commit }) => commit > through)
     const before = stream.blockRecords
     stream.replaceIndex([...metas, ...tail])
-    recordsMissing(state, before - stream.blockRecords)
+    const missing = before - stream.blockRecords
+    recordsMissing(state, missing)
+    if (missing > 0) stream.passage?.lostSome()
     this.#chain.checkpointNext()
     this.#commit.touch(stream)
   }

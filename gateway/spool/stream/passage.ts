@@ -37,7 +37,7 @@ const MAX_LEGS = 4096
 const MAX_LOST = 1024
 
 /** What a start finds on disk has the ticket of the packet ids that it finds. */
-const FOUND_TICKET = 0
+const FOUND: TicketRange = { first: 0, last: 0 }
 
 export class StreamPassage implements Passage {
   readonly #legs: Leg[] = []
@@ -56,14 +56,24 @@ export class StreamPassage implements Passage {
     return this.#lost.length > 0 && isAmong(ticket, this.#lost)
   }
 
-  /** `lost`: commits of which something was lost, and which have been passed for the rest. */
+  /**
+   * `lost`: commits of which something was lost, and which have been passed for the rest. What was
+   * lost before is told at once.
+   */
   onAdvance(listener: (lost: readonly TicketRange[]) => void): void {
     this.#listeners.push(listener)
+    if (this.#lost.length > 0) listener(this.#lost)
   }
 
-  /** The spool was opened with records up to that place. */
-  found(place: Place): void {
-    this.#legs.push({ first: FOUND_TICKET, last: FOUND_TICKET, place, isLost: false })
+  /** The spool was opened with records up to that place; null: with none. */
+  found(place: Place | null): void {
+    if (place !== null) this.#legs.push({ ...FOUND, place, isLost: false })
+  }
+
+  /** Others that were there before are missing. */
+  foundShort(): void {
+    this.#legs.length = 0
+    this.#tell([FOUND])
   }
 
   /**
@@ -82,6 +92,15 @@ export class StreamPassage implements Passage {
   lost(identity: number, seq: number): void {
     const leg = this.#legs.find(({ place }) => !isBehind({ identity, seq }, place))
     if (leg !== undefined) leg.isLost = true
+  }
+
+  /** So are some, and nobody knows which: of those that are on their way none is acknowledged. */
+  lostSome(): void {
+    const legs = this.#legs.splice(0)
+    const [oldest] = legs
+    const newest = legs.at(-1)
+    if (oldest !== undefined && newest !== undefined)
+      this.#tell([{ first: oldest.first, last: newest.last }])
   }
 
   /** The sink acknowledged all that has just left the queue. */
@@ -107,8 +126,13 @@ export class StreamPassage implements Passage {
     let count = 0
     while (count < this.#legs.length && !isBehind(this.#legs[count]!.place, passed)) count += 1
     if (count === 0) return
-    const lost = this.#legs.splice(0, count).filter(({ isLost }) => isLost)
-    if (lost.length > 0) this.#lost = [...this.#lost, ...lost].slice(-MAX_LOST)
+    this.#tell(this.#legs.splice(0, count).filter(({ isLost }) => isLost))
+  }
+
+  #tell(lost: readonly TicketRange[]): void {
+    // Never fewer than are told now: their acks are looked at next.
+    const remembered = Math.max(MAX_LOST, lost.length)
+    if (lost.length > 0) this.#lost = [...this.#lost, ...lost].slice(-remembered)
     for (const listener of this.#listeners) listener(lost)
   }
 }

@@ -25,7 +25,7 @@ import {
   pendingIn,
   SEGMENT_BLOCKS,
 } from './block-index.ts'
-import type { DropReason } from './counters.ts'
+import { type DropReason, pendingByCounters } from './counters.ts'
 import { brokenRules } from './invariants.ts'
 import { type BlockLimits, OpenBlocks, type UncommittedBlock } from './open-blocks.ts'
 import { passedOf, StreamPassage } from './passage.ts'
@@ -99,8 +99,8 @@ export class SpoolStream {
   storedBytes = 0
   /** Uncompressed bytes of durable pending records. */
   pendingRawBytes = 0
-  /** Durable records that are pending in blocks. */
-  blockRecords = 0
+  /** Durable records that are pending in blocks; until `recount`, as many as the counters say. */
+  blockRecords: number
   /** Raw bytes in the commit in flight. */
   inFlightRawBytes = 0
   /** Payloads of a stream with `payload: text` that are no well-formed UTF-8, since the start. */
@@ -149,6 +149,8 @@ export class SpoolStream {
     this.emit = options.emit
     this.open = new OpenBlocks(options.deflater, options.limits, () => options.time.nowMs())
     this.view = committedView(options.state)
+    const { counters, front, parked } = options.state
+    this.blockRecords = pendingByCounters(counters) - front.length - parked.length
     this.#index.releaseSkipped(options.state.skips)
     this.#prefix = this.#makePrefix()
   }
@@ -208,8 +210,7 @@ export class SpoolStream {
     const { index, passage, state } = this
     const newest = this.blockRecords > 0 ? index.tail.at(-1) : undefined
     const places = [...state.parked, ...state.front, ...(newest ? [lastOf(newest)] : [])]
-    const last = places.toSorted(byPlace).at(-1)
-    if (last !== undefined) passage?.found(last)
+    passage?.found(places.toSorted(byPlace).at(-1) ?? null)
   }
 
   /** Counts what the recovered index and copies hold. */

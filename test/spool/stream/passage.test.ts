@@ -1,10 +1,11 @@
 /** How far a stream with `ack: delivered` has got, through a spool on disk. */
 import { describe, expect, it } from 'vitest'
 import { planBatch } from '../../../gateway/drain/policy/batcher.ts'
-import type { Lane, Passage, Ticket } from '../../../gateway/ports/appender.ts'
+import type { Lane, Passage, Ticket, TicketRange } from '../../../gateway/ports/appender.ts'
 import type { Bounds, Run } from '../../../gateway/ports/stream-queue.ts'
 import type { SpoolQueue } from '../../../gateway/spool/queue/queue.ts'
 import type { Spool } from '../../../gateway/spool/spool.ts'
+import { segmentKey } from '../../../gateway/spool/store/keys.ts'
 import { StreamPassage } from '../../../gateway/spool/stream/passage.ts'
 import type { OpenCommit } from '../../../gateway/spool/stream/stream.ts'
 import { heldStores } from '../../support/held-store.ts'
@@ -16,6 +17,7 @@ import {
   openSpool,
   pinNext,
   queueOf,
+  SINK,
   STREAM,
   settleAll,
 } from '../../support/spool-fixture.ts'
@@ -219,6 +221,58 @@ describe('a passage', () => {
     expect(passageOf(spool).isLost(two)).toBe(false)
     expect(passageOf(spool).through).toBeLessThan(two)
     await spool.stop()
+  })
+
+  /** A queue that is long enough for one, and the first segment of its index. */
+  async function withSegment(): Promise<{ readonly spool: Spool; readonly key: Buffer }> {
+    const streams = { telemetry: { ...STREAM, ack: 'delivered' as const } }
+    const sinks = { cloud: { ...SINK, maxBatchRecords: 2 } }
+    const { spool } = await openSpool(folder.path, { streams, sinks })
+    const to = lanes(spool, 'd', 't')
+    // One record a block.
+    for (let commit = 0; commit < 4; commit += 1) {
+      let ticket = 0
+      for (let n = 0; n < 700; n += 1) ticket = spool.appender.append(to, message(`${n}`))
+      await durable(spool, ticket)
+    }
+    const { index, state } = queueOf(spool).spool
+    const [segment] = index.sealed
+    if (!segment) throw new Error('no segment')
+    return { spool, key: segmentKey(segment.commit, state.id) }
+  }
+
+  it('I5, I7: a start whose first segment of the index is gone finds every record', async () => {
+    const { spool: first, key } = await withSegment()
+    await first.committer.store.write([{ type: 'del', key }])
+    await first.stop()
+    const spool = await open()
+    const { counters } = queueOf(spool).spool.state
+    expect(counters).toMatchObject({ received: 2800, dropped: { corrupt: 0 } })
+    expect(queueOf(spool).pendingRecords).toBe(2800)
+    expect(passageOf(spool).through).toBe(-1)
+    expect(passageOf(spool).isLost(0)).toBe(false)
+    await spool.stop()
+  })
+
+  it('I9: a start that misses records says so to whoever asks, of all that it found', () => {
+    const passage = new StreamPassage()
+    passage.found({ identity: 0, seq: 1 })
+    passage.foundShort()
+    const lost: TicketRange[] = []
+    passage.onAdvance((ranges) => lost.push(...ranges))
+    expect(lost).toEqual([{ first: 0, last: 0 }])
+    expect(passage.isLost(0)).toBe(true)
+    passage.committed({ first: 1, last: 1 }, { identity: 0, seq: 2 })
+    expect(passage.isLost(1)).toBe(false)
+    expect(passage.through).toBe(0)
+  })
+
+  it('I9: of what is on its way nothing is acknowledged, where nobody knows what of it is lost', () => {
+    const passage = new StreamPassage()
+    for (const n of [3, 4, 7]) passage.committed({ first: n, last: n }, { identity: 0, seq: n })
+    passage.lostSome()
+    expect(passage.through).toBe(NOTHING_ON_ITS_WAY)
+    expect([2, 3, 4, 7, 8].map((n) => passage.isLost(n))).toEqual([false, true, true, true, false])
   })
 
   it('after a start everything that is pending has ticket 0, which packet ids of a start have', async () => {
