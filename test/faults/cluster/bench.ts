@@ -7,7 +7,6 @@ import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePorts } from '../../../device-sim/free-ports.ts'
-import { ROOT } from '../../docs/source-tree.ts'
 import {
   NatsAdmin,
   type NatsServer,
@@ -17,6 +16,7 @@ import {
 import { GatewayProcess } from '../../support/gateway-process.ts'
 import { Haproxy } from '../../support/haproxy.ts'
 import { dealLevels } from '../../support/levels.ts'
+import { sourcePath } from '../../support/source-path.ts'
 import { ClusterDevice } from './device.ts'
 
 export interface ClusterOptions {
@@ -32,7 +32,7 @@ export interface ClusterOptions {
 
 const SETTLE_MS = 120_000
 const POLL_MS = 100
-const SHIPPED = join(ROOT, 'gateway/packaging/cluster/haproxy.cfg')
+const SHIPPED = 'gateway/packaging/cluster/haproxy.cfg'
 
 export class ClusterBench {
   readonly gateways: readonly GatewayProcess[]
@@ -69,7 +69,7 @@ export class ClusterBench {
     )
     await Promise.all(gateways.map((gateway) => gateway.start()))
     const [port = 0] = await freePorts(1)
-    const text = localProxy(readFileSync(SHIPPED, 'utf8'), port, gateways)
+    const text = localProxy(readFileSync(sourcePath(SHIPPED), 'utf8'), port, gateways)
     const proxy = { text, port, running: await Haproxy.start(text) }
     const kinds = Array.from({ length: options.devices }, (_, n) => ({
       clientId: `device-${n}`,
@@ -146,13 +146,24 @@ export class ClusterBench {
     }
   }
 
-  /** Acknowledged readings that the engine does not have, by kind of stream. */
-  async lost(): Promise<{ readonly safe: string[]; readonly plain: string[] }> {
+  /**
+   * Acknowledged readings that the engine does not have, by kind of stream, and how many readings it
+   * has more than once.
+   */
+  async lost(): Promise<{
+    readonly safe: string[]
+    readonly plain: string[]
+    readonly repeats: number
+  }> {
     const there = new Set<string>()
+    let repeats = 0
     for (const { text } of await this.#read())
-      for (const [, device, n] of text.matchAll(/"payload":\{"device":"([^"]+)","n":(\d+)\}/g))
-        there.add(`${device}/${n}`)
-    const lost = { safe: [] as string[], plain: [] as string[] }
+      for (const [, device, n] of text.matchAll(/"payload":\{"device":"([^"]+)","n":(\d+)\}/g)) {
+        const reading = `${device}/${n}`
+        if (there.has(reading)) repeats += 1
+        there.add(reading)
+      }
+    const lost = { safe: [] as string[], plain: [] as string[], repeats }
     for (const { acked, options } of this.devices)
       for (const n of acked) {
         const reading = `${options.clientId}/${n}`

@@ -22,7 +22,7 @@ export interface ClusterDeviceOptions {
 }
 
 /** Readings without an ack at one time. */
-const WINDOW = 10
+export const WINDOW = 10
 const SESSION_SECONDS = 3_600
 /** What a device of the field has; the gateway's own is 1.5 times it. */
 const KEEP_ALIVE_SECONDS = 10

@@ -6,7 +6,12 @@
 import { rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Random } from '../../../device-sim/random.ts'
+import { runProgram } from '../../support/process.ts'
 import { type ClusterBench, until } from './bench.ts'
+import { WINDOW } from './device.ts'
+
+/** Of the command and all around it; it has 30 s itself. */
+const LEAVE_MS = 60_000
 
 export interface ClusterReport {
   /** What happened, for people: how often, how many. */
@@ -140,6 +145,33 @@ const proxyRestarts: Scenario = async (bench, { kills }) => {
   )
 }
 
+/** A gateway leaves under load: it sends its devices away, and delivers what it has. */
+const leaves: Scenario = async (bench) => {
+  await bench.untilAcked()
+  const [gateway] = bench.gateways
+  if (gateway === undefined) throw new Error('no gateway')
+  const beganMs = performance.now()
+  const args = ['leave', '--config', gateway.configPath, '--timeout', '30s']
+  const { exit, stdout } = await runProgram('gateway', args, { timeoutMs: LEAVE_MS })
+  const leftMs = Math.round(performance.now() - beganMs)
+  const stopped = await gateway.stop()
+  await bench.untilAcked(null, 3)
+  await bench.settle()
+  const lost = await bench.lost()
+  const window = bench.devices.length * WINDOW
+  return report(
+    { 'ms to leave': leftMs, repeats: lost.repeats },
+    {
+      ...lostFaults('delivered', lost.safe),
+      ...lostFaults('spooled', lost.plain),
+      ...(exit.code === 0 && stopped.code === 0 ? {} : { leave: `it did not leave: ${stdout}` }),
+      ...(lost.repeats > window
+        ? { repeats: `${lost.repeats} repeats of ${window} in flight` }
+        : {}),
+    },
+  )
+}
+
 /** The node that leads is frozen: nothing is acknowledged that the others do not have. */
 const frozenNode: Scenario = async (bench, { holdMs }) => {
   await bench.untilAcked()
@@ -159,6 +191,7 @@ export const SCENARIOS = {
   'T3 one node of the engine is down': oneNodeDown,
   'T4 two nodes of the engine are down': twoNodesDown,
   'T5 HAProxy restarts': proxyRestarts,
+  'T6 a gateway leaves': leaves,
   'T7 the node that leads is frozen': frozenNode,
 } as const satisfies Readonly<Record<string, Scenario>>
 
