@@ -96,8 +96,7 @@ export class Gate {
     // Before a device comes again: what it repeats is to be taken as new.
     if (lost.length > 0) {
       const { appender, sessions } = this.#context
-      sessions.forget(lost)
-      appender.touch()
+      sessions.forget(lost, appender.touch())
     }
     for (const connection of this.#lists.owing) {
       connection.flushAcks()

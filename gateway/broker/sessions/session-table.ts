@@ -218,11 +218,13 @@ export class SessionTable implements Journal {
 
   /**
    * Open packet ids that came in commits of which a record was lost: which of them it was is not
-   * known, so all of them are taken as new when they are repeated (I9 before I3).
+   * known, so all of them are taken as new when they are repeated (I9 before I3). `ticket`: of the
+   * commit that is open.
    */
-  forget(lost: readonly TicketRange[]): void {
+  forget(lost: readonly TicketRange[], ticket: Ticket): void {
     for (const session of this.#byClient.values())
-      for (const id of session.ids.under(lost)) this.removeId(session, id)
+      for (const id of session.ids.under(lost))
+        if (this.removeId(session, id)) session.lastRemoval = ticket
   }
 
   markSubscribed(session: Session): void {

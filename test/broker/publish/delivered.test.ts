@@ -152,6 +152,22 @@ test('I9: a record that is lost is not acknowledged: its connection is closed, a
   expect(await again.acks(1, TYPE.PUBREC)).toEqual([7])
 })
 
+test('I3: PUBCOMP of an id that a loss took along waits until its removal is durable', async () => {
+  const { rig, slow } = await startDelivered()
+  const client = await RawMqtt.connect(rig.port, { clientId: 'd', clean: false })
+  client.send(packet.publish('plain/1', 'x', { qos: 2, id: 7 }))
+  expect(await client.acks(1, TYPE.PUBREC)).toEqual([7])
+  const lost = rig.appender.records.at(-1)!.ticket
+  rig.appender.hold()
+  slow.lost.add(lost)
+  rig.appender.passed([{ first: lost, last: lost }])
+  client.send(packet.pubrel(7))
+  await client.roundTrip()
+  expect(client.inbox).toEqual([])
+  rig.appender.release()
+  expect(await client.acks(1, TYPE.PUBCOMP)).toEqual([7])
+})
+
 test('I6: at its bound of withheld acks a connection is alive, and goes on when the sink does', async () => {
   const maxUnackedMessages = 10
   const { rig, slow } = await startDelivered({ maxUnackedMessages })
