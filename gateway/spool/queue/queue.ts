@@ -234,7 +234,8 @@ export class SpoolQueue implements StreamQueue {
   }
 
   awaitPin(): void {
-    this.#commit.touch(this.spool)
+    // One that is on its way needs no other commit.
+    if (!this.spool.hasPinAhead) this.#commit.touch(this.spool)
   }
 
   #gapCount(encoder: BatchEncoder, spoolId: string): number {
