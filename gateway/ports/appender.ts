@@ -33,6 +33,11 @@ export interface TicketRange {
   readonly last: Ticket
 }
 
+/** Is the ticket in one of the ranges? */
+export function isAmong(ticket: Ticket, ranges: readonly TicketRange[]): boolean {
+  return ranges.some(({ first, last }) => ticket >= first && ticket <= last)
+}
+
 /**
  * How far the sink has acknowledged a stream with `ack: delivered`. A message's ack may leave once
  * its ticket is durable, is not above `through`, and is not lost.

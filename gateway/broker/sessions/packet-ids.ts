@@ -3,7 +3,7 @@
  * message and the ticket of the commit that holds it (I3). Parallel arrays instead of an object per
  * id.
  */
-import type { Ticket, TicketRange } from '../../ports/appender.ts'
+import { isAmong, type Ticket, type TicketRange } from '../../ports/appender.ts'
 
 /** A message that waits for room in a stream has no ticket yet: no commit covers it. */
 export const NO_TICKET = Number.POSITIVE_INFINITY
@@ -37,9 +37,9 @@ export class PacketIds {
 
   /** Ids of messages that came in these commits. */
   under(commits: readonly TicketRange[]): number[] {
-    const isUnder = (ticket: Ticket): boolean =>
-      commits.some(({ first, last }) => ticket >= first && ticket <= last)
-    return [...this.#slots].flatMap(([id, slot]) => (isUnder(this.#tickets[slot]!) ? [id] : []))
+    return [...this.#slots].flatMap(([id, slot]) =>
+      isAmong(this.#tickets[slot]!, commits) ? [id] : [],
+    )
   }
 
   /** Returns false if the id was open before: its message is replaced. */

@@ -10,7 +10,7 @@
  * durable it is sent again, as I4 allows. A dead letter counts when it is durable, for it is the only
  * copy. What left in any other way (damage, a purge) is lost: its acks never leave.
  */
-import type { Passage, Ticket, TicketRange } from '../../ports/appender.ts'
+import { isAmong, type Passage, type Ticket, type TicketRange } from '../../ports/appender.ts'
 import type { StreamState } from './state.ts'
 
 /** Of a record; those of one identity lie behind those of the ones before it. */
@@ -53,7 +53,7 @@ export class StreamPassage implements Passage {
   }
 
   isLost(ticket: Ticket): boolean {
-    return this.#lost.length > 0 && isAmong(ticket, this.#lost)
+    return isAmong(ticket, this.#lost)
   }
 
   /**
@@ -105,7 +105,7 @@ export class StreamPassage implements Passage {
 
   /** The sink acknowledged all that has just left the queue. */
   delivered(state: StreamState): void {
-    if (this.#undurable === 0) this.#advance(passedOf(state))
+    if (this.#undurable === 0) this.advanced(passedOf(state))
   }
 
   /** Dead letters were made, and are kept when this resolves. */
@@ -119,10 +119,6 @@ export class StreamPassage implements Passage {
 
   /** A commit is durable; `passed`: {@link passedOf} when it was closed. */
   advanced(passed: Place): void {
-    this.#advance(passed)
-  }
-
-  #advance(passed: Place): void {
     let count = 0
     while (count < this.#legs.length && !isBehind(this.#legs[count]!.place, passed)) count += 1
     if (count === 0) return
@@ -143,10 +139,6 @@ export function passedOf({ front, parked, settled }: StreamState): Place {
   for (const { identity, seq } of [...parked, ...front])
     if (!isBehind({ identity, seq }, passed)) passed = { identity, seq: seq - 1 }
   return passed
-}
-
-function isAmong(ticket: Ticket, ranges: readonly TicketRange[]): boolean {
-  return ranges.some(({ first, last }) => ticket >= first && ticket <= last)
 }
 
 function isBehind(a: Place, b: Place): boolean {
