@@ -2,12 +2,12 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { assertBalanced, GatewayProcess } from '../support/gateway-process.ts'
+import { loadGateway } from '../support/loaded-gateway.ts'
 import { OneNumberSink } from '../support/one-number-sink.ts'
 import { reapProcesses, runProgram } from '../support/process.ts'
-import { Qos1Device } from '../support/qos1-device.ts'
+import type { Qos1Device } from '../support/qos1-device.ts'
 
 let folder: string
 let sink: OneNumberSink
@@ -26,18 +26,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-async function load(gateway: GatewayProcess, count: number): Promise<void> {
-  for (let n = 0; n < count; n += 1) {
-    const device = new Qos1Device(`press-${n}`)
-    devices.push(device)
-    await device.connect(gateway.mqttPort)
-    device.begin()
-  }
-  while (devices.reduce((sum, { acked }) => sum + acked.length, 0) < 500) {
-    for (const device of devices) device.check()
-    await sleep(5)
-  }
-}
+const names = (count: number): string[] => Array.from({ length: count }, (_, n) => `press-${n}`)
 
 async function leave(gateway: GatewayProcess, timeout: string) {
   for (const device of devices) device.expectClose()
@@ -47,7 +36,7 @@ async function leave(gateway: GatewayProcess, timeout: string) {
 
 it('devices are sent away with their acks, all is delivered, and nothing is stored twice', async () => {
   const gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url })
-  await load(gateway, 5)
+  await loadGateway(gateway, devices, names(5))
   const beganMs = performance.now()
   const { exit, stdout } = await leave(gateway, '30s')
   expect(stdout).toBe(
@@ -78,7 +67,7 @@ it('devices are sent away with their acks, all is delivered, and nothing is stor
 it('a receiver that is down: what is left is said with its count, and delivered once it is back', async () => {
   const gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url })
   sink.fault = () => ({ status: 503 })
-  await load(gateway, 2)
+  await loadGateway(gateway, devices, names(2))
   const { exit, stdout } = await leave(gateway, '1s')
   expect(exit.code).toBe(1)
   const pending = (await gateway.status()).streams[0]?.backlogRecords ?? 0

@@ -11,9 +11,10 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Random } from '../../device-sim/random.ts'
 import { preloadedDisk } from '../support/faulty-disk.ts'
 import { assertBalanced, GatewayProcess } from '../support/gateway-process.ts'
+import { loadGateway, untilAcked } from '../support/loaded-gateway.ts'
 import { OneNumberSink } from '../support/one-number-sink.ts'
 import { reapProcesses } from '../support/process.ts'
-import { Qos1Device } from '../support/qos1-device.ts'
+import type { Qos1Device } from '../support/qos1-device.ts'
 import { SEED } from '../support/seed.ts'
 
 let folder: string
@@ -32,25 +33,6 @@ afterEach(async () => {
   await sink.close()
   rmSync(folder, { recursive: true, force: true })
 })
-
-async function load(gateway: GatewayProcess, names: readonly string[]): Promise<void> {
-  for (const name of names) {
-    const device = new Qos1Device(name)
-    devices.push(device)
-    await device.connect(gateway.mqttPort)
-    device.begin()
-  }
-  await acked(500)
-}
-
-async function acked(more: number): Promise<void> {
-  const count = (): number => devices.reduce((sum, device) => sum + device.acked.length, 0)
-  const goal = count() + more
-  while (count() < goal) {
-    for (const device of devices) device.check()
-    await sleep(5)
-  }
-}
 
 function expectClose(): void {
   for (const device of devices) device.expectClose()
@@ -74,7 +56,7 @@ async function expectAllDelivered(gateway: GatewayProcess): Promise<void> {
 
 it('I1: SIGTERM under load: the acks of all that was taken leave, and the next start finds a clean spool without a gap', async () => {
   const gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url })
-  await load(gateway, ['press-1', 'press-2', 'press-3'])
+  await loadGateway(gateway, devices, ['press-1', 'press-2', 'press-3'])
   expectClose()
   const exit = await gateway.stop()
   expect(exit).toEqual({ code: 0, signal: null })
@@ -90,7 +72,7 @@ it('I1: SIGTERM under load: the acks of all that was taken leave, and the next s
   for (const device of devices) expect(sink.of(device.clientId)).toEqual(device.acked)
   const seqs = sink.readings.map(({ seq }) => seq)
   expect(seqs).toEqual(Array.from({ length: seqs.length }, (_, i) => i + 1))
-  await load(gateway, ['press-4'])
+  await loadGateway(gateway, devices, ['press-4'])
   const status = await gateway.status()
   expect(status.streams[0]?.nextSeq, 'numbers go on where they ended').toBeLessThan(
     seqs.length + 5_000,
@@ -105,7 +87,7 @@ it('I4: a request in progress has until the deadline, and is sent again with the
     sections: { gateway: { stopTimeout: '2s' } },
   })
   sink.fault = () => ({ halfOpen: true })
-  await load(gateway, ['press-1'])
+  await loadGateway(gateway, devices, ['press-1'])
   await sink.http.waitForRequests(1)
   expectClose()
   const beganMs = performance.now()
@@ -127,7 +109,7 @@ it('I1: a second SIGTERM ends it at once, with nothing lost', async () => {
     sink: { timeout: '30s' },
   })
   sink.fault = () => ({ halfOpen: true })
-  await load(gateway, ['press-1', 'press-2'])
+  await loadGateway(gateway, devices, ['press-1', 'press-2'])
   expectClose()
   gateway.process.kill('SIGTERM')
   await gateway.process.waitForLine('sluice: stopping')
@@ -156,7 +138,7 @@ it('I1: the deadline ends it where the disk lets nothing be finished', async (co
       sinkUrl: sink.url,
       sections: { gateway: { stopTimeout: '2s' } },
     })
-    await load(gateway, ['press-1'])
+    await loadGateway(gateway, devices, ['press-1'])
     disk.fault('write-eio')
     await gateway.event('spool.storage-failed')
     expectClose()
@@ -175,7 +157,7 @@ it('I1: the deadline ends it where the disk lets nothing be finished', async (co
 
 it('a second process on the same folder says whom it met and ends; the first one goes on', async () => {
   const gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url })
-  await load(gateway, ['press-1'])
+  await loadGateway(gateway, devices, ['press-1'])
   const other = mkdtempSync(join(tmpdir(), 'sluice-stop-'))
   try {
     const second = await GatewayProcess.prepare({
@@ -190,7 +172,7 @@ it('a second process on the same folder says whom it met and ends; the first one
   } finally {
     rmSync(other, { recursive: true })
   }
-  await acked(100)
+  await untilAcked(devices, 100)
   expectClose()
   expect((await gateway.stop()).code).toBe(0)
 })
@@ -199,7 +181,7 @@ it(`I1, I7: SIGKILL and start at once, over and over, in the middle of starts, t
   const random = new Random(SEED)
   const gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url })
   sink.fault = () => ({ status: 503 })
-  await load(gateway, ['press-1'])
+  await loadGateway(gateway, devices, ['press-1'])
   expectClose()
   for (let round = 0; round < 8; round++) {
     await gateway.kill()
