@@ -69,6 +69,33 @@ async function* batches(
   }
 }
 
+/** What a fuzz leaves in memory: between a tenth of its packets and the end. */
+class MemoryWatch {
+  #warm: { readonly heapBytes: number; readonly rssBytes: number } | null = null
+  #heapBytes: number | null = null
+
+  /** A tenth of the packets was looked at; the first call counts. */
+  warmed(): void {
+    this.#warm ??= { heapBytes: heapBytes(), rssBytes: process.memoryUsage.rss() }
+  }
+
+  /** The heap's, measured once, at the end; 0: it never was warm. */
+  get grownBytes(): number {
+    if (this.#warm === null) return 0
+    this.#heapBytes ??= heapBytes()
+    return this.#heapBytes - this.#warm.heapBytes
+  }
+
+  /** For people. */
+  told(): string[] {
+    const { heapBytes: warmBytes, rssBytes } = this.#warm ?? { heapBytes: 0, rssBytes: 0 }
+    return [
+      `the heap was ${mib(warmBytes)} after a tenth and ${mib(warmBytes + this.grownBytes)} at the end`,
+      `RSS was ${mib(rssBytes)} after a tenth and ${mib(process.memoryUsage.rss())} at the end`,
+    ]
+  }
+}
+
 async function judged(
   runs: number,
   seed: number,
@@ -80,8 +107,7 @@ async function judged(
   const gate = await FuzzedGate.start()
   const packets = runs * PACKETS_PER_RUN
   const beganMs = performance.now()
-  let warm: number | null = null
-  let warmRssBytes = 0
+  const memory = new MemoryWatch()
   let said = 0
   try {
     faults['sessions cut in two, at each byte'] = await cutEverywhere(gate, 'memory')
@@ -92,10 +118,7 @@ async function judged(
       seed,
       say: (text) => say(`fuzz: ${text}`),
     })) {
-      if (warm === null && totals.packets >= packets / 10) {
-        warm = heapBytes()
-        warmRssBytes = process.memoryUsage.rss()
-      }
+      if (totals.packets >= packets / 10) memory.warmed()
       if (totals.packets - said < packets / 10) continue
       said = totals.packets
       const seconds = (performance.now() - beganMs) / 1_000
@@ -109,15 +132,9 @@ async function judged(
     await gate.stop()
   }
   failures.push(...totals.failures)
-  const grown = heapBytes() - (warm ?? 0)
-  say(
-    `fuzz: the heap was ${mib(warm ?? 0)} after a tenth and ${mib(warm === null ? 0 : warm + grown)} at the end`,
-  )
-  say(
-    `fuzz: RSS was ${mib(warmRssBytes)} after a tenth and ${mib(process.memoryUsage.rss())} at the end`,
-  )
-  if (warm !== null && runs >= 50 && grown > MAX_GROWTH_BYTES)
-    failures.push(`the heap grew by ${mib(grown)}`)
+  for (const line of memory.told()) say(`fuzz: ${line}`)
+  const grown = memory.grownBytes
+  if (runs >= 50 && grown > MAX_GROWTH_BYTES) failures.push(`the heap grew by ${mib(grown)}`)
   faults['packets looked at'] = totals.packets
   faults['connections'] = totals.connections
   faults['messages of a bystander, all acknowledged in order and stored'] = totals.bystanderMessages
@@ -137,15 +154,12 @@ async function judged5(
   const totals = newTotals5()
   const gate = await FuzzedGate.start()
   const packets = runs * PACKETS_PER_RUN
-  let warm: number | null = null
-  let warmRssBytes = 0
+  const memory = new MemoryWatch()
   try {
     const play = (name: string, way: Way) => runBatch5(gate, name, way, totals)
     const told = (text: string): void => say(`fuzz of MQTT 5: ${text}`)
     for await (const _ of batches(play, { totals, packets, seed, say: told })) {
-      if (warm !== null || totals.packets < packets / 10) continue
-      warm = heapBytes()
-      warmRssBytes = process.memoryUsage.rss()
+      if (totals.packets >= packets / 10) memory.warmed()
     }
   } catch (error) {
     failures.push(String(error))
@@ -153,14 +167,10 @@ async function judged5(
     await gate.stop()
   }
   failures.push(...totals.failures)
-  const grown = heapBytes() - (warm ?? 0)
-  say(
-    `fuzz of MQTT 5: ${totals.packets} packets, ${totals.connections} connections, heap ${mib(warm ?? 0)} after a tenth and ${mib(grown + (warm ?? 0))} at the end`,
-  )
-  say(
-    `fuzz of MQTT 5: RSS was ${mib(warmRssBytes)} after a tenth and ${mib(process.memoryUsage.rss())} at the end`,
-  )
-  if (warm !== null && runs >= 50 && grown > MAX_GROWTH_BYTES)
+  say(`fuzz of MQTT 5: ${totals.packets} packets, ${totals.connections} connections`)
+  for (const line of memory.told()) say(`fuzz of MQTT 5: ${line}`)
+  const grown = memory.grownBytes
+  if (runs >= 50 && grown > MAX_GROWTH_BYTES)
     failures.push(`the heap grew by ${mib(grown)} with MQTT 5`)
   faults['packets of MQTT 5'] = totals.packets
   faults['messages of a bystander beside them'] = totals.bystanderMessages
