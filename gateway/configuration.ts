@@ -7,13 +7,14 @@ import { hostname } from 'node:os'
 import { type AdminConfig, adminSection, checkAdmin } from './admin/config.ts'
 import { checkMqtt, type MqttConfig, mqttSection } from './broker/config.ts'
 import type { NamedPath, SinkWord } from './cli/context.ts'
-import { duration, meantName, NAME_PATTERN, name, path } from './config/fields.ts'
+import { duration, meantName, NAME_PATTERN, name, path, text } from './config/fields.ts'
 import { pathsIn, spellsOutSecret } from './config/keys/named-paths.ts'
 import type { ConfigSchema } from './config/load.ts'
 import { type Report, showValue } from './config/problems.ts'
 import { leaf, map, nullable, type Schema, section } from './config/schema.ts'
 import { formatSize } from './config/units.ts'
 import { variant } from './config/variant.ts'
+import type { Path } from './config/walk.ts'
 import { type DeliveryConfig, deliveryKeys } from './drain/config.ts'
 import { type LogConfig, logSection } from './observe/config.ts'
 import { nearest } from './shared/text/nearest.ts'
@@ -37,6 +38,7 @@ export interface Config {
   /** By sink name, same alphabet. */
   readonly sinks: Readonly<Record<string, SinkConfig>>
   readonly spool: SpoolConfig
+  readonly cluster: ClusterConfig
   readonly admin: AdminConfig
   readonly log: LogConfig
 }
@@ -48,6 +50,16 @@ interface GatewayConfig {
   readonly dataDir: string
   /** How long a stop may take before it becomes a hard one, ms. */
   readonly stopTimeout: number
+}
+
+/** What gateways behind one address have to do with each other. */
+interface ClusterConfig {
+  /** null: the others are not told of clients that connect here. */
+  readonly takeover: {
+    /** Its servers and login carry the notices. */
+    readonly sink: string
+    readonly subject: string
+  } | null
 }
 
 /** What a type adds, beside the delivery that is the same for each. */
@@ -68,6 +80,28 @@ const gatewaySection: Schema<GatewayConfig> = section('The gateway as a whole.',
   ).prefault('20s'),
 })
 
+const clusterSection: Schema<ClusterConfig> = section('Several gateways behind one address.', {
+  takeover: section(
+    'A client that connects here ends the connection that it left at another gateway: they tell each other on core NATS.',
+    {
+      sink: leaf(
+        name('Sink of type nats whose servers and login carry the notices; it needs no stream.'),
+      ),
+      subject: leaf(
+        text('Subject of the notices, which no JetStream stream may take.', {
+          wanted: 'a subject such as sluice-takeover',
+          check: (input) =>
+            /^[^\s.*>]+(?:\.[^\s.*>]+)*$/.test(input)
+              ? null
+              : 'write words with dots between, without blanks, * and >',
+        }),
+      ).prefault('sluice-takeover'),
+    },
+  )
+    .nullable()
+    .prefault(null),
+})
+
 const sinkSection: Schema<SinkConfig> = variant('One sink, by name.', {
   key: 'type',
   keyText: 'Kind of sink.',
@@ -84,6 +118,7 @@ const root: Schema<Config> = section('The configuration.', {
   streams: streamsSection.prefault({ telemetry: {} }),
   sinks: map('Where streams are delivered, by name.', 'name', sinkSection).prefault({ cloud: {} }),
   spool: spoolSection.prefault({}),
+  cluster: clusterSection.prefault({}),
   admin: adminSection.prefault({}),
   log: logSection.prefault({}),
 })
@@ -101,11 +136,15 @@ function check(config: Config, report: Report): void {
 }
 
 /** Each stream has its sink, and its records fit through what is before and behind it. */
-function checkReferences({ streams, sinks, mqtt }: Config, report: Report): void {
+function checkReferences({ streams, sinks, mqtt, cluster }: Config, report: Report): void {
   const used = new Set<string>()
+  if (cluster.takeover !== null) {
+    used.add(cluster.takeover.sink)
+    checkNoticeSink(cluster.takeover.sink, sinks, report)
+  }
   for (const [stream, { ack, sink, maxRecordBytes }] of Object.entries(streams)) {
     used.add(sink)
-    checkSinkName(stream, sink, sinks, report)
+    checkSinkName(['streams', stream, 'sink'], sink, sinks, report)
     if (ack === 'delivered') checkDurableSink(stream, sink, sinks, report)
     const key = ['streams', stream, 'maxRecordBytes']
     const record = formatSize(maxRecordBytes)
@@ -126,14 +165,14 @@ function checkReferences({ streams, sinks, mqtt }: Config, report: Report): void
   }
 }
 
-function checkSinkName(stream: string, sink: string, sinks: Config['sinks'], report: Report): void {
+function checkSinkName(at: Path, sink: string, sinks: Config['sinks'], report: Report): void {
   if (Object.hasOwn(sinks, sink)) return
   const names = Object.keys(sinks)
   const known = names.filter((name) => NAME_PATTERN.test(name))
   // A sink whose name is refused is found as soon as it has the name that was meant.
   if (names.some((name) => !known.includes(name) && meantName(name) === sink)) return
   const near = nearest(sink, known) ?? (known.length === 1 ? known[0] : undefined)
-  report.complain(['streams', stream, 'sink'], {
+  report.complain(at, {
     got: showValue(sink),
     wanted:
       known.length === 0 ? 'a sink; there is none' : `the name of a sink: ${known.join(', ')}`,
@@ -141,6 +180,19 @@ function checkSinkName(stream: string, sink: string, sinks: Config['sinks'], rep
       near === undefined
         ? `add sinks.${sink}, or name another`
         : `write ${near}, or add sinks.${sink}`,
+  })
+}
+
+/** Its servers must be such that carry notices. */
+function checkNoticeSink(sink: string, sinks: Config['sinks'], report: Report): void {
+  const at = ['cluster', 'takeover', 'sink']
+  checkSinkName(at, sink, sinks, report)
+  const config = Object.hasOwn(sinks, sink) ? sinks[sink] : undefined
+  if (config === undefined || sinkTypeOf(config).notices !== undefined) return
+  report.complain(at, {
+    got: `${sink}, of type ${config.type}`,
+    wanted: 'a sink of type nats',
+    fix: 'add a sink of type nats for it, which needs no stream and no JetStream, or leave cluster.takeover out',
   })
 }
 

@@ -15,6 +15,7 @@ import { type Fitted, fitToHost, MIN_MEMORY_BYTES, readHostLimits } from './host
 import { Observer } from './observe/observer.ts'
 import { runningOperator } from './operator.ts'
 import { Parts } from './parts.ts'
+import type { NoticeBus } from './ports/notices.ts'
 import { ADMIN_SOCKET } from './ports/operator.ts'
 import { refuseEarly } from './preflight.ts'
 import { sinkTypeOf } from './sink/registry.ts'
@@ -93,10 +94,14 @@ async function startParts(
   stages.admin = admin
   parts.add({ close: (leftMs) => admin.stop(leftMs) })
 
+  const bus = openNotices(config, emit)
+  if (bus !== null) parts.add({ close: async () => bus.close() })
+
   const broker = await Broker.start({
     config: config.mqtt,
     appender: spool.appender,
     emit,
+    cluster: bus && { bus, name: spool.gateway },
     version: VERSION,
     loginsFile: join(dataDir, 'logins'),
   })
@@ -126,6 +131,14 @@ function createSinks(config: Config, emit: Observer['emit']): ReadonlyMap<string
       sinkTypeOf(sink).create({ name, config: sink, emit }),
     ]),
   )
+}
+
+/** To the other gateways of its cluster; null: they are not told of clients. */
+function openNotices({ cluster, sinks }: Config, emit: Observer['emit']): NoticeBus | null {
+  if (cluster.takeover === null) return null
+  const { sink: name, subject } = cluster.takeover
+  const config = sinks[name] as Config['sinks'][string]
+  return sinkTypeOf(config).notices?.({ name, config, subject, emit }) ?? null
 }
 
 async function closeAll(sinks: ReadonlyMap<string, ConfiguredSink>): Promise<void> {

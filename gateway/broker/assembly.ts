@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Appender, Message } from '../ports/appender.ts'
+import type { NoticeBus } from '../ports/notices.ts'
 import { AedesEngine } from './aedes/engine.ts'
 import { LocalMq } from './aedes/local-mq.ts'
 import type { Authenticate, Authenticator } from './auth/authenticator.ts'
@@ -28,6 +29,8 @@ import { MessageHash } from './sessions/message-hash.ts'
 import { SessionTable } from './sessions/session-table.ts'
 import type { SubscriptionTable } from './sessions/stored-subscriptions.ts'
 import { type BrokerStats, createBrokerStats } from './stats.ts'
+import { LocalClients } from './takeover/local-clients.ts'
+import { Neighbors } from './takeover/neighbors.ts'
 import { DelayedWills } from './wills/delayed-wills.ts'
 import { Wills } from './wills/wills.ts'
 
@@ -48,6 +51,11 @@ export interface BrokerOptions {
   readonly version?: string
   /** Where right credentials are kept over a restart; null: nowhere. @default null */
   readonly loginsFile?: string | null
+  /**
+   * Reaches the other gateways of a cluster, under the name that they know this one by; null: there
+   * are none. @default null
+   */
+  readonly cluster?: { readonly bus: NoticeBus; readonly name: string } | null
   /** Judges CONNECTs instead of the configured password and access files. */
   readonly authenticate?: Authenticate
 }
@@ -104,10 +112,14 @@ export async function assemble(
     hash: new MessageHash(),
   }
   const delayedWills = new DelayedWills()
+  const clientIds = new ClientIds(reports, monotonicMs)
+  const { cluster = null } = options
+  const clients = new LocalClients(clientIds, delayedWills)
   const context: GateContext = {
     ...publishing,
     admission: new ConnectAdmission(),
-    clientIds: new ClientIds(reports, monotonicMs),
+    clientIds,
+    neighbors: cluster && new Neighbors(cluster.bus, clients, cluster.name, monotonicMs),
     authenticate: options.authenticate ?? ((request) => authenticator.authenticate(request)),
     mintClientId: options.mintClientId ?? (() => `sluice-${randomBytes(8).toString('hex')}`),
     wills: new Wills(publishing),

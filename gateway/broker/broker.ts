@@ -77,6 +77,7 @@ export class Broker {
       sockets: this.#listeners?.stats ?? createListenerStats(),
       logins: this.#parts.authenticator.stats,
       kept: this.#parts.state.stats,
+      neighbors: this.#parts.context.neighbors?.stats ?? null,
     }
   }
 
@@ -157,7 +158,7 @@ export class Broker {
   async #stop(durationMs: number): Promise<void> {
     const { appender, config, emit } = this.#options
     const { authenticator, context, engine, gate, state, sys } = this.#parts
-    const { delayedWills, delivery, reports, stats, wills } = context
+    const { delayedWills, delivery, neighbors, reports, stats, wills } = context
     const beganMs = context.monotonicMs()
     stats.accepting = false
     const { connections } = gate
@@ -168,6 +169,7 @@ export class Broker {
       if (config.willsOnStop === 'suppress') wills.suppress()
       await gate.closeAll(beganMs + durationMs)
       delayedWills.stop()
+      neighbors?.stop()
       sys.stop()
       delivery.stop()
       await this.#untilDurable(appender.touch(), beganMs + durationMs)

@@ -126,12 +126,32 @@ export interface ConsumerStateStats {
   readonly queuedDropped: number
 }
 
+/** What gateways tell each other of clients that connect (`cluster.takeover`). */
+export interface NeighborStats {
+  /** Notices leave and arrive now. */
+  readonly isConnected: boolean
+  /** Why not; null: they do, or it was not tried yet. */
+  readonly detail: string | null
+  /** Connects that the others were told of. */
+  readonly told: number
+  /** Connects that nobody was told of, for lack of a connection. */
+  readonly untold: number
+  /** Connects at other gateways that this one was told of. */
+  readonly heard: number
+  /** Connections that ended because of one. */
+  readonly ended: number
+  /** Messages that are no notices of a known version. */
+  readonly malformed: number
+}
+
 /** All that the broker counts, for one look. */
 export interface BrokerCounts {
   readonly traffic: Readonly<BrokerStats>
   readonly sockets: Readonly<ListenerStats>
   readonly logins: Readonly<AuthenticationStats>
   readonly kept: Readonly<ConsumerStateStats>
+  /** null: other gateways are not told. */
+  readonly neighbors: NeighborStats | null
 }
 
 /** While there is no broker: the gateway starts, or is stopped. */
@@ -155,6 +175,7 @@ export function noBrokerCounts(): BrokerCounts {
       queuedBytes: 0,
       queuedDropped: 0,
     },
+    neighbors: null,
   }
 }
 

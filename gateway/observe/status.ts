@@ -112,6 +112,7 @@ function brokerStatus({
   sockets,
   logins,
   kept,
+  neighbors,
   listeners,
   lastUnrouted,
 }: BrokerSnapshot): BrokerStatus {
@@ -147,6 +148,7 @@ function brokerStatus({
       codesSent: byCode(traffic.reasonCodes.sent),
       codesReceived: byCode(traffic.reasonCodes.received),
     },
+    neighbors: neighbors && neighborsStatus(neighbors),
     lastUnrouted,
     lastSharedClientId: sharedClientId(traffic.lastSharedClientId),
     waitingMessages: traffic.waitingMessages,
@@ -164,6 +166,13 @@ function brokerStatus({
     retainedBytes: kept.retainedBytes,
     retainedRefused: kept.retainedRefused,
   }
+}
+
+function neighborsStatus({
+  detail,
+  ...counts
+}: NonNullable<BrokerSnapshot['neighbors']>): BrokerStatus['neighbors'] {
+  return { ...counts, why: detail }
 }
 
 /** Reason codes as the standard writes them. */

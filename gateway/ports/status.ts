@@ -233,6 +233,19 @@ export interface BrokerStatus {
     readonly codesSent: Readonly<Record<string, number>>
     readonly codesReceived: Readonly<Record<string, number>>
   }
+  /** What gateways tell each other of clients; null: nothing (`cluster.takeover`). */
+  readonly neighbors: {
+    readonly isConnected: boolean
+    /** Why not; null: it is, or was not tried yet. */
+    readonly why: string | null
+    /** Connects here that they were told of, and those that nobody was told of. */
+    readonly told: number
+    readonly untold: number
+    /** Connects elsewhere that they told of, and connections here that ended over one. */
+    readonly heard: number
+    readonly ended: number
+    readonly malformed: number
+  } | null
   /** The last message that no stream took; null: none since this start. */
   readonly lastUnrouted: UnroutedMessage | null
   /** The last two clients that fought for one id; null: none since this start. */

@@ -64,5 +64,9 @@ export type SinkEvent =
       readonly stream: string
       readonly times: number
     }
+  /** Other gateways are told nothing of clients that connect, and tell nothing: see ports/notices.ts. */
+  | { readonly type: 'sink.notices-lost'; readonly sink: string; readonly detail: string }
+  /** They are again. */
+  | { readonly type: 'sink.notices-back'; readonly sink: string }
 
 export type EmitSinkEvent = (event: SinkEvent) => void

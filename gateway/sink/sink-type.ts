@@ -2,6 +2,7 @@
 import type { Report } from '../config/problems.ts'
 import type { Schema } from '../config/schema.ts'
 import type { Path } from '../config/walk.ts'
+import type { NoticeBus } from '../ports/notices.ts'
 import type { Batch, Sink, SinkProbe, SinkPromise } from '../ports/sink.ts'
 import type { EmitSinkEvent } from './events.ts'
 import type { OptionalPackage } from './optional-package.ts'
@@ -36,6 +37,14 @@ export interface SinkProbeOptions<Config> {
   readonly dataDir: string
 }
 
+export interface NoticeOptions<Config> {
+  readonly name: string
+  readonly config: Config
+  /** Where they are sent and received: a word of the type's own. */
+  readonly subject: string
+  readonly emit: EmitSinkEvent
+}
+
 export interface SinkType<Config> {
   /** Client libraries that the gateway comes without; absent: none. */
   readonly packages?: ReadonlyArray<OptionalPackage<unknown>>
@@ -60,6 +69,8 @@ export interface SinkType<Config> {
   ddl?(config: Config): string
   /** Touches nothing of the far side before the first batch. */
   create(options: SinkOptions<Config>): ConfiguredSink
+  /** Notices between gateways by the same servers and login. Absent: they cannot carry them. */
+  notices?(options: NoticeOptions<Config>): NoticeBus
   /** Is it there, and would it take batches? Delivers nothing, changes nothing. Never rejects. */
   probe(options: SinkProbeOptions<Config>): Promise<SinkProbe>
 }

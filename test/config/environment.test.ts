@@ -218,6 +218,9 @@ describe('every key of the table', () => {
     'mqtt.listeners.<n>.proxyProtocol.from': ['10.0.0.0/8', 'fd00::7'],
     'mqtt.listeners.<n>.auth': { passwordFile: '/u', aclFile: null },
     'mqtt.serverReference': 'gateway-2.example:8883',
+    'cluster.takeover.sink': 'hub',
+    'cluster.takeover.subject': 'moved',
+    'cluster.takeover': { sink: 'hub', subject: 'moved' },
     'mqtt.auth': { passwordFile: '/u', aclFile: null },
     'sinks.<name>.tls': { ca: '/ca', cert: null, key: null },
     'sinks.<name>.servers': ['nats://n1.example:4222'],
@@ -365,7 +368,7 @@ describe('every key of the table', () => {
   }
   /** What has to be there for a key to make sense. */
   const BESIDE: Readonly<Record<string, unknown>> = {
-    sinks: { other: {}, cloud: {} },
+    sinks: { other: {}, cloud: {}, hub: { type: 'nats' } },
   }
 
   /** The type of sink that alone has a key, or one with other values. */
@@ -446,6 +449,7 @@ describe('every key of the table', () => {
     if (pattern.startsWith('mqtt.listeners.<n>.tls.')) rest['mqtt'] = { listeners: [{ tls }] }
     if (pattern.startsWith('mqtt.listeners.<n>.proxyProtocol.'))
       rest['mqtt'] = { allowAnonymous: true, listeners: [{ proxyProtocol: { from: ['::1'] } }] }
+    if (pattern.startsWith('cluster.takeover.')) rest['cluster'] = { takeover: { sink: 'hub' } }
     if (pattern.startsWith('streams.')) rest['streams'] = { [name]: {} }
     if (pattern.startsWith('sinks.')) {
       const chosen: Record<string, unknown> = {}

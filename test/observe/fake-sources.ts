@@ -120,6 +120,15 @@ export function broker(traffic: Partial<BrokerStats> = {}): BrokerSnapshot {
       refusedDamped: 17,
       hashesComputed: 19,
     },
+    neighbors: {
+      isConnected: true,
+      detail: null,
+      told: 61,
+      untold: 62,
+      heard: 63,
+      ended: 64,
+      malformed: 65,
+    },
     kept: {
       ...none.kept,
       retainedMessages: 13,

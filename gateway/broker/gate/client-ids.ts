@@ -25,6 +25,12 @@ export interface Holder {
   close(reason: CloseReason, detail: string): void
 }
 
+interface Held {
+  readonly holder: Holder
+  /** Monotonic ms. */
+  readonly sinceMs: number
+}
+
 interface Watched {
   takeovers: number
   readonly sinceMs: number
@@ -33,7 +39,7 @@ interface Watched {
 export class ClientIds {
   readonly #reports: Pick<Reports, 'clientIdShared'>
   readonly #monotonicMs: () => number
-  readonly #holders = new Map<string, Holder>()
+  readonly #held = new Map<string, Held>()
   readonly #watched = new Map<string, Watched>()
 
   constructor(reports: Pick<Reports, 'clientIdShared'>, monotonicMs: () => number) {
@@ -41,8 +47,16 @@ export class ClientIds {
     this.#monotonicMs = monotonicMs
   }
 
-  get holders(): Iterable<Holder> {
-    return this.#holders.values()
+  get holders(): Holder[] {
+    return [...this.#held.values()].map(({ holder }) => holder)
+  }
+
+  get count(): number {
+    return this.#held.size
+  }
+
+  has(clientId: string): boolean {
+    return this.#held.has(clientId)
   }
 
   /**
@@ -51,22 +65,39 @@ export class ClientIds {
    */
   async takeOver(holder: Holder): Promise<void> {
     const { clientId } = holder
-    const former = this.#holders.get(clientId)
-    this.#holders.set(clientId, holder)
+    const former = this.#held.get(clientId)?.holder
+    this.#held.set(clientId, { holder, sinceMs: this.#monotonicMs() })
     if (former === undefined) return
-    former.close('takeover', 'the client id connected again')
-    const takeovers = this.#count(clientId)
-    if (takeovers >= LEAST_TAKEOVERS) {
-      const addresses = [...new Set([former.remoteAddress, holder.remoteAddress])]
-      this.#reports.clientIdShared(clientId, addresses, takeovers)
-    }
+    this.#end(former, 'the client id connected again', holder.remoteAddress)
     // The former one may itself still wait for the one that it took over from.
     await within(former.gone, TAKEOVER_GRACE_MS)
   }
 
+  /**
+   * The client connected to another gateway: ends the connection that has held its id since before
+   * that moment. Resolves when nothing of it is left; null: there is none.
+   */
+  endOlder(clientId: string, beforeMs: number, gateway: string): Promise<void> | null {
+    const held = this.#held.get(clientId)
+    if (held === undefined || held.sinceMs >= beforeMs) return null
+    const { holder } = held
+    const where = `gateway ${gateway}`
+    this.#end(holder, `the client id connected to ${where}`, where)
+    return holder.gone
+  }
+
   /** Nothing of it is left: the client id is free, unless another connection holds it by now. */
   release(holder: Holder): void {
-    if (this.#holders.get(holder.clientId) === holder) this.#holders.delete(holder.clientId)
+    const { clientId } = holder
+    if (this.#held.get(clientId)?.holder === holder) this.#held.delete(clientId)
+  }
+
+  #end(former: Holder, detail: string, by: string): void {
+    const { clientId, remoteAddress } = former
+    former.close('takeover', detail)
+    const takeovers = this.#count(clientId)
+    if (takeovers < LEAST_TAKEOVERS) return
+    this.#reports.clientIdShared(clientId, [...new Set([remoteAddress, by])], takeovers)
   }
 
   /** How many takeovers there were of this id within the window. */

@@ -177,9 +177,10 @@ export class ConnectHandshake {
 
   /** Resolves when what CONNACK promises is on disk: a discarded session, and a will. */
   async store(): Promise<void> {
-    const { state } = this.#context
+    const { neighbors, state } = this.#context
     const { clientId } = this.#lifecycle
-    const will = this.#connect?.will ?? null
+    const { clean = true, will = null } = this.#connect ?? {}
+    neighbors?.connected(clientId, !clean)
     const waits = [state.durable(this.#dropped)]
     if (!this.#isResumed) waits.push(state.discardSession(clientId))
     if (this.#isStored && !this.#isResumed) state.copies.restartIds(clientId)

@@ -22,6 +22,14 @@ const MAX_TIMER_MS = 2_147_483_647
 export class DelayedWills {
   readonly #waiting = new Map<string, Waiting>()
 
+  get count(): number {
+    return this.#waiting.size
+  }
+
+  has(clientId: string): boolean {
+    return this.#waiting.has(clientId)
+  }
+
   add(clientId: string, delayMs: number, will: DelayedWill): void {
     const due = (): void => this.sessionEnded(clientId)
     const timer = setTimeout(due, Math.min(delayMs, MAX_TIMER_MS)).unref()

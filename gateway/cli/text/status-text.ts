@@ -81,7 +81,7 @@ function sinksText({ sinks }: Status): string {
 
 function brokerText({ broker }: Status): string {
   if (broker === null) return ''
-  const { messages, mqtt5, unrouted, unwanted } = broker
+  const { messages, mqtt5, neighbors, unrouted, unwanted } = broker
   const lines = [
     `devices: ${count(broker.connections)} connected, ${counted(broker.sessions, 'session')}, on ${broker.listeners.join(', ')}`,
     `messages since the start: ${count(messages.qos0)} QoS 0, ${count(messages.qos1)} QoS 1, ${count(messages.qos2)} QoS 2`,
@@ -93,6 +93,12 @@ function brokerText({ broker }: Status): string {
   if (sum(mqtt5.codesSent) + sum(mqtt5.codesReceived) > 0)
     lines.push(
       `reason codes: ${codesText('sent', mqtt5.codesSent)}${codesText('received', mqtt5.codesReceived)}`.trimEnd(),
+    )
+  if (neighbors !== null)
+    lines.push(
+      neighbors.isConnected
+        ? `other gateways: told of ${counted(neighbors.told, 'connect')}, ${counted(neighbors.ended, 'connection')} ended here as the client went to one`
+        : `other gateways: not told of clients that connect here: ${neighbors.why ?? 'not connected yet'}`,
     )
   if (unrouted.accepted + unrouted.refused > 0)
     lines.push(

@@ -107,6 +107,16 @@ export const SINK_LOGS: EventLogs<SinkEvent> = {
       `sink ${sink}: the broker lost its session with messages of stream ${stream} in flight, they go again and may arrive twice (${times} times since the start)`,
     dampBy: ({ sink, stream }) => `${sink} ${stream}`,
   },
+  'sink.notices-lost': {
+    level: 'warn',
+    message: ({ sink, detail }) =>
+      `the other gateways cannot be told of clients that connect here (cluster.takeover, over sink ${sink}): a connection that a client left at another gateway ends by its keepalive; it is tried again by itself: ${detail}`,
+  },
+  'sink.notices-back': {
+    level: 'info',
+    message: ({ sink }) =>
+      `the other gateways are told of clients that connect here again (cluster.takeover, over sink ${sink})`,
+  },
   'sink.header-ignored': {
     level: 'warn',
     message: ({ sink, header }) =>

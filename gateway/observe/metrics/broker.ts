@@ -2,6 +2,8 @@
 import { byCode, loginOutcomes } from '../status.ts'
 import { byKey, type MetricDefinition, single } from './definition.ts'
 
+const NO_NOTICES = { told: 0, untold: 0, heard: 0, ended: 0, malformed: 0 }
+
 export const GATEWAY_METRICS: readonly MetricDefinition[] = [
   {
     type: 'gauge',
@@ -173,6 +175,22 @@ export const BROKER_METRICS: readonly MetricDefinition[] = [
     'PUBLISHes and wills that were acknowledged and made no record, by reason: dollar-topic (under $, no stream names it), topic-too-long, topic-too-deep (dead letters of the streams that take them) (I9).',
     'reason',
     ({ broker }) => broker.traffic.unwanted,
+  ),
+  single(
+    'gauge',
+    'sluice_broker_neighbors_connected',
+    '1 while gateways of the cluster tell each other of clients that connect (cluster.takeover); 0: they do not, or are not to.',
+    ({ broker }) => (broker.neighbors?.isConnected ? 1 : 0),
+  ),
+  byKey(
+    'counter',
+    'sluice_broker_neighbor_notices_total',
+    'Connects by what became of their notices: told to the others, untold for lack of a connection, heard from them, ended (a connection here ended over it), malformed (messages that are no notices).',
+    'outcome',
+    ({ broker: { neighbors } }) => {
+      const { told, untold, heard, ended, malformed } = neighbors ?? NO_NOTICES
+      return { told, untold, heard, ended, malformed }
+    },
   ),
   single(
     'gauge',

@@ -13,6 +13,7 @@ import {
   subjectTemplate,
 } from './encode.ts'
 import { natsClient } from './jetstream/link.ts'
+import { NatsNotices } from './notices.ts'
 import { probeStream } from './probe.ts'
 import { promiseOf } from './promise.ts'
 import { createNatsSink } from './sink.ts'
@@ -26,6 +27,7 @@ export const natsType = {
   promise: (config) => promiseOf(config, { facts: null, lacks: null }),
   preview,
   create: createNatsSink,
+  notices: (options) => new NatsNotices(options),
   probe: probeStream,
 } satisfies SinkType<NatsSinkConfig>
 

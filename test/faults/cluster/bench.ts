@@ -16,6 +16,8 @@ import {
 import { GatewayProcess } from '../../support/gateway-process.ts'
 import { Haproxy } from '../../support/haproxy.ts'
 import { dealLevels } from '../../support/levels.ts'
+import { proxyHeader } from '../../support/proxy-header.ts'
+import { type ConnectFields, RawMqtt } from '../../support/raw-mqtt.ts'
 import { sourcePath } from '../../support/source-path.ts'
 import { ClusterDevice } from './device.ts'
 
@@ -113,6 +115,13 @@ export class ClusterBench {
     return Number((await this.#admin.leader())?.slice(1) ?? 0)
   }
 
+  /** A client of its own, past HAProxy, from an address that HAProxy would tell of. */
+  async clientAt(gateway: GatewayProcess, fields: ConnectFields): Promise<RawMqtt> {
+    const client = await RawMqtt.open(listenerOf(gateway), fields.level === 5 ? 5 : 4)
+    client.send(proxyHeader())
+    return await client.begin(fields)
+  }
+
   async restartProxy(): Promise<void> {
     await this.#proxy.end()
     this.#proxy = await Haproxy.start(this.#proxyText)
@@ -206,6 +215,7 @@ async function prepareGateway(
         allowAnonymous: true,
         listeners: [{ host: '127.0.0.1', port: listener, proxyProtocol: { from: ['127.0.0.1'] } }],
       },
+      cluster: { takeover: { sink: 'nats' } },
       streams: {
         safe: { topics: ['safe/#'], sink: 'nats', ack: acksEarly ? 'spooled' : 'delivered' },
         plain: { topics: ['plain/#'], sink: 'nats' },

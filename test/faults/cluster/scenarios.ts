@@ -13,6 +13,9 @@ import { WINDOW } from './device.ts'
 /** Of the command and all around it; it has 30 s itself. */
 const LEAVE_MS = 60_000
 
+/** Connections closer together may both stay (gateway/broker/takeover/neighbors.ts). */
+const APART_MS = 400
+
 export interface ClusterReport {
   /** What happened, for people: how often, how many. */
   readonly happened: Readonly<Record<string, number>>
@@ -185,6 +188,32 @@ const frozenNode: Scenario = async (bench, { holdMs }) => {
   return await withoutDrops(bench, drops, {})
 }
 
+/**
+ * Devices connect to a second gateway and leave a connection behind at the first, which has no way
+ * to see it: that one ends at once, not by its keepalive, and nobody else's does.
+ */
+const leftBehind: Scenario = async (bench, { kills }) => {
+  await bench.untilAcked()
+  const { drops } = bench
+  const [first, second] = bench.gateways
+  if (first === undefined || second === undefined) throw new Error('no two gateways')
+  let slowestMs = 0
+  for (let n = 0; n < kills; n += 1) {
+    const level = n % 2 === 0 ? 4 : 5
+    const fields = { clientId: `mover-${n}`, level, keepAlive: 600 }
+    const old = await bench.clientAt(first, fields)
+    // Else they cannot be told apart.
+    await sleep(APART_MS)
+    const beganMs = performance.now()
+    const fresh = await bench.clientAt(second, fields)
+    await old.closed()
+    slowestMs = Math.max(slowestMs, Math.round(performance.now() - beganMs))
+    await fresh.roundTrip()
+    fresh.cut()
+  }
+  return await withoutDrops(bench, drops, { moves: kills, 'ms until the old one ended': slowestMs })
+}
+
 export const SCENARIOS = {
   'T1 a gateway is killed': killed,
   'T2 a gateway and its disk are destroyed': destroyed,
@@ -193,6 +222,7 @@ export const SCENARIOS = {
   'T5 HAProxy restarts': proxyRestarts,
   'T6 a gateway leaves': leaves,
   'T7 the node that leads is frozen': frozenNode,
+  'T9 devices leave a connection behind': leftBehind,
 } as const satisfies Readonly<Record<string, Scenario>>
 
 /** Nothing is lost, and no device had to come again since. */
