@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../config/problems.ts'
+import { plain, withCode } from '../shared/text/words.ts'
 import { checkCommand } from './commands/check.ts'
 import { completeCommand, completionCommand } from './commands/completion.ts'
 import { configCommand } from './commands/config.ts'
@@ -20,7 +21,6 @@ import { supportBundleCommand } from './commands/support-bundle.ts'
 import type { CliContext } from './context.ts'
 import { CliError, type Done, EXIT, type ExitCode } from './exit.ts'
 import { ReaderGoneError } from './text/output.ts'
-import { plain, withCode } from './text/words.ts'
 
 const HELP = `
 Without --config the configuration is the file that SLUICE_CONFIG names, ./sluice.yaml, or /etc/sluice/sluice.yaml, the first

@@ -5,11 +5,11 @@
 import { open, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { Command } from 'commander'
+import { counted } from '../../shared/text/words.ts'
 import type { CliContext } from '../context.ts'
 import { CliError, type Done, EXIT, unwritten } from '../exit.ts'
 import { type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
 import { type ConfigFlag, loadFlagged, withConfig } from '../options.ts'
-import { counted } from '../text/words.ts'
 
 export function backupCommands(context: CliContext, done: Done): readonly Command[] {
   const backup = withOperator(new Command('backup'))

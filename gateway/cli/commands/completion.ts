@@ -1,11 +1,11 @@
 /** `sluice completion`, and `sluice complete`, which its scripts ask at each Tab. */
 import { Argument, Command } from 'commander'
+import { plainLine } from '../../shared/text/words.ts'
 import { type Candidates, candidates } from '../completion/candidates.ts'
 import { FILES_LINE, SCRIPTS, SHELLS } from '../completion/scripts.ts'
 import type { CliContext } from '../context.ts'
 import { type Done, EXIT } from '../exit.ts'
 import { loadFlagged } from '../options.ts'
-import { plainLine } from '../text/words.ts'
 
 export function completionCommand(context: CliContext, done: Done): Command {
   return new Command('completion')

@@ -11,13 +11,13 @@ import type {
   DeadLetterSelection,
   Operator,
 } from '../../ports/operator.ts'
+import { bytes, count, counted, plain, plainLine, table } from '../../shared/text/words.ts'
 import type { CliContext } from '../context.ts'
 import { CliError, type Done, EXIT, type ExitCode } from '../exit.ts'
 import { LETTER_HEADER, letterRow } from '../export/csv.ts'
 import { type ExportFlags, withExport, writeExport } from '../export/destination.ts'
 import { type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
 import { wholeNumber } from '../options.ts'
-import { bytes, count, counted, plain, plainLine, table } from '../text/words.ts'
 
 /** Dead letters of one request: each comes with its record. */
 const PAGE = 100

@@ -7,11 +7,11 @@ import { Command, Option } from 'commander'
 import { formatDuration, parseDuration } from '../../config/units.ts'
 import type { RunningOperator } from '../../ports/operator.ts'
 import type { Status, StreamStatus } from '../../ports/status.ts'
+import { count, counted, plainLine } from '../../shared/text/words.ts'
 import type { CliContext } from '../context.ts'
 import { CliError, type Done, EXIT, type ExitCode } from '../exit.ts'
 import { type OperatorFlags, runningGateway, withOperator } from '../find-gateway.ts'
 import { NotRunningError } from '../http-operator.ts'
-import { count, counted, plainLine } from '../text/words.ts'
 
 /** A minute's readings of a busy box, over a link that is up. */
 const DEFAULT_TIMEOUT_MS = 60_000

@@ -5,11 +5,11 @@
  */
 import { resolve } from 'node:path'
 import { Command } from 'commander'
+import { plainLine } from '../../shared/text/words.ts'
 import type { CliContext } from '../context.ts'
 import { CliError, type Done, EXIT } from '../exit.ts'
 import { type ConfigFlag, loadFlagged, withConfig } from '../options.ts'
 import { readPassword } from '../password-input.ts'
-import { plainLine } from '../text/words.ts'
 
 interface PasswdFlags extends ConfigFlag {
   readonly file?: string

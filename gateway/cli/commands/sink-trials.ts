@@ -6,10 +6,10 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import type { SinkAnswer } from '../../ports/sink.ts'
 import { errorCode } from '../../shared/errors.ts'
+import { plain } from '../../shared/text/words.ts'
 import type { CliContext, TrialMessage, TrialOutcome } from '../context.ts'
 import { CliError, type Done, EXIT } from '../exit.ts'
 import { type ConfigFlag, loadFlagged, withConfig } from '../options.ts'
-import { plain } from '../text/words.ts'
 
 interface TrialFlags extends ConfigFlag {
   readonly message?: string

@@ -1,6 +1,7 @@
 /** `sluice spool`: what an operator does about the spool folder. */
 import { Command } from 'commander'
 import type { LeftAsideReport } from '../../ports/operator.ts'
+import { count, counted, plainLine } from '../../shared/text/words.ts'
 import type { CliContext } from '../context.ts'
 import { type Done, EXIT } from '../exit.ts'
 import { exportCommand, peekCommand } from '../export/records.ts'
@@ -11,7 +12,6 @@ import {
   withStoppedGateway,
 } from '../find-gateway.ts'
 import { type ConfigFlag, withConfig } from '../options.ts'
-import { count, counted, plainLine } from '../text/words.ts'
 import { backupCommands } from './backup.ts'
 
 interface JsonFlags extends ConfigFlag {

@@ -6,13 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
 import type { Status } from '../../ports/status.ts'
 import { errorMessage } from '../../shared/errors.ts'
+import { plainLine } from '../../shared/text/words.ts'
 import type { CliContext } from '../context.ts'
 import { type Done, EXIT } from '../exit.ts'
 import { foundRunning, type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
 import { loadFlagged, wholeNumber } from '../options.ts'
 import { Screen } from '../text/screen.ts'
 import { statusText } from '../text/status-text.ts'
-import { plainLine } from '../text/words.ts'
 
 interface StatusFlags extends OperatorFlags {
   readonly json?: boolean

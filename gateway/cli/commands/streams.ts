@@ -4,11 +4,11 @@
  */
 import { Command } from 'commander'
 import type { StreamStatus } from '../../ports/status.ts'
+import { bytes, count, span, table } from '../../shared/text/words.ts'
 import type { CliContext } from '../context.ts'
 import { CliError, type Done, EXIT } from '../exit.ts'
 import { exportCommand } from '../export/records.ts'
 import { type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
-import { bytes, count, span, table } from '../text/words.ts'
 
 export function streamsCommand(context: CliContext, done: Done): Command {
   return new Command('streams')

@@ -6,6 +6,7 @@ import { resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { Command } from 'commander'
+import { bytes, plainLine } from '../../shared/text/words.ts'
 import { type BundleParts, gatherParts, json } from '../bundle/parts.ts'
 import { tar } from '../bundle/tar.ts'
 import type { CliContext } from '../context.ts'
@@ -13,7 +14,6 @@ import { type Done, EXIT } from '../exit.ts'
 import { NewFile } from '../files/new-file.ts'
 import { foundRunning } from '../find-gateway.ts'
 import { type ConfigFlag, loadFlagged, withConfig } from '../options.ts'
-import { bytes, plainLine } from '../text/words.ts'
 
 const compress = promisify(gzip)
 

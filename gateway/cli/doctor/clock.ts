@@ -1,7 +1,7 @@
 /** Is the clock right, as far as this machine and the sinks can tell? Pure. */
 import type { Status } from '../../ports/status.ts'
 import { isClockSet } from '../../shared/clock.ts'
-import { span } from '../text/words.ts'
+import { span } from '../../shared/text/words.ts'
 import { type Diagnosis, problem, untold, warning, well } from './diagnosis.ts'
 
 /** More is no network delay. */

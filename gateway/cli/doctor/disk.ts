@@ -1,7 +1,8 @@
 /** Is the disk of the data folder large, fast and lasting enough? Pure. */
+
+import { bytes, count } from '../../shared/text/words.ts'
 import type { CliConfig } from '../config.ts'
 import { roomWarnings } from '../text/capacity.ts'
-import { bytes, count } from '../text/words.ts'
 import { type Diagnosis, problem, untold, warning, well } from './diagnosis.ts'
 import type { FileSystemFacts } from './file-system.ts'
 

@@ -1,8 +1,8 @@
 /** The files that the configuration names: who may read them, and how long certificates last. Pure. */
 import { X509Certificate } from 'node:crypto'
 import { isClockSet } from '../../shared/clock.ts'
+import { count } from '../../shared/text/words.ts'
 import type { NamedPath } from '../context.ts'
-import { count } from '../text/words.ts'
 import { type Diagnosis, problem, untold, warning, well } from './diagnosis.ts'
 
 const DAY_MS = 86_400_000

@@ -1,5 +1,5 @@
 /** A report of the doctor, for a person and for a script. Pure. */
-import { counted, plainLine } from '../text/words.ts'
+import { counted, plainLine } from '../../shared/text/words.ts'
 import { CHECKS, type Diagnosis, isFinding } from './diagnosis.ts'
 
 export interface DoctorReport {

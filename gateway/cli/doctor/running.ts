@@ -1,6 +1,6 @@
 /** What a gateway that runs shows of itself. Pure. */
 import type { Status } from '../../ports/status.ts'
-import { plainLine } from '../text/words.ts'
+import { plainLine } from '../../shared/text/words.ts'
 import { type Diagnosis, problem, warning, well } from './diagnosis.ts'
 
 /** A takeover that is older says nothing about today. */

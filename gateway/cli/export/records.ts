@@ -1,11 +1,11 @@
 /** `sluice spool export` and `sluice spool peek`: what waits in a stream, as it would be sent. */
 import { Command } from 'commander'
 import type { StreamOperator } from '../../ports/operator.ts'
+import { bytes, count, counted, plainLine, table } from '../../shared/text/words.ts'
 import type { CliContext } from '../context.ts'
 import { type Done, EXIT, type ExitCode } from '../exit.ts'
 import { type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
 import { wholeNumber } from '../options.ts'
-import { bytes, count, counted, plainLine, table } from '../text/words.ts'
 import { RECORD_HEADER, recordRow } from './csv.ts'
 import { type ExportFlags, withExport, writeExport } from './destination.ts'
 

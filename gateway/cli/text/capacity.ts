@@ -6,8 +6,9 @@
  * commit. Measured on realistic readings: 0.25 in large blocks, 0.48 in blocks of five; a record
  * alone is hardly compressed at all.
  */
+
+import { bytes } from '../../shared/text/words.ts'
 import type { CliConfig } from '../config.ts'
-import { bytes } from './words.ts'
 
 export const RATES_PER_SECOND = [1, 10, 100] as const
 export const MESSAGE_BYTES = 300

@@ -3,7 +3,7 @@
  * for terminals.
  */
 import type { DeliveryStatus, SinkStatus, Status, StreamStatus } from '../../ports/status.ts'
-import { bytes, count, counted, plainLine, span, table } from './words.ts'
+import { bytes, count, counted, plainLine, span, table } from '../../shared/text/words.ts'
 
 /** Ends with a line feed. */
 export function statusText(status: Status): string {

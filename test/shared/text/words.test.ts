@@ -7,7 +7,7 @@ import {
   plainLine,
   span,
   table,
-} from '../../../gateway/cli/text/words.ts'
+} from '../../../gateway/shared/text/words.ts'
 
 describe('words for people', () => {
   test('one is one', () => {

@@ -1,6 +1,6 @@
 /** Numbers, times and tables for people. Pure. */
 
-import { errorCode, errorMessage } from '../../shared/errors.ts'
+import { errorCode, errorMessage } from '../errors.ts'
 
 /**
  * Text from outside (a sink's answer, a topic) without what a terminal would obey: control
