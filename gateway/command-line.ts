@@ -29,6 +29,15 @@ export function processContext(): CliContext {
       const { SCHEMA } = await import('./configuration.ts')
       return jsonSchema(SCHEMA.root, `Configuration of Sluice ${VERSION}`)
     },
+    firstConfig: async (sinkType) => {
+      const { describeKeys } = await import('./config/keys/describe.ts')
+      const { firstConfig, sinkTypesIn } = await import('./config/keys/first-config.ts')
+      const { SCHEMA } = await import('./configuration.ts')
+      const rows = describeKeys(SCHEMA.root)
+      const types = sinkTypesIn(rows)
+      if (types.includes(sinkType)) return firstConfig(rows, sinkType)
+      throw new Error(`there is no type of sink ${sinkType}; there are ${types.join(', ')}`)
+    },
     checkBackup: async (path) => {
       const { pendingIn, readBackup } = await import('./spool/operations/backup.ts')
       const { head, entries } = await readBackup(path, () => undefined)
@@ -79,6 +88,10 @@ export async function configuredGateway(source: ConfigSource): Promise<Configure
     trySink: async (trial) => {
       const { trySink } = await import('./sink-trial.ts')
       return trySink(config, trial)
+    },
+    tryAccess: async (trial) => {
+      const { tryLogin } = await import('./broker/auth/login-trial.ts')
+      return tryLogin(config.mqtt, trial)
     },
     sinkDdl: async (name) => {
       const { sinkDdl } = await import('./sink-trial.ts')

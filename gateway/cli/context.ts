@@ -23,6 +23,8 @@ export interface CliContext {
   load(source: ConfigSource): Promise<ConfiguredGateway>
   /** JSON Schema of a configuration. */
   configSchema(): Promise<object>
+  /** A first one to edit, for a type of sink. @throws Error that names the types */
+  firstConfig(sinkType: string): Promise<string>
   /** Reads a backup to its end. @throws if it is not whole */
   checkBackup(path: string): Promise<{ readonly pendingRecords: number; readonly entries: number }>
   setPassword(path: string, user: string, password: string): Promise<'added' | 'changed'>
@@ -54,6 +56,8 @@ export interface ConfiguredGateway {
   previewSink(trial: TrialMessage): Promise<string>
   /** Sends a message through a sink, beside the spool. */
   trySink(trial: TrialMessage): Promise<TrialOutcome>
+  /** Could a client log in at each listener, publish and subscribe? @throws AuthFileError */
+  tryAccess(trial: AccessTrial): Promise<readonly ListenerAccess[]>
   /** What has to be made at the receiver of a sink. */
   sinkDdl(name: string): Promise<string>
   start(): Promise<RunningGateway>
@@ -94,6 +98,31 @@ export interface SinkWord {
   readonly name: string
   readonly target: string
   readonly promise: SinkPromise
+}
+
+/** A client that might come. */
+interface AccessTrial {
+  /** null: it sends none. */
+  readonly user: string | null
+  /** null: it is not tried. */
+  readonly password: Uint8Array | null
+  readonly clientId: string
+  readonly publish: readonly string[]
+  readonly subscribe: readonly string[]
+}
+
+interface AccessVerdict {
+  readonly allowed: boolean
+  readonly why: string
+}
+
+export interface ListenerAccess {
+  /** `mqtts://0.0.0.0:8883` */
+  readonly listener: string
+  readonly login: AccessVerdict
+  readonly topics: ReadonlyArray<
+    AccessVerdict & { readonly action: 'publish' | 'subscribe'; readonly topic: string }
+  >
 }
 
 /** One message for one sink. */

@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../config/problems.ts'
 import { plain, withCode } from '../shared/text/words.ts'
+import { accessCommand } from './commands/access.ts'
 import { checkCommand } from './commands/check.ts'
 import { completeCommand, completionCommand } from './commands/completion.ts'
 import { configCommand } from './commands/config.ts'
@@ -62,6 +63,7 @@ const COMMANDS: ReadonlyArray<(context: CliContext, done: Done) => Command> = [
   supportBundleCommand,
   leaveCommand,
   passwdCommand,
+  accessCommand,
   sinksCommand,
   deadLettersCommand,
   spoolCommand,

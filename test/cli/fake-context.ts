@@ -47,6 +47,10 @@ export class FakeContext implements CliContext {
     throw new Error('not here')
   }
 
+  async firstConfig(): Promise<never> {
+    throw new Error('not here')
+  }
+
   async checkBackup(): Promise<never> {
     throw new Error('not here')
   }

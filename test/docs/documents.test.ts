@@ -339,7 +339,7 @@ describe('what documents point to exists', () => {
       'sinks',
       'spool',
     ]
-    const ofItself = ['config', 'completion', 'doctor', 'support-bundle']
+    const ofItself = ['access', 'config', 'completion', 'doctor', 'support-bundle']
     const top = [...ofGateway, ...ofItself]
     const named = documents.flatMap(({ prose }) => [
       ...prose.matchAll(/`sluice ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?/g),

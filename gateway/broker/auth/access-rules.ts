@@ -35,6 +35,16 @@ interface Rule {
   readonly kind: AccessKind
   /** As written, with placeholders. */
   readonly filter: string
+  /** Of the file, from 1. */
+  readonly line: number
+}
+
+/** A rule as it applies to one client, for people. */
+export interface AppliedRule {
+  readonly kind: AccessKind
+  /** Placeholders replaced; null: a value cannot stand there, so an allowing rule is void. */
+  readonly filter: string | null
+  readonly line: number
 }
 
 /** The rules of one user and client id, placeholders replaced. */
@@ -83,13 +93,23 @@ export class AccessRules {
     return count
   }
 
+  /** What applies to a client, in the order of the file, patterns last. `user` null: no name. */
+  appliedTo(user: string | null, clientId: string): AppliedRule[] {
+    const name = user ?? ANONYMOUS
+    return this.#rulesOf(name).map(({ kind, filter, line }) => {
+      const { exact, before } = substitute(filter, name, clientId)
+      // A denial holds from the level on that is not known.
+      return { kind, line, filter: kind === 'deny' ? (exact ?? [...before, '#'].join('/')) : exact }
+    })
+  }
+
   /** `user` null: a client without a name. */
   for(userOrNull: string | null, clientId: string): Access {
     const user = userOrNull ?? ANONYMOUS
     const readable: string[] = []
     const writable: string[] = []
     const denied: string[] = []
-    for (const { kind, filter } of [...(this.#users.get(user) ?? []), ...this.#patterns]) {
+    for (const { kind, filter } of this.#rulesOf(user)) {
       const { exact, before } = substitute(filter, user, clientId)
       if (kind === 'deny') {
         if (exact === null && before.length === 0) return NO_ACCESS
@@ -114,6 +134,10 @@ export class AccessRules {
       mayReceive: (topic) => takenBy(readable, topic) && !takenBy(denied, topic),
     }
   }
+
+  #rulesOf(user: string): readonly Rule[] {
+    return [...(this.#users.get(user) ?? []), ...this.#patterns]
+  }
 }
 
 /** Throws an AuthFileError that names the line. */
@@ -137,11 +161,11 @@ export function parseAccessRules(text: string, path: string): AccessRules {
         break
       }
       case 'topic': {
-        current.push(parseRule(rest, fail))
+        current.push({ ...parseRule(rest, fail), line: index + 1 })
         break
       }
       case 'pattern': {
-        patterns.push(parseRule(rest, fail))
+        patterns.push({ ...parseRule(rest, fail), line: index + 1 })
         break
       }
       default: {
@@ -154,7 +178,7 @@ export function parseAccessRules(text: string, path: string): AccessRules {
 
 const KINDS: readonly string[] = ['read', 'write', 'readwrite', 'deny'] satisfies AccessKind[]
 
-function parseRule(text: string, fail: (problem: string) => never): Rule {
+function parseRule(text: string, fail: (problem: string) => never): Omit<Rule, 'line'> {
   const [word, rest] = firstWord(text)
   const named = KINDS.includes(word)
   if (named && rest === '') return fail(`expected a filter after "${word}"`)

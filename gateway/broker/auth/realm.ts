@@ -11,6 +11,7 @@ import type { EmitBrokerEvent } from '../events.ts'
 import {
   type Access,
   type AccessRules,
+  type AppliedRule,
   FULL_ACCESS,
   NO_ACCESS,
   parseAccessRules,
@@ -105,6 +106,11 @@ export class Realm {
     if (passwordFile !== null && (user === null || !this.#credentials.users.has(user)))
       return NO_ACCESS
     return this.#rules === null ? FULL_ACCESS : this.#rules.for(user, clientId)
+  }
+
+  /** The rules behind {@link accessOf}; null: there is no access file. */
+  rulesOf(user: string | null, clientId: string): readonly AppliedRule[] | null {
+    return this.#rules?.appliedTo(user, clientId) ?? null
   }
 
   close(): void {
