@@ -52,6 +52,8 @@ export interface ClusterCost {
   readonly sourceAddresses: number
   /** Until all devices are back after a power cut, at the measured pace of CONNECTs. */
   readonly returnSeconds: number
+  /** Of one gateway, as measured. */
+  readonly connectsPerSecond: number
 }
 
 export function clusterCost(devices: number): ClusterCost {
@@ -80,6 +82,7 @@ export function clusterCost(devices: number): ClusterCost {
     engineBatchesPerSecond: gateways * commits,
     sourceAddresses: Math.ceil(connections / PORTS),
     returnSeconds: connections / MEASURED.connectsPerSecond,
+    connectsPerSecond: MEASURED.connectsPerSecond,
   }
 }
 

@@ -6,6 +6,7 @@ import { describeKeys } from '../../gateway/config/keys/describe.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
 import { METRICS } from '../../gateway/observe/metrics/table.ts'
 import { CLUSTER_COST_HEAD, clusterCostRows } from '../bench/cost-model.ts'
+import { SCALE_HEAD, scaleRows } from '../bench/scale-simulation.ts'
 import { CASES } from '../conformance/cases.ts'
 
 export const TABLES: Readonly<Record<string, () => string>> = {
@@ -29,6 +30,7 @@ export const TABLES: Readonly<Record<string, () => string>> = {
       ]),
     ),
   scale: () => table(CLUSTER_COST_HEAD, clusterCostRows()),
+  simulated: () => table(SCALE_HEAD, scaleRows(1)),
   conformance: () =>
     table(
       ['statement', 'in MQTT', 'shown by'],
