@@ -44,11 +44,11 @@ export function processContext(): CliContext {
       return { pendingRecords: pendingIn(head), entries }
     },
     setPassword: async (path, user, password) => {
-      const file = await import('./broker/auth/password-file.ts')
+      const file = await import('./shared/passwords/password-file.ts')
       return file.setPassword(path, user, password)
     },
     removeUser: async (path, user) => {
-      const file = await import('./broker/auth/password-file.ts')
+      const file = await import('./shared/passwords/password-file.ts')
       return file.removeUser(path, user)
     },
     listenToSignals,

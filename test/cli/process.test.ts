@@ -8,9 +8,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { parsePasswordFile, verifyPassword } from '../../gateway/broker/auth/password-file.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
+import { parsePasswordFile, verifyPassword } from '../../gateway/shared/passwords/password-file.ts'
 import { OneNumberSink } from '../support/one-number-sink.ts'
 import {
   builtFile,

@@ -21,13 +21,14 @@
  * topic with `$`, then an allowing rule is void and a denying rule denies everything from that
  * level on.
  */
+
+import { AuthFileError, linesOf } from '../../shared/passwords/password-file.ts'
 import {
   checkTopicFilter,
   filterMatches,
   PROTOCOL_TOPIC_LIMITS,
 } from '../../shared/topics/topics.ts'
 import { covers, overlaps } from './filter-relations.ts'
-import { AuthFileError, linesOf } from './password-file.ts'
 
 type AccessKind = 'read' | 'write' | 'readwrite' | 'deny'
 

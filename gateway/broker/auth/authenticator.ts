@@ -18,16 +18,16 @@
  */
 
 import { FILE_POLL_INTERVAL_MS } from '../../shared/file-watch.ts'
+import {
+  type PasswordCheckOptions,
+  PasswordChecks,
+  type PasswordVerdict,
+} from '../../shared/passwords/password-checks.ts'
 import type { AuthConfig, ListenerConfig, MqttConfig } from '../config.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 import { authOf } from '../listeners/listener-policy.ts'
 import type { AuthenticationStats } from '../stats.ts'
 import { type Access, FULL_ACCESS } from './access-rules.ts'
-import {
-  type PasswordCheckOptions,
-  PasswordChecks,
-  type PasswordVerdict,
-} from './password-checks.ts'
 import { Realm } from './realm.ts'
 import { RememberedLogins } from './remembered-logins.ts'
 

@@ -6,6 +6,13 @@
 import { readFile } from 'node:fs/promises'
 import { errorCode, errorMessage } from '../../shared/errors.ts'
 import { FileWatch } from '../../shared/file-watch.ts'
+import {
+  AuthFileError,
+  type PasswordFile,
+  type PasswordHash,
+  parsePasswordFile,
+  unmatchableHash,
+} from '../../shared/passwords/password-file.ts'
 import type { AuthConfig } from '../config.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 import {
@@ -17,13 +24,6 @@ import {
   parseAccessRules,
 } from './access-rules.ts'
 import { CredentialCache } from './credential-cache.ts'
-import {
-  AuthFileError,
-  type PasswordFile,
-  type PasswordHash,
-  parsePasswordFile,
-  unmatchableHash,
-} from './password-file.ts'
 
 /** The password file's content with what was learned under it. */
 export interface Credentials {

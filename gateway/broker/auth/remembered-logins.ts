@@ -18,22 +18,17 @@
  */
 import { createHash, createHmac } from 'node:crypto'
 import { chmod, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import type { RememberedLogin } from '../../shared/passwords/password-checks.ts'
 import {
   type PasswordHash,
   QUICK_SCRYPT_PARAMETERS,
   quickPasswordHash,
   readPasswordHash,
   unmatchableHash,
-} from './password-file.ts'
+} from '../../shared/passwords/password-file.ts'
 
 /** Logins of a fleet come together: one write for all of them. */
 const WRITE_DELAY_MS = 2_000
-
-/** What a password is compared with before its line. */
-export interface RememberedLogin {
-  readonly password: Uint8Array
-  readonly stored: PasswordHash
-}
 
 export class RememberedLogins {
   readonly #path: string | null

@@ -7,13 +7,13 @@ import {
   Authenticator,
   type AuthenticatorOptions,
 } from '../../../gateway/broker/auth/authenticator.ts'
+import type { AuthConfig, ListenerConfig, MqttConfig } from '../../../gateway/broker/config.ts'
+import type { BrokerEvent } from '../../../gateway/broker/events.ts'
 import {
   AuthFileError,
   hashPassword,
   type PasswordHash,
-} from '../../../gateway/broker/auth/password-file.ts'
-import type { AuthConfig, ListenerConfig, MqttConfig } from '../../../gateway/broker/config.ts'
-import type { BrokerEvent } from '../../../gateway/broker/events.ts'
+} from '../../../gateway/shared/passwords/password-file.ts'
 import {
   FAST_POLL_MS,
   LOOPBACK,

@@ -8,12 +8,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import mqtt from 'mqtt'
 import { afterEach, describe, expect, test } from 'vitest'
 import { Authenticator } from '../../../gateway/broker/auth/authenticator.ts'
+import { RememberedLogins } from '../../../gateway/broker/auth/remembered-logins.ts'
 import {
   type PasswordHash,
   parsePasswordFile,
   verifyPassword,
-} from '../../../gateway/broker/auth/password-file.ts'
-import { RememberedLogins } from '../../../gateway/broker/auth/remembered-logins.ts'
+} from '../../../gateway/shared/passwords/password-file.ts'
 import { startRig, stopRigs } from '../harness.ts'
 import {
   FAST_POLL_MS,

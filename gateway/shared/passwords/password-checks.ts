@@ -6,7 +6,6 @@
  */
 import { FailedLogins } from './failed-logins.ts'
 import { type PasswordHash, verifyPassword } from './password-file.ts'
-import type { RememberedLogin } from './remembered-logins.ts'
 
 /**
  * Waiting beside the one in progress, each with a password of up to 8 KiB. Remembered ones take 10
@@ -29,6 +28,12 @@ export type PasswordVerdict =
   | 'busy'
   /** Too many wrong passwords came from there. */
   | 'damped'
+
+/** What a password is compared with before its line. */
+export interface RememberedLogin {
+  readonly password: Uint8Array
+  readonly stored: PasswordHash
+}
 
 export interface CheckRequest {
   readonly address: string

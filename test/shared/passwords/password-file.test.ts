@@ -9,9 +9,9 @@ import {
   SCRYPT_PARAMETERS,
   setPassword,
   verifyPassword,
-} from '../../../gateway/broker/auth/password-file.ts'
-import { temporaryFolder } from '../listeners/listener-fixture.ts'
-import { quickHash } from './quick-hash.ts'
+} from '../../../gateway/shared/passwords/password-file.ts'
+import { quickHash } from '../../broker/auth/quick-hash.ts'
+import { temporaryFolder } from '../../broker/listeners/listener-fixture.ts'
 
 async function verified(path: string, user: string, password: string): Promise<boolean | null> {
   const stored = parsePasswordFile(await readFile(path, 'utf8'), path).get(user)

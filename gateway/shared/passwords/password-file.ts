@@ -13,8 +13,8 @@ import type { Stats } from 'node:fs'
 import { open, readFile, realpath, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { errorCode } from '../../shared/errors.ts'
-import { syncFolder } from '../../shared/files.ts'
+import { errorCode } from '../errors.ts'
+import { syncFolder } from '../files.ts'
 
 /**
  * A file of users or access rules that cannot be used: names the file, the line (1 is the first)

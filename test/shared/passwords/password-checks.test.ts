@@ -3,8 +3,8 @@ import {
   type CheckRequest,
   MAX_QUEUED_CHECKS,
   PasswordChecks,
-} from '../../../gateway/broker/auth/password-checks.ts'
-import { unmatchableHash } from '../../../gateway/broker/auth/password-file.ts'
+} from '../../../gateway/shared/passwords/password-checks.ts'
+import { unmatchableHash } from '../../../gateway/shared/passwords/password-file.ts'
 
 const STORED = unmatchableHash()
 
