@@ -43,9 +43,9 @@ export function processContext(): CliContext {
       const { head, entries } = await readBackup(path, () => undefined)
       return { pendingRecords: pendingIn(head), entries }
     },
-    setPassword: async (path, user, password) => {
+    setPassword: async (path, user, password, role) => {
       const file = await import('./shared/passwords/password-file.ts')
-      return file.setPassword(path, user, password)
+      return file.setPassword(path, user, password, role)
     },
     removeUser: async (path, user) => {
       const file = await import('./shared/passwords/password-file.ts')

@@ -252,6 +252,7 @@ const HOLDS: Readonly<Record<string, NamedPath['holds']>> = {
   cert: 'certificate',
   key: 'secret',
   passwordFile: 'secret',
+  usersFile: 'secret',
   credentialsFile: 'secret',
 }
 

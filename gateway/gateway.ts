@@ -118,6 +118,7 @@ async function startParts(
     sinks: sinkTargets(config),
     reread: async () => {
       await broker.reread()
+      await admin.reread()
       for (const sink of sinks.values()) await sink.reread()
     },
     stop: (deadlineMs) => parts.stop(deadlineMs),

@@ -8,10 +8,11 @@ import { open, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { AdminError } from './admin/errors.ts'
 import { adminAddressFault } from './admin/server.ts'
+import { readUsers } from './admin/sign-in/users.ts'
 import { listenerFaults, portFaults } from './broker/preflight.ts'
 import type { FolderTrial, Trial } from './cli/context.ts'
 import type { Config } from './configuration.ts'
-import { errorCode } from './shared/errors.ts'
+import { errorCode, errorMessage } from './shared/errors.ts'
 import { sinkTypeOf } from './sink/registry.ts'
 import { FolderUnusableError } from './spool/disk/folder-errors.ts'
 import { currentOwner, type Owner } from './spool/disk/owner.ts'
@@ -72,6 +73,7 @@ export async function findFaults(config: Config): Promise<Error[]> {
     ...folderFaults(config.gateway.dataDir),
     ...packageFaults(config),
     ...secretFaults(config),
+    ...(await usersFaults(config)),
   ]
 }
 
@@ -142,6 +144,18 @@ function folderFaults(dataDir: string): Error[] {
       return [new FolderUnusableError(dataDir, error)]
     }
   }
+}
+
+/** A gateway starts with them all the same; nobody could log in to its console. */
+async function usersFaults({ admin: { usersFile } }: Config): Promise<Error[]> {
+  if (usersFile === null) return []
+  return readUsers(usersFile).then(
+    () => [],
+    (error: unknown) => {
+      const why = errorMessage(error)
+      return [new AdminError('ADMIN_USERS_UNREADABLE', `admin.usersFile: ${why}`)]
+    },
+  )
 }
 
 function packageFaults(config: Config): Error[] {

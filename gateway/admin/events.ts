@@ -5,7 +5,23 @@
 
 export type AdminEvent =
   /** An operator changed something. */
-  | { readonly type: 'admin.changed'; readonly path: string; readonly remote: string }
+  | {
+      readonly type: 'admin.changed'
+      readonly path: string
+      readonly remote: string
+      /** null: by token, on loopback or through the socket. */
+      readonly user: string | null
+    }
+  | {
+      readonly type: 'admin.login'
+      /** null: by token. */
+      readonly user: string | null
+      readonly role: 'viewer' | 'operator'
+      readonly remote: string
+    }
+  | { readonly type: 'admin.users-loaded'; readonly file: string; readonly users: number }
+  /** The ones before stay; without any nobody can log in by name. */
+  | { readonly type: 'admin.users-refused'; readonly file: string; readonly message: string }
   /** `refused`: the caller can put it right. `failed`: the gateway could not do it. */
   | {
       readonly type: 'admin.refused' | 'admin.failed'

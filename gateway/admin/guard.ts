@@ -1,55 +1,28 @@
 /**
- * Who may ask the admin server for what: a pure decision over one request's head.
+ * What keeps a stranger's web page out: a pure decision over one request's head. Who the caller is,
+ * sign-in/ knows.
  *
- * - Another address than loopback without a token serves the open paths and nothing else.
- * - With a token, everything under /api needs it, on loopback too.
- * - Loopback alone is no protection from a browser on the same machine: a page can point a name of
- *   its own at 127.0.0.1 (DNS rebinding) or post a form across sites. So on loopback the Host must
- *   be a loopback name, cross-site requests are refused, there are no CORS headers, and a POST must
- *   be JSON, which a form cannot send.
+ * Loopback alone is no protection from a browser on the same machine, and a cookie none from one
+ * that is logged in: a page can point a name of its own at 127.0.0.1 (DNS rebinding) or post a form
+ * across sites. So on loopback the Host must be a loopback name, cross-site requests are refused,
+ * there are no CORS headers, and a POST must be JSON, which a form cannot send.
  */
-import { createHash, timingSafeEqual } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
 import { isLoopback } from '../shared/hosts.ts'
 import { AdminError } from './errors.ts'
 
-/**
- * Served without a token on every address: nothing in them identifies a device or a reading.
- */
-const OPEN_PATHS: ReadonlySet<string> = new Set([
-  '/',
-  '/favicon.ico',
-  '/metrics',
-  '/livez',
-  '/readyz',
-])
-
-interface GuardPolicy {
-  /** `admin.host`. */
-  readonly host: string
-  /** null: none is configured. */
-  readonly token: string | null
-}
-
 interface RequestHead {
-  readonly method: string
-  readonly path: string
-  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>
+  readonly headers: IncomingHttpHeaders
+  /** A look that is for anyone, from a link on another site too. */
+  readonly isPublic: boolean
+  readonly takesBody: boolean
 }
 
-/** Throws {@link AdminError} for what may not be served. */
-export function guard(request: RequestHead, policy: GuardPolicy): void {
-  const loopback = isLoopback(policy.host)
-  if (loopback) checkHost(header(request, 'host'), policy.host)
-  if (OPEN_PATHS.has(request.path)) return
-  checkSite(request)
-  if (policy.token !== null) checkToken(header(request, 'authorization'), policy.token)
-  else if (!loopback) {
-    throw new AdminError(
-      'ADMIN_TOKEN_REQUIRED',
-      `the admin server listens on ${policy.host} without a token and serves only /, /metrics, /livez and /readyz; set admin.token, or listen on 127.0.0.1`,
-    )
-  }
-  if (request.method === 'POST') checkContentType(header(request, 'content-type'))
+/** Throws {@link AdminError} for what may not be served. `host`: `admin.host`. */
+export function guard({ headers, isPublic, takesBody }: RequestHead, host: string): void {
+  if (isLoopback(host)) checkHost(headers.host, host)
+  if (!isPublic || takesBody) checkSite(headers)
+  if (takesBody) checkContentType(headers['content-type'])
 }
 
 function checkHost(host: string | undefined, configured: string): void {
@@ -68,38 +41,17 @@ function hostName(host: string): string | null {
 }
 
 /** Browsers say where a request comes from; others say nothing. */
-function checkSite(request: RequestHead): void {
-  const site = header(request, 'sec-fetch-site')
-  const origin = header(request, 'origin')
+function checkSite(headers: IncomingHttpHeaders): void {
+  const site = headers['sec-fetch-site']
+  const { origin, host } = headers
   const sameSite = site === undefined || site === 'same-origin' || site === 'none'
-  const host = header(request, 'host')
   const sameOrigin =
     origin === undefined || origin === `http://${host}` || origin === `https://${host}`
   if (sameSite && sameOrigin) return
   throw new AdminError('ADMIN_CROSS_SITE', 'requests from other web sites are not served')
 }
 
-function checkToken(authorization: string | undefined, token: string): void {
-  const given = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]
-  if (given !== undefined && sameSecret(given, token)) return
-  throw new AdminError(
-    'ADMIN_UNAUTHORIZED',
-    given === undefined ? 'send the token: Authorization: Bearer <admin.token>' : 'wrong token',
-  )
-}
-
-/** In time that does not depend on where they differ, nor on their lengths. */
-function sameSecret(a: string, b: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text, 'utf8').digest()
-  return timingSafeEqual(digest(a), digest(b))
-}
-
 function checkContentType(contentType: string | undefined): void {
   if (/^application\/json *(;.*)?$/i.test(contentType ?? '')) return
   throw new AdminError('ADMIN_CONTENT_TYPE', 'send Content-Type: application/json')
-}
-
-function header(request: RequestHead, name: string): string | undefined {
-  const value = request.headers[name]
-  return typeof value === 'string' ? value : undefined
 }

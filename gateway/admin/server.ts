@@ -1,5 +1,5 @@
 /**
- * The admin stage: node:http around guard.ts and router.ts. Serves what observe shows and what the
+ * The admin stage: node:http around guard, sign-in and routes. Serves what observe shows and what the
  * {@link RunningOperator} can do. Owns the bounds of what a request may be (I6) and the form of
  * errors. Whatever a caller sends or does, it gets an answer or loses its connection; nothing
  * reaches the process.
@@ -8,23 +8,26 @@ import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, isIPv6 } from 'node:net'
-import { pipeline, Readable } from 'node:stream'
 import type { RunningOperator } from '../ports/operator.ts'
 import type { Views } from '../ports/status.ts'
 import { errorMessage } from '../shared/errors.ts'
 import type { AdminConfig } from './config.ts'
-import { AdminError, type AdminRefusal, refusalOf } from './errors.ts'
+import { AdminError, refusalOf } from './errors.ts'
 import type { EmitAdminEvent } from './events.ts'
 import { guard } from './guard.ts'
-import { createRouter } from './router.ts'
-import type { AdminAnswer, AdminRequest } from './routes/route.ts'
+import { EventStreams } from './live/event-streams.ts'
+import { send, sendRefusal } from './reply.ts'
+import { RouteTable } from './route-table.ts'
+import { allRoutes } from './routes/all.ts'
+import type { Route } from './routes/route.ts'
+import { type Caller, mayDo } from './sign-in/caller.ts'
+import { SignIn } from './sign-in/sign-in.ts'
 import { type AdminStats, createAdminStats } from './stats.ts'
-import { readToken } from './token.ts'
 
 /** A thousand ids of dead letters and then some. */
 export const MAX_BODY_BYTES = 1024 * 1024
 const MAX_HEADER_BYTES = 8 * 1024
-/** A scraper, some probes, an operator or two. More are closed at accept. */
+/** A scraper, some probes, consoles with an event stream each. More are closed at accept. */
 export const MAX_CONNECTIONS = 64
 
 const HEADERS_TIMEOUT_MS = 5_000
@@ -32,8 +35,6 @@ const REQUEST_TIMEOUT_MS = 15_000
 const IDLE_TIMEOUT_MS = 30_000
 /** How long requests in progress may take to end at a stop. */
 const STOP_GRACE_MS = 1_000
-
-const NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 
 interface AdminServerOptions {
   readonly config: AdminConfig
@@ -49,27 +50,43 @@ export class AdminServer {
   readonly #server: Server
   #local: Server | null = null
   readonly #config: AdminConfig
-  readonly #answer: (request: AdminRequest) => Promise<AdminAnswer>
+  readonly #signIn: SignIn
+  readonly #streams: EventStreams
+  readonly #routes: RouteTable
   readonly #emit: EmitAdminEvent
   #url = ''
 
-  private constructor(server: Server, options: AdminServerOptions) {
+  private constructor(server: Server, signIn: SignIn, options: AdminServerOptions) {
+    const { config, views, operator, emit } = options
     this.#server = server
-    this.#config = options.config
-    this.#answer = createRouter(options.views, options.operator)
-    this.#emit = options.emit
+    this.#config = config
+    this.#signIn = signIn
+    this.#emit = emit
+    this.#streams = new EventStreams({
+      snapshot: async () => ({ atMs: Date.now(), status: await operator.status() }),
+      follow: (listener) => views.followWarnings(listener),
+      onError: (error) => {
+        const { code } = refusalOf(error)
+        const { message } = error
+        const path = '/api/events'
+        emit({ type: 'admin.failed', code, message, method: 'GET', path, remote: 'any' })
+      },
+    })
+    this.#routes = new RouteTable(allRoutes({ views, operator, signIn, streams: this.#streams }))
   }
 
   /** @throws AdminError ADMIN_LISTEN: the address is taken or not ours. */
   static async start(options: AdminServerOptions): Promise<AdminServer> {
     const server = boundedServer()
-    const admin = new AdminServer(server, options)
+    const signIn = await SignIn.open(options.config, options.emit)
+    const admin = new AdminServer(server, signIn, options)
     server.on('request', (request, response) => void admin.#serve(request, response, false))
     const { host, port } = options.config
     await new Promise<void>((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) =>
-        reject(listenError(options.config, error)),
-      )
+      server.once('error', (error: NodeJS.ErrnoException) => {
+        signIn.close()
+        reject(listenError(options.config, error))
+      })
       server.listen(port, host, resolve)
     })
     server.removeAllListeners('error')
@@ -111,8 +128,15 @@ export class AdminServer {
     return this.#url
   }
 
+  /** Looks at the users file now. */
+  reread(): Promise<void> {
+    return this.#signIn.reread()
+  }
+
   /** Lets requests in progress end, for a moment. */
   async stop(leftMs = STOP_GRACE_MS): Promise<void> {
+    this.#streams.close()
+    this.#signIn.close()
     const graceMs = Math.min(STOP_GRACE_MS, leftMs)
     await Promise.all([
       stopServer(this.#server, graceMs),
@@ -131,12 +155,26 @@ export class AdminServer {
     const [path = '', search = ''] = splitUrl(request.url ?? '')
     const remote = isLocal ? 'the data folder' : (request.socket.remoteAddress ?? '')
     try {
-      guard({ method, path, headers: request.headers }, isLocal ? LOCAL : await this.#policy(path))
-      const body = method === 'POST' ? await readJson(request) : null
-      const query = new URLSearchParams(search)
-      const answer = await this.#answer({ method, path, query, body })
+      const found = this.#routes.find(method, path)
+      const isKnown = !(found instanceof AdminError)
+      const isPublic = isKnown && found.route.access === 'anyone'
+      const head = { headers: request.headers, isPublic, takesBody: isKnown && method === 'POST' }
+      guard(head, isLocal ? 'localhost' : this.#config.host)
+      const identify = (): Promise<Caller> => this.#signIn.identify(request.headers, isLocal)
+      const caller = isPublic ? null : await identify()
+      if (found instanceof AdminError) throw found
+      checkRole(caller, found.route)
+      const answer = await found.route.handle({
+        params: found.params,
+        query: new URLSearchParams(search),
+        body: method === 'POST' ? await readJson(request) : null,
+        headers: request.headers,
+        remote,
+        caller,
+        mayStay: () => identify().then(isTrue, isFalse),
+      })
       this.stats.ok++
-      if (method === 'POST') this.#emit({ type: 'admin.changed', path, remote })
+      this.#tell(found.route, path, remote, caller)
       send(response, answer, method)
     } catch (caught) {
       const error = caught instanceof Error ? caught : new Error(String(caught))
@@ -145,23 +183,29 @@ export class AdminServer {
       this.stats[outcome]++
       const { code } = refusal
       const { message } = error
-      this.#emit({ type: `admin.${outcome}`, code, message, method, path, remote })
+      // A console asks who it is before anybody logged in.
+      if (code !== 'ADMIN_LOGIN_REQUIRED' || path !== '/api/session')
+        this.#emit({ type: `admin.${outcome}`, code, message, method, path, remote })
       sendRefusal(response, refusal, method)
     }
   }
 
-  /**
-   * The token is not read for paths that need none: a broken secret file must not take the probes
-   * down.
-   */
-  async #policy(path: string): Promise<{ host: string; token: string | null }> {
-    const { host, token } = this.#config
-    return { host, token: path.startsWith('/api/') ? await readToken(token) : null }
+  #tell({ method, access }: Route, path: string, remote: string, caller: Caller | null): void {
+    if (method === 'POST' && access === 'operator')
+      this.#emit({ type: 'admin.changed', path, remote, user: caller?.user ?? null })
   }
 }
 
-/** The rights of the socket's file are the guard; a browser cannot reach it. */
-const LOCAL = { host: 'localhost', token: null } as const
+const isTrue = (): boolean => true
+const isFalse = (): boolean => false
+
+function checkRole(caller: Caller | null, { access, method, path }: Route): void {
+  if (caller === null || access === 'anyone' || mayDo(caller.role, access)) return
+  throw new AdminError(
+    'ADMIN_ROLE',
+    `${method} ${path} is for an operator, and ${caller.user ?? 'the caller'} is a ${caller.role}; "sluice passwd --role operator" changes that`,
+  )
+}
 
 function boundedServer(): Server {
   const server = createServer({
@@ -235,35 +279,4 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   } catch {
     throw new AdminError('ADMIN_BAD_REQUEST', 'the body is not JSON')
   }
-}
-
-function send(
-  response: ServerResponse,
-  { status, contentType, body, policy = NO_CONTENT }: AdminAnswer,
-  method: string,
-): void {
-  if (response.destroyed || response.headersSent) return
-  response.writeHead(status, {
-    'Content-Type': contentType,
-    ...(typeof body === 'string' ? { 'Content-Length': Buffer.byteLength(body) } : {}),
-    'Cache-Control': 'no-store',
-    'X-Content-Type-Options': 'nosniff',
-    'Content-Security-Policy': policy,
-  })
-  if (method === 'HEAD' || typeof body === 'string')
-    response.end(method === 'HEAD' ? undefined : body)
-  // One that fails half way loses its connection: the reader knows that it is not whole.
-  else pipeline(Readable.from(body), response, () => undefined)
-}
-
-function sendRefusal(
-  response: ServerResponse,
-  { status, code, message }: AdminRefusal,
-  method: string,
-): void {
-  // The connection may still carry the rest of a body that was too large or never ends.
-  response.shouldKeepAlive = false
-  if (code === 'ADMIN_UNAUTHORIZED') response.setHeader('WWW-Authenticate', 'Bearer realm="sluice"')
-  const body = `${JSON.stringify({ error: { code, message } })}\n`
-  send(response, { status, contentType: 'application/json; charset=utf-8', body }, method)
 }

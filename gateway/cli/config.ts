@@ -19,6 +19,7 @@ export interface AdminPlace {
   readonly host: string
   readonly port: number
   readonly token: Secret | null
+  readonly usersFile: string | null
 }
 
 interface PasswordPlace {

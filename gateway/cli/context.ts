@@ -27,7 +27,13 @@ export interface CliContext {
   firstConfig(sinkType: string): Promise<string>
   /** Reads a backup to its end. @throws if it is not whole */
   checkBackup(path: string): Promise<{ readonly pendingRecords: number; readonly entries: number }>
-  setPassword(path: string, user: string, password: string): Promise<'added' | 'changed'>
+  /** `role`: of the console; null: the user keeps the one that it has. */
+  setPassword(
+    path: string,
+    user: string,
+    password: string,
+    role: string | null,
+  ): Promise<'added' | 'changed'>
   removeUser(path: string, user: string): Promise<boolean>
   /** Until the returned function is called. */
   listenToSignals(listener: SignalListener): () => void

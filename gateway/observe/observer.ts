@@ -86,6 +86,7 @@ export class Observer {
         }
       },
       recentLog: () => this.#logs.recent,
+      followWarnings: (listener) => this.#logs.followWarnings(listener),
       live: () => liveness(sources.spool()),
       ready: () => readiness(sources.broker(), sources.spool()),
       status: () => buildStatus(sources, this.#nowMs(), readWrittenBytes()),

@@ -78,7 +78,7 @@ export interface DeadLetterOperator {
   purge(selection: DeadLetterSelection): Promise<DeadLetterChange>
 }
 
-export interface DeadLetterQuery {
+interface DeadLetterQuery {
   readonly stream: string
   /** `next` of the page before, `<origin>:<number>`; null: from the first. */
   readonly after: string | null

@@ -300,6 +300,11 @@ export interface Views {
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>
   /** The last lines of the log, JSON each, whatever form they were written in. */
   recentLog(): string
+  /**
+   * Calls `listener` with each line of level warn and above, as JSON, until the returned function
+   * is called.
+   */
+  followWarnings(listener: (line: string) => void): () => void
   live(): Health
   ready(): Health
 }

@@ -9,87 +9,23 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { AdminConfig } from '../../gateway/admin/config.ts'
 import { AdminServer, MAX_BODY_BYTES, MAX_CONNECTIONS } from '../../gateway/admin/server.ts'
-import { Observer } from '../../gateway/observe/observer.ts'
-import {
-  type DeadLetterSelection,
-  OperatorError,
-  type RunningOperator,
-} from '../../gateway/ports/operator.ts'
+import type { Observer } from '../../gateway/observe/observer.ts'
+import type { RunningOperator } from '../../gateway/ports/operator.ts'
 import type { Secret } from '../../gateway/shared/secret-file.ts'
-import { broker, type FakeState, fakeSources, sink, spool } from '../observe/fake-sources.ts'
+import { broker, type FakeState, sink, spool } from '../observe/fake-sources.ts'
+import { type AdminFixture, startAdmin } from './admin-fixture.ts'
 
 const OPEN = ['/', '/metrics', '/livez', '/readyz']
 
-interface Call {
-  readonly what: string
-  readonly with: unknown
-}
-
-let observer: Observer
+let admin: AdminFixture
 let server: AdminServer
+let observer: Observer
 let state: FakeState
-let calls: Call[]
-let log: string[]
+let calls: AdminFixture['calls']
 
-async function start(admin: Partial<AdminConfig> = {}): Promise<void> {
-  const fake = fakeSources()
-  state = fake.state
-  calls = []
-  log = []
-  const record = (what: string, value: unknown) => void calls.push({ what, with: value })
-  observer = await Observer.open({
-    log: { level: 'info', format: 'json' },
-    destination: {
-      stream: { write: (line) => void log.push(line) },
-      droppedLines: () => 0,
-      flush: () => Promise.resolve(),
-    },
-  })
-  const views = observer.views({ ...fake.sources, admin: () => server.stats })
-  const operator: RunningOperator = {
-    status: async () => views.status(),
-    retrySink: async (name) => {
-      record('retry', name)
-      if (name !== 'cloud') throw new OperatorError('ADMIN_NOT_FOUND', `no sink is named ${name}`)
-    },
-    leave: async () => record('leave', null),
-    backup: async function* () {
-      yield Buffer.from('backup')
-    },
-    newSpoolId: async () => {
-      record('new-id', null)
-      return 'fresh'
-    },
-    streams: {
-      drainTo: async (stream, sink) => record('drain', { stream, sink }),
-      park: async (stream, seq) => record('park', { stream, seq }),
-      records: async (stream, after) => {
-        record('records', { stream, after })
-        return { records: ['{"seq":1}'], unreadable: 0, next: null }
-      },
-    },
-    deadLetters: {
-      list: async (query) => {
-        record('list', query)
-        return { deadLetters: [], next: null }
-      },
-      requeue: async (selection: DeadLetterSelection) => {
-        record('requeue', selection)
-        return { changed: 2, skipped: [] }
-      },
-      purge: async (selection) => {
-        record('purge', selection)
-        throw new Error('secret detail of the store')
-      },
-    },
-  }
-  server = await AdminServer.start({
-    config: { host: '127.0.0.1', port: 0, token: null, ...admin },
-    socketPath: null,
-    views,
-    operator,
-    emit: observer.noteAdmin,
-  })
+async function start(config: Partial<AdminConfig> = {}): Promise<void> {
+  admin = await startAdmin(config)
+  ;({ server, observer, state, calls } = admin)
 }
 
 interface Answer {
@@ -142,10 +78,7 @@ function code(answer: Answer): string {
   return (JSON.parse(answer.text) as { error: { code: string } }).error.code
 }
 
-afterEach(async () => {
-  await server.stop()
-  await observer.stop()
-})
+afterEach(() => admin.stop())
 
 describe('on loopback without a token', () => {
   beforeEach(() => start())
@@ -160,10 +93,10 @@ describe('on loopback without a token', () => {
       gateway: 'edge-01',
       streams: [{ name: 'telemetry' }],
     })
-    observer.noteAdmin({ type: 'admin.changed', path: '/api/x', remote: '10.0.0.7' })
+    observer.noteAdmin({ type: 'admin.changed', path: '/api/x', remote: '10.0.0.7', user: null })
     const recent = await ask('/api/log')
     expect(recent.headers['content-type']).toContain('application/x-ndjson')
-    expect(recent.text).toBe(log.join(''))
+    expect(recent.text).toBe(admin.log())
     expect(recent.text).toContain('10.0.0.7')
     expect((await ask('/livez')).status).toBe(200)
     expect((await ask('/readyz')).status).toBe(200)
@@ -226,7 +159,7 @@ describe('on loopback without a token', () => {
       { what: 'park', with: { stream: 'telemetry', seq: 7 } },
       { what: 'records', with: { stream: 'telemetry', after: '0:7' } },
     ])
-    expect(log.join('')).toContain('operator: /api/spool/new-id')
+    expect(admin.log()).toContain('operator: /api/spool/new-id')
   })
 
   test('a failing action is answered without its details, and logged with them', async () => {
@@ -234,7 +167,7 @@ describe('on loopback without a token', () => {
     expect(answer.status).toBe(500)
     expect(code(answer)).toBe('ADMIN_INTERNAL')
     expect(answer.text).not.toContain('secret detail')
-    expect(log.join('')).toContain('secret detail of the store')
+    expect(admin.log()).toContain('secret detail of the store')
   })
 
   test.each([
@@ -329,10 +262,10 @@ describe('a browser on the same machine', () => {
   })
 
   test('may ask for an icon: neither that nor the page is worth a line in the log', async () => {
-    const before = log.length
+    const before = admin.log()
     expect((await ask('/favicon.ico')).status).toBe(200)
     expect((await ask('/')).status).toBe(200)
-    expect(log).toHaveLength(before)
+    expect(admin.log()).toBe(before)
   })
 
   test.each([
@@ -404,6 +337,9 @@ describe('with a token', () => {
       expect([answer.status, code(answer)]).toEqual([401, 'ADMIN_UNAUTHORIZED'])
       expect(answer.headers['www-authenticate']).toContain('Bearer')
     }
+    const without = await ask('/api/status')
+    expect([without.status, code(without)]).toEqual([401, 'ADMIN_LOGIN_REQUIRED'])
+    expect(without.headers['www-authenticate']).toContain('Bearer')
     expect((await post('/api/spool/new-id')).status).toBe(401)
     expect((await ask('/api/nothing')).status).toBe(401)
     expect(calls).toEqual([])
@@ -416,8 +352,8 @@ describe('with a token', () => {
   test('neither the right token nor a wrong one gets into the log or an answer', async () => {
     await start({ token })
     const wrong = await ask('/api/status', { headers: { Authorization: 'Bearer hunter2-guess' } })
-    expect(wrong.text + log.join('')).not.toMatch(/hunter2-guess|correct-horse/)
-    expect(log.join('')).toContain('ADMIN_UNAUTHORIZED')
+    expect(wrong.text + admin.log()).not.toMatch(/hunter2-guess|correct-horse/)
+    expect(admin.log()).toContain('ADMIN_UNAUTHORIZED')
   })
 
   test('a token file is read anew: a changed one counts at once, a missing or empty one lets nobody in', async () => {
@@ -545,11 +481,12 @@ describe('its address', () => {
     const health = () => ({ ok: true, reasons: [] })
     await expect(
       AdminServer.start({
-        config: { host: '127.0.0.1', port: taken, token: null },
+        config: { host: '127.0.0.1', port: taken, token: null, usersFile: null },
         socketPath: null,
         views: {
           metrics: async () => ({ contentType: 'text/plain', text: '' }),
           recentLog: () => '',
+          followWarnings: () => () => undefined,
           live: health,
           ready: health,
         },

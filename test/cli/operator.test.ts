@@ -116,11 +116,17 @@ async function serve(token: string | null = null): Promise<void> {
   const views = {
     metrics: async () => ({ contentType: 'text/plain', text: '' }),
     recentLog: () => '',
+    followWarnings: () => () => undefined,
     live: () => healthy,
     ready: () => healthy,
   }
   server = await AdminServer.start({
-    config: { host: '127.0.0.1', port: 0, token: token === null ? null : { value: token } },
+    config: {
+      host: '127.0.0.1',
+      port: 0,
+      token: token === null ? null : { value: token },
+      usersFile: null,
+    },
     socketPath: null,
     views,
     operator,
@@ -468,7 +474,7 @@ test.each([
   ['fd00::1', 1, 'http://[fd00::1]:1'],
   ['box', 0, null],
 ])('an admin server on %s port %d is asked at %s', (host, port, url) => {
-  expect(adminUrl({ host, port, token: null })).toBe(url)
+  expect(adminUrl({ host, port, token: null, usersFile: null })).toBe(url)
 })
 
 const STATUS: Status = {

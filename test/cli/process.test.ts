@@ -263,6 +263,16 @@ describe('sluice passwd', () => {
     expect(stderr).toContain('name the password file')
   })
 
+  test('with a role, the file is the one of the console', async () => {
+    const config = file('sluice.yaml', 'admin: { usersFile: people }\n')
+    const args = ['passwd', '--config', config, 'vera', '--role']
+    const added = await runProgram('gateway', [...args, 'viewer'], { input: 'b\n' })
+    expect(added.stdout).toBe(`added vera in ${join(folder, 'people')}\n`)
+    expect(readFileSync(join(folder, 'people'), 'utf8')).toMatch(/^vera:scrypt\$[^:]+:viewer\n$/)
+    const { exit } = await runProgram('gateway', [...args, 'root'], { input: 'b\n' })
+    expect(exit.code).toBe(2)
+  })
+
   test.each([
     ['', 'the password is empty'],
     ['\n', 'the password is empty'],
@@ -371,7 +381,7 @@ describe('the command line', () => {
       ['check', 'status'].map((command) => runProgram('gateway', [command], { cwd: folder, env })),
     )
     expect(check?.stderr).toContain(
-      'warning: admin.host: on 0.0.0.0 without a token only /, /metrics',
+      'warning: admin.host: on 0.0.0.0 without a token and users only /, /metrics',
     )
     expect(status?.stderr).not.toContain('warning')
   })

@@ -152,7 +152,7 @@ describe('warnings', () => {
     ['streams: { a: { maxRecordBytes: 2MiB } }', 'streams.a.maxRecordBytes: 2MiB is never reached'],
     ['sinks: { cloud: { maxBatchBytes: 100KiB } }', 'is sent alone, in a larger request'],
     ['admin: { host: 0.0.0.0 }', 'only /, /metrics, /livez and /readyz are served'],
-    ['admin: { host: 0.0.0.0, token: abc }', 'the token crosses the network unencrypted'],
+    ['admin: { host: 0.0.0.0, token: abc }', 'tokens and passwords cross the network unencrypted'],
     [
       'mqtt: { listeners: [{ host: 0.0.0.0 }], auth: { passwordFile: u } }',
       'passwords cross the network unencrypted',

@@ -1,8 +1,7 @@
 /** Dead letters: list, requeue, purge. */
 import { z } from 'zod'
-import type { DeadLetterQuery, DeadLetterSelection, Operator } from '../../ports/operator.ts'
-import { AdminError } from '../errors.ts'
-import { json, type Route, requireStream } from './route.ts'
+import type { DeadLetterSelection, Operator } from '../../ports/operator.ts'
+import { json, pageLimit, type Route, requireStream, route } from './route.ts'
 
 const MAX_IDS = 1_000
 
@@ -11,65 +10,59 @@ const Selection = z.union([
   z.strictObject({ stream: z.string(), all: z.literal(true) }),
 ])
 
-/** `<origin>:<number>`, as `next` of a page. */
-const CURSOR = /^(ingest|refused):\d{1,16}$/
+const WANTED = `{"stream": "<name>", "ids": ["<id>", …]} with 1 to ${MAX_IDS} ids, or {"stream": "<name>", "all": true}`
+
+const Page = z.object({
+  stream: z.string('name the stream: ?stream=<name>'),
+  limit: pageLimit(MAX_IDS),
+  after: z
+    .string()
+    .regex(
+      /^(ingest|refused):\d{1,16}$/,
+      'after is the "next" of the page before, such as refused:17',
+    )
+    .optional(),
+})
 
 export function deadLetterRoutes(operator: Operator): readonly Route[] {
   const { deadLetters } = operator
+  const change = { method: 'POST', access: 'operator', body: Selection, wanted: WANTED } as const
   return [
-    {
+    route({
       method: 'GET',
-      path: /^\/api\/dead-letters$/,
-      handle: async ({ query }) => {
-        const parsed = parseQuery(query)
-        await requireStream(parsed.stream, operator)
-        return json(200, await deadLetters.list(parsed))
+      path: '/api/dead-letters',
+      access: 'viewer',
+      summary: 'A page of dead letters.',
+      query: Page,
+      answers: { status: 200, is: 'DeadLetterPage' },
+      handle: async ({ query: { stream, after = null, limit } }) => {
+        await requireStream(stream, operator)
+        return json(200, await deadLetters.list({ stream, after, limit }))
       },
-    },
-    {
-      method: 'POST',
-      path: /^\/api\/dead-letters\/requeue$/,
+    }),
+    route({
+      ...change,
+      path: '/api/dead-letters/requeue',
+      summary: 'Puts dead letters back as new records of their stream.',
+      answers: { status: 200, is: 'DeadLetterChange' },
       handle: async ({ body }) => {
-        const selection = parseSelection(body)
-        await requireStream(selection.stream, operator)
-        return json(200, await deadLetters.requeue(selection))
+        await requireStream(body.stream, operator)
+        return json(200, await deadLetters.requeue(selectionOf(body)))
       },
-    },
-    {
-      method: 'POST',
-      path: /^\/api\/dead-letters\/purge$/,
+    }),
+    route({
+      ...change,
+      path: '/api/dead-letters/purge',
+      summary: 'Removes dead letters for good.',
+      answers: { status: 200, is: 'DeadLetterChange' },
       handle: async ({ body }) => {
-        const selection = parseSelection(body)
-        await requireStream(selection.stream, operator)
-        return json(200, await deadLetters.purge(selection))
+        await requireStream(body.stream, operator)
+        return json(200, await deadLetters.purge(selectionOf(body)))
       },
-    },
+    }),
   ]
 }
 
-function parseQuery(query: URLSearchParams): DeadLetterQuery {
-  const stream = query.get('stream')
-  if (stream === null) throw new AdminError('ADMIN_BAD_REQUEST', 'name the stream: ?stream=<name>')
-  const limit = Number(query.get('limit') ?? '100')
-  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_IDS)
-    throw new AdminError('ADMIN_BAD_REQUEST', `limit is a number from 1 to ${MAX_IDS}`)
-  const after = query.get('after')
-  if (after !== null && !CURSOR.test(after))
-    throw new AdminError(
-      'ADMIN_BAD_REQUEST',
-      'after is the "next" of the page before, such as refused:17',
-    )
-  return { stream, after, limit }
-}
-
-function parseSelection(body: unknown): DeadLetterSelection {
-  const parsed = Selection.safeParse(body)
-  if (!parsed.success) {
-    throw new AdminError(
-      'ADMIN_BAD_REQUEST',
-      `send {"stream": "<name>", "ids": ["<id>", …]} with 1 to ${MAX_IDS} ids, or {"stream": "<name>", "all": true}`,
-    )
-  }
-  const { stream } = parsed.data
-  return { stream, ids: 'all' in parsed.data ? 'all' : parsed.data.ids }
+function selectionOf(body: z.infer<typeof Selection>): DeadLetterSelection {
+  return { stream: body.stream, ids: 'all' in body ? 'all' : body.ids }
 }

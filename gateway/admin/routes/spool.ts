@@ -1,22 +1,29 @@
 /** What an operator does about the spool as a whole. */
-import type { Operator } from '../../ports/operator.ts'
-import { json, type Route } from './route.ts'
+import type { RunningOperator } from '../../ports/operator.ts'
+import { json, type Route, route } from './route.ts'
 
-export function spoolRoutes(operator: Operator): readonly Route[] {
+export function spoolRoutes(operator: RunningOperator): readonly Route[] {
   return [
-    {
+    route({
       method: 'GET',
-      path: /^\/api\/spool\/backup$/,
+      path: '/api/spool/backup',
+      // All that devices sent, and the sessions of local subscribers: more than a look.
+      access: 'operator',
+      summary: 'The bytes of a backup, whole only if its end is there.',
+      answers: { status: 200, contentType: 'application/octet-stream' },
       handle: async () => ({
         status: 200,
         contentType: 'application/octet-stream',
         body: operator.backup(),
       }),
-    },
-    {
+    }),
+    route({
       method: 'POST',
-      path: /^\/api\/spool\/new-id$/,
+      path: '/api/spool/new-id',
+      access: 'operator',
+      summary: 'New records are numbered under a fresh spool id.',
+      answers: { status: 200, is: 'SpoolId' },
       handle: async () => json(200, { spoolId: await operator.newSpoolId() }),
-    },
+    }),
   ]
 }

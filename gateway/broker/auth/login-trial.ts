@@ -4,12 +4,12 @@
  * gateway. What it answers is what the authenticator would.
  */
 import { listenerUrl } from '../../shared/hosts.ts'
+import { verifyPassword } from '../../shared/passwords/password-file.ts'
 import { checkTopicFilter, checkTopicName, filterMatches } from '../../shared/topics/topics.ts'
 import type { ListenerConfig, MqttConfig } from '../config.ts'
 import { authOf } from '../listeners/listener-policy.ts'
 import { type AppliedRule, FULL_ACCESS } from './access-rules.ts'
 import { covers, overlaps } from './filter-relations.ts'
-import { verifyPassword } from './password-file.ts'
 import { Realm } from './realm.ts'
 
 interface LoginTrial {

@@ -178,8 +178,7 @@ export async function readAuthFiles(
 }
 
 async function readCredentials(path: string | null): Promise<Credentials> {
-  const users =
-    path === null ? new Map<string, PasswordHash>() : parsePasswordFile(await read(path), path)
+  const users: PasswordFile = path === null ? new Map() : parsePasswordFile(await read(path), path)
   const [first] = users.values()
   return { users, cache: new CredentialCache(), standIn: unmatchableHash(first) }
 }

@@ -12,13 +12,23 @@ interface Note {
 export function adminNote(event: AdminEvent): Note {
   switch (event.type) {
     case 'admin.changed': {
-      const { path, remote } = event
-      return {
-        level: 'info',
-        key: `done|${path}`,
-        message: `operator: ${path}`,
-        fields: { remote },
-      }
+      const { path, remote, user } = event
+      const fields = { remote, ...(user === null ? {} : { user }) }
+      return { level: 'info', key: `done|${path}`, message: `operator: ${path}`, fields }
+    }
+    case 'admin.login': {
+      const { user, role, remote } = event
+      const message = `${user ?? 'the token'} logged in as ${role}`
+      return { level: 'info', key: `login|${user}`, message, fields: { remote } }
+    }
+    case 'admin.users-loaded': {
+      const { file, users } = event
+      const message = `${users} may log in to the console, by ${file}`
+      return { level: 'info', key: 'admin-users', message, fields: {} }
+    }
+    case 'admin.users-refused': {
+      const message = `the users of the console cannot be read, those before stay: ${event.message}`
+      return { level: 'error', key: 'admin-users', message, fields: { file: event.file } }
     }
     case 'admin.no-socket': {
       const message = `no socket for commands (${event.message}): they ask ${event.url}`

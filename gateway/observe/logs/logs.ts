@@ -39,8 +39,10 @@ export class Logs {
   readonly #events: Record<string, number> = {}
   readonly #sweepTimer: NodeJS.Timeout
   #suppressedLines = 0
+  readonly #followers = new Set<(line: string) => void>()
   /** Of the line that is being written. */
   #lineAtMs = 0
+  #isWarning = false
 
   constructor(options: LogOptions) {
     this.#destination = options.destination
@@ -57,6 +59,7 @@ export class Logs {
         write: (line: string) => {
           this.#recent.push(line)
           this.#destination.stream.write(line)
+          if (this.#isWarning) for (const follow of this.#followers) follow(line)
         },
       },
     )
@@ -76,6 +79,12 @@ export class Logs {
   /** The last lines that were written. */
   get recent(): string {
     return this.#recent.text
+  }
+
+  /** Calls `listener` with each line of level warn and above until the returned function is. */
+  followWarnings(listener: (line: string) => void): () => void {
+    this.#followers.add(listener)
+    return () => void this.#followers.delete(listener)
   }
 
   get suppressedLines(): number {
@@ -144,6 +153,7 @@ export class Logs {
 
   #write({ level, message, atMs, fields }: Line, suppressed: number): void {
     this.#lineAtMs = atMs
+    this.#isWarning = level === 'warn' || level === 'error'
     this.#logger[level](
       suppressed === 0 ? fields : { ...fields, suppressed },
       suppressed === 0 ? message : `${message} (${suppressed} like this held back)`,

@@ -3,9 +3,9 @@
  *
  *   name:scrypt$N=16384,r=8,p=5$<salt, base64>$<hash, base64>
  *
- * with blank lines and lines that begin with `#` between them. The parameters are in the line, so
- * they can be raised later and old lines stay good. `sluice passwd` writes it; the gateway reads it
- * again when it changes.
+ * with blank lines and lines that begin with `#` between them; `:role` follows where users have
+ * one. The parameters are in the line, so they can be raised later and old lines stay good.
+ * `sluice passwd` writes it; the gateway reads it again when it changes.
  */
 
 import { randomBytes, type ScryptOptions, scrypt, timingSafeEqual } from 'node:crypto'
@@ -52,7 +52,18 @@ export interface PasswordHash {
   readonly hash: Buffer
 }
 
-export type PasswordFile = ReadonlyMap<string, PasswordHash>
+interface KnownUser extends PasswordHash {
+  readonly role: string | null
+}
+
+export type PasswordFile = ReadonlyMap<string, KnownUser>
+
+/** What is wrong with a user's role in this file; null: nothing. */
+type RoleFault = (role: string | null) => string | null
+
+/** Devices have none: a file of people must not let them in by accident. */
+const noRole: RoleFault = (role) =>
+  role === null ? null : 'a role after the hash: this is a file of people, not of devices'
 
 /**
  * OWASP Password Storage Cheat Sheet, section scrypt: N = 2^17, r = 8, p = 1, or the settings it
@@ -89,8 +100,12 @@ const LINE =
   /^scrypt\$N=(\d{1,9}),r=(\d{1,3}),p=(\d{1,3})\$([A-Za-z0-9+/]+={0,2})\$([A-Za-z0-9+/]+={0,2})$/
 
 /** Throws an {@link AuthFileError}; it never shows what is behind the user's name. */
-export function parsePasswordFile(text: string, path: string): PasswordFile {
-  const users = new Map<string, PasswordHash>()
+export function parsePasswordFile(
+  text: string,
+  path: string,
+  faultOfRole: RoleFault = noRole,
+): PasswordFile {
+  const users = new Map<string, KnownUser>()
   for (const [index, line] of linesOf(text).entries()) {
     if (isNotAUser(line)) continue
     const fail = (problem: string): never => {
@@ -102,11 +117,20 @@ export function parsePasswordFile(text: string, path: string): PasswordFile {
     const fault = faultOfUser(user)
     if (fault !== null) fail(fault)
     if (users.has(user)) fail(`the user ${JSON.stringify(user)} is there twice`)
-    const hash = parseHash(line.slice(colon + 1))
+    const { hash: hashText, role } = hashAndRole(line.slice(colon + 1))
+    const hash = parseHash(hashText)
     if (typeof hash === 'string') fail(`user ${JSON.stringify(user)}: ${hash}`)
-    else users.set(user, hash)
+    else users.set(user, { ...hash, role })
+    const wrong = faultOfRole(role)
+    if (wrong !== null) fail(`user ${JSON.stringify(user)}: ${wrong}`)
   }
   return users
+}
+
+/** A hash has no colon: base64 has none. */
+function hashAndRole(text: string): { readonly hash: string; readonly role: string | null } {
+  const [hash = '', ...rest] = text.split(':')
+  return { hash, role: rest.length === 0 ? null : rest.join(':') }
 }
 
 function parseHash(text: string): PasswordHash | string {
@@ -168,7 +192,8 @@ export function unmatchableHash(
 }
 
 /**
- * Adds the user or changes the password; every other line stays as it is. The file is replaced in
+ * Adds the user or changes the password; every other line stays as it is. `role` null: the one that
+ * the user has, none for a new one. The file is replaced in
  * one step and is on disk when this returns. A new file has mode 0600; an existing one keeps its
  * owner, and its mode without the rights of others. Throws an {@link AuthFileError} when the file
  * is broken or the name or password cannot be used.
@@ -177,12 +202,16 @@ export async function setPassword(
   path: string,
   user: string,
   password: string,
+  role: string | null = null,
 ): Promise<'added' | 'changed'> {
   const fault = faultOfUser(user) ?? (password === '' ? 'the password is empty' : null)
   if (fault !== null) throw new AuthFileError('AUTH_USER_INVALID', path, null, fault)
-  const line = `${user}:${await hashPassword(password)}`
+  const hash = await hashPassword(password)
   return rewrite(path, (lines) => {
     const index = lines.findIndex((known) => isLineOf(known, user))
+    const known = lines[index]?.slice(user.length + 1) ?? ''
+    const given = role ?? hashAndRole(known).role
+    const line = `${user}:${hash}${given === null ? '' : `:${given}`}`
     if (index < 0) lines.push(line)
     else lines[index] = line
     return index < 0 ? 'added' : 'changed'
@@ -222,7 +251,7 @@ async function rewrite<T>(path: string, change: (lines: string[]) => T): Promise
   try {
     const before = await stateOf(target)
     const text = before === null ? '' : await readFile(target, 'utf8')
-    parsePasswordFile(text, path)
+    parsePasswordFile(text, path, () => null)
     const lines = linesOf(text)
     if (lines.at(-1) === '') lines.pop()
     const outcome = change(lines)

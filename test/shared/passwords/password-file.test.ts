@@ -107,6 +107,24 @@ describe('sluice passwd', () => {
     expect(await verified(path, 'other', 'x')).toBe(true)
   })
 
+  test('gives a role, keeps it when the password changes, and changes it when it is said', async () => {
+    const path = join(await temporaryFolder(), 'users')
+    const roleOf = async (user: string) =>
+      parsePasswordFile(await readFile(path, 'utf8'), path, () => null).get(user)?.role
+    await setPassword(path, 'vera', 'x', 'viewer')
+    expect(await roleOf('vera')).toBe('viewer')
+    await setPassword(path, 'vera', 'y')
+    expect(await roleOf('vera')).toBe('viewer')
+    await setPassword(path, 'vera', 'y', 'operator')
+    expect(await roleOf('vera')).toBe('operator')
+    await setPassword(path, 'press-7', 'z')
+    expect(await roleOf('press-7')).toBeNull()
+  })
+
+  test('a file of people lets no device in', () => {
+    expect(fault(`a:${quickHash('x')}:viewer`)).toContain('a file of people, not of devices')
+  })
+
   test('removes a user, and says when there is none', async () => {
     const path = join(await temporaryFolder(), 'users')
     await writeFile(path, `a:${quickHash('x')}\nab:${quickHash('y')}\n`)

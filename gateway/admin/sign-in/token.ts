@@ -2,9 +2,9 @@
  * The admin token as it is now: a secret file is read at every use, so a changed one counts at
  * once.
  */
-import { errorCode } from '../shared/errors.ts'
-import { readSecret, type Secret } from '../shared/secret-file.ts'
-import { AdminError } from './errors.ts'
+import { errorCode } from '../../shared/errors.ts'
+import { readSecret, type Secret } from '../../shared/secret-file.ts'
+import { AdminError } from '../errors.ts'
 
 /**
  * null: none is configured. An unreadable or empty file lets nobody in.

@@ -1,0 +1,36 @@
+/** The table of routes, in the order in which documents show it. */
+import type { RunningOperator } from '../../ports/operator.ts'
+import type { Views } from '../../ports/status.ts'
+import type { EventStreams } from '../live/event-streams.ts'
+import type { SignIn } from '../sign-in/sign-in.ts'
+import { deadLetterRoutes } from './dead-letters.ts'
+import { eventRoutes } from './events.ts'
+import { gatewayRoutes } from './gateway.ts'
+import type { Route } from './route.ts'
+import { sessionRoutes } from './session.ts'
+import { sinkRoutes } from './sinks.ts'
+import { spoolRoutes } from './spool.ts'
+import { statusRoutes } from './status.ts'
+import { streamRoutes } from './streams.ts'
+import { viewRoutes } from './views.ts'
+
+interface RouteSources {
+  readonly views: Views
+  readonly operator: RunningOperator
+  readonly signIn: SignIn
+  readonly streams: EventStreams
+}
+
+export function allRoutes({ views, operator, signIn, streams }: RouteSources): readonly Route[] {
+  return [
+    ...viewRoutes(views, operator),
+    ...sessionRoutes(signIn),
+    ...statusRoutes(operator),
+    ...eventRoutes(streams),
+    ...gatewayRoutes(operator),
+    ...sinkRoutes(operator),
+    ...deadLetterRoutes(operator),
+    ...streamRoutes(operator),
+    ...spoolRoutes(operator),
+  ]
+}
