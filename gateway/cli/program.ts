@@ -4,7 +4,7 @@
  */
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../config/problems.ts'
-import { plain, withCode } from '../shared/text/words.ts'
+import { plain } from '../shared/text/words.ts'
 import { accessCommand } from './commands/access.ts'
 import { checkCommand } from './commands/check.ts'
 import { completeCommand, completionCommand } from './commands/completion.ts'
@@ -21,6 +21,7 @@ import { streamsCommand } from './commands/streams.ts'
 import { supportBundleCommand } from './commands/support-bundle.ts'
 import type { CliContext } from './context.ts'
 import { CliError, type Done, EXIT, type ExitCode } from './exit.ts'
+import { withCode } from './text/error-text.ts'
 import { ReaderGoneError } from './text/output.ts'
 
 const HELP = `

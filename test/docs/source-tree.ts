@@ -46,7 +46,11 @@ export function readSource(path: string): SourceFile {
 }
 
 export function sources(...folders: readonly string[]): SourceFile[] {
-  return folders.flatMap((folder) => filesBelow(folder, '.ts').map(readSource))
+  return folders.flatMap((folder) =>
+    filesBelow(folder, '')
+      .filter((path) => /\.tsx?$/.test(path))
+      .map(readSource),
+  )
 }
 
 const STATEMENT =

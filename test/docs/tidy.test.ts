@@ -29,7 +29,7 @@ describe('every source file', () => {
   })
 
   test('has a kebab-case name', () => {
-    const name = /^[a-z0-9]+(-[a-z0-9]+)*(\.test|\.config)?\.ts$/
+    const name = /^[a-z0-9]+(-[a-z0-9]+)*(\.test|\.config)?\.tsx?$/
     expect(
       all.map((file) => file.path).filter((path) => !name.test(path.split('/').at(-1) ?? '')),
     ).toEqual([])
@@ -65,7 +65,7 @@ describe('every source file', () => {
     const named = all.flatMap(({ path, lines }) =>
       lines
         .filter((line) => /^\s*(\/?\*|\/\/)/.test(line))
-        .flatMap((line) => [...line.matchAll(/(?<![\w/.-])[\w./-]*[\w-]+\.(?:c?ts|md)\b/g)])
+        .flatMap((line) => [...line.matchAll(/(?<![\w/.-])[\w./-]*[\w-]+\.(?:c?tsx?|md)\b/g)])
         .map(([name]) => ({ path, name: name.replace(/^(\.\.?\/)+/, '') })),
     )
     expect(named.length).toBeGreaterThan(100)

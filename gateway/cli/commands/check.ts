@@ -7,7 +7,7 @@
 import { Command } from 'commander'
 import { ConfigError } from '../../config/problems.ts'
 import { errorCode } from '../../shared/errors.ts'
-import { bytes, hours, plain, table, withCode } from '../../shared/text/words.ts'
+import { bytes, hours, plain, table } from '../../shared/text/words.ts'
 import type { CliConfig } from '../config.ts'
 import { findConfig } from '../config-place.ts'
 import type { CliContext, ConfiguredGateway, SinkWord, Trial } from '../context.ts'
@@ -29,6 +29,7 @@ import {
   roomWarnings,
   type StreamCapacity,
 } from '../text/capacity.ts'
+import { withCode } from '../text/error-text.ts'
 
 export function checkCommand(context: CliContext, done: Done): Command {
   return withConfig(new Command('check'))

@@ -1,7 +1,5 @@
 /** Numbers, times and tables for people. Pure. */
 
-import { errorCode, errorMessage } from '../errors.ts'
-
 /**
  * Text from outside (a sink's answer, a topic) without what a terminal would obey: control
  * characters, direction marks.
@@ -85,11 +83,4 @@ export function table(rows: readonly (readonly string[])[]): string {
         .trimEnd(),
     )
     .join('\n')
-}
-
-/** The table in gateway/cli/README.md explains the code. */
-export function withCode(error: unknown): string {
-  const code = errorCode(error) ?? (error instanceof Error ? errorCode(error.cause) : null)
-  const message = errorMessage(error)
-  return code === null || message.includes(code) ? message : `${message} [${code}]`
 }

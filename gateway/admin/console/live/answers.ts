@@ -1,0 +1,110 @@
+/**
+ * What the admin server answers, as the console reads it. The status document is ports/status.ts;
+ * routes/ makes the rest. Units are in the names.
+ */
+import type { Status } from '../../../ports/status.ts'
+
+/** Who looks, and what he may. */
+export interface ConsoleSession {
+  /** null: nobody logged in by name. */
+  readonly user: string | null
+  /** A viewer reads; an operator does everything. */
+  readonly role: 'viewer' | 'operator'
+  readonly via: 'loopback' | 'token' | 'login' | 'socket'
+}
+
+/** One a second. */
+export interface ConsoleSnapshot {
+  readonly atMs: number
+  readonly status: Status
+  /** null: the gateway keeps no device table. */
+  readonly devices: DeviceCounts | null
+}
+
+interface DeviceCounts {
+  readonly count: number
+  readonly silent: number
+}
+
+/** Of the disk, and of each stream. */
+export interface Forecast {
+  /** null: it is not filling. */
+  readonly hoursUntilFull?: number | null
+}
+
+/** A line of the log, warnings and above. */
+export interface WarningLine {
+  readonly level: string
+  readonly msg: string
+  readonly time?: string | number
+  readonly event?: string
+}
+
+export interface DeviceRow {
+  readonly id: string
+  readonly connected: boolean
+  readonly firstSeenAtMs: number
+  readonly lastSeenAtMs: number
+  readonly messagesPerMinute: number
+  readonly messages: number
+  readonly lastTopic: string | null
+  readonly lastRefusal: { readonly reason: string; readonly atMs: number } | null
+  /** null: it is not silent. */
+  readonly silentSinceMs: number | null
+}
+
+export interface DeviceTable {
+  readonly devices: readonly DeviceRow[]
+  /** Of those that the search matches. */
+  readonly total: number
+  /** For `after`; null: this was the last page. */
+  readonly next: string | null
+}
+
+export type StageName = 'arrived' | 'committed' | 'acknowledged' | 'sent' | 'stored'
+
+/** Where a test reading is on its way. */
+export interface ReadingWay {
+  readonly id: string
+  readonly topic: string
+  readonly stages: ReadonlyArray<{
+    readonly stage: StageName
+    /** null: not yet. */
+    readonly atMs: number | null
+    readonly detail?: string
+  }>
+}
+
+export interface SpoolCheck {
+  readonly blocks: number
+  readonly missing: number
+  /** One sentence each. */
+  readonly damage: readonly string[]
+}
+
+/** What a reload would do, or did. */
+export interface PlanOfReload {
+  readonly changes: ReadonlyArray<{
+    readonly key: string
+    readonly from: unknown
+    readonly to: unknown
+    readonly effect: 'live' | 'replaced' | 'restart'
+  }>
+  readonly refused: ReadonlyArray<{ readonly key: string; readonly why: string }>
+}
+
+export interface ConfigView {
+  readonly path: string | null
+  /** Secrets are hidden in it. */
+  readonly effective: unknown
+  readonly loadedAtMs: number
+  readonly file: { readonly readable: boolean; readonly problems: readonly unknown[] }
+  /** null: the file cannot be read, so there is nothing to compare. */
+  readonly plan: PlanOfReload | null
+}
+
+export interface ReloadAnswer {
+  readonly applied: boolean
+  readonly plan: PlanOfReload
+  readonly problems: readonly unknown[]
+}

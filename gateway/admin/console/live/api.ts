@@ -1,0 +1,70 @@
+/**
+ * Requests to the admin server that the page came from. The browser sends the cookie of the login;
+ * errors are the server's own words. Not here: the live events (feed.ts).
+ */
+
+/** An answer other than success, or none. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError'
+  /** As in the command line's table of error codes; `NO_ANSWER` if nothing came. */
+  readonly code: string
+  /** By which ways one can log in, if that is what is missing. */
+  readonly login: readonly string[]
+
+  constructor(code: string, message: string, login: readonly string[] = []) {
+    super(message)
+    this.code = code
+    this.login = login
+  }
+}
+
+const TIMEOUT_MS = 15_000
+
+/** @throws ApiError */
+export async function get<Answer>(path: string, signal?: AbortSignal): Promise<Answer> {
+  return await ask<Answer>(path, {}, signal)
+}
+
+/** @throws ApiError */
+export async function post<Answer>(path: string, body: object = {}): Promise<Answer> {
+  return await ask<Answer>(path, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+  })
+}
+
+async function ask<Answer>(path: string, init: RequestInit, cancel?: AbortSignal): Promise<Answer> {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS)
+  const signal = cancel === undefined ? timeout : AbortSignal.any([timeout, cancel])
+  let response: Response
+  try {
+    response = await fetch(path, { ...init, signal, cache: 'no-store' })
+  } catch (error) {
+    if (cancel?.aborted === true) throw error
+    throw new ApiError(
+      'NO_ANSWER',
+      'the gateway does not answer: is it running, is the network up?',
+    )
+  }
+  const answer: unknown = await response.json().catch(() => null)
+  if (response.ok) return answer as Answer
+  throw refusal(response.status, answer)
+}
+
+function refusal(status: number, answer: unknown): ApiError {
+  const error = (
+    answer as { error?: Partial<Record<'code' | 'message' | 'login', unknown>> } | null
+  )?.error
+  const login = Array.isArray(error?.login) ? error.login.map(String) : []
+  return new ApiError(
+    typeof error?.code === 'string' ? error.code : `HTTP_${status}`,
+    typeof error?.message === 'string' ? error.message : `the gateway answered ${status}`,
+    login,
+  )
+}
+
+/** In words, with the code that the documents explain. */
+export function errorText(error: unknown): string {
+  return error instanceof ApiError ? `${error.message} [${error.code}]` : String(error)
+}

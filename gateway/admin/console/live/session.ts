@@ -1,0 +1,22 @@
+/** Logging in and out. Who is logged in is in the store. */
+import { post } from './api.ts'
+import { follow, stopFollowing } from './feed.ts'
+import { loginWays, session, snapshot } from './store.ts'
+
+type Credentials = { readonly user: string; readonly password: string } | { readonly token: string }
+
+/** @throws ApiError with the server's words */
+export async function logIn(credentials: Credentials): Promise<void> {
+  await post('/api/login', credentials)
+  await follow()
+}
+
+/** What the page showed is gone with the session. */
+export async function logOut(): Promise<void> {
+  stopFollowing()
+  await post('/api/logout')
+  session.value = null
+  snapshot.value = null
+  loginWays.value = null
+  await follow()
+}

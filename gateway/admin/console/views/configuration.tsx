@@ -1,0 +1,244 @@
+/** What is in effect, what the file says otherwise, apply; and the log level. */
+import { type Signal, useSignal, useSignalEffect } from '@preact/signals'
+import { counted, plain, plainLine } from '../../../shared/text/words.ts'
+import type { ConfigView, PlanOfReload, ReloadAnswer } from '../live/answers.ts'
+import { errorText, get, post } from '../live/api.ts'
+import { mayAct } from '../live/store.ts'
+import { Action, Said, useDoing } from '../parts/action.tsx'
+import { Confirm } from '../parts/confirm.tsx'
+import { Facts } from '../parts/facts.tsx'
+import { Choice } from '../parts/field.tsx'
+import { State } from '../parts/state.tsx'
+import { type Column, Table } from '../parts/table.tsx'
+import { When } from '../parts/when.tsx'
+import { EFFECT_WORDS, problemText, reloadText, valueText } from '../words/reload.ts'
+
+export function Configuration() {
+  const view = useSignal<ConfigView | null>(null)
+  const failure = useSignal<string | null>(null)
+  const turn = useSignal(0)
+  useSignalEffect(() => {
+    void turn.value
+    const stop = new AbortController()
+    get<ConfigView>('/api/config', stop.signal).then(
+      (answer) => {
+        view.value = answer
+        failure.value = null
+      },
+      (error: unknown) => {
+        if (!stop.signal.aborted) failure.value = errorText(error)
+      },
+    )
+    return () => stop.abort()
+  })
+  return (
+    <>
+      {failure.value === null ? null : <State tone="act">{failure.value}</State>}
+      {view.value === null ? null : (
+        <>
+          <File view={view.value} onReload={() => turn.value++} />
+          <section aria-labelledby="effective">
+            <h2 id="effective">In effect</h2>
+            <pre tabIndex={0}>{plain(effectiveText(view.value.effective))}</pre>
+          </section>
+        </>
+      )}
+      <LogLevel />
+    </>
+  )
+}
+
+function effectiveText(effective: unknown): string {
+  return typeof effective === 'string' ? effective : JSON.stringify(effective, null, 2)
+}
+
+interface FileProps {
+  readonly view: ConfigView
+  /** Looks again. */
+  readonly onReload: () => void
+}
+
+function File({ view, onReload }: FileProps) {
+  const { path, loadedAtMs, file, plan } = view
+  const differs = plan !== null && plan.changes.length + plan.refused.length > 0
+  return (
+    <section aria-labelledby="file">
+      <h2 id="file">The file</h2>
+      <Facts
+        of={[
+          ['File', path === null ? 'none: defaults and environment' : <bdi>{path}</bdi>],
+          ['Loaded', <When key="at" atMs={loadedAtMs} />],
+        ]}
+      />
+      {file.problems.length === 0 ? null : (
+        <ul class="attention">
+          {file.problems.map((problem) => (
+            <li key={problemText(problem)} class="act">
+              {plainLine(problemText(problem))}
+            </li>
+          ))}
+        </ul>
+      )}
+      {!file.readable ? (
+        <State tone="act">The file cannot be used as it is; what runs stays as it is.</State>
+      ) : differs ? (
+        <>
+          <State tone="wait">The file differs from what is in effect.</State>
+          <Plan plan={plan} />
+        </>
+      ) : (
+        <State tone="ok">The file says what is in effect.</State>
+      )}
+      <Apply plan={differs ? plan : null} onReload={onReload} />
+    </section>
+  )
+}
+
+type Change = PlanOfReload['changes'][number]
+
+const CHANGE_COLUMNS: readonly Column<Change>[] = [
+  { head: 'Key', cell: ({ key }) => <code>{key}</code> },
+  { head: 'In effect', cell: ({ from }) => <bdi>{valueText(from)}</bdi> },
+  { head: 'In the file', cell: ({ to }) => <bdi>{valueText(to)}</bdi> },
+  { head: 'Applied', cell: ({ effect }) => EFFECT_WORDS[effect] },
+]
+
+function Plan({ plan }: { readonly plan: PlanOfReload }) {
+  return (
+    <>
+      <Table
+        caption="What differs"
+        columns={CHANGE_COLUMNS}
+        rows={plan.changes}
+        keyOf={({ key }) => key}
+        empty="none"
+      />
+      {plan.refused.length === 0 ? null : (
+        <ul class="attention">
+          {plan.refused.map(({ key, why }) => (
+            <li key={key} class="act">
+              <span>
+                <code>{key}</code>: {plainLine(why)}
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
+    </>
+  )
+}
+
+const PROBATIONS = [
+  ['', 'Keep it, whatever happens'],
+  ['30s', 'Go back if a sink or listener fails within 30 s'],
+  ['2min', 'Go back if a sink or listener fails within 2 min'],
+] as const
+
+interface ApplyProps {
+  /** null: there is nothing to apply. */
+  readonly plan: PlanOfReload | null
+  readonly onReload: () => void
+}
+
+function Apply({ plan, onReload }: ApplyProps) {
+  const doing = useDoing()
+  const probation = useSignal('30s')
+  const isAsking = useSignal(false)
+  if (!mayAct()) return null
+  const isPossible = plan !== null && plan.refused.length === 0
+  return (
+    <>
+      {isPossible ? <Probation value={probation} /> : null}
+      <div class="buttons">
+        <button type="button" onClick={onReload}>
+          Look again
+        </button>
+        {isPossible ? (
+          <Action
+            doing={doing}
+            isMain
+            action={async () => {
+              isAsking.value = true
+              return null
+            }}
+          >
+            Apply …
+          </Action>
+        ) : null}
+      </div>
+      <Said doing={doing} />
+      {isAsking.value && plan !== null ? (
+        <Confirm
+          questions={[
+            {
+              title: `Apply ${counted(plan.changes.length, 'change')}?`,
+              text: 'Devices stay connected and nothing is lost. A file that is refused changes nothing.',
+              yes: 'Apply',
+            },
+          ]}
+          onYes={() =>
+            doing.run(async () => {
+              const said = reloadText(await applyNow(probation.value))
+              onReload()
+              return said
+            })
+          }
+          onClose={() => {
+            isAsking.value = false
+          }}
+        />
+      ) : null}
+    </>
+  )
+}
+
+function Probation({ value }: { readonly value: Signal<string> }) {
+  return (
+    <Choice
+      label="If it goes wrong"
+      value={value.value}
+      options={PROBATIONS}
+      onChoose={(chosen) => {
+        value.value = chosen
+      }}
+    />
+  )
+}
+
+async function applyNow(probation: string): Promise<ReloadAnswer> {
+  const body = { dryRun: false, ...(probation === '' ? {} : { probation }) }
+  return await post<ReloadAnswer>('/api/reload', body)
+}
+
+const LEVELS = ['error', 'warn', 'info', 'debug'].map((level) => [level, level] as const)
+
+function LogLevel() {
+  const level = useSignal('info')
+  const doing = useDoing()
+  if (!mayAct()) return null
+  return (
+    <section aria-labelledby="log">
+      <h2 id="log">Log</h2>
+      <div class="fields">
+        <Choice
+          label="Level until the next start"
+          value={level.value}
+          options={LEVELS}
+          onChoose={(chosen) => {
+            level.value = chosen
+          }}
+        />
+        <Action
+          doing={doing}
+          action={async () => {
+            await post('/api/log-level', { level: level.value })
+            return `The log is written from level ${level.value} on.`
+          }}
+        >
+          Set
+        </Action>
+      </div>
+      <Said doing={doing} />
+    </section>
+  )
+}

@@ -1,0 +1,205 @@
+/**
+ * Who publishes, who fell silent, who was refused and why. The gateway pages, sorts and searches:
+ * the table may hold many thousands.
+ */
+import { type Signal, useSignal, useSignalEffect } from '@preact/signals'
+import { count, counted } from '../../../shared/text/words.ts'
+import type { DeviceRow, DeviceTable } from '../live/answers.ts'
+import { errorText, get } from '../live/api.ts'
+import { nowMs, snapshot } from '../live/store.ts'
+import { Choice, Field } from '../parts/field.tsx'
+import { Pages } from '../parts/pages.tsx'
+import { State } from '../parts/state.tsx'
+import { type Column, Table } from '../parts/table.tsx'
+import { When } from '../parts/when.tsx'
+import { rateText } from '../words/rates.ts'
+import { since } from '../words/times.ts'
+
+const PAGE = 100
+/** Between asking and asking again, in snapshots. */
+const SNAPSHOTS = 5
+const TYPING_MS = 250
+
+const SORTS = [
+  ['lastSeen', 'Last seen'],
+  ['name', 'Name'],
+  ['rate', 'Rate'],
+] as const
+
+interface Wish {
+  readonly search: Signal<string>
+  readonly sort: Signal<string>
+  readonly silentOnly: Signal<boolean>
+  /** Cursors of the pages before, the first of which has none. */
+  readonly trail: Signal<readonly string[]>
+}
+
+export function Devices() {
+  const wish: Wish = {
+    search: useSignal(''),
+    sort: useSignal('lastSeen'),
+    silentOnly: useSignal(false),
+    trail: useSignal<readonly string[]>([]),
+  }
+  const { table, failure } = useTable(wish)
+  return (
+    <>
+      <Counts />
+      <Search wish={wish} />
+      {failure === null ? null : (
+        <p role="status">
+          <State tone="act">{failure}</State>
+        </p>
+      )}
+      {table === null ? null : (
+        <>
+          <Table
+            caption="Devices"
+            columns={COLUMNS}
+            rows={table.devices}
+            keyOf={({ id }) => id}
+            empty={
+              wish.search.value === '' && !wish.silentOnly.value
+                ? 'none: no device has connected yet'
+                : 'none matches'
+            }
+          />
+          <Pages of="devices" trail={wish.trail} next={table.next}>
+            {placeText(table, wish.trail.value.length)}
+          </Pages>
+        </>
+      )}
+    </>
+  )
+}
+
+/** Asks at once for what is wished, then again as snapshots come, so that it stays true. */
+function useTable({ search, sort, silentOnly, trail }: Wish) {
+  const table = useSignal<DeviceTable | null>(null)
+  const failure = useSignal<string | null>(null)
+  const turn = useSignal(0)
+  useSignalEffect(() => {
+    if (snapshot.value !== null) turn.value = turn.peek() + 1
+  })
+  const round = useSignal(0)
+  useSignalEffect(() => {
+    round.value = Math.floor(turn.value / SNAPSHOTS)
+  })
+  useSignalEffect(() => {
+    void round.value
+    const query = new URLSearchParams({ sort: sort.value, limit: String(PAGE) })
+    if (search.value !== '') query.set('search', search.value)
+    if (silentOnly.value) query.set('silent', 'true')
+    const after = trail.value.at(-1)
+    if (after !== undefined) query.set('after', after)
+    const stop = new AbortController()
+    const timer = setTimeout(
+      () => {
+        get<DeviceTable>(`/api/devices?${query}`, stop.signal).then(
+          (answer) => {
+            table.value = answer
+            failure.value = null
+          },
+          (error: unknown) => {
+            if (!stop.signal.aborted) failure.value = errorText(error)
+          },
+        )
+      },
+      table.peek() === null ? 0 : TYPING_MS,
+    )
+    return () => {
+      clearTimeout(timer)
+      stop.abort()
+    }
+  })
+  return { table: table.value, failure: failure.value }
+}
+
+/** `101 to 200 of 5,000`. */
+function placeText({ devices, total }: DeviceTable, pagesBefore: number): string {
+  const first = pagesBefore * PAGE + 1
+  return `${count(first)} to ${count(first + devices.length - 1)} of ${count(total)}`
+}
+
+function Counts() {
+  const counts = snapshot.value?.devices
+  if (counts == null) return null
+  return (
+    <p class="lead">
+      {counted(counts.count, 'device')} known,{' '}
+      {counts.silent === 0 ? (
+        <State tone="ok">none silent</State>
+      ) : (
+        <State tone="act">{count(counts.silent)} silent</State>
+      )}
+    </p>
+  )
+}
+
+function Search({ wish }: { readonly wish: Wish }) {
+  const { search, sort, silentOnly, trail } = wish
+  return (
+    <form
+      class="fields"
+      role="search"
+      onSubmit={(event) => event.preventDefault()}
+      onInput={() => {
+        trail.value = []
+      }}
+    >
+      <Field label="Search client ids" type="search" value={search} />
+      <Choice
+        label="Sort by"
+        value={sort.value}
+        options={SORTS}
+        onChoose={(by) => {
+          sort.value = by
+        }}
+      />
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={silentOnly.value}
+          onChange={(event) => {
+            silentOnly.value = event.currentTarget.checked
+          }}
+        />
+        Silent ones only
+      </label>
+    </form>
+  )
+}
+
+const COLUMNS: readonly Column<DeviceRow>[] = [
+  { head: 'Device', cell: ({ id }) => <bdi>{id === '' ? '(no id)' : id}</bdi> },
+  { head: 'State', cell: (device) => <DeviceState device={device} /> },
+  { head: 'Last seen', cell: ({ lastSeenAtMs }) => <When atMs={lastSeenAtMs} /> },
+  {
+    head: 'Readings a minute',
+    isNumber: true,
+    cell: ({ messagesPerMinute }) => rateText(messagesPerMinute),
+  },
+  {
+    head: 'Last topic',
+    cell: ({ lastTopic }) => (lastTopic === null ? null : <bdi>{lastTopic}</bdi>),
+  },
+  {
+    head: 'Last refusal',
+    cell: ({ lastRefusal }) =>
+      lastRefusal === null ? null : (
+        <>
+          {lastRefusal.reason}, <When atMs={lastRefusal.atMs} />
+        </>
+      ),
+  },
+]
+
+function DeviceState({ device }: { readonly device: DeviceRow }) {
+  if (device.silentSinceMs !== null)
+    return <State tone="act">silent {since(device.silentSinceMs, nowMs.value)}</State>
+  return device.connected ? (
+    <State tone="ok">connected</State>
+  ) : (
+    <State tone="idle">not connected</State>
+  )
+}

@@ -1,0 +1,87 @@
+/** Who are you? By name and password of the users file, or by the token. */
+import { useSignal } from '@preact/signals'
+import { logIn } from '../live/session.ts'
+import { Said, useDoing } from '../parts/action.tsx'
+import { Field } from '../parts/field.tsx'
+
+/** `ways`: `password`, `token`, or both. */
+export function Login({ ways }: { readonly ways: readonly string[] }) {
+  const byToken = useSignal(!ways.includes('password'))
+  return (
+    <main class="login" aria-labelledby="title">
+      <h1 id="title">Sluice gateway</h1>
+      {byToken.value ? <TokenForm /> : <PasswordForm />}
+      {ways.length > 1 ? (
+        <p>
+          <button
+            type="button"
+            class="link"
+            onClick={() => {
+              byToken.value = !byToken.value
+            }}
+          >
+            {byToken.value ? 'Log in with name and password' : 'Log in with the token'}
+          </button>
+        </p>
+      ) : null}
+    </main>
+  )
+}
+
+function PasswordForm() {
+  const user = useSignal('')
+  const password = useSignal('')
+  const doing = useDoing()
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault()
+        doing.run(async () => {
+          await logIn({ user: user.value, password: password.value })
+          return null
+        })
+      }}
+    >
+      <Field label="Name" value={user} autocomplete="username" isRequired />
+      <Field
+        label="Password"
+        type="password"
+        value={password}
+        autocomplete="current-password"
+        isRequired
+      />
+      <button type="submit" class="main" disabled={doing.isBusy}>
+        Log in
+      </button>
+      <Said doing={doing} />
+    </form>
+  )
+}
+
+function TokenForm() {
+  const token = useSignal('')
+  const doing = useDoing()
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault()
+        doing.run(async () => {
+          await logIn({ token: token.value })
+          return null
+        })
+      }}
+    >
+      <Field
+        label="Token"
+        type="password"
+        value={token}
+        hint="admin.token of the gateway's configuration."
+        isRequired
+      />
+      <button type="submit" class="main" disabled={doing.isBusy}>
+        Log in
+      </button>
+      <Said doing={doing} />
+    </form>
+  )
+}

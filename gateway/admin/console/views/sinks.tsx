@@ -1,0 +1,166 @@
+/** What each receiver says, in words; preview of what is sent, a test of it, and retry. */
+import { useSignal } from '@preact/signals'
+import type { SinkStatus, StreamStatus } from '../../../ports/status.ts'
+import { bytes, count, counted, plain, plainLine } from '../../../shared/text/words.ts'
+import { post } from '../live/api.ts'
+import { mayAct, nowMs, snapshot } from '../live/store.ts'
+import { Action, Said, useDoing } from '../parts/action.tsx'
+import { Confirm } from '../parts/confirm.tsx'
+import { Facts } from '../parts/facts.tsx'
+import { ReadingFields, readingBody } from '../parts/field.tsx'
+import { State } from '../parts/state.tsx'
+import { When } from '../parts/when.tsx'
+import { reasonsText } from '../words/balance.ts'
+import { DELIVERY_MEANING, DELIVERY_TONE, deliveryText, promiseText } from '../words/states.ts'
+import { msOf } from '../words/times.ts'
+import { trialText } from '../words/trial.ts'
+
+export function Sinks() {
+  const status = snapshot.value?.status
+  if (status === undefined) return null
+  if (status.sinks.length === 0) return <p class="empty">No sinks are configured.</p>
+  return (
+    <>
+      {status.sinks.map((sink) => (
+        <SinkCard
+          key={sink.name}
+          sink={sink}
+          streams={status.streams.filter((stream) => stream.sink === sink.name)}
+        />
+      ))}
+    </>
+  )
+}
+
+interface SinkProps {
+  readonly sink: SinkStatus
+  readonly streams: readonly StreamStatus[]
+}
+
+function SinkCard({ sink, streams }: SinkProps) {
+  const { name, state, notConnected } = sink
+  return (
+    <article class={`card ${DELIVERY_TONE[state]}`} aria-labelledby={`sink-${name}`}>
+      <h2 id={`sink-${name}`}>{name}</h2>
+      <p>
+        <State tone={DELIVERY_TONE[state]}>{deliveryText(sink, nowMs.value)}</State>
+      </p>
+      {state === 'ok' ? null : <p>{DELIVERY_MEANING[state]}</p>}
+      {notConnected === undefined ? null : (
+        <p>
+          <State tone="wait">
+            not connected{notConnected.why === null ? '' : `: ${plainLine(notConnected.why)}`}
+          </State>
+        </p>
+      )}
+      {streams
+        .filter(({ delivery }) => delivery.state !== 'ok' && delivery.why !== sink.why)
+        .map((stream) => (
+          <p key={stream.name}>
+            <State tone={DELIVERY_TONE[stream.delivery.state]}>
+              stream {stream.name} {deliveryText(stream.delivery, nowMs.value)}
+            </State>
+          </p>
+        ))}
+      <SinkFacts sink={sink} streams={streams} />
+      <SinkActions sink={sink} />
+    </article>
+  )
+}
+
+function SinkFacts({ sink, streams }: SinkProps) {
+  const backlog = streams.reduce((sum, { backlogRecords }) => sum + backlogRecords, 0)
+  const waiting = streams.reduce((sum, { backlogBytes }) => sum + backlogBytes, 0)
+  const parked = streams.reduce((sum, stream) => sum + stream.parked, 0)
+  return (
+    <Facts
+      of={[
+        ['Sends to', <bdi key="url">{plainLine(sink.url)}</bdi>],
+        [
+          'Last success',
+          <When key="at" atMs={msOf(sink.lastSuccessAt)} never="not since the start" />,
+        ],
+        ['Streams', sink.streams.length === 0 ? null : sink.streams.join(', ')],
+        ['Waiting', `${count(backlog)} readings, ${bytes(waiting)}`],
+        ['Set aside (parked)', parked === 0 ? null : count(parked)],
+        ['In flight', counted(sink.inFlight, 'request')],
+        ['Requests since the start', reasonsText(sink.requests)],
+        ['Sent since the start', bytes(sink.sentBytes)],
+        ['Promise', promiseText(sink)],
+        ...(sink.learnedBatchBytes === null
+          ? []
+          : [['Batches learned to be at most', bytes(sink.learnedBatchBytes)] as const]),
+        ...(sink.clockSkewSeconds === null
+          ? []
+          : [['Its clock minus ours', `${sink.clockSkewSeconds} s`] as const]),
+      ]}
+    />
+  )
+}
+
+/** Retry; and what one message would become, or does become. */
+function SinkActions({ sink }: { readonly sink: SinkStatus }) {
+  const topic = useSignal('')
+  const payload = useSignal('')
+  const shown = useSignal<string | null>(null)
+  const isAsking = useSignal(false)
+  const doing = useDoing()
+  if (!mayAct()) return null
+  const api = `/api/sinks/${encodeURIComponent(sink.name)}`
+  const trial = async (what: 'preview' | 'test'): Promise<null> => {
+    const body = readingBody(topic.value, payload.value)
+    shown.value = trialText(await post<unknown>(`${api}/${what}`, body))
+    return null
+  }
+  return (
+    <div class="actions">
+      {sink.state === 'ok' ? null : (
+        <Action
+          doing={doing}
+          isMain
+          action={async () => {
+            await post(`${api}/retry`)
+            return `Sink ${sink.name} is asked now.`
+          }}
+        >
+          Retry now
+        </Action>
+      )}
+      <details>
+        <summary>Try one reading</summary>
+        <ReadingFields topic={topic} payload={payload} />
+        <div class="buttons">
+          <Action doing={doing} action={() => trial('preview')}>
+            Preview what is sent
+          </Action>
+          <Action
+            doing={doing}
+            action={async () => {
+              isAsking.value = true
+              return null
+            }}
+          >
+            Send it as a test
+          </Action>
+        </div>
+        {shown.value === null ? null : <pre tabIndex={0}>{plain(shown.value)}</pre>}
+      </details>
+      <Said doing={doing} />
+      {isAsking.value ? (
+        <Confirm
+          questions={[
+            {
+              title: `Send a test reading to ${sink.name}?`,
+              text: 'The receiver really gets it, marked as a test, beside the spool.',
+              yes: 'Send it',
+            },
+          ]}
+          onYes={() => doing.run(() => trial('test'))}
+          onClose={() => {
+            isAsking.value = false
+          }}
+        />
+      ) : null}
+    </div>
+  )
+}

@@ -1,0 +1,28 @@
+/** The balance of each stream (I5): what came in is delivered, dead, dropped or still here. Pure. */
+import type { StreamStatus } from '../../../ports/status.ts'
+import { count } from '../../../shared/text/words.ts'
+
+export interface Balance {
+  readonly cameIn: number
+  readonly dropped: number
+  /** cameIn minus all that became of it; 0 if nothing is missing. */
+  readonly missing: number
+}
+
+export function balanceOf({ counters }: StreamStatus): Balance {
+  const cameIn = counters.received + counters.requeued
+  const dropped = total(counters.dropped)
+  const known = counters.delivered + counters.deadLettered + dropped + counters.pending
+  return { cameIn, dropped, missing: cameIn - known }
+}
+
+/** `120 expired, 3 dropped-oldest`; null: nothing. */
+export function reasonsText(byReason: Readonly<Record<string, number>>): string | null {
+  const entries = Object.entries(byReason).filter(([, records]) => records > 0)
+  if (entries.length === 0) return null
+  return entries.map(([reason, records]) => `${count(records)} ${reason}`).join(', ')
+}
+
+export function total(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((all, one) => all + one, 0)
+}

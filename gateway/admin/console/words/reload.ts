@@ -1,0 +1,30 @@
+/** What a reload would do, or did, in words. Pure. */
+import { counted } from '../../../shared/text/words.ts'
+import type { PlanOfReload, ReloadAnswer } from '../live/answers.ts'
+
+export const EFFECT_WORDS: Readonly<Record<PlanOfReload['changes'][number]['effect'], string>> = {
+  live: 'at once',
+  replaced: 'by replacing the sink or listener',
+  restart: 'with the next start',
+}
+
+/** Of a key: text as it is, the rest as JSON; what is not there is `none`. */
+export function valueText(value: unknown): string {
+  if (value === undefined || value === null) return 'none'
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}
+
+/** A sentence, or what names one. */
+export function problemText(problem: unknown): string {
+  const message = (problem as { readonly message?: unknown } | null)?.message
+  return typeof message === 'string' ? message : valueText(problem)
+}
+
+export function reloadText({ applied, plan, problems }: ReloadAnswer): string {
+  if (applied) return `${counted(plan.changes.length, 'change')} applied.`
+  const why = [
+    ...problems.map(problemText),
+    ...plan.refused.map(({ key, why }) => `${key}: ${why}`),
+  ]
+  return `Nothing was changed${why.length === 0 ? '.' : `: ${why.join('; ')}`}`
+}

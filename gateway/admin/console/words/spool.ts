@@ -1,0 +1,21 @@
+/** How the spool stands, and what a check of it found. Pure. */
+import type { SpoolStatus } from '../../../ports/status.ts'
+import { count, counted, plainLine } from '../../../shared/text/words.ts'
+import type { SpoolCheck } from '../live/answers.ts'
+import { msOf, since } from './times.ts'
+
+/** `read-only since 14:02 (38 min): …`; what the check after the start found. */
+export function spoolText({ state, since: at, why, verified }: SpoolStatus, nowMs: number): string {
+  const sinceMs = msOf(at)
+  if (state !== 'ok')
+    return `${state}${sinceMs === null ? '' : ` ${since(sinceMs, nowMs)}`}${why === null ? '' : `: ${plainLine(why)}`}`
+  if (verified === null) return 'ok; the check after the start still runs'
+  return verified
+    ? 'ok; every block was found after the start'
+    : 'ok; blocks were missing after the start'
+}
+
+export function checkText({ blocks, missing, damage }: SpoolCheck): string {
+  if (missing === 0 && damage.length === 0) return `${counted(blocks, 'block')} read, all whole.`
+  return `${counted(blocks, 'block')} read, ${count(missing)} missing or damaged.`
+}

@@ -1,0 +1,17 @@
+/** The stages of a reading, in words. Pure. */
+import type { ReadingWay, StageName } from '../live/answers.ts'
+
+export const STAGE_WORDS: Readonly<
+  Record<StageName, { readonly name: string; readonly means: string }>
+> = {
+  arrived: { name: 'Arrived', means: 'the gateway has it in memory' },
+  committed: { name: 'Committed', means: 'it is on this box’s disk, fsynced' },
+  acknowledged: { name: 'Acknowledged', means: 'the device may forget it' },
+  sent: { name: 'Sent', means: 'it left for the sink' },
+  stored: { name: 'Stored', means: 'the sink has it, and this box deletes it' },
+}
+
+/** Nothing more will come. */
+export function isThere({ stages }: ReadingWay): boolean {
+  return stages.every(({ atMs }) => atMs !== null)
+}
