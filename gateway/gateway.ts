@@ -116,6 +116,7 @@ async function startParts(
     gatewayId: spool.gateway,
     spoolId: spool.spoolId,
     sinks: sinkTargets(config),
+    live: () => views.live(),
     reread: async () => {
       await broker.reread()
       await admin.reread()

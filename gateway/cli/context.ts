@@ -5,6 +5,7 @@
 import type { ConfigSource } from '../config/load.ts'
 import type { OfflineOperator } from '../ports/operator.ts'
 import type { SinkAnswer, SinkProbe, SinkPromise } from '../ports/sink.ts'
+import type { Health } from '../ports/status.ts'
 import type { CliConfig } from './config.ts'
 import type { SignalListener } from './signals.ts'
 import type { Output } from './text/output.ts'
@@ -160,6 +161,8 @@ export interface RunningGateway {
   readonly gatewayId: string
   /** Where each sink sends, without secrets. */
   readonly sinks: ReadonlyArray<{ readonly name: string; readonly target: string }>
+  /** Not alive: only a restart would help. */
+  live(): Health
   /**
    * Reads again what the configuration names: passwords, access rules, certificates, secrets of
    * sinks.

@@ -37,6 +37,7 @@ function heldGateway() {
     adminUrl: 'http://127.0.0.1:40002',
     gatewayId: 'edge-01',
     sinks: [{ name: 'cloud', target: 'http://127.0.0.1:9000/ingest' }],
+    live: () => ({ ok: true, reasons: [] }),
     reread: async () => {
       rereads.count += 1
     },
@@ -196,6 +197,7 @@ describe('first steps', () => {
     addresses: [{ host: '127.0.0.1', port: 1883 }],
     adminUrl: 'http://127.0.0.1:9464',
     gatewayId: 'edge-01',
+    live: () => ({ ok: true, reasons: [] }),
     reread: async () => undefined,
     stop: async () => undefined,
   }

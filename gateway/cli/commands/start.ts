@@ -2,7 +2,7 @@
  * `sluice start`: runs the gateway until a signal stops it. The first SIGTERM or SIGINT stops it in
  * order, within `gateway.stopTimeout`; a second one, or the deadline, ends it at once. Either way
  * nothing acknowledged is lost (I1). SIGHUP reads the files again that the configuration names;
- * other signals do nothing.
+ * other signals do nothing. A service manager is told when devices are served and when that ends.
  */
 import { Command } from 'commander'
 import { errorMessage } from '../../shared/errors.ts'
@@ -10,6 +10,7 @@ import type { CliConfig } from '../config.ts'
 import type { CliContext, RunningGateway } from '../context.ts'
 import { type Done, EXIT, type ExitCode } from '../exit.ts'
 import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from '../options.ts'
+import { serviceManager } from '../service-manager.ts'
 import { type Commands, firstSteps, shellWord } from '../text/first-steps.ts'
 
 /** fsync, deflate, compaction and password hashing share libuv's pool. */
@@ -40,12 +41,15 @@ async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> 
   const advice = poolAdvice(context.env)
   if (advice !== null) context.stderr.write(`warning: ${advice}\n`)
   const signals = watchSignals(context, config.gateway.stopTimeout)
+  const manager = serviceManager(context.env, (text) => context.stderr.write(`sluice: ${text}\n`))
   try {
     const gateway = await configured.start()
     signals.onReread(() => gateway.reread())
+    manager.ready(`Serves devices as ${gateway.gatewayId}`, () => gateway.live())
     if (flags.hint && !signals.stopping)
       context.stderr.write(firstSteps(config, gateway, commandsOf(flags, context)))
     await signals.first
+    manager.stopping()
     await stop(gateway, config, context)
     return EXIT.ok
   } finally {
