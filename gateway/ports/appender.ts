@@ -184,6 +184,11 @@ export interface Appender {
    * Called when a passage has moved on. `lost`: commits of which a record was lost.
    */
   onPassed(listener: (lost: readonly TicketRange[]) => void): void
+  /**
+   * Called when a record of such commits turns out to be lost, before that is durable: what is
+   * forgotten over it now rides in the same commit.
+   */
+  onLost(listener: (lost: TicketRange) => void): void
   /** Called when a stream that answered MUST_WAIT may have room, or when ingest resumes. */
   onSpace(listener: () => void): void
   /**

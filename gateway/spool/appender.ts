@@ -108,6 +108,10 @@ export class SpoolAppender implements Appender {
     for (const { passage } of this.streams) passage?.onAdvance(listener)
   }
 
+  onLost(listener: (lost: TicketRange) => void): void {
+    for (const { passage } of this.streams) passage?.onLoss(listener)
+  }
+
   onSpace(listener: () => void): void {
     this.#spaceListeners.push(listener)
   }

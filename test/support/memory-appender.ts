@@ -87,6 +87,7 @@ export class MemoryAppender implements Appender {
   readonly #onDurable: ((ticket: Ticket) => void)[] = []
   readonly #onSpace: (() => void)[] = []
   readonly #onPassed: ((lost: readonly TicketRange[]) => void)[] = []
+  readonly #onLost: ((lost: TicketRange) => void)[] = []
   readonly #journals = new Map<string, Journal>()
   readonly #journalState = new Map<
     string,
@@ -190,8 +191,18 @@ export class MemoryAppender implements Appender {
     this.#onPassed.push(listener)
   }
 
+  onLost(listener: (lost: TicketRange) => void): void {
+    this.#onLost.push(listener)
+  }
+
+  /** A record of such commits is lost, which is not durable yet. */
+  lose(lost: TicketRange): void {
+    for (const listener of this.#onLost) listener(lost)
+  }
+
   /** A passage has moved on. */
   passed(lost: readonly TicketRange[] = []): void {
+    for (const range of lost) this.lose(range)
     for (const listener of this.#onPassed) listener(lost)
   }
 

@@ -29,6 +29,7 @@ export class Gate {
     this.#sessionsSweptAtMs = this.#sweptAtMs
     context.appender.onDurable(() => this.#guard('commit', () => this.#onDurable()))
     context.appender.onPassed((lost) => this.#guard('delivery', () => this.#onPassed(lost)))
+    context.appender.onLost((lost) => this.#guard('loss', () => this.#onLost(lost)))
     context.appender.onSpace(() => this.#guard('space', () => this.#onSpace()))
     // An UNSUBSCRIBE may wait for copies of the client's own messages.
     context.delivery.onHandedOver(() => {
@@ -93,17 +94,18 @@ export class Gate {
 
   /** A sink has acknowledged records of a stream with `ack: delivered`. */
   #onPassed(lost: readonly TicketRange[]): void {
-    // Before a device comes again: what it repeats is to be taken as new.
-    if (lost.length > 0) {
-      const { appender, sessions } = this.#context
-      sessions.forget(lost, appender.touch())
-    }
     for (const connection of this.#lists.owing) {
       connection.flushAcks()
       // It is closed over a lost record once the acks before that one have left.
       if (lost.length > 0) connection.flushAcks()
     }
     this.#unblock()
+  }
+
+  /** What a device repeats is to be taken as new, also behind a kill between this and the next. */
+  #onLost(lost: TicketRange): void {
+    const { appender, sessions } = this.#context
+    sessions.forget([lost], appender.touch())
   }
 
   #onSpace(): void {

@@ -44,6 +44,7 @@ export class StreamPassage implements Passage {
   /** The newest. */
   #lost: readonly TicketRange[] = []
   readonly #listeners: ((lost: readonly TicketRange[]) => void)[] = []
+  readonly #lossListeners: ((lost: TicketRange) => void)[] = []
   /** Changes of the state that made dead letters and are not durable yet. */
   #undurable = 0
 
@@ -65,6 +66,12 @@ export class StreamPassage implements Passage {
     if (this.#lost.length > 0) listener(this.#lost)
   }
 
+  /** `lost`: commits of which something is lost that is not durably so yet; and those before. */
+  onLoss(listener: (lost: TicketRange) => void): void {
+    this.#lossListeners.push(listener)
+    for (const range of this.#lost) listener(range)
+  }
+
   /** The spool was opened with records up to that place; null: with none. */
   found(place: Place | null): void {
     if (place !== null) this.#legs.push({ ...FOUND, place, isLost: false })
@@ -73,6 +80,7 @@ export class StreamPassage implements Passage {
   /** Others that were there before are missing. */
   foundShort(): void {
     this.#legs.length = 0
+    this.#lose(FOUND)
     this.#tell([FOUND])
   }
 
@@ -91,7 +99,9 @@ export class StreamPassage implements Passage {
   /** Records of that identity are gone, neither delivered nor kept. */
   lost(identity: number, seq: number): void {
     const leg = this.#legs.find(({ place }) => !isBehind({ identity, seq }, place))
-    if (leg !== undefined) leg.isLost = true
+    if (leg === undefined || leg.isLost) return
+    leg.isLost = true
+    this.#lose(leg)
   }
 
   /** So are some, and nobody knows which: of those that are on their way none is acknowledged. */
@@ -99,8 +109,10 @@ export class StreamPassage implements Passage {
     const legs = this.#legs.splice(0)
     const [oldest] = legs
     const newest = legs.at(-1)
-    if (oldest !== undefined && newest !== undefined)
-      this.#tell([{ first: oldest.first, last: newest.last }])
+    if (oldest === undefined || newest === undefined) return
+    const lost = { first: oldest.first, last: newest.last }
+    this.#lose(lost)
+    this.#tell([lost])
   }
 
   /** The sink acknowledged all that has just left the queue. */
@@ -123,6 +135,10 @@ export class StreamPassage implements Passage {
     while (count < this.#legs.length && !isBehind(this.#legs[count]!.place, passed)) count += 1
     if (count === 0) return
     this.#tell(this.#legs.splice(0, count).filter(({ isLost }) => isLost))
+  }
+
+  #lose({ first, last }: TicketRange): void {
+    for (const listener of this.#lossListeners) listener({ first, last })
   }
 
   #tell(lost: readonly TicketRange[]): void {

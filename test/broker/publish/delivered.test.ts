@@ -152,6 +152,27 @@ test('I9: a record that is lost is not acknowledged: its connection is closed, a
   expect(await again.acks(1, TYPE.PUBREC)).toEqual([7])
 })
 
+test('I9: ids that a loss took along are gone with the commit that makes it durable, not a later one', async () => {
+  const { rig, slow } = await startDelivered()
+  const session = { clientId: 'd', clean: false }
+  const client = await RawMqtt.connect(rig.port, session)
+  client.send(packet.publish('slow/1', 'x', { qos: 2, id: 7 }))
+  await stored(rig, 1)
+  const { ticket } = rig.appender.records[0]!
+  // The commit that is open now, in which the spool notes the loss.
+  rig.appender.lose({ first: ticket, last: ticket })
+  const { commits } = rig.appender
+  await eventually(() => rig.appender.commits > commits, 'it is durable')
+  // A kill before the passage moves on: nobody was told, and the device was not sent away.
+  expect(rig.broker.stats.connectionsClosed['lost-before-delivery']).toBe(0)
+  const after = await startRig({}, rig.appender.crash(), {}, [
+    { name: 'slow', topics: ['slow/#'], passage: slow },
+  ])
+  const again = await RawMqtt.connect(after.port, session)
+  again.send(packet.publish('slow/1', 'x', { qos: 2, id: 7, dup: true }))
+  await stored(after, 2)
+})
+
 test('I3: PUBCOMP of an id that a loss took along waits until its removal is durable', async () => {
   const { rig, slow } = await startDelivered()
   const client = await RawMqtt.connect(rig.port, { clientId: 'd', clean: false })

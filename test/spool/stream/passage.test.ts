@@ -209,12 +209,16 @@ describe('a passage', () => {
     const spool = await open()
     const lost: Ticket[] = []
     spool.appender.onPassed((ranges) => lost.push(...ranges.map(({ first }) => first)))
+    const atOnce: TicketRange[] = []
+    spool.appender.onLost((range) => atOnce.push(range))
     const [one, two] = [await append(spool, 1), await append(spool, 2)]
     const queue = queueOf(spool)
     const { index } = queue.spool
     const meta = index.at(0)
     if (!meta) throw new Error('no block')
     queue.spool.drop([{ ordinal: 0, meta, firstSeq: 1, count: 1 }], 'corrupt', IN_MEMORY)
+    // While the commit that holds the gap is still open.
+    expect([atOnce, lost]).toEqual([[{ first: one, last: one }], []])
     await append(spool, 3)
     expect(lost).toEqual([one])
     expect(passageOf(spool).isLost(one)).toBe(true)
