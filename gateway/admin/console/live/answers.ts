@@ -17,8 +17,8 @@ export interface ConsoleSession {
 export interface ConsoleSnapshot {
   readonly atMs: number
   readonly status: Status
-  /** null: the gateway keeps no device table. */
-  readonly devices: DeviceCounts | null
+  /** Not there: the gateway keeps no device table. */
+  readonly devices?: DeviceCounts | null
 }
 
 interface DeviceCounts {
@@ -40,7 +40,7 @@ export interface WarningLine {
   readonly event?: string
 }
 
-export interface DeviceRow {
+export interface ConsoleDevice {
   readonly id: string
   readonly connected: boolean
   readonly firstSeenAtMs: number
@@ -53,8 +53,8 @@ export interface DeviceRow {
   readonly silentSinceMs: number | null
 }
 
-export interface DeviceTable {
-  readonly devices: readonly DeviceRow[]
+export interface ConsoleDevicePage {
+  readonly devices: readonly ConsoleDevice[]
   /** Of those that the search matches. */
   readonly total: number
   /** For `after`; null: this was the last page. */
@@ -90,6 +90,7 @@ export interface PlanOfReload {
     readonly to: unknown
     readonly effect: 'live' | 'replaced' | 'restart'
   }>
+  /** Keys because of which nothing is applied. */
   readonly refused: ReadonlyArray<{ readonly key: string; readonly why: string }>
 }
 
@@ -98,13 +99,16 @@ export interface ConfigView {
   /** Secrets are hidden in it. */
   readonly effective: unknown
   readonly loadedAtMs: number
-  readonly file: { readonly readable: boolean; readonly problems: readonly unknown[] }
-  /** null: the file cannot be read, so there is nothing to compare. */
-  readonly plan: PlanOfReload | null
+  readonly file: { readonly readable: boolean; readonly problems: readonly string[] }
+  readonly plan: PlanOfReload
+  /** While the former configuration comes back by itself if something fails; null: it does not. */
+  readonly probation: { readonly sinceMs: number; readonly untilMs: number } | null
+  /** The last time that it did. */
+  readonly wentBack: { readonly atMs: number; readonly why: string } | null
 }
 
 export interface ReloadAnswer {
   readonly applied: boolean
   readonly plan: PlanOfReload
-  readonly problems: readonly unknown[]
+  readonly problems: readonly string[]
 }

@@ -3,7 +3,7 @@ import { type Signal, useSignal, useSignalEffect } from '@preact/signals'
 import { counted, plain, plainLine } from '../../../shared/text/words.ts'
 import type { ConfigView, PlanOfReload, ReloadAnswer } from '../live/answers.ts'
 import { errorText, get, post } from '../live/api.ts'
-import { mayAct } from '../live/store.ts'
+import { mayAct, nowMs } from '../live/store.ts'
 import { Action, Said, useDoing } from '../parts/action.tsx'
 import { Confirm } from '../parts/confirm.tsx'
 import { Facts } from '../parts/facts.tsx'
@@ -11,7 +11,9 @@ import { Choice } from '../parts/field.tsx'
 import { State } from '../parts/state.tsx'
 import { type Column, Table } from '../parts/table.tsx'
 import { When } from '../parts/when.tsx'
-import { EFFECT_WORDS, problemText, reloadText, valueText } from '../words/reload.ts'
+import { configText } from '../words/config-text.ts'
+import { EFFECT_WORDS, reloadText, valueText } from '../words/reload.ts'
+import { ago, clockTime } from '../words/times.ts'
 
 export function Configuration() {
   const view = useSignal<ConfigView | null>(null)
@@ -39,17 +41,13 @@ export function Configuration() {
           <File view={view.value} onReload={() => turn.value++} />
           <section aria-labelledby="effective">
             <h2 id="effective">In effect</h2>
-            <pre tabIndex={0}>{plain(effectiveText(view.value.effective))}</pre>
+            <pre tabIndex={0}>{plain(configText(view.value.effective))}</pre>
           </section>
         </>
       )}
       <LogLevel />
     </>
   )
-}
-
-function effectiveText(effective: unknown): string {
-  return typeof effective === 'string' ? effective : JSON.stringify(effective, null, 2)
 }
 
 interface FileProps {
@@ -60,21 +58,22 @@ interface FileProps {
 
 function File({ view, onReload }: FileProps) {
   const { path, loadedAtMs, file, plan } = view
-  const differs = plan !== null && plan.changes.length + plan.refused.length > 0
+  const differs = plan.changes.length + plan.refused.length > 0
   return (
     <section aria-labelledby="file">
       <h2 id="file">The file</h2>
       <Facts
         of={[
           ['File', path === null ? 'none: defaults and environment' : <bdi>{path}</bdi>],
-          ['Loaded', <When key="at" atMs={loadedAtMs} />],
+          ['In effect since', <When key="at" atMs={loadedAtMs} />],
         ]}
       />
+      <Probations view={view} />
       {file.problems.length === 0 ? null : (
         <ul class="attention">
           {file.problems.map((problem) => (
-            <li key={problemText(problem)} class="act">
-              {plainLine(problemText(problem))}
+            <li key={problem} class="act">
+              {plainLine(problem)}
             </li>
           ))}
         </ul>
@@ -91,6 +90,30 @@ function File({ view, onReload }: FileProps) {
       )}
       <Apply plan={differs ? plan : null} onReload={onReload} />
     </section>
+  )
+}
+
+/** Is the former configuration still at hand, and did it come back? */
+function Probations({ view: { probation, wentBack } }: { readonly view: ConfigView }) {
+  return (
+    <>
+      {probation === null ? null : (
+        <p>
+          <State tone="wait">
+            On probation until {clockTime(probation.untilMs, nowMs.value)}: if a listener fails or a
+            sink is held, the former configuration comes back by itself.
+          </State>
+        </p>
+      )}
+      {wentBack === null ? null : (
+        <p>
+          <State tone="act">
+            The former configuration came back {ago(wentBack.atMs, nowMs.value)}:{' '}
+            {plainLine(wentBack.why)}
+          </State>
+        </p>
+      )}
+    </>
   )
 }
 
@@ -129,9 +152,9 @@ function Plan({ plan }: { readonly plan: PlanOfReload }) {
 }
 
 const PROBATIONS = [
-  ['', 'Keep it, whatever happens'],
+  ['0s', 'Keep it, whatever happens'],
   ['30s', 'Go back if a sink or listener fails within 30 s'],
-  ['2min', 'Go back if a sink or listener fails within 2 min'],
+  ['2m', 'Go back if a sink or listener fails within 2 min'],
 ] as const
 
 interface ApplyProps {
@@ -148,7 +171,7 @@ function Apply({ plan, onReload }: ApplyProps) {
   const isPossible = plan !== null && plan.refused.length === 0
   return (
     <>
-      {isPossible ? <Probation value={probation} /> : null}
+      {isPossible ? <ProbationChoice value={probation} /> : null}
       <div class="buttons">
         <button type="button" onClick={onReload}>
           Look again
@@ -192,7 +215,7 @@ function Apply({ plan, onReload }: ApplyProps) {
   )
 }
 
-function Probation({ value }: { readonly value: Signal<string> }) {
+function ProbationChoice({ value }: { readonly value: Signal<string> }) {
   return (
     <Choice
       label="If it goes wrong"
@@ -206,11 +229,10 @@ function Probation({ value }: { readonly value: Signal<string> }) {
 }
 
 async function applyNow(probation: string): Promise<ReloadAnswer> {
-  const body = { dryRun: false, ...(probation === '' ? {} : { probation }) }
-  return await post<ReloadAnswer>('/api/reload', body)
+  return await post<ReloadAnswer>('/api/reload', { dryRun: false, probation })
 }
 
-const LEVELS = ['error', 'warn', 'info', 'debug'].map((level) => [level, level] as const)
+const LEVELS = ['error', 'warn', 'info', 'debug', 'trace'].map((level) => [level, level] as const)
 
 function LogLevel() {
   const level = useSignal('info')
@@ -221,7 +243,7 @@ function LogLevel() {
       <h2 id="log">Log</h2>
       <div class="fields">
         <Choice
-          label="Level until the next start"
+          label="Level until a reload changes it, or a restart"
           value={level.value}
           options={LEVELS}
           onChoose={(chosen) => {

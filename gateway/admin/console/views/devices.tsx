@@ -4,7 +4,7 @@
  */
 import { type Signal, useSignal, useSignalEffect } from '@preact/signals'
 import { count, counted } from '../../../shared/text/words.ts'
-import type { DeviceRow, DeviceTable } from '../live/answers.ts'
+import type { ConsoleDevice, ConsoleDevicePage } from '../live/answers.ts'
 import { errorText, get } from '../live/api.ts'
 import { nowMs, snapshot } from '../live/store.ts'
 import { Choice, Field } from '../parts/field.tsx'
@@ -75,7 +75,7 @@ export function Devices() {
 
 /** Asks at once for what is wished, then again as snapshots come, so that it stays true. */
 function useTable({ search, sort, silentOnly, trail }: Wish) {
-  const table = useSignal<DeviceTable | null>(null)
+  const table = useSignal<ConsoleDevicePage | null>(null)
   const failure = useSignal<string | null>(null)
   const turn = useSignal(0)
   useSignalEffect(() => {
@@ -95,7 +95,7 @@ function useTable({ search, sort, silentOnly, trail }: Wish) {
     const stop = new AbortController()
     const timer = setTimeout(
       () => {
-        get<DeviceTable>(`/api/devices?${query}`, stop.signal).then(
+        get<ConsoleDevicePage>(`/api/devices?${query}`, stop.signal).then(
           (answer) => {
             table.value = answer
             failure.value = null
@@ -116,7 +116,7 @@ function useTable({ search, sort, silentOnly, trail }: Wish) {
 }
 
 /** `101 to 200 of 5,000`. */
-function placeText({ devices, total }: DeviceTable, pagesBefore: number): string {
+function placeText({ devices, total }: ConsoleDevicePage, pagesBefore: number): string {
   const first = pagesBefore * PAGE + 1
   return `${count(first)} to ${count(first + devices.length - 1)} of ${count(total)}`
 }
@@ -170,7 +170,7 @@ function Search({ wish }: { readonly wish: Wish }) {
   )
 }
 
-const COLUMNS: readonly Column<DeviceRow>[] = [
+const COLUMNS: readonly Column<ConsoleDevice>[] = [
   { head: 'Device', cell: ({ id }) => <bdi>{id === '' ? '(no id)' : id}</bdi> },
   { head: 'State', cell: (device) => <DeviceState device={device} /> },
   { head: 'Last seen', cell: ({ lastSeenAtMs }) => <When atMs={lastSeenAtMs} /> },
@@ -194,7 +194,7 @@ const COLUMNS: readonly Column<DeviceRow>[] = [
   },
 ]
 
-function DeviceState({ device }: { readonly device: DeviceRow }) {
+function DeviceState({ device }: { readonly device: ConsoleDevice }) {
   if (device.silentSinceMs !== null)
     return <State tone="act">silent {since(device.silentSinceMs, nowMs.value)}</State>
   return device.connected ? (

@@ -14,17 +14,8 @@ export function valueText(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
-/** A sentence, or what names one. */
-export function problemText(problem: unknown): string {
-  const message = (problem as { readonly message?: unknown } | null)?.message
-  return typeof message === 'string' ? message : valueText(problem)
-}
-
 export function reloadText({ applied, plan, problems }: ReloadAnswer): string {
   if (applied) return `${counted(plan.changes.length, 'change')} applied.`
-  const why = [
-    ...problems.map(problemText),
-    ...plan.refused.map(({ key, why }) => `${key}: ${why}`),
-  ]
+  const why = [...problems, ...plan.refused.map(({ key, why }) => `${key}: ${why}`)]
   return `Nothing was changed${why.length === 0 ? '.' : `: ${why.join('; ')}`}`
 }

@@ -1,0 +1,275 @@
+/**
+ * The console in a real browser at a real gateway: what each view says and does, on a phone and on a
+ * desk, in the light and in the dark, by keyboard, without a connection, and against those who put
+ * markup into what it shows.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { connectAsync, type MqttClient } from 'mqtt'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { GatewayProcess } from '../../support/gateway-process.ts'
+import { reapProcesses } from '../../support/process.ts'
+import { type ScriptedRequest, ScriptedSink, type Step } from '../../support/scripted-sink.ts'
+import { describeWithTool } from '../../support/tool-tests.ts'
+import { type Look, openPage, type Seen, seriousFindings, startChromium } from './browser.ts'
+
+/** What would run if any view took text for markup. */
+const MARKUP = '<img src=x onerror="globalThis.hit=1"><script>globalThis.hit=1</script>'
+/** The same as far as a topic may hold it. */
+const TOPIC_MARKUP = '<img src=x onerror="globalThis.hit=1">'
+
+const VIEWS = [
+  ['overview', 'Overview'],
+  ['devices', 'Devices'],
+  ['reading', 'A reading’s way'],
+  ['sinks', 'Sinks'],
+  ['dead-letters', 'Dead letters'],
+  ['spool', 'Spool'],
+  ['configuration', 'Configuration'],
+] as const
+
+/** Layout is looked at at each width, contrast in each scheme at each width. */
+const LOOKS = [
+  { width: 360, scheme: 'light', rules: 'all' },
+  { width: 360, scheme: 'dark', rules: 'color-contrast' },
+  { width: 1440, scheme: 'light', rules: 'color-contrast' },
+  { width: 1440, scheme: 'dark', rules: 'all' },
+] as const
+
+/** More than any view has. */
+const MAX_TABS = 60
+
+let folder: string
+let sink: ScriptedSink
+let gateway: GatewayProcess
+let device: MqttClient
+let browser: Browser
+/** The receiver lets nobody in. */
+let isForbidden = false
+
+/** Takes all but what says `refuse`, which it refuses with markup in its reason. */
+function answer({ lines }: ScriptedRequest): Step {
+  if (isForbidden) return { status: 401, body: `no entry ${MARKUP}` }
+  const rejected = lines
+    .map((line) => JSON.parse(line) as { seq: number; payload: { refuse?: boolean } })
+    .filter(({ payload }) => payload.refuse === true)
+    .map(({ seq }) => ({ seq, status: 422, reason: `not wanted ${MARKUP}` }))
+  return { status: 200, body: { rejected } }
+}
+
+async function publish(payload: object, topic = 'plant/press-7/temp'): Promise<void> {
+  await device.publishAsync(topic, JSON.stringify(payload), { qos: 1 })
+}
+
+/** A reading that the sink refuses, and one behind it that shows that it takes others. */
+async function makeDeadLetters(count: number): Promise<void> {
+  const before = (await gateway.status()).streams[0]?.deadLetters.kept ?? 0
+  for (let n = 0; n < count; n += 1)
+    await publish({ refuse: true, note: MARKUP, n }, `plant/${TOPIC_MARKUP}`)
+  await publish({ celsius: 21.4 })
+  await gateway.untilStatus(
+    'the refused ones are dead letters',
+    ({ streams }) => (streams[0]?.deadLetters.kept ?? 0) >= before + count,
+  )
+}
+
+async function open(view: string, look: Look = {}): Promise<Seen> {
+  const seen = await openPage(browser, look)
+  await seen.page.goto(`${gateway.adminUrl}/#/${view}`)
+  return seen
+}
+
+async function go(page: Page, view: (typeof VIEWS)[number][0]): Promise<void> {
+  await page.goto(`${gateway.adminUrl}/#/${view}`)
+  const [, title] = VIEWS.find(([path]) => path === view) ?? []
+  await page.getByRole('heading', { level: 1, name: title ?? '' }).waitFor()
+}
+
+/** Does it while the receiver answers 401, and waits until all is delivered again. */
+async function heldWhile(look: () => Promise<void>): Promise<void> {
+  isForbidden = true
+  await publish({ celsius: 22 })
+  await gateway.untilStatus('the sink is held', ({ sinks }) => sinks[0]?.state === 'held')
+  await look()
+  isForbidden = false
+  await fetch(`${gateway.adminUrl}/api/sinks/cloud/retry`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+  })
+  await gateway.untilStatus('it is delivered', ({ sinks }) => sinks[0]?.state === 'ok')
+}
+
+describeWithTool('chromium', 'the console', () => {
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'sluice-console-'))
+    sink = await ScriptedSink.start({ script: answer })
+    gateway = await GatewayProcess.start({
+      folder,
+      sinkUrl: sink.url,
+      sink: { linger: '0s' },
+      sections: { streams: { telemetry: { topics: ['plant/#'], sink: 'cloud' } } },
+    })
+    device = await connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, { clientId: MARKUP })
+    await publish({ celsius: 20.1 })
+    // No stream takes this one.
+    await publish({ celsius: 20.1 }, `elsewhere/${TOPIC_MARKUP}`)
+    await makeDeadLetters(3)
+    browser = await startChromium()
+  })
+  afterAll(async () => {
+    await browser?.close()
+    await device?.endAsync(true)
+    await reapProcesses()
+    await sink?.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  test.each(LOOKS)(
+    'each view at $width px, $scheme: no serious finding of axe, nothing cut off, nothing asked of others',
+    async (look) => {
+      const { page, context, requests, complaints } = await open('overview', look)
+      for (const [path, title] of VIEWS) {
+        await page.goto(`${gateway.adminUrl}/#/${path}`)
+        await page.getByRole('heading', { level: 1, name: title }).waitFor()
+        await page.getByText('Asking the gateway').waitFor({ state: 'hidden' })
+        expect(await seriousFindings(page, look.rules), path).toEqual([])
+        const width = await page.evaluate<number>('document.documentElement.scrollWidth')
+        expect(width, path).toBeLessThanOrEqual(look.width)
+      }
+      expect(requests.filter((url) => !url.startsWith(`${gateway.adminUrl}/`))).toEqual([])
+      expect(complaints.filter((text) => !text.includes('404'))).toEqual([])
+      await context.close()
+    },
+  )
+
+  test('what devices, topics, payloads and sinks say is text in every view', async () => {
+    const { page, context, complaints } = await open('overview')
+    await page.getByText(`elsewhere/${TOPIC_MARKUP} of ${MARKUP}`).waitFor()
+    await go(page, 'dead-letters')
+    await page.locator('summary').first().click()
+    await page.getByText(`not wanted ${MARKUP}`).first().waitFor()
+    await page.getByText(`plant/${TOPIC_MARKUP}`).first().waitFor()
+    await page.getByText(JSON.stringify(MARKUP)).first().waitFor()
+    await heldWhile(async () => {
+      await go(page, 'sinks')
+      await page.getByText(`no entry ${MARKUP}`).first().waitFor()
+      for (const [path] of VIEWS) await go(page, path)
+    })
+    expect(await page.evaluate('globalThis.hit')).toBeUndefined()
+    expect(await page.locator('img, #console script').count()).toBe(0)
+    expect(complaints.filter((text) => !text.includes('404'))).toEqual([])
+    await context.close()
+  })
+
+  test('the overview says that data flows, then that a sink is held and why, then that it flows again', async () => {
+    const { page, context } = await open('overview')
+    const first = page.getByRole('region', { name: 'How it stands' })
+    await first.getByRole('heading', { name: /Data is flowing|Ready/ }).waitFor()
+    await first.getByText('Not delivered: 1 message no stream takes').waitFor()
+    await page.getByRole('cell', { name: 'nothing missing' }).first().waitFor()
+    await heldWhile(async () => {
+      await first.getByRole('heading', { name: 'sink cloud does not take them' }).waitFor()
+      await first.getByText(/^Held since \d\d:\d\d .*401/).waitFor()
+      const attention = page.getByRole('region', { name: 'Needs attention' })
+      const line = attention.getByRole('listitem').filter({ hasText: 'Sink cloud is held' })
+      await line.getByRole('link', { name: 'Look' }).click()
+      await page.getByRole('heading', { level: 1, name: 'Sinks' }).waitFor()
+      await page.goBack()
+    })
+    await first.getByRole('heading', { name: /Data is flowing|Ready/ }).waitFor()
+    await context.close()
+  })
+
+  test('a held sink is asked at once by "Retry now"', async () => {
+    const { page, context } = await open('sinks')
+    await heldWhile(async () => {
+      const card = page.getByRole('article', { name: 'cloud' })
+      await card.getByText('Everything is kept. It waits for a person').waitFor()
+      const before = sink.requests.length
+      await card.getByRole('button', { name: 'Retry now' }).click()
+      await card.getByText('Sink cloud is asked now.').waitFor()
+      await sink.waitForRequests(before + 1)
+    })
+    await context.close()
+  })
+
+  test('dead letters: the chosen one is requeued; purge asks twice and takes no for an answer', async () => {
+    const { page, context } = await open('dead-letters')
+    const counts = async () => (await gateway.status()).streams[0]?.deadLetters
+    await page.getByRole('checkbox').nth(1).check()
+    await page.getByRole('button', { name: 'Requeue 1 chosen' }).click()
+    await page.getByText('1 dead letter requeued.').waitFor()
+    expect((await counts())?.requeued).toBe(1)
+    const purge = page.getByRole('button', { name: /^Purge all / })
+    await purge.click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByRole('button', { name: 'Purge', exact: true }).click()
+    await dialog.getByRole('heading', { name: 'Nobody can bring them back' }).waitFor()
+    await page.keyboard.press('Escape')
+    await dialog.waitFor({ state: 'hidden' })
+    expect((await counts())?.removed['purged'] ?? 0).toBe(0)
+    await purge.click()
+    await dialog.getByRole('button', { name: 'Purge', exact: true }).click()
+    await dialog.getByRole('button', { name: 'Delete for good' }).click()
+    await page.getByText(/dead letters? purged\.$/).waitFor()
+    expect((await counts())?.removed['purged']).toBeGreaterThanOrEqual(2)
+    await context.close()
+    await makeDeadLetters(1)
+  })
+
+  test('everything can be reached and done by keyboard alone', async () => {
+    const { page, context } = await open('overview')
+    await page.getByRole('heading', { name: 'Every reading accounted for' }).waitFor()
+    const focused = async (): Promise<string> =>
+      await page.evaluate<string>('document.activeElement.id || document.activeElement.textContent')
+    const tabTo = async (isThere: (text: string) => boolean): Promise<void> => {
+      for (let tabs = 0; tabs < MAX_TABS; tabs += 1) {
+        await page.keyboard.press('Tab')
+        if (isThere(await focused())) return
+      }
+      throw new Error(`not reached within ${MAX_TABS} tabs`)
+    }
+    await tabTo((text) => text === 'Skip to the view')
+    await tabTo((text) => text === 'Dead letters')
+    await page.keyboard.press('Enter')
+    await page.getByRole('button', { name: /^Purge/ }).waitFor()
+    expect(await focused()).toBe('view')
+    await tabTo((text) => text.startsWith('Purge all'))
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog').waitFor()
+    // The first answer is the harmless one.
+    expect(await focused()).toBe('Cancel')
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog').waitFor({ state: 'hidden' })
+    await context.close()
+  })
+
+  test('a phone has the views in a menu that closes behind the choice', async () => {
+    const { page, context } = await open('overview', { width: 360 })
+    const menu = page.getByRole('button', { name: 'Overview' })
+    expect(await menu.getAttribute('aria-expanded')).toBe('false')
+    await menu.click()
+    await page.getByRole('link', { name: 'Spool' }).click()
+    await page.getByRole('heading', { level: 1, name: 'Spool' }).waitFor()
+    await page.getByRole('link', { name: 'Devices' }).waitFor({ state: 'hidden' })
+    expect(await page.evaluate('document.getAnimations().length'), 'motion').toBe(0)
+    await context.close()
+  })
+
+  test('says that the gateway is gone, since when, and shows it again when it is back', async () => {
+    const { page, context } = await open('overview')
+    await page.getByRole('heading', { name: 'Every reading accounted for' }).waitFor()
+    await gateway.kill()
+    const alert = page.getByRole('alert')
+    await alert.getByText('No connection to the gateway.').waitFor()
+    await alert.getByText(/What you see is from \d\d:\d\d:\d\d\./).waitFor()
+    await alert.getByText(/since \d\d:\d\d/).waitFor()
+    expect(await page.locator('main').getAttribute('class')).toBe('stale')
+    await gateway.start()
+    await alert.getByText('No connection').waitFor({ state: 'hidden' })
+    expect(await page.locator('main').getAttribute('class')).toBe('')
+    await context.close()
+  })
+})
