@@ -63,7 +63,11 @@ export class AdminServer {
     this.#signIn = signIn
     this.#emit = emit
     this.#streams = new EventStreams({
-      snapshot: async () => ({ atMs: Date.now(), status: await operator.status() }),
+      snapshot: async () => ({
+        atMs: Date.now(),
+        status: await operator.status(),
+        devices: null,
+      }),
       follow: (listener) => views.followWarnings(listener),
       onError: (error) => {
         const { code } = refusalOf(error)

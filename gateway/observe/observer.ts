@@ -7,8 +7,10 @@ import { isatty } from 'node:tty'
 import type { AdminEvent } from '../admin/events.ts'
 import type { Status, Views } from '../ports/status.ts'
 import { hasColor } from '../shared/output/terminal.ts'
+import { Poller } from '../shared/time/poller.ts'
 import type { LogConfig } from './config.ts'
 import type { GatewayEvent } from './events.ts'
+import { FillHistory, SAMPLE_INTERVAL_MS } from './forecast.ts'
 import { liveness, readiness } from './health.ts'
 import { adminNote } from './logs/admin-notes.ts'
 import { type LogDestination, openDestination } from './logs/destination.ts'
@@ -17,7 +19,7 @@ import type { Snapshot } from './metrics/definition.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { readWrittenBytes } from './process-io.ts'
 import type { StatusSources } from './sources.ts'
-import { buildStatus } from './status.ts'
+import { buildStatus, fillLevels } from './status.ts'
 
 /** The descriptor of the log. */
 const STDOUT = 1
@@ -39,6 +41,7 @@ export class Observer {
   readonly #logs: Logs
   readonly #nowMs: () => number
   readonly #certificateEndsAtMs: Record<string, number> = {}
+  #fillPoller: Poller | null = null
 
   private constructor(options: ObserverOptions, destination: LogDestination) {
     this.#logs = new Logs({ ...options.log, destination })
@@ -77,6 +80,10 @@ export class Observer {
       const { Metrics } = await import('./metrics/metrics.ts')
       return new Metrics()
     }
+    const fill = new FillHistory()
+    const look = async (): Promise<void> => fill.note(performance.now(), fillLevels(sources))
+    this.#fillPoller?.close()
+    this.#fillPoller = new Poller(SAMPLE_INTERVAL_MS, look)
     return {
       metrics: async () => {
         const metrics = await (loading ??= load())
@@ -89,12 +96,13 @@ export class Observer {
       followWarnings: (listener) => this.#logs.followWarnings(listener),
       live: () => liveness(sources.spool()),
       ready: () => readiness(sources.broker(), sources.spool()),
-      status: () => buildStatus(sources, this.#nowMs(), readWrittenBytes()),
+      status: () => buildStatus(sources, this.#nowMs(), readWrittenBytes(), fill),
     }
   }
 
   /** Writes out the log. */
   stop(): Promise<void> {
+    this.#fillPoller?.close()
     return this.#logs.stop()
   }
 

@@ -2,6 +2,7 @@
  * Makes the status document (ports/status.ts) of what the stages say. Pure: the caller brings the
  * data and the clock. Not here: HTTP (admin/), metric names (metrics/).
  */
+
 import type {
   BrokerStatus,
   DeliveryStatus,
@@ -11,6 +12,7 @@ import type {
   Status,
   StreamStatus,
 } from '../ports/status.ts'
+import { FillHistory } from './forecast.ts'
 import type {
   BrokerSnapshot,
   DeliverySnapshot,
@@ -28,12 +30,14 @@ const PACE_AFTER_SECONDS = 600
 
 /**
  * Reads all sources once. `nowMs`: wall clock, ms since the epoch; `writtenBytes`: what this
- * process wrote to disk since its start (process-io.ts), null if the system does not tell.
+ * process wrote to disk since its start (process-io.ts), null if the system does not tell; `fill`:
+ * the levels of the last minutes (forecast.ts), empty where nobody looked.
  */
 export function buildStatus(
   sources: StatusSources,
   nowMs: number,
   writtenBytes: number | null = null,
+  fill: FillHistory = new FillHistory(),
 ): Status {
   const identity = sources.identity()
   const { uptimeSeconds } = identity
@@ -52,14 +56,33 @@ export function buildStatus(
     accepting: broker.traffic.accepting && spool.state === 'ok',
     leaving: broker.traffic.leaving,
     clockSet: identity.clockSet,
-    spool: spoolStatus(spool, writtenBytesPerDay),
-    streams: sources.streams().map((stream) => streamStatus(stream, nowMs)),
+    spool: {
+      ...spoolStatus(spool, writtenBytesPerDay),
+      hoursUntilFull: fill.hoursUntil(DISK, -spool.minFreeBytes),
+    },
+    streams: sources
+      .streams()
+      .map((stream) => streamStatus(stream, nowMs, fill.hoursUntil(stream.name, stream.maxBytes))),
     sinks: sources.sinks().map(sinkStatus),
     broker: brokerStatus(broker),
   }
 }
 
-function spoolStatus(spool: SpoolSnapshot, writtenBytesPerDay: number | null): SpoolStatus {
+/** Not the name of a stream. */
+const DISK = '(disk)'
+
+/** What fills, in bytes, for the history. The disk fills as its free bytes fall. */
+export function fillLevels(sources: StatusSources): ReadonlyMap<string, number> {
+  return new Map([
+    [DISK, -sources.spool().freeBytes],
+    ...sources.streams().map(({ name, storedBytes }) => [name, storedBytes] as const),
+  ])
+}
+
+function spoolStatus(
+  spool: SpoolSnapshot,
+  writtenBytesPerDay: number | null,
+): Omit<SpoolStatus, 'hoursUntilFull'> {
   return {
     id: spool.id,
     state: spool.state,
@@ -78,7 +101,11 @@ function spoolStatus(spool: SpoolSnapshot, writtenBytesPerDay: number | null): S
   }
 }
 
-function streamStatus(stream: StreamSnapshot, nowMs: number): StreamStatus {
+function streamStatus(
+  stream: StreamSnapshot,
+  nowMs: number,
+  hoursUntilFull: number | null,
+): StreamStatus {
   const { oldestReceivedAtMs, delivery, waitingMessages, illFormedTexts, ...same } = stream
   return {
     ...same,
@@ -86,6 +113,7 @@ function streamStatus(stream: StreamSnapshot, nowMs: number): StreamStatus {
     illFormedTexts,
     backlogRecords: stream.counters.pending,
     oldestAgeSeconds: ageSeconds(oldestReceivedAtMs, nowMs),
+    hoursUntilFull,
     delivery: deliveryStatus(delivery),
   }
 }

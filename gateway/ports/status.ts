@@ -61,6 +61,11 @@ export interface SpoolStatus {
   readonly noticesRestore: boolean
   /** Bytes written to disk per day at the pace so far; null: not known. */
   readonly writtenBytesPerDay: number | null
+  /**
+   * Until ingest closes at `minFreeBytes`, at the pace of the last minutes, whoever fills the disk;
+   * null: it is not filling, or not known yet.
+   */
+  readonly hoursUntilFull: number | null
 }
 
 export interface StreamStatus {
@@ -81,6 +86,11 @@ export interface StreamStatus {
   /** Their bytes on disk as `maxBytes` counts them. */
   readonly storedBytes: number
   readonly maxBytes: number
+  /**
+   * Until `storedBytes` is `maxBytes`, at the pace of the last minutes; null: it is not filling, or
+   * not known yet.
+   */
+  readonly hoursUntilFull: number | null
   /** Age of the oldest pending record; null without one. */
   readonly oldestAgeSeconds: number | null
   /** Identity of the head; differs from `spoolId` while an older identity drains. */

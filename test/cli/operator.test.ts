@@ -501,6 +501,7 @@ const STATUS: Status = {
     noticesRestore: true,
     damage: ['000012.ldb was cut short; kept in /data/damaged'],
     writtenBytesPerDay: null,
+    hoursUntilFull: null,
   },
   streams: ['telemetry', 'old'].map((name) => ({
     name,
@@ -520,6 +521,7 @@ const STATUS: Status = {
     backlogRecords: 5,
     backlogBytes: 1_000,
     storedBytes: 512 * 1024 ** 2,
+    hoursUntilFull: null,
     maxBytes: 1024 ** 3,
     oldestAgeSeconds: 61,
     headSpoolId: 'k3f9x2m7q4w8z',

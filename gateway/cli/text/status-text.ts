@@ -3,7 +3,7 @@
  * for terminals.
  */
 import type { DeliveryStatus, SinkStatus, Status, StreamStatus } from '../../ports/status.ts'
-import { bytes, count, counted, plainLine, span, table } from '../../shared/text/words.ts'
+import { bytes, count, counted, hours, plainLine, span, table } from '../../shared/text/words.ts'
 
 /** Ends with a line feed. */
 export function statusText(status: Status): string {
@@ -28,7 +28,10 @@ function heading({ gateway, version, uptimeSeconds, clockSet, ...status }: Statu
 function spoolText({ spool }: Status): string {
   const state = spool.why === null ? spool.state : `${spool.state} (${plainLine(spool.why)})`
   const verified = spool.verified === null ? '' : spool.verified ? ', verified' : ', DAMAGED'
-  return `spool ${spool.id}: ${state}${verified}; ${bytes(spool.bytes)} on disk, ${bytes(spool.freeBytes)} free`
+  const fills = spool.hoursUntilFull === null ? '' : `, full in ${hours(spool.hoursUntilFull)}`
+  const { writtenBytesPerDay: written } = spool
+  const wear = written === null ? '' : `; ${bytes(written)} written a day`
+  return `spool ${spool.id}: ${state}${verified}; ${bytes(spool.bytes)} on disk, ${bytes(spool.freeBytes)} free${fills}${wear}`
 }
 
 function streamsText(status: Status): string {
@@ -38,6 +41,7 @@ function streamsText(status: Status): string {
     'OLDEST',
     'STORED',
     'OF',
+    'FULL IN',
     'RECEIVED',
     'REQUEUED',
     'DELIVERED',
@@ -52,6 +56,7 @@ function streamsText(status: Status): string {
     stream.oldestAgeSeconds === null ? '-' : span(stream.oldestAgeSeconds),
     bytes(stream.storedBytes),
     percent(stream.storedBytes, stream.maxBytes),
+    stream.hoursUntilFull === null ? '-' : hours(stream.hoursUntilFull),
     count(stream.counters.received),
     count(stream.counters.requeued),
     count(stream.counters.delivered),
