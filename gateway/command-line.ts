@@ -82,11 +82,11 @@ export async function configuredGateway(source: ConfigSource): Promise<Configure
       return tryOut(config)
     },
     previewSink: async (trial) => {
-      const { previewSink } = await import('./sink-trial.ts')
+      const { previewSink } = await import('./trials/sink-trial.ts')
       return previewSink(config, trial)
     },
     trySink: async (trial) => {
-      const { trySink } = await import('./sink-trial.ts')
+      const { trySink } = await import('./trials/sink-trial.ts')
       return trySink(config, trial)
     },
     tryAccess: async (trial) => {
@@ -94,7 +94,7 @@ export async function configuredGateway(source: ConfigSource): Promise<Configure
       return tryLogin(config.mqtt, trial)
     },
     sinkDdl: async (name) => {
-      const { sinkDdl } = await import('./sink-trial.ts')
+      const { sinkDdl } = await import('./trials/sink-trial.ts')
       return sinkDdl(config, name)
     },
     start: async () => {

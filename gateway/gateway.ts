@@ -22,7 +22,10 @@ import { sinkTypeOf } from './sink/registry.ts'
 import type { ConfiguredSink } from './sink/sink-type.ts'
 import { FolderSize } from './spool/disk/folder-size.ts'
 import { openWhenPossible } from './spool/patient-opening.ts'
+import type { Spool } from './spool/spool.ts'
 import { type Stages, sinkTargets, statusSources } from './status-sources.ts'
+import { runningTrials } from './trials/running-trials.ts'
+import { TestReadings } from './trials/test-readings.ts'
 import { VERSION } from './version.ts'
 
 export interface Gateway extends RunningGateway {
@@ -62,15 +65,8 @@ async function startParts(
   const sinks = createSinks(config, emit)
   parts.add({ close: () => closeAll(sinks) })
 
-  const drain = new Drain({
-    sinks: [...sinks].map(([name, sink]) => ({
-      sink,
-      config: config.sinks[name] as Config['sinks'][string],
-    })),
-    queues: spool.queues.filter((queue) => sinks.has(queue.sink)),
-    notes: spool.notes,
-    emit,
-  })
+  const readings = new TestReadings()
+  const drain = createDrain(config, spool, sinks, { emit, watch: readings })
   parts.add({ finish: (leftMs) => drain.stop(leftMs) })
 
   const size = await FolderSize.watch(dataDir)
@@ -89,6 +85,7 @@ async function startParts(
         return stages.broker !== null
       },
     }),
+    trials: runningTrials(stages, readings),
     emit: observer.noteAdmin,
   })
   stages.admin = admin
@@ -124,6 +121,23 @@ async function startParts(
     },
     stop: (deadlineMs) => parts.stop(deadlineMs),
   }
+}
+
+function createDrain(
+  config: Config,
+  spool: Spool,
+  sinks: ReadonlyMap<string, ConfiguredSink>,
+  told: { readonly emit: Observer['emit']; readonly watch: TestReadings },
+): Drain {
+  return new Drain({
+    sinks: [...sinks].map(([name, sink]) => ({
+      sink,
+      config: config.sinks[name] as Config['sinks'][string],
+    })),
+    queues: spool.queues.filter((queue) => sinks.has(queue.sink)),
+    notes: spool.notes,
+    ...told,
+  })
 }
 
 function createSinks(config: Config, emit: Observer['emit']): ReadonlyMap<string, ConfiguredSink> {

@@ -46,7 +46,6 @@ export async function openOffline(config: Config): Promise<OfflineOperator> {
       const status = buildStatus(sources, Date.now())
       return { ...status, uptimeSeconds: null, accepting: false, sinks: [], broker: null }
     },
-    verify: async () => ({ ...(await spool.verifier.verifyAll()), damage: spool.damage }),
     leftAside: () => spool.leftAside(),
     restoreLeftAside: (name) => spool.restoreLeftAside(name),
     close: () => spool.stop(),

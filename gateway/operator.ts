@@ -51,6 +51,10 @@ export function spoolOperator(spool: Spool, drain: Drain | null): Omit<Operator,
     streams: streamOperator(spool, drain),
     newSpoolId: () => startNewIdentity(spool),
     backup: () => spool.backup(),
+    verify: oneAtATime(async () => ({
+      ...(await spool.verifier.verifyAll()),
+      damage: spool.damage,
+    })),
   }
 }
 
@@ -120,6 +124,19 @@ async function startNewIdentity(spool: Spool): Promise<string> {
   const spoolId = await spool.newId('it was asked for')
   for (const { stream } of cloned) await spool.renumber(stream)
   return spoolId
+}
+
+/** Reading all blocks takes the disk's time, which commits want. */
+function oneAtATime<T>(look: () => Promise<T>): () => Promise<T> {
+  let isLooking = false
+  return async () => {
+    if (isLooking)
+      throw new OperatorError('SLUICE_BUSY', 'the spool is being checked already: wait for its end')
+    isLooking = true
+    return look().finally(() => {
+      isLooking = false
+    })
+  }
 }
 
 async function refusable<T>(act: () => Promise<T>): Promise<T> {

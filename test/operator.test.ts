@@ -30,3 +30,16 @@ test('a record that is not the first one that waits, a stream that is no orphan,
     code: 'SLUICE_NOT_ORPHANED',
   })
 })
+
+test('the spool is checked by one look at a time', async () => {
+  const ends: ((found: { blocks: number; missing: number }) => void)[] = []
+  const verifyAll = () => new Promise((resolve) => ends.push(resolve))
+  const { verify } = spoolOperator({ verifier: { verifyAll }, damage: [] } as never, null)
+  const first = verify()
+  await expect(verify()).rejects.toMatchObject({ code: 'SLUICE_BUSY' })
+  ends[0]?.({ blocks: 3, missing: 0 })
+  expect(await first).toEqual({ blocks: 3, missing: 0, damage: [] })
+  const second = verify()
+  ends[1]?.({ blocks: 4, missing: 0 })
+  expect(await second).toMatchObject({ blocks: 4 })
+})

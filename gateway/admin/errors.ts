@@ -36,6 +36,7 @@ const STATUS: Readonly<Record<AdminErrorCode | OperatorErrorCode, number>> = {
   ADMIN_BAD_REQUEST: 400,
   ADMIN_TOO_MANY_STREAMS: 503,
   ADMIN_LISTEN: 500,
+  SLUICE_BUSY: 429,
   SLUICE_NOT_NEXT: 409,
   SLUICE_NOT_ORPHANED: 409,
 }

@@ -10,6 +10,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, isIPv6 } from 'node:net'
 import type { RunningOperator } from '../ports/operator.ts'
 import type { Views } from '../ports/status.ts'
+import type { Trials } from '../ports/trials.ts'
 import { errorMessage } from '../shared/errors.ts'
 import type { AdminConfig } from './config.ts'
 import { AdminError, refusalOf } from './errors.ts'
@@ -42,6 +43,7 @@ interface AdminServerOptions {
   readonly socketPath: string | null
   readonly views: Views
   readonly operator: RunningOperator
+  readonly trials: Trials
   readonly emit: EmitAdminEvent
 }
 
@@ -57,7 +59,7 @@ export class AdminServer {
   #url = ''
 
   private constructor(server: Server, signIn: SignIn, options: AdminServerOptions) {
-    const { config, views, operator, emit } = options
+    const { config, views, operator, trials, emit } = options
     this.#server = server
     this.#config = config
     this.#signIn = signIn
@@ -76,7 +78,9 @@ export class AdminServer {
         emit({ type: 'admin.failed', code, message, method: 'GET', path, remote: 'any' })
       },
     })
-    this.#routes = new RouteTable(allRoutes({ views, operator, signIn, streams: this.#streams }))
+    this.#routes = new RouteTable(
+      allRoutes({ views, operator, trials, signIn, streams: this.#streams }),
+    )
   }
 
   /** @throws AdminError ADMIN_LISTEN: the address is taken or not ours. */
@@ -168,6 +172,7 @@ export class AdminServer {
       const caller = isPublic ? null : await identify()
       if (found instanceof AdminError) throw found
       checkRole(caller, found.route)
+      if (found.route.isSlow) request.socket.setTimeout(0)
       const answer = await found.route.handle({
         params: found.params,
         query: new URLSearchParams(search),
@@ -179,6 +184,7 @@ export class AdminServer {
       })
       this.stats.ok++
       this.#tell(found.route, path, remote, caller)
+      request.socket.setTimeout(IDLE_TIMEOUT_MS)
       send(response, answer, method)
     } catch (caught) {
       const error = caught instanceof Error ? caught : new Error(String(caught))

@@ -20,6 +20,7 @@ import { Authenticator } from './auth/authenticator.ts'
 import { DurableTickets } from './durable-tickets.ts'
 import type { Inbound } from './listeners/inbound.ts'
 import { type Listeners, startListeners } from './listeners/listeners.ts'
+import { type TestPublication, TestPublisher } from './publish/test-publisher.ts'
 import { type BrokerCounts, type BrokerStats, createListenerStats } from './stats.ts'
 
 /**
@@ -33,6 +34,7 @@ export class Broker {
   readonly #parts: BrokerParts
   #listeners: Listeners | null = null
   #stopping: Promise<void> | null = null
+  #tests: TestPublisher | null = null
 
   private constructor(options: BrokerOptions, parts: BrokerParts) {
     this.#options = options
@@ -101,6 +103,12 @@ export class Broker {
   async reread(): Promise<void> {
     await this.#parts.authenticator.reread()
     await this.#listeners?.reread()
+  }
+
+  /** Gives a message of the gateway itself to the streams that take its topic. */
+  publishTest(message: { clientId: string; topic: string; payload: Uint8Array }): TestPublication {
+    this.#tests ??= new TestPublisher(this.#parts.context)
+    return this.#tests.publish(message)
   }
 
   /** Connections open now, those before CONNACK included. */

@@ -4,8 +4,9 @@
  */
 import type { ConfigSource } from '../config/load.ts'
 import type { OfflineOperator } from '../ports/operator.ts'
-import type { SinkAnswer, SinkProbe, SinkPromise } from '../ports/sink.ts'
+import type { SinkProbe, SinkPromise } from '../ports/sink.ts'
 import type { Health } from '../ports/status.ts'
+import type { TrialMessage, TrialOutcome } from '../ports/trials.ts'
 import type { CliConfig } from './config.ts'
 import type { SignalListener } from './signals.ts'
 import type { Output } from './text/output.ts'
@@ -130,28 +131,6 @@ export interface ListenerAccess {
   readonly topics: ReadonlyArray<
     AccessVerdict & { readonly action: 'publish' | 'subscribe'; readonly topic: string }
   >
-}
-
-/** One message for one sink. */
-export interface TrialMessage {
-  /** Name of the sink. */
-  readonly sink: string
-  /** null: the first that goes to the sink. */
-  readonly stream: string | null
-  /** null: one that the stream's first filter takes. */
-  readonly topic: string | null
-  /** null: by the stream's configuration. */
-  readonly device: string | null
-  readonly message: Uint8Array
-}
-
-/** What came of it. */
-export interface TrialOutcome {
-  /** Of the record, for a look at the receiver. */
-  readonly id: string
-  /** Where it went, without secrets. */
-  readonly target: string
-  readonly answer: SinkAnswer
 }
 
 export interface RunningGateway {

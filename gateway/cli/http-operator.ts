@@ -9,6 +9,7 @@ import type {
   RecordPage,
   RunningOperator,
   StreamOperator,
+  VerifyReport,
 } from '../ports/operator.ts'
 import type { Status } from '../ports/status.ts'
 import { CliError, EXIT } from './exit.ts'
@@ -16,6 +17,8 @@ import { type JsonAnswer, openStream, requestJson } from './json-request.ts'
 
 /** A requeue or purge of many is one commit, but a slow disk may take its time. */
 const TIMEOUT_MS = 30_000
+/** A large backlog on a slow disk. */
+const VERIFY_TIMEOUT_MS = 60 * 60_000
 /** Ids in one request, as the server takes them. */
 const MAX_IDS = 1_000
 
@@ -94,6 +97,10 @@ export class HttpOperator implements RunningOperator {
     return spoolId
   }
 
+  async verify(): Promise<VerifyReport> {
+    return (await this.#ask('POST', '/api/spool/verify', {}, VERIFY_TIMEOUT_MS)) as VerifyReport
+  }
+
   async *backup(): AsyncGenerator<Uint8Array> {
     yield* await this.#open('/api/spool/backup')
   }
@@ -131,7 +138,12 @@ export class HttpOperator implements RunningOperator {
     return total
   }
 
-  async #ask(method: 'GET' | 'POST', path: string, body?: object): Promise<unknown> {
+  async #ask(
+    method: 'GET' | 'POST',
+    path: string,
+    body?: object,
+    timeoutMs = TIMEOUT_MS,
+  ): Promise<unknown> {
     const text = body === undefined ? null : JSON.stringify(body)
     const headers: Record<string, string> = { accept: 'application/json' }
     if (this.#token !== null) headers['authorization'] = `Bearer ${this.#token}`
@@ -147,7 +159,7 @@ export class HttpOperator implements RunningOperator {
         url,
         headers,
         body: text,
-        timeoutMs: TIMEOUT_MS,
+        timeoutMs,
         socketPath: this.#socketPath,
       })
     } catch (error) {

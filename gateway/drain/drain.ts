@@ -25,7 +25,7 @@
  * what a sink's protocol says (sink/), commits, retention and counters (spool/), logs and metrics
  * (observe/).
  */
-import type { Sink } from '../ports/sink.ts'
+import type { BatchWatch, Sink } from '../ports/sink.ts'
 import type { NoteStore, StreamQueue } from '../ports/stream-queue.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { DeliveryConfig } from './config.ts'
@@ -40,6 +40,8 @@ interface DrainOptions {
   readonly queues: readonly StreamQueue[]
   readonly notes: NoteStore
   readonly emit: EmitDrainEvent
+  /** Told of each batch that is sent. @default nobody */
+  readonly watch?: BatchWatch
   readonly clock?: Clock
   /** 0 to 1. */
   readonly random?: () => number
@@ -51,13 +53,13 @@ export class Drain {
   readonly #sinks: readonly SinkDrain[]
 
   constructor(options: DrainOptions) {
-    const { sinks, queues, notes, emit } = options
+    const { sinks, queues, notes, emit, watch = null } = options
     const clock = options.clock ?? systemClock()
     const random = options.random ?? Math.random
     const rules = { ...CONTRACT_RULES, ...options.rules }
     this.#sinks = sinks.map(({ sink, config }) => {
       const own = queues.filter((queue) => queue.sink === sink.name)
-      return new SinkDrain({ sink, config, queues: own, notes, rules, emit, clock, random })
+      return new SinkDrain({ sink, config, queues: own, notes, rules, emit, watch, clock, random })
     })
   }
 

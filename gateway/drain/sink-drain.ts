@@ -6,7 +6,7 @@
  * one commit. What an answer does to its stream is decided in stream/answers.ts; what it means for
  * the whole sink in sink-waits.ts.
  */
-import type { Sink, SinkAnswer } from '../ports/sink.ts'
+import type { BatchWatch, Sink, SinkAnswer } from '../ports/sink.ts'
 import type { LoadedBatch, NoteStore, StreamQueue } from '../ports/stream-queue.ts'
 import type { Clock } from './clock.ts'
 import type { DeliveryConfig } from './config.ts'
@@ -36,6 +36,7 @@ interface SinkDrainOptions {
   readonly notes: NoteStore
   readonly rules: DrainRules
   readonly emit: EmitDrainEvent
+  readonly watch: BatchWatch | null
   readonly clock: Clock
   readonly random: () => number
 }
@@ -282,8 +283,12 @@ export class SinkDrain {
     request.from.sends()
     this.#pacer.sent(batch.bodyBytes, this.#o.clock.monotonicMs())
     this.#scheduler.served(request.stream, batch.bodyBytes, request.backlogged)
+    const { watch } = this.#o
+    watch?.sent(this.name, batch)
     try {
-      return await this.#o.sink.send(batch, request.abort.signal)
+      const answer = await this.#o.sink.send(batch, request.abort.signal)
+      watch?.answered(this.name, batch, answer)
+      return answer
     } catch (error) {
       // A sink must not throw; if one does, nothing was acked.
       const detail = `the sink failed: ${String(error)}`

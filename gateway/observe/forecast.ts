@@ -15,7 +15,7 @@ const CERTAIN = 3
 const FOREVER_HOURS = 87_600
 const HOUR_MS = 3_600_000
 
-export interface FillSample {
+interface FillSample {
   /** Monotonic. */
   readonly atMs: number
   readonly bytes: number

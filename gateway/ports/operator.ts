@@ -22,6 +22,8 @@ export interface Operator {
   newSpoolId(): Promise<string>
   /** The bytes of a backup of the spool, as it is when they are asked for. */
   backup(): AsyncIterable<Uint8Array>
+  /** Reads every pending block and checks it; one such look at a time. */
+  verify(): Promise<VerifyReport>
 }
 
 export interface RunningOperator extends Operator {
@@ -36,8 +38,6 @@ export interface RunningOperator extends Operator {
 
 /** Owns the data folder until {@link close}. */
 export interface OfflineOperator extends Operator {
-  /** Reads every pending block and checks it. */
-  verify(): Promise<VerifyReport>
   /** Stores that were moved aside, by name. */
   leftAside(): Promise<readonly LeftAsideReport[]>
   /** Puts the pending records of one back; returns how many. */
@@ -120,7 +120,7 @@ export interface DeadLetterChange {
   readonly skipped: readonly { readonly id: string; readonly why: string }[]
 }
 
-interface VerifyReport {
+export interface VerifyReport {
   readonly blocks: number
   /** Blocks between head and next seq that are not there or damaged. */
   readonly missing: number
@@ -138,6 +138,7 @@ export interface LeftAsideReport {
 export type OperatorErrorCode =
   | 'ADMIN_NOT_FOUND'
   | 'ADMIN_BAD_REQUEST'
+  | 'SLUICE_BUSY'
   | 'SLUICE_NOT_NEXT'
   | 'SLUICE_NOT_ORPHANED'
 

@@ -216,6 +216,13 @@ export type SinkAnswer = {
     }
 )
 
+/** Someone who looks on as batches leave. Neither may throw or wait. */
+export interface BatchWatch {
+  /** Its first byte is about to leave. */
+  sent(sink: string, batch: Batch): void
+  answered(sink: string, batch: Batch, answer: SinkAnswer): void
+}
+
 /** What a sink owes the one who configured it, in the words of `sluice check` and `status`. */
 export interface SinkPromise {
   /** Over repeats, lost answers and kills, if the far side keeps its own promises. */

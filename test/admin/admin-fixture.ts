@@ -7,6 +7,7 @@ import {
   OperatorError,
   type RunningOperator,
 } from '../../gateway/ports/operator.ts'
+import type { TestReading, Trials } from '../../gateway/ports/trials.ts'
 import { type FakeState, fakeSources } from '../observe/fake-sources.ts'
 
 interface Call {
@@ -53,6 +54,7 @@ export async function startAdmin(config: Partial<AdminConfig> = {}): Promise<Adm
     socketPath: null,
     views,
     operator: notingOperator(calls, () => views.status()),
+    trials: notingTrials(calls),
     emit: observer.noteAdmin,
   })
   const ask = async (path: string, init: RequestInit): Promise<Answer> => {
@@ -90,6 +92,43 @@ function parsed(text: string): unknown {
   }
 }
 
+const READING: TestReading = {
+  id: 'edge-01:k3f9:telemetry:102',
+  topic: 'plant/example',
+  stages: [
+    { stage: 'arrived', atMs: 1, detail: 'into stream telemetry' },
+    { stage: 'committed', atMs: 2 },
+    { stage: 'acknowledged', atMs: 3 },
+    { stage: 'sent', atMs: null, detail: 'sink cloud is held: HTTP 401' },
+    { stage: 'stored', atMs: null },
+  ],
+}
+
+function notingTrials(calls: Call[]): Trials {
+  return {
+    preview: async (trial) => {
+      calls.push({ what: 'preview', with: trial })
+      return 'POST /ingest'
+    },
+    trySink: async (trial) => {
+      calls.push({ what: 'test', with: trial })
+      const answer = { kind: 'hold', scope: 'sink', code: 401, sinkDateMs: null } as const
+      return {
+        id: 'x',
+        target: 'http://127.0.0.1:9000',
+        taken: false,
+        meaning: 'not taken: HTTP 401',
+        answer: { ...answer, code: '401', detail: 'HTTP 401' },
+      }
+    },
+    sendReading: async (topic, payload) => {
+      calls.push({ what: 'reading', with: { topic, payload: payload?.toString() ?? null } })
+      return READING
+    },
+    reading: (id) => (id === READING.id ? READING : null),
+  }
+}
+
 function notingOperator(calls: Call[], status: () => unknown): RunningOperator {
   const note = (what: string, value: unknown) => void calls.push({ what, with: value })
   return {
@@ -102,6 +141,7 @@ function notingOperator(calls: Call[], status: () => unknown): RunningOperator {
     backup: async function* () {
       yield Buffer.from('backup')
     },
+    verify: async () => ({ blocks: 7, missing: 0, damage: [] }),
     newSpoolId: async () => {
       note('new-id', null)
       return 'fresh'

@@ -11,6 +11,7 @@ import type { AdminConfig } from '../../gateway/admin/config.ts'
 import { AdminServer, MAX_BODY_BYTES, MAX_CONNECTIONS } from '../../gateway/admin/server.ts'
 import type { Observer } from '../../gateway/observe/observer.ts'
 import type { RunningOperator } from '../../gateway/ports/operator.ts'
+import type { Trials } from '../../gateway/ports/trials.ts'
 import type { Secret } from '../../gateway/shared/secret-file.ts'
 import { broker, type FakeState, sink, spool } from '../observe/fake-sources.ts'
 import { type AdminFixture, startAdmin } from './admin-fixture.ts'
@@ -491,6 +492,7 @@ describe('its address', () => {
           ready: health,
         },
         operator: {} as RunningOperator,
+        trials: {} as Trials,
         emit: () => undefined,
       }),
     ).rejects.toMatchObject({

@@ -10,8 +10,10 @@ import {
   type OfflineOperator,
   OperatorError,
   type RunningOperator,
+  type VerifyReport,
 } from '../../gateway/ports/operator.ts'
 import type { Status } from '../../gateway/ports/status.ts'
+import type { Trials } from '../../gateway/ports/trials.ts'
 import { FakeContext } from './fake-context.ts'
 
 const ID = 'edge-01:k3f9x2m7q4w8z:telemetry'
@@ -46,6 +48,10 @@ class FakeOperator implements RunningOperator {
 
   async *backup(): AsyncGenerator<Uint8Array> {
     yield Buffer.from('backup')
+  }
+
+  async verify(): Promise<VerifyReport> {
+    return { blocks: 12, missing: 0, damage: [] }
   }
 
   async newSpoolId(): Promise<string> {
@@ -130,6 +136,7 @@ async function serve(token: string | null = null): Promise<void> {
     socketPath: null,
     views,
     operator,
+    trials: {} as Trials,
     emit: () => undefined,
   })
   context.env['SLUICE__ADMIN__PORT'] = new URL(server.url).port
@@ -175,6 +182,12 @@ describe('a running gateway', () => {
       standing({ leaving: true, streams: [{ ...stream, sink: null, orphaned: true }] }, 0)
     expect(await run('leave', '--timeout', '0s')).toBe(0)
     expect(await run('leave', '--timeout', 'soon')).toBe(2)
+  })
+
+  test('spool verify asks it to check its blocks', async () => {
+    await serve()
+    expect(await run('spool', 'verify')).toBe(0)
+    expect(context.out).toBe('12 blocks checked: all there\n')
   })
 
   test('sluice status prints it for a person, and as the JSON that it gave', async () => {

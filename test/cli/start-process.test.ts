@@ -96,7 +96,7 @@ testWithTool('mosquitto_pub', 'the hint for mosquitto works as printed, too', as
 
 test('only one process can own a data folder; the second one, and a command for stopped ones, say who does', async () => {
   const { gateway } = await start()
-  for (const args of [['start'], ['spool', 'verify']]) {
+  for (const args of [['start'], ['spool', 'restore-aside']]) {
     const { exit, stderr } = await runProgram('gateway', args, { cwd: folder, env: ENV })
     expect(exit.code).toBe(1)
     expect(stderr).toContain(`in use by process ${gateway.pid}`)

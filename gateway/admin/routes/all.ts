@@ -1,11 +1,13 @@
 /** The table of routes, in the order in which documents show it. */
 import type { RunningOperator } from '../../ports/operator.ts'
 import type { Views } from '../../ports/status.ts'
+import type { Trials } from '../../ports/trials.ts'
 import type { EventStreams } from '../live/event-streams.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { eventRoutes } from './events.ts'
 import { gatewayRoutes } from './gateway.ts'
+import { readingRoutes } from './readings.ts'
 import type { Route } from './route.ts'
 import { sessionRoutes } from './session.ts'
 import { sinkRoutes } from './sinks.ts'
@@ -17,18 +19,26 @@ import { viewRoutes } from './views.ts'
 interface RouteSources {
   readonly views: Views
   readonly operator: RunningOperator
+  readonly trials: Trials
   readonly signIn: SignIn
   readonly streams: EventStreams
 }
 
-export function allRoutes({ views, operator, signIn, streams }: RouteSources): readonly Route[] {
+export function allRoutes({
+  views,
+  operator,
+  trials,
+  signIn,
+  streams,
+}: RouteSources): readonly Route[] {
   return [
     ...viewRoutes(views, operator),
     ...sessionRoutes(signIn),
     ...statusRoutes(operator),
     ...eventRoutes(streams),
     ...gatewayRoutes(operator),
-    ...sinkRoutes(operator),
+    ...sinkRoutes(operator, trials),
+    ...readingRoutes(trials),
     ...deadLetterRoutes(operator),
     ...streamRoutes(operator),
     ...spoolRoutes(operator),

@@ -50,6 +50,8 @@ interface RouteHead {
   /** One line for the OpenAPI document. */
   readonly summary: string
   readonly answers: Answers
+  /** Its answer may take longer than a connection may be idle. */
+  readonly isSlow?: true
 }
 
 export interface Route extends RouteHead {

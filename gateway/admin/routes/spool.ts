@@ -19,6 +19,15 @@ export function spoolRoutes(operator: RunningOperator): readonly Route[] {
     }),
     route({
       method: 'POST',
+      path: '/api/spool/verify',
+      access: 'operator',
+      isSlow: true,
+      summary: 'Reads every pending block and checks it, beside the running gateway.',
+      answers: { status: 200, is: 'VerifyReport' },
+      handle: async () => json(200, await operator.verify()),
+    }),
+    route({
+      method: 'POST',
       path: '/api/spool/new-id',
       access: 'operator',
       summary: 'New records are numbered under a fresh spool id.',

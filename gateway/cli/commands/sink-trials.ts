@@ -4,10 +4,10 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
-import type { SinkAnswer } from '../../ports/sink.ts'
+import type { TrialMessage, TrialOutcome } from '../../ports/trials.ts'
 import { errorCode } from '../../shared/errors.ts'
 import { plain } from '../../shared/text/words.ts'
-import type { CliContext, TrialMessage, TrialOutcome } from '../context.ts'
+import type { CliContext } from '../context.ts'
 import { CliError, type Done, EXIT } from '../exit.ts'
 import { type ConfigFlag, loadFlagged, withConfig } from '../options.ts'
 
@@ -39,10 +39,10 @@ export function sinkTrialCommands(context: CliContext, done: Done): readonly Com
     .action(async (name: string, { json, ...flags }: TrialFlags & { readonly json?: boolean }) => {
       const configured = await loadFlagged(flags, context)
       const outcome = await configured.trySink(trialOf(name, flags.message ?? null, flags))
-      const taken = isTaken(outcome.answer)
+      const taken = outcome.taken
       context.stdout.write(
         json === true
-          ? `${JSON.stringify({ sink: name, taken, ...outcome }, null, 2)}\n`
+          ? `${JSON.stringify({ sink: name, ...outcome }, null, 2)}\n`
           : `${plain(explain(name, outcome))}\n`,
       )
       done(taken ? EXIT.ok : EXIT.failed)
@@ -83,53 +83,15 @@ function readMessage(file: string): Uint8Array {
   }
 }
 
-function isTaken(answer: SinkAnswer): boolean {
-  if (answer.kind !== 'verdicts') return false
-  const [listed] = answer.listed
-  if (listed !== undefined) return listed.verdict === 'acked'
-  return answer.ackedThrough === null || answer.ackedThrough >= 1
-}
-
 /** What it said, and what a gateway would do about it. */
-function explain(name: string, { answer, id, target }: TrialOutcome): string {
+function explain(name: string, { answer, id, target, meaning }: TrialOutcome): string {
   const code = answer.code === null ? '' : ` [${answer.code}]`
-  const sent = `sink ${name} (${target}), record ${id}`
-  return `${sent}:\n${meaningOf(answer)}${code}`
-}
-
-function meaningOf(answer: SinkAnswer): string {
-  if (answer.kind === 'verdicts') {
-    if (isTaken(answer)) return 'taken: a gateway would count it as delivered'
-    const [listed] = answer.listed
-    return listed?.verdict === 'refused'
-      ? `refused: ${listed.reason ?? 'no reason was given'}; ${SET_ASIDE}${howToSay(listed.reason)}`
-      : 'not taken yet: a gateway would send it again'
-  }
-  const [begin, usual] = NOT_TAKEN[answer.kind]
-  const follows = answer.kind === 'hold' && answer.watched === true ? KEEPS_ALL : usual
-  const silent = answer.kind === 'retry' && !answer.answered ? ', since nobody answered' : ''
-  return `${begin}: ${answer.detail}; ${follows}${silent}`
+  return `sink ${name} (${target}), record ${id}:\n${meaning}${howToSay(meaning)}${code}`
 }
 
 /** The message that is sent unless one is given fits few mappings. */
-function howToSay(reason: string | null): string {
-  return reason?.startsWith('unmappable: ') === true
+function howToSay(meaning: string): string {
+  return meaning.startsWith('refused: unmappable: ')
     ? '\n--message FILE and --topic TOPIC say what a device sends, and where'
     : ''
 }
-
-const KEEPS_ALL = 'a gateway would keep everything, and raise an alarm'
-
-const SET_ASIDE =
-  'a gateway would set it aside, and keep it as a dead letter once the sink took a later one'
-
-const NOT_TAKEN = {
-  retry: ['not taken', 'a gateway would keep it and try again'],
-  hold: ['not taken', `${KEEPS_ALL}; it would ask again every minute`],
-  'too-large': [
-    'too large for this sink',
-    'a gateway would refuse a single record of this size, and keep it as a dead letter',
-  ],
-  refused: ['refused', SET_ASIDE],
-  malformed: ['not taken', 'a gateway would try again, and hold the sink after five in a row'],
-} as const

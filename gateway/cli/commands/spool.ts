@@ -35,13 +35,11 @@ export function spoolCommand(context: CliContext, done: Done): Command {
   spool.addCommand(exportCommand(context, done, '<stream>'))
   for (const command of backupCommands(context, done)) spool.addCommand(command)
   spool.addCommand(
-    withConfig(new Command('verify'))
-      .description(
-        'check every pending block of a stopped gateway; exit code 1 if something is missing',
-      )
+    withOperator(new Command('verify'))
+      .description('check every pending block; exit code 1 if something is missing')
       .option('--json', 'as JSON')
-      .action(async ({ json, ...flags }: JsonFlags) => {
-        const report = await withStoppedGateway(flags, context, (stopped) => stopped.verify())
+      .action(async ({ json, ...flags }: OperatorFlags & JsonFlags) => {
+        const report = await withGateway(flags, context, ({ operator }) => operator.verify())
         const { blocks, missing, damage } = report
         if (json === true) context.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
         else {

@@ -4,17 +4,17 @@
  * spool id of its own, which begins with `test`.
  */
 import { hostname } from 'node:os'
-import type { TrialMessage, TrialOutcome } from './cli/context.ts'
-import { meantName } from './config/fields.ts'
-import type { Config, SinkConfig } from './configuration.ts'
-import { TRIAL_MARK } from './ports/sink.ts'
-import { nearest } from './shared/text/nearest.ts'
-import { sinkTypeOf } from './sink/registry.ts'
-import { mintSpoolId } from './spool/opening/identity.ts'
-import { type LoneMessage, loneBatch } from './spool/operations/lone-batch.ts'
+import { meantName } from '../config/fields.ts'
+import type { Config, SinkConfig } from '../configuration.ts'
+import { type SinkAnswer, TRIAL_MARK } from '../ports/sink.ts'
+import type { TrialMessage, TrialOutcome } from '../ports/trials.ts'
+import { nearest } from '../shared/text/nearest.ts'
+import { sinkTypeOf } from '../sink/registry.ts'
+import { mintSpoolId } from '../spool/opening/identity.ts'
+import { type LoneMessage, loneBatch } from '../spool/operations/lone-batch.ts'
 
 /** A name that the configuration does not have; the message says which there are. */
-class UnknownNameError extends Error {
+export class UnknownNameError extends Error {
   readonly code = 'SINK_UNKNOWN'
 }
 
@@ -45,7 +45,8 @@ export async function trySink(config: Config, trial: TrialMessage): Promise<Tria
   try {
     const answer = await made.send(batch, signal)
     const id = `${lone.gateway}:${lone.spoolId}:${lone.stream}:1`
-    return { id, target: type.url(sink), answer }
+    const taken = isTaken(answer)
+    return { id, target: type.url(sink), answer, taken, meaning: meaningOf(answer) }
   } finally {
     await made.close()
   }
@@ -109,9 +110,48 @@ function streamFor({ streams }: Config, { sink, stream }: TrialMessage) {
   return found
 }
 
-function exampleOf(filter: string): string {
+/** A topic that a filter takes. */
+export function exampleOf(filter: string): string {
   return filter
     .split('/')
     .map((level) => (level === '+' || level === '#' ? 'example' : level))
     .join('/')
 }
+
+/** Of a batch of one record. */
+function isTaken(answer: SinkAnswer): boolean {
+  if (answer.kind !== 'verdicts') return false
+  const [listed] = answer.listed
+  if (listed !== undefined) return listed.verdict === 'acked'
+  return answer.ackedThrough === null || answer.ackedThrough >= 1
+}
+
+function meaningOf(answer: SinkAnswer): string {
+  if (answer.kind === 'verdicts') {
+    if (isTaken(answer)) return 'taken: a gateway would count it as delivered'
+    const [listed] = answer.listed
+    return listed?.verdict === 'refused'
+      ? `refused: ${listed.reason ?? 'no reason was given'}; ${SET_ASIDE}`
+      : 'not taken yet: a gateway would send it again'
+  }
+  const [begin, usual] = NOT_TAKEN[answer.kind]
+  const follows = answer.kind === 'hold' && answer.watched === true ? KEEPS_ALL : usual
+  const silent = answer.kind === 'retry' && !answer.answered ? ', since nobody answered' : ''
+  return `${begin}: ${answer.detail}; ${follows}${silent}`
+}
+
+const KEEPS_ALL = 'a gateway would keep everything, and raise an alarm'
+
+const SET_ASIDE =
+  'a gateway would set it aside, and keep it as a dead letter once the sink took a later one'
+
+const NOT_TAKEN = {
+  retry: ['not taken', 'a gateway would keep it and try again'],
+  hold: ['not taken', `${KEEPS_ALL}; it would ask again every minute`],
+  'too-large': [
+    'too large for this sink',
+    'a gateway would refuse a single record of this size, and keep it as a dead letter',
+  ],
+  refused: ['refused', SET_ASIDE],
+  malformed: ['not taken', 'a gateway would try again, and hold the sink after five in a row'],
+} as const
