@@ -24,18 +24,22 @@ interface Surroundings {
   readonly nodeVersion?: string
   /** The module that it is looked up from. @default this one */
   readonly from?: string
+  /** The program that runs it. @default this process's */
+  readonly node?: string
 }
 
 export class OptionalPackage<Module> {
   readonly #wanted: Wanted
   readonly #nodeVersion: string
   readonly #from: string
+  readonly #node: string
   #wasFound = false
 
   constructor(wanted: Wanted, surroundings: Surroundings = {}) {
     this.#wanted = wanted
     this.#nodeVersion = surroundings.nodeVersion ?? process.versions.node
     this.#from = surroundings.from ?? import.meta.url
+    this.#node = surroundings.node ?? process.execPath
   }
 
   /** What keeps it from being used, and what to do; null: nothing. Looks anew until it is there. */
@@ -62,8 +66,11 @@ export class OptionalPackage<Module> {
 
   get #command(): string {
     if (this.#from.includes('/node_modules/')) return `npm install --global ${this.spec}`
-    // Of the tests, too: without --save-prod npm leaves it out where those are left out.
     const root = packageFolder(this.#from)
+    // A bundle brings its own Node, beside the package, and no npm.
+    if (root !== null && dirname(root) === dirname(this.#node))
+      return `build the package that you installed with ${this.spec} in SINK_PACKAGES (gateway/packaging/README.md)`
+    // Of the tests, too: without --save-prod npm leaves it out where those are left out.
     const where = root === null ? '' : ` --prefix ${root}`
     return `npm install --no-save --save-prod ${this.spec}${where}`
   }

@@ -3,16 +3,7 @@
  * it is unpacked.
  */
 import { execFileSync } from 'node:child_process'
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -21,6 +12,7 @@ import { afterAll, afterEach, beforeAll, expect, type TestContext, test } from '
 import { freePorts } from '../../device-sim/free-ports.ts'
 import { linksOf, readDocument } from '../docs/documents.ts'
 import { NATS_TOOLS, NatsAdmin, startServer } from '../sink/nats/server.ts'
+import { type Packed, packCheckout } from '../support/npm-package.ts'
 import { reapProcesses, runToEnd, startProcess } from '../support/process.ts'
 import { missingLine, missingTools, toolsAreRequired } from '../support/tools.ts'
 
@@ -29,41 +21,25 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const NPM_MS = 60_000
 const START_MS = 20_000
 
-interface Packed {
-  readonly filename: string
-  readonly files: ReadonlyArray<{ readonly path: string; readonly mode: number }>
-}
+/** What a box gets. */
+const KINDS = [
+  /^(package\.json|README\.md|CHANGELOG\.md|LICENSE)$/,
+  /^dist\/(gateway|device-sim)\/([\w-]+\/)*[\w-]+\.(js|cjs)(\.map)?$/,
+  // The page of the console, bundled.
+  /^dist\/gateway\/admin\/console\/[\w./-]+\.(html|js|css|svg|json)$/,
+  /^(gateway|device-sim)\/([\w-]+\/)*README\.md$/,
+  /^gateway\/flow\.svg$/,
+  /^gateway\/packaging\/(sluice\.(service|yaml)|SECURITY\.md|Dockerfile(\.dockerignore)?)$/,
+  /^gateway\/packaging\/(examples|cluster)\/[\w-]+\.(yaml|conf|cfg)$/,
+  /^dashboards\/([\w-]+\/)*[\w.-]+\.(json|ya?ml|md)$/,
+]
 
 let folder: string
 let packed: Packed
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'sluice-package-'))
-  const checkout = join(folder, 'checkout')
-  mkdirSync(checkout)
-  const names = [
-    'package.json',
-    'package-lock.json',
-    '.npmrc',
-    'tsconfig.json',
-    'README.md',
-    'CHANGELOG.md',
-    'LICENSE',
-  ]
-  for (const name of [...names, 'gateway', 'device-sim', 'dashboards', 'test'])
-    if (existsSync(join(root, name)))
-      cpSync(join(root, name), join(checkout, name), { recursive: true })
-  symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
-  const output = execFileSync(
-    'npm',
-    ['pack', '--json', '--offline', '--pack-destination', folder],
-    {
-      cwd: checkout,
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    },
-  )
-  packed = (JSON.parse(output) as Packed[])[0] as Packed
+  packed = packCheckout(folder)
 })
 
 afterEach(reapProcesses)
@@ -89,10 +65,11 @@ test('holds the built programs, what a box needs, and nothing of the tests', () 
   expect(linked.length).toBeGreaterThan(10)
   for (const path of linked.filter((file) => !file.startsWith('test/')))
     expect(paths).toContain(path)
-  const stray = paths.filter((path) =>
-    /^(dist\/)?test\/|\.(pem|key|crt|ts)$|^node_modules/.test(path),
-  )
+  // Each file is of one of these kinds: no sources, tests, keys, scripts that build packages.
+  const stray = paths.filter((path) => !KINDS.some((kind) => kind.test(path)))
   expect(stray).toEqual([])
+  const programs = packed.files.filter(({ mode }) => (mode & 0o111) !== 0).map(({ path }) => path)
+  expect(programs).toContain('dist/gateway/sluice.cjs')
 })
 
 test('says of each install script of a dependency whether it runs, so that npm ci asks nobody', () => {

@@ -1,7 +1,7 @@
 /** Client libraries that single types of sink need: found, missing, or too new for this Node. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type * as yaml from 'yaml'
@@ -41,6 +41,14 @@ test('in an installed package the command installs beside it', () => {
   const from = pathToFileURL(join(folder, 'node_modules', 'sluice', 'module.js')).href
   const { fault } = new OptionalPackage({ name: '@made/up', version: '1.2.3' }, { from })
   expect(fault).toContain('npm install --global @made/up@1.2.3')
+})
+
+test('in a bundle with its own Node, which has no npm, it is built in', () => {
+  writeFileSync(join(folder, 'package.json'), '{}')
+  const from = pathToFileURL(join(folder, 'dist', 'module.js')).href
+  const node = join(dirname(folder), 'node')
+  const { fault } = new OptionalPackage({ name: '@made/up', version: '1.2.3' }, { from, node })
+  expect(fault).toContain('with @made/up@1.2.3 in SINK_PACKAGES')
 })
 
 test('one that only import finds is there', () => {
