@@ -4,6 +4,7 @@
  * durations are milliseconds and sizes are bytes; YAML carries the unit.
  */
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import { type AdminConfig, adminSection, checkAdmin } from './admin/config.ts'
 import { checkMqtt, type MqttConfig, mqttSection } from './broker/config.ts'
 import type { NamedPath, SinkWord } from './cli/context.ts'
@@ -15,6 +16,8 @@ import { leaf, map, nullable, type Schema, section } from './config/schema.ts'
 import { formatSize } from './config/units.ts'
 import { variant } from './config/variant.ts'
 import type { Path } from './config/walk.ts'
+import { type DevicesConfig, devicesSection } from './devices/config.ts'
+import type { DevicesOptions } from './devices/devices.ts'
 import { type DeliveryConfig, deliveryKeys } from './drain/config.ts'
 import { type LogConfig, logSection } from './observe/config.ts'
 import { nearest } from './shared/text/nearest.ts'
@@ -38,6 +41,7 @@ export interface Config {
   /** By sink name, same alphabet. */
   readonly sinks: Readonly<Record<string, SinkConfig>>
   readonly spool: SpoolConfig
+  readonly devices: DevicesConfig
   readonly cluster: ClusterConfig
   readonly admin: AdminConfig
   readonly log: LogConfig
@@ -118,6 +122,7 @@ const root: Schema<Config> = section('The configuration.', {
   streams: streamsSection.prefault({ telemetry: {} }),
   sinks: map('Where streams are delivered, by name.', 'name', sinkSection).prefault({ cloud: {} }),
   spool: spoolSection.prefault({}),
+  devices: devicesSection.prefault({}),
   cluster: clusterSection.prefault({}),
   admin: adminSection.prefault({}),
   log: logSection.prefault({}),
@@ -236,6 +241,21 @@ export function spoolOptions(config: Config, emit: EmitSpoolEvent): SpoolOptions
     config: config.spool,
     emit,
   }
+}
+
+/** The same for the table of devices, which lies beside the spool. */
+export function devicesOptions(
+  { devices, gateway, streams }: Config,
+  appender: DevicesOptions['appender'],
+  emit: DevicesOptions['emit'],
+): DevicesOptions {
+  const silentAfterMs = new Map(
+    Object.entries(streams).flatMap(([stream, { silentAfter }]) =>
+      silentAfter === null ? [] : [[stream, silentAfter] as const],
+    ),
+  )
+  const path = join(gateway.dataDir, 'devices')
+  return { config: devices, appender, silentAfterMs, path, emit }
 }
 
 /** What each sink promises by its configuration, and where it sends, without secrets. */

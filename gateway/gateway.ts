@@ -9,7 +9,8 @@ import { join } from 'node:path'
 import { AdminServer } from './admin/server.ts'
 import { Broker } from './broker/broker.ts'
 import type { RunningGateway } from './cli/context.ts'
-import { type Config, spoolOptions } from './configuration.ts'
+import { type Config, devicesOptions, spoolOptions } from './configuration.ts'
+import { Devices } from './devices/devices.ts'
 import { Drain } from './drain/drain.ts'
 import { type Fitted, fitToHost, MIN_MEMORY_BYTES, readHostLimits } from './host-limits.ts'
 import { Observer } from './observe/observer.ts'
@@ -62,6 +63,9 @@ async function startParts(
   const spool = await openWhenPossible({ ...spoolOptions(config, emit), maxOpenBytes })
   parts.add({ close: () => spool.stop() })
 
+  const devices = await Devices.open(devicesOptions(config, spool.appender, emit))
+  parts.add({ close: () => devices.close() })
+
   const sinks = createSinks(config, emit)
   parts.add({ close: () => closeAll(sinks) })
 
@@ -72,13 +76,14 @@ async function startParts(
   const size = await FolderSize.watch(dataDir)
   parts.add({ close: async () => size.close() })
 
-  const stages: Stages = { config, spool, sinks, drain, size, broker: null, admin: null }
+  const stages: Stages = { config, spool, devices, sinks, drain, size, broker: null, admin: null }
   const views = observer.views(statusSources(stages))
   const admin = await AdminServer.start({
     config: config.admin,
     socketPath: join(dataDir, ADMIN_SOCKET),
     views,
     operator: runningOperator(spool, drain, sinks, {
+      devices,
       status: () => views.status(),
       leave: () => {
         stages.broker?.leave()
@@ -97,12 +102,14 @@ async function startParts(
   const broker = await Broker.start({
     config: config.mqtt,
     appender: spool.appender,
+    devices,
     emit,
     cluster: bus && { bus, name: spool.gateway },
     version: VERSION,
     loginsFile: join(dataDir, 'logins'),
   })
   stages.broker = broker
+  devices.start(() => broker.stats.accepting)
   parts.add({ finish: (leftMs) => broker.stop(leftMs) })
 
   // Devices first: a backlog has waited longer than they can.

@@ -4,9 +4,10 @@
  */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Config, spoolOptions } from './configuration.ts'
+import { type Config, devicesOptions, spoolOptions } from './configuration.ts'
+import { Devices } from './devices/devices.ts'
 import { buildStatus } from './observe/status.ts'
-import { spoolOperator } from './operator.ts'
+import { deviceList, spoolOperator } from './operator.ts'
 import type { OfflineOperator } from './ports/operator.ts'
 import { folderBytes } from './spool/disk/folder.ts'
 import { takeBriefly } from './spool/disk/owner.ts'
@@ -29,9 +30,11 @@ export async function openOffline(config: Config): Promise<OfflineOperator> {
     ...spoolOptions(config, () => undefined),
     takeOwnership: takeBriefly,
   })
+  const devices = await Devices.open(devicesOptions(config, spool.appender, () => undefined))
   const sources = statusSources({
     config,
     spool,
+    devices,
     sinks: new Map(),
     drain: null,
     broker: null,
@@ -40,6 +43,7 @@ export async function openOffline(config: Config): Promise<OfflineOperator> {
   })
   return {
     ...spoolOperator(spool, null),
+    devices: deviceList(devices),
     status: async () => {
       await spool.disk.look()
       // What only a running gateway has is not there; the folder says the rest.

@@ -2,6 +2,8 @@
  * The operator on an open spool: with a drain in a running gateway, without one for a stopped
  * gateway. Translates what the stages refuse into answers with a reason (ports/operator.ts).
  */
+
+import type { Devices } from './devices/devices.ts'
 import { systemClock } from './drain/clock.ts'
 import type { Drain } from './drain/drain.ts'
 import { DrainNotes } from './drain/notes.ts'
@@ -22,11 +24,16 @@ export function runningOperator(
   spool: Spool,
   drain: Drain,
   sinks: ReadonlyMap<string, unknown>,
-  running: { readonly status: () => Status; readonly leave: () => boolean },
+  running: {
+    readonly devices: Devices
+    readonly status: () => Status
+    readonly leave: () => boolean
+  },
 ): RunningOperator {
   return {
     ...spoolOperator(spool, drain),
     status: async () => running.status(),
+    devices: deviceList(running.devices),
     leave: async () => {
       if (running.leave()) return
       throw new OperatorError('ADMIN_BAD_REQUEST', 'the gateway is starting: ask it again then')
@@ -45,7 +52,10 @@ export function runningOperator(
 }
 
 /** `drain`: null while the gateway does not run; its next start takes up what was asked here. */
-export function spoolOperator(spool: Spool, drain: Drain | null): Omit<Operator, 'status'> {
+export function spoolOperator(
+  spool: Spool,
+  drain: Drain | null,
+): Omit<Operator, 'devices' | 'status'> {
   return {
     deadLetters: deadLetterOperator(spool.deadLetters),
     streams: streamOperator(spool, drain),
@@ -56,6 +66,10 @@ export function spoolOperator(spool: Spool, drain: Drain | null): Omit<Operator,
       damage: spool.damage,
     })),
   }
+}
+
+export function deviceList(devices: Devices): Operator['devices'] {
+  return (query) => refusable(async () => devices.list(query))
 }
 
 function streamOperator(spool: Spool, drain: Drain | null): StreamOperator {

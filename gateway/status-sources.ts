@@ -7,6 +7,7 @@ import { createAdminStats } from './admin/stats.ts'
 import type { Broker } from './broker/broker.ts'
 import { noBrokerCounts } from './broker/stats.ts'
 import type { Config } from './configuration.ts'
+import type { Devices } from './devices/devices.ts'
 import type { Drain } from './drain/drain.ts'
 import type { DeliveryStanding } from './drain/standing.ts'
 import type {
@@ -28,6 +29,7 @@ import { VERSION } from './version.ts'
 export interface Stages {
   readonly config: Config
   readonly spool: Spool
+  readonly devices: Devices
   readonly sinks: ReadonlyMap<string, ConfiguredSink>
   readonly drain: Drain | null
   readonly size: { readonly bytes: number }
@@ -52,6 +54,7 @@ export function statusSources(stages: Stages): StatusSources {
     sinks: () => sinkSnapshots(stages),
     broker: () => brokerSnapshot(stages),
     spool: () => spoolSnapshot(stages),
+    devices: () => stages.devices.stats,
     admin: () => stages.admin?.stats ?? NO_REQUESTS,
   }
 }

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Appender, Message } from '../ports/appender.ts'
+import type { DeviceLog } from '../ports/devices.ts'
 import type { NoticeBus } from '../ports/notices.ts'
 import { AedesEngine } from './aedes/engine.ts'
 import { LocalMq } from './aedes/local-mq.ts'
@@ -56,6 +57,8 @@ export interface BrokerOptions {
    * are none. @default null
    */
   readonly cluster?: { readonly bus: NoticeBus; readonly name: string } | null
+  /** Is told of devices that come, publish, are refused and go. @default null */
+  readonly devices?: DeviceLog | null
   /** Judges CONNECTs instead of the configured password and access files. */
   readonly authenticate?: Authenticate
 }
@@ -87,9 +90,9 @@ export async function assemble(
   authenticator: Authenticator,
   monotonicMs: () => number,
 ): Promise<BrokerParts> {
-  const { config, appender, emit } = options
+  const { config, appender, devices = null, emit } = options
   const stats = createBrokerStats()
-  const reports = new Reports(stats, new EventDamper(monotonicMs), emit)
+  const reports = new Reports(stats, new EventDamper(monotonicMs), emit, devices)
   const consumers = await assembleConsumers(options, stats, reports)
   const { delivery, desk, engine, order, retainedDelivery, state, subscribers } = consumers
   const { copies, retained, subscriptions } = state
@@ -105,6 +108,7 @@ export async function assemble(
     sessions,
     stats,
     reports,
+    devices,
     nowMs: options.nowMs ?? Date.now,
     monotonicMs,
     view: new PublishView(),

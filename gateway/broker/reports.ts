@@ -3,6 +3,7 @@
  * counter first, then an event, damped by a key (I9: nothing that is refused goes uncounted).
  */
 import type { Lane } from '../ports/appender.ts'
+import type { DeviceLog } from '../ports/devices.ts'
 import type { EventDamper } from './event-damper.ts'
 import type { CloseReason, EmitBrokerEvent, RefuseReason, UnwantedReason } from './events.ts'
 import { isReasonCode, REASON, type ReasonCode } from './mqtt/v5/reason-codes.ts'
@@ -11,6 +12,16 @@ import type { BrokerStats } from './stats.ts'
 
 /** Of a topic, which may have 64 KiB, the beginning tells which one it is. */
 const SHOWN_TOPIC_LENGTH = 256
+
+/** What a device did that is not taken: the table of devices shows it. */
+const DEVICE_FAULTS: ReadonlySet<CloseReason> = new Set([
+  'malformed',
+  'packet-too-large',
+  'forbidden-topic',
+  'unrouted',
+  'qos2-window',
+  'receive-maximum',
+])
 
 interface Peer {
   /** Empty: not known yet. */
@@ -22,8 +33,15 @@ export class Reports {
   readonly #stats: BrokerStats
   readonly #damper: EventDamper
   readonly #emit: EmitBrokerEvent
+  readonly #devices: DeviceLog | null
 
-  constructor(stats: BrokerStats, damper: EventDamper, emit: EmitBrokerEvent) {
+  constructor(
+    stats: BrokerStats,
+    damper: EventDamper,
+    emit: EmitBrokerEvent,
+    devices: DeviceLog | null = null,
+  ) {
+    this.#devices = devices
     this.#stats = stats
     this.#damper = damper
     this.#emit = emit
@@ -45,6 +63,8 @@ export class Reports {
     if (reason === 'stopping' || reason === 'leaving') return
     const { remoteAddress } = peer
     const clientId = peer.clientId === '' ? null : peer.clientId
+    if (clientId !== null && DEVICE_FAULTS.has(reason))
+      this.#devices?.refused(clientId, reason, detail)
     const suppressed = this.#damper.pass(`${reason} ${clientId ?? remoteAddress}`)
     if (suppressed === null) return
     const type = 'broker.connection-closed'
@@ -55,6 +75,7 @@ export class Reports {
     this.#stats.connectionsRefused[reason] += 1
     const { remoteAddress } = peer
     const clientId = peer.clientId === '' ? null : peer.clientId
+    if (clientId !== null && reason !== 'stopping') this.#devices?.refused(clientId, reason, detail)
     const suppressed = this.#damper.pass(`${reason} ${clientId ?? remoteAddress}`)
     if (suppressed === null) return
     const type = 'broker.client-refused'
@@ -94,6 +115,7 @@ export class Reports {
   /** I9: a client of MQTT 5 was told that its message is not taken, and stays connected. */
   messageRefused(clientId: string, topic: string, reason: 'forbidden-topic' | 'unrouted'): void {
     this.#stats.messagesRefused[reason] += 1
+    this.#devices?.refused(clientId, reason, topic)
     const suppressed = this.#damper.pass(`refused ${reason} ${clientId}`)
     if (suppressed === null) return
     const shown = topic.slice(0, SHOWN_TOPIC_LENGTH)

@@ -1,6 +1,7 @@
 /**
  * The operator of a running gateway, over its admin server (admin/routes/). Never prints the token.
  */
+import type { DevicePage, DeviceQuery } from '../ports/devices.ts'
 import type {
   DeadLetterChange,
   DeadLetterOperator,
@@ -82,6 +83,17 @@ export class HttpOperator implements RunningOperator {
 
   async status(): Promise<Status> {
     return (await this.#ask('GET', '/api/status')) as Status
+  }
+
+  async devices({ search, sort, silent, limit, after }: DeviceQuery): Promise<DevicePage> {
+    const query = new URLSearchParams({
+      search,
+      sort,
+      silent: String(silent),
+      limit: String(limit),
+      ...(after === null ? {} : { after }),
+    })
+    return (await this.#ask('GET', `/api/devices?${query.toString()}`)) as DevicePage
   }
 
   async retrySink(name: string): Promise<void> {

@@ -10,6 +10,7 @@ import { checkCommand } from './commands/check.ts'
 import { completeCommand, completionCommand } from './commands/completion.ts'
 import { configCommand } from './commands/config.ts'
 import { deadLettersCommand } from './commands/dead-letters.ts'
+import { devicesCommand } from './commands/devices.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { leaveCommand } from './commands/leave.ts'
 import { passwdCommand } from './commands/passwd.ts'
@@ -60,6 +61,7 @@ const COMMANDS: ReadonlyArray<(context: CliContext, done: Done) => Command> = [
   checkCommand,
   configCommand,
   statusCommand,
+  devicesCommand,
   doctorCommand,
   supportBundleCommand,
   leaveCommand,

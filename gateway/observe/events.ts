@@ -4,8 +4,9 @@
  * numbers in each stage's `stats`.
  */
 import type { BrokerEvent } from '../broker/events.ts'
+import type { DevicesEvent } from '../devices/events.ts'
 import type { DrainEvent } from '../drain/events.ts'
 import type { SinkEvent } from '../sink/events.ts'
 import type { SpoolEvent } from '../spool/events.ts'
 
-export type GatewayEvent = BrokerEvent | SpoolEvent | DrainEvent | SinkEvent
+export type GatewayEvent = BrokerEvent | SpoolEvent | DevicesEvent | DrainEvent | SinkEvent

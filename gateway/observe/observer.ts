@@ -114,6 +114,7 @@ export class Observer {
       sinks: sources.sinks(),
       broker: sources.broker(),
       spool: sources.spool(),
+      devices: sources.devices(),
       admin: sources.admin(),
       observe: {
         events: this.#logs.events,

@@ -10,6 +10,7 @@
 
 import type { AdminStats } from '../admin/stats.ts'
 import type { BrokerCounts } from '../broker/stats.ts'
+import type { DeviceStats } from '../devices/stats.ts'
 import type { SinkHealth, SinkPromise } from '../ports/sink.ts'
 import type { DeliveryState, SpoolState, UnroutedMessage } from '../ports/status.ts'
 import type { SinkStats } from '../sink/stats.ts'
@@ -23,6 +24,7 @@ export interface StatusSources {
   sinks(): readonly SinkSnapshot[]
   broker(): BrokerSnapshot
   spool(): SpoolSnapshot
+  devices(): DeviceStats
   admin(): Readonly<AdminStats>
 }
 

@@ -65,6 +65,7 @@ export function buildStatus(
       .map((stream) => streamStatus(stream, nowMs, fill.hoursUntil(stream.name, stream.maxBytes))),
     sinks: sources.sinks().map(sinkStatus),
     broker: brokerStatus(broker),
+    devices: sources.devices(),
   }
 }
 

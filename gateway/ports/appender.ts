@@ -150,7 +150,8 @@ export interface RecoveredJournal {
 }
 
 /**
- * Small keyed values in a name space of their own: retained messages, subscriptions, wills, copies.
+ * Small keyed values in a name space of their own: retained messages, subscriptions, wills, copies,
+ * devices.
  */
 export interface KeyedStore {
   entries(): Promise<ReadonlyArray<readonly [key: string, value: Uint8Array]>>
@@ -173,6 +174,8 @@ export interface Appender {
   touch(): Ticket
   /** A stream that holds messages back is above nine tenths, or nothing is taken at all. */
   readonly isTight: boolean
+  /** Would a small message be kept now? False: it would wait, or be dropped. */
+  accepts(stream: StreamIntake): boolean
   /** Highest durable ticket. */
   readonly durableTicket: Ticket
   /**
@@ -196,5 +199,5 @@ export interface Appender {
    * first append.
    */
   attach(journal: Journal): RecoveredJournal
-  keyed(space: 'retained' | 'subscriptions' | 'wills' | 'copies'): KeyedStore
+  keyed(space: 'retained' | 'subscriptions' | 'wills' | 'copies' | 'devices'): KeyedStore
 }

@@ -8,11 +8,14 @@
  */
 
 import type { WrittenCode } from '../shared/text/answer-code.ts'
+import type { DevicePage, DeviceQuery } from './devices.ts'
 import type { Status } from './status.ts'
 
 /** What can be asked of a gateway whether it runs or not. */
 export interface Operator {
   status(): Promise<Status>
+  /** A page of the table of devices. */
+  devices(query: DeviceQuery): Promise<DevicePage>
   readonly deadLetters: DeadLetterOperator
   readonly streams: StreamOperator
   /**

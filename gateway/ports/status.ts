@@ -32,6 +32,19 @@ export interface Status {
   readonly sinks: readonly SinkStatus[]
   /** null for a stopped gateway. */
   readonly broker: BrokerStatus | null
+  readonly devices: DevicesStatus
+}
+
+/** The table of devices, which outlives a restart. */
+interface DevicesStatus {
+  /** In the table; `devices.maxDevices` bounds them. */
+  readonly count: number
+  /** Of those, connected now. */
+  readonly connected: number
+  /** Of those, silent for longer than `silentAfter` of a stream that they published to. */
+  readonly silent: number
+  /** Since the start: those that gave way to others. */
+  readonly evicted: number
 }
 
 export interface SpoolStatus {

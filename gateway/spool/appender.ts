@@ -12,6 +12,7 @@ import {
   type Message,
   MUST_WAIT,
   type RecoveredJournal,
+  type StreamIntake,
   type Ticket,
   type TicketRange,
 } from '../ports/appender.ts'
@@ -94,6 +95,10 @@ export class SpoolAppender implements Appender {
 
   get isTight(): boolean {
     return !this.#host.accepting() || this.streams.some(({ isTight }) => isTight)
+  }
+
+  accepts(stream: StreamIntake): boolean {
+    return this.#host.accepting() && (stream as Intake).hasRoom
   }
 
   get durableTicket(): Ticket {

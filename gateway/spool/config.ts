@@ -29,6 +29,8 @@ export interface StreamConfig {
   /** ms, null: no limit. */
   readonly maxAge: number | null
   readonly whenFull: 'block' | 'drop-oldest' | 'drop-newest'
+  /** ms, null: it is not told of silent devices. */
+  readonly silentAfter: number | null
   readonly deadLetters: DeadLetterConfig
 }
 
@@ -163,6 +165,13 @@ const streamSection: Schema<StreamConfig> = section('One queue, by name.', {
       ['block', 'drop-oldest', 'drop-newest'],
     ),
   ).prefault('block'),
+  silentAfter: nullable(
+    duration(
+      'A device that published to the stream and then falls silent for so long makes a record in it, and another one when ' +
+        'it is back. null: none does.',
+      { min: 10_000, max: MAX_AGE_MS },
+    ),
+  ).prefault(null),
   deadLetters: deadLetters.prefault({}),
 })
 

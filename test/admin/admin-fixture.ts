@@ -138,6 +138,11 @@ function notingOperator(calls: Call[], status: () => unknown): RunningOperator {
       if (name !== 'cloud') throw new OperatorError('ADMIN_NOT_FOUND', `no sink is named ${name}`)
     },
     leave: async () => note('leave', null),
+    devices: async (query) => {
+      note('devices', query)
+      if (query.after === 'nonsense') throw new OperatorError('ADMIN_BAD_REQUEST', 'no next')
+      return { devices: [], total: 0, next: null }
+    },
     backup: async function* () {
       yield Buffer.from('backup')
     },

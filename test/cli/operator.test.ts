@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { AdminServer } from '../../gateway/admin/server.ts'
 import { adminUrl } from '../../gateway/cli/find-gateway.ts'
 import { runCli } from '../../gateway/cli/program.ts'
+import type { DevicePage, DeviceQuery, DeviceRow } from '../../gateway/ports/devices.ts'
 import {
   type DeadLetter,
   type OfflineOperator,
@@ -40,6 +41,14 @@ class FakeOperator implements RunningOperator {
   async retrySink(name: string): Promise<void> {
     this.asked.push({ retry: name })
     if (name !== 'cloud') throw new OperatorError('ADMIN_NOT_FOUND', `no sink is named ${name}`)
+  }
+
+  async devices({ limit, after, silent }: DeviceQuery): Promise<DevicePage> {
+    const from = after === null ? 0 : Number(after)
+    const found = DEVICES.filter(({ silentSinceMs }) => !silent || silentSinceMs !== null)
+    const devices = found.slice(from, from + limit)
+    const end = from + devices.length
+    return { devices, total: found.length, next: end < found.length ? String(end) : null }
   }
 
   async leave(): Promise<void> {
@@ -361,6 +370,34 @@ describe('a running gateway', () => {
   })
 })
 
+describe('sluice devices', () => {
+  beforeEach(() => serve())
+
+  test('shows who was seen when, without letting ids paint the terminal', async () => {
+    expect(await run('devices', '--limit', '8')).toBe(0)
+    const [header = '', first = '', second = '', third = ''] = context.out.split('\n')
+    expect(header).toMatch(/^DEVICE +NOW +LAST SEEN +A MINUTE +MESSAGES +LAST TOPIC +REFUSED$/)
+    expect(first).toMatch(/^plc-.*0 +connected +90 s ago +60 +1,200 +hall\/0 +-$/)
+    expect(second).toMatch(/ - +-$/)
+    expect(third).toMatch(/5 s ago: forbidden-topic \(may not\)$/)
+    expect(context.out).toContain('SILENT for 2 h')
+    expect(context.out).not.toContain('\u001B')
+    expect(context.err).toContain('8 of 1,205; --limit shows more')
+  })
+
+  test('more than a page holds is asked for page by page, as a line of JSON each', async () => {
+    expect(await run('devices', '-n', '1203', '--json')).toBe(0)
+    const lines = context.out.trimEnd().split('\n')
+    expect(lines).toHaveLength(1_203)
+    expect(JSON.parse(lines[1_202] ?? '')).toMatchObject({ lastTopic: 'hall/1202' })
+  })
+
+  test('--silent shows those, and says if there are none', async () => {
+    expect(await run('devices', '--silent', '--json')).toBe(0)
+    expect(context.out.trimEnd().split('\n')).toHaveLength(1)
+  })
+})
+
 describe('a stopped gateway', () => {
   function offline(over: Partial<OfflineOperator> = {}): { closed: number } {
     const seen = { closed: 0 }
@@ -376,6 +413,7 @@ describe('a stopped gateway', () => {
           sinks: [],
           broker: null,
         }),
+        devices: (query) => operator.devices(query),
         deadLetters: operator.deadLetters,
         streams: operator.streams,
         backup: () => operator.backup(),
@@ -490,6 +528,19 @@ test.each([
   expect(adminUrl({ host, port, token: null, usersFile: null })).toBe(url)
 })
 
+const DEVICES: readonly DeviceRow[] = Array.from({ length: 1_205 }, (_, n) => ({
+  id: `plc-\u001B[31m${n}`,
+  connected: n !== 7,
+  firstSeenAtMs: 1_795_000_000_000,
+  lastSeenAtMs: Date.now() - 90_000,
+  messagesPerMinute: 59.6,
+  messages: 1_200,
+  lastTopic: n === 1 ? null : `hall/${n}`,
+  lastRefusal:
+    n === 2 ? { reason: 'forbidden-topic', detail: 'may not', atMs: Date.now() - 5_000 } : null,
+  silentSinceMs: n === 7 ? Date.now() - 7_200_000 : null,
+}))
+
 const STATUS: Status = {
   statusVersion: 1,
   version: '0.1.0',
@@ -564,4 +615,5 @@ const STATUS: Status = {
     },
   ],
   broker: null,
+  devices: { count: 1_205, connected: 1_204, silent: 1, evicted: 3 },
 }

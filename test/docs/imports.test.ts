@@ -7,7 +7,17 @@ import { describe, expect, test } from 'vitest'
 import { readDocument, sectionOf } from './documents.ts'
 import { type Import, importsOf, readText, type SourceFile, sources } from './source-tree.ts'
 
-const STAGES = ['config', 'broker', 'spool', 'drain', 'sink', 'observe', 'admin', 'cli'] as const
+const STAGES = [
+  'config',
+  'broker',
+  'spool',
+  'devices',
+  'drain',
+  'sink',
+  'observe',
+  'admin',
+  'cli',
+] as const
 type Stage = (typeof STAGES)[number]
 
 /** Where a package may be imported, and nowhere else. Folders, or single files. */

@@ -1,6 +1,7 @@
 /** Sources with plain numbers that a test sets: what the composition root would hand to observe. */
 import type { AdminStats } from '../../gateway/admin/stats.ts'
 import { type BrokerStats, noBrokerCounts } from '../../gateway/broker/stats.ts'
+import type { DeviceStats } from '../../gateway/devices/stats.ts'
 import type {
   BrokerSnapshot,
   DeliverySnapshot,
@@ -206,6 +207,7 @@ export interface FakeState {
   sinks: readonly SinkSnapshot[]
   broker: BrokerSnapshot
   spool: SpoolSnapshot
+  devices: DeviceStats
   admin: AdminStats
 }
 
@@ -220,6 +222,7 @@ export function fakeSources(more: Partial<FakeState> = {}): {
     sinks: [sink()],
     broker: broker(),
     spool: spool(),
+    devices: { count: 12, connected: 9, silent: 2, evicted: 1 },
     admin: { ok: 4, refused: 5, failed: 6 },
     ...more,
   }
@@ -231,6 +234,7 @@ export function fakeSources(more: Partial<FakeState> = {}): {
       sinks: () => state.sinks,
       broker: () => state.broker,
       spool: () => state.spool,
+      devices: () => state.devices,
       admin: () => state.admin,
     },
   }

@@ -35,7 +35,9 @@ function value(text: string, sample: string): number | null {
 describe('the table of metrics', () => {
   test('names are sluice_<stage>_<thing>, counters end in _total, others do not', () => {
     for (const { name, type } of METRICS) {
-      expect(name).toMatch(/^sluice_(gateway|broker|spool|drain|sink|observe|process)_[a-z0-9_]+$/)
+      expect(name).toMatch(
+        /^sluice_(gateway|broker|spool|drain|sink|observe|process|devices)_[a-z0-9_]+$/,
+      )
       expect(name.endsWith('_total')).toBe(type === 'counter')
     }
   })

@@ -56,7 +56,9 @@ function leaves(value: unknown, path: string): string[] {
 function metricLines(text: string): string[] {
   return text
     .split('\n')
-    .filter((line) => /^(# TYPE )?sluice_(gateway|broker|spool|drain|sink|observe)_/.test(line))
+    .filter((line) =>
+      /^(# TYPE )?sluice_(gateway|broker|spool|drain|sink|observe|devices)_/.test(line),
+    )
     .filter((line) => !line.startsWith('sluice_observe_events_total'))
     .map((line) =>
       line.startsWith('#')

@@ -32,7 +32,7 @@ export interface StoredRecord {
   readonly ticket: Ticket
 }
 
-type Space = 'retained' | 'subscriptions' | 'wills' | 'copies'
+type Space = 'retained' | 'subscriptions' | 'wills' | 'copies' | 'devices'
 
 /** What a kill leaves: only what a commit made durable. */
 export interface DurableState {
@@ -61,7 +61,7 @@ interface Commit {
   readonly keyed: readonly (readonly [Space, string, Uint8Array | null])[]
 }
 
-const SPACES: readonly Space[] = ['retained', 'subscriptions', 'wills', 'copies']
+const SPACES: readonly Space[] = ['retained', 'subscriptions', 'wills', 'copies', 'devices']
 
 export class MemoryAppender implements Appender {
   readonly streams: readonly StreamIntake[]
@@ -116,6 +116,7 @@ export class MemoryAppender implements Appender {
       subscriptions: new Map(recovered?.keyed.subscriptions),
       wills: new Map(recovered?.keyed.wills),
       copies: new Map(recovered?.keyed.copies),
+      devices: new Map(recovered?.keyed.devices),
     }
     this.records.push(...(recovered?.records ?? []))
     for (const [name, { checkpoint, changes }] of recovered?.journals ?? []) {
@@ -125,6 +126,10 @@ export class MemoryAppender implements Appender {
 
   get isTight(): boolean {
     return [...this.#full.values()].some((room) => room <= 0)
+  }
+
+  accepts({ name }: StreamIntake): boolean {
+    return (this.#full.get(name) ?? 1) > 0
   }
 
   get durableTicket(): Ticket {
@@ -279,6 +284,7 @@ export class MemoryAppender implements Appender {
         subscriptions: new Map(this.#keyed.subscriptions),
         wills: new Map(this.#keyed.wills),
         copies: new Map(this.#keyed.copies),
+        devices: new Map(this.#keyed.devices),
       },
     }
   }

@@ -3,6 +3,7 @@
 export type AnswerName =
   | 'DeadLetterChange'
   | 'DeadLetterPage'
+  | 'DevicePage'
   | 'Draining'
   | 'Health'
   | 'Leaving'

@@ -5,6 +5,7 @@ import type { Trials } from '../../ports/trials.ts'
 import type { EventStreams } from '../live/event-streams.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
+import { deviceRoutes } from './devices.ts'
 import { eventRoutes } from './events.ts'
 import { gatewayRoutes } from './gateway.ts'
 import { readingRoutes } from './readings.ts'
@@ -37,6 +38,7 @@ export function allRoutes({
     ...statusRoutes(operator),
     ...eventRoutes(streams),
     ...gatewayRoutes(operator),
+    ...deviceRoutes(operator),
     ...sinkRoutes(operator, trials),
     ...readingRoutes(trials),
     ...deadLetterRoutes(operator),

@@ -70,6 +70,11 @@ export class ConnectHandshake {
     return this.#connect?.keepAliveSeconds ?? 0
   }
 
+  /** Its id was made here, for this connection. */
+  get isNameless(): boolean {
+    return this.#connect?.clientId === ''
+  }
+
   /** The client is another broker. */
   get isBridge(): boolean {
     return this.#connect?.isBridge ?? false

@@ -334,6 +334,7 @@ export class Connection implements Holder, SubscriberHost {
     }
     this.#lifecycle.enter('open')
     this.#context.stats.connectionsOpened += 1
+    if (!this.#handshake.isNameless) path.track()
     this.#transport.send(connack)
     if (this.#handshake.isResumed && this.#context.state.keepsFor(this.clientId)) {
       this.#asSubscriber(path).resume()

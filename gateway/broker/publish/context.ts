@@ -1,5 +1,6 @@
 /** What the publish paths of all connections have in common. */
 import type { Appender, Message } from '../../ports/appender.ts'
+import type { DeviceLog } from '../../ports/devices.ts'
 import type { MqttConfig } from '../config.ts'
 import type { LocalDelivery } from '../consumers/local-delivery.ts'
 import type { RetainedMessages } from '../consumers/retained/retained-messages.ts'
@@ -31,6 +32,8 @@ export interface PublishContext {
   readonly sessions: SessionTable
   readonly stats: BrokerStats
   readonly reports: Reports
+  /** null: nobody wants to know which devices there are. */
+  readonly devices: DeviceLog | null
   /** Wall clock, ms since the epoch. */
   readonly nowMs: () => number
   readonly monotonicMs: () => number

@@ -11,6 +11,7 @@
 
 import { isUtf8 } from 'node:buffer'
 import { MUST_WAIT, type StreamIntake, type Ticket } from '../../ports/appender.ts'
+import type { DeviceTrack } from '../../ports/devices.ts'
 import { nearestFilter } from '../../shared/text/nearest.ts'
 import type { Principal } from '../auth/authenticator.ts'
 import type { CloseReason } from '../events.ts'
@@ -48,6 +49,8 @@ export class PublishPath {
   /** null before MQTT 5. */
   readonly #inbound: V5Inbound | null
   #lastOffered = 0
+  /** null: nobody wants to know of its device. */
+  #track: DeviceTrack | null = null
   /** Of the read that is being processed; reused. */
   readonly #arrival: { -readonly [K in keyof Arrival]: Arrival[K] } = {
     receivedAtMs: 0,
@@ -97,6 +100,11 @@ export class PublishPath {
 
   get hasWaiting(): boolean {
     return this.#waiting.size > 0
+  }
+
+  /** Its client was let in, under an id that is its device's. */
+  track(): void {
+    this.#track = this.#context.devices?.connected(this.#publisher.clientId) ?? null
   }
 
   /** Call before the frames of one read: they arrived now. */
@@ -195,6 +203,8 @@ export class PublishPath {
   discard(): void {
     const { stats, sessions } = this.#context
     const { session } = this
+    this.#track?.ended()
+    this.#track = null
     this.#waiting.discard(({ qos, packetId, hashHigh, hashLow }) => {
       const isOpen = qos === 2 && session.ids.isSame(packetId, hashHigh, hashLow)
       if (isOpen && session.ids.ticketOf(packetId) === NO_TICKET) {
@@ -297,6 +307,7 @@ export class PublishPath {
     else if (qos === 1) stats.messages.qos1 += 1
     else stats.messages.qos2 += 1
     stats.messageBytes += size
+    this.#track?.took(entry)
     if (entry.unwanted === null) return
     reports.unwanted(this.#publisher.clientId, entry.topic, entry.unwanted, entry.lanes)
   }

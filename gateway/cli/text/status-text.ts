@@ -10,6 +10,7 @@ export function statusText(status: Status): string {
   const parts = [heading(status), spoolText(status), streamsText(status)]
   if (status.sinks.length > 0) parts.push(sinksText(status))
   if (status.broker !== null) parts.push(brokerText(status))
+  if (status.devices.count > 0) parts.push(devicesText(status))
   const attention = attentionText(status)
   if (attention !== null) parts.push(attention)
   return `${parts.join('\n\n')}\n`
@@ -123,6 +124,11 @@ function brokerText({ broker }: Status): string {
   return lines.join('\n')
 }
 
+function devicesText({ devices: { connected, evicted, silent, ...devices } }: Status): string {
+  const gone = evicted === 0 ? '' : `; ${count(evicted)} gave way to others (devices.maxDevices)`
+  return `table of devices: ${count(devices.count)} known, ${count(connected)} connected, ${count(silent)} silent${gone}`
+}
+
 function codesText(direction: string, codes: Readonly<Record<string, number>>): string {
   const entries = Object.entries(codes)
   if (entries.length === 0) return ''
@@ -140,10 +146,18 @@ function attentionText(status: Status): string | null {
           'this file system does not tell files apart: a data folder that was restored or copied is not noticed here; ' +
             'run `sluice spool new-id` after one',
         ]),
+    ...troubleOfDevices(status),
     ...status.sinks.flatMap((sink) => troubleOfSink(sink)),
     ...status.streams.flatMap((stream) => troubleOfStream(stream)),
   ]
   return lines.length === 0 ? null : lines.map((line) => `! ${line}`).join('\n')
+}
+
+function troubleOfDevices({ devices: { silent } }: Status): string[] {
+  if (silent === 0) return []
+  return [
+    `${counted(silent, 'device')} silent for longer than silentAfter of the stream: \`sluice devices --silent\` names them`,
+  ]
 }
 
 /**

@@ -5,12 +5,14 @@
 import type { GatewayEvent } from '../events.ts'
 import { BROKER_LOGS } from './broker-logs.ts'
 import { DRAIN_LOGS, SINK_LOGS } from './delivery-logs.ts'
+import { DEVICES_LOGS } from './devices-logs.ts'
 import type { EventLogs } from './event-log.ts'
 import { SPOOL_LOGS } from './spool-logs.ts'
 
 export const EVENT_LOGS: EventLogs<GatewayEvent> = {
   ...BROKER_LOGS,
   ...SPOOL_LOGS,
+  ...DEVICES_LOGS,
   ...DRAIN_LOGS,
   ...SINK_LOGS,
 }

@@ -4,6 +4,7 @@
  * are made from the same ones.
  */
 import type { AdminStats } from '../../admin/stats.ts'
+import type { DeviceStats } from '../../devices/stats.ts'
 import type { LatencyHistogram } from '../../shared/latency-histogram.ts'
 import type {
   BrokerSnapshot,
@@ -25,6 +26,7 @@ export interface Snapshot {
   readonly sinks: readonly SinkSnapshot[]
   readonly broker: BrokerSnapshot
   readonly spool: SpoolSnapshot
+  readonly devices: DeviceStats
   readonly admin: Readonly<AdminStats>
   readonly observe: ObserveSnapshot
   /** Bytes written to disk by this process; null: the system does not tell. */

@@ -4,6 +4,7 @@
  */
 import { BROKER_METRICS, GATEWAY_METRICS } from './broker.ts'
 import type { MetricDefinition } from './definition.ts'
+import { DEVICES_METRICS } from './devices.ts'
 import { OBSERVE_METRICS, SINK_METRICS } from './sinks.ts'
 import { SPOOL_METRICS } from './spool.ts'
 import { STREAM_METRICS } from './streams.ts'
@@ -11,6 +12,7 @@ import { STREAM_METRICS } from './streams.ts'
 export const METRICS: readonly MetricDefinition[] = [
   ...GATEWAY_METRICS,
   ...BROKER_METRICS,
+  ...DEVICES_METRICS,
   ...SPOOL_METRICS,
   ...STREAM_METRICS,
   ...SINK_METRICS,

@@ -111,7 +111,7 @@ function numberedKey(namespace: number, streamId: number, n: number): Buffer {
   return key
 }
 
-const SPACES = { retained: 0, subscriptions: 1, wills: 2, notes: 3, copies: 4 } as const
+const SPACES = { retained: 0, subscriptions: 1, wills: 2, notes: 3, copies: 4, devices: 5 } as const
 export type KeyedSpace = keyof typeof SPACES
 
 export function keyedKey(space: KeyedSpace, name: string): Buffer {

@@ -31,6 +31,8 @@ const TRUNCATED_BYTES = 1024
 const LETTER_OVERHEAD_BYTES = 1024
 /** Bytes of a record's line beside its payload and envelope, for admission. */
 const LINE_OVERHEAD_BYTES = 200
+/** What a message of a few hundred bytes takes, for admission. */
+const SMALL_BYTES = 1024
 /** Above this share a stream that holds messages back is about to. */
 const TIGHT_SHARE = 0.9
 
@@ -238,6 +240,14 @@ export class Intake implements StreamIntake {
     this.#commit.grew(bytes + LINE_OVERHEAD_BYTES)
     this.#commit.touch(stream)
     return 'kept'
+  }
+
+  /** For a small message, without a wait and without a drop of it. */
+  get hasRoom(): boolean {
+    const { leaseEnd, state, storedBytes, uncommittedRawBytes } = this.stream
+    if (state.nextSeq >= leaseEnd) return false
+    if (this.#whenFull === 'drop-oldest') return true
+    return storedBytes + uncommittedRawBytes + SMALL_BYTES <= this.#maxBytes
   }
 
   /** It holds messages back when it is full, and that is near. */

@@ -46,7 +46,13 @@ export type Contents = Readonly<Record<Space, Content>>
 type Space = Parameters<Appender['keyed']>[0]
 
 export function emptyContents(): Contents {
-  return { retained: new Map(), subscriptions: new Map(), wills: new Map(), copies: new Map() }
+  return {
+    retained: new Map(),
+    subscriptions: new Map(),
+    wills: new Map(),
+    copies: new Map(),
+    devices: new Map(),
+  }
 }
 
 /** `commits` null: every operation is durable at once, under ticket 1. */

@@ -164,6 +164,7 @@ const CHANGES: Readonly<Record<string, Change>> = {
   'streams.<name>.whenFull': {
     stream: { whenFull: 'drop-newest', maxRecordBytes: '256', maxBytes: '1KiB' },
   },
+  'streams.<name>.silentAfter': { stream: { silentAfter: '1h' } },
   'streams.<name>.deadLetters.maxBytes': {
     stream: { maxRecordBytes: '256', deadLetters: { maxBytes: '1KiB' } },
   },
