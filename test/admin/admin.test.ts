@@ -171,6 +171,25 @@ describe('on loopback without a token', () => {
     expect(admin.log()).toContain('secret detail of the store')
   })
 
+  test('a page of devices comes as it is asked for; a query that is none is refused', async () => {
+    const answer = await ask('/api/devices?search=plc&sort=rate&silent=true&limit=7&after=5:plc-1')
+    expect(JSON.parse(answer.text)).toEqual({ devices: [], total: 0, next: null })
+    await ask('/api/devices')
+    const wrong = ['sort=age', 'silent=yes', 'limit=0', 'limit=1001', `search=${'x'.repeat(513)}`]
+    for (const query of wrong) expect((await ask(`/api/devices?${query}`)).status).toBe(400)
+    expect(calls).toEqual([
+      {
+        what: 'devices',
+        with: { search: 'plc', sort: 'rate', silent: true, limit: 7, after: '5:plc-1' },
+      },
+      {
+        what: 'devices',
+        with: { search: '', sort: 'lastSeen', silent: false, limit: 100, after: null },
+      },
+    ])
+    expect((await ask('/api/devices?after=nonsense')).status).toBe(400)
+  })
+
   test.each([
     ['no body', undefined],
     ['ids that are no list', { stream: 'telemetry', ids: 'all' }],
