@@ -334,6 +334,7 @@ describe('what documents point to exists', () => {
       'start',
       'check',
       'status',
+      'devices',
       'leave',
       'streams',
       'passwd',
