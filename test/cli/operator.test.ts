@@ -377,10 +377,10 @@ describe('sluice devices', () => {
     expect(await run('devices', '--limit', '8')).toBe(0)
     const [header = '', first = '', second = '', third = ''] = context.out.split('\n')
     expect(header).toMatch(/^DEVICE +NOW +LAST SEEN +A MINUTE +MESSAGES +LAST TOPIC +REFUSED$/)
-    expect(first).toMatch(/^plc-.*0 +connected +90 s ago +60 +1,200 +hall\/0 +-$/)
+    expect(first).toMatch(/^plc-.*0 +connected +3 d 12 h ago +60 +1,200 +hall\/0 +-$/)
     expect(second).toMatch(/ - +-$/)
-    expect(third).toMatch(/5 s ago: forbidden-topic \(may not\)$/)
-    expect(context.out).toContain('SILENT for 2 h')
+    expect(third).toMatch(/2 d 12 h ago: forbidden-topic \(may not\)$/)
+    expect(context.out).toContain('SILENT for 1 d 12 h')
     expect(context.out).not.toContain('\u001B')
     expect(context.err).toContain('8 of 1,205; --limit shows more')
   })
@@ -532,13 +532,15 @@ const DEVICES: readonly DeviceRow[] = Array.from({ length: 1_205 }, (_, n) => ({
   id: `plc-\u001B[31m${n}`,
   connected: n !== 7,
   firstSeenAtMs: 1_795_000_000_000,
-  lastSeenAtMs: Date.now() - 90_000,
+  lastSeenAtMs: Date.now() - 3.5 * 86_400_000,
   messagesPerMinute: 59.6,
   messages: 1_200,
   lastTopic: n === 1 ? null : `hall/${n}`,
   lastRefusal:
-    n === 2 ? { reason: 'forbidden-topic', detail: 'may not', atMs: Date.now() - 5_000 } : null,
-  silentSinceMs: n === 7 ? Date.now() - 7_200_000 : null,
+    n === 2
+      ? { reason: 'forbidden-topic', detail: 'may not', atMs: Date.now() - 2.5 * 86_400_000 }
+      : null,
+  silentSinceMs: n === 7 ? Date.now() - 1.5 * 86_400_000 : null,
 }))
 
 const STATUS: Status = {
