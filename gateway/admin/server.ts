@@ -65,11 +65,11 @@ export class AdminServer {
     this.#signIn = signIn
     this.#emit = emit
     this.#streams = new EventStreams({
-      snapshot: async () => ({
-        atMs: Date.now(),
-        status: await operator.status(),
-        devices: null,
-      }),
+      snapshot: async () => {
+        const status = await operator.status()
+        const { count, silent } = status.devices
+        return { atMs: Date.now(), status, devices: { count, silent } }
+      },
       follow: (listener) => views.followWarnings(listener),
       onError: (error) => {
         const { code } = refusalOf(error)
