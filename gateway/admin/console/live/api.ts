@@ -19,29 +19,33 @@ export class ApiError extends Error {
 }
 
 const TIMEOUT_MS = 15_000
+/** For what reads all of a spool, or waits for a receiver. */
+export const SLOW_MS = 600_000
 
-/** @throws ApiError */
-export async function get<Answer>(path: string, signal?: AbortSignal): Promise<Answer> {
-  return await ask<Answer>(path, {}, signal)
+/** @throws ApiError; `signal`: when the answer is not wanted any more */
+export async function get<Answer>(path: string, signal: AbortSignal): Promise<Answer> {
+  return await ask<Answer>(path, {}, AbortSignal.any([AbortSignal.timeout(TIMEOUT_MS), signal]))
 }
 
 /** @throws ApiError */
-export async function post<Answer>(path: string, body: object = {}): Promise<Answer> {
-  return await ask<Answer>(path, {
+export async function post<Answer>(
+  path: string,
+  body: object = {},
+  timeoutMs = TIMEOUT_MS,
+): Promise<Answer> {
+  const init = {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(body),
-  })
+  }
+  return await ask<Answer>(path, init, AbortSignal.timeout(timeoutMs))
 }
 
-async function ask<Answer>(path: string, init: RequestInit, cancel?: AbortSignal): Promise<Answer> {
-  const timeout = AbortSignal.timeout(TIMEOUT_MS)
-  const signal = cancel === undefined ? timeout : AbortSignal.any([timeout, cancel])
+async function ask<Answer>(path: string, init: RequestInit, signal: AbortSignal): Promise<Answer> {
   let response: Response
   try {
     response = await fetch(path, { ...init, signal, cache: 'no-store' })
-  } catch (error) {
-    if (cancel?.aborted === true) throw error
+  } catch {
     throw new ApiError(
       'NO_ANSWER',
       'the gateway does not answer: is it running, is the network up?',

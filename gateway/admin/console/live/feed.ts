@@ -27,7 +27,7 @@ let retry: ReturnType<typeof setTimeout> | undefined
 export async function follow(): Promise<void> {
   stopFollowing()
   try {
-    session.value = await get<ConsoleSession>('/api/session')
+    session.value = await get<ConsoleSession>('/api/session', new AbortController().signal)
   } catch (error) {
     refused(error)
     return

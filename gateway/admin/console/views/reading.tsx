@@ -20,13 +20,16 @@ export function Reading() {
   // Each snapshot is an occasion to ask for what was not finished.
   useSignalEffect(() => {
     const open = way.peek()
-    if (snapshot.value === null || open === null || isThere(open)) return
-    void get<ReadingWay>(`/api/test-reading/${encodeURIComponent(open.id)}`).then(
+    if (snapshot.value === null || open === null || isThere(open)) return undefined
+    const stop = new AbortController()
+    get<ReadingWay>(`/api/test-reading/${encodeURIComponent(open.id)}`, stop.signal).then(
       (next) => {
-        if (way.peek()?.id === next.id) way.value = next
+        if (!stop.signal.aborted) way.value = next
       },
+      // The next snapshot asks again.
       () => undefined,
     )
+    return () => stop.abort()
   })
   return (
     <>

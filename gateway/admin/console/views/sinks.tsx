@@ -2,7 +2,7 @@
 import { useSignal } from '@preact/signals'
 import type { SinkStatus, StreamStatus } from '../../../ports/status.ts'
 import { bytes, count, counted, plain, plainLine } from '../../../shared/text/words.ts'
-import { post } from '../live/api.ts'
+import { post, SLOW_MS } from '../live/api.ts'
 import { mayAct, nowMs, snapshot } from '../live/store.ts'
 import { Action, Said, useDoing } from '../parts/action.tsx'
 import { Confirm } from '../parts/confirm.tsx'
@@ -13,7 +13,7 @@ import { When } from '../parts/when.tsx'
 import { reasonsText } from '../words/balance.ts'
 import { DELIVERY_MEANING, DELIVERY_TONE, deliveryText, promiseText } from '../words/states.ts'
 import { msOf } from '../words/times.ts'
-import { trialText } from '../words/trial.ts'
+import { type SinkPreview, type SinkTry, tryText } from '../words/trial.ts'
 
 export function Sinks() {
   const status = snapshot.value?.status
@@ -107,10 +107,15 @@ function SinkActions({ sink }: { readonly sink: SinkStatus }) {
   const doing = useDoing()
   if (!mayAct()) return null
   const api = `/api/sinks/${encodeURIComponent(sink.name)}`
-  const trial = async (what: 'preview' | 'test'): Promise<null> => {
-    const body = readingBody(topic.value, payload.value)
-    shown.value = trialText(await post<unknown>(`${api}/${what}`, body))
+  const body = (): object => readingBody(topic.value, payload.value)
+  const preview = async (): Promise<null> => {
+    shown.value = (await post<SinkPreview>(`${api}/preview`, body())).preview
     return null
+  }
+  const test = async (): Promise<string> => {
+    const answer = await post<SinkTry>(`${api}/test`, body(), SLOW_MS)
+    shown.value = tryText(answer)
+    return answer.taken ? 'The receiver took it.' : 'The receiver did not take it.'
   }
   return (
     <div class="actions">
@@ -130,7 +135,7 @@ function SinkActions({ sink }: { readonly sink: SinkStatus }) {
         <summary>Try one reading</summary>
         <ReadingFields topic={topic} payload={payload} />
         <div class="buttons">
-          <Action doing={doing} action={() => trial('preview')}>
+          <Action doing={doing} action={preview}>
             Preview what is sent
           </Action>
           <Action
@@ -155,7 +160,7 @@ function SinkActions({ sink }: { readonly sink: SinkStatus }) {
               yes: 'Send it',
             },
           ]}
-          onYes={() => doing.run(() => trial('test'))}
+          onYes={() => doing.run(test)}
           onClose={() => {
             isAsking.value = false
           }}

@@ -3,7 +3,7 @@ import { useSignal } from '@preact/signals'
 import type { Status, StreamStatus } from '../../../ports/status.ts'
 import { bytes, count, hours, plainLine, span } from '../../../shared/text/words.ts'
 import type { SpoolCheck } from '../live/answers.ts'
-import { post } from '../live/api.ts'
+import { post, SLOW_MS } from '../live/api.ts'
 import { nowMs, snapshot } from '../live/store.ts'
 import { Action, Said, useDoing } from '../parts/action.tsx'
 import { Facts } from '../parts/facts.tsx'
@@ -144,7 +144,7 @@ function Verify() {
         doing={doing}
         action={async () => {
           found.value = null
-          const report = await post<SpoolCheck>('/api/spool/verify')
+          const report = await post<SpoolCheck>('/api/spool/verify', {}, SLOW_MS)
           found.value = report
           return checkText(report)
         }}

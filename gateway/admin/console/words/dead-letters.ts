@@ -26,7 +26,7 @@ export function payloadOf({ record, truncated }: DeadLetter): LetterText {
         ? `base64: ${payloadBase64}`
         : typeof payload === 'string'
           ? payload
-          : JSON.stringify(payload ?? line, null, 2),
+          : JSON.stringify(payload === undefined ? line : payload, null, 2),
   }
 }
 
