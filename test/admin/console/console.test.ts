@@ -219,6 +219,56 @@ describeWithTool('chromium', 'the console', () => {
     await makeDeadLetters(1)
   })
 
+  test('a test reading: each stage with its time, and what keeps it while the sink is held', async () => {
+    const { page, context } = await open('reading')
+    await page.getByLabel('Topic').fill('plant/press-7/try')
+    await page.getByRole('button', { name: 'Send a test reading' }).click()
+    await page.getByRole('heading', { name: 'It arrived: plant/press-7/try' }).waitFor()
+    const stages = page.getByRole('main').getByRole('listitem')
+    expect(await stages.locator('strong').allInnerTexts()).toEqual([
+      'Arrived',
+      'Committed',
+      'Acknowledged',
+      'Sent',
+      'Stored',
+    ])
+    for (const stage of await stages.allInnerTexts()) expect(stage).toMatch(/\d\d:\d\d:\d\d\.\d{3}/)
+    await heldWhile(async () => {
+      await page.getByRole('button', { name: 'Send a test reading' }).click()
+      await page.getByRole('heading', { name: 'On its way' }).waitFor()
+      await stages.filter({ hasText: 'not yet' }).filter({ hasText: '401' }).first().waitFor()
+    })
+    await page.getByRole('heading', { name: 'It arrived' }).waitFor()
+    await page.getByLabel('Topic').fill('nowhere/at/all')
+    await page.getByRole('button', { name: 'Send a test reading' }).click()
+    await page.getByRole('status').getByText('[ADMIN_BAD_REQUEST]').waitFor()
+    await context.close()
+  })
+
+  test('a sink: what it would be sent, and what it says to one message', async () => {
+    const { page, context } = await open('sinks')
+    await page.getByText('Try one reading').click()
+    await page.getByLabel('Payload').fill(JSON.stringify({ note: MARKUP }))
+    await page.getByRole('button', { name: 'Preview what is sent' }).click()
+    const shown = page.locator('pre')
+    await shown.getByText('POST').waitFor()
+    expect(await shown.innerText()).toContain(JSON.stringify(MARKUP).slice(1, -1))
+    const before = sink.requests.length
+    await page.getByRole('button', { name: 'Send it as a test' }).click()
+    expect(sink.requests.length).toBe(before)
+    await page.getByRole('dialog').getByRole('button', { name: 'Send it' }).click()
+    await page.getByText('The receiver took it.').waitFor()
+    expect(sink.requests.length).toBe(before + 1)
+    await context.close()
+  })
+
+  test('the spool is verified on request', async () => {
+    const { page, context } = await open('spool')
+    await page.getByRole('button', { name: 'Verify the spool' }).click()
+    await page.getByText(/^\W*\d+ blocks? read, all whole\.$/).waitFor()
+    await context.close()
+  })
+
   test('everything can be reached and done by keyboard alone', async () => {
     const { page, context } = await open('overview')
     await page.getByRole('heading', { name: 'Every reading accounted for' }).waitFor()

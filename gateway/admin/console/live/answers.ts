@@ -1,6 +1,5 @@
 /**
- * What the admin server answers, as the console reads it. The status document is ports/status.ts;
- * routes/ makes the rest. Units are in the names.
+ * What the admin server answers and no port has, as the console reads it: routes/ makes it. Units are in the names.
  */
 import type { Status } from '../../../ports/status.ts'
 
@@ -24,12 +23,6 @@ export interface ConsoleSnapshot {
 interface DeviceCounts {
   readonly count: number
   readonly silent: number
-}
-
-/** Of the disk, and of each stream. */
-export interface Forecast {
-  /** null: it is not filling. */
-  readonly hoursUntilFull?: number | null
 }
 
 /** A line of the log, warnings and above. */
@@ -59,27 +52,6 @@ export interface ConsoleDevicePage {
   readonly total: number
   /** For `after`; null: this was the last page. */
   readonly next: string | null
-}
-
-export type StageName = 'arrived' | 'committed' | 'acknowledged' | 'sent' | 'stored'
-
-/** Where a test reading is on its way. */
-export interface ReadingWay {
-  readonly id: string
-  readonly topic: string
-  readonly stages: ReadonlyArray<{
-    readonly stage: StageName
-    /** null: not yet. */
-    readonly atMs: number | null
-    readonly detail?: string
-  }>
-}
-
-export interface SpoolCheck {
-  readonly blocks: number
-  readonly missing: number
-  /** One sentence each. */
-  readonly damage: readonly string[]
 }
 
 /** What a reload would do, or did. */

@@ -3,7 +3,7 @@
  * had it.
  */
 import { useSignal, useSignalEffect } from '@preact/signals'
-import type { ReadingWay } from '../live/answers.ts'
+import type { TestReading } from '../../../ports/trials.ts'
 import { get, post } from '../live/api.ts'
 import { mayAct, snapshot } from '../live/store.ts'
 import { Action, Said, useDoing } from '../parts/action.tsx'
@@ -15,14 +15,14 @@ import { duration, exactTime } from '../words/times.ts'
 export function Reading() {
   const topic = useSignal('')
   const payload = useSignal('')
-  const way = useSignal<ReadingWay | null>(null)
+  const way = useSignal<TestReading | null>(null)
   const doing = useDoing()
   // Each snapshot is an occasion to ask for what was not finished.
   useSignalEffect(() => {
     const open = way.peek()
     if (snapshot.value === null || open === null || isThere(open)) return undefined
     const stop = new AbortController()
-    get<ReadingWay>(`/api/test-reading/${encodeURIComponent(open.id)}`, stop.signal).then(
+    get<TestReading>(`/api/test-reading/${open.id}`, stop.signal).then(
       (next) => {
         if (!stop.signal.aborted) way.value = next
       },
@@ -43,7 +43,7 @@ export function Reading() {
             doing={doing}
             isMain
             action={async () => {
-              way.value = await post<ReadingWay>(
+              way.value = await post<TestReading>(
                 '/api/test-reading',
                 readingBody(topic.value, payload.value),
               )
@@ -62,7 +62,7 @@ export function Reading() {
   )
 }
 
-function Way({ way }: { readonly way: ReadingWay }) {
+function Way({ way }: { readonly way: TestReading }) {
   const startMs = way.stages[0]?.atMs ?? null
   return (
     <section aria-labelledby="way">

@@ -1,8 +1,8 @@
 /** What is on this box's disk: room and wear, each stream's share, damage, and a check of all. */
 import { useSignal } from '@preact/signals'
+import type { VerifyReport } from '../../../ports/operator.ts'
 import type { Status, StreamStatus } from '../../../ports/status.ts'
 import { bytes, count, hours, plainLine, span } from '../../../shared/text/words.ts'
-import type { SpoolCheck } from '../live/answers.ts'
 import { post, SLOW_MS } from '../live/api.ts'
 import { nowMs, snapshot } from '../live/store.ts'
 import { Action, Said, useDoing } from '../parts/action.tsx'
@@ -12,7 +12,6 @@ import { State } from '../parts/state.tsx'
 import { type Column, Table } from '../parts/table.tsx'
 import { When } from '../parts/when.tsx'
 import { reasonsText } from '../words/balance.ts'
-import { hoursLeft } from '../words/headline.ts'
 import { checkText, spoolText } from '../words/spool.ts'
 import { SPOOL_TONE } from '../words/states.ts'
 import { msOf } from '../words/times.ts'
@@ -40,7 +39,6 @@ export function Spool() {
 }
 
 function Disk({ status: { spool } }: { readonly status: Status }) {
-  const hoursUntilFull = hoursLeft(spool)
   return (
     <section aria-labelledby="disk">
       <h2 id="disk">Disk</h2>
@@ -54,7 +52,7 @@ function Disk({ status: { spool } }: { readonly status: Status }) {
           ['Closed to new readings below', `${bytes(spool.minFreeBytes)} free`],
           [
             'Time until full',
-            hoursUntilFull === null ? 'not filling' : `about ${hours(hoursUntilFull)}`,
+            spool.hoursUntilFull === null ? 'not filling' : `about ${hours(spool.hoursUntilFull)}`,
           ],
           [
             'Written a day (wear)',
@@ -96,14 +94,8 @@ const COLUMNS: readonly Column<StreamStatus>[] = [
   {
     head: 'Full in',
     isNumber: true,
-    cell: (stream) => {
-      const hoursUntilFull = hoursLeft(stream)
-      return hoursUntilFull === null ? (
-        <span class="quiet">not filling</span>
-      ) : (
-        hours(hoursUntilFull)
-      )
-    },
+    cell: ({ hoursUntilFull }) =>
+      hoursUntilFull === null ? <span class="quiet">not filling</span> : hours(hoursUntilFull),
   },
   { head: 'Dropped', isNumber: true, cell: ({ counters }) => reasonsText(counters.dropped) },
 ]
@@ -135,7 +127,7 @@ function Damage({ status: { spool } }: { readonly status: Status }) {
 
 function Verify() {
   const doing = useDoing()
-  const found = useSignal<SpoolCheck | null>(null)
+  const found = useSignal<VerifyReport | null>(null)
   return (
     <section aria-labelledby="verify">
       <h2 id="verify">Verify</h2>
@@ -144,7 +136,7 @@ function Verify() {
         doing={doing}
         action={async () => {
           found.value = null
-          const report = await post<SpoolCheck>('/api/spool/verify', {}, SLOW_MS)
+          const report = await post<VerifyReport>('/api/spool/verify', {}, SLOW_MS)
           found.value = report
           return checkText(report)
         }}

@@ -4,7 +4,6 @@
  */
 import type { SinkStatus, Status } from '../../../ports/status.ts'
 import { count, counted, hours, plainLine, span } from '../../../shared/text/words.ts'
-import type { Forecast } from '../live/answers.ts'
 import type { Rates } from '../live/history.ts'
 import { total } from './balance.ts'
 import { deliveryText, type Tone } from './states.ts'
@@ -119,14 +118,11 @@ export function lossText({ streams, broker }: Status): { tone: Tone; text: strin
   return { tone: 'ok', text: 'Nothing is lost' }
 }
 
-/** null: it is not filling. */
-export function hoursLeft(one: object): number | null {
-  return (one as Forecast).hoursUntilFull ?? null
-}
-
 /** How long the box can hold out at this rate: the first of disk and streams that is full. */
 export function holdOutText(status: Status): { tone: Tone; text: string } {
-  const left = [status.spool, ...status.streams].map(hoursLeft).filter((value) => value !== null)
+  const left = [status.spool, ...status.streams]
+    .map(({ hoursUntilFull }) => hoursUntilFull)
+    .filter((value) => value !== null)
   if (left.length === 0) return { tone: 'ok', text: 'The spool is not filling' }
   const least = Math.min(...left)
   return {

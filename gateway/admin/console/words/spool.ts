@@ -1,7 +1,7 @@
 /** How the spool stands, and what a check of it found. Pure. */
+import type { VerifyReport } from '../../../ports/operator.ts'
 import type { SpoolStatus } from '../../../ports/status.ts'
 import { count, counted, plainLine } from '../../../shared/text/words.ts'
-import type { SpoolCheck } from '../live/answers.ts'
 import { msOf, since } from './times.ts'
 
 /** `read-only since 14:02 (38 min): …`; what the check after the start found. */
@@ -15,7 +15,7 @@ export function spoolText({ state, since: at, why, verified }: SpoolStatus, nowM
     : 'ok; blocks were missing after the start'
 }
 
-export function checkText({ blocks, missing, damage }: SpoolCheck): string {
+export function checkText({ blocks, missing, damage }: VerifyReport): string {
   if (missing === 0 && damage.length === 0) return `${counted(blocks, 'block')} read, all whole.`
   return `${counted(blocks, 'block')} read, ${count(missing)} missing or damaged.`
 }

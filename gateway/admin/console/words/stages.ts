@@ -1,8 +1,8 @@
 /** The stages of a reading, in words. Pure. */
-import type { ReadingWay, StageName } from '../live/answers.ts'
+import type { ReadingStage, TestReading } from '../../../ports/trials.ts'
 
 export const STAGE_WORDS: Readonly<
-  Record<StageName, { readonly name: string; readonly means: string }>
+  Record<ReadingStage, { readonly name: string; readonly means: string }>
 > = {
   arrived: { name: 'Arrived', means: 'the gateway has it in memory' },
   committed: { name: 'Committed', means: 'it is on this box’s disk, fsynced' },
@@ -12,6 +12,6 @@ export const STAGE_WORDS: Readonly<
 }
 
 /** Nothing more will come. */
-export function isThere({ stages }: ReadingWay): boolean {
+export function isThere({ stages }: TestReading): boolean {
   return stages.every(({ atMs }) => atMs !== null)
 }
