@@ -101,6 +101,23 @@ describe.runIf(canBeOthers)('the data folder and its user', () => {
     expect(lstatSync(out).uid, 'what it was asked to write is the caller’s').toBe(0)
   })
 
+  it('a restore by root, of a backup that root alone can read, leaves a folder that the gateway can use', async () => {
+    await fill()
+    const backup = join(folder, 'backup')
+    const run = async (...args: string[]) => runToEnd(process.execPath, command(...args))
+    expect((await run('spool', 'backup', backup)).exit.code).toBe(0)
+    chmodSync(backup, 0o600)
+    rmSync(dataDir, { recursive: true })
+    mkdirSync(dataDir, { mode: 0o700 })
+    give(USER)
+    const { exit, stderr } = await run('spool', 'restore', backup)
+    expect(exit.code, stderr).toBe(0)
+    expect(readdirSync(dataDir)).toContain('spool')
+    expect(belongsTo(0)).toEqual([])
+    expect((await run('spool', 'restore', '--replace', backup)).exit.code).toBe(0)
+    expect(belongsTo(0)).toEqual([])
+  })
+
   it('files of another user are refused in words that name them and the chown, and cost nothing', async () => {
     await fill()
     give(USER)

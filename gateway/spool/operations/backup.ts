@@ -8,7 +8,7 @@
  * Numbers are little endian; the CRC covers everything before it.
  */
 import { createReadStream } from 'node:fs'
-import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { lchown, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { syncFolder } from '../../shared/files.ts'
@@ -204,7 +204,19 @@ export async function restoreBackup(
     return { head, movedTo }
   } finally {
     await owner.release()
+    await giveToUserOf(dataDir)
   }
+}
+
+/**
+ * What root made in the folder of another user would lock out the gateway, which runs as that one.
+ * Given away at the end: the backup itself may be root's alone to read.
+ */
+async function giveToUserOf(dataDir: string): Promise<void> {
+  const { uid, gid } = await stat(dataDir)
+  if (process.geteuid?.() !== 0 || uid === 0) return
+  for (const name of await readdir(dataDir, { recursive: true }))
+    await lchown(join(dataDir, name), uid, gid)
 }
 
 async function fill(path: string, dbDir: string): Promise<BackupHead> {
