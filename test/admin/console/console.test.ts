@@ -40,6 +40,8 @@ const LOOKS = [
 
 /** More than any view has. */
 const MAX_TABS = 60
+/** Devices: more than a page of the table. */
+const MANY = 120
 
 let folder: string
 let sink: ScriptedSink
@@ -242,6 +244,36 @@ describeWithTool('chromium', 'the console', () => {
     await page.getByLabel('Topic').fill('nowhere/at/all')
     await page.getByRole('button', { name: 'Send a test reading' }).click()
     await page.getByRole('status').getByText('[ADMIN_BAD_REQUEST]').waitFor()
+    await context.close()
+  })
+
+  test('devices: who is connected, who was seen last; search, sort, pages of the gateway', async () => {
+    const others = await Promise.all(
+      Array.from({ length: MANY }, (_, n) =>
+        connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, { clientId: `many-${n + 100}` }),
+      ),
+    )
+    await Promise.all(others.map((other) => other.endAsync()))
+    const { page, context } = await open('devices')
+    await page.getByText(`${MANY + 1} devices known`).waitFor()
+    const rows = page.getByRole('table').getByRole('row')
+    await page.getByText(`1 to 100 of ${MANY + 1}`).waitFor()
+    await page.getByRole('button', { name: 'Next' }).click()
+    await page.getByText(`101 to ${MANY + 1} of ${MANY + 1}`).waitFor()
+    await page.getByRole('button', { name: 'Previous' }).click()
+    await page.getByText(`1 to 100 of ${MANY + 1}`).waitFor()
+    await page.getByLabel('Sort by').selectOption('Name')
+    await rows.nth(1).getByText(MARKUP).waitFor()
+    await rows
+      .nth(1)
+      .getByText(/^\W*connected$/)
+      .waitFor()
+    await page.getByLabel('Search client ids').fill('many-17')
+    await rows.nth(10).getByText('many-179').waitFor()
+    expect(await rows.count()).toBe(11)
+    await rows.nth(1).getByText('not connected').waitFor()
+    await page.getByLabel('Silent ones only').check()
+    await page.getByText('none matches').waitFor()
     await context.close()
   })
 

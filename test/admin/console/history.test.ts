@@ -9,7 +9,7 @@ function snapshot(second: number, received: number): ConsoleSnapshot {
   const one = stream()
   const streams = [{ ...one, counters: { ...one.counters, received } }]
   const atMs = NOW_MS + second * 1_000
-  return { atMs, status: buildStatus(fakeSources({ streams }).sources, atMs) }
+  return { atMs, status: buildStatus(fakeSources({ streams }).sources, atMs), devices: null }
 }
 
 test('rates are over the last ten seconds, and not known from one sample', () => {

@@ -16,8 +16,8 @@ export interface ConsoleSession {
 export interface ConsoleSnapshot {
   readonly atMs: number
   readonly status: Status
-  /** Not there: the gateway keeps no device table. */
-  readonly devices?: DeviceCounts | null
+  /** null: the gateway keeps no device table. */
+  readonly devices: DeviceCounts | null
 }
 
 interface DeviceCounts {
@@ -31,27 +31,6 @@ export interface WarningLine {
   readonly msg: string
   readonly time?: string | number
   readonly event?: string
-}
-
-export interface ConsoleDevice {
-  readonly id: string
-  readonly connected: boolean
-  readonly firstSeenAtMs: number
-  readonly lastSeenAtMs: number
-  readonly messagesPerMinute: number
-  readonly messages: number
-  readonly lastTopic: string | null
-  readonly lastRefusal: { readonly reason: string; readonly atMs: number } | null
-  /** null: it is not silent. */
-  readonly silentSinceMs: number | null
-}
-
-export interface ConsoleDevicePage {
-  readonly devices: readonly ConsoleDevice[]
-  /** Of those that the search matches. */
-  readonly total: number
-  /** For `after`; null: this was the last page. */
-  readonly next: string | null
 }
 
 /** What a reload would do, or did. */

@@ -42,18 +42,13 @@ export async function post<Answer>(
 }
 
 async function ask<Answer>(path: string, init: RequestInit, signal: AbortSignal): Promise<Answer> {
-  let response: Response
-  try {
-    response = await fetch(path, { ...init, signal, cache: 'no-store' })
-  } catch {
-    throw new ApiError(
-      'NO_ANSWER',
-      'the gateway does not answer: is it running, is the network up?',
-    )
-  }
-  const answer: unknown = await response.json().catch(() => null)
-  if (response.ok) return answer as Answer
-  throw refusal(response.status, answer)
+  const response = await fetch(path, { ...init, signal, cache: 'no-store' }).catch(noAnswer)
+  if (response.ok) return (await response.json().catch(noAnswer)) as Answer
+  throw refusal(response.status, await response.json().catch(() => null))
+}
+
+function noAnswer(): never {
+  throw new ApiError('NO_ANSWER', 'the gateway does not answer: is it running, is the network up?')
 }
 
 function refusal(status: number, answer: unknown): ApiError {

@@ -3,8 +3,8 @@
  * the table may hold many thousands.
  */
 import { type Signal, useSignal, useSignalEffect } from '@preact/signals'
-import { count, counted } from '../../../shared/text/words.ts'
-import type { ConsoleDevice, ConsoleDevicePage } from '../live/answers.ts'
+import type { DevicePage, DeviceRefusal, DeviceRow } from '../../../ports/devices.ts'
+import { count, counted, plainLine } from '../../../shared/text/words.ts'
 import { errorText, get } from '../live/api.ts'
 import { nowMs, snapshot } from '../live/store.ts'
 import { Choice, Field } from '../parts/field.tsx'
@@ -75,7 +75,7 @@ export function Devices() {
 
 /** Asks at once for what is wished, then again as snapshots come, so that it stays true. */
 function useTable({ search, sort, silentOnly, trail }: Wish) {
-  const table = useSignal<ConsoleDevicePage | null>(null)
+  const table = useSignal<DevicePage | null>(null)
   const failure = useSignal<string | null>(null)
   const turn = useSignal(0)
   useSignalEffect(() => {
@@ -95,7 +95,7 @@ function useTable({ search, sort, silentOnly, trail }: Wish) {
     const stop = new AbortController()
     const timer = setTimeout(
       () => {
-        get<ConsoleDevicePage>(`/api/devices?${query}`, stop.signal).then(
+        get<DevicePage>(`/api/devices?${query}`, stop.signal).then(
           (answer) => {
             table.value = answer
             failure.value = null
@@ -116,7 +116,7 @@ function useTable({ search, sort, silentOnly, trail }: Wish) {
 }
 
 /** `101 to 200 of 5,000`. */
-function placeText({ devices, total }: ConsoleDevicePage, pagesBefore: number): string {
+function placeText({ devices, total }: DevicePage, pagesBefore: number): string {
   const first = pagesBefore * PAGE + 1
   return `${count(first)} to ${count(first + devices.length - 1)} of ${count(total)}`
 }
@@ -160,7 +160,7 @@ function Search({ wish }: { readonly wish: Wish }) {
         <input
           type="checkbox"
           checked={silentOnly.value}
-          onChange={(event) => {
+          onInput={(event) => {
             silentOnly.value = event.currentTarget.checked
           }}
         />
@@ -170,8 +170,8 @@ function Search({ wish }: { readonly wish: Wish }) {
   )
 }
 
-const COLUMNS: readonly Column<ConsoleDevice>[] = [
-  { head: 'Device', cell: ({ id }) => <bdi>{id === '' ? '(no id)' : id}</bdi> },
+const COLUMNS: readonly Column<DeviceRow>[] = [
+  { head: 'Device', cell: ({ id }) => <bdi>{plainLine(id)}</bdi> },
   { head: 'State', cell: (device) => <DeviceState device={device} /> },
   { head: 'Last seen', cell: ({ lastSeenAtMs }) => <When atMs={lastSeenAtMs} /> },
   {
@@ -181,20 +181,24 @@ const COLUMNS: readonly Column<ConsoleDevice>[] = [
   },
   {
     head: 'Last topic',
-    cell: ({ lastTopic }) => (lastTopic === null ? null : <bdi>{lastTopic}</bdi>),
+    cell: ({ lastTopic }) => (lastTopic === null ? null : <bdi>{plainLine(lastTopic)}</bdi>),
   },
   {
     head: 'Last refusal',
     cell: ({ lastRefusal }) =>
       lastRefusal === null ? null : (
         <>
-          {lastRefusal.reason}, <When atMs={lastRefusal.atMs} />
+          <bdi>{refusalText(lastRefusal)}</bdi>, <When atMs={lastRefusal.atMs} />
         </>
       ),
   },
 ]
 
-function DeviceState({ device }: { readonly device: ConsoleDevice }) {
+function refusalText({ reason, detail }: DeviceRefusal): string {
+  return detail === '' ? reason : `${reason}: ${plainLine(detail)}`
+}
+
+function DeviceState({ device }: { readonly device: DeviceRow }) {
   if (device.silentSinceMs !== null)
     return <State tone="act">silent {since(device.silentSinceMs, nowMs.value)}</State>
   return device.connected ? (

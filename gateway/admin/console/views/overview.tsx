@@ -76,7 +76,7 @@ function tilesOf({ status, devices }: ConsoleSnapshot): ReadonlyArray<[string, s
   const oldest = Math.max(...streams.map(({ oldestAgeSeconds }) => oldestAgeSeconds ?? 0), 0)
   const backlog = sum((stream) => stream.backlogRecords)
   const silent =
-    devices == null || devices.silent === 0 ? 'none silent' : `${count(devices.silent)} silent`
+    devices === null || devices.silent === 0 ? 'none silent' : `${count(devices.silent)} silent`
   return [
     ['Arriving', rateText(rates.value?.received ?? null), 'readings a second'],
     ['Delivered', rateText(rates.value?.delivered ?? null), 'readings a second'],
