@@ -169,7 +169,7 @@ const streamSection: Schema<StreamConfig> = section('One queue, by name.', {
     duration(
       'A device that published to the stream and then falls silent for so long makes a record in it, and another one when ' +
         'it is back. null: none does.',
-      { min: 10_000, max: MAX_AGE_MS },
+      { min: 1_000, max: MAX_AGE_MS },
     ),
   ).prefault(null),
   deadLetters: deadLetters.prefault({}),
