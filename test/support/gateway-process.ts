@@ -26,6 +26,8 @@ export interface GatewayOptions {
    * to that one.
    */
   readonly wrap?: readonly string[]
+  /** Its `main.js`. @default that of this version, as it was built */
+  readonly program?: string
   /** The Node that runs it. @default that of the test */
   readonly node?: string
 }
@@ -50,6 +52,7 @@ export class GatewayProcess {
   readonly #env: Readonly<Record<string, string>>
   readonly #wrap: readonly string[]
   readonly #node: string
+  readonly #program: string
   #running: RunningProcess | null = null
 
   private constructor(options: GatewayOptions, mqttPort: number, adminPort: number) {
@@ -60,6 +63,7 @@ export class GatewayProcess {
     this.dataDir = options.dataDir ?? join(folder, 'data')
     this.#wrap = options.wrap ?? []
     this.#node = options.node ?? process.execPath
+    this.#program = options.program ?? builtProgram('gateway')
     this.#env = { UV_THREADPOOL_SIZE: '8', ...options.env }
     const own = {
       gateway: { id: 'edge-01', dataDir: this.dataDir },
@@ -111,7 +115,7 @@ export class GatewayProcess {
     const [command, ...args] = [
       ...this.#wrap,
       this.#node,
-      builtProgram('gateway'),
+      this.#program,
       'start',
       '--no-hint',
       '--config',
