@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { ANSWERS } from '../../gateway/admin/openapi/answers.ts'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
 import { type Gateway, startGateway } from '../../gateway/gateway.ts'
@@ -94,6 +95,9 @@ test("a reading's way: each stage in its order, and the record is at the receive
   expect(JSON.parse(lines[0] ?? '')).toMatchObject({ device: 'sluice-test', topic: first.topic })
   const { body: now } = await ask<Status>('/api/status')
   expect(now.streams[0]?.counters).toMatchObject({ received: 1, delivered: 1, pending: 0 })
+  // The OpenAPI document says so, and names every member.
+  expect(ANSWERS.Status.parse(now)).toEqual(now)
+  expect(ANSWERS.TestReading.parse(whole)).toEqual(whole)
 })
 
 test('a sink that is down: the way ends before it, and says why; it goes on when the sink is back', async () => {

@@ -8,6 +8,7 @@ import { deadLetterRoutes } from './dead-letters.ts'
 import { deviceRoutes } from './devices.ts'
 import { eventRoutes } from './events.ts'
 import { gatewayRoutes } from './gateway.ts'
+import { openApiRoute } from './openapi.ts'
 import { readingRoutes } from './readings.ts'
 import type { Route } from './route.ts'
 import { sessionRoutes } from './session.ts'
@@ -32,7 +33,7 @@ export function allRoutes({
   signIn,
   streams,
 }: RouteSources): readonly Route[] {
-  return [
+  const routes = [
     ...viewRoutes(views, operator),
     ...sessionRoutes(signIn),
     ...statusRoutes(operator),
@@ -45,4 +46,5 @@ export function allRoutes({
     ...streamRoutes(operator),
     ...spoolRoutes(operator),
   ]
+  return [...routes, openApiRoute(routes, operator)]
 }
