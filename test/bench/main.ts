@@ -11,6 +11,7 @@ import { backlog } from './groups/backlog.ts'
 import { bridge } from './groups/bridge.ts'
 import { cluster } from './groups/cluster.ts'
 import { connections } from './groups/connections.ts'
+import { consoles } from './groups/console.ts'
 import { fleet } from './groups/fleet.ts'
 import { fullLoad } from './groups/full-load.ts'
 import { growth } from './groups/growth.ts'
@@ -33,6 +34,7 @@ const GROUPS: readonly Group[] = [
   sinks,
   bridge,
   cluster,
+  consoles,
 ]
 
 interface Options {

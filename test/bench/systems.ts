@@ -13,6 +13,8 @@ export interface System {
   readonly version: string
   readonly port: number
   readonly process: Running
+  /** Of its admin server; absent: it has none. */
+  readonly adminUrl?: string
   /** Where it keeps messages. */
   readonly folder: string
   /** Counts of its sink; null: it has none. */
@@ -100,6 +102,7 @@ export async function startSluice(options: SluiceOptions = {}): Promise<System> 
     version: (await status()).version,
     port,
     process: gateway,
+    adminUrl: `http://127.0.0.1:${adminPort}`,
     folder,
     delivered: async () =>
       sink ? await json<SinkCounts>(`http://127.0.0.1:${sinkPort}/counts`) : null,

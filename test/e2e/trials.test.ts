@@ -93,8 +93,12 @@ test("a reading's way: each stage in its order, and the record is at the receive
   const lines = sink.stored.flatMap((request) => request.lines)
   expect(lines.map((line) => (JSON.parse(line) as { id: string }).id)).toEqual([first.id])
   expect(JSON.parse(lines[0] ?? '')).toMatchObject({ device: 'sluice-test', topic: first.topic })
-  const { body: now } = await ask<Status>('/api/status')
-  expect(now.streams[0]?.counters).toMatchObject({ received: 1, delivered: 1, pending: 0 })
+  // Counted by the commit that settles it, a moment after the receiver's ack.
+  const now = await vi.waitFor(async () => {
+    const { body } = await ask<Status>('/api/status')
+    expect(body.streams[0]?.counters).toMatchObject({ received: 1, delivered: 1, pending: 0 })
+    return body
+  }, 10_000)
   // The OpenAPI document says so, and names every member.
   expect(ANSWERS.Status.parse(now)).toEqual(now)
   expect(ANSWERS.TestReading.parse(whole)).toEqual(whole)

@@ -15,6 +15,8 @@ export function eventRoutes(streams: EventStreams): readonly Route[] {
         return {
           status: 200,
           contentType: 'text/event-stream; charset=utf-8',
+          // nginx would keep them until its buffer is full.
+          headers: { 'X-Accel-Buffering': 'no' },
           body: (out) => streams.attach(out, request.mayStay),
         }
       },
