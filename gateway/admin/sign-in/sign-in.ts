@@ -28,6 +28,8 @@ const PLAIN_COOKIE = 'sluice'
 
 type Credentials = { readonly user: string; readonly password: string } | { readonly token: string }
 
+type Keys = Pick<AdminConfig, 'host' | 'token' | 'usersFile'>
+
 interface Asker {
   readonly headers: IncomingHttpHeaders
   readonly remote: string
@@ -44,20 +46,27 @@ const LOOPBACK: Caller = { user: null, role: 'operator', via: 'loopback' }
 const TOKEN: Caller = { user: null, role: 'operator', via: 'token' }
 
 export class SignIn {
-  readonly #config: AdminConfig
+  readonly #config: Keys
   readonly #emit: EmitAdminEvent
-  readonly #sessions = new Sessions()
-  readonly #wrongTokens = new FailedLogins()
+  readonly #sessions: Sessions
+  readonly #wrongTokens: FailedLogins
   #users: Users | null = null
 
-  private constructor(config: AdminConfig, emit: EmitAdminEvent) {
+  private constructor(config: Keys, emit: EmitAdminEvent, now: () => number) {
     this.#config = config
     this.#emit = emit
+    this.#sessions = new Sessions(now)
+    this.#wrongTokens = new FailedLogins(now)
   }
 
-  static async open(config: AdminConfig, emit: EmitAdminEvent): Promise<SignIn> {
-    const signIn = new SignIn(config, emit)
-    if (config.usersFile !== null) signIn.#users = await Users.open(config.usersFile, emit)
+  /** `now`: monotonic, ms. */
+  static async open(
+    config: Keys,
+    emit: EmitAdminEvent,
+    now: () => number = () => performance.now(),
+  ): Promise<SignIn> {
+    const signIn = new SignIn(config, emit, now)
+    if (config.usersFile !== null) signIn.#users = await Users.open(config.usersFile, emit, now)
     return signIn
   }
 

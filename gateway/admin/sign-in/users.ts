@@ -7,7 +7,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { errorMessage } from '../../shared/errors.ts'
-import { FILE_POLL_INTERVAL_MS, FileWatch } from '../../shared/file-watch.ts'
+import { FileWatch } from '../../shared/file-watch.ts'
 import { PasswordChecks, type PasswordVerdict } from '../../shared/passwords/password-checks.ts'
 import {
   type PasswordFile,
@@ -34,23 +34,20 @@ type Checked =
 export class Users {
   readonly #path: string
   readonly #emit: EmitAdminEvent
-  readonly #checks = new PasswordChecks({ maxWaitMs: MAX_WAIT_MS })
+  readonly #checks: PasswordChecks
   readonly #watch: FileWatch
   #users: PasswordFile | null = null
 
-  private constructor(path: string, emit: EmitAdminEvent, pollMs: number) {
+  private constructor(path: string, emit: EmitAdminEvent, now: () => number) {
     this.#path = path
     this.#emit = emit
-    this.#watch = new FileWatch([path], () => this.reread(), pollMs)
+    this.#checks = new PasswordChecks({ maxWaitMs: MAX_WAIT_MS, now })
+    this.#watch = new FileWatch([path], () => this.reread())
   }
 
-  /** Never rejects. `pollMs`: how often the file is looked at. */
-  static async open(
-    path: string,
-    emit: EmitAdminEvent,
-    pollMs = FILE_POLL_INTERVAL_MS,
-  ): Promise<Users> {
-    const users = new Users(path, emit, pollMs)
+  /** Never rejects. `now`: monotonic, ms. */
+  static async open(path: string, emit: EmitAdminEvent, now: () => number): Promise<Users> {
+    const users = new Users(path, emit, now)
     await users.reread()
     return users
   }
