@@ -1,5 +1,5 @@
 /** Logging in over real sockets: users, roles, sessions, and what guessing meets. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -206,6 +206,22 @@ test('a changed password or role and a removed user end their sessions, and only
   await removeUser(usersFile, 'otto')
   // Without being asked to: it looks by itself.
   await vi.waitFor(async () => expect(await statusOf(otto)).toBe(401), 10_000)
+})
+
+test('a login that is computed while the file is read again is judged by its own line', async () => {
+  await start()
+  // At the full cost of a hash, so that there is time.
+  await setPassword(usersFile, 'vera', 'vera-pw')
+  const signIn = await SignIn.open({ host: '127.0.0.1', token: null, usersFile }, () => undefined)
+  const login = signIn.logIn(
+    { user: 'vera', password: 'vera-pw' },
+    { headers: {}, remote: '10.0.0.7' },
+  )
+  // Somebody else was added meanwhile.
+  await appendFile(usersFile, `nina:${quickHash('x')}:viewer\n`)
+  await signIn.reread()
+  expect((await login).caller.user).toBe('vera')
+  signIn.close()
 })
 
 test('a users file that cannot be used lets nobody in by name, until it can', async () => {

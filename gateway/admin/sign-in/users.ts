@@ -67,6 +67,7 @@ export class Users {
         'admin.usersFile cannot be used: nobody is let in; the log says what is wrong with it',
       )
     const known = users.get(user)
+    const line = this.lineOf(user)
     const verdict = await this.#checks.check({
       address,
       user,
@@ -75,8 +76,8 @@ export class Users {
       unknownUser: known === undefined,
     })
     if (verdict !== 'right') return { verdict }
-    // The file may have changed while the hash was computed.
-    const role = this.#users === users ? roleIn(users, user) : null
+    // The user's line may have changed while the hash was computed.
+    const role = this.lineOf(user) === line ? roleOf(known) : null
     return role === null ? { verdict: 'wrong' } : { verdict, role }
   }
 
@@ -96,9 +97,8 @@ export class Users {
   }
 }
 
-function roleIn(users: PasswordFile, user: string): Role | null {
-  const role = users.get(user)?.role
-  return ROLES.find((known) => known === role) ?? null
+function roleOf(user: { readonly role: string | null } | undefined): Role | null {
+  return ROLES.find((role) => role === user?.role) ?? null
 }
 
 /** @throws if it cannot be read, or a line of it is wrong */
