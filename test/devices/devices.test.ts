@@ -127,6 +127,17 @@ describe('I6: bounds', () => {
     expect(bench.devices.stats).toMatchObject({ count: 10, evicted: 2 })
   })
 
+  test('of those found together, one that was seen since stays', async () => {
+    await bench.devices.close()
+    bench = new DevicesBench(join(folder, 'large'), 300)
+    await bench.open()
+    for (let n = 0; n < 301; n += 1) come(`plc-${n}`)
+    come('plc-1')
+    come('plc-301')
+    expect(ids()).not.toContain('plc-2')
+    expect(ids()).toContain('plc-1')
+  })
+
   test('whatever the wall clock did', () => {
     for (let n = 0; n < 10; n += 1) {
       come(`plc-${n}`)

@@ -225,6 +225,17 @@ describe.each([
     expect(await subject.payloads('narrow')).toEqual(['9'])
   })
 
+  test('I6: says whether a stream would keep a small message now', async () => {
+    const { appender } = subject
+    const accepted = (): string[] =>
+      appender.streams.filter((stream) => appender.accepts(stream)).map(({ name }) => name)
+    expect(accepted()).toEqual(['wide', 'narrow'])
+    await subject.fill()
+    expect(accepted()).toEqual(['wide'])
+    await subject.makeRoom()
+    expect(accepted()).toEqual(['wide', 'narrow'])
+  })
+
   test('I6: drops QoS 0 for the stream that is full alone, and never lets it wait', async () => {
     const { appender } = subject
     await subject.fill()

@@ -32,7 +32,7 @@ const LETTER_OVERHEAD_BYTES = 1024
 /** Bytes of a record's line beside its payload and envelope, for admission. */
 const LINE_OVERHEAD_BYTES = 200
 /** What a message of a few hundred bytes takes, for admission. */
-const SMALL_BYTES = 1024
+const SMALL_BYTES = 512
 /** Above this share a stream that holds messages back is about to. */
 const TIGHT_SHARE = 0.9
 
