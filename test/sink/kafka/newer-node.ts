@@ -24,14 +24,29 @@ export interface NewerNode {
 /** Of Debian's librdkafka-dev: the cluster that the client is tested against. */
 const MOCK_HEADER = '/usr/include/librdkafka/rdkafka_mock.h'
 
+/** Where both are, installed if they were not. @throws what npm says */
+function installed(): string {
+  const folder = join(tmpdir(), `sluice-node-${NODE_VERSION}-kafka-${CLIENT_VERSION}`)
+  if (!existsSync(folder)) install(folder)
+  return folder
+}
+
+/** The program alone, for what needs no client. @throws what npm says */
+export function newerNodeProgram(): string {
+  return programIn(installed())
+}
+
+function programIn(folder: string): string {
+  return join(folder, 'node_modules', NODE, 'bin', 'node')
+}
+
 /** @throws what is missing, in words, or what npm says */
 export function newerNode(): NewerNode {
   if (!existsSync(MOCK_HEADER)) throw new Error(`needs librdkafka-dev: ${MOCK_HEADER} is missing`)
-  const folder = join(tmpdir(), `sluice-node-${NODE_VERSION}-kafka-${CLIENT_VERSION}`)
-  if (!existsSync(folder)) install(folder)
+  const folder = installed()
   const hook = sourcePath('test/sink/kafka/resolve-client.mjs')
   return {
-    path: join(folder, 'node_modules', NODE, 'bin', 'node'),
+    path: programIn(folder),
     env: {
       NODE_PATH: join(folder, 'node_modules'),
       NODE_OPTIONS: `--import ${hook}`,
