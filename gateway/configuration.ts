@@ -12,7 +12,7 @@ import { duration, meantName, NAME_PATTERN, name, path, text } from './config/fi
 import { pathsIn, spellsOutSecret } from './config/keys/named-paths.ts'
 import type { ConfigSchema } from './config/load.ts'
 import { type Report, showValue } from './config/problems.ts'
-import { leaf, map, nullable, type Schema, section } from './config/schema.ts'
+import { changes, leaf, map, nullable, type Schema, section } from './config/schema.ts'
 import { formatSize } from './config/units.ts'
 import { variant } from './config/variant.ts'
 import type { Path } from './config/walk.ts'
@@ -70,12 +70,18 @@ interface ClusterConfig {
 export type SinkConfig = SinkTypeConfig & DeliveryConfig
 
 const gatewaySection: Schema<GatewayConfig> = section('The gateway as a whole.', {
-  id: nullable(
-    name(
-      'Name of this gateway in every record id. null: derived once from the host name, then kept in the spool; it changes only when it is set here.',
-    ),
-  ).prefault(null),
-  dataDir: leaf(path('Folder of the spool; one process at a time owns it.')).prefault('./data'),
+  id: changes(
+    'restart',
+    nullable(
+      name(
+        'Name of this gateway in every record id. null: derived once from the host name, then kept in the spool; it changes only when it is set here.',
+      ),
+    ).prefault(null),
+  ),
+  dataDir: changes(
+    'restart',
+    leaf(path('Folder of the spool; one process at a time owns it.')).prefault('./data'),
+  ),
   // Below the 30 s that Kubernetes gives a container before it kills it.
   stopTimeout: leaf(
     duration('How long a stop may wait for requests in progress before it cuts them off.', {
@@ -117,15 +123,18 @@ const sinkSection: Schema<SinkConfig> = variant('One sink, by name.', {
 
 /** Paths in its output are as they were written; the loader makes them absolute. */
 const root: Schema<Config> = section('The configuration.', {
-  gateway: gatewaySection.prefault({}),
-  mqtt: mqttSection.prefault({}),
-  streams: streamsSection.prefault({ telemetry: {} }),
-  sinks: map('Where streams are delivered, by name.', 'name', sinkSection).prefault({ cloud: {} }),
-  spool: spoolSection.prefault({}),
-  devices: devicesSection.prefault({}),
-  cluster: clusterSection.prefault({}),
-  admin: adminSection.prefault({}),
-  log: logSection.prefault({}),
+  gateway: changes('live', gatewaySection.prefault({})),
+  mqtt: changes('live', mqttSection.prefault({})),
+  streams: changes('live', streamsSection.prefault({ telemetry: {} })),
+  sinks: changes(
+    'replaced',
+    map('Where streams are delivered, by name.', 'name', sinkSection).prefault({ cloud: {} }),
+  ),
+  spool: changes('live', spoolSection.prefault({})),
+  devices: changes('restart', devicesSection.prefault({})),
+  cluster: changes('restart', clusterSection.prefault({})),
+  admin: changes('live', adminSection.prefault({})),
+  log: changes('live', logSection.prefault({})),
 })
 
 export const SCHEMA: ConfigSchema<Config> = { root, check }

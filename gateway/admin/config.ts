@@ -1,7 +1,7 @@
 /** Configuration of the admin server: metrics, health, status, the operator's actions. */
-import { host, integer, path, secret } from '../config/fields.ts'
+import { flag, host, integer, path, secret } from '../config/fields.ts'
 import type { Report } from '../config/problems.ts'
-import { leaf, nullable, type Schema, section } from '../config/schema.ts'
+import { changes, leaf, nullable, type Schema, section } from '../config/schema.ts'
 import { isLoopback } from '../shared/hosts.ts'
 import type { Secret } from '../shared/secret-file.ts'
 
@@ -11,15 +11,22 @@ export interface AdminConfig {
   readonly token: Secret | null
   /** Absolute path; null: none. */
   readonly usersFile: string | null
+  readonly watchConfig: boolean
 }
 
 export const adminSection: Schema<AdminConfig> = section('The admin server.', {
-  host: leaf(
-    host(
-      'Address to listen on. On one other than loopback, without a token and users: /, /metrics, /livez and /readyz only.',
-    ),
-  ).prefault('127.0.0.1'),
-  port: leaf(integer('Port to listen on; 0: a free one.', { min: 0, max: 65_535 })).prefault(9464),
+  host: changes(
+    'restart',
+    leaf(
+      host(
+        'Address to listen on. On one other than loopback, without a token and users: /, /metrics, /livez and /readyz only.',
+      ),
+    ).prefault('127.0.0.1'),
+  ),
+  port: changes(
+    'restart',
+    leaf(integer('Port to listen on; 0: a free one.', { min: 0, max: 65_535 })).prefault(9464),
+  ),
   token: nullable(
     secret(
       'Bearer token for everything under /api, with the rights of an operator. null: none; without users either, /api is served on loopback only.',
@@ -32,6 +39,11 @@ export const adminSection: Schema<AdminConfig> = section('The admin server.', {
       'People who may log in to the console, each a viewer or an operator; "sluice passwd --role" writes it. null: nobody does, and on loopback nobody needs to.',
     ),
   ).prefault(null),
+  watchConfig: leaf(
+    flag(
+      'The configuration file is applied by itself whenever it has changed, as by sluice reload.',
+    ),
+  ).prefault(false),
 })
 
 /** Who could read what the server gives. */

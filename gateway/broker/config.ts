@@ -7,7 +7,7 @@
  */
 import { choice, duration, flag, host, integer, path, size, text } from '../config/fields.ts'
 import { type Report, showValue } from '../config/problems.ts'
-import { leaf, list, nullable, type Schema, section } from '../config/schema.ts'
+import { changes, leaf, list, nullable, type Schema, section } from '../config/schema.ts'
 import { formatSize } from '../config/units.ts'
 import { keyPath, type Path } from '../config/walk.ts'
 import { isLoopback } from '../shared/hosts.ts'
@@ -119,10 +119,13 @@ const listenerSection = section('One address to listen on.', {
   tls: tlsSection.nullable().prefault(null),
   websocket: leaf(flag('MQTT over WebSocket instead of bare TCP.')).prefault(false),
   proxyProtocol: proxyProtocolSection.nullable().prefault(null),
-  auth: authSection.nullable().exactOptional(),
+  auth: changes('live', authSection.nullable().exactOptional()),
 })
 
-const listeners = list('Where devices connect.', listenerSection, { min: 1, max: 32 })
+const listeners = changes(
+  'replaced',
+  list('Where devices connect.', listenerSection, { min: 1, max: 32 }),
+)
 
 const limits = {
   // A descriptor each, and some 10 KB; LimitNOFILE of the systemd unit is above it.

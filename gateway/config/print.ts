@@ -12,7 +12,12 @@ export const HIDDEN = '(hidden)'
  * @param root the schema that `config` was loaded with
  */
 export function effectiveYaml(root: AnySchema, config: unknown): string {
-  const shown = mapLeaves(root, config, (value, { kind }) => {
+  return stringify(shownValue(root, config), { lineWidth: 0, aliasDuplicateObjects: false })
+}
+
+/** The same as data, of the whole or of the value of one key. */
+export function shownValue(schema: AnySchema, config: unknown): unknown {
+  return mapLeaves(schema, config, (value, { kind }) => {
     if (value === null || value === undefined) return value
     if (kind === 'size') return withUnit(formatSize(Number(value)))
     if (kind === 'duration') return formatDuration(Number(value))
@@ -20,7 +25,6 @@ export function effectiveYaml(root: AnySchema, config: unknown): string {
     if (kind !== 'secret') return value
     return typeof value === 'object' && 'file' in value ? value : HIDDEN
   })
-  return stringify(shown, { lineWidth: 0, aliasDuplicateObjects: false })
 }
 
 function withUnit(size: string): string | number {

@@ -123,6 +123,21 @@ export interface VariantMeta extends GroupMeta {
   readonly word: boolean
 }
 
+/**
+ * What a changed key does to a gateway that runs: it is in force at once; what it belongs to is
+ * replaced by one of the new configuration; or it has to wait for a start.
+ */
+export type Effect = 'live' | 'replaced' | 'restart'
+
+/** Of the schemas that say it; what is below one has its effect, too. */
+export const effects = new WeakMap<AnySchema, Effect>()
+
+/** The schema itself, and all below it that says nothing else, has this effect. */
+export function changes<Of extends AnySchema>(effect: Effect, schema: Of): Of {
+  effects.set(schema, effect)
+  return schema
+}
+
 /** Texts of sections and lists. */
 export const groups = z.registry<GroupMeta>()
 export const maps = z.registry<MapMeta>()

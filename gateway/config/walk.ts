@@ -5,6 +5,8 @@
 import { z } from 'zod'
 import {
   type AnySchema,
+  type Effect,
+  effects,
   groups,
   isMap,
   type LeafMeta,
@@ -23,6 +25,8 @@ export interface Wrapping {
   readonly optional: boolean
   /** Default as it would be written in YAML; undefined: there is none. */
   readonly fallback: unknown
+  /** Of a change; null: that of what it is in. */
+  readonly effect: Effect | null
 }
 
 /** A key that belongs to other types, not to the chosen one. */
@@ -72,7 +76,9 @@ export function nodeOf(schema: AnySchema): Node | VariantNode {
   let nullable = false
   let optional = false
   let fallback: unknown
+  let effect: Effect | null = null
   while (true) {
+    effect ??= effects.get(inner) ?? null
     if (inner instanceof z.ZodPrefault) {
       fallback = inner.def.defaultValue
       inner = inner.def.innerType
@@ -84,7 +90,7 @@ export function nodeOf(schema: AnySchema): Node | VariantNode {
       inner = inner.def.innerType
     } else break
   }
-  const wrapping = { nullable, optional, fallback }
+  const wrapping = { nullable, optional, fallback, effect }
   const leaf = leaves.get(inner as z.ZodType)
   if (leaf !== undefined) return { type: 'leaf', meta: leaf, ...wrapping, nullable: leaf.nullable }
   const variant = variants.get(inner)
@@ -120,7 +126,7 @@ export function spelledOut(schema: AnySchema, value: unknown): unknown {
 
 /** With an unknown type it has the keys of all: nothing can be said against any of them. */
 function sectionOf(node: VariantNode, value: unknown): SectionNode {
-  const { key, text, nullable, optional, fallback } = node
+  const { key, text, nullable, optional, fallback, effect } = node
   const written = isMap(value) && Object.hasOwn(value, key) ? value[key] : node.usual
   const type = String(written)
   const own = node.types.get(type)
@@ -139,7 +145,8 @@ function sectionOf(node: VariantNode, value: unknown): SectionNode {
   for (const [each, schema] of Object.entries(node.common))
     if (!shape.has(each)) shape.set(each, schema)
   const chosen = own === undefined ? null : { key, type }
-  return { type: 'section', text, shape, chosen, elsewhere, nullable, optional, fallback }
+  const wrapping = { nullable, optional, fallback, effect }
+  return { type: 'section', text, shape, chosen, elsewhere, ...wrapping }
 }
 
 /** The schema below one key, or null if there is no such key. */

@@ -1,6 +1,6 @@
 /** Configuration of the log. */
 import { choice } from '../config/fields.ts'
-import { leaf, type Schema, section } from '../config/schema.ts'
+import { changes, leaf, type Schema, section } from '../config/schema.ts'
 
 export interface LogConfig {
   readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error'
@@ -11,7 +11,10 @@ export const logSection: Schema<LogConfig> = section('The log, on standard outpu
   level: leaf(
     choice('Lowest level that is written.', ['trace', 'debug', 'info', 'warn', 'error']),
   ).prefault('info'),
-  format: leaf(
-    choice('auto: pretty on a terminal, else JSON.', ['auto', 'json', 'pretty']),
-  ).prefault('auto'),
+  format: changes(
+    'restart',
+    leaf(choice('auto: pretty on a terminal, else JSON.', ['auto', 'json', 'pretty'])).prefault(
+      'auto',
+    ),
+  ),
 })

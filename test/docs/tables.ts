@@ -12,10 +12,11 @@ import { CASES } from '../conformance/cases.ts'
 export const TABLES: Readonly<Record<string, () => string>> = {
   configuration: () =>
     table(
-      ['key', 'default', 'meaning'],
-      describeKeys(SCHEMA.root).map(({ path, only, default: value, text }) => [
+      ['key', 'default', 'change', 'meaning'],
+      describeKeys(SCHEMA.root).map(({ path, only, default: value, effect, text }) => [
         only === null ? `\`${path}\`` : `\`${path}\` (${only.key} ${only.value})`,
         `\`${value}\``,
+        effect ?? '',
         text,
       ]),
     ),

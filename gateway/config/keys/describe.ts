@@ -1,6 +1,6 @@
 /** Every key of a configuration as a row of its table, read from the schema. */
 import { stringify } from 'yaml'
-import { type AnySchema, leaves } from '../schema.ts'
+import { type AnySchema, type Effect, leaves } from '../schema.ts'
 import { nodeOf, type Wrapping } from '../walk.ts'
 
 export interface KeyDescription {
@@ -20,6 +20,8 @@ export interface KeyDescription {
   readonly text: string
   /** The key of its section that must have this value, or there is no such key; null: none. */
   readonly only: Choice | null
+  /** Of a change while the gateway runs; null: nobody said. */
+  readonly effect: Effect | null
 }
 
 interface Choice {
@@ -31,41 +33,43 @@ interface Choice {
   readonly outer: Choice | null
 }
 
+/** What is said above a key, and holds for it. */
+type Above = Pick<KeyDescription, 'only' | 'effect'>
+
 /**
  * In the order of the schema; of a variant the common keys first, then those of each type. A section
  * has a row of its own only if it can be null.
  */
 export function describeKeys(root: AnySchema): KeyDescription[] {
-  return rowsOf(root, '', null)
+  return rowsOf(root, '', { only: null, effect: null })
 }
 
-function rowsOf(schema: AnySchema, path: string, only: KeyDescription['only']): KeyDescription[] {
+function rowsOf(schema: AnySchema, path: string, above: Above): KeyDescription[] {
   const node = nodeOf(schema)
+  const own: Above = { ...above, effect: node.effect ?? above.effect }
   const below = (key: string) => (path === '' ? key : `${path}.${key}`)
-  const shapeRows = (shape: Iterable<readonly [string, AnySchema]>, of = only) =>
+  const shapeRows = (shape: Iterable<readonly [string, AnySchema]>, of = own) =>
     [...shape].flatMap(([key, child]) => rowsOf(child, below(key), of))
   const row = (type: string, text: string) => ({
     path,
     type,
     default: showDefault(node),
     text,
-    only,
+    ...own,
   })
   if (node.type === 'leaf') {
     const { kind, wanted, text } = node.meta
     return [row(kind, `${text} Wants ${wanted}.`)]
   }
   if (node.type === 'section') {
-    const own = node.nullable || node.fallback === null ? [row('section', node.text)] : []
-    return [...own, ...shapeRows(node.shape)]
+    const itself = node.nullable || node.fallback === null ? [row('section', node.text)] : []
+    return [...itself, ...shapeRows(node.shape)]
   }
   if (node.type === 'variant') {
     const ofTypes = [...node.types].flatMap(([type, shape]) =>
       shapeRows(Object.entries(shape), {
-        key: node.key,
-        value: type,
-        at: below(node.key),
-        outer: only,
+        ...own,
+        only: { key: node.key, value: type, at: below(node.key), outer: above.only },
       }),
     )
     return [
@@ -74,9 +78,9 @@ function rowsOf(schema: AnySchema, path: string, only: KeyDescription['only']): 
       ...ofTypes,
     ]
   }
-  if (node.type === 'map') return rowsOf(node.value, below(`<${node.key}>`), only)
+  if (node.type === 'map') return rowsOf(node.value, below(`<${node.key}>`), own)
   const item = leaves.get(node.item)
-  if (item === undefined) return rowsOf(node.item, below('<n>'), only)
+  if (item === undefined) return rowsOf(node.item, below('<n>'), own)
   return [row(`list of ${item.kind}`, `${node.text} Each wants ${item.wanted}.`)]
 }
 
