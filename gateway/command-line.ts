@@ -3,7 +3,7 @@
  * imported when it is used, so that `sluice --help` is quick and a command line for a stopped box
  * does not load the broker.
  */
-import { relative } from 'node:path'
+import { relative, resolve } from 'node:path'
 import type { CliContext, ConfiguredGateway } from './cli/context.ts'
 import { listenToSignals } from './cli/signals.ts'
 import { StandardError, standardOutput } from './cli/text/output.ts'
@@ -99,7 +99,8 @@ export async function configuredGateway(source: ConfigSource): Promise<Configure
     },
     start: async () => {
       const { startGateway } = await import('./gateway.ts')
-      return startGateway(config)
+      const path = source.file === null ? null : resolve(source.cwd, source.file)
+      return startGateway(config, { path, load: () => loadConfig(SCHEMA, source).config })
     },
     openOffline: async () => {
       const { openOffline } = await import('./offline.ts')

@@ -12,13 +12,22 @@ import type { RunningGateway } from './cli/context.ts'
 import { type Config, devicesOptions, spoolOptions } from './configuration.ts'
 import { Devices } from './devices/devices.ts'
 import { Drain } from './drain/drain.ts'
-import { type Fitted, fitToHost, MIN_MEMORY_BYTES, readHostLimits } from './host-limits.ts'
+import {
+  type Fitted,
+  fitToHost,
+  type HostLimits,
+  MIN_MEMORY_BYTES,
+  readHostLimits,
+} from './host-limits.ts'
+import type { GatewayEvent } from './observe/events.ts'
 import { Observer } from './observe/observer.ts'
 import { runningOperator } from './operator.ts'
 import { Parts } from './parts.ts'
 import type { NoticeBus } from './ports/notices.ts'
 import { ADMIN_SOCKET } from './ports/operator.ts'
 import { refuseEarly } from './preflight.ts'
+import type { LiveStages, Running } from './reload/apply.ts'
+import { type ConfigFile, Reloader } from './reload/reloader.ts'
 import { sinkTypeOf } from './sink/registry.ts'
 import type { ConfiguredSink } from './sink/sink-type.ts'
 import { FolderSize } from './spool/disk/folder-size.ts'
@@ -33,8 +42,21 @@ export interface Gateway extends RunningGateway {
   readonly spoolId: string
 }
 
-/** Rejects with a typed error that says what to do; everything that was opened is closed again. */
-export async function startGateway(configured: Config): Promise<Gateway> {
+/** A configuration as it was loaded and as this host carries it. */
+interface Wanted extends Fitted {
+  readonly configured: Config
+  readonly file: ConfigFile | null
+  readonly host: HostLimits
+}
+
+/**
+ * Rejects with a typed error that says what to do; everything that was opened is closed again.
+ * `file`: where the configuration came from, for a reload; null: there will be none.
+ */
+export async function startGateway(
+  configured: Config,
+  file: ConfigFile | null = null,
+): Promise<Gateway> {
   const host = readHostLimits()
   const fitted = fitToHost(configured, host)
   await refuseEarly(fitted.config)
@@ -46,7 +68,7 @@ export async function startGateway(configured: Config): Promise<Gateway> {
     const { memoryBytes } = host
     if (memoryBytes < MIN_MEMORY_BYTES)
       observer.emit({ type: 'broker.memory-small', bytes: memoryBytes, wanted: MIN_MEMORY_BYTES })
-    return await startParts(parts, observer, fitted)
+    return await startParts(parts, observer, { ...fitted, configured, file, host })
   } catch (error) {
     await parts.stop(0).catch(() => undefined)
     throw error
@@ -56,9 +78,13 @@ export async function startGateway(configured: Config): Promise<Gateway> {
 async function startParts(
   parts: Parts,
   observer: Observer,
-  { config, maxOpenBytes }: Fitted,
+  { config, configured, file, host, maxOpenBytes }: Wanted,
 ): Promise<Gateway> {
-  const { emit } = observer
+  let reloader: Reloader | null = null
+  const emit = (event: GatewayEvent): void => {
+    observer.emit(event)
+    reloader?.heard(event)
+  }
   const { dataDir } = config.gateway
   const spool = await openWhenPossible({ ...spoolOptions(config, emit), maxOpenBytes })
   parts.add({ close: () => spool.stop() })
@@ -76,23 +102,13 @@ async function startParts(
   const size = await FolderSize.watch(dataDir)
   parts.add({ close: async () => size.close() })
 
-  const stages: Stages = { config, spool, devices, sinks, drain, size, broker: null, admin: null }
+  const core = { config, spool, devices, sinks, drain, size }
+  const stages: LiveStages = { ...core, broker: null, admin: null }
+  const running: Running = { stages, observer, emit, host, isStopping: false }
+  const reloads = new Reloader(running, configured, file)
+  reloader = reloads
   const views = observer.views(statusSources(stages))
-  const admin = await AdminServer.start({
-    config: config.admin,
-    socketPath: join(dataDir, ADMIN_SOCKET),
-    views,
-    operator: runningOperator(spool, drain, sinks, {
-      devices,
-      status: () => views.status(),
-      leave: () => {
-        stages.broker?.leave()
-        return stages.broker !== null
-      },
-    }),
-    trials: runningTrials(stages, readings),
-    emit: observer.noteAdmin,
-  })
+  const admin = await startAdmin(running, reloads, readings, views)
   stages.admin = admin
   parts.add({ close: (leftMs) => admin.stop(leftMs) })
 
@@ -111,21 +127,26 @@ async function startParts(
   stages.broker = broker
   devices.start(() => broker.stats.accepting)
   parts.add({ finish: (leftMs) => broker.stop(leftMs) })
+  parts.add({ finish: (leftMs) => reloads.stop(leftMs) })
 
   // Devices first: a backlog has waited longer than they can.
   await drain.start()
   return {
-    addresses: broker.addresses,
+    get addresses() {
+      return broker.addresses
+    },
+    get sinks() {
+      return sinkTargets(stages.config)
+    },
+    get config() {
+      return reloads.config
+    },
     adminUrl: admin.url,
     gatewayId: spool.gateway,
     spoolId: spool.spoolId,
-    sinks: sinkTargets(config),
+    reload: (options) => reloads.reload(options),
     live: () => views.live(),
-    reread: async () => {
-      await broker.reread()
-      await admin.reread()
-      for (const sink of sinks.values()) await sink.reread()
-    },
+    reread: () => rereadAll(stages),
     stop: (deadlineMs) => parts.stop(deadlineMs),
   }
 }
@@ -147,7 +168,39 @@ function createDrain(
   })
 }
 
-function createSinks(config: Config, emit: Observer['emit']): ReadonlyMap<string, ConfiguredSink> {
+function startAdmin(
+  { observer, stages }: Running,
+  reloader: Reloader,
+  readings: TestReadings,
+  views: ReturnType<Observer['views']>,
+): Promise<AdminServer> {
+  const { config, devices, drain, sinks, spool } = stages
+  return AdminServer.start({
+    config: config.admin,
+    socketPath: join(config.gateway.dataDir, ADMIN_SOCKET),
+    views,
+    operator: runningOperator(spool, drain, sinks, {
+      devices,
+      status: () => views.status(),
+      leave: () => {
+        stages.broker?.leave()
+        return stages.broker !== null
+      },
+      reloader,
+    }),
+    trials: runningTrials(stages, readings),
+    emit: observer.noteAdmin,
+  })
+}
+
+/** The files that the configuration names, whether they changed or not. */
+async function rereadAll({ admin, broker, sinks }: Stages): Promise<void> {
+  await broker?.reread()
+  await admin?.reread()
+  for (const sink of sinks.values()) await sink.reread()
+}
+
+function createSinks(config: Config, emit: Observer['emit']): Map<string, ConfiguredSink> {
   return new Map(
     Object.entries(config.sinks).map(([name, sink]) => [
       name,

@@ -16,6 +16,7 @@ import {
   type StreamOperator,
 } from './ports/operator.ts'
 import type { Status } from './ports/status.ts'
+import type { Reloader } from './reload/reloader.ts'
 import { type DeadLetters, UnknownStreamError } from './spool/operations/dead-letters.ts'
 import { OrphanError } from './spool/operations/orphans.ts'
 import type { Spool } from './spool/spool.ts'
@@ -28,6 +29,7 @@ export function runningOperator(
     readonly devices: Devices
     readonly status: () => Status
     readonly leave: () => boolean
+    readonly reloader: Reloader
   },
 ): RunningOperator {
   return {
@@ -38,6 +40,9 @@ export function runningOperator(
       if (running.leave()) return
       throw new OperatorError('ADMIN_BAD_REQUEST', 'the gateway is starting: ask it again then')
     },
+    config: () => running.reloader.report(),
+    reload: (options) => running.reloader.reload(options),
+    setLogLevel: async (level) => running.reloader.setLogLevel(level),
     newSpoolId: async () => {
       const spoolId = await startNewIdentity(spool)
       // A stream that was held for it need not wait for its next probe.

@@ -27,10 +27,11 @@ import { VERSION } from './version.ts'
 
 /** What observe looks at; `broker` and `admin` are null until they have started. */
 export interface Stages {
-  readonly config: Config
+  /** As this host carries it; a reload puts another one in its place. */
+  config: Config
   readonly spool: Spool
   readonly devices: Devices
-  readonly sinks: ReadonlyMap<string, ConfiguredSink>
+  readonly sinks: Map<string, ConfiguredSink>
   readonly drain: Drain | null
   readonly size: { readonly bytes: number }
   broker: Broker | null

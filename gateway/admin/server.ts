@@ -51,7 +51,7 @@ export class AdminServer {
   readonly stats: AdminStats = createAdminStats()
   readonly #server: Server
   #local: Server | null = null
-  readonly #config: AdminConfig
+  #config: AdminConfig
   readonly #signIn: SignIn
   readonly #streams: EventStreams
   readonly #routes: RouteTable
@@ -134,6 +134,12 @@ export class AdminServer {
   /** `http://127.0.0.1:9464`, with the port that was really bound. */
   get url(): string {
     return this.#url
+  }
+
+  /** Token and users are these from now on; the address stays. A login lasts while its user is there. */
+  async reconfigure(config: AdminConfig): Promise<void> {
+    this.#config = config
+    await this.#signIn.reconfigure(config)
   }
 
   /** Looks at the users file now. */

@@ -142,7 +142,7 @@ export async function assemble(
     onSysSubscribe: () => sys.refresh(),
   }
   const gate = new Gate(context)
-  if (config.sysInterval !== null) sys.start(config.sysInterval)
+  sys.start(config.sysInterval)
   for (const clientId of sessions.endedAtStart) void state.discardSession(clientId)
   adoptSubscribers(sessions, subscriptions)
   copies.discardExcept((clientId) => sessions.find(clientId) !== undefined)

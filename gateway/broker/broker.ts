@@ -17,9 +17,11 @@ import { listenerUrl } from '../shared/hosts.ts'
 import { within } from '../shared/time/within.ts'
 import { assemble, type BrokerOptions, type BrokerParts, recoverSessions } from './assembly.ts'
 import { Authenticator } from './auth/authenticator.ts'
+import type { Realm } from './auth/realm.ts'
+import type { MqttConfig } from './config.ts'
 import { DurableTickets } from './durable-tickets.ts'
 import type { Inbound } from './listeners/inbound.ts'
-import { type Listeners, startListeners } from './listeners/listeners.ts'
+import { type ListenerChange, Listeners } from './listeners/listeners.ts'
 import { type TestPublication, TestPublisher } from './publish/test-publisher.ts'
 import { type BrokerCounts, type BrokerStats, createListenerStats } from './stats.ts'
 
@@ -29,8 +31,17 @@ import { type BrokerCounts, type BrokerStats, createListenerStats } from './stat
  */
 const ACKS_SHARE_OF_STOP = 0.7
 
+/** What {@link Broker.prepare} made ready. */
+interface BrokerChange {
+  readonly next: MqttConfig
+  readonly listeners: ListenerChange
+  readonly realms: ReadonlyMap<string, Realm>
+}
+
 export class Broker {
   readonly #options: BrokerOptions
+  /** What all parts read, whenever they need it: the one object that a reload writes into. */
+  readonly #config: MqttConfig
   readonly #parts: BrokerParts
   #listeners: Listeners | null = null
   #stopping: Promise<void> | null = null
@@ -38,6 +49,7 @@ export class Broker {
 
   private constructor(options: BrokerOptions, parts: BrokerParts) {
     this.#options = options
+    this.#config = options.config
     this.#parts = parts
   }
 
@@ -46,7 +58,8 @@ export class Broker {
    * Attaches its journal: call before anything else appends. Rejects if a listener cannot start or
    * a password file cannot be read; nothing listens then.
    */
-  static async start(options: BrokerOptions): Promise<Broker> {
+  static async start(configured: BrokerOptions): Promise<Broker> {
+    const options = { ...configured, config: { ...configured.config } }
     const { config, emit, loginsFile = null } = options
     const monotonicMs = options.monotonicMs ?? (() => performance.now())
     const sessions = recoverSessions(options, monotonicMs)
@@ -111,6 +124,52 @@ export class Broker {
     return this.#tests.publish(message)
   }
 
+  /**
+   * Makes everything ready that another configuration asks for (addresses are bound, files read) and
+   * changes nothing yet. @throws ListenerError or AuthFileError: what runs goes on
+   */
+  async prepare(next: MqttConfig): Promise<BrokerChange> {
+    const listeners = await this.#whileListening().prepare(next)
+    try {
+      const realms = await this.#parts.authenticator.prepare(next)
+      return { next, listeners, realms }
+    } catch (error) {
+      await this.#whileListening().discard(listeners)
+      throw error
+    }
+  }
+
+  /** A change that was prepared and will not be made. */
+  async discard({ listeners, realms }: BrokerChange): Promise<void> {
+    for (const realm of realms.values()) realm.close()
+    await this.#whileListening().discard(listeners)
+  }
+
+  /**
+   * What was prepared holds from now on, and messages go to the streams that the appender has by now.
+   * Synchronous. Connections stay, and so do their logins; limits that a connection was granted are
+   * its own until it ends. Those of a listener that was removed are sent away.
+   */
+  reconfigure({ next, listeners, realms }: BrokerChange): void {
+    const { appender } = this.#options
+    const { authenticator, context, gate, sys } = this.#parts
+    const { sysInterval } = this.#config
+    Object.assign(this.#config, next)
+    this.#whileListening().apply(listeners)
+    authenticator.adopt(realms)
+    context.router.replace(appender.streams)
+    if (next.sysInterval !== sysInterval) sys.start(next.sysInterval)
+    gate.rerouted()
+    const removed = new Set(listeners.removed.map(({ config }) => config))
+    if (removed.size === 0) return
+    gate.closeBy(removed).catch((error: unknown) => context.reports.fault('listener', error))
+  }
+
+  #whileListening(): Listeners {
+    if (this.#listeners === null) throw new Error('the broker does not listen')
+    return this.#listeners
+  }
+
   /** Connections open now, those before CONNACK included. */
   connections(): number {
     return this.#parts.gate.connections
@@ -140,7 +199,7 @@ export class Broker {
   async #listen(): Promise<void> {
     const { config, emit } = this.#options
     const { context, gate } = this.#parts
-    this.#listeners = await startListeners(config, (inbound) => gate.accept(inbound), emit)
+    this.#listeners = await Listeners.start(config, (inbound) => gate.accept(inbound), emit)
     context.stats.accepting = true
     emit({ type: 'broker.started', listeners: this.#listeners.addresses.map(listenerUrl) })
   }

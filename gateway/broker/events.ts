@@ -25,6 +25,7 @@ export const CLOSE_REASONS = [
   'qos2-window',
   'receive-maximum',
   'lost-before-delivery',
+  'listener-removed',
   'leaving',
   'stopping',
   'internal-error',
@@ -70,6 +71,8 @@ export type BrokerEvent =
   /** None of them is left. */
   | { readonly type: 'broker.left' }
   | { readonly type: 'broker.stopped'; readonly connections: number; readonly unacked: number }
+  /** The configuration does not name its address any more. */
+  | { readonly type: 'broker.listener-closed'; readonly listener: string }
   | {
       readonly type: 'broker.listening'
       readonly host: string

@@ -60,7 +60,7 @@ export class Reports {
 
   /** The gateway closed a connection. What closes all of them is told once. */
   closed(peer: Peer, reason: CloseReason, detail: string): void {
-    if (reason === 'stopping' || reason === 'leaving') return
+    if (reason === 'stopping' || reason === 'leaving' || reason === 'listener-removed') return
     const { remoteAddress } = peer
     const clientId = peer.clientId === '' ? null : peer.clientId
     if (clientId !== null && DEVICE_FAULTS.has(reason))

@@ -3,7 +3,7 @@
  * describes. The composition fills it in (command-line.ts).
  */
 import type { ConfigSource } from '../config/load.ts'
-import type { OfflineOperator } from '../ports/operator.ts'
+import type { OfflineOperator, ReloadOptions, ReloadOutcome } from '../ports/operator.ts'
 import type { SinkProbe, SinkPromise } from '../ports/sink.ts'
 import type { Health } from '../ports/status.ts'
 import type { TrialMessage, TrialOutcome } from '../ports/trials.ts'
@@ -140,6 +140,10 @@ export interface RunningGateway {
   readonly gatewayId: string
   /** Where each sink sends, without secrets. */
   readonly sinks: ReadonlyArray<{ readonly name: string; readonly target: string }>
+  /** In force now: a reload puts another one in its place. */
+  readonly config: CliConfig
+  /** Reads the configuration file and applies it, all of it or nothing. Never rejects. */
+  reload(options: ReloadOptions): Promise<ReloadOutcome>
   /** Not alive: only a restart would help. */
   live(): Health
   /**

@@ -1,16 +1,21 @@
 /**
  * The operator of a running gateway, over its admin server (admin/routes/). Never prints the token.
  */
+import { formatDuration } from '../config/units.ts'
 import type { DevicePage, DeviceQuery } from '../ports/devices.ts'
 import type {
+  ConfigReport,
   DeadLetterChange,
   DeadLetterOperator,
   DeadLetterPage,
   DeadLetterSelection,
   RecordPage,
+  ReloadOptions,
+  ReloadOutcome,
   RunningOperator,
   StreamOperator,
   VerifyReport,
+  WrittenLevel,
 } from '../ports/operator.ts'
 import type { Status } from '../ports/status.ts'
 import { CliError, EXIT } from './exit.ts'
@@ -102,6 +107,19 @@ export class HttpOperator implements RunningOperator {
 
   async leave(): Promise<void> {
     await this.#ask('POST', '/api/leave', {})
+  }
+
+  async config(): Promise<ConfigReport> {
+    return (await this.#ask('GET', '/api/config')) as ConfigReport
+  }
+
+  async reload({ dryRun, probationMs }: ReloadOptions): Promise<ReloadOutcome> {
+    const body = { dryRun, probation: formatDuration(probationMs) }
+    return (await this.#ask('POST', '/api/reload', body)) as ReloadOutcome
+  }
+
+  async setLogLevel(level: WrittenLevel): Promise<void> {
+    await this.#ask('POST', '/api/log-level', { level })
   }
 
   async newSpoolId(): Promise<string> {

@@ -14,6 +14,7 @@ import { devicesCommand } from './commands/devices.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { leaveCommand } from './commands/leave.ts'
 import { passwdCommand } from './commands/passwd.ts'
+import { logLevelCommand, reloadCommand } from './commands/reload.ts'
 import { sinksCommand } from './commands/sinks.ts'
 import { spoolCommand } from './commands/spool.ts'
 import { startCommand } from './commands/start.ts'
@@ -64,6 +65,8 @@ const COMMANDS: ReadonlyArray<(context: CliContext, done: Done) => Command> = [
   devicesCommand,
   doctorCommand,
   supportBundleCommand,
+  reloadCommand,
+  logLevelCommand,
   leaveCommand,
   passwdCommand,
   accessCommand,

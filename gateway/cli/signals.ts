@@ -1,5 +1,5 @@
 /**
- * What signals mean to a running gateway: stop, read files again, or nothing. One that means
+ * What signals mean to a running gateway: stop, reload, or nothing. One that means
  * nothing must do nothing: without a listener SIGUSR1 opens Node's debugger port, and the others
  * end the process.
  */
@@ -8,12 +8,12 @@ export interface SignalListener {
   /** SIGTERM, SIGINT, and SIGPWR (the power is about to fail). */
   stop(signal: string): void
   /** SIGHUP, of a service manager or of a terminal that was closed. */
-  reread(): void
+  reload(): void
   unused(signal: string): void
 }
 
 const STOP = ['SIGTERM', 'SIGINT', 'SIGPWR'] as const
-const REREAD = ['SIGHUP'] as const
+const RELOAD = ['SIGHUP'] as const
 /**
  * SIGPIPE and SIGXFSZ Node itself ignores. SIGQUIT still ends the process at once: the way out that
  * always works.
@@ -24,7 +24,7 @@ const UNUSED = ['SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO'] as const
 export function listenToSignals(listener: SignalListener): () => void {
   const handlers: Array<readonly [NodeJS.Signals, (signal: string) => void]> = [
     ...STOP.map((signal) => [signal, (name: string) => listener.stop(name)] as const),
-    ...REREAD.map((signal) => [signal, () => listener.reread()] as const),
+    ...RELOAD.map((signal) => [signal, () => listener.reload()] as const),
     ...UNUSED.map((signal) => [signal, (name: string) => listener.unused(name)] as const),
   ]
   for (const [signal, handler] of handlers) process.on(signal, handler)

@@ -34,8 +34,14 @@ import { CONTRACT_RULES, type DrainRules } from './policy/rules.ts'
 import { SinkDrain } from './sink-drain.ts'
 import type { SinkStanding } from './standing.ts'
 
+/** A sink, and how its streams are delivered. */
+interface DrainedSink {
+  readonly sink: Sink
+  readonly config: DeliveryConfig
+}
+
 interface DrainOptions {
-  readonly sinks: readonly { readonly sink: Sink; readonly config: DeliveryConfig }[]
+  readonly sinks: readonly DrainedSink[]
   /** Streams whose sink is not among `sinks` (orphaned ones) are left alone. */
   readonly queues: readonly StreamQueue[]
   readonly notes: NoteStore
@@ -50,22 +56,61 @@ interface DrainOptions {
 }
 
 export class Drain {
-  readonly #sinks: readonly SinkDrain[]
+  readonly #parts: Required<Omit<DrainOptions, 'sinks' | 'queues' | 'rules' | 'watch'>> & {
+    readonly watch: BatchWatch | null
+    readonly rules: DrainRules
+  }
+  #sinks: readonly SinkDrain[]
+  #isRunning = false
 
-  constructor(options: DrainOptions) {
-    const { sinks, queues, notes, emit, watch = null } = options
-    const clock = options.clock ?? systemClock()
-    const random = options.random ?? Math.random
-    const rules = { ...CONTRACT_RULES, ...options.rules }
-    this.#sinks = sinks.map(({ sink, config }) => {
-      const own = queues.filter((queue) => queue.sink === sink.name)
-      return new SinkDrain({ sink, config, queues: own, notes, rules, emit, watch, clock, random })
-    })
+  constructor({ sinks, queues, ...options }: DrainOptions) {
+    this.#parts = {
+      watch: null,
+      ...options,
+      clock: options.clock ?? systemClock(),
+      random: options.random ?? Math.random,
+      rules: { ...CONTRACT_RULES, ...options.rules },
+    }
+    this.#sinks = sinks.map((sink) => this.#drainOf(sink, queues))
+  }
+
+  #drainOf({ sink, config }: DrainedSink, queues: readonly StreamQueue[]): SinkDrain {
+    const own = queues.filter((queue) => queue.sink === sink.name)
+    return new SinkDrain({ ...this.#parts, sink, config, queues: own })
   }
 
   /** Takes up waits, holds and batches of the last run, and begins. */
   async start(): Promise<void> {
+    this.#isRunning = true
     for (const sink of this.#sinks) sink.start()
+  }
+
+  /**
+   * Lets go of these sinks, and of these streams of the others. Batches in flight end under the sink
+   * that they went to, for at most as long as `mostMs` says of it; what is cut off then stays pinned.
+   * Resolves when all of it is quiet; the sinks are the caller's to close.
+   */
+  async release(
+    sinks: ReadonlySet<string>,
+    streams: ReadonlySet<string>,
+    mostMs: (sink: string) => number,
+  ): Promise<void> {
+    const ends = this.#sinks.map(async (sink) => {
+      const deadlineMs = mostMs(sink.name)
+      if (sinks.has(sink.name)) await sink.stop(deadlineMs)
+      else await Promise.all([...streams].map((stream) => sink.leave(stream, deadlineMs)))
+    })
+    await Promise.all(ends)
+    this.#sinks = this.#sinks.filter(({ name }) => !sinks.has(name))
+  }
+
+  /** More sinks, and all queues that there are: those that no sink of them drains yet join theirs. */
+  take(sinks: readonly DrainedSink[], queues: readonly StreamQueue[]): void {
+    for (const sink of this.#sinks)
+      for (const queue of queues) if (queue.sink === sink.name) sink.join(queue)
+    const added = sinks.map((sink) => this.#drainOf(sink, queues))
+    this.#sinks = [...this.#sinks, ...added]
+    if (this.#isRunning) for (const sink of added) sink.start()
   }
 
   /**

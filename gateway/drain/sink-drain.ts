@@ -61,7 +61,8 @@ export class SinkDrain {
   readonly #scheduler: Scheduler
   readonly #pacer: Pacer
   readonly #waits: SinkWaits
-  readonly #requests = new Set<Request>()
+  /** Each with the end of what its answer does. */
+  readonly #requests = new Map<Request, Promise<void>>()
   readonly #pending: PendingWork
   #state: 'new' | 'running' | 'stopping' = 'new'
   #inTurn = false
@@ -125,6 +126,23 @@ export class SinkDrain {
     stream.start()
     queue.onReady(() => this.#turnSoon())
     this.turn()
+  }
+
+  /**
+   * The stream is not this sink's any more: nothing of it is begun. Its batch in flight may end until
+   * `deadlineMs` from now and is cut off then; it stays pinned. Resolves when it is quiet.
+   */
+  async leave(name: string, deadlineMs: number): Promise<void> {
+    const at = this.#streams.findIndex((stream) => stream.name === name)
+    if (at < 0) return
+    const [left] = this.#streams.splice(at, 1)
+    this.#scheduler.remove(name)
+    const found = [...this.#requests].find(([{ from }]) => from === left)
+    if (found === undefined) return
+    const [request, running] = found
+    const cancel = this.#o.clock.setTimer(deadlineMs, () => request.abort.abort())
+    await running
+    cancel()
   }
 
   start(): void {
@@ -217,7 +235,7 @@ export class SinkDrain {
     const loading = stream.begin()
     if (loading === null) return false
     this.#waits.begins()
-    const inFlight = [...this.#requests].map((request) => request.stream)
+    const inFlight = [...this.#requests.keys()].map((request) => request.stream)
     const request: Request = {
       from: stream,
       stream: stream.name,
@@ -226,8 +244,9 @@ export class SinkDrain {
       backlogged: [...inFlight, ...ready.map(({ name }) => name)],
       abort: new AbortController(),
     }
-    this.#requests.add(request)
-    this.#pending.add(this.#run(request, loading))
+    const running = this.#run(request, loading)
+    this.#requests.set(request, running)
+    this.#pending.add(running)
     return true
   }
 
@@ -376,7 +395,7 @@ export class SinkDrain {
     this.#cancelTimer?.()
     this.#cancelTimer = null
     if (await this.#pending.endsWithin(deadlineMs)) return
-    for (const { abort } of this.#requests) abort.abort()
+    for (const { abort } of this.#requests.keys()) abort.abort()
     await this.#pending.endsWithin(CUT_OFF_MS)
   }
 }

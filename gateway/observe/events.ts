@@ -4,9 +4,16 @@
  * numbers in each stage's `stats`.
  */
 import type { BrokerEvent } from '../broker/events.ts'
+import type { ConfigEvent } from '../config/events.ts'
 import type { DevicesEvent } from '../devices/events.ts'
 import type { DrainEvent } from '../drain/events.ts'
 import type { SinkEvent } from '../sink/events.ts'
 import type { SpoolEvent } from '../spool/events.ts'
 
-export type GatewayEvent = BrokerEvent | SpoolEvent | DevicesEvent | DrainEvent | SinkEvent
+export type GatewayEvent =
+  | BrokerEvent
+  | ConfigEvent
+  | SpoolEvent
+  | DevicesEvent
+  | DrainEvent
+  | SinkEvent

@@ -63,6 +63,7 @@ export class Observer {
   readonly emit = (event: GatewayEvent): void => {
     if (event.type === 'broker.certificate-loaded')
       this.#certificateEndsAtMs[event.listener] = Date.parse(event.validTo)
+    if (event.type === 'broker.listener-closed') delete this.#certificateEndsAtMs[event.listener]
     this.#logs.emit(event)
   }
 
@@ -70,6 +71,11 @@ export class Observer {
   readonly noteAdmin = (event: AdminEvent): void => {
     const { level, key, message, fields } = adminNote(event)
     this.#logs.note(level, key, message, fields)
+  }
+
+  /** Lines below it are not written from now on. */
+  setLevel(level: LogConfig['level']): void {
+    this.#logs.setLevel(level)
   }
 
   views(sources: StatusSources): ObserverViews {

@@ -37,6 +37,72 @@ export interface RunningOperator extends Operator {
    * are sent away; delivery goes on. Resolves when that has begun. A second time changes nothing.
    */
   leave(): Promise<void>
+  /** What is in effect, and what the configuration file says now. */
+  config(): Promise<ConfigReport>
+  /** Reads the configuration file and applies it, all of it or nothing. */
+  reload(options: ReloadOptions): Promise<ReloadOutcome>
+  /** Until the next reload that changes `log.level`, or a restart. */
+  setLogLevel(level: WrittenLevel): Promise<void>
+}
+
+/** The levels that `log.level` can have. */
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
+export type WrittenLevel = (typeof LOG_LEVELS)[number]
+
+/** How long a reload is on probation where nobody says otherwise, ms. */
+export const PROBATION_MS = 30_000
+
+export interface ReloadOptions {
+  /** The plan alone: nothing is changed. */
+  readonly dryRun: boolean
+  /**
+   * So long, ms, the former configuration comes back by itself if a listener fails or a sink that
+   * was fine is held; 0: it never does.
+   */
+  readonly probationMs: number
+}
+
+/** One key that differs. */
+export interface ReloadChange {
+  /** `streams.telemetry.maxAge`, `mqtt.listeners[0].port`. */
+  readonly key: string
+  /** As `sluice check` shows it, secrets hidden; null: there is no such key. */
+  readonly from: unknown
+  readonly to: unknown
+  /**
+   * `live`: in force at once; `replaced`: its sink or listener is replaced by one of the new
+   * configuration; `restart`: it has to wait for a start.
+   */
+  readonly effect: 'live' | 'replaced' | 'restart'
+}
+
+export interface ReloadPlan {
+  readonly changes: readonly ReloadChange[]
+  /** Keys because of which nothing is applied. */
+  readonly refused: readonly { readonly key: string; readonly why: string }[]
+}
+
+export interface ReloadOutcome {
+  readonly applied: boolean
+  readonly plan: ReloadPlan
+  /** Why the file cannot be used, a sentence each; then nothing is applied. */
+  readonly problems: readonly string[]
+}
+
+export interface ConfigReport {
+  /** Absolute; null: the gateway has no file, but defaults and its environment. */
+  readonly path: string | null
+  /** As `sluice check` shows it, secrets hidden. */
+  readonly effective: unknown
+  /** When it was put into effect, ms since the epoch. */
+  readonly loadedAtMs: number
+  readonly file: { readonly readable: boolean; readonly problems: readonly string[] }
+  /** What a reload would do now. */
+  readonly plan: ReloadPlan
+  /** Since when it is on probation and until when, ms since the epoch; null: it is not. */
+  readonly probation: { readonly sinceMs: number; readonly untilMs: number } | null
+  /** The last time that the former configuration came back by itself; null: it never did. */
+  readonly wentBack: { readonly atMs: number; readonly why: string } | null
 }
 
 /** Owns the data folder until {@link close}. */

@@ -207,8 +207,8 @@ export interface StreamQueue {
   hasDeadLetterRoom(bytes: number, letters: number): boolean
   /** Parked records become dead letters, whatever is in flight. */
   bury(records: readonly { readonly spoolId: string; readonly seq: number }[]): Promise<void>
-  /** Called when there may be something new to drain. */
-  onReady(listener: () => void): void
+  /** Called when there may be something new to drain, in place of the one before; null: none is. */
+  onReady(listener: (() => void) | null): void
 }
 
 /** Small durable notes of the drain: waits and holds that survive a restart. */

@@ -22,6 +22,7 @@ import type { Journals } from './commit/journals.ts'
 import { type KeyedSpace, keyedKey, keyedName, keyedRange } from './store/keys.ts'
 import { Intake } from './stream/intake.ts'
 import type { LeaseKeeper } from './stream/leases.ts'
+import type { StreamPassage } from './stream/passage.ts'
 import type { OpenCommit, SpoolStream } from './stream/stream.ts'
 
 /**
@@ -44,14 +45,35 @@ interface AppenderHost {
 }
 
 export class SpoolAppender implements Appender {
-  readonly streams: readonly Intake[]
+  #streams: readonly Intake[]
   readonly #host: AppenderHost
+  readonly #passedListeners: Array<(lost: readonly TicketRange[]) => void> = []
+  /** Those that are listened to. */
+  #passages: readonly StreamPassage[] = []
   readonly #spaceListeners: Array<() => void> = []
   #waiting = false
 
   constructor(host: AppenderHost, streams: readonly SpoolStream[]) {
     this.#host = host
-    this.streams = streams.map((stream) => new Intake(stream, host.openCommit))
+    this.#streams = streams.map((stream) => new Intake(stream, host.openCommit))
+    this.#hearNewPassages()
+  }
+
+  get streams(): readonly Intake[] {
+    return this.#streams
+  }
+
+  /**
+   * The streams that take messages from now on, in that order, each with the configuration that it
+   * has now. The intake of a stream that stays is the same one.
+   */
+  reconfigure(streams: readonly SpoolStream[]): void {
+    const known = new Map(this.#streams.map((intake) => [intake.stream, intake]))
+    this.#streams = streams.map(
+      (stream) => known.get(stream) ?? new Intake(stream, this.#host.openCommit),
+    )
+    for (const intake of this.#streams) intake.reconfigure()
+    this.#hearNewPassages()
   }
 
   append(lanes: readonly Lane[], message: Message): Ticket {
@@ -110,7 +132,17 @@ export class SpoolAppender implements Appender {
   }
 
   onPassed(listener: (lost: readonly TicketRange[]) => void): void {
-    for (const { passage } of this.streams) passage?.onAdvance(listener)
+    this.#passedListeners.push(listener)
+    for (const passage of this.#passages) passage.onAdvance(listener)
+  }
+
+  /** Streams that were reconfigured may have one that is new. */
+  #hearNewPassages(): void {
+    const passages = this.streams.flatMap(({ passage }) => passage ?? [])
+    const isNew = (passage: StreamPassage): boolean => !this.#passages.includes(passage)
+    for (const passage of passages.filter(isNew))
+      for (const listener of this.#passedListeners) passage.onAdvance(listener)
+    this.#passages = passages
   }
 
   onLost(listener: (lost: TicketRange) => void): void {

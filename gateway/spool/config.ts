@@ -4,7 +4,7 @@
  */
 import { choice, duration, integer, name, size, text } from '../config/fields.ts'
 import { type Report, showValue } from '../config/problems.ts'
-import { leaf, list, map, nullable, type Schema, section } from '../config/schema.ts'
+import { changes, leaf, list, map, nullable, type Schema, section } from '../config/schema.ts'
 import { formatDuration, formatSize } from '../config/units.ts'
 import type { Path } from '../config/walk.ts'
 import { checkTopicFilter, PROTOCOL_TOPIC_LIMITS } from '../shared/topics/topics.ts'
@@ -165,13 +165,16 @@ const streamSection: Schema<StreamConfig> = section('One queue, by name.', {
       ['block', 'drop-oldest', 'drop-newest'],
     ),
   ).prefault('block'),
-  silentAfter: nullable(
-    duration(
-      'A device that published to the stream and then falls silent for so long makes a record in it, and another one when ' +
-        'it is back. null: none does.',
-      { min: 1_000, max: MAX_AGE_MS },
-    ),
-  ).prefault(null),
+  silentAfter: changes(
+    'restart',
+    nullable(
+      duration(
+        'A device that published to the stream and then falls silent for so long makes a record in it, and another one when ' +
+          'it is back. null: none does.',
+        { min: 1_000, max: MAX_AGE_MS },
+      ),
+    ).prefault(null),
+  ),
   deadLetters: deadLetters.prefault({}),
 })
 

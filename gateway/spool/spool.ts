@@ -43,6 +43,7 @@ import { Deflater } from './codec/block.ts'
 import { CommitContents } from './commit/commit-contents.ts'
 import type { Committer } from './commit/committer.ts'
 import { openNotes } from './commit/notes.ts'
+import type { PaceOptions } from './commit/pace.ts'
 import { type Condition, ConditionWatch } from './condition.ts'
 import type { SinkBatchLimits, SpoolConfig, StreamConfig } from './config.ts'
 import { folderError } from './disk/folder-errors.ts'
@@ -52,7 +53,13 @@ import { SPOOL_FORMAT } from './format.ts'
 import { openFolder } from './opening/folder-opening.ts'
 import { applyLease, chooseIdentity, mintSpoolId, type WantedIdentity } from './opening/identity.ts'
 import { type LeftAside, listLeftAside, restoreLeftAside } from './opening/left-aside.ts'
-import { newestMs, openStreams, prepareStream } from './opening/open-streams.ts'
+import {
+  blockLimits,
+  newestMs,
+  newStream,
+  openStreams,
+  prepareStream,
+} from './opening/open-streams.ts'
 import type { OpenedFolder } from './opening/opened-folder.ts'
 import { backupBytes } from './operations/backup.ts'
 import { DeadLetters } from './operations/dead-letters.ts'
@@ -106,6 +113,9 @@ export interface SpoolOptions extends WantedIdentity {
   readonly clock?: BootClock
 }
 
+/** What of a configuration the spool has to do with. */
+type SpoolChange = Pick<SpoolOptions, 'config' | 'sinks' | 'streams'>
+
 /** What is opened one after the other, each with what it needs of those before it. */
 interface Parts {
   readonly folder: OpenedFolder
@@ -120,7 +130,6 @@ interface Parts {
 
 export class Spool {
   readonly appender: SpoolAppender
-  readonly queues: readonly SpoolQueue[]
   readonly notes: NoteStore
   readonly deadLetters: DeadLetters
   readonly orphans: Orphans
@@ -134,9 +143,11 @@ export class Spool {
   readonly #leases: LeaseKeeper
   readonly #deflater: Deflater
   readonly #mintId: () => string
+  readonly #nowMs: () => number
   readonly #time: SpoolTime
   readonly #condition: ConditionWatch
   readonly #housekeeping: Housekeeping
+  #queues: readonly SpoolQueue[]
 
   /**
    * Opens whatever is in the folder (I7). Rejects with a typed error if the folder cannot be used
@@ -196,6 +207,7 @@ export class Spool {
     this.#leases = leases
     this.#deflater = parts.deflater
     this.#mintId = options.mintId ?? mintSpoolId
+    this.#nowMs = nowMs
     this.gateway = contents.identity.gateway
     this.committer = committer
     this.stats = parts.stats
@@ -218,10 +230,10 @@ export class Spool {
     )
     for (const each of [disk, leases]) each.onSpace(() => this.appender.space())
     committer.onDurable(() => this.appender.space())
-    this.queues = [...streams.values()].map(
+    this.#queues = [...streams.values()].map(
       (stream) => new SpoolQueue(stream, contents, blocks, nowMs),
     )
-    this.orphans = new Orphans(this.queues, notes, Object.keys(options.sinks))
+    this.orphans = new Orphans(this.#queues, notes, Object.keys(options.sinks))
     this.deadLetters = new DeadLetters({
       streams,
       store: () => committer.store,
@@ -299,6 +311,55 @@ export class Spool {
 
   get condition(): Condition {
     return this.#condition.current
+  }
+
+  get queues(): readonly SpoolQueue[] {
+    return this.#queues
+  }
+
+  /** Makes sure that there are such streams, with numbers for records; nothing takes any yet. */
+  async addStreams(names: readonly string[]): Promise<void> {
+    const contents = this.#contents
+    const { identity } = contents
+    for (const name of names) {
+      if (contents.streams.has(name)) continue
+      const stream = newStream(name, contents.streams, {
+        identity,
+        deflater: this.#deflater,
+        time: this.#time,
+        emit: this.#folder.emit,
+      })
+      contents.streams.set(name, stream)
+      this.#queues = [
+        ...this.#queues,
+        new SpoolQueue(stream, contents, contents.blocks, this.#nowMs),
+      ]
+    }
+    await this.#leases.raise(1)
+  }
+
+  /**
+   * Streams, their sinks, the pace of commits and the disk's limit from now on; call `addStreams`
+   * before. A stream that is not named any more is an orphan, with all that it holds; one that is
+   * named anew begins, or goes on with what it held. Changes everything in one synchronous run;
+   * resolves when it is durable.
+   */
+  async reconfigure({ config, sinks, streams }: SpoolChange): Promise<void> {
+    const contents = this.#contents
+    const taking: SpoolStream[] = []
+    for (const name of new Set([...Object.keys(streams), ...contents.streams.keys()])) {
+      const stream = contents.streams.get(name) as SpoolStream
+      const of = streams[name] ?? null
+      stream.reconfigure(of, blockLimits(of, sinks))
+      if (of !== null) taking.push(stream)
+    }
+    this.appender.reconfigure(taking)
+    this.orphans.reconfigure(this.#queues, Object.keys(sinks))
+    this.committer.reconfigure(paceOf(config))
+    this.disk.minFreeBytes = config.minFreeBytes
+    contents.chain.checkpointNext()
+    await this.committer.durable()
+    await this.disk.look()
   }
 
   /** New records start under a fresh spool id; older ones drain first under theirs. */
@@ -383,6 +444,10 @@ export class Spool {
   }
 }
 
+function paceOf({ commitInterval, commitBurst }: SpoolConfig): PaceOptions {
+  return { commitIntervalMs: commitInterval, commitBurst }
+}
+
 async function openParts(
   options: SpoolOptions,
   folder: OpenedFolder,
@@ -397,7 +462,7 @@ async function openParts(
   const time = new SpoolTime(clock, recovered?.spoolTime ?? null, newestMs(recovered))
   const streams = openStreams(options, recovered, identity, deflater, time)
   const leases = new LeaseKeeper(folder.lease, () => streams.values(), options.leaseAhead)
-  const pace = { commitIntervalMs: config.commitInterval, commitBurst: config.commitBurst }
+  const pace = paceOf(config)
   const contents = new CommitContents({
     streams,
     identity,

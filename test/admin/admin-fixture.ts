@@ -3,6 +3,7 @@ import type { AdminConfig } from '../../gateway/admin/config.ts'
 import { AdminServer } from '../../gateway/admin/server.ts'
 import { Observer } from '../../gateway/observe/observer.ts'
 import {
+  type ConfigReport,
   type DeadLetterSelection,
   OperatorError,
   type RunningOperator,
@@ -50,7 +51,14 @@ export async function startAdmin(config: Partial<AdminConfig> = {}): Promise<Adm
   })
   const views = observer.views({ ...sources, admin: () => server.stats })
   const server: AdminServer = await AdminServer.start({
-    config: { host: '127.0.0.1', port: 0, token: null, usersFile: null, ...config },
+    config: {
+      host: '127.0.0.1',
+      port: 0,
+      token: null,
+      usersFile: null,
+      watchConfig: false,
+      ...config,
+    },
     socketPath: null,
     views,
     operator: notingOperator(calls, () => views.status()),
@@ -129,6 +137,16 @@ function notingTrials(calls: Call[]): Trials {
   }
 }
 
+const CONFIG_REPORT: ConfigReport = {
+  path: '/etc/sluice/sluice.yaml',
+  effective: { log: { level: 'info' } },
+  loadedAtMs: 1_795_000_000_000,
+  file: { readable: true, problems: [] },
+  plan: { changes: [{ key: 'log.level', from: 'info', to: 'debug', effect: 'live' }], refused: [] },
+  probation: null,
+  wentBack: null,
+}
+
 function notingOperator(calls: Call[], status: () => unknown): RunningOperator {
   const note = (what: string, value: unknown) => void calls.push({ what, with: value })
   return {
@@ -143,6 +161,15 @@ function notingOperator(calls: Call[], status: () => unknown): RunningOperator {
       if (query.after === 'nonsense') throw new OperatorError('ADMIN_BAD_REQUEST', 'no next')
       return { devices: [], total: 0, next: null }
     },
+    config: async () => {
+      note('config', null)
+      return CONFIG_REPORT
+    },
+    reload: async (options) => {
+      note('reload', options)
+      return { applied: !options.dryRun, plan: CONFIG_REPORT.plan, problems: [] }
+    },
+    setLogLevel: async (level) => note('log-level', level),
     backup: async function* () {
       yield Buffer.from('backup')
     },

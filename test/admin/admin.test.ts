@@ -501,7 +501,13 @@ describe('its address', () => {
     const health = () => ({ ok: true, reasons: [] })
     await expect(
       AdminServer.start({
-        config: { host: '127.0.0.1', port: taken, token: null, usersFile: null },
+        config: {
+          host: '127.0.0.1',
+          port: taken,
+          token: null,
+          usersFile: null,
+          watchConfig: false,
+        },
         socketPath: null,
         views: {
           metrics: async () => ({ contentType: 'text/plain', text: '' }),

@@ -74,7 +74,7 @@ export class FakeContext implements CliContext {
 
   signal(name: string): void {
     for (const listener of this.listeners) {
-      if (name === 'SIGHUP') listener.reread()
+      if (name === 'SIGHUP') listener.reload()
       else if (name.startsWith('SIGUSR')) listener.unused(name)
       else listener.stop(name)
     }

@@ -7,11 +7,15 @@ import { adminUrl } from '../../gateway/cli/find-gateway.ts'
 import { runCli } from '../../gateway/cli/program.ts'
 import type { DevicePage, DeviceQuery, DeviceRow } from '../../gateway/ports/devices.ts'
 import {
+  type ConfigReport,
   type DeadLetter,
   type OfflineOperator,
   OperatorError,
+  type ReloadOptions,
+  type ReloadOutcome,
   type RunningOperator,
   type VerifyReport,
+  type WrittenLevel,
 } from '../../gateway/ports/operator.ts'
 import type { Status } from '../../gateway/ports/status.ts'
 import type { Trials } from '../../gateway/ports/trials.ts'
@@ -19,9 +23,21 @@ import { FakeContext } from './fake-context.ts'
 
 const ID = 'edge-01:k3f9x2m7q4w8z:telemetry'
 
+const REPORT: ConfigReport = {
+  path: '/etc/sluice/sluice.yaml',
+  effective: {},
+  loadedAtMs: 1_795_000_000_000,
+  file: { readable: true, problems: [] },
+  plan: { changes: [{ key: 'log.level', from: 'info', to: 'debug', effect: 'live' }], refused: [] },
+  probation: null,
+  wentBack: null,
+}
+
 /** What the server was asked to do, and letters that it really removes. */
 class FakeOperator implements RunningOperator {
   readonly asked: unknown[] = []
+  /** Why it refuses a reload. */
+  problems: readonly string[] = []
   letters: DeadLetter[] = Array.from({ length: 1_205 }, (_, n) => ({
     id: `${ID}:${n + 1}`,
     stream: 'telemetry',
@@ -53,6 +69,19 @@ class FakeOperator implements RunningOperator {
 
   async leave(): Promise<void> {
     this.asked.push('leave')
+  }
+
+  async config(): Promise<ConfigReport> {
+    return REPORT
+  }
+
+  async reload(options: ReloadOptions): Promise<ReloadOutcome> {
+    this.asked.push({ reload: options })
+    return { applied: !options.dryRun, plan: REPORT.plan, problems: this.problems }
+  }
+
+  async setLogLevel(level: WrittenLevel): Promise<void> {
+    this.asked.push({ logLevel: level })
   }
 
   async *backup(): AsyncGenerator<Uint8Array> {
@@ -141,6 +170,7 @@ async function serve(token: string | null = null): Promise<void> {
       port: 0,
       token: token === null ? null : { value: token },
       usersFile: null,
+      watchConfig: false,
     },
     socketPath: null,
     views,
@@ -237,6 +267,28 @@ describe('a running gateway', () => {
     context.env['SLUICE__ADMIN__TOKEN__FILE'] = join(folder, 'missing')
     expect(await run('status')).toBe(1)
     expect(context.err).toMatch(/admin.token: .*missing cannot be read \(ENOENT\)/)
+  })
+
+  test('reload says what each key does, and what keeps all of it from being applied', async () => {
+    await serve()
+    expect(await run('reload', '--probation', '5s')).toBe(0)
+    expect(operator.asked).toEqual([{ reload: { dryRun: false, probationMs: 5_000 } }])
+    expect(context.out).toContain('  log.level: info -> debug (at once)')
+    expect(context.out).toContain('it goes back by itself')
+    expect(await run('reload', '--dry-run', '--json')).toBe(0)
+    operator.problems = ['sinks.cloud.url: got nothing']
+    expect(await run('reload')).toBe(1)
+    expect(context.out).toContain('refused, nothing changed:\n  sinks.cloud.url: got nothing')
+    expect(await run('reload', '--probation', 'soon')).toBe(2)
+  })
+
+  test('log-level asks for it, check --against running for what differs', async () => {
+    await serve()
+    expect(await run('log-level', 'debug')).toBe(0)
+    expect(operator.asked).toEqual([{ logLevel: 'debug' }])
+    expect(await run('log-level', 'loud')).toBe(2)
+    expect(await run('check', '--against', 'running')).toBe(2)
+    expect(context.err).toContain('the gateway that runs has /etc/sluice/sluice.yaml')
   })
 
   test('sinks retry asks for it, and a wrong name is a failure', async () => {

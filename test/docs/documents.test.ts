@@ -336,6 +336,8 @@ describe('what documents point to exists', () => {
       'status',
       'devices',
       'leave',
+      'log-level',
+      'reload',
       'streams',
       'passwd',
       'dead-letters',

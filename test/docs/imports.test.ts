@@ -189,7 +189,7 @@ test('what the stages share knows none of them and no package', () => {
 
 test('what stands outside the stages is the composition', () => {
   const outside = gateway.filter((file) => stageOf(file.path) === null).map((file) => file.path)
-  const allowed = /^gateway\/(ports\/|shared\/.*|trials\/|)[a-z0-9-]+\.ts$/
+  const allowed = /^gateway\/(ports\/|reload\/|shared\/.*|trials\/|)[a-z0-9-]+\.ts$/
   expect(outside.filter((path) => !allowed.test(path))).toEqual([])
 })
 

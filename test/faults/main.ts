@@ -17,6 +17,7 @@ import { campaign as network } from './network/campaign.ts'
 import { campaign as overload } from './overload/campaign.ts'
 import { campaign as poison } from './poison/campaign.ts'
 import { campaign as power } from './power/campaign.ts'
+import { campaign as reload } from './reload/campaign.ts'
 import { campaign as simulation } from './simulation/campaign.ts'
 import { campaign as sink } from './sink/campaign.ts'
 import { campaign as sinks } from './sinks/campaign.ts'
@@ -36,6 +37,7 @@ const CAMPAIGNS = {
   overload,
   fuzz,
   cluster,
+  reload,
   simulation,
 }
 

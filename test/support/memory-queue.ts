@@ -263,7 +263,7 @@ export class MemoryQueue implements StreamQueue {
   readonly loadErrors: Error[] = []
   readonly #store: MemoryStore
   readonly #deadLetterBytes: number
-  readonly #listeners: (() => void)[] = []
+  #listeners: (() => void)[] = []
   #keepOuterLastSeq: number | null = null
   isPinGuarded = true
   /** What `sent` said of the pin's identity before the batch was pinned. */
@@ -527,8 +527,8 @@ export class MemoryQueue implements StreamQueue {
     return this.#store.durable()
   }
 
-  onReady(listener: () => void): void {
-    this.#listeners.push(listener)
+  onReady(listener: (() => void) | null): void {
+    this.#listeners = listener === null ? [] : [listener]
   }
 
   add(record: MemoryRecord): void {

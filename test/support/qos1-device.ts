@@ -88,6 +88,12 @@ export class Qos1Device {
     if (this.#failure !== null) throw this.#failure
   }
 
+  /** Publishes again, after a pause. */
+  resume(): void {
+    this.#isPublishing = true
+    this.#fill()
+  }
+
   /** Cuts the connection. Its unacknowledged readings are forgotten. */
   async close(): Promise<void> {
     this.#isClosing = true

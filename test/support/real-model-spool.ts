@@ -509,7 +509,7 @@ class RealModelSpool implements ModelSpool {
       bury: (records) => generation.alive(queue.bury(records.map(unseen))),
       onReady: (listener) => {
         queue.onReady(() => {
-          if (!generation.dead) listener()
+          if (!generation.dead) listener?.()
         })
       },
     }

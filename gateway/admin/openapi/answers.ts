@@ -7,11 +7,14 @@
  */
 import { z } from 'zod'
 import type { DevicePage } from '../../ports/devices.ts'
-import type {
-  DeadLetterChange,
-  DeadLetterPage,
-  RecordPage,
-  VerifyReport,
+import {
+  type ConfigReport,
+  type DeadLetterChange,
+  type DeadLetterPage,
+  LOG_LEVELS,
+  type RecordPage,
+  type ReloadOutcome,
+  type VerifyReport,
 } from '../../ports/operator.ts'
 import type {
   BrokerStatus,
@@ -257,13 +260,43 @@ const Verified: z.ZodType<VerifyReport> = z.object({
   damage: z.array(z.string()),
 })
 
+const Changes = z.object({
+  changes: z.array(
+    z.object({
+      key: name,
+      from: z.unknown(),
+      to: z.unknown(),
+      effect: z.enum(['live', 'replaced', 'restart']),
+    }),
+  ),
+  refused: z.array(z.object({ key: name, why: z.string() })),
+})
+
+const Configuration: z.ZodType<ConfigReport> = z.object({
+  path: z.string().nullable(),
+  effective: z.unknown(),
+  loadedAtMs: count,
+  file: z.object({ readable: z.boolean(), problems: z.array(z.string()) }),
+  plan: Changes,
+  probation: z.object({ sinceMs: count, untilMs: count }).nullable(),
+  wentBack: z.object({ atMs: count, why: z.string() }).nullable(),
+})
+
+const Reloaded: z.ZodType<ReloadOutcome> = z.object({
+  applied: z.boolean(),
+  plan: Changes,
+  problems: z.array(z.string()),
+})
+
 export const ANSWERS = {
+  ConfigReport: Configuration,
   DeadLetterChange: DeadLettersChanged,
   DeadLetterPage: DeadLetters,
   DevicePage: Devices,
   Draining: z.object({ draining: name, sink: name }),
   Health: z.object({ status: z.enum(['ok', 'failed']), reasons: z.array(z.string()) }),
   Leaving: z.object({ leaving: z.literal(true) }),
+  LogLevel: z.object({ level: z.enum(LOG_LEVELS) }),
   LoggedOut: z.object({ loggedOut: z.literal(true) }),
   OpenApi: z.looseObject({ openapi: z.string() }),
   Parked: z.object({ parked: name, seq: count }),
@@ -271,6 +304,7 @@ export const ANSWERS = {
   Refusal: z.object({
     error: z.looseObject({ code: z.string(), message: z.string() }),
   }),
+  ReloadOutcome: Reloaded,
   Retrying: z.object({ retrying: name }),
   Session,
   SinkPreview: z.object({ sink: name, preview: z.string() }),

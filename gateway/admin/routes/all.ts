@@ -4,6 +4,7 @@ import type { Views } from '../../ports/status.ts'
 import type { Trials } from '../../ports/trials.ts'
 import type { EventStreams } from '../live/event-streams.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
+import { configurationRoutes } from './configuration.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { deviceRoutes } from './devices.ts'
 import { eventRoutes } from './events.ts'
@@ -39,6 +40,7 @@ export function allRoutes({
     ...statusRoutes(operator),
     ...eventRoutes(streams),
     ...gatewayRoutes(operator),
+    ...configurationRoutes(operator),
     ...deviceRoutes(operator),
     ...sinkRoutes(operator, trials),
     ...readingRoutes(trials),

@@ -46,8 +46,9 @@ const LOOPBACK: Caller = { user: null, role: 'operator', via: 'loopback' }
 const TOKEN: Caller = { user: null, role: 'operator', via: 'token' }
 
 export class SignIn {
-  readonly #config: Keys
+  #config: Keys
   readonly #emit: EmitAdminEvent
+  readonly #now: () => number
   readonly #sessions: Sessions
   readonly #wrongTokens: FailedLogins
   #users: Users | null = null
@@ -55,6 +56,7 @@ export class SignIn {
   private constructor(config: Keys, emit: EmitAdminEvent, now: () => number) {
     this.#config = config
     this.#emit = emit
+    this.#now = now
     this.#sessions = new Sessions(now)
     this.#wrongTokens = new FailedLogins(now)
   }
@@ -118,6 +120,18 @@ export class SignIn {
     const id = sessionOf(headers)
     if (id !== null) this.#sessions.end(id)
     return [cookieOf('', true), cookieOf('', false)]
+  }
+
+  /** Token and users are these from now on. */
+  async reconfigure(config: Keys): Promise<void> {
+    const { usersFile } = config
+    const former = this.#users
+    if (usersFile !== this.#config.usersFile) {
+      const users = usersFile === null ? null : await Users.open(usersFile, this.#emit, this.#now)
+      former?.close()
+      this.#users = users
+    }
+    this.#config = config
   }
 
   /** Looks at the users file now. */

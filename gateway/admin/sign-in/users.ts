@@ -41,7 +41,7 @@ export class Users {
   private constructor(path: string, emit: EmitAdminEvent, now: () => number) {
     this.#path = path
     this.#emit = emit
-    this.#checks = new PasswordChecks({ maxWaitMs: MAX_WAIT_MS, now })
+    this.#checks = new PasswordChecks({ maxWaitMs: () => MAX_WAIT_MS, now })
     this.#watch = new FileWatch([path], () => this.reread())
   }
 

@@ -27,17 +27,9 @@ import type { AuthConfig, ListenerConfig, MqttConfig } from '../config.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 import { authOf } from '../listeners/listener-policy.ts'
 import type { AuthenticationStats } from '../stats.ts'
-import { type Access, FULL_ACCESS } from './access-rules.ts'
+import { Client, type Principal, Seat } from './principal.ts'
 import { Realm } from './realm.ts'
 import { RememberedLogins } from './remembered-logins.ts'
-
-/** What the user of a connection may do, by the rules of this moment. */
-export interface Principal extends Access {
-  /** null: anonymous. */
-  readonly user: string | null
-  /** Rises when access rules or users were read again: earlier answers may have changed. */
-  readonly version: number
-}
 
 interface AuthenticationRequest {
   readonly listener: ListenerConfig
@@ -87,7 +79,11 @@ const NO_PASSWORD = new Uint8Array(0)
 
 export class Authenticator {
   readonly #config: MqttConfig
-  readonly #realms: ReadonlyMap<string, Realm>
+  /** By their files. */
+  readonly #realms: Map<string, Realm>
+  /** By the listener's configuration, which is one object as long as there is the listener. */
+  readonly #seats = new Map<ListenerConfig, Seat>()
+  readonly #openRealm: (auth: AuthConfig) => Promise<Realm>
   readonly #checks: PasswordChecks
   /** Checks in progress, so that a fleet with one name and password computes one hash. */
   readonly #inProgress = new Map<string, SharedCheck>()
@@ -98,19 +94,21 @@ export class Authenticator {
 
   private constructor(
     config: MqttConfig,
-    realms: ReadonlyMap<string, Realm>,
+    realms: Map<string, Realm>,
     checks: PasswordChecks,
     remembered: RememberedLogins,
+    openRealm: (auth: AuthConfig) => Promise<Realm>,
   ) {
     this.#config = config
     this.#realms = realms
     this.#checks = checks
     this.#remembered = remembered
+    this.#openRealm = openRealm
   }
 
   /**
    * Reads all files of `mqtt.auth` and of the listeners. Throws an AuthFileError that names file
-   * and line.
+   * and line. What changes in `config` later is taken up by `adopt`.
    */
   static async open(
     config: MqttConfig,
@@ -121,25 +119,61 @@ export class Authenticator {
     const remembered = await RememberedLogins.open(options.loginsFile ?? null)
     const onUsers = (): void =>
       remembered.keepOnly([...realms.values()].flatMap(({ credentials }) => [...credentials.users]))
-    try {
-      for (const listener of config.listeners) {
-        const auth = authOf(config, listener)
-        if (auth === null || realms.has(keyOf(auth))) continue
-        const realm = await Realm.open(
-          auth,
-          emit,
-          options.filePollMs ?? FILE_POLL_INTERVAL_MS,
-          onUsers,
-        )
-        realms.set(keyOf(auth), realm)
-      }
-    } catch (error) {
-      for (const realm of realms.values()) realm.close()
-      throw error
-    }
-    const checks = new PasswordChecks({ ...options.checks, maxWaitMs: config.authTimeout })
+    const pollMs = options.filePollMs ?? FILE_POLL_INTERVAL_MS
+    const openRealm = (auth: AuthConfig): Promise<Realm> => Realm.open(auth, emit, pollMs, onUsers)
+    const opened = await openRealms(config, realms, openRealm)
+    for (const [key, realm] of opened) realms.set(key, realm)
+    const maxWaitMs = (): number => config.authTimeout
+    const checks = new PasswordChecks({ ...options.checks, maxWaitMs })
     onUsers()
-    return new Authenticator(config, realms, checks, remembered)
+    return new Authenticator(config, realms, checks, remembered, openRealm)
+  }
+
+  /**
+   * Reads the files that `next` names and that are not in force yet, for `adopt`; who does not call
+   * that closes them. @throws AuthFileError that names file and line
+   */
+  prepare(next: MqttConfig): Promise<ReadonlyMap<string, Realm>> {
+    return openRealms(next, this.#realms, this.#openRealm)
+  }
+
+  /**
+   * The configuration has changed, and these realms with it. Logins of connections that are open
+   * stay; what they may is judged by the rules that their listener has now.
+   */
+  adopt(realms: ReadonlyMap<string, Realm>): void {
+    for (const [key, realm] of realms) this.#realms.set(key, realm)
+    for (const [listener, seat] of this.#seats) {
+      const realm = this.#realmOf(listener)
+      // A listener that is gone may have had files of its own: its connections keep their rules.
+      if (realm !== undefined) seat.take(realm)
+    }
+    const wanted = new Set(authsOf(this.#config).map(keyOf))
+    for (const [key, realm] of this.#realms) {
+      if (wanted.has(key)) continue
+      realm.close()
+      this.#realms.delete(key)
+    }
+    this.#remembered.keepOnly(
+      [...this.#realms.values()].flatMap(({ credentials }) => [...credentials.users]),
+    )
+  }
+
+  /** null: everything is allowed; undefined: its files are not read any more. */
+  #realmOf(listener: ListenerConfig): Realm | null | undefined {
+    const auth = authOf(this.#config, listener)
+    return auth === null ? null : this.#realms.get(keyOf(auth))
+  }
+
+  /** null: nobody is let in. */
+  #seatOf(listener: ListenerConfig): Seat | null {
+    const known = this.#seats.get(listener)
+    if (known !== undefined) return known
+    const realm = this.#realmOf(listener)
+    if (realm === undefined) return null
+    const seat = new Seat(realm)
+    this.#seats.set(listener, seat)
+    return seat
   }
 
   get stats(): Readonly<AuthenticationStats> {
@@ -156,19 +190,18 @@ export class Authenticator {
 
   /** Never rejects. Answers within `authTimeout` and the time of one hash. */
   async authenticate(request: AuthenticationRequest): Promise<Authentication> {
-    const auth = authOf(this.#config, request.listener)
-    if (auth === null) return this.#accept(anonymous(request.certificateSubject))
-    const realm = this.#realms.get(keyOf(auth))
+    const seat = this.#seatOf(request.listener)
     const { certificateSubject, clientId, username } = request
-    if (realm !== undefined && auth.passwordFile === null) {
-      return this.#accept(new User(certificateSubject, clientId, realm))
+    const realm = seat?.realm ?? null
+    if (seat !== null && (realm === null || !realm.wantsPasswords)) {
+      return this.#accept(new Client(certificateSubject, clientId, seat))
     }
-    if (realm === undefined || username === null) {
+    if (seat === null || realm === null || username === null) {
       this.#refusedCredentials += 1
       return { ok: false, returnCode: 5, reason: 'no-credentials' }
     }
     const verdict = await this.#judge(realm, username, request)
-    if (verdict === 'right') return this.#accept(new User(username, request.clientId, realm))
+    if (verdict === 'right') return this.#accept(new Client(username, clientId, seat))
     if (verdict === 'wrong') this.#refusedCredentials += 1
     return { ok: false, ...ANSWERS[verdict] }
   }
@@ -240,71 +273,34 @@ export class Authenticator {
   }
 }
 
-/** Some 100 bytes each, only for subscribers that may receive a part of what they asked for. */
-const MAX_RECEIVED_TOPICS = 1_000
-
 /** One check for all who wait for the same answer. */
 interface SharedCheck {
   readonly askers: (() => boolean)[]
   readonly verdict: Promise<PasswordVerdict>
 }
 
-function anonymous(certificateSubject: string | null): Principal {
-  return { ...FULL_ACCESS, user: certificateSubject, version: 0 }
+/** Of its listeners, each as often as it is used. */
+function authsOf(config: MqttConfig): AuthConfig[] {
+  return config.listeners.flatMap((listener) => authOf(config, listener) ?? [])
 }
 
-/** Follows the realm: rules that were read again hold for sessions that are open. */
-class User implements Principal {
-  readonly user: string | null
-  readonly #clientId: string
-  readonly #realm: Realm
-  #access: Access
-  #accessVersion: number
-  /** What was answered about topics; a subscriber gets few of them again and again. */
-  readonly #received = new Map<string, boolean>()
-
-  constructor(user: string | null, clientId: string, realm: Realm) {
-    this.user = user
-    this.#clientId = clientId
-    this.#realm = realm
-    this.#access = realm.accessOf(user, clientId)
-    this.#accessVersion = realm.version
-  }
-
-  get version(): number {
-    return this.#realm.version
-  }
-
-  mayPublish(topic: string): boolean {
-    return this.#current().mayPublish(topic)
-  }
-
-  maySubscribe(filter: string): boolean {
-    return this.#current().maySubscribe(filter)
-  }
-
-  mayReceiveAll(filter: string): boolean {
-    return this.#current().mayReceiveAll(filter)
-  }
-
-  mayReceive(topic: string): boolean {
-    const access = this.#current()
-    const known = this.#received.get(topic)
-    if (known !== undefined) return known
-    if (this.#received.size >= MAX_RECEIVED_TOPICS) this.#received.clear()
-    const answer = access.mayReceive(topic)
-    this.#received.set(topic, answer)
-    return answer
-  }
-
-  #current(): Access {
-    if (this.#accessVersion !== this.#realm.version) {
-      this.#access = this.#realm.accessOf(this.user, this.#clientId)
-      this.#accessVersion = this.#realm.version
-      this.#received.clear()
+/** Those that are not among the known ones; none if one cannot be opened. */
+async function openRealms(
+  config: MqttConfig,
+  known: ReadonlyMap<string, Realm>,
+  openRealm: (auth: AuthConfig) => Promise<Realm>,
+): Promise<Map<string, Realm>> {
+  const opened = new Map<string, Realm>()
+  try {
+    for (const auth of authsOf(config)) {
+      const key = keyOf(auth)
+      if (!known.has(key) && !opened.has(key)) opened.set(key, await openRealm(auth))
     }
-    return this.#access
+  } catch (error) {
+    for (const realm of opened.values()) realm.close()
+    throw error
   }
+  return opened
 }
 
 function keyOf(auth: AuthConfig): string {

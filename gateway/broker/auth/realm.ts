@@ -88,6 +88,11 @@ export class Realm {
     return realm
   }
 
+  /** Clients log in with name and password; else their certificate says who they are. */
+  get wantsPasswords(): boolean {
+    return this.#config.passwordFile !== null
+  }
+
   get credentials(): Credentials {
     return this.#credentials
   }

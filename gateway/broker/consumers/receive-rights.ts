@@ -4,7 +4,7 @@
  * have been stored under others. Where a filter is allowed as a whole, and no rule has changed, that
  * costs nothing.
  */
-import type { Principal } from '../auth/authenticator.ts'
+import type { Principal } from '../auth/principal.ts'
 
 export class ReceiveRights {
   readonly #principal: Principal

@@ -10,7 +10,7 @@
 import { Fifo } from '../../shared/fifo.ts'
 import { isSysTopic, PROTOCOL_TOPIC_LIMITS } from '../../shared/topics/topics.ts'
 import { MAX_AEDES_LEVELS } from '../aedes/engine.ts'
-import type { Principal } from '../auth/authenticator.ts'
+import type { Principal } from '../auth/principal.ts'
 import type { MqttConfig } from '../config.ts'
 import type { CloseReason } from '../events.ts'
 import { MAX_UNREAD_BYTES } from '../limits.ts'

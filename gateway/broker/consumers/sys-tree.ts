@@ -35,12 +35,16 @@ export class SysTree {
     this.#beganMs = host.monotonicMs()
   }
 
-  start(intervalMs: number): void {
+  /** null: nothing is sent by itself. */
+  start(intervalMs: number | null): void {
+    this.stop()
+    if (intervalMs === null) return
     this.#timer = setInterval(() => this.#publish(), intervalMs).unref()
   }
 
   stop(): void {
     if (this.#timer !== null) clearInterval(this.#timer)
+    this.#timer = null
   }
 
   /** A client subscribes to something of it and gets the values of this moment. */

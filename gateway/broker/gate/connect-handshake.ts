@@ -7,7 +7,8 @@
 
 import type { Ticket } from '../../ports/appender.ts'
 import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/topics.ts'
-import type { Principal, RefusedLogin } from '../auth/authenticator.ts'
+import type { RefusedLogin } from '../auth/authenticator.ts'
+import type { Principal } from '../auth/principal.ts'
 import type { RefuseReason } from '../events.ts'
 import type { Inbound } from '../listeners/inbound.ts'
 import { CODEC_5, CODEC_31, CODEC_311, type Codec, codecOf5 } from '../mqtt/codec.ts'

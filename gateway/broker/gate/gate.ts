@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { StreamIntake, TicketRange } from '../../ports/appender.ts'
 import { within } from '../../shared/time/within.ts'
+import type { ListenerConfig } from '../config.ts'
 import { FINISHING_TURN_MS, SWEEP_GAP_MS, SWEEP_INTERVAL_MS } from '../limits.ts'
 import type { Inbound } from '../listeners/inbound.ts'
 import { Connection } from './connection.ts'
@@ -18,6 +19,8 @@ const SESSION_SWEEP_MS = 30_000
 export class Gate {
   readonly #context: GateContext
   readonly #lists = new ConnectionLists<Connection>()
+  /** By which listener. */
+  readonly #cameBy = new WeakMap<Connection, ListenerConfig>()
   readonly #timer: NodeJS.Timeout
   #sweptAtMs: number
   #sessionsSweptAtMs: number
@@ -52,14 +55,35 @@ export class Gate {
       return
     }
     stats.connections += 1
-    this.#lists.all.add(new Connection(this.#context, this.#lists, inbound))
+    const connection = new Connection(this.#context, this.#lists, inbound)
+    this.#cameBy.set(connection, inbound.listener)
+    this.#lists.all.add(connection)
   }
 
   /** Takes no connection any more, and sends those away that are here; resolves at the last one. */
   async leave(): Promise<void> {
     this.#isStopping = true
     const { all, owing } = this.#lists
-    await sendAway(all, owing, this.#context.monotonicMs)
+    const why = ['leaving', 'the gateway leaves'] as const
+    await sendAway(() => [...all], owing, this.#context.monotonicMs, why)
+  }
+
+  /** Sends those away that came by one of these listeners; resolves at the last one. */
+  async closeBy(listeners: ReadonlySet<ListenerConfig>): Promise<void> {
+    const { all, owing } = this.#lists
+    const isLeft = (connection: Connection): boolean => {
+      const listener = this.#cameBy.get(connection)
+      return listener !== undefined && listeners.has(listener)
+    }
+    const open = (): Connection[] => [...all].filter(isLeft)
+    const why = ['listener-removed', 'the listener was removed'] as const
+    await sendAway(open, owing, this.#context.monotonicMs, why)
+  }
+
+  /** The streams are others: what waits for room in one goes where they say now. */
+  rerouted(): void {
+    this.#context.wills.reroute()
+    this.#onSpace()
   }
 
   /**

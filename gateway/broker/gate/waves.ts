@@ -17,29 +17,32 @@ const ACKS_POLL_MS = 5
 interface Leaver {
   /** Nothing more is read; acks still leave. */
   quiesce(): void
-  close(reason: 'leaving', detail: string): unknown
+  close(reason: Why, detail: string): unknown
 }
 
+type Why = 'leaving' | 'listener-removed'
+
 /**
- * Resolves at the last one. `all`: those that are open; `owing`: those of them to which acks are
- * owed, whatever these wait for.
+ * Resolves at the last one. `open`: those that are there, asked again and again; `owing`: those to
+ * which acks are owed, whatever these wait for.
  */
 export async function sendAway<Connection extends Leaver>(
-  all: ReadonlySet<Connection>,
+  open: () => readonly Connection[],
   owing: ReadonlySet<Connection>,
   monotonicMs: () => number,
+  [reason, detail]: readonly [Why, string],
 ): Promise<void> {
-  const size = Math.max(LEAST_OF_WAVE, Math.ceil(all.size / WAVES))
+  const size = Math.max(LEAST_OF_WAVE, Math.ceil(open().length / WAVES))
   let patienceMs = ALL_ACKS_MS
-  while (all.size > 0) {
-    const wave = [...all].slice(0, size)
+  for (let all = open(); all.length > 0; all = open()) {
+    const wave = all.slice(0, size)
     for (const connection of wave) connection.quiesce()
     const beganMs = monotonicMs()
     const deadlineMs = beganMs + Math.min(ACKS_MS, patienceMs)
     const isOwed = (): boolean => wave.some((one) => owing.has(one))
     while (isOwed() && monotonicMs() < deadlineMs) await sleep(ACKS_POLL_MS)
     patienceMs -= monotonicMs() - beganMs
-    for (const connection of wave) connection.close('leaving', 'the gateway leaves')
-    if (all.size > 0) await sleep(WAVE_MS)
+    for (const connection of wave) connection.close(reason, detail)
+    if (open().length > 0) await sleep(WAVE_MS)
   }
 }

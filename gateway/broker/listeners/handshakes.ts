@@ -25,7 +25,8 @@ interface Handshake {
 
 interface HandshakeParts {
   readonly listener: string
-  readonly timeoutMs: number
+  /** As it is when one begins. */
+  readonly timeoutMs: () => number
   readonly stats: ListenerStats
   readonly damper: EventDamper
   readonly emit: EmitBrokerEvent
@@ -51,7 +52,7 @@ export class Handshakes {
     const timer = setTimeout(() => {
       this.fail(socket, 'timeout', 'the handshake took too long')
       socket.destroy()
-    }, this.#parts.timeoutMs)
+    }, this.#parts.timeoutMs())
     this.#open.set(peer, { socket, timer, origin, failed: false })
     socket.once('close', () => {
       if (this.#open.get(peer)?.socket === socket) this.#end(peer)

@@ -33,8 +33,10 @@ export interface ListenerOptions {
   readonly isClockSet?: () => boolean
 }
 
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
+
 /** What all listeners have in common. */
-interface ListenerContext {
+export interface ListenerContext {
   readonly config: MqttConfig
   readonly onConnection: (connection: Inbound) => void
   readonly emit: EmitBrokerEvent
@@ -59,9 +61,12 @@ const TCP_KEEPALIVE_MS = 60_000
 
 export class Listener {
   readonly #context: ListenerContext
-  readonly #config: ListenerConfig
+  /** What its connections are judged by: one object for as long as there are any. */
+  readonly #config: Mutable<ListenerConfig>
   readonly #name: string
-  readonly #server: Server
+  #server: Server
+  /** Those that came before `open`; null: it is open. */
+  #early: Socket[] | null = []
   readonly #handshakes: Handshakes
   /** null: devices connect themselves. */
   readonly #proxies: Proxies | null
@@ -73,9 +78,9 @@ export class Listener {
 
   private constructor(context: ListenerContext, config: ListenerConfig, name: string) {
     const { stats, damper, emit } = context
-    const timeoutMs = context.config.connectTimeout
+    const timeoutMs = (): number => context.config.connectTimeout
     this.#context = context
-    this.#config = config
+    this.#config = { ...config }
     this.#name = name
     this.#handshakes = new Handshakes({ listener: name, timeoutMs, stats, damper, emit })
     this.#proxies = config.proxyProtocol === null ? null : new Proxies(config.proxyProtocol)
@@ -87,15 +92,31 @@ export class Listener {
     this.#server.on('connection', (socket) => this.#accept(socket))
   }
 
-  /** Reads certificates; nothing listens yet. */
-  static async prepare(context: ListenerContext, index: number): Promise<Listener> {
-    const config = context.config.listeners[index]
-    if (config === undefined) throw new RangeError(`no listener ${index}`)
+  /** Reads certificates; nothing listens yet. `index`: its place in the configuration. */
+  static async prepare(
+    context: ListenerContext,
+    config: ListenerConfig,
+    index: number,
+  ): Promise<Listener> {
     const listener = new Listener(context, config, nameOf(config, index))
     const { tls, websocket } = config
     if (tls !== null) await listener.#receiveTls(tls, websocket)
     else if (websocket) await listener.#receiveWebSockets()
     return listener
+  }
+
+  get name(): string {
+    return this.#name
+  }
+
+  /** As its connections name it. */
+  get config(): ListenerConfig {
+    return this.#config
+  }
+
+  /** Nothing of its connections is left. */
+  get isEmpty(): boolean {
+    return this.#sockets.size === 0
   }
 
   get address(): ListenerAddress {
@@ -113,11 +134,42 @@ export class Listener {
     }
     const { address: host, port } = this.#server.address() as AddressInfo
     this.#address = { host, port, tls: tls !== null, websocket }
-    this.#server.on('error', ({ message }) => {
-      const { damper, emit } = this.#context
-      if (damper.pass(`listener ${this.#name}`) === null) return
-      emit({ type: 'broker.listener-error', listener: this.#name, message })
-    })
+    this.#server.on('error', this.#onError)
+  }
+
+  readonly #onError = ({ message }: Error): void => {
+    const { damper, emit } = this.#context
+    if (damper.pass(`listener ${this.#name}`) === null) return
+    emit({ type: 'broker.listener-error', listener: this.#name, message })
+  }
+
+  /** Connections that came since `listen`, and later ones, are taken. */
+  open(): void {
+    const early = this.#early ?? []
+    this.#early = null
+    for (const socket of early) this.#accept(socket)
+  }
+
+  /**
+   * Goes on with the address of another one, which has no gap thereby; the connections of that one
+   * stay its own. In place of `listen` and `open`.
+   */
+  takeOver(former: Listener): void {
+    const { tls, websocket } = this.#config
+    this.#server = former.#server
+    this.#server.removeAllListeners('connection')
+    this.#server.off('error', former.#onError)
+    this.#server.on('connection', (socket) => this.#accept(socket))
+    this.#server.on('error', this.#onError)
+    this.#address = { ...former.address, tls: tls !== null, websocket }
+    this.#early = null
+    former.#closing = Promise.resolve()
+  }
+
+  /** Of its connections that log in from now on, and the rules of those that have. */
+  setAuth({ auth }: ListenerConfig): void {
+    if (auth === undefined) delete this.#config.auth
+    else this.#config.auth = auth
   }
 
   /** Without certificates there is nothing to read. */
@@ -130,9 +182,16 @@ export class Listener {
     this.#handshakes.abandon()
   }
 
+  /** It takes no connections any more, and keeps those that it has, the ones that begin included. */
+  retire(): void {
+    this.#closing ??= this.#stopListening()
+    this.#certificates?.close()
+  }
+
   async close(): Promise<void> {
     this.pause()
     this.#certificates?.close()
+    for (const socket of this.#early ?? []) socket.destroy()
     for (const socket of this.#sockets) socket.destroy()
     await this.#closing
   }
@@ -189,7 +248,7 @@ export class Listener {
     upgradeToWebSockets(http, {
       limits: config,
       // A browser sends a client certificate by itself, so one says nothing about the page.
-      anonymous: (authOf(config, this.#config)?.passwordFile ?? null) === null,
+      anonymous: () => (authOf(config, this.#config)?.passwordFile ?? null) === null,
       onStream: (stream, socket) => this.#admit(stream, socket),
       onRefused: (socket, message) => this.#handshakes.fail(socket, 'websocket', message),
     })
@@ -199,6 +258,10 @@ export class Listener {
     // Nothing that an outsider does to a socket may end the process, with or without other
     // listeners for errors.
     socket.on('error', ignore)
+    if (this.#early !== null) {
+      this.#early.push(socket)
+      return
+    }
     if (!this.#context.limits.admit(socket, this.#proxies !== null)) return
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))

@@ -30,7 +30,7 @@ interface UpgradeOptions {
    * Clients come without credentials: then a web page of another origin must not reach the
    * listener.
    */
-  readonly anonymous: boolean
+  readonly anonymous: () => boolean
   /** `socket`: the TCP or TLS socket below. */
   readonly onStream: (stream: WebSocketDuplex, socket: Duplex) => void
   readonly onRefused: (socket: Duplex, message: string) => void
@@ -41,16 +41,16 @@ interface UpgradeOptions {
  */
 export function upgradeToWebSockets(http: Server, options: UpgradeOptions): void {
   const { limits, onRefused, onStream } = options
-  const maxMessageBytes = limits.maxPacketBytes + WEBSOCKET_MESSAGE_SLACK_BYTES
+  // Limits may be others by the next upgrade.
+  const maxMessageBytes = (): number => limits.maxPacketBytes + WEBSOCKET_MESSAGE_SLACK_BYTES
+  const maxPayload = (): number =>
+    Math.min(maxMessageBytes(), limits.maxConnectPacketBytes + WEBSOCKET_MESSAGE_SLACK_BYTES)
   // `closeTimeout` is known to ws, not yet to its types.
   const serverOptions = {
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
-    maxPayload: Math.min(
-      maxMessageBytes,
-      limits.maxConnectPacketBytes + WEBSOCKET_MESSAGE_SLACK_BYTES,
-    ),
+    maxPayload: maxPayload(),
     closeTimeout: WEBSOCKET_CLOSE_TIMEOUT_MS,
     handleProtocols: (offered: ReadonlySet<string>) =>
       SUBPROTOCOLS.find((name) => offered.has(name)) ?? false,
@@ -71,13 +71,14 @@ export function upgradeToWebSockets(http: Server, options: UpgradeOptions): void
   })
   http.on('clientError', (error, socket) => refuse(socket, 400, notWebSocket(error)))
   http.on('upgrade', (request, socket, head) => {
-    const fault = faultOf(request, options.anonymous)
+    const fault = faultOf(request, options.anonymous())
     if (fault !== null) {
       refuse(socket, fault.status, fault.message)
       return
     }
+    upgrades.options.maxPayload = maxPayload()
     upgrades.handleUpgrade(request, socket, head, (webSocket) => {
-      onStream(new WebSocketDuplex(webSocket, maxMessageBytes), socket)
+      onStream(new WebSocketDuplex(webSocket, maxMessageBytes()), socket)
     })
   })
 }

@@ -165,6 +165,7 @@ export const CLOSE_CODES: Readonly<Record<CloseReason, ReasonCode>> = {
   'qos2-window': REASON.quotaExceeded,
   'receive-maximum': REASON.receiveMaximumExceeded,
   'lost-before-delivery': REASON.unspecifiedError,
+  'listener-removed': REASON.administrativeAction,
   leaving: REASON.useAnotherServer,
   stopping: REASON.serverShuttingDown,
   'internal-error': REASON.implementationSpecificError,

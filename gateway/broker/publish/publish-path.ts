@@ -13,7 +13,7 @@ import { isUtf8 } from 'node:buffer'
 import { MUST_WAIT, type StreamIntake, type Ticket } from '../../ports/appender.ts'
 import type { DeviceTrack } from '../../ports/devices.ts'
 import { nearestFilter } from '../../shared/text/nearest.ts'
-import type { Principal } from '../auth/authenticator.ts'
+import type { Principal } from '../auth/principal.ts'
 import type { CloseReason } from '../events.ts'
 import { CLOSED, type FrameOutcome, HOLD, TAKEN } from '../mqtt/outcome.ts'
 import { PUBACK, PUBREC } from '../mqtt/packets.ts'
@@ -51,6 +51,8 @@ export class PublishPath {
   #lastOffered = 0
   /** null: nobody wants to know of its device. */
   #track: DeviceTrack | null = null
+  /** Of the routes by which messages wait. */
+  #routeVersion = 1
   /** Of the read that is being processed; reused. */
   readonly #arrival: { -readonly [K in keyof Arrival]: Arrival[K] } = {
     receivedAtMs: 0,
@@ -195,8 +197,19 @@ export class PublishPath {
    * round.
    */
   retryWaiting(full: Set<StreamIntake>): void {
+    const { version } = this.#context.router
+    if (this.#routeVersion !== version) this.#rerouteWaiting(version)
     this.#waiting.retry(full, (waiting) => this.#takeWaiting(waiting))
     this.endRead()
+  }
+
+  /** The streams are others: what waits goes where its topic goes now, or stays the device's. */
+  #rerouteWaiting(routeVersion: number): void {
+    this.#routeVersion = routeVersion
+    this.#waiting.reroute((entry) => this.#topics.renewed(entry))
+    if (this.#context.config.unrouted === 'accept') return
+    const refused = this.#waiting.find(({ entry, retain }) => isUnrouted(entry, retain))
+    if (refused) this.#close('unrouted', `nothing takes ${refused.entry.topic} any more`)
   }
 
   /** The connection ended: what was not acknowledged is the device's to send again. */
@@ -224,7 +237,7 @@ export class PublishPath {
       const detail = `may not publish to ${entry.topic}`
       return this.#refuseWith(entry, 'forbidden-topic', REASON.notAuthorized, detail)
     }
-    if (entry.lanes.length === 0 && isUnrouted(entry, view.retain)) {
+    if (isUnrouted(entry, view.retain)) {
       const detail = `nothing takes ${entry.topic}`
       if (!this.#admitsUnrouted(entry))
         return this.#refuseWith(entry, 'unrouted', REASON.topicNameInvalid, detail)
@@ -338,7 +351,7 @@ export class PublishPath {
     // I3: a repeat. Its PUBREC waits for the commit of its original.
     const ticket = ids.ticketOf(packetId)
     const position = this.#owe(2, packetId, ticket, 0)
-    if (entry.passage !== null) this.#acks.setPassage(position, entry.passage)
+    this.#acks.setPassage(position, entry.passage)
     if (ticket === NO_TICKET) this.#waiting.findId(packetId)?.repeats.push(position)
     stats.duplicates += 1
     return TAKEN
@@ -357,7 +370,7 @@ export class PublishPath {
     if (qos === 2) ticket = this.#noteId(entry, ticket, view.packetId, code)
     if (view.retain || entry.isLocal) ticket = this.#publishLocally(entry, view, ticket)
     const position = this.#owe(qos, view.packetId, ticket, view.heldBytes)
-    if (entry.passage !== null) this.#acks.setPassage(position, entry.passage)
+    this.#acks.setPassage(position, entry.passage)
     this.#setCode(position, code)
     return TAKEN
   }
@@ -415,7 +428,7 @@ export class PublishPath {
     const qos = view.qos as 1 | 2
     if (qos === 2) sessions.addId(this.session, packetId, hash.high, hash.low, NO_TICKET)
     const position = this.#owe(qos, packetId, NO_TICKET, heldBytes)
-    if (entry.passage !== null) this.#acks.setPassage(position, entry.passage)
+    this.#acks.setPassage(position, entry.passage)
     this.#waiting.add({
       entry,
       bytes: Buffer.from(view.payload()),
@@ -438,6 +451,7 @@ export class PublishPath {
 
   #takeWaiting(waiting: WaitingMessage): boolean {
     const { entry, qos, packetId, hashHigh, hashLow } = waiting
+    if (isUnrouted(entry, waiting.retain)) this.#admitsUnrouted(entry)
     const appended = this.#append(entry, waiting, waiting)
     if (appended === MUST_WAIT) return false
     const code = this.#codeOf(entry)
@@ -450,6 +464,7 @@ export class PublishPath {
     this.#topics.refresh(entry)
     const ticket = this.#publishLocally(entry, waiting, appended)
     for (const position of [waiting.position, ...waiting.repeats]) {
+      this.#acks.setPassage(position, entry.passage)
       this.#acks.setTicket(position, ticket)
       this.#setCode(position, code)
     }
@@ -477,7 +492,8 @@ export class PublishPath {
   }
 }
 
-/** No stream takes it; nor does anything else? What is under `$` is counted by itself. */
-function isUnrouted({ unwanted, isLocal, isShared }: TopicEntry, retain: boolean): boolean {
+/** Neither a stream nor anything else takes it. What is under `$` is counted by itself. */
+function isUnrouted({ isLocal, isShared, lanes, unwanted }: TopicEntry, retain: boolean): boolean {
+  if (lanes.length > 0) return false
   return unwanted !== 'dollar-topic' && !isLocal && !(retain && isShared)
 }

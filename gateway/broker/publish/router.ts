@@ -10,18 +10,33 @@ import type { Lane, StreamIntake } from '../../ports/appender.ts'
 import { TopicTrie } from '../../shared/topics/topic-trie.ts'
 
 export class Router {
-  readonly #streams: readonly StreamIntake[]
-  readonly #trie = new TopicTrie<number>()
+  /** Rises with `replace`: earlier answers may have changed. */
+  version = 1
+  #streams: readonly StreamIntake[] = []
+  #trie = new TopicTrie<number>()
   /**
    * One array per set of streams that occurs: a route costs no allocation once its set is known.
    */
   readonly #routes = new Map<string, readonly StreamIntake[]>()
   /** The routes of one stream each, which are nearly all. */
-  readonly #alone: readonly (readonly StreamIntake[])[]
+  #alone: readonly (readonly StreamIntake[])[] = []
   readonly #levels = new Map<StreamIntake, number>()
 
   /** `streams` in configuration order; their filters are valid (the configuration checked them). */
   constructor(streams: readonly StreamIntake[]) {
+    this.#learn(streams)
+  }
+
+  /** Other streams, or the same with other filters. */
+  replace(streams: readonly StreamIntake[]): void {
+    this.version += 1
+    this.#routes.clear()
+    this.#levels.clear()
+    this.#trie = new TopicTrie()
+    this.#learn(streams)
+  }
+
+  #learn(streams: readonly StreamIntake[]): void {
     this.#streams = streams
     this.#alone = streams.map((stream) => Object.freeze([stream]))
     for (const [index, stream] of streams.entries()) {

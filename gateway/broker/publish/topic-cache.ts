@@ -28,6 +28,8 @@ export interface TopicEntry {
   isLocal: boolean
   /** Are its messages at QoS 1 and 2 kept for persistent sessions? */
   isQueued: boolean
+  /** Of the routes that `lanes` come from; those of another version are learned anew. */
+  readonly routeVersion: number
   accessVersion: number
   localVersion: number
 }

@@ -6,7 +6,7 @@
  */
 
 import { checkTopicName, isDollarTopic, isOverLimit } from '../../shared/topics/topics.ts'
-import type { Principal } from '../auth/authenticator.ts'
+import type { Principal } from '../auth/principal.ts'
 import { readString } from '../mqtt/reader.ts'
 import { passageOf } from './acks/passages.ts'
 import type { PublishContext } from './context.ts'
@@ -31,7 +31,8 @@ export class Topics {
    */
   find(bytes: Buffer, start: number, end: number): TopicEntry | string {
     const entry = this.#cache.find(bytes, start, end)
-    if (entry === null) return this.#learn(bytes, start, end)
+    if (entry === null || entry.routeVersion !== this.#context.router.version)
+      return this.#learn(bytes, start, end)
     this.refresh(entry)
     return entry
   }
@@ -42,16 +43,33 @@ export class Topics {
     if (entry.localVersion !== this.#context.subscribers.version) this.#checkLocal(entry)
   }
 
+  /** The same topic by the routes of now. */
+  renewed({ bytes, topic }: TopicEntry): TopicEntry {
+    const entry = this.#entryOf(bytes, topic)
+    this.#checkAccess(entry)
+    this.#checkLocal(entry)
+    return entry
+  }
+
   #learn(bytes: Buffer, start: number, end: number): TopicEntry | string {
-    const { config, router } = this.#context
     const topic = readString(bytes, start, end)
     if (topic === null) return 'the topic is not a valid UTF-8 string'
-    const fault = checkTopicName(topic, config)
+    const fault = checkTopicName(topic, this.#context.config)
     if (fault !== null && !isOverLimit(fault)) return fault
+    const entry = this.#entryOf(Uint8Array.prototype.slice.call(bytes, start, end), topic)
+    this.#checkAccess(entry)
+    this.#checkLocal(entry)
+    // One over a limit may have 64 KiB: it is learned anew each time.
+    if (fault === null) this.#cache.add(entry)
+    return entry
+  }
+
+  #entryOf(bytes: Uint8Array, topic: string): TopicEntry {
+    const { config, router } = this.#context
     const lanes = router.lanes(topic, this.#clientId)
     const unwanted = unwantedReason(topic, lanes, config)
-    const entry: TopicEntry = {
-      bytes: Uint8Array.prototype.slice.call(bytes, start, end),
+    return {
+      bytes,
       topic,
       lanes,
       wantsProperties: lanes.some(({ stream }) => stream.wantsProperties),
@@ -62,14 +80,10 @@ export class Topics {
       isShared: unwanted === null && !isDollarTopic(topic),
       isLocal: false,
       isQueued: false,
+      routeVersion: router.version,
       accessVersion: -1,
       localVersion: -1,
     }
-    this.#checkAccess(entry)
-    this.#checkLocal(entry)
-    // One over a limit may have 64 KiB: it is learned anew each time.
-    if (fault === null) this.#cache.add(entry)
-    return entry
   }
 
   #checkAccess(entry: TopicEntry): void {

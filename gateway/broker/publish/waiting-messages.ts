@@ -117,6 +117,18 @@ export class WaitingMessages {
     this.#messages = kept
   }
 
+  find(isWanted: (message: WaitingMessage) => boolean): WaitingMessage | undefined {
+    return this.#messages.find(isWanted)
+  }
+
+  /** The streams are others: each goes where its topic goes now, in the same order. */
+  reroute(renewed: (entry: TopicEntry) => TopicEntry): void {
+    const messages = this.#messages
+    for (const message of messages) this.#release(message)
+    this.#messages = []
+    for (const message of messages) this.add({ ...message, entry: renewed(message.entry) })
+  }
+
   /** The connection ended: they were never acknowledged, and the device keeps them. */
   discard(onDiscard: (message: WaitingMessage) => void): void {
     for (const message of this.#messages) {

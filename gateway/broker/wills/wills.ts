@@ -7,7 +7,7 @@
 
 import { type Lane, type MessageProperties, MUST_WAIT } from '../../ports/appender.ts'
 import { isDollarTopic } from '../../shared/topics/topics.ts'
-import type { Principal } from '../auth/authenticator.ts'
+import type { Principal } from '../auth/principal.ts'
 import type { UnwantedReason } from '../events.ts'
 import type { Will } from '../mqtt/connect.ts'
 import type { Publication } from '../mqtt/publish.ts'
@@ -82,6 +82,18 @@ export class Wills {
     }
     this.#waiting.push(due)
     this.#count(due, 1)
+  }
+
+  /** The streams are others: those that wait go where their topics go now. */
+  reroute(): void {
+    const { router } = this.#context
+    const waiting = this.#waiting
+    for (const due of waiting) this.#count(due, -1)
+    this.#waiting = waiting.map((due) => {
+      const { clientId, will } = due
+      return { ...due, lanes: router.lanes(will.topic, clientId) }
+    })
+    for (const due of this.#waiting) this.#count(due, 1)
   }
 
   /** There may be room in a stream. */

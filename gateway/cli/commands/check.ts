@@ -4,7 +4,8 @@
  * not configuration is in comments. What a start would refuse is on standard error, with exit code
  * 1. `--try` also takes the addresses for a moment and asks each sink.
  */
-import { Command } from 'commander'
+import { resolve } from 'node:path'
+import { Command, Option } from 'commander'
 import { ConfigError } from '../../config/problems.ts'
 import { errorCode } from '../../shared/errors.ts'
 import { bytes, hours, plain, table } from '../../shared/text/words.ts'
@@ -12,7 +13,8 @@ import type { CliConfig } from '../config.ts'
 import { findConfig } from '../config-place.ts'
 import type { CliContext, ConfiguredGateway, SinkWord, Trial } from '../context.ts'
 import { fileSystemOf } from '../doctor/file-system.ts'
-import { type Done, EXIT, type ExitCode } from '../exit.ts'
+import { CliError, type Done, EXIT, type ExitCode } from '../exit.ts'
+import { runningGateway } from '../find-gateway.ts'
 import {
   type ConfigFlag,
   configLine,
@@ -30,6 +32,7 @@ import {
   type StreamCapacity,
 } from '../text/capacity.ts'
 import { withCode } from '../text/error-text.ts'
+import { planText } from '../text/reload-text.ts'
 
 export function checkCommand(context: CliContext, done: Done): Command {
   return withConfig(new Command('check'))
@@ -37,11 +40,18 @@ export function checkCommand(context: CliContext, done: Done): Command {
       'validate the configuration, print what is in effect, and how long an outage it holds',
     )
     .option('--json', 'what was found, without what is in effect, as JSON')
+    .addOption(
+      new Option(
+        '--against <what>',
+        'also what its file would change in the gateway that runs, and how',
+      ).choices(['running']),
+    )
     .option('--try', 'also listen on the addresses for a moment, and ask each sink')
     .action(async (flags: CheckFlags) => done(await check(flags, context)))
 }
 
 interface CheckFlags extends ConfigFlag {
+  readonly against?: 'running'
   readonly try?: boolean
   readonly json?: boolean
 }
@@ -56,9 +66,23 @@ async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> 
   if (free !== null) context.stdout.write(`${comment(diskText(config, free))}\n`)
   context.stdout.write(`#\n${comment(promisesText(configured.sinkPromises()))}\n`)
   for (const warning of warnings) context.stderr.write(`warning: ${warning}\n`)
+  if (flags.against !== undefined)
+    context.stdout.write(`#\n${comment(await againstRunning(flags, context))}\n`)
   for (const line of tried) context.stdout.write(`${comment(plain(line))}\n`)
   for (const fault of faults) context.stderr.write(`fault: ${plain(withCode(fault))}\n`)
   return faults.length === 0 ? EXIT.ok : EXIT.failed
+}
+
+/** What the gateway that runs says of its own file, which must be the one that is checked. */
+async function againstRunning(flags: CheckFlags, context: CliContext): Promise<string> {
+  const { path, plan } = await (await runningGateway(flags, context)).config()
+  const { file } = findConfig(flags.config, context.env, context.cwd)
+  if (path !== (file === null ? null : resolve(context.cwd, file)))
+    throw new CliError(
+      EXIT.usage,
+      `the gateway that runs has ${path ?? 'no configuration file'}: name that with --config`,
+    )
+  return plain(planText(plan))
 }
 
 /** A configuration that is refused is an answer here, not an error. */
@@ -85,6 +109,9 @@ async function checkAsJson(flags: CheckFlags, context: CliContext): Promise<Exit
     ratesPerSecond: RATES_PER_SECOND,
     outages: outageCapacity(configured.config, free),
     sinks: configured.sinkPromises(),
+    ...(flags.against === undefined
+      ? {}
+      : { running: (await (await runningGateway(flags, context)).config()).plan }),
   })
   return faults.length === 0 ? EXIT.ok : EXIT.failed
 }

@@ -1,10 +1,12 @@
 /**
  * `sluice start`: runs the gateway until a signal stops it. The first SIGTERM or SIGINT stops it in
  * order, within `gateway.stopTimeout`; a second one, or the deadline, ends it at once. Either way
- * nothing acknowledged is lost (I1). SIGHUP reads the files again that the configuration names;
- * other signals do nothing. A service manager is told when devices are served and when that ends.
+ * nothing acknowledged is lost (I1). SIGHUP reloads the configuration, and reads the files again that
+ * it names; other signals do nothing. A service manager is told when devices are served and when
+ * that ends.
  */
 import { Command } from 'commander'
+import { PROBATION_MS } from '../../ports/operator.ts'
 import { errorMessage } from '../../shared/errors.ts'
 import type { CliConfig } from '../config.ts'
 import type { CliContext, RunningGateway } from '../context.ts'
@@ -12,6 +14,7 @@ import { type Done, EXIT, type ExitCode } from '../exit.ts'
 import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from '../options.ts'
 import { serviceManager } from '../service-manager.ts'
 import { type Commands, firstSteps, shellWord } from '../text/first-steps.ts'
+import { reloadText } from '../text/reload-text.ts'
 
 /** fsync, deflate, compaction and password hashing share libuv's pool. */
 const MIN_POOL_THREADS = 8
@@ -40,21 +43,30 @@ async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> 
   if (flags.config === undefined) context.stderr.write(`sluice: ${configLine(flags, context)}\n`)
   const advice = poolAdvice(context.env)
   if (advice !== null) context.stderr.write(`warning: ${advice}\n`)
-  const signals = watchSignals(context, config.gateway.stopTimeout)
+  let current = (): CliConfig => config
+  const signals = watchSignals(context, () => current().gateway.stopTimeout)
   const manager = serviceManager(context.env, (text) => context.stderr.write(`sluice: ${text}\n`))
   try {
     const gateway = await configured.start()
-    signals.onReread(() => gateway.reread())
+    current = () => gateway.config
+    signals.onReload(() => reload(gateway, context))
     manager.ready(`Serves devices as ${gateway.gatewayId}`, () => gateway.live())
     if (flags.hint && !signals.stopping)
       context.stderr.write(firstSteps(config, gateway, commandsOf(flags, context)))
     await signals.first
     manager.stopping()
-    await stop(gateway, config, context)
+    await stop(gateway, current(), context)
     return EXIT.ok
   } finally {
     signals.forget()
   }
+}
+
+/** As `sluice reload` does, and the files that the configuration names besides. */
+async function reload(gateway: RunningGateway, { stderr }: CliContext): Promise<void> {
+  const options = { dryRun: false, probationMs: PROBATION_MS }
+  stderr.write(`sluice: SIGHUP: ${reloadText(await gateway.reload(options), options)}`)
+  await gateway.reread()
 }
 
 /**
@@ -85,16 +97,16 @@ interface Signals {
   /** Resolves at the first signal to stop. */
   readonly first: Promise<void>
   readonly stopping: boolean
-  onReread(reread: () => Promise<void>): void
+  onReload(reload: () => Promise<void>): void
   forget(): void
 }
 
-function watchSignals(context: CliContext, stopTimeoutMs: number): Signals {
+function watchSignals(context: CliContext, stopTimeoutMs: () => number): Signals {
   const { promise, resolve } = withResolvers()
   let firstAtMs: number | null = null
   let deadline: NodeJS.Timeout | null = null
-  let reread = async (): Promise<void> => undefined
   const say = (text: string): void => void context.stderr.write(`sluice: ${text}\n`)
+  let reload = async (): Promise<void> => say('SIGHUP: the gateway is starting')
   const atOnce = (why: string): void => {
     say(`stopped at once (${why}); the spool is intact`)
     context.exit(EXIT.failed)
@@ -103,27 +115,24 @@ function watchSignals(context: CliContext, stopTimeoutMs: number): Signals {
     stop: (signal) => {
       if (firstAtMs === null) {
         firstAtMs = performance.now()
-        deadline = setTimeout(() => atOnce('gateway.stopTimeout is over'), stopTimeoutMs)
+        deadline = setTimeout(() => atOnce('gateway.stopTimeout is over'), stopTimeoutMs())
         resolve()
       } else if (signal !== 'SIGINT' || performance.now() - firstAtMs > SAME_CTRL_C_MS) {
         atOnce('second signal')
       }
     },
-    reread: () => {
-      say(
-        'SIGHUP: passwords, access rules, certificates and secrets are read again; the rest at the next start',
-      )
-      reread().catch((error: unknown) => say(`SIGHUP: ${errorMessage(error)}`))
+    reload: () => {
+      reload().catch((error: unknown) => say(`SIGHUP: ${errorMessage(error)}`))
     },
-    unused: (signal) => say(`${signal} does nothing here; SIGTERM stops, SIGHUP reads files again`),
+    unused: (signal) => say(`${signal} does nothing here; SIGTERM stops, SIGHUP reloads`),
   })
   return {
     first: promise,
     get stopping() {
       return firstAtMs !== null
     },
-    onReread: (doIt) => {
-      reread = doIt
+    onReload: (doIt) => {
+      reload = doIt
     },
     forget: () => {
       off()

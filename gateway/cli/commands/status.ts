@@ -52,7 +52,7 @@ async function watch(flags: StatusFlags, context: CliContext): Promise<void> {
   const unlisten = context.listenToSignals({
     stop: () => stop.abort(),
     // The terminal was closed.
-    reread: () => stop.abort(),
+    reload: () => stop.abort(),
     unused: () => undefined,
   })
   const screen = new Screen(context.stdout, context.env)

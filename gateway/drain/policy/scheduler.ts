@@ -43,6 +43,10 @@ export class Scheduler {
     this.#accounts.set(name, { name, priority, credit: 0, servedTurn: 0 })
   }
 
+  remove(name: string): void {
+    this.#accounts.delete(name)
+  }
+
   /** The next of those that could be served now; null without any. */
   pick(ready: readonly string[]): string | null {
     let best: Account | null = null

@@ -30,6 +30,10 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
     message: ({ connections, unacked }) =>
       `the broker stopped; ${counted(connections, 'connection')} open, ${counted(unacked, 'message')} not acknowledged`,
   },
+  'broker.listener-closed': {
+    level: 'info',
+    message: (e) => `${e.listener} takes no connections any more`,
+  },
   'broker.listening': {
     level: 'debug',
     message: ({ host, port }) => `listening on ${host}:${port}`,

@@ -4,6 +4,7 @@
  */
 import type { GatewayEvent } from '../events.ts'
 import { BROKER_LOGS } from './broker-logs.ts'
+import { CONFIG_LOGS } from './config-logs.ts'
 import { DRAIN_LOGS, SINK_LOGS } from './delivery-logs.ts'
 import { DEVICES_LOGS } from './devices-logs.ts'
 import type { EventLogs } from './event-log.ts'
@@ -11,6 +12,7 @@ import { SPOOL_LOGS } from './spool-logs.ts'
 
 export const EVENT_LOGS: EventLogs<GatewayEvent> = {
   ...BROKER_LOGS,
+  ...CONFIG_LOGS,
   ...SPOOL_LOGS,
   ...DEVICES_LOGS,
   ...DRAIN_LOGS,

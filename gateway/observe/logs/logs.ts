@@ -76,6 +76,10 @@ export class Logs {
     return this.#events
   }
 
+  setLevel(level: LogConfig['level']): void {
+    this.#logger.level = level
+  }
+
   /** The last lines that were written. */
   get recent(): string {
     return this.#recent.text

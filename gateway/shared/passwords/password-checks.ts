@@ -52,7 +52,7 @@ export interface CheckRequest {
 
 export interface PasswordCheckOptions {
   /** A request that waited longer is not computed: its client is gone. ms */
-  readonly maxWaitMs: number
+  readonly maxWaitMs: () => number
   readonly verify?: (password: Uint8Array, stored: PasswordHash) => Promise<boolean>
   /** Monotonic milliseconds. */
   readonly now?: () => number
@@ -72,7 +72,7 @@ interface PasswordCheckStats {
 
 export class PasswordChecks {
   readonly stats: PasswordCheckStats = { computed: 0, refusedBusy: 0, refusedDamped: 0 }
-  readonly #maxWaitMs: number
+  readonly #maxWaitMs: () => number
   readonly #verify: (password: Uint8Array, stored: PasswordHash) => Promise<boolean>
   readonly #now: () => number
   readonly #failed: FailedLogins
@@ -124,7 +124,7 @@ export class PasswordChecks {
       if (next.request.isWanted?.() === false) {
         // Its connection is gone, and was counted when it went.
         next.resolve('busy')
-      } else if (this.#now() - next.since > this.#maxWaitMs) {
+      } else if (this.#now() - next.since > this.#maxWaitMs()) {
         next.resolve(this.#busy())
       } else if (!this.#failed.admits(next.request.address, next.request.user)) {
         // It guessed wrong while this one waited.

@@ -32,7 +32,7 @@ const MIN_RECORD_BYTES = 64
 export const BROKEN_RULE = 'a mistake of this program, please report it: the state does not hold'
 
 export class CommitContents implements CommitSource, OpenCommit {
-  readonly streams: ReadonlyMap<string, SpoolStream>
+  readonly streams: Map<string, SpoolStream>
   readonly committer: Committer
   readonly blocks: StoredBlocks
   readonly journals: Journals
@@ -55,7 +55,7 @@ export class CommitContents implements CommitSource, OpenCommit {
   readonly #changed = new Set<SpoolStream>()
 
   constructor(options: {
-    streams: ReadonlyMap<string, SpoolStream>
+    streams: Map<string, SpoolStream>
     identity: Identity
     folder: OpenedFolder
     leases: LeaseKeeper

@@ -129,6 +129,11 @@ export class Committer {
     return this.#beganMs === null ? null : this.#monotonicMs() - this.#beganMs
   }
 
+  /** The pace from now on. */
+  reconfigure(pace: PaceOptions): void {
+    this.#pace.reconfigure(pace)
+  }
+
   onDurable(listener: (ticket: number) => void): void {
     this.#listeners.push(listener)
   }

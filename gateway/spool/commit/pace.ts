@@ -28,7 +28,7 @@ export interface PaceOptions {
 }
 
 export class Pace {
-  readonly #options: PaceOptions
+  #options: PaceOptions
   #tokens: number
   /** Up to here tokens were earned. */
   #earnedMs: number
@@ -40,6 +40,11 @@ export class Pace {
     this.#options = options
     this.#tokens = options.commitBurst
     this.#earnedMs = nowMs
+  }
+
+  /** From now on. What is left of the budget stays, up to the new one. */
+  reconfigure(options: PaceOptions): void {
+    this.#options = options
   }
 
   /** Pending bytes at which the next commit does not wait. `streams`: how many have any. */

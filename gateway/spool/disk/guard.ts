@@ -12,7 +12,8 @@ const LOOK_INTERVAL_MS = 1_000
 const RESUME_SHARE = 1.05
 
 export class DiskGuard {
-  readonly minFreeBytes: number
+  /** From the next look on. */
+  minFreeBytes: number
   readonly #folder: string
   readonly #emit: EmitSpoolEvent
   #onSpace: () => void = () => undefined

@@ -46,7 +46,29 @@ export function openStreams(
   return streams
 }
 
-function blockLimits(config: StreamConfig | null, sinks: ConfiguredStreams['sinks']): BlockLimits {
+/** One that is named while the spool is open; nothing takes or drains it before it is configured. */
+export function newStream(
+  name: string,
+  streams: ReadonlyMap<string, SpoolStream>,
+  { identity, ...parts }: NewStreamParts,
+): SpoolStream {
+  const newest = [...streams.values()].reduce((id, { state }) => Math.max(id, state.id), 0)
+  const state = newStreamState(name, newest + 1, identity)
+  const limits = blockLimits(null, {})
+  return new SpoolStream({ ...parts, state, index: new BlockIndex(), config: null, limits })
+}
+
+interface NewStreamParts {
+  readonly identity: Identity
+  readonly deflater: Deflater
+  readonly time: SpoolTime
+  readonly emit: EmitSpoolEvent
+}
+
+export function blockLimits(
+  config: StreamConfig | null,
+  sinks: ConfiguredStreams['sinks'],
+): BlockLimits {
   const sink = config ? sinks[config.sink] : undefined
   const maxBatchBytes = Math.min(
     sink?.maxBatchBytes ?? Number.POSITIVE_INFINITY,

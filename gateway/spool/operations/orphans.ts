@@ -11,15 +11,23 @@ export class OrphanError extends Error {
 }
 
 export class Orphans {
-  readonly #queues: readonly SpoolQueue[]
   readonly #notes: NoteStore
-  readonly #sinks: readonly string[]
+  #queues: readonly SpoolQueue[] = []
+  #sinks: readonly string[] = []
 
   constructor(queues: readonly SpoolQueue[], notes: NoteStore, sinks: readonly string[]) {
-    this.#queues = queues
     this.#notes = notes
+    this.reconfigure(queues, sinks)
+  }
+
+  /** All streams and sinks that there are from now on. */
+  reconfigure(queues: readonly SpoolQueue[], sinks: readonly string[]): void {
+    this.#queues = queues
     this.#sinks = sinks
-    for (const queue of queues) this.#restore(queue)
+    for (const queue of queues) {
+      queue.sink = queue.spool.config?.sink ?? ''
+      this.#restore(queue)
+    }
   }
 
   /** A sink that was named before, if it is still there. */

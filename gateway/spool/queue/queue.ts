@@ -61,7 +61,6 @@ const NOTHING_LEFT_OUT: LeftOut = {
 export class SpoolQueue implements StreamQueue {
   readonly spool: SpoolStream
   readonly stream: string
-  readonly priority: number
   /** '': none takes it. */
   sink: string
   readonly #commit: OpenCommit
@@ -79,11 +78,14 @@ export class SpoolQueue implements StreamQueue {
   constructor(spool: SpoolStream, commit: OpenCommit, reader: BlockReader, nowMs: () => number) {
     this.spool = spool
     this.stream = spool.name
-    this.priority = spool.config?.priority ?? 9
     this.sink = spool.config?.sink ?? ''
     this.#commit = commit
     this.#reader = reader
     this.#nowMs = nowMs
+  }
+
+  get priority(): number {
+    return this.spool.config?.priority ?? 9
   }
 
   get pendingRecords(): number {
@@ -491,7 +493,7 @@ export class SpoolQueue implements StreamQueue {
     return durable
   }
 
-  onReady(listener: () => void): void {
+  onReady(listener: (() => void) | null): void {
     this.spool.onReady(listener)
   }
 }

@@ -39,46 +39,33 @@ const TIGHT_SHARE = 0.9
 export class Intake implements StreamIntake {
   readonly stream: SpoolStream
   readonly name: string
-  readonly topics: readonly string[]
-  readonly device: StreamIntake['device']
-  readonly wantsProperties: boolean
-  readonly passage: StreamPassage | null
+  topics!: readonly string[]
+  device!: StreamIntake['device']
+  wantsProperties!: boolean
+  passage!: StreamPassage | null
   readonly #commit: OpenCommit
-  readonly #maxRecordBytes: number
-  readonly #jsonOnly: boolean
-  readonly #asText: boolean
-  readonly #properties: readonly RecordProperty[]
-  readonly #honorsExpiry: boolean
+  // Of the configuration, see `reconfigure`.
+  #maxRecordBytes!: number
+  #jsonOnly!: boolean
+  #asText!: boolean
+  #properties!: readonly RecordProperty[]
+  #honorsExpiry!: boolean
   /** Of the message that is judged: it is asked for twice. */
   #members: { readonly of: MessageProperties; readonly bytes: Uint8Array | null } | null = null
   /** A message that may become a dead letter waits for room among them. */
-  readonly #holdsLetters: boolean
-  readonly #maxLetterBytes: number
-  readonly #whenFull: 'block' | 'drop-oldest' | 'drop-newest'
-  readonly #maxBytes: number
+  #holdsLetters!: boolean
+  #maxLetterBytes!: number
+  #whenFull!: 'block' | 'drop-oldest' | 'drop-newest'
+  #maxBytes!: number
   readonly #fields: RecordFields
   #full = false
   #lettersFull = false
 
   constructor(stream: SpoolStream, commit: OpenCommit) {
-    const { config } = stream
-    if (!config) throw new Error(`stream ${stream.name} is not configured`)
     this.stream = stream
     this.name = stream.name
-    this.topics = config.topics
-    this.device = config.device
     this.#commit = commit
-    this.#maxRecordBytes = config.maxRecordBytes
-    this.#jsonOnly = config.payload === 'json'
-    this.#asText = config.payload === 'text'
-    this.#properties = config.properties
-    this.#honorsExpiry = config.messageExpiry === 'honor'
-    this.wantsProperties = config.properties.length > 0 || this.#honorsExpiry
-    this.passage = stream.passage
-    this.#holdsLetters = config.deadLetters.whenFull === 'hold'
-    this.#maxLetterBytes = config.deadLetters.maxBytes
-    this.#whenFull = config.whenFull
-    this.#maxBytes = config.maxBytes
+    this.reconfigure()
     this.#fields = {
       idPrefix: stream.prefix,
       seq: 0,
@@ -95,6 +82,26 @@ export class Intake implements StreamIntake {
       textLength: -1,
       requeuedFrom: null,
     }
+  }
+
+  /** Takes up the configuration of its stream, which has one. */
+  reconfigure(): void {
+    const { config, name, passage } = this.stream
+    if (!config) throw new Error(`stream ${name} is not configured`)
+    this.topics = config.topics
+    this.device = config.device
+    this.#maxRecordBytes = config.maxRecordBytes
+    this.#jsonOnly = config.payload === 'json'
+    this.#asText = config.payload === 'text'
+    this.#properties = config.properties
+    this.#honorsExpiry = config.messageExpiry === 'honor'
+    this.wantsProperties = config.properties.length > 0 || this.#honorsExpiry
+    this.passage = passage
+    this.#holdsLetters = config.deadLetters.whenFull === 'hold'
+    this.#maxLetterBytes = config.deadLetters.maxBytes
+    this.#whenFull = config.whenFull
+    this.#maxBytes = config.maxBytes
+    this.#members = null
   }
 
   envelope(device: string, topic: string): Envelope {

@@ -40,7 +40,8 @@ export interface BlockLimits {
 
 export class OpenBlocks {
   readonly #deflater: Deflater
-  readonly #limits: BlockLimits
+  /** Of blocks that are begun from now on. */
+  limits: BlockLimits
   readonly #spoolTimeMs: () => number
   readonly #spares: RecordBuffer[] = []
   #buffer: RecordBuffer
@@ -52,7 +53,7 @@ export class OpenBlocks {
 
   constructor(deflater: Deflater, limits: BlockLimits, spoolTimeMs: () => number) {
     this.#deflater = deflater
-    this.#limits = limits
+    this.limits = limits
     this.#spoolTimeMs = spoolTimeMs
     this.#buffer = new RecordBuffer(4096)
   }
@@ -66,8 +67,8 @@ export class OpenBlocks {
     if (buffer.recordCount > 0) {
       const size = fields.end - fields.start
       const full =
-        buffer.byteLength + size > this.#limits.maxRawBytes ||
-        buffer.recordCount >= this.#limits.maxRecords
+        buffer.byteLength + size > this.limits.maxRawBytes ||
+        buffer.recordCount >= this.limits.maxRecords
       if (full || identity !== this.#identity) this.#seal()
     }
     const at = fields.receivedAtMs

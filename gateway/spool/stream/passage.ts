@@ -96,6 +96,12 @@ export class StreamPassage implements Passage {
     } else this.#legs.push({ ...tickets, place, isLost: false })
   }
 
+  /** Nothing waits for delivery any more: what is durable may be acknowledged. */
+  end(): void {
+    this.#legs.length = 0
+    this.#tell([])
+  }
+
   /** Records of that identity are gone, neither delivered nor kept. */
   lost(identity: number, seq: number): void {
     const leg = this.#legs.find(({ place }) => !isBehind({ identity, seq }, place))

@@ -88,9 +88,10 @@ export class SpoolStream {
   readonly state: StreamState
   #index: BlockIndex
   readonly open: OpenBlocks
-  readonly config: StreamConfig | null
+  /** null: no configuration names it. See `reconfigure`, which alone changes it. */
+  config: StreamConfig | null
   /** null: nothing waits for delivery. */
-  readonly passage: StreamPassage | null
+  passage: StreamPassage | null
   readonly time: SpoolTime
   readonly emit: EmitSpoolEvent
   /** Committed values only: what metrics and status show. */
@@ -130,7 +131,7 @@ export class SpoolStream {
   /** A segment that was sealed in memory and whose value is not durable yet. */
   #sealing: PackedSegment | null = null
   #loading: Promise<void> | null = null
-  readonly #readyListeners: Array<() => void> = []
+  #readyListener: (() => void) | null = null
 
   constructor(options: {
     state: StreamState
@@ -179,6 +180,24 @@ export class SpoolStream {
 
   get name(): string {
     return this.state.name
+  }
+
+  /**
+   * What the stream is from now on; null: an orphan. What it holds stays. Acks that wait for the
+   * sink leave where nothing waits for delivery any more.
+   */
+  reconfigure(config: StreamConfig | null, limits: BlockLimits): void {
+    this.config = config
+    this.open.limits = limits
+    const isAwaited = config?.ack === 'delivered'
+    if (isAwaited === (this.passage !== null)) return
+    this.pinAhead = null
+    const former = this.passage
+    this.passage = isAwaited ? new StreamPassage() : null
+    if (isAwaited) this.beginPassage()
+    // Of an orphan nothing is on its way to a sink: devices keep what was not acknowledged.
+    if (config === null) former?.lostSome()
+    else former?.end()
   }
 
   /** `{"id":"<gateway>:<spool id>:<stream>:` of new records. */
@@ -312,12 +331,13 @@ export class SpoolStream {
     return records
   }
 
-  onReady(listener: () => void): void {
-    this.#readyListeners.push(listener)
+  /** The drain's; null: nothing drains it. */
+  onReady(listener: (() => void) | null): void {
+    this.#readyListener = listener
   }
 
   ready(): void {
-    for (const listener of this.#readyListeners) listener()
+    this.#readyListener?.()
   }
 
   /** Removes whole blocks by a retention limit; counted, and a gap (I9). */

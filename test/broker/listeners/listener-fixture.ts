@@ -13,7 +13,7 @@ import type { ListenerConfig, MqttConfig, ServerTlsConfig } from '../../../gatew
 import type { BrokerEvent } from '../../../gateway/broker/events.ts'
 import type { Inbound } from '../../../gateway/broker/listeners/inbound.ts'
 import type { ListenerOptions } from '../../../gateway/broker/listeners/listener.ts'
-import { type Listeners, startListeners } from '../../../gateway/broker/listeners/listeners.ts'
+import { Listeners } from '../../../gateway/broker/listeners/listeners.ts'
 import { mqttConfig as defaultMqttConfig } from '../../support/configs.ts'
 
 export const LOOPBACK: ListenerConfig = {
@@ -75,7 +75,7 @@ export async function openListeners(
   const connections: Inbound[] = []
   let wake: () => void = () => {}
   let handed = 0
-  const listeners = await startListeners(
+  const listeners = await Listeners.start(
     config,
     (connection) => {
       connections.push(connection)

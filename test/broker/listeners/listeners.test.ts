@@ -4,7 +4,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { freePort } from '../../../device-sim/free-ports.ts'
 import type { ListenerConfig } from '../../../gateway/broker/config.ts'
 import { ListenerError } from '../../../gateway/broker/listeners/listener-policy.ts'
-import { startListeners } from '../../../gateway/broker/listeners/listeners.ts'
+import { Listeners } from '../../../gateway/broker/listeners/listeners.ts'
 import {
   bytes,
   ended,
@@ -19,7 +19,7 @@ import {
 const AUTH = { passwordFile: '/nowhere', aclFile: null }
 
 async function refusal(listeners: readonly ListenerConfig[], changes = {}): Promise<ListenerError> {
-  const attempt = startListeners(
+  const attempt = Listeners.start(
     mqttConfig({ listeners, ...changes }),
     () => {},
     () => {},

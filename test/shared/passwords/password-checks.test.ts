@@ -33,7 +33,11 @@ class HeldHash {
   }
 
   checks(maxWaitMs = 10_000): PasswordChecks {
-    return new PasswordChecks({ maxWaitMs, verify: this.verify, now: () => this.now })
+    return new PasswordChecks({
+      maxWaitMs: () => maxWaitMs,
+      verify: this.verify,
+      now: () => this.now,
+    })
   }
 }
 
@@ -95,7 +99,7 @@ describe('slow hashes', () => {
 
   test('that fail for want of memory make nobody wrong', async () => {
     const verify = async (): Promise<boolean> => Promise.reject(new Error('memory limit exceeded'))
-    const checks = new PasswordChecks({ maxWaitMs: 1_000, verify })
+    const checks = new PasswordChecks({ maxWaitMs: () => 1_000, verify })
     expect(await checks.check(guess('right'))).toBe('busy')
     expect(await checks.check(guess('right'))).toBe('busy')
     expect(checks.stats.refusedDamped).toBe(0)

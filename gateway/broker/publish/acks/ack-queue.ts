@@ -108,8 +108,9 @@ export class AckQueue {
     this.#tickets[position & (this.#capacity - 1)] = ticket
   }
 
-  /** The ack waits for that, too. */
-  setPassage(position: number, passage: Passage): void {
+  /** The ack waits for that, too; null: for its ticket alone. */
+  setPassage(position: number, passage: Passage | null): void {
+    if (passage === null && this.#passages === null) return
     this.#passages ??= emptyPassages(this.#capacity)
     this.#passages[position & (this.#capacity - 1)] = passage
   }

@@ -1,0 +1,212 @@
+/**
+ * The reload of a gateway that runs: reads the configuration file, says what it would change, applies
+ * it as a whole or not at all, and takes it back by itself if it fails within its probation. One at a
+ * time. Not here: what a change does (plan.ts), how it is made (apply.ts).
+ */
+
+import { shownValue } from '../config/print.ts'
+import { ConfigError } from '../config/problems.ts'
+import { type Config, SCHEMA } from '../configuration.ts'
+import type { GatewayEvent } from '../observe/events.ts'
+import {
+  type ConfigReport,
+  PROBATION_MS,
+  type ReloadOptions,
+  type ReloadOutcome,
+  type ReloadPlan,
+  type WrittenLevel,
+} from '../ports/operator.ts'
+import { findFaults } from '../preflight.ts'
+import { errorMessage } from '../shared/errors.ts'
+import { FileWatch } from '../shared/file-watch.ts'
+import { within } from '../shared/time/within.ts'
+import { applyConfig, type Running } from './apply.ts'
+import { planReload } from './plan.ts'
+import { Probation } from './probation.ts'
+
+/** Where a gateway's configuration comes from. */
+export interface ConfigFile {
+  /** Absolute; null: there is no file, but defaults and the environment. */
+  readonly path: string | null
+  /** Reads it anew. @throws ConfigError */
+  readonly load: () => Config
+}
+
+const NO_CHANGE: ReloadPlan = { changes: [], refused: [] }
+
+export class Reloader {
+  readonly #running: Running
+  readonly #file: ConfigFile | null
+  /** As it was loaded: what the host cannot give is cut only in the stages. */
+  #config: Config
+  #loadedAtMs = Date.now()
+  #probation: Probation | null = null
+  #wentBack: ConfigReport['wentBack'] = null
+  #watch: FileWatch | null = null
+  /** The end of the reload that runs, and of those that wait for it. */
+  #last: Promise<unknown> = Promise.resolve()
+
+  /** `file` null: it was given its configuration by its caller, and has no other. */
+  constructor(running: Running, config: Config, file: ConfigFile | null) {
+    this.#running = running
+    this.#config = config
+    this.#file = file
+    this.#followFile()
+  }
+
+  get config(): Config {
+    return this.#config
+  }
+
+  /** On probation since and until when, and the last time that it failed, for the status. */
+  get standing(): Pick<ConfigReport, 'loadedAtMs' | 'probation' | 'wentBack'> {
+    const { sinceMs, untilMs } = this.#probation ?? { sinceMs: 0, untilMs: 0 }
+    const probation = this.#probation === null ? null : { sinceMs, untilMs }
+    return { loadedAtMs: this.#loadedAtMs, probation, wentBack: this.#wentBack }
+  }
+
+  async report(): Promise<ConfigReport> {
+    const { plan, problems } = await this.#examine()
+    return {
+      ...this.standing,
+      path: this.#file?.path ?? null,
+      effective: shownValue(SCHEMA.root, this.#config),
+      file: { readable: problems.length === 0, problems },
+      plan,
+    }
+  }
+
+  /** Never rejects. */
+  reload(options: ReloadOptions): Promise<ReloadOutcome> {
+    return this.#inTurn(async () => {
+      const { next, plan, problems } = await this.#examine()
+      if (options.dryRun) return { applied: false, plan, problems }
+      return await this.#attempt(next, { plan, problems }, options.probationMs)
+    })
+  }
+
+  /** Until a reload that changes it, or a restart. */
+  setLogLevel(level: WrittenLevel): void {
+    const { observer } = this.#running
+    // The line is written by whichever of the two levels lets it through.
+    observer.emit({ type: 'config.log-level', level })
+    observer.setLevel(level)
+    this.#config = { ...this.#config, log: { ...this.#config.log, level } }
+  }
+
+  /** Every event of the gateway passes here: those that end a probation are its business. */
+  heard(event: GatewayEvent): void {
+    this.#probation?.heard(event)
+  }
+
+  /** No reload begins any more; one that runs has `leftMs`. */
+  async stop(leftMs: number): Promise<void> {
+    this.#running.isStopping = true
+    this.#watch?.close()
+    this.#endProbation()
+    await within(this.#last, leftMs)
+  }
+
+  async #examine(): Promise<{
+    readonly next: Config | null
+    readonly plan: ReloadPlan
+    readonly problems: readonly string[]
+  }> {
+    if (this.#file === null) {
+      const problem = 'this gateway has no configuration file: it was given its configuration'
+      return { next: null, plan: NO_CHANGE, problems: [problem] }
+    }
+    try {
+      const next = this.#file.load()
+      const plan = planReload(this.#config, next)
+      const faults = plan.changes.length === 0 ? [] : await findFaults(next)
+      return { next, plan, problems: faults.map(({ message }) => message) }
+    } catch (error) {
+      return { next: null, plan: NO_CHANGE, problems: sentencesOf(error) }
+    }
+  }
+
+  async #attempt(
+    next: Config | null,
+    { plan, problems }: Pick<ReloadOutcome, 'plan' | 'problems'>,
+    probationMs: number,
+  ): Promise<ReloadOutcome> {
+    const { observer } = this.#running
+    const why = [...problems, ...plan.refused.map(({ key, why }) => `${key}: ${why}`)]
+    if (next === null || why.length > 0) {
+      observer.emit({ type: 'config.refused', why })
+      return { applied: false, plan, problems }
+    }
+    if (plan.changes.length === 0) return { applied: false, plan, problems }
+    const former = this.#config
+    const fine = Probation.fineNow(this.#running)
+    this.#endProbation()
+    try {
+      await this.#apply(next)
+    } catch (error) {
+      const sentences = sentencesOf(error)
+      observer.emit({ type: 'config.refused', why: sentences })
+      return { applied: false, plan, problems: sentences }
+    }
+    observer.emit({ type: 'config.applied', keys: plan.changes.map(({ key }) => key) })
+    if (probationMs > 0)
+      this.#probation = new Probation(fine, probationMs, {
+        failed: (reason) => void this.#goBack(former, reason),
+        passed: () => this.#endProbation(),
+      })
+    this.#probation?.look(this.#running)
+    return { applied: true, plan, problems }
+  }
+
+  async #apply(next: Config): Promise<void> {
+    await applyConfig(this.#running, this.#config, next)
+    this.#config = next
+    this.#loadedAtMs = Date.now()
+    this.#followFile()
+  }
+
+  #goBack(former: Config, why: string): Promise<void> {
+    this.#endProbation()
+    return this.#inTurn(async () => {
+      const { observer } = this.#running
+      try {
+        await this.#apply(former)
+      } catch (error) {
+        const detail = sentencesOf(error).join('; ')
+        observer.emit({ type: 'config.stuck', why, detail })
+        return
+      }
+      this.#wentBack = { atMs: Date.now(), why }
+      observer.emit({ type: 'config.went-back', why })
+    })
+  }
+
+  #endProbation(): void {
+    this.#probation?.end()
+    this.#probation = null
+  }
+
+  /** `admin.watchConfig` may have changed. */
+  #followFile(): void {
+    const path = this.#file?.path ?? null
+    const isWanted = this.#config.admin.watchConfig && path !== null
+    if (isWanted === (this.#watch !== null)) return
+    this.#watch?.close()
+    this.#watch = isWanted
+      ? new FileWatch([path], async () => {
+          await this.reload({ dryRun: false, probationMs: PROBATION_MS })
+        })
+      : null
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(work)
+    this.#last = turn.catch(() => undefined)
+    return turn
+  }
+}
+
+function sentencesOf(error: unknown): readonly string[] {
+  if (error instanceof ConfigError) return error.message.split('\n').filter((line) => line !== '')
+  return [errorMessage(error)]
+}

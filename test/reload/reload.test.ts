@@ -1,0 +1,81 @@
+import { afterEach, expect, test } from 'vitest'
+import { Qos1Device } from '../support/qos1-device.ts'
+import { ScriptedSink } from '../support/scripted-sink.ts'
+import { ReloadRig } from './fixture.ts'
+
+const closing: Array<() => Promise<void>> = []
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close()
+})
+
+async function sink(): Promise<ScriptedSink> {
+  const made = await ScriptedSink.start()
+  closing.push(() => made.close())
+  return made
+}
+
+async function rig(written: Record<string, unknown>): Promise<ReloadRig> {
+  const made = await ReloadRig.start(written)
+  closing.push(() => made.stop())
+  return made
+}
+
+async function device(to: ReloadRig, clientId: string): Promise<Qos1Device> {
+  const made = new Qos1Device(clientId, { window: 10 })
+  await made.connect(to.port)
+  closing.push(() => made.close())
+  made.begin()
+  return made
+}
+
+/** Numbers of the readings of one device that the sink has. */
+function received(of: ScriptedSink, clientId: string): Set<number> {
+  const lines = of.requests.filter(({ stored }) => stored).flatMap(({ lines }) => lines)
+  const records = lines.map(
+    (line) => JSON.parse(line) as { device: string; payload: { n: number } },
+  )
+  return new Set(records.filter((one) => one.device === clientId).map(({ payload }) => payload.n))
+}
+
+test('streams come and go, and a device goes on over its connection', async () => {
+  const cloud = await sink()
+  const plant = await sink()
+  const sinks = {
+    cloud: { url: cloud.url, linger: '0ms' },
+    plant: { url: plant.url, linger: '0ms' },
+  }
+  const gateway = await rig({ sinks, streams: { telemetry: {} } })
+  const press = await device(gateway, 'press-7')
+  await expect.poll(() => press.acked.length).toBeGreaterThan(20)
+  const added = await gateway.reload({
+    sinks,
+    streams: { telemetry: {}, alarms: { topics: ['plant/#'], sink: 'plant' } },
+  })
+  expect(added).toMatchObject({ applied: true, problems: [] })
+  expect(added.plan.changes).toEqual([
+    expect.objectContaining({ key: 'streams.alarms', effect: 'live', from: null }),
+  ])
+  await expect.poll(() => received(plant, 'press-7').size).toBeGreaterThan(20)
+  const moved = await gateway.reload({ sinks, streams: { telemetry: { sink: 'plant' } } })
+  expect(moved.plan.changes.map(({ key }) => key)).toEqual([
+    'streams.telemetry.sink',
+    'streams.alarms',
+  ])
+  const from = press.acked.length
+  await expect.poll(() => press.acked.length).toBeGreaterThan(from + 50)
+  press.pause()
+  await expect.poll(() => press.unacked).toBe(0)
+  press.check()
+  await expect
+    .poll(() => new Set([...received(cloud, 'press-7'), ...received(plant, 'press-7')]).size)
+    .toBe(press.acked.length)
+  const { streams } = await gateway.status()
+  for (const { counters } of streams)
+    expect(counters.received + counters.requeued).toBe(
+      counters.delivered + counters.deadLettered + sum(counters.dropped) + counters.pending,
+    )
+})
+
+function sum(of: Readonly<Record<string, number>>): number {
+  return Object.values(of).reduce((total, one) => total + one, 0)
+}
