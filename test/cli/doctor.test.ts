@@ -45,7 +45,9 @@ const ROOMY = { freeBytes: 500 * GIB, inodes: 1e6, freeInodes: 9e5, type: EXT4 }
 const config = defaultConfig('/srv')
 
 function status(changes: Partial<Status> = {}): Status {
-  return { ...buildStatus(fakeSources().sources, NOW, null), version: '1.0.0', ...changes }
+  const devices = { count: 12, connected: 9, silent: 0, evicted: 0 }
+  const { sources } = fakeSources({ devices })
+  return { ...buildStatus(sources, NOW, null), version: '1.0.0', ...changes }
 }
 
 const skewed = (clockSkewSeconds: number) =>
@@ -233,6 +235,17 @@ const JUDGED: readonly Row[] = [
     'warning',
     'clients from 10.0.0.1 and 10.0.0.2 connect as press-7',
     'give each device its own client id',
+  ],
+  [
+    'silent devices',
+    statusDiagnoses(
+      status({ devices: { count: 12, connected: 9, silent: 2, evicted: 0 } }),
+      '1.0.0',
+    ),
+    'silent-devices',
+    'warning',
+    '2 devices silent for longer than silentAfter',
+    'sluice devices --silent',
   ],
   [
     'an address that this machine does not have',

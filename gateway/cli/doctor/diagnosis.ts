@@ -18,6 +18,7 @@ export const CHECKS = [
   'certificates',
   'ports',
   'client-ids',
+  'silent-devices',
   'spool',
   'sink',
 ] as const

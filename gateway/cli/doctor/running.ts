@@ -1,6 +1,6 @@
 /** What a gateway that runs shows of itself. Pure. */
 import type { Status } from '../../ports/status.ts'
-import { plainLine } from '../../shared/text/words.ts'
+import { counted, plainLine } from '../../shared/text/words.ts'
 import { type Diagnosis, problem, warning, well } from './diagnosis.ts'
 
 /** A takeover that is older says nothing about today. */
@@ -15,7 +15,7 @@ const STATE_FIX = {
 } as const
 
 export function statusDiagnoses(status: Status, own: string): Diagnosis[] {
-  return [version(status, own), ...spool(status), clientIds(status)]
+  return [version(status, own), ...spool(status), clientIds(status), silentDevices(status)]
 }
 
 function version({ version: running }: Status, own: string): Diagnosis {
@@ -58,5 +58,15 @@ function clientIds({ broker, at }: Status): Diagnosis {
     shared.addresses.length > 1
       ? 'give each device its own client id'
       : 'give each device there its own client id, or have the one close its old connection first',
+  )
+}
+
+/** Of streams that have `silentAfter`: without it nobody is silent. */
+function silentDevices({ devices: { silent } }: Status): Diagnosis {
+  if (silent === 0) return well('silent-devices', 'none that a stream waits for is silent')
+  return warning(
+    'silent-devices',
+    `${counted(silent, 'device')} silent for longer than silentAfter of the stream`,
+    'sluice devices --silent names them, with what was last refused of each',
   )
 }
