@@ -76,6 +76,49 @@ test('streams come and go, and a device goes on over its connection', async () =
     )
 })
 
+test('a file that cannot be used, or needs a restart, changes nothing', async () => {
+  const cloud = await sink()
+  const sinks = { cloud: { url: cloud.url } }
+  const gateway = await rig({ sinks })
+  const wrong = await gateway.reload({ sinks: { cloud: { url: 'nowhere' } } })
+  expect(wrong).toMatchObject({ applied: false })
+  expect(wrong.problems.join()).toContain('sinks.cloud.url')
+  const restart = await gateway.reload({ sinks, gateway: { id: 'edge-2' }, log: { level: 'warn' } })
+  expect(restart).toMatchObject({ applied: false, plan: { refused: [{ key: 'gateway.id' }] } })
+  expect((await gateway.config()).effective).toMatchObject({ log: { level: 'error' } })
+})
+
+test('within its probation a sink that was fine and is held brings the former configuration back', async () => {
+  const cloud = await sink()
+  const locked = await ScriptedSink.start({ script: [{ status: 401 }] })
+  closing.push(() => locked.close())
+  const gateway = await rig({ sinks: { cloud: { url: cloud.url, linger: '0ms' } } })
+  const press = await device(gateway, 'press-7')
+  await expect.poll(() => received(cloud, 'press-7').size).toBeGreaterThan(0)
+  const moved = await gateway.reload(
+    { sinks: { cloud: { url: locked.url, linger: '0ms' } } },
+    30_000,
+  )
+  expect(moved.applied).toBe(true)
+  await expect
+    .poll(async () => (await gateway.config()).wentBack?.why)
+    .toContain('sink cloud is held')
+  const from = received(cloud, 'press-7').size
+  await expect.poll(() => received(cloud, 'press-7').size).toBeGreaterThan(from)
+  press.check()
+})
+
+test('with admin.watchConfig the file is applied when it changes', async () => {
+  const cloud = await sink()
+  const sinks = { cloud: { url: cloud.url } }
+  const admin = { host: '127.0.0.1', port: 0, watchConfig: true }
+  const gateway = await rig({ sinks, admin })
+  await gateway.write({ sinks, admin, log: { level: 'warn' } })
+  await expect
+    .poll(async () => (await gateway.config()).effective, { timeout: 8_000 })
+    .toMatchObject({ log: { level: 'warn' } })
+})
+
 function sum(of: Readonly<Record<string, number>>): number {
   return Object.values(of).reduce((total, one) => total + one, 0)
 }
