@@ -70,6 +70,7 @@ const SAMPLES: Readonly<Record<string, { readonly path?: string; readonly body?:
   'POST /api/dead-letters/requeue': { body: { stream: 'telemetry', all: true } },
   // The fake fails at it: the form of a refusal.
   'POST /api/dead-letters/purge': { body: { stream: 'telemetry', all: true } },
+  'POST /api/log-level': { body: { level: 'debug' } },
   'POST /api/streams/{stream}/drain': { body: { sink: 'cloud' } },
   'POST /api/streams/{stream}/park': { body: { seq: 7 } },
   'GET /api/test-reading/{id}': { path: '/api/test-reading/edge-01:k3f9:telemetry:102' },
