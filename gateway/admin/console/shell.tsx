@@ -3,11 +3,11 @@
  * in, and whether what one sees is fresh.
  */
 import { useSignal } from '@preact/signals'
-import { useEffect, useRef } from 'preact/hooks'
+import { useEffect, useErrorBoundary, useRef } from 'preact/hooks'
 import { logOut } from './live/session.ts'
 import { loginWays, lostSinceMs, lostWhy, nowMs, rates, session, snapshot } from './live/store.ts'
 import { Said, useDoing } from './parts/action.tsx'
-import { Sign } from './parts/state.tsx'
+import { Sign, State } from './parts/state.tsx'
 import { PATHS, path, type ViewPath } from './routes.ts'
 import { Configuration } from './views/configuration.tsx'
 import { DeadLetters } from './views/dead-letters.tsx'
@@ -160,9 +160,20 @@ function View() {
       aria-labelledby="title"
     >
       <h1 id="title">{TITLES[path.value]}</h1>
-      {snapshot.value === null ? <Waiting /> : <Body />}
+      {snapshot.value === null ? <Waiting /> : <Guarded key={path.value} body={Body} />}
       <Announcer />
     </main>
+  )
+}
+
+/** A view that fails says so, and the others go on. */
+function Guarded({ body: Body }: { readonly body: () => preact.JSX.Element | null }) {
+  const [error] = useErrorBoundary()
+  if (error === undefined) return <Body />
+  return (
+    <p>
+      <State tone="act">This view cannot be shown ({String(error)}). Reload the page.</State>
+    </p>
   )
 }
 

@@ -277,6 +277,16 @@ describeWithTool('chromium', 'the console', () => {
     await context.close()
   })
 
+  test('a view that fails says so, and the others go on', async () => {
+    const { page, context } = await openPage(browser)
+    await page.route('**/api/devices?**', (route) => route.fulfill({ json: { devices: [null] } }))
+    await page.goto(`${gateway.adminUrl}/#/devices`)
+    await page.getByText('This view cannot be shown').waitFor()
+    await go(page, 'spool')
+    await page.getByRole('heading', { name: 'Streams on disk' }).waitFor()
+    await context.close()
+  })
+
   test('a sink: what it would be sent, and what it says to one message', async () => {
     const { page, context } = await open('sinks')
     await page.getByText('Try one reading').click()
