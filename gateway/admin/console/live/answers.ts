@@ -32,34 +32,3 @@ export interface WarningLine {
   readonly time?: string | number
   readonly event?: string
 }
-
-/** What a reload would do, or did. */
-export interface PlanOfReload {
-  readonly changes: ReadonlyArray<{
-    readonly key: string
-    readonly from: unknown
-    readonly to: unknown
-    readonly effect: 'live' | 'replaced' | 'restart'
-  }>
-  /** Keys because of which nothing is applied. */
-  readonly refused: ReadonlyArray<{ readonly key: string; readonly why: string }>
-}
-
-export interface ConfigView {
-  readonly path: string | null
-  /** Secrets are hidden in it. */
-  readonly effective: unknown
-  readonly loadedAtMs: number
-  readonly file: { readonly readable: boolean; readonly problems: readonly string[] }
-  readonly plan: PlanOfReload
-  /** While the former configuration comes back by itself if something fails; null: it does not. */
-  readonly probation: { readonly sinceMs: number; readonly untilMs: number } | null
-  /** The last time that it did. */
-  readonly wentBack: { readonly atMs: number; readonly why: string } | null
-}
-
-export interface ReloadAnswer {
-  readonly applied: boolean
-  readonly plan: PlanOfReload
-  readonly problems: readonly string[]
-}

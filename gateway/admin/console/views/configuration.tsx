@@ -1,7 +1,12 @@
 /** What is in effect, what the file says otherwise, apply; and the log level. */
 import { type Signal, useSignal, useSignalEffect } from '@preact/signals'
+import type {
+  ConfigReport,
+  ReloadChange,
+  ReloadOutcome,
+  ReloadPlan,
+} from '../../../ports/operator.ts'
 import { counted, plain, plainLine } from '../../../shared/text/words.ts'
-import type { ConfigView, PlanOfReload, ReloadAnswer } from '../live/answers.ts'
 import { errorText, get, post } from '../live/api.ts'
 import { mayAct, nowMs } from '../live/store.ts'
 import { Action, Said, useDoing } from '../parts/action.tsx'
@@ -16,13 +21,13 @@ import { EFFECT_WORDS, reloadText, valueText } from '../words/reload.ts'
 import { ago, clockTime } from '../words/times.ts'
 
 export function Configuration() {
-  const view = useSignal<ConfigView | null>(null)
+  const view = useSignal<ConfigReport | null>(null)
   const failure = useSignal<string | null>(null)
   const turn = useSignal(0)
   useSignalEffect(() => {
     void turn.value
     const stop = new AbortController()
-    get<ConfigView>('/api/config', stop.signal).then(
+    get<ConfigReport>('/api/config', stop.signal).then(
       (answer) => {
         view.value = answer
         failure.value = null
@@ -51,7 +56,7 @@ export function Configuration() {
 }
 
 interface FileProps {
-  readonly view: ConfigView
+  readonly view: ConfigReport
   /** Looks again. */
   readonly onReload: () => void
 }
@@ -94,7 +99,7 @@ function File({ view, onReload }: FileProps) {
 }
 
 /** Is the former configuration still at hand, and did it come back? */
-function Probations({ view: { probation, wentBack } }: { readonly view: ConfigView }) {
+function Probations({ view: { probation, wentBack } }: { readonly view: ConfigReport }) {
   return (
     <>
       {probation === null ? null : (
@@ -117,16 +122,14 @@ function Probations({ view: { probation, wentBack } }: { readonly view: ConfigVi
   )
 }
 
-type Change = PlanOfReload['changes'][number]
-
-const CHANGE_COLUMNS: readonly Column<Change>[] = [
+const CHANGE_COLUMNS: readonly Column<ReloadChange>[] = [
   { head: 'Key', cell: ({ key }) => <code>{key}</code> },
   { head: 'In effect', cell: ({ from }) => <bdi>{valueText(from)}</bdi> },
   { head: 'In the file', cell: ({ to }) => <bdi>{valueText(to)}</bdi> },
   { head: 'Applied', cell: ({ effect }) => EFFECT_WORDS[effect] },
 ]
 
-function Plan({ plan }: { readonly plan: PlanOfReload }) {
+function Plan({ plan }: { readonly plan: ReloadPlan }) {
   return (
     <>
       <Table
@@ -159,7 +162,7 @@ const PROBATIONS = [
 
 interface ApplyProps {
   /** null: there is nothing to apply. */
-  readonly plan: PlanOfReload | null
+  readonly plan: ReloadPlan | null
   readonly onReload: () => void
 }
 
@@ -228,8 +231,8 @@ function ProbationChoice({ value }: { readonly value: Signal<string> }) {
   )
 }
 
-async function applyNow(probation: string): Promise<ReloadAnswer> {
-  return await post<ReloadAnswer>('/api/reload', { dryRun: false, probation })
+async function applyNow(probation: string): Promise<ReloadOutcome> {
+  return await post<ReloadOutcome>('/api/reload', { dryRun: false, probation })
 }
 
 const LEVELS = ['error', 'warn', 'info', 'debug', 'trace'].map((level) => [level, level] as const)

@@ -1,8 +1,8 @@
 /** What a reload would do, or did, in words. Pure. */
+import type { ReloadChange, ReloadOutcome } from '../../../ports/operator.ts'
 import { counted } from '../../../shared/text/words.ts'
-import type { PlanOfReload, ReloadAnswer } from '../live/answers.ts'
 
-export const EFFECT_WORDS: Readonly<Record<PlanOfReload['changes'][number]['effect'], string>> = {
+export const EFFECT_WORDS: Readonly<Record<ReloadChange['effect'], string>> = {
   live: 'at once',
   replaced: 'by replacing the sink or listener',
   restart: 'with the next start',
@@ -14,7 +14,7 @@ export function valueText(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
-export function reloadText({ applied, plan, problems }: ReloadAnswer): string {
+export function reloadText({ applied, plan, problems }: ReloadOutcome): string {
   if (applied) return `${counted(plan.changes.length, 'change')} applied.`
   const why = [...problems, ...plan.refused.map(({ key, why }) => `${key}: ${why}`)]
   return `Nothing was changed${why.length === 0 ? '.' : `: ${why.join('; ')}`}`
