@@ -36,7 +36,10 @@ function program(): string | Error {
 
 test('I1, I5: start, publish, kill, drain, status and stop', async (context) => {
   const node = program()
-  if (node instanceof Error) return context.skip(node.message.slice(0, 200))
+  if (node instanceof Error) {
+    context.skip(node.message.slice(0, 200))
+    return
+  }
   const version = (await runToEnd(node, ['--version'])).stdout
   expect(Number.parseInt(version.slice(1), 10)).toBeGreaterThanOrEqual(22)
   const sink = await ScriptedSink.start({ script: () => ({ status: 503 }) })

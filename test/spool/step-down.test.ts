@@ -55,7 +55,9 @@ describe.each(kept)('%s', (version) => {
       const { telemetry, alarms } = SECTIONS.streams
       const sections = { streams: { telemetry: { ...telemetry, silentAfter: '1h' }, alarms } }
       const gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url, sections })
-      const fixture = await leave(how, VERSION, gateway, sink).finally(() => sink.close())
+      const fixture = await leave(how, VERSION, gateway, sink).finally(async () => {
+        await sink.close()
+      })
       await judgeFolder(fixture, { folder, dataDir: gateway.dataDir, program: unpack(version) })
     },
     60_000,
