@@ -55,9 +55,8 @@ describe.each(kept)('%s', (version) => {
       const { telemetry, alarms } = SECTIONS.streams
       const sections = { streams: { telemetry: { ...telemetry, silentAfter: '1h' }, alarms } }
       const gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url, sections })
-      const fixture = await leave(how, VERSION, gateway, sink).finally(async () => {
-        await sink.close()
-      })
+      const fixture = await leave(how, VERSION, gateway, sink)
+      await sink.close()
       await judgeFolder(fixture, { folder, dataDir: gateway.dataDir, program: unpack(version) })
     },
     60_000,
