@@ -32,7 +32,7 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   'sinks.<name>.marker': '.here',
   'sinks.<name>.url': 'https://example.org/x',
   'mqtt.listeners.<n>.host': 'localhost',
-  'mqtt.listeners.<n>.tls.requireClientCert': false,
+  'mqtt.listeners.<n>.tls.requireClientCert': true,
   'admin.host': 'localhost',
   'gateway.id': 'box-1',
   'streams.<name>.sink': 'other',
@@ -220,7 +220,7 @@ export function surroundingsOf(key: KeyDescription, name: string): Record<string
 function required(description: KeyDescription, name: string): Record<string, unknown> {
   const { path: pattern, only } = description
   const auth = { passwordFile: '/users' }
-  const tls = { cert: '/cert', key: '/key' }
+  const tls = { cert: '/cert', key: '/key', ca: '/ca' }
   const rest: Record<string, unknown> = {}
   if (pattern.startsWith('mqtt.auth.')) rest['mqtt'] = { auth }
   if (pattern.startsWith('mqtt.listeners.<n>.auth.')) rest['mqtt'] = { listeners: [{ auth }] }
