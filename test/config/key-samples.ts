@@ -109,9 +109,9 @@ const OF_TYPE: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
 const KNOWN = { username: 'a', password: 'b' }
 const PROXY = { kind: 'http', url: 'http://127.0.0.1:3128' }
 const OF_PROXY = {
-  'proxy.url': { proxy: { kind: 'http' } },
-  'proxy.user': { proxy: { ...PROXY, password: 'p' } },
-  'proxy.password': { proxy: { ...PROXY, user: 'me' } },
+  'proxy.url': { proxy: PROXY },
+  'proxy.user': { proxy: { ...PROXY, user: 'them', password: 'p' } },
+  'proxy.password': { proxy: { ...PROXY, user: 'me', password: 'p' } },
   'proxy.noProxy': { proxy: PROXY },
 }
 /** What a key of such a type cannot stand without. */
@@ -131,7 +131,7 @@ const BESIDE_OF_TYPE: Readonly<Record<string, Readonly<Record<string, object>>>>
   },
   http: {
     'format.separator': { maxBatchRecords: 1 },
-    'format.precision': { url: 'http://127.0.0.1:8086/write?precision=s' },
+    'format.precision': { url: 'http://127.0.0.1:8086/write?precision=auto' },
     ...OF_PROXY,
   },
   object: {
@@ -156,8 +156,8 @@ const AUTHS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 }
 /** Keys of `auth` that go with another one. */
 const AUTH_PAIRS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  accessKeyId: { secretAccessKey: 'x' },
-  secretAccessKey: { accessKeyId: 'x' },
+  accessKeyId: { accessKeyId: 'x', secretAccessKey: 'x' },
+  secretAccessKey: { accessKeyId: 'x', secretAccessKey: 'x' },
   sessionToken: { accessKeyId: 'x', secretAccessKey: 'x' },
 }
 /** What has to be there for a key to make sense. */
@@ -166,7 +166,7 @@ const BESIDE: Readonly<Record<string, unknown>> = {
 }
 
 /** The type of sink that alone has a key, or one with other values. */
-function typeOf({ only }: Pick<KeyDescription, 'only'>): string {
+export function typeOf({ only }: Pick<KeyDescription, 'only'>): string {
   let choice = only
   while (choice?.outer) choice = choice.outer
   return choice?.value ?? ''
@@ -227,7 +227,10 @@ function required(description: KeyDescription, name: string): Record<string, unk
   if (pattern.startsWith('mqtt.listeners.<n>.tls.')) rest['mqtt'] = { listeners: [{ tls }] }
   if (pattern.startsWith('mqtt.listeners.<n>.proxyProtocol.'))
     rest['mqtt'] = { allowAnonymous: true, listeners: [{ proxyProtocol: { from: ['::1'] } }] }
-  if (pattern.startsWith('cluster.takeover.')) rest['cluster'] = { takeover: { sink: 'hub' } }
+  if (pattern.startsWith('cluster.takeover.')) {
+    rest['cluster'] = { takeover: { sink: 'first' } }
+    rest['sinks'] = { other: {}, cloud: {}, hub: { type: 'nats' }, first: { type: 'nats' } }
+  }
   if (pattern.startsWith('streams.')) rest['streams'] = { [name]: {} }
   if (pattern.startsWith('sinks.')) {
     const chosen: Record<string, unknown> = {}

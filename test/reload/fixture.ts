@@ -1,10 +1,17 @@
 /** A gateway in this process whose configuration file a test rewrites, with sinks that it scripts. */
+import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
+import { get, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
+import { json } from 'node:stream/consumers'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
 import { type Gateway, startGateway } from '../../gateway/gateway.ts'
-import type { ConfigReport, ReloadOutcome } from '../../gateway/ports/operator.ts'
+import {
+  ADMIN_SOCKET,
+  type ConfigReport,
+  type ReloadOutcome,
+} from '../../gateway/ports/operator.ts'
 import type { Status } from '../../gateway/ports/status.ts'
 import { temporaryFolder } from '../support/spool-fixture.ts'
 
@@ -55,8 +62,13 @@ export class ReloadRig {
     return this.#get('/api/config') as Promise<ConfigReport>
   }
 
+  /** Through the socket in the data folder, which asks nobody for a token. */
   async #get(path: string): Promise<unknown> {
-    return (await fetch(`${this.gateway.adminUrl}${path}`)).json()
+    const socketPath = join(this.folder, 'data', ADMIN_SOCKET)
+    const [answer] = (await once(get({ socketPath, path, agent: false }), 'response')) as [
+      IncomingMessage,
+    ]
+    return json(answer)
   }
 
   async stop(): Promise<void> {
