@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'vitest'
+import { freePort } from '../../device-sim/free-ports.ts'
 import { Qos1Device } from '../support/qos1-device.ts'
 import { ScriptedSink } from '../support/scripted-sink.ts'
 import { ReloadRig } from './fixture.ts'
@@ -86,6 +87,20 @@ test('a file that cannot be used, or needs a restart, changes nothing', async ()
   const restart = await gateway.reload({ sinks, gateway: { id: 'edge-2' }, log: { level: 'warn' } })
   expect(restart).toMatchObject({ applied: false, plan: { refused: [{ key: 'gateway.id' }] } })
   expect((await gateway.config()).effective).toMatchObject({ log: { level: 'error' } })
+})
+
+test('a host that overlaps the one at its port needs a restart: the refusal blames no other program', async () => {
+  const port = await freePort()
+  const at = (host: string) => ({ mqtt: { allowAnonymous: true, listeners: [{ host, port }] } })
+  const gateway = await rig(at('127.0.0.1'))
+  const press = await device(gateway, 'press-7')
+  const { applied, problems } = await gateway.reload(at('0.0.0.0'))
+  expect(applied).toBe(false)
+  expect(problems).toEqual([expect.stringContaining('this gateway listens on that port')])
+  expect(problems.join()).toContain('restart')
+  const from = press.acked.length
+  await expect.poll(() => press.acked.length).toBeGreaterThan(from)
+  press.check()
 })
 
 test('within its probation a sink that was fine and is held brings the former configuration back', async () => {

@@ -127,3 +127,15 @@ export function listenFault(name: string, error: NodeJS.ErrnoException): Listene
   ]
   return new ListenerError(code, name, problem, fix, error)
 }
+
+/** The same where a listener of this gateway has the port until a reload is done. */
+export function ownPortFault(name: string, error: unknown): unknown {
+  if (!(error instanceof ListenerError) || error.code !== 'LISTENER_ADDRESS_IN_USE') return error
+  return new ListenerError(
+    error.code,
+    name,
+    'this gateway listens on that port under another host, until the new address is bound',
+    'restart the gateway for it, or choose another port',
+    error,
+  )
+}

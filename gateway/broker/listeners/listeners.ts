@@ -19,7 +19,7 @@ import {
   type ListenerContext,
   type ListenerOptions,
 } from './listener.ts'
-import { admittedAddress } from './listener-policy.ts'
+import { admittedAddress, nameOf, ownPortFault } from './listener-policy.ts'
 
 /** What becomes of each listener of a configuration that is reloaded. */
 export interface ListenerChange {
@@ -99,7 +99,11 @@ export class Listeners {
           takeovers.set(listener, former)
           continue
         }
-        await listener.listen(address)
+        await listener.listen(address).catch((error: unknown) => {
+          throw left.some((other) => isInTheWay(other, { host: address, port: config.port }))
+            ? ownPortFault(nameOf(config, index), error)
+            : error
+        })
         added.push(listener)
       }
     } catch (error) {
@@ -172,6 +176,15 @@ function pair(
 
 function isSameAddress(a: ListenerConfig, b: ListenerConfig): boolean {
   return a.port === b.port && a.host.toLowerCase() === b.host.toLowerCase()
+}
+
+/** A port that is taken on one address of the machine cannot be had on all of them, nor vice versa. */
+function isInTheWay(
+  { address: { host, port } }: Listener,
+  wanted: Pick<ListenerAddress, 'host' | 'port'>,
+): boolean {
+  const isOneOfAll = [host, wanted.host].some((one) => one === '0.0.0.0' || one === '::')
+  return port === wanted.port && (isOneOfAll || host === wanted.host)
 }
 
 function isSameButAuth(a: ListenerConfig, b: ListenerConfig): boolean {
