@@ -39,7 +39,7 @@ test('SIGHUP reads files anew; SIGUSR1 opens no debugger, SIGUSR2 and others do 
   const { process: child } = gateway
   expect(gateway.countOf('broker.credentials-loaded')).toBe(1)
   child.kill('SIGHUP')
-  await child.waitForLine('SIGHUP: passwords')
+  await child.waitForLine('SIGHUP: nothing differs from what is in force')
   await child.waitForLine(() => gateway.countOf('broker.credentials-loaded') === 2)
   for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGPIPE'] as const) {
     child.kill(signal)
