@@ -33,10 +33,16 @@ export function processContext(): CliContext {
       const { describeKeys } = await import('./config/keys/describe.ts')
       const { firstConfig, sinkTypesIn } = await import('./config/keys/first-config.ts')
       const { SCHEMA } = await import('./configuration.ts')
+      const { RECEIVERS } = await import('./sink/registry.ts')
       const rows = describeKeys(SCHEMA.root)
       const types = sinkTypesIn(rows)
       if (types.includes(sinkType)) return firstConfig(rows, sinkType)
-      throw new Error(`there is no type of sink ${sinkType}; there are ${types.join(', ')}`)
+      const known = RECEIVERS.get(sinkType)
+      throw new Error(
+        known === undefined
+          ? `there is no type of sink ${sinkType}; there are ${types.join(', ')}`
+          : `${sinkType} is a receiver, not a type of sink: ${known}`,
+      )
     },
     checkBackup: async (path) => {
       const { pendingIn, readBackup } = await import('./spool/operations/backup.ts')

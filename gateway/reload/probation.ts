@@ -1,6 +1,6 @@
 /**
  * The first seconds of a configuration that was reloaded: while they last, a listener that fails, or
- * a sink or stream that was fine and is held, ends it. What was held or retrying before proves
+ * a sink or stream that the reload concerns, was fine and is held, ends it. What was held or retrying before proves
  * nothing. Listens to events; asks nobody.
  */
 import type { GatewayEvent } from '../observe/events.ts'
@@ -36,9 +36,12 @@ export class Probation {
     }, lengthMs).unref()
   }
 
-  /** What is not held now. */
-  static fineNow({ stages }: Running): Fine {
-    const standings = stages.drain.sinkStandings()
+  /**
+   * What is not held now, of the sinks that the reload concerns: that another one is held meanwhile
+   * proves nothing against it.
+   */
+  static fineNow({ stages }: Running, touched: ReadonlySet<string>): Fine {
+    const standings = stages.drain.sinkStandings().filter(({ sink }) => touched.has(sink))
     const free = standings.filter(({ state }) => state !== 'held')
     return {
       sinks: new Set(free.map(({ sink }) => sink)),

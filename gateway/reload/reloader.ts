@@ -139,7 +139,7 @@ export class Reloader {
     }
     if (plan.changes.length === 0) return { applied: false, plan, problems }
     const former = this.#config
-    const fine = Probation.fineNow(this.#running)
+    const fine = Probation.fineNow(this.#running, touchedSinks(plan, next))
     this.#endProbation()
     try {
       await this.#apply(next)
@@ -204,6 +204,16 @@ export class Reloader {
     this.#last = turn.catch(() => undefined)
     return turn
   }
+}
+
+/** Sinks that a reload concerns: by their own keys, or by those of a stream that they deliver. */
+function touchedSinks({ changes }: ReloadPlan, { streams }: Config): ReadonlySet<string> {
+  const touched = changes.flatMap(({ key }) => {
+    const [section, name = ''] = key.split('.')
+    if (section === 'sinks') return [name]
+    return section === 'streams' ? (streams[name]?.sink ?? []) : []
+  })
+  return new Set(touched)
 }
 
 function sentencesOf(error: unknown): readonly string[] {

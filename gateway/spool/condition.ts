@@ -4,6 +4,7 @@
  */
 
 import type { SpoolState } from '../ports/status.ts'
+import { bytes } from '../shared/text/words.ts'
 import type { Committer } from './commit/committer.ts'
 import type { DiskGuard } from './disk/guard.ts'
 
@@ -80,7 +81,7 @@ export class ConditionWatch {
     }
     const { freeBytes, minFreeBytes, wantedBytes, low } = this.#disk
     if (!low) return { state: 'ok', why: null }
-    const why = `${freeBytes} bytes are free, minFreeBytes is ${minFreeBytes}; ingest opens at ${wantedBytes}`
+    const why = `${bytes(freeBytes)} of the disk are free, spool.minFreeBytes is ${bytes(minFreeBytes)}; ingest opens at ${bytes(wantedBytes)}: make room, or lower the key`
     return { state: 'read-only', why }
   }
 }

@@ -123,6 +123,21 @@ test('within its probation a sink that was fine and is held brings the former co
   press.check()
 })
 
+test('a sink that the reload does not concern, and is held meanwhile, brings nothing back', async () => {
+  const locked = await ScriptedSink.start({ script: [{ status: 401 }] })
+  closing.push(() => locked.close())
+  const sinks = { cloud: { url: locked.url, linger: '0ms' } }
+  const gateway = await rig({ sinks })
+  const moved = await gateway.reload({ sinks, log: { level: 'warn' } }, 30_000)
+  expect(moved.applied).toBe(true)
+  // The first batch is the one that finds out.
+  await device(gateway, 'press-7')
+  await expect.poll(async () => (await gateway.status()).sinks[0]?.state).toBe('held')
+  const { effective, wentBack } = await gateway.config()
+  expect(wentBack).toBeNull()
+  expect(effective).toMatchObject({ log: { level: 'warn' } })
+})
+
 test('with admin.watchConfig the file is applied when it changes', async () => {
   const cloud = await sink()
   const sinks = { cloud: { url: cloud.url } }

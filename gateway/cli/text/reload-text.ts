@@ -38,7 +38,7 @@ export function planText({ changes }: ReloadPlan): string {
   const rows = changes.map(
     ({ key, from, to, effect }) => `  ${key}: ${shown(from)} -> ${shown(to)} (${EFFECTS[effect]})`,
   )
-  return `${counted(changes.length, 'key')} differ from what is in force:\n${rows.join('\n')}`
+  return `${counted(changes.length, 'key')} ${changes.length === 1 ? 'differs' : 'differ'} from what is in force:\n${rows.join('\n')}`
 }
 
 function shown(value: unknown): string {

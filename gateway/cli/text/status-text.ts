@@ -148,7 +148,7 @@ function attentionText(status: Status): string | null {
         ]),
     ...troubleOfDevices(status),
     ...status.sinks.flatMap((sink) => troubleOfSink(sink)),
-    ...status.streams.flatMap((stream) => troubleOfStream(stream)),
+    ...status.streams.flatMap((stream) => troubleOfStream(stream, status.spool.state)),
   ]
   return lines.length === 0 ? null : lines.map((line) => `! ${line}`).join('\n')
 }
@@ -196,7 +196,7 @@ function troubleOfSink(sink: SinkStatus): string[] {
   return [...lines, `sink ${name} is not connected${why}`]
 }
 
-function troubleOfStream(stream: StreamStatus): string[] {
+function troubleOfStream(stream: StreamStatus, spool: Status['spool']['state']): string[] {
   const { name, counters, delivery } = stream
   const lines: string[] = []
   if (delivery.state !== 'ok') lines.push(`stream ${name} ${deliveryText(delivery)}`)
@@ -206,7 +206,9 @@ function troubleOfStream(stream: StreamStatus): string[] {
     )
   if (stream.waitingMessages > 0)
     lines.push(
-      `stream ${name} is full: ${counted(stream.waitingMessages, 'message')} ${wait(stream.waitingMessages)} for room`,
+      spool === 'ok'
+        ? `stream ${name} is full: ${counted(stream.waitingMessages, 'message')} ${wait(stream.waitingMessages)} for room`
+        : `stream ${name}: ${counted(stream.waitingMessages, 'message')} ${wait(stream.waitingMessages)} until the spool, which is ${spool}, takes messages again`,
     )
   if (stream.parked > 0)
     lines.push(

@@ -124,7 +124,14 @@ test('how long the box holds out: the first of disk and streams that is full', (
 })
 
 test('what needs attention is said once, the urgent first', () => {
-  expect(attentionOf(well(), NOW_MS)).toEqual([])
+  expect(attentionOf({ ...well(), devices: { ...well().devices, silent: 0 } }, NOW_MS)).toEqual([])
+  expect(attentionOf(well(), NOW_MS)).toEqual([
+    {
+      tone: 'wait',
+      text: '2 devices silent for longer than silentAfter of the stream',
+      view: 'devices',
+    },
+  ])
   const damaged = spool({ damage: ['block 17 is damaged'] })
   const held = { sinks: [sink({ delivery: HELD })], streams: [stream({ delivery: HELD })] }
   const status = { ...well(held), spool: { ...well({ spool: damaged }).spool } }

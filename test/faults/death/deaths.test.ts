@@ -64,7 +64,8 @@ const PLANTED: readonly Planted[] = [
   },
   {
     defect: 'delete-before-answer',
-    seenAs: /I1: acknowledged, and not at the sink/,
+    // By the readings that are missing, or by what the gateway says of them first.
+    seenAs: /I1: acknowledged, and not at the sink|I5: delivered: the gateway counts/,
     // What deletes there without an answer is the defect.
     points: ['settle.after'],
     mood: 'refused',

@@ -53,7 +53,7 @@ describe.concurrent('a full disk', () => {
       const acked = device.acked.length
       const full = await gateway.status()
       expect(full.spool.state).toBe('read-only')
-      expect(full.spool.why).toContain('bytes are free')
+      expect(full.spool.why).toContain('of the disk are free')
       expect(full.accepting).toBe(false)
       expect((await fetch(`${gateway.adminUrl}/readyz`)).status).toBe(503)
       expect((await fetch(`${gateway.adminUrl}/livez`)).status).toBe(200)

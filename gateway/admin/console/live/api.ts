@@ -65,5 +65,6 @@ function refusal(status: number, answer: unknown): ApiError {
 
 /** In words, with the code that the documents explain. */
 export function errorText(error: unknown): string {
-  return error instanceof ApiError ? `${error.message} [${error.code}]` : String(error)
+  if (error instanceof ApiError) return `${error.message} [${error.code}]`
+  return error instanceof Error ? error.message : String(error)
 }

@@ -115,7 +115,8 @@ function SinkActions({ sink }: { readonly sink: SinkStatus }) {
   const test = async (): Promise<string> => {
     const answer = await post<SinkTry>(`${api}/test`, body(), SLOW_MS)
     shown.value = tryText(answer)
-    return answer.taken ? 'The receiver took it.' : 'The receiver did not take it.'
+    if (!answer.taken) throw new Error('The receiver did not take it.')
+    return 'The receiver took it.'
   }
   return (
     <div class="actions">

@@ -32,8 +32,9 @@ export function attentionOf(status: Status, nowMs: number): readonly Attention[]
             view: 'spool',
           },
         ]),
+    ...ofDevices(status),
     ...sinks.flatMap((sink) => ofSink(sink, nowMs)),
-    ...streams.flatMap((stream) => ofStream(stream, sinks, nowMs)),
+    ...streams.flatMap((stream) => ofStream(stream, status, nowMs)),
   ]
   return [...found.filter(isUrgent), ...found.filter((each) => !isUrgent(each))]
 }
@@ -65,6 +66,12 @@ function ofTopics({ broker }: Status): readonly Attention[] {
   return [act(`No stream takes the topics of ${lines.join('; ')}${example}`, 'configuration')]
 }
 
+function ofDevices({ devices: { silent } }: Status): readonly Attention[] {
+  if (silent === 0) return []
+  const text = `${counted(silent, 'device')} silent for longer than silentAfter of the stream`
+  return [{ tone: 'wait', text, view: 'devices' }]
+}
+
 function ofSink(sink: SinkStatus, nowMs: number): readonly Attention[] {
   const { name, state, notConnected } = sink
   const found: Attention[] = []
@@ -83,7 +90,7 @@ function ofSink(sink: SinkStatus, nowMs: number): readonly Attention[] {
 
 function ofStream(
   stream: StreamStatus,
-  sinks: readonly SinkStatus[],
+  { sinks, spool }: Pick<Status, 'sinks' | 'spool'>,
   nowMs: number,
 ): readonly Attention[] {
   const { name, counters, delivery, backlogRecords, waitingMessages, parked, deadLetters } = stream
@@ -106,7 +113,9 @@ function ofStream(
   if (waitingMessages > 0)
     found.push(
       act(
-        `Stream ${name} is full; waiting for room: ${counted(waitingMessages, 'message')}`,
+        spool.state === 'ok'
+          ? `Stream ${name} is full; waiting for room: ${counted(waitingMessages, 'message')}`
+          : `Stream ${name}: ${counted(waitingMessages, 'message')} waiting until the spool, which is ${spool.state}, takes messages again`,
         'spool',
       ),
     )

@@ -28,7 +28,7 @@ export const SPOOL_TONE: Readonly<Record<SpoolState, Tone>> = {
 export const DELIVERY_MEANING: Readonly<Record<DeliveryState, string>> = {
   ok: 'Readings are delivered.',
   retrying: 'Everything is kept and tried again by itself.',
-  held: 'Everything is kept. It waits for a person: mend the cause, then retry.',
+  held: 'Everything is kept. Mend the cause; it is asked again by itself, or now by Retry.',
 }
 
 /** `held since 14:02 (38 min): 401, check the token file; next try in 22 s`. */
