@@ -188,7 +188,7 @@ describeWithTool('chromium', 'the console', () => {
     const { page, context } = await open('sinks')
     await heldWhile(async () => {
       const card = page.getByRole('article', { name: 'cloud' })
-      await card.getByText('Everything is kept. It waits for a person').waitFor()
+      await card.getByText('Everything is kept. Mend the cause').waitFor()
       const before = sink.requests.length
       await card.getByRole('button', { name: 'Retry now' }).click()
       await card.getByText('Sink cloud is asked now.').waitFor()

@@ -98,6 +98,11 @@ function SinkFacts({ sink, streams }: SinkProps) {
   )
 }
 
+/** Said as what went wrong. */
+function notDone(text: string): never {
+  throw new Error(text)
+}
+
 /** Retry; and what one message would become, or does become. */
 function SinkActions({ sink }: { readonly sink: SinkStatus }) {
   const topic = useSignal('')
@@ -115,8 +120,7 @@ function SinkActions({ sink }: { readonly sink: SinkStatus }) {
   const test = async (): Promise<string> => {
     const answer = await post<SinkTry>(`${api}/test`, body(), SLOW_MS)
     shown.value = tryText(answer)
-    if (!answer.taken) throw new Error('The receiver did not take it.')
-    return 'The receiver took it.'
+    return answer.taken ? 'The receiver took it.' : notDone('The receiver did not take it.')
   }
   return (
     <div class="actions">
