@@ -186,7 +186,8 @@ export class ConnectHandshake {
     const { neighbors, state } = this.#context
     const { clientId } = this.#lifecycle
     const { clean = true, will = null } = this.#connect ?? {}
-    neighbors?.connected(clientId, !clean)
+    // Whose id was made here has no connection anywhere else.
+    if (!this.isNameless) neighbors?.connected(clientId, !clean)
     const waits = [state.durable(this.#dropped)]
     if (!this.#isResumed) waits.push(state.discardSession(clientId))
     if (this.#isStored && !this.#isResumed) state.copies.restartIds(clientId)
