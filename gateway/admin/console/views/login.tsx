@@ -1,5 +1,6 @@
 /** Who are you? By name and password of the users file, or by the token. */
 import { useSignal } from '@preact/signals'
+import type { ComponentChildren } from 'preact'
 import { logIn } from '../live/session.ts'
 import { Said, useDoing } from '../parts/action.tsx'
 import { Field } from '../parts/field.tsx'
@@ -31,17 +32,8 @@ export function Login({ ways }: { readonly ways: readonly string[] }) {
 function PasswordForm() {
   const user = useSignal('')
   const password = useSignal('')
-  const doing = useDoing()
   return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault()
-        doing.run(async () => {
-          await logIn({ user: user.value, password: password.value })
-          return null
-        })
-      }}
-    >
+    <LoginForm credentials={() => ({ user: user.value, password: password.value })}>
       <Field label="Name" value={user} autocomplete="username" isRequired />
       <Field
         label="Password"
@@ -50,27 +42,14 @@ function PasswordForm() {
         autocomplete="current-password"
         isRequired
       />
-      <button type="submit" class="main" disabled={doing.isBusy}>
-        Log in
-      </button>
-      <Said doing={doing} />
-    </form>
+    </LoginForm>
   )
 }
 
 function TokenForm() {
   const token = useSignal('')
-  const doing = useDoing()
   return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault()
-        doing.run(async () => {
-          await logIn({ token: token.value })
-          return null
-        })
-      }}
-    >
+    <LoginForm credentials={() => ({ token: token.value })}>
       <Field
         label="Token"
         type="password"
@@ -78,6 +57,28 @@ function TokenForm() {
         hint="admin.token of the gateway's configuration."
         isRequired
       />
+    </LoginForm>
+  )
+}
+
+interface LoginFormProps {
+  readonly credentials: () => Parameters<typeof logIn>[0]
+  readonly children: ComponentChildren
+}
+
+function LoginForm({ credentials, children }: LoginFormProps) {
+  const doing = useDoing()
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault()
+        doing.run(async () => {
+          await logIn(credentials())
+          return null
+        })
+      }}
+    >
+      {children}
       <button type="submit" class="main" disabled={doing.isBusy}>
         Log in
       </button>
