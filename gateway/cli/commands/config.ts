@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { Command } from 'commander'
 import type { CliContext } from '../context.ts'
 import { CliError, type Done, EXIT } from '../exit.ts'
-import { NewFile } from '../files/new-file.ts'
+import { writeNewFile } from '../files/new-file.ts'
 
 export function configCommand(context: CliContext, done: Done): Command {
   return new Command('config')
@@ -28,7 +28,7 @@ function initCommand(context: CliContext, done: Done): Command {
       const text = await textFor(flags.sink, context)
       if (file === undefined) context.stdout.write(text)
       else {
-        write(resolve(context.cwd, file), text)
+        writeNewFile(resolve(context.cwd, file), text)
         context.stderr.write(`${file} is written; edit it, then: sluice check --config ${file}\n`)
       }
       done(EXIT.ok)
@@ -40,16 +40,5 @@ async function textFor(sink: string, context: CliContext): Promise<string> {
     return await context.firstConfig(sink)
   } catch (error) {
     throw new CliError(EXIT.usage, `--sink: ${(error as Error).message}`, error)
-  }
-}
-
-function write(path: string, text: string): void {
-  const file = new NewFile(path)
-  let isWhole = false
-  try {
-    file.write(text)
-    isWhole = true
-  } finally {
-    file.close(isWhole)
   }
 }

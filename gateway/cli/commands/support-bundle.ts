@@ -11,7 +11,7 @@ import { type BundleParts, gatherParts, json } from '../bundle/parts.ts'
 import { tar } from '../bundle/tar.ts'
 import type { CliContext } from '../context.ts'
 import { type Done, EXIT } from '../exit.ts'
-import { NewFile } from '../files/new-file.ts'
+import { writeNewFile } from '../files/new-file.ts'
 import { foundRunning } from '../find-gateway.ts'
 import { type ConfigFlag, loadFlagged, withConfig } from '../options.ts'
 
@@ -41,15 +41,9 @@ export function supportBundleCommand(context: CliContext, done: Done): Command {
       })
       const name = `sluice-support-${timeIn(nowMs)}`
       const packed = await compress(tar(folderOf(name, parts, context, nowMs), nowMs))
-      const file = new NewFile(resolve(context.cwd, flags.out ?? `${name}.tar.gz`))
-      let isWhole = false
-      try {
-        file.write(packed)
-        isWhole = true
-      } finally {
-        file.close(isWhole)
-      }
-      context.stdout.write(`${file.path}: ${bytes(packed.length)}, ${listed(parts)}\n`)
+      const path = resolve(context.cwd, flags.out ?? `${name}.tar.gz`)
+      writeNewFile(path, packed)
+      context.stdout.write(`${path}: ${bytes(packed.length)}, ${listed(parts)}\n`)
       for (const { name: missing, why } of parts.missing)
         context.stderr.write(`not in it: ${missing} (${plainLine(why)})\n`)
       done(EXIT.ok)

@@ -49,3 +49,15 @@ export class NewFile {
     asCaller(() => rmSync(this.path, { force: true }))
   }
 }
+
+/** All of it at once. @throws CliError, and leaves nothing behind */
+export function writeNewFile(path: string, content: string | Uint8Array): void {
+  const file = new NewFile(path)
+  let isWhole = false
+  try {
+    file.write(content)
+    isWhole = true
+  } finally {
+    file.close(isWhole)
+  }
+}
