@@ -3,7 +3,7 @@
  * takes up what the store keeps; nothing listens yet.
  */
 import { randomBytes } from 'node:crypto'
-import type { Appender, Message } from '../ports/appender.ts'
+import { type Appender, reusableMessage } from '../ports/appender.ts'
 import type { DeviceLog } from '../ports/devices.ts'
 import type { NoticeBus } from '../ports/notices.ts'
 import { AedesEngine } from './aedes/engine.ts'
@@ -112,7 +112,7 @@ export async function assemble(
     nowMs: options.nowMs ?? Date.now,
     monotonicMs,
     view: new PublishView(),
-    message: emptyMessage(),
+    message: reusableMessage(),
     hash: new MessageHash(),
   }
   const delayedWills = new DelayedWills()
@@ -217,22 +217,5 @@ function adoptSubscribers(sessions: SessionTable, subscriptions: SubscriptionTab
     if (opened === null) continue
     sessions.markSubscribed(opened.session)
     sessions.leave(opened.session)
-  }
-}
-
-function emptyMessage(): Message {
-  return {
-    payload: new Uint8Array(0),
-    start: 0,
-    end: 0,
-    qos: 0,
-    dup: false,
-    retain: false,
-    will: false,
-    properties: null,
-    refusal: null,
-    receivedAtMs: 0,
-    arrivedMs: 0,
-    fate: 'kept',
   }
 }

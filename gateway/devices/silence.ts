@@ -19,6 +19,7 @@ import {
   type KeyedStore,
   type Message,
   MUST_WAIT,
+  reusableMessage,
   type StreamIntake,
 } from '../ports/appender.ts'
 import type { TakenTopic } from '../ports/devices.ts'
@@ -69,7 +70,7 @@ export class Silence {
   readonly #streams = new Map<string, WatchedStream>()
   /** Back, and not told yet: their stream had no room. */
   readonly #back = new Map<Member, WatchedStream>()
-  readonly #message: Message = emptyMessage()
+  readonly #message: Message = reusableMessage()
   /** Values of streams that do not want to know any more, or are no more. */
   readonly #strays: string[] = []
   #silent = 0
@@ -256,22 +257,5 @@ export class Silence {
     const wasSilent = device.isSilent
     device.silences?.delete(intake.name)
     if (wasSilent && !device.isSilent) this.#silent -= 1
-  }
-}
-
-function emptyMessage(): Message {
-  return {
-    payload: new Uint8Array(),
-    start: 0,
-    end: 0,
-    qos: 1,
-    dup: false,
-    retain: false,
-    will: false,
-    properties: null,
-    refusal: null,
-    receivedAtMs: 0,
-    arrivedMs: 0,
-    fate: 'dropped',
   }
 }

@@ -117,6 +117,24 @@ export interface Message {
   fate: Fate
 }
 
+/** One to fill for each message: `payload` to `end`, both times, and what differs from these. */
+export function reusableMessage(): Message {
+  return {
+    payload: new Uint8Array(0),
+    start: 0,
+    end: 0,
+    qos: 1,
+    dup: false,
+    retain: false,
+    will: false,
+    properties: null,
+    refusal: null,
+    receivedAtMs: 0,
+    arrivedMs: 0,
+    fate: 'dropped',
+  }
+}
+
 /**
  * `kept`: a record, or a whole dead letter. `cut`: a dead letter without all of its payload.
  * `dropped`: nothing (I9: counted).
