@@ -94,6 +94,8 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
   readonly #filters: ClientFilters
   /** Kept copies of the session that its queue has no room for yet, in order. */
   readonly #backlog = new Fifo<KeptCopy>()
+  /** The PUBREL at its head for whose commit it waits. */
+  #awaited: KeptCopy | null = null
   #nextPacketId = 1
   /** A SUBSCRIBE or UNSUBSCRIBE waits for its commit. */
   #isChanging = false
@@ -177,8 +179,10 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
     const ack = (bytes[at]! & 0xf0) as CopyAck
     const due = this.#outbound.dueAck(packetId)
     if (due === undefined) {
-      // Nothing is known of it; a client that waits for PUBREL gets it.
-      if (ack === PUBREC && !isRefusal(code)) this.#host.send(this.#releaseOfNothing(packetId))
+      // Nothing is known of it; a client that waits for PUBREL gets it. What is kept comes in its
+      // turn: behind a PUBREL now, the client would take it for a new message.
+      const isAwaited = ack === PUBREC && !isRefusal(code) && !this.#keeps(packetId)
+      if (isAwaited) this.#host.send(this.#releaseOfNothing(packetId))
       return TAKEN
     }
     // [MQTT-4.8.0-1]: taken for an ack it would end a copy that the client may not have got. PUBREC
@@ -195,6 +199,10 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
     else this.#outbound.acknowledged(ack, packetId)
     this.#fill()
     return TAKEN
+  }
+
+  #keeps(packetId: number): boolean {
+    return this.#isStored && this.#context.state.copies.keeps(this.clientId, packetId)
   }
 
   #releaseOfNothing(packetId: number): Buffer {
@@ -393,12 +401,29 @@ export class Subscriber implements Taker, OutboundHost, PressedSubscriber, Retai
   // Kept copies.
 
   #fill(): void {
+    const { copies } = this.#context.state
     while (this.#backlog.length > 0 && this.#outbound.hasRoom && !this.#isEnded) {
-      const copy = this.#backlog.shift()!
+      const copy = this.#backlog.first!
+      if (copies.isUnsettled(copy)) {
+        this.#fillLater(copy)
+        return
+      }
+      this.#backlog.shift()
       if (copy.isGone) continue
       if (copy.isRelease) this.#outbound.release(copy.packetId)
       else this.#pushKept(copy, copyFrame(copy, this.#wayOf(copy)))
     }
+  }
+
+  /** Its PUBREC came on an earlier connection and is not durable yet; what is behind it waits. */
+  #fillLater(copy: KeptCopy): void {
+    if (this.#awaited === copy) return
+    this.#awaited = copy
+    const { reports, state } = this.#context
+    state.copies
+      .settled(copy)
+      .then(() => this.#fill())
+      .catch((error: unknown) => reports.fault('pubrel', error))
   }
 
   #pushKept(copy: KeptCopy, frame: CopyFrame): void {

@@ -257,10 +257,25 @@ export class SessionCopies {
     return this.#queues.of(clientId)
   }
 
+  /** Is a copy with this packet id, or its PUBREL, owed to the session? */
+  keeps(clientId: string, packetId: number): boolean {
+    return this.#queues.has(clientId, packetId)
+  }
+
   /** PUBREC came. Resolves when that is durable: PUBREL may leave then. */
   async received(clientId: string, packetId: number): Promise<void> {
     const release = this.#queues.release(clientId, packetId)
     await this.#durable.until(this.#stored.release(clientId, release))
+  }
+
+  /** A PUBREL that may not leave yet: a kill now would send its copy again. */
+  isUnsettled({ isRelease, isGone, notedBy }: KeptCopy): boolean {
+    return isRelease && !isGone && notedBy !== null && !this.#durable.has(notedBy)
+  }
+
+  /** Resolves when the PUBREL may leave. */
+  async settled({ notedBy }: KeptCopy): Promise<void> {
+    await this.#durable.until(notedBy)
   }
 
   /** The subscriber has the copy with this packet id. */

@@ -182,6 +182,11 @@ export class SessionQueues {
     return copy
   }
 
+  has(clientId: string, packetId: number): boolean {
+    const entries = this.#queues.get(clientId)?.entries ?? []
+    return entries.some(({ copy }) => copy.packetId === packetId)
+  }
+
   /** The subscriber has it: removes the copy with this packet id, if it is kept. */
   acknowledge(clientId: string, packetId: number): void {
     const queue = this.#queues.get(clientId)

@@ -3,7 +3,7 @@
  * exchanges.
  */
 import { afterEach, describe, expect, test } from 'vitest'
-import { packet, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
+import { packet, type RawFrame, RawMqtt, readPublish, TYPE } from '../../support/raw-mqtt.ts'
 import { eventually, type Rig, startRig, stopRigs } from '../harness.ts'
 
 afterEach(stopRigs)
@@ -198,6 +198,64 @@ test('[MQTT-4.3.3-1]: PUBREL of a copy leaves when it is durable that PUBREC cam
   expect((await other.next()).type).toBe(TYPE.PUBREL)
   await other.roundTrip()
   expect(other.inbox).toEqual([])
+})
+
+test('[MQTT-4.3.3-1]: PUBREL leaves no earlier on a new connection, nor what is behind it', async () => {
+  const rig = await startRig()
+  const client = await subscribed(rig, 'live/#', 2)
+  const device = await RawMqtt.connect(rig.port)
+  const payloads = ['first', 'second', 'third']
+  device.send(...payloads.map((text, i) => packet.publish('live/x', text, { qos: 2, id: i + 1 })))
+  const ids = (await client.take(3)).map((frame) => readPublish(frame).id)
+  rig.appender.hold()
+  client.send(packet.ack(TYPE.PUBREC, ids[0]!), packet.ack(TYPE.PUBREC, ids[1]!))
+  await client.roundTrip()
+  client.cut()
+  const back = await RawMqtt.connect(rig.port, session)
+  await back.roundTrip()
+  expect(back.inbox).toEqual([])
+  // A kill now: both are sent again, so the subscriber must not have forgotten their packet ids.
+  const early = await startRig({}, rig.appender.crash())
+  const again = await RawMqtt.connect(early.port, session)
+  const repeats = await again.take(3)
+  expect(repeats.map((frame) => readPublish(frame).id)).toEqual(ids)
+  rig.appender.release()
+  const frames = await back.take(3)
+  expect(frames.map(({ type }) => type)).toEqual([TYPE.PUBREL, TYPE.PUBREL, TYPE.PUBLISH])
+  const third = readPublish(frames[2]!)
+  expect([third.payload, third.id]).toEqual(['third', ids[2]])
+  back.send(packet.ack(TYPE.PUBREC, ids[2]!))
+  back.send(...ids.map((id) => packet.ack(TYPE.PUBCOMP, id)).slice(0, 2))
+  await back.next(TYPE.PUBREL)
+  back.send(packet.ack(TYPE.PUBCOMP, ids[2]!))
+  await back.roundTrip()
+  expect(rig.broker.counts.kept.queuedMessages).toBe(0)
+})
+
+test('[MQTT-4.3.3-1]: a PUBREC for what is still to be sent gets no PUBREL', async () => {
+  const rig = await startRig()
+  const client = await subscribed(rig, 'live/#', 2)
+  const device = await RawMqtt.connect(rig.port)
+  device.send(packet.publish('live/x', 'one', { qos: 2, id: 1 }))
+  device.send(packet.publish('live/x', 'two', { qos: 2, id: 2 }))
+  const ids = (await client.take(2)).map((frame) => readPublish(frame).id)
+  client.cut()
+  // Of the window of one, the second copy waits; this client repeats both PUBRECs by itself.
+  const properties = { receiveMaximum: 1 }
+  const back = await RawMqtt.connect(rig.port, { ...session, level: 5, properties })
+  // Version 5 has its properties, none here, in front of the payload.
+  const read = (frame: RawFrame): [dup: number, id: number, payload: string] => {
+    const { id, payload } = readPublish(frame)
+    return [frame.flags & 8, id, payload]
+  }
+  expect(read(await back.next(TYPE.PUBLISH))).toEqual([8, ids[0], '\0one'])
+  back.send(packet.ack(TYPE.PUBREC, ids[1]!))
+  await back.roundTrip()
+  expect(back.inbox).toEqual([])
+  back.send(packet.ack(TYPE.PUBREC, ids[0]!))
+  await back.next(TYPE.PUBREL)
+  back.send(packet.ack(TYPE.PUBCOMP, ids[0]!))
+  expect(read(await back.next(TYPE.PUBLISH))).toEqual([8, ids[1], '\0two'])
 })
 
 test('I6: what a bound drops is dropped in the store, too', async () => {
