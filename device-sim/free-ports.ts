@@ -1,8 +1,11 @@
 /**
  * Ports for servers that other processes are told of before they listen, or that go away and come
  * back. The system gives its own choice (port 0) to the next connection of anybody as soon as
- * nobody listens there: so these lie outside of the range that it chooses from.
+ * nobody listens there: so these lie outside of the range that it chooses from. While its server is
+ * away a port looks free to other processes that choose in this way: so whoever chose it holds the
+ * UDP port of the same number until its process ends.
  */
+import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -15,8 +18,8 @@ const DYNAMIC_FROM = 49_152
 const LEAST_CHOICE = 1_000
 const MAX_TRIES = 100
 
-/** Handed out by this process already. */
-const given = new Set<number>()
+/** What this process has chosen, and the UDP sockets that tell others so. */
+const held = new Map<number, Socket>()
 
 /**
  * The first port of those that the system gives to connections (ip_local_port_range, Linux
@@ -29,6 +32,23 @@ function dynamicFrom(): number {
   } catch {
     return DYNAMIC_FROM
   }
+}
+
+/** False where this process or another one has chosen it already. */
+async function hold(port: number): Promise<boolean> {
+  if (held.has(port)) return false
+  const socket = createSocket('udp4')
+  held.set(port, socket)
+  try {
+    socket.bind({ port, address: '127.0.0.1', exclusive: true })
+    await once(socket, 'listening')
+  } catch {
+    socket.close()
+    held.delete(port)
+    return false
+  }
+  socket.unref()
+  return true
 }
 
 async function isFree(port: number): Promise<boolean> {
@@ -45,19 +65,17 @@ async function isFree(port: number): Promise<boolean> {
 }
 
 /**
- * Ports of 127.0.0.1 that nobody uses just now, each another one, none given before. @throws when
- * there is none
+ * Ports of 127.0.0.1 that nobody uses just now, each another one, none that this process or another
+ * one that runs was given before. @param random from 0 to below 1. @throws when there is none
  */
-export async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number, random = Math.random): Promise<number[]> {
   const choice = dynamicFrom() - FIRST_PORT
   const ports: number[] = []
   for (let tries = 0; ports.length < count; tries += 1) {
     if (tries === count * MAX_TRIES)
       throw new Error(`no free port from ${FIRST_PORT} to ${FIRST_PORT + choice}`)
-    const port = FIRST_PORT + Math.floor(Math.random() * choice)
-    if (given.has(port)) continue
-    given.add(port)
-    if (await isFree(port)) ports.push(port)
+    const port = FIRST_PORT + Math.floor(random() * choice)
+    if ((await hold(port)) && (await isFree(port))) ports.push(port)
   }
   return ports
 }
