@@ -60,7 +60,7 @@ function heldGateway(stopTimeout = 20_000) {
 
 /** Resolves when `start` waits for a signal. */
 async function started(): Promise<void> {
-  await vi.waitFor(() => expect(context.err).toContain('Ctrl-C stops it'))
+  await expect.poll(() => context.err).toContain('Ctrl-C stops it')
 }
 
 describe('sluice start', () => {
@@ -90,7 +90,7 @@ describe('sluice start', () => {
     const run = runCli(['start'], context)
     await started()
     context.signal('SIGTERM')
-    await vi.waitFor(() => expect(deadlines).toEqual([19_000]))
+    await expect.poll(() => deadlines).toEqual([19_000])
     release()
     expect(await run).toBe(0)
     expect(context.exits).toEqual([])
@@ -104,7 +104,7 @@ describe('sluice start', () => {
     await started()
     vi.useFakeTimers()
     context.signal('SIGINT')
-    await vi.waitFor(() => expect(deadlines).toHaveLength(1))
+    await expect.poll(() => deadlines).toHaveLength(1)
     expect(context.exits).toEqual([])
     context.signal('SIGTERM')
     expect(context.exits).toEqual([1])
@@ -122,7 +122,7 @@ describe('sluice start', () => {
     context.signal('SIGINT')
     vi.advanceTimersByTime(399)
     context.signal('SIGINT')
-    await vi.waitFor(() => expect(deadlines).toHaveLength(1))
+    await expect.poll(() => deadlines).toHaveLength(1)
     expect(context.exits).toEqual([])
     vi.advanceTimersByTime(2)
     context.signal('SIGINT')
@@ -139,7 +139,7 @@ describe('sluice start', () => {
     context.signal('SIGHUP')
     context.signal('SIGUSR2')
     expect(context.err).toContain('SIGUSR2 does nothing here')
-    await vi.waitFor(() => expect(rereads.count).toBe(1))
+    await expect.poll(() => rereads.count).toBe(1)
     expect(context.err).toContain('SIGHUP: nothing differs from what is in force')
     expect(deadlines).toEqual([])
     context.signal('SIGTERM')
@@ -152,7 +152,7 @@ describe('sluice start', () => {
     context.gateway = async () => gateway
     context.env['SLUICE__GATEWAY__STOP_TIMEOUT'] = '5s'
     const run = runCli(['start', '--no-hint'], context)
-    await vi.waitFor(() => expect(context.listeners.size).toBe(1))
+    await expect.poll(() => context.listeners.size).toBe(1)
     vi.useFakeTimers()
     context.signal('SIGTERM')
     await vi.advanceTimersByTimeAsync(4_999)
@@ -172,7 +172,7 @@ describe('sluice start', () => {
         open = resolve
       })
     const run = runCli(['start'], context)
-    await vi.waitFor(() => expect(context.listeners.size).toBe(1))
+    await expect.poll(() => context.listeners.size).toBe(1)
     context.signal('SIGTERM')
     expect(deadlines).toEqual([])
     open(gateway)
