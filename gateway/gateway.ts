@@ -107,7 +107,7 @@ async function startParts(
   const running: Running = { stages, observer, emit, host, isStopping: false }
   const reloads = new Reloader(running, configured, file)
   reloader = reloads
-  const views = observer.views(statusSources(stages))
+  const views = observer.views(statusSources(stages, () => reloads.standing))
   const admin = await startAdmin(running, reloads, readings, views)
   stages.admin = admin
   parts.add({ close: (leftMs) => admin.stop(leftMs) })

@@ -42,7 +42,11 @@ const NO_BROKER = noBrokerCounts()
 const NO_REQUESTS = createAdminStats()
 const IDLE: DeliverySnapshot = { state: 'ok', sinceMs: null, why: null, nextTryAtMs: null }
 
-export function statusSources(stages: Stages): StatusSources {
+/** `configuration`: how it stands; null without a gateway that runs. */
+export function statusSources(
+  stages: Stages,
+  configuration: StatusSources['configuration'] = () => null,
+): StatusSources {
   const startedMs = performance.now()
   return {
     identity: () => ({
@@ -56,6 +60,7 @@ export function statusSources(stages: Stages): StatusSources {
     broker: () => brokerSnapshot(stages),
     spool: () => spoolSnapshot(stages),
     devices: () => stages.devices.stats,
+    configuration,
     admin: () => stages.admin?.stats ?? NO_REQUESTS,
   }
 }

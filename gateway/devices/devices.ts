@@ -136,7 +136,8 @@ export class Devices implements DeviceLog, TrackHost {
   get stats(): DeviceStats {
     const { evicted, size } = this.#table
     const silent = this.#silence.silentDevices
-    return { count: size, connected: this.#connected, silent, evicted }
+    const silence = this.#silence.stats(this.#isListening())
+    return { count: size, connected: this.#connected, silent, evicted, silence }
   }
 
   /** @throws TypeError for an `after` that is no `next` */

@@ -26,6 +26,7 @@ import type { TakenTopic } from '../ports/devices.ts'
 import type { Device } from './device.ts'
 import type { EmitDevicesEvent } from './events.ts'
 import { readMembership, silenceTopic, storedKey, storedMembership } from './silence-records.ts'
+import type { SilenceStats } from './stats.ts'
 
 /** What was heard in a step of {@link Silence.pass} counts from its end, or it would end early. */
 export const STEP_MS = 1_000
@@ -43,6 +44,8 @@ interface SilenceOptions {
 
 interface WatchedStream {
   readonly intake: StreamIntake
+  readonly silentAfterMs: number
+  /** When a device that was heard is looked at: {@link STEP_MS} later. */
   readonly waitMs: number
   /** Time in which its devices could have been heard. */
   clockMs: number
@@ -50,6 +53,7 @@ interface WatchedStream {
   readonly members: Map<string, Member>
   /** Nobody falls silent before; by its clock. */
   dueMs: number
+  silent: number
 }
 
 /** A device that has published to a stream. */
@@ -83,10 +87,12 @@ export class Silence {
       if (silentAfterMs === undefined) continue
       this.#streams.set(intake.name, {
         intake,
+        silentAfterMs,
         waitMs: silentAfterMs + STEP_MS,
         clockMs: 0,
         members: new Map(),
         dueMs: Number.POSITIVE_INFINITY,
+        silent: 0,
       })
     }
   }
@@ -116,6 +122,16 @@ export class Silence {
   /** Devices that are silent on a stream at least. */
   get silentDevices(): number {
     return this.#silent
+  }
+
+  /** `isListening`: the gateway takes connections. */
+  stats(isListening: boolean): SilenceStats[] {
+    return [...this.#streams].map(([stream, { intake, silentAfterMs, silent }]) => ({
+      stream,
+      silentAfterMs,
+      silent,
+      isJudged: isListening && this.#options.appender.accepts(intake),
+    }))
   }
 
   /** Call before it runs: what is stored for nobody goes. */
@@ -247,15 +263,16 @@ export class Silence {
     this.#store.put(storedKey(intake.name, member.device.id), storedMembership(member))
   }
 
-  #noteSilent({ intake }: WatchedStream, device: Device, sinceMs: number): void {
+  #noteSilent(stream: WatchedStream, device: Device, sinceMs: number): void {
     if (!device.isSilent) this.#silent += 1
     device.silences ??= new Map()
-    device.silences.set(intake.name, sinceMs)
+    if (!device.silences.has(stream.intake.name)) stream.silent += 1
+    device.silences.set(stream.intake.name, sinceMs)
   }
 
-  #noteHeard({ intake }: WatchedStream, device: Device): void {
+  #noteHeard(stream: WatchedStream, device: Device): void {
     const wasSilent = device.isSilent
-    device.silences?.delete(intake.name)
+    if (device.silences?.delete(stream.intake.name)) stream.silent -= 1
     if (wasSilent && !device.isSilent) this.#silent -= 1
   }
 }

@@ -8,4 +8,14 @@ export interface DeviceStats {
   readonly silent: number
   /** Since the start: those that gave way to others. */
   readonly evicted: number
+  /** Of each stream with `silentAfter`. */
+  readonly silence: readonly SilenceStats[]
+}
+
+export interface SilenceStats {
+  readonly stream: string
+  readonly silentAfterMs: number
+  readonly silent: number
+  /** Time passes for its devices: they could be heard. */
+  readonly isJudged: boolean
 }

@@ -12,7 +12,7 @@ import type { AdminStats } from '../admin/stats.ts'
 import type { BrokerCounts } from '../broker/stats.ts'
 import type { DeviceStats } from '../devices/stats.ts'
 import type { SinkHealth, SinkPromise } from '../ports/sink.ts'
-import type { DeliveryState, SpoolState, UnroutedMessage } from '../ports/status.ts'
+import type { DeliveryState, FailedReload, SpoolState, UnroutedMessage } from '../ports/status.ts'
 import type { SinkStats } from '../sink/stats.ts'
 import type { SpoolStats, StreamStats } from '../spool/stats.ts'
 
@@ -25,6 +25,8 @@ export interface StatusSources {
   broker(): BrokerSnapshot
   spool(): SpoolSnapshot
   devices(): DeviceStats
+  /** null: there is none that a reload could change. */
+  configuration(): ConfigurationSnapshot | null
   admin(): Readonly<AdminStats>
 }
 
@@ -36,6 +38,13 @@ export interface IdentitySnapshot {
   readonly uptimeSeconds: number
   /** False: the wall clock is known to be unset, and records say so. */
   readonly clockSet: boolean
+}
+
+export interface ConfigurationSnapshot {
+  /** When it was put into force. */
+  readonly loadedAtMs: number
+  readonly probation: { readonly untilMs: number } | null
+  readonly failedReload: (Omit<FailedReload, 'at'> & { readonly atMs: number }) | null
 }
 
 export interface DeliverySnapshot {

@@ -3,6 +3,7 @@
  * data and the clock. Not here: HTTP (admin/), metric names (metrics/).
  */
 
+import type { DeviceStats } from '../devices/stats.ts'
 import type {
   BrokerStatus,
   DeliveryStatus,
@@ -15,6 +16,7 @@ import type {
 import { FillHistory } from './forecast.ts'
 import type {
   BrokerSnapshot,
+  ConfigurationSnapshot,
   DeliverySnapshot,
   SinkSnapshot,
   SpoolSnapshot,
@@ -56,6 +58,7 @@ export function buildStatus(
     accepting: broker.traffic.accepting && spool.state === 'ok',
     leaving: broker.traffic.leaving,
     clockSet: identity.clockSet,
+    configuration: configurationStatus(sources.configuration()),
     spool: {
       ...spoolStatus(spool, writtenBytesPerDay),
       hoursUntilFull: fill.hoursUntil(DISK, -spool.minFreeBytes),
@@ -65,7 +68,7 @@ export function buildStatus(
       .map((stream) => streamStatus(stream, nowMs, fill.hoursUntil(stream.name, stream.maxBytes))),
     sinks: sources.sinks().map(sinkStatus),
     broker: brokerStatus(broker),
-    devices: sources.devices(),
+    devices: devicesStatus(sources.devices()),
   }
 }
 
@@ -78,6 +81,32 @@ export function fillLevels(sources: StatusSources): ReadonlyMap<string, number> 
     [DISK, -sources.spool().freeBytes],
     ...sources.streams().map(({ name, storedBytes }) => [name, storedBytes] as const),
   ])
+}
+
+function configurationStatus(snapshot: ConfigurationSnapshot | null): Status['configuration'] {
+  if (snapshot === null) return null
+  const { loadedAtMs, probation, failedReload } = snapshot
+  return {
+    since: new Date(loadedAtMs).toISOString(),
+    probationUntil: at(probation?.untilMs ?? null),
+    failedReload: failedReload && {
+      outcome: failedReload.outcome,
+      at: new Date(failedReload.atMs).toISOString(),
+      why: failedReload.why,
+    },
+  }
+}
+
+function devicesStatus({ silence, ...counts }: DeviceStats): Status['devices'] {
+  return {
+    ...counts,
+    silence: silence.map(({ stream, silentAfterMs, silent, isJudged }) => ({
+      stream,
+      silentAfterSeconds: silentAfterMs / 1_000,
+      silent,
+      judged: isJudged,
+    })),
+  }
 }
 
 function spoolStatus(

@@ -101,7 +101,7 @@ export interface ConfigReport {
   readonly plan: ReloadPlan
   /** Since when it is on probation and until when, ms since the epoch; null: it is not. */
   readonly probation: { readonly sinceMs: number; readonly untilMs: number } | null
-  /** The last time that the former configuration came back by itself; null: it never did. */
+  /** The last reload failed, and the former configuration came back by itself; null: it did not. */
   readonly wentBack: { readonly atMs: number; readonly why: string } | null
 }
 

@@ -25,6 +25,8 @@ export interface Status {
   readonly leaving: boolean
   /** False: the wall clock is known to be unset; records are marked. */
   readonly clockSet: boolean
+  /** null for a stopped gateway. */
+  readonly configuration: ConfigurationStatus | null
   readonly spool: SpoolStatus
   /** In configuration order, orphaned ones last. */
   readonly streams: readonly StreamStatus[]
@@ -45,6 +47,39 @@ interface DevicesStatus {
   readonly silent: number
   /** Since the start: those that gave way to others. */
   readonly evicted: number
+  /** Of each stream with `silentAfter`. */
+  readonly silence: readonly SilenceStatus[]
+}
+
+interface SilenceStatus {
+  readonly stream: string
+  readonly silentAfterSeconds: number
+  /** Devices that are silent on it. */
+  readonly silent: number
+  /**
+   * False: nobody can be heard, and nobody falls silent meanwhile: the gateway takes no connections
+   * or the stream no messages.
+   */
+  readonly judged: boolean
+}
+
+interface ConfigurationStatus {
+  /** When it was put into force. */
+  readonly since: string
+  /** Until then the former one comes back if it fails; null: it is not on probation. */
+  readonly probationUntil: string | null
+  /** The last reload, if what it wanted is not in force; null: it is, or there was none. */
+  readonly failedReload: FailedReload | null
+}
+
+/**
+ * `refused`: nothing was changed. `went-back`: it failed within its probation, and what was in force
+ * before is again. `stuck`: it failed, and what was in force before could not come back.
+ */
+export interface FailedReload {
+  readonly outcome: 'refused' | 'went-back' | 'stuck'
+  readonly at: string
+  readonly why: string
 }
 
 export interface SpoolStatus {

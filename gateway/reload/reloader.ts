@@ -8,6 +8,7 @@ import { shownValue } from '../config/print.ts'
 import { ConfigError } from '../config/problems.ts'
 import { type Config, SCHEMA } from '../configuration.ts'
 import type { GatewayEvent } from '../observe/events.ts'
+import type { ConfigurationSnapshot } from '../observe/sources.ts'
 import {
   type ConfigReport,
   PROBATION_MS,
@@ -41,7 +42,7 @@ export class Reloader {
   #config: Config
   #loadedAtMs = Date.now()
   #probation: Probation | null = null
-  #wentBack: ConfigReport['wentBack'] = null
+  #failed: ConfigurationSnapshot['failedReload'] = null
   #watch: FileWatch | null = null
   /** The end of the reload that runs, and of those that wait for it. */
   #last: Promise<unknown> = Promise.resolve()
@@ -58,17 +59,21 @@ export class Reloader {
     return this.#config
   }
 
-  /** On probation since and until when, and the last time that it failed, for the status. */
-  get standing(): Pick<ConfigReport, 'loadedAtMs' | 'probation' | 'wentBack'> {
+  /** On probation since and until when, and whether the last reload failed, for the status. */
+  get standing(): ConfigurationSnapshot & Pick<ConfigReport, 'probation'> {
     const { sinceMs, untilMs } = this.#probation ?? { sinceMs: 0, untilMs: 0 }
     const probation = this.#probation === null ? null : { sinceMs, untilMs }
-    return { loadedAtMs: this.#loadedAtMs, probation, wentBack: this.#wentBack }
+    return { loadedAtMs: this.#loadedAtMs, probation, failedReload: this.#failed }
   }
 
   async report(): Promise<ConfigReport> {
     const { plan, problems } = await this.#examine()
+    const { loadedAtMs, probation, failedReload } = this.standing
+    const wentBack = failedReload?.outcome === 'went-back' ? failedReload : null
     return {
-      ...this.standing,
+      loadedAtMs,
+      probation,
+      wentBack: wentBack && { atMs: wentBack.atMs, why: wentBack.why },
       path: this.#file?.path ?? null,
       effective: shownValue(SCHEMA.root, this.#config),
       file: { readable: problems.length === 0, problems },
@@ -134,10 +139,14 @@ export class Reloader {
     const { observer } = this.#running
     const why = [...problems, ...plan.refused.map(({ key, why }) => `${key}: ${why}`)]
     if (next === null || why.length > 0) {
-      observer.emit({ type: 'config.refused', why })
+      this.#refused(why)
       return { applied: false, plan, problems }
     }
-    if (plan.changes.length === 0) return { applied: false, plan, problems }
+    if (plan.changes.length === 0) {
+      // The file says what is in force: nothing is left to mend.
+      if (this.#probation === null) this.#failed = null
+      return { applied: false, plan, problems }
+    }
     const former = this.#config
     const fine = Probation.fineNow(this.#running, touchedSinks(plan, next))
     this.#endProbation()
@@ -145,9 +154,10 @@ export class Reloader {
       await this.#apply(next)
     } catch (error) {
       const sentences = sentencesOf(error)
-      observer.emit({ type: 'config.refused', why: sentences })
+      this.#refused(sentences)
       return { applied: false, plan, problems: sentences }
     }
+    this.#failed = null
     observer.emit({ type: 'config.applied', keys: plan.changes.map(({ key }) => key) })
     if (probationMs > 0)
       this.#probation = new Probation(fine, probationMs, {
@@ -173,12 +183,18 @@ export class Reloader {
         await this.#apply(former)
       } catch (error) {
         const detail = sentencesOf(error).join('; ')
+        this.#failed = { outcome: 'stuck', atMs: Date.now(), why: `${why}; ${detail}` }
         observer.emit({ type: 'config.stuck', why, detail })
         return
       }
-      this.#wentBack = { atMs: Date.now(), why }
+      this.#failed = { outcome: 'went-back', atMs: Date.now(), why }
       observer.emit({ type: 'config.went-back', why })
     })
+  }
+
+  #refused(why: readonly string[]): void {
+    this.#failed = { outcome: 'refused', atMs: Date.now(), why: why.join('; ') }
+    this.#running.observer.emit({ type: 'config.refused', why })
   }
 
   #endProbation(): void {

@@ -45,7 +45,7 @@ const ROOMY = { freeBytes: 500 * GIB, inodes: 1e6, freeInodes: 9e5, type: EXT4 }
 const config = defaultConfig('/srv')
 
 function status(changes: Partial<Status> = {}): Status {
-  const devices = { count: 12, connected: 9, silent: 0, evicted: 0 }
+  const devices = { count: 12, connected: 9, silent: 0, evicted: 0, silence: [] }
   const { sources } = fakeSources({ devices })
   return { ...buildStatus(sources, NOW, null), version: '1.0.0', ...changes }
 }
@@ -66,6 +66,10 @@ const certificate = (name: string) => [
     text: readFileSync(sourcePath(`test/support/tls/${name}`), 'utf8'),
   },
 ]
+
+const silence = { stream: 'telemetry', silentAfterSeconds: 3_600, silent: 2, judged: true }
+const failedReload = { outcome: 'went-back', at: '2026-11-28T00:00:00Z', why: 'x' } as const
+const wentBack = { since: '2026-11-27T00:00:00Z', probationUntil: null, failedReload }
 
 type Row = readonly [
   what: string,
@@ -238,14 +242,19 @@ const JUDGED: readonly Row[] = [
   ],
   [
     'silent devices',
-    statusDiagnoses(
-      status({ devices: { count: 12, connected: 9, silent: 2, evicted: 0 } }),
-      '1.0.0',
-    ),
+    statusDiagnoses(status({ devices: { ...status().devices, silence: [silence] } }), '1.0.0'),
     'silent-devices',
     'warning',
-    '2 devices silent for longer than silentAfter',
+    'stream telemetry: 2 devices silent for longer than its silentAfter, 1 h',
     'sluice devices --silent',
+  ],
+  [
+    'a reload that went back',
+    statusDiagnoses(status({ configuration: wentBack }), '1.0.0'),
+    'configuration',
+    'problem',
+    'the former configuration is in force again, at 2026-11-28T00:00:00Z: x',
+    'sluice reload',
   ],
   [
     'an address that this machine does not have',

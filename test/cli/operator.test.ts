@@ -245,12 +245,12 @@ describe('a running gateway', () => {
     for (const part of [
       'spool k3f9x2m7q4w8z: read-only (disk is nearly full)',
       '! damage: 000012.ldb was cut short; kept in /data/damaged',
-      '! sink cloud is held since 2026-11-23T03:00:00.000Z; 401 \uFFFD[31munauthorized; next try 2026-11-23T03:06:00.000Z',
-      '! stream telemetry: 3 messages wait until the spool, which is read-only, takes messages again',
-      '! 1 device silent for longer than silentAfter of the stream',
-      '! stream telemetry: 2 dead letters (sluice dead-letters list --stream telemetry)',
+      '! sink cloud is held since 2026-11-23T03:00:00.000Z: 401 \uFFFD[31munauthorized; next try 2026-11-23T03:06:00.000Z (sluice sinks retry cloud)',
+      '! stream telemetry: 3 messages waiting until the spool, which is read-only, takes messages again',
+      '! stream telemetry: 1 device silent for longer than its silentAfter, 1 h (sluice devices --silent)',
+      '! stream telemetry: 2 dead letters to look at (sluice dead-letters list --stream telemetry)',
       '! stream telemetry dropped 7 expired',
-      '! stream old is orphaned: no configuration names it, 5 records wait',
+      '! stream old is orphaned: no configuration names it; waiting: 5 records (sluice streams drain old --sink NAME)',
     ])
       expect(context.out).toContain(part)
     expect(context.out).not.toContain('\u001B')
@@ -670,5 +670,12 @@ const STATUS: Status = {
     },
   ],
   broker: null,
-  devices: { count: 1_205, connected: 1_204, silent: 1, evicted: 3 },
+  devices: {
+    count: 1_205,
+    connected: 1_204,
+    silent: 1,
+    evicted: 3,
+    silence: [{ stream: 'telemetry', silentAfterSeconds: 3_600, silent: 1, judged: false }],
+  },
+  configuration: null,
 }

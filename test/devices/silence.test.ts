@@ -137,6 +137,16 @@ describe('time', () => {
     expect(await states()).toEqual(['telemetry plc-1 silent'])
   })
 
+  test('is said to stand for whom nobody can hear, in each stream by itself', async () => {
+    const judged = () => bench.devices.stats.silence.filter(({ isJudged }) => isJudged)
+    expect(judged().map(({ stream }) => stream)).toEqual(['telemetry', 'alarms'])
+    bench.appender.setRoom('telemetry', 0)
+    expect(judged().map(({ stream }) => stream)).toEqual(['alarms'])
+    bench.appender.setRoom('telemetry', null)
+    bench.isListening = false
+    expect(judged()).toEqual([])
+  })
+
   test('begins anew with a start', async () => {
     bench.publish(plc, 't/x')
     await bench.commit()

@@ -1,9 +1,10 @@
 /** Sources with plain numbers that a test sets: what the composition root would hand to observe. */
 import type { AdminStats } from '../../gateway/admin/stats.ts'
 import { type BrokerStats, noBrokerCounts } from '../../gateway/broker/stats.ts'
-import type { DeviceStats } from '../../gateway/devices/stats.ts'
+import type { DeviceStats, SilenceStats } from '../../gateway/devices/stats.ts'
 import type {
   BrokerSnapshot,
+  ConfigurationSnapshot,
   DeliverySnapshot,
   IdentitySnapshot,
   SinkSnapshot,
@@ -201,6 +202,10 @@ export function spool(
   }
 }
 
+export function silence(more: Partial<SilenceStats> = {}): SilenceStats {
+  return { stream: 'telemetry', silentAfterMs: 3_600_000, silent: 2, isJudged: true, ...more }
+}
+
 export interface FakeState {
   identity: IdentitySnapshot
   streams: readonly StreamSnapshot[]
@@ -208,6 +213,7 @@ export interface FakeState {
   broker: BrokerSnapshot
   spool: SpoolSnapshot
   devices: DeviceStats
+  configuration: ConfigurationSnapshot
   admin: AdminStats
 }
 
@@ -222,7 +228,8 @@ export function fakeSources(more: Partial<FakeState> = {}): {
     sinks: [sink()],
     broker: broker(),
     spool: spool(),
-    devices: { count: 12, connected: 9, silent: 2, evicted: 1 },
+    devices: { count: 12, connected: 9, silent: 2, evicted: 1, silence: [silence()] },
+    configuration: { loadedAtMs: NOW_MS - 3_600_000, probation: null, failedReload: null },
     admin: { ok: 4, refused: 5, failed: 6 },
     ...more,
   }
@@ -235,6 +242,7 @@ export function fakeSources(more: Partial<FakeState> = {}): {
       broker: () => state.broker,
       spool: () => state.spool,
       devices: () => state.devices,
+      configuration: () => state.configuration,
       admin: () => state.admin,
     },
   }

@@ -87,6 +87,14 @@ test('a file that cannot be used, or needs a restart, changes nothing', async ()
   const restart = await gateway.reload({ sinks, gateway: { id: 'edge-2' }, log: { level: 'warn' } })
   expect(restart).toMatchObject({ applied: false, plan: { refused: [{ key: 'gateway.id' }] } })
   expect((await gateway.config()).effective).toMatchObject({ log: { level: 'error' } })
+  const failed = async () => (await gateway.status()).configuration?.failedReload ?? null
+  expect(await failed()).toMatchObject({
+    outcome: 'refused',
+    why: expect.stringContaining('gateway.id') as string,
+  })
+  // The file says again what is in force: nothing is left to mend.
+  await gateway.reload({ sinks })
+  expect(await failed()).toBeNull()
 })
 
 test('a host that overlaps the one at its port needs a restart: the refusal blames no other program', async () => {
@@ -118,9 +126,17 @@ test('within its probation a sink that was fine and is held brings the former co
   await expect
     .poll(async () => (await gateway.config()).wentBack?.why)
     .toContain('sink cloud is held')
+  expect((await gateway.status()).configuration?.failedReload).toMatchObject({
+    outcome: 'went-back',
+    why: expect.stringContaining('sink cloud is held') as string,
+  })
   const from = received(cloud, 'press-7').size
   await expect.poll(() => received(cloud, 'press-7').size).toBeGreaterThan(from)
   press.check()
+  const good = { cloud: { url: cloud.url, linger: '0ms' } }
+  expect((await gateway.reload({ sinks: good, log: { level: 'warn' } })).applied).toBe(true)
+  expect((await gateway.config()).wentBack).toBeNull()
+  expect((await gateway.status()).configuration?.failedReload).toBeNull()
 })
 
 test('a sink that the reload does not concern, and is held meanwhile, brings nothing back', async () => {

@@ -181,11 +181,37 @@ const StatusDocument: z.ZodType<Status> = z.object({
   accepting: z.boolean(),
   leaving: z.boolean(),
   clockSet: z.boolean(),
+  configuration: z
+    .object({
+      since: at,
+      probationUntil: at.nullable(),
+      failedReload: z
+        .object({
+          outcome: z.enum(['refused', 'went-back', 'stuck']),
+          at,
+          why: z.string(),
+        })
+        .nullable(),
+    })
+    .nullable(),
   spool: SpoolPart,
   streams: z.array(StreamPart),
   sinks: z.array(SinkPart),
   broker: BrokerPart.nullable(),
-  devices: z.object({ count, connected: count, silent: count, evicted: count }),
+  devices: z.object({
+    count,
+    connected: count,
+    silent: count,
+    evicted: count,
+    silence: z.array(
+      z.object({
+        stream: name,
+        silentAfterSeconds: z.number().min(0),
+        silent: count,
+        judged: z.boolean(),
+      }),
+    ),
+  }),
 })
 
 const Session: z.ZodType<Caller> = z.object({

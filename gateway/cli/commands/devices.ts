@@ -4,6 +4,7 @@
  */
 import { Command, Option } from 'commander'
 import type { DeviceQuery, DeviceRow, DeviceSort } from '../../ports/devices.ts'
+import { findingsOf } from '../../ports/findings.ts'
 import type { Operator } from '../../ports/operator.ts'
 import { count, plainLine, span, table } from '../../shared/text/words.ts'
 import type { CliContext } from '../context.ts'
@@ -46,6 +47,8 @@ async function show(flags: DevicesFlags, operator: Operator, context: CliContext
     for (const device of found) context.stdout.write(`${JSON.stringify(device)}\n`)
     return
   }
+  const unjudged = findingsOf(await operator.status()).filter(({ about }) => about === 'silence')
+  for (const { text } of unjudged) context.stderr.write(`${text}\n`)
   if (total === 0) {
     context.stdout.write(flags.silent === true ? 'no device is silent\n' : 'no device is known\n')
     return

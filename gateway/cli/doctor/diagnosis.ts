@@ -10,6 +10,7 @@ export const CHECKS = [
   'memory',
   'descriptors',
   'version',
+  'configuration',
   'clock',
   'clock-sync',
   'clock-skew',

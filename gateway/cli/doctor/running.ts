@@ -1,7 +1,8 @@
 /** What a gateway that runs shows of itself. Pure. */
+import { type Finding, findingsOf } from '../../ports/findings.ts'
 import type { Status } from '../../ports/status.ts'
-import { counted, plainLine } from '../../shared/text/words.ts'
-import { type Diagnosis, problem, warning, well } from './diagnosis.ts'
+import { plainLine } from '../../shared/text/words.ts'
+import { type Diagnosis, problem, untold, warning, well } from './diagnosis.ts'
 
 /** A takeover that is older says nothing about today. */
 const RECENT_MS = 3_600_000
@@ -15,7 +16,14 @@ const STATE_FIX = {
 } as const
 
 export function statusDiagnoses(status: Status, own: string): Diagnosis[] {
-  return [version(status, own), ...spool(status), clientIds(status), silentDevices(status)]
+  const found = findingsOf(status)
+  return [
+    version(status, own),
+    ...spool(status),
+    clientIds(status),
+    ...silentDevices(found),
+    ...reload(found),
+  ]
 }
 
 function version({ version: running }: Status, own: string): Diagnosis {
@@ -62,11 +70,27 @@ function clientIds({ broker, at }: Status): Diagnosis {
 }
 
 /** Of streams that have `silentAfter`: without it nobody is silent. */
-function silentDevices({ devices: { silent } }: Status): Diagnosis {
-  if (silent === 0) return well('silent-devices', 'none that a stream waits for is silent')
-  return warning(
-    'silent-devices',
-    `${counted(silent, 'device')} silent for longer than silentAfter of the stream`,
-    'sluice devices --silent names them, with what was last refused of each',
-  )
+function silentDevices(found: readonly Finding[]): Diagnosis[] {
+  const silent = found
+    .filter(({ about }) => about === 'devices')
+    .map(({ text }) =>
+      warning(
+        'silent-devices',
+        text,
+        'sluice devices --silent names them, with what was last refused of each',
+      ),
+    )
+  const untellable = found
+    .filter(({ about }) => about === 'silence')
+    .map(({ text }) => untold('silent-devices', text))
+  const all = [...silent, ...untellable]
+  return all.length > 0 ? all : [well('silent-devices', 'none that a stream waits for is silent')]
+}
+
+function reload(found: readonly Finding[]): Diagnosis[] {
+  return found
+    .filter(({ about }) => about === 'configuration')
+    .map(({ text }) =>
+      problem('configuration', text, 'correct the file, see sluice check, then sluice reload'),
+    )
 }

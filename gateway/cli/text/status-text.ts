@@ -2,7 +2,8 @@
  * The status document as text for a person. Pure. Text that came from outside is made harmless
  * for terminals.
  */
-import type { DeliveryStatus, SinkStatus, Status, StreamStatus } from '../../ports/status.ts'
+import { findingsOf } from '../../ports/findings.ts'
+import type { Status } from '../../ports/status.ts'
 import { bytes, count, counted, hours, plainLine, span, table } from '../../shared/text/words.ts'
 
 /** Ends with a line feed. */
@@ -137,100 +138,10 @@ function codesText(direction: string, codes: Readonly<Record<string, number>>): 
 
 /** Everything that needs attention; null: nothing does. */
 function attentionText(status: Status): string | null {
-  const lines = [
-    ...troubleOfTopics(status),
-    ...status.spool.damage.map((text) => `damage: ${plainLine(text)}`),
-    ...(status.spool.noticesRestore
-      ? []
-      : [
-          'this file system does not tell files apart: a data folder that was restored or copied is not noticed here; ' +
-            'run `sluice spool new-id` after one',
-        ]),
-    ...troubleOfDevices(status),
-    ...status.sinks.flatMap((sink) => troubleOfSink(sink)),
-    ...status.streams.flatMap((stream) => troubleOfStream(stream, status.spool.state)),
-  ]
-  return lines.length === 0 ? null : lines.map((line) => `! ${line}`).join('\n')
-}
-
-function troubleOfDevices({ devices: { silent } }: Status): string[] {
-  if (silent === 0) return []
-  return [
-    `${counted(silent, 'device')} silent for longer than silentAfter of the stream: \`sluice devices --silent\` names them`,
-  ]
-}
-
-/**
- * Readings that were acknowledged and are stored nowhere (I9): most often a mistyped filter or
- * topic.
- */
-function troubleOfTopics({ broker }: Status): string[] {
-  if (broker === null) return []
-  const { unrouted, lastUnrouted: last } = broker
-  const lines: string[] = []
-  if (unrouted.accepted > 0)
-    lines.push(
-      `no stream takes the topics of ${counted(unrouted.accepted, 'message')}: acknowledged and not kept`,
-    )
-  if (unrouted.refused > 0)
-    lines.push(
-      `no stream takes the topics of ${counted(unrouted.refused, 'message')}: their connections were closed`,
-    )
-  if (lines.length === 0 || !last) return lines
-  const near =
-    last.nearest === null
-      ? ''
-      : `; closest filter: ${plainLine(last.nearest.filter)} of stream ${last.nearest.stream}`
-  return [
-    `${lines.join('; ')}; the last: ${plainLine(last.topic)} of ${plainLine(last.clientId)}${near}`,
-  ]
-}
-
-const wait = (things: number): string => (things === 1 ? 'waits' : 'wait')
-
-function troubleOfSink(sink: SinkStatus): string[] {
-  const { name, state, notConnected } = sink
-  const lines = state === 'ok' ? [] : [`sink ${name} ${deliveryText(sink)}`]
-  if (notConnected === undefined) return lines
-  const why = notConnected.why === null ? '' : `: ${plainLine(notConnected.why)}`
-  return [...lines, `sink ${name} is not connected${why}`]
-}
-
-function troubleOfStream(stream: StreamStatus, spool: Status['spool']['state']): string[] {
-  const { name, counters, delivery } = stream
-  const lines: string[] = []
-  if (delivery.state !== 'ok') lines.push(`stream ${name} ${deliveryText(delivery)}`)
-  if (stream.orphaned && stream.backlogRecords > 0)
-    lines.push(
-      `stream ${name} is orphaned: no configuration names it, ${counted(stream.backlogRecords, 'record')} ${wait(stream.backlogRecords)}`,
-    )
-  if (stream.waitingMessages > 0)
-    lines.push(
-      spool === 'ok'
-        ? `stream ${name} is full: ${counted(stream.waitingMessages, 'message')} ${wait(stream.waitingMessages)} for room`
-        : `stream ${name}: ${counted(stream.waitingMessages, 'message')} ${wait(stream.waitingMessages)} until the spool, which is ${spool}, takes messages again`,
-    )
-  if (stream.parked > 0)
-    lines.push(
-      `stream ${name}: ${counted(stream.parked, 'record')} kept aside (parked), refused by the sink or an operator`,
-    )
-  if (stream.deadLetters.kept > 0)
-    lines.push(
-      `stream ${name}: ${counted(stream.deadLetters.kept, 'dead letter')} (sluice dead-letters list --stream ${name})`,
-    )
-  const dropped = Object.entries(counters.dropped).filter(([, records]) => records > 0)
-  if (dropped.length > 0)
-    lines.push(
-      `stream ${name} dropped ${dropped.map(([reason, records]) => `${count(records)} ${reason}`).join(', ')}`,
-    )
-  return lines
-}
-
-function deliveryText({ state, since, why, nextTryAt }: DeliveryStatus): string {
-  const parts = [`is ${state}${since === null ? '' : ` since ${since}`}`]
-  if (why !== null) parts.push(plainLine(why))
-  if (nextTryAt !== null) parts.push(`next try ${nextTryAt}`)
-  return parts.join('; ')
+  const lines = findingsOf(status).map(
+    ({ text, command }) => `! ${text}${command === null ? '' : ` (${command})`}`,
+  )
+  return lines.length === 0 ? null : lines.join('\n')
 }
 
 function percent(part: number, whole: number): string {

@@ -25,6 +25,13 @@ export function counted(value: number, noun: string): string {
   return `${count(value)} ${noun}${Math.round(value) === 1 ? '' : 's'}`
 }
 
+/** `120 expired, 3 dropped-oldest`, of counts by reason; null: nothing. */
+export function reasonsText(byReason: Readonly<Record<string, number>>): string | null {
+  const entries = Object.entries(byReason).filter(([, times]) => times > 0)
+  if (entries.length === 0) return null
+  return entries.map(([reason, times]) => `${count(times)} ${reason}`).join(', ')
+}
+
 /** `1.5 GiB`. */
 export function bytes(value: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']

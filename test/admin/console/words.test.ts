@@ -124,11 +124,12 @@ test('how long the box holds out: the first of disk and streams that is full', (
 })
 
 test('what needs attention is said once, the urgent first', () => {
-  expect(attentionOf({ ...well(), devices: { ...well().devices, silent: 0 } }, NOW_MS)).toEqual([])
+  const nobody = { ...well().devices, silent: 0, silence: [] }
+  expect(attentionOf({ ...well(), devices: nobody }, NOW_MS)).toEqual([])
   expect(attentionOf(well(), NOW_MS)).toEqual([
     {
       tone: 'wait',
-      text: '2 devices silent for longer than silentAfter of the stream',
+      text: 'Stream telemetry: 2 devices silent for longer than its silentAfter, 1 h',
       view: 'devices',
     },
   ])

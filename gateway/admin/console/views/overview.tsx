@@ -3,7 +3,7 @@
  * within ten seconds.
  */
 import type { Status, StreamStatus } from '../../../ports/status.ts'
-import { bytes, count, counted, span } from '../../../shared/text/words.ts'
+import { bytes, count, counted, reasonsText, span } from '../../../shared/text/words.ts'
 import type { ConsoleSnapshot } from '../live/answers.ts'
 import { nowMs, rates, snapshot, warnings } from '../live/store.ts'
 import { Chart } from '../parts/chart.tsx'
@@ -11,7 +11,7 @@ import { Tiles } from '../parts/facts.tsx'
 import { Sign, State } from '../parts/state.tsx'
 import { type Column, Table } from '../parts/table.tsx'
 import { attentionOf } from '../words/attention.ts'
-import { balanceOf, reasonsText } from '../words/balance.ts'
+import { balanceOf } from '../words/balance.ts'
 import { headline, holdOutText, lossText } from '../words/headline.ts'
 import { rateText } from '../words/rates.ts'
 import { DELIVERY_TONE } from '../words/states.ts'

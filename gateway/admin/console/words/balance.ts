@@ -1,6 +1,5 @@
 /** The balance of each stream (I5): what came in is delivered, dead, dropped or still here. Pure. */
 import type { StreamStatus } from '../../../ports/status.ts'
-import { count } from '../../../shared/text/words.ts'
 
 export interface Balance {
   readonly cameIn: number
@@ -14,13 +13,6 @@ export function balanceOf({ counters }: StreamStatus): Balance {
   const dropped = total(counters.dropped)
   const known = counters.delivered + counters.deadLettered + dropped + counters.pending
   return { cameIn, dropped, missing: cameIn - known }
-}
-
-/** `120 expired, 3 dropped-oldest`; null: nothing. */
-export function reasonsText(byReason: Readonly<Record<string, number>>): string | null {
-  const entries = Object.entries(byReason).filter(([, records]) => records > 0)
-  if (entries.length === 0) return null
-  return entries.map(([reason, records]) => `${count(records)} ${reason}`).join(', ')
 }
 
 export function total(counts: Readonly<Record<string, number>>): number {

@@ -1,12 +1,12 @@
 /** How delivery, sinks and spool stand, in words. Pure. */
+import { deliveryText as textOf } from '../../../ports/findings.ts'
 import type {
   DeliveryState,
   DeliveryStatus,
   SinkStatus,
   SpoolState,
 } from '../../../ports/status.ts'
-import { plainLine } from '../../../shared/text/words.ts'
-import { ago, msOf, since } from './times.ts'
+import { timeWords } from './times.ts'
 
 /** `ok`: nothing to do. `wait`: goes on by itself. `act`: waits for a person. `idle`: neither. */
 export type Tone = 'ok' | 'wait' | 'act' | 'idle'
@@ -33,12 +33,7 @@ export const DELIVERY_MEANING: Readonly<Record<DeliveryState, string>> = {
 
 /** `held since 14:02 (38 min): 401, check the token file; next try in 22 s`. */
 export function deliveryText(delivery: DeliveryStatus, nowMs: number): string {
-  const sinceMs = msOf(delivery.since)
-  const nextMs = msOf(delivery.nextTryAt)
-  const head = `${delivery.state}${sinceMs === null ? '' : ` ${since(sinceMs, nowMs)}`}`
-  const why = delivery.why === null ? '' : `: ${plainLine(delivery.why)}`
-  const next = nextMs === null ? '' : `; next try ${nextMs <= nowMs ? 'now' : ago(nextMs, nowMs)}`
-  return `${head}${why}${next}`
+  return textOf(delivery, timeWords(nowMs))
 }
 
 /** What the receiver's ack means, and how often a record may come. */

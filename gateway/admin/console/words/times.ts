@@ -1,4 +1,5 @@
 /** Points in time and spans for a person, in the browser's time zone. Pure. */
+import type { TimeWords } from '../../../ports/findings.ts'
 import { span } from '../../../shared/text/words.ts'
 
 const DAY_MS = 86_400_000
@@ -48,6 +49,18 @@ function brief(seconds: number): string {
 export function duration(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`
   return ms < 60_000 ? `${(ms / 1_000).toFixed(2)} s` : span(ms / 1_000)
+}
+
+/** For sentences that several views share. */
+export function timeWords(nowMs: number): TimeWords {
+  return {
+    at: (at) => `at ${clockTime(Date.parse(at), nowMs)}`,
+    since: (at) => since(Date.parse(at), nowMs),
+    next: (at) => {
+      const nextMs = Date.parse(at)
+      return `next try ${nextMs <= nowMs ? 'now' : ago(nextMs, nowMs)}`
+    },
+  }
 }
 
 /** RFC 3339 of the status document, or null, as ms since the epoch. */
