@@ -63,7 +63,10 @@ describe.concurrent.each(types)(`a $type sink and its receiver (SLUICE_SEED=${SE
     async ({ defect, only, seenAs }) => {
       if (isSkipped) return
       const planted = { defect: `${type}/${defect}`, only, actions: MOST_ACTIONS }
-      const report = await episodeOf({ type, tested, seed: String(SEED), ...planted })
+      // A record that is refused leads a sink another way, where a defect may only keep it waiting.
+      const { poison: _poison, ...harmless } = tested
+      const episode = { type, tested: harmless, seed: String(SEED), ...planted }
+      const report = await episodeOf(episode)
       expect(report.faults.join('\n')).toMatch(seenAs)
     },
     TIMEOUT_MS,
