@@ -77,7 +77,7 @@ const WORDS: Readonly<Record<string, string>> = {
   'resource busy': 'EBUSY',
 }
 
-const LEVELDB_REFUSAL = /^(?:Invalid argument|NotFound|Not implemented): |: repair found no files$/
+const LEVELDB_REFUSAL = /^(?:Invalid argument|NotFound|Not implemented): /
 
 export function judgeDiskError(error: unknown): DiskError | null {
   for (const each of causes(error)) {

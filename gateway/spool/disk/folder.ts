@@ -1,9 +1,9 @@
 /**
- * What the spool asks the file system besides reading and writing: room, a folder that lasts, and
- * which boot this is. Serves I1 and I6.
+ * What the spool asks the file system besides reading and writing: room, a folder that lasts, a file
+ * that is replaced in one step, and which boot this is. Serves I1 and I6.
  */
 import { readFileSync } from 'node:fs'
-import { chmod, lstat, mkdir, readdir, stat, statfs } from 'node:fs/promises'
+import { chmod, lstat, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { errorCode } from '../../shared/errors.ts'
 import { syncFolder } from '../../shared/files.ts'
@@ -100,6 +100,27 @@ export async function makePrivateFolder(path: string): Promise<void> {
   // File systems without rights refuse, and so does a folder of another user; what it holds is
   // asked for later.
   if ((mode & 0o007) !== 0) await chmod(path, mode & 0o770).catch(() => undefined)
+}
+
+/**
+ * Durable, in one step, and not in place: whoever has a link of the file keeps what was in it.
+ * `unfinished` is in the same folder; a crash may leave it.
+ */
+export async function replaceFile(
+  path: string,
+  unfinished: string,
+  bytes: Uint8Array,
+): Promise<void> {
+  await rm(unfinished, { force: true })
+  const file = await open(unfinished, 'wx')
+  try {
+    await file.writeFile(bytes)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await rename(unfinished, path)
+  await syncFolder(dirname(path))
 }
 
 /** The operation's result, or `otherwise` when what it was about is not there. */

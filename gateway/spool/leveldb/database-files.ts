@@ -49,6 +49,9 @@ export async function listStrayFolders(dbDir: string): Promise<string[]> {
     .map((entry) => entry.name)
 }
 
+/** LevelDB's own kind of name: what a crash leaves of it goes with the next opening. */
+export const UNFINISHED_FILE = '000000.dbtmp'
+
 /** LevelDB's files without data. */
 const OTHER_NAMES = /^(?:LOCK|LOG|LOG\.old|\d+\.dbtmp)$/
 
@@ -168,16 +171,6 @@ function beforeLastChange(
     : null
 }
 
-/** Tables that the MANIFEST does not name, of those in the list. */
-export async function unnamedTables(
-  dbDir: string,
-  tables: readonly DatabaseFile[],
-): Promise<string[]> {
-  const read = await readManifest(dbDir, await listDatabaseFiles(dbDir))
-  if (typeof read === 'string') return tables.map(({ name }) => name)
-  return tables.filter(({ number }) => !read.manifest.tables.has(number)).map(({ name }) => name)
-}
-
 /** The MANIFEST that CURRENT names, or what is wrong. */
 async function readManifest(
   dbDir: string,
@@ -282,5 +275,13 @@ function unnamedFiles(
 }
 
 export function fileName(number: number, ending: string): string {
-  return `${String(number).padStart(6, '0')}.${ending}`
+  return `${padded(number)}.${ending}`
+}
+
+export function manifestName(number: number): string {
+  return `MANIFEST-${padded(number)}`
+}
+
+function padded(number: number): string {
+  return String(number).padStart(6, '0')
 }

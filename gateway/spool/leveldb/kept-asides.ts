@@ -69,9 +69,9 @@ function asidesOf(plan: OpeningPlan): string[] {
   return plan.aside === null ? [...plan.earlier] : [...plan.earlier, plan.aside]
 }
 
-/** Repair moves what it has read into a folder that nobody empties; the aside has all of it. */
+/** Of an opening by a version up to 0.7 that did not finish; its aside has all of it. */
 async function removeRepairLeftovers(plan: OpeningPlan): Promise<void> {
-  if (plan.mode !== 'repair' && plan.earlier.length === 0) return
+  if (plan.earlier.length === 0) return
   await rm(join(plan.dbDir, REPAIR_LEFTOVERS), { recursive: true, force: true })
 }
 

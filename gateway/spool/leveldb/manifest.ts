@@ -1,15 +1,26 @@
 /**
  * Reads LevelDB's MANIFEST, as LevelDB 1.20 does at opening, without opening the database: which
  * files it will look for and which it will delete. Needed because it deletes what its MANIFEST does
- * not name, and misses a lost log without a word (I7).
+ * not name, and misses a lost log without a word (I7). Makes one where there is none that can be
+ * read.
  *
  * Sources: leveldb 1.20, doc/log_format.md, db/log_reader.cc, db/version_edit.cc, db/version_set.cc
- * (Recover). Reads only; knows nothing of what the tables hold.
+ * (Recover). Bytes only: touches no file.
  */
 
 import { crc32c } from '../../shared/crc32c.ts'
-import { FIRST, FULL, LAST, LOG_BLOCK_BYTES, MIDDLE, RECORD_HEADER_BYTES } from './log-records.ts'
+import {
+  FIRST,
+  FULL,
+  LAST,
+  LOG_BLOCK_BYTES,
+  logOf,
+  MIDDLE,
+  RECORD_HEADER_BYTES,
+} from './log-records.ts'
 import { unmaskCrc } from './masked-crc.ts'
+import type { TableExtent } from './table-check.ts'
+import { varint } from './varint.ts'
 
 export interface Manifest {
   /** The oldest log that is still needed; 0: none. */
@@ -123,6 +134,43 @@ const COMPACT_POINTER = 5
 const DELETED_FILE = 6
 const NEW_FILE = 7
 const PREVIOUS_LOG_NUMBER = 9
+
+/** The order of keys; LevelDB refuses a MANIFEST with another. */
+const COMPARATOR_NAME = 'leveldb.BytewiseComparator'
+
+export interface ListedTable extends TableExtent {
+  readonly number: number
+}
+
+/**
+ * A MANIFEST of these tables. All are in level 0, where tables may overlap; LevelDB moves them down
+ * in time. Every log that is there is replayed.
+ *
+ * @param nextFileNumber above the number of every file in the folder
+ */
+export function newManifest(tables: readonly ListedTable[], nextFileNumber: number): Buffer {
+  const lastSequence = tables.reduce((last, table) => bigger(last, table.lastSequence), 0n)
+  const numbers = [LOG_NUMBER, 0, NEXT_FILE_NUMBER, nextFileNumber, LAST_SEQUENCE, lastSequence]
+  const change = [
+    varint(COMPARATOR),
+    ...withLength(Buffer.from(COMPARATOR_NAME)),
+    ...numbers.map(varint),
+    ...tables.flatMap(({ number, bytes, smallest, largest }) => [
+      ...[NEW_FILE, 0, number, bytes].map(varint),
+      ...withLength(smallest),
+      ...withLength(largest),
+    ]),
+  ]
+  return logOf([Buffer.concat(change)])
+}
+
+function bigger(a: bigint, b: bigint): bigint {
+  return a > b ? a : b
+}
+
+function withLength(bytes: Buffer): readonly [Buffer, Buffer] {
+  return [varint(bytes.length), bytes]
+}
 
 /** What the edits add up to. */
 class ManifestState {

@@ -6,15 +6,16 @@
  *
  * Does not open the database, nor decide what is missing in it.
  */
-import { open, rename, rm } from 'node:fs/promises'
+import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { syncFolder } from '../../shared/files.ts'
+import { replaceFile } from '../disk/folder.ts'
 import {
   type DatabaseFile,
   diagnose,
   listDatabaseFiles,
   listStrayFolders,
   type NewManifest,
+  UNFINISHED_FILE,
 } from './database-files.ts'
 import { asideFolders, isKept, putAside, removeUnfinished, restoreFiles } from './put-aside.ts'
 
@@ -26,7 +27,7 @@ export const MAX_UNFINISHED_ASIDES = 4
 
 export interface OpeningPlan {
   readonly dbDir: string
-  /** `create`: no LevelDB file lies there. `repair`: run LevelDB's repair on `dbDir`, then open. */
+  /** `create`: no LevelDB file lies there. `repair`: repair `dbDir`, then open it. */
   readonly mode: 'create' | 'open' | 'repair'
   /** The files as they are now; null: there are none, or no links can be had. */
   readonly aside: string | null
@@ -167,7 +168,8 @@ async function planOf(found: FoundDatabase, notes: string[]): Promise<OpeningPla
 
 /** What LevelDB must not find leaves its folder; the aside has it. */
 export async function applyPlan({ dbDir, manifest, unnamed }: OpeningPlan): Promise<void> {
-  if (manifest !== null) await replaceManifest(dbDir, manifest)
+  if (manifest !== null)
+    await replaceFile(join(dbDir, manifest.name), join(dbDir, UNFINISHED_FILE), manifest.bytes)
   for (const name of unnamed) await rm(join(dbDir, name), { force: true })
 }
 
@@ -213,19 +215,4 @@ async function unfinishedAsides(asideRoot: string, notes: string[]): Promise<str
     notes.push(`${folder} was removed: too many openings did not finish`)
   }
   return unfinished
-}
-
-/** In one step, and not in place: the aside has a link of the file. */
-async function replaceManifest(dbDir: string, { name, bytes }: NewManifest): Promise<void> {
-  // LevelDB's own kind of name: left behind by a crash, it goes with the next opening.
-  const unfinished = join(dbDir, `${name.replace('MANIFEST-', '')}.dbtmp`)
-  const file = await open(unfinished, 'w')
-  try {
-    await file.writeFile(bytes)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(unfinished, join(dbDir, name))
-  await syncFolder(dbDir)
 }

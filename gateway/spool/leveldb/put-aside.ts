@@ -14,15 +14,15 @@ import { dirname, join } from 'node:path'
 import { errorCode } from '../../shared/errors.ts'
 import { syncFolder } from '../../shared/files.ts'
 import { unlessGone } from '../disk/folder.ts'
-import { type DatabaseFile, listDatabaseFiles } from './database-files.ts'
-import { makeRepairable } from './repairable.ts'
+import { type DatabaseFile, listDatabaseFiles, UNFINISHED_FILE } from './database-files.ts'
+import { repairFolder } from './repair.ts'
 
 const ASIDE = /^aside-(\d{6,})$/
 const MAKING_PREFIX = 'making-'
 const SALVAGE_PREFIX = 'salvage-'
 /** Says why an aside stays. */
 export const NOTE_FILE = 'README.txt'
-/** Where LevelDB's repair puts what it has read. */
+/** Where LevelDB's own repair, which versions up to 0.7 ran, put what it had read. */
 export const REPAIR_LEFTOVERS = 'lost'
 
 /**
@@ -87,7 +87,7 @@ export async function restoreFiles(aside: string, dbDir: string): Promise<void> 
   }
   await syncFolder(dbDir)
   if (missing.some(({ kind }) => kind === 'current')) {
-    const unfinished = join(dbDir, '000000.dbtmp')
+    const unfinished = join(dbDir, UNFINISHED_FILE)
     await rm(unfinished, { force: true })
     await linkOrCopy(join(aside, 'CURRENT'), unfinished)
     await rename(unfinished, join(dbDir, 'CURRENT'))
@@ -106,9 +106,8 @@ async function isSameFile(a: string, b: string): Promise<boolean> {
 }
 
 /**
- * A folder beside `aside` with its tables and logs, on which LevelDB's repair can be run and which
- * can be opened then: both write only new files, so the originals stay as they are. The caller
- * removes it ({@link dropSalvage}); what a crash leaves goes at the next opening.
+ * A folder beside `aside` with its tables and logs, which can be opened: neither its repair nor its
+ * use writes to a file that is there, so the originals stay as they are. The caller removes it ({@link dropSalvage}); what a crash leaves goes at the next opening.
  */
 export async function salvageDatabase(
   aside: string,
@@ -117,12 +116,11 @@ export async function salvageDatabase(
 ): Promise<string> {
   const scratch = await freshFolder(root, SALVAGE_PREFIX)
   const files = await listDatabaseFiles(aside)
-  // Without CURRENT and MANIFEST: repair makes its own from what the tables and logs hold.
   const needed = files.filter(
     ({ kind, name }) => (kind === 'table' || kind === 'log') && !except.includes(name),
   )
   await linkAll(aside, scratch, needed)
-  await makeRepairable(scratch)
+  await repairFolder(scratch)
   return scratch
 }
 

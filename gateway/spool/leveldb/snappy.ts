@@ -1,6 +1,7 @@
 /**
  * Inflates the raw format of Snappy (google/snappy, format_description.txt): the store does not
- * compress, but LevelDB's repair writes the tables that it makes of logs with its own defaults.
+ * compress, but LevelDB's own repair, which versions up to 0.7 ran, wrote the tables that it made of
+ * logs with its own defaults.
  */
 
 /** null: not what a compressor writes. */

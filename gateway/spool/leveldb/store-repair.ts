@@ -1,22 +1,12 @@
 /**
- * What is done about a store that is damaged (I7), once that is proven: LevelDB's repair. Only what
- * cannot be repaired is moved away.
+ * What is done about a store that is damaged (I7), once that is proven: it is repaired. Only what
+ * cannot be opened even then is moved away.
  */
 import { rename } from 'node:fs/promises'
 import { describeError, isDamage } from '../disk/disk-errors.ts'
-import { leftOut, openWhole, type StoreOpening } from '../opening/whole-opening.ts'
-import { type OpenStore, repairStore, type Store } from '../store/store.ts'
-import { listDatabaseFiles, unnamedTables } from './database-files.ts'
-import { makeRepairable } from './repairable.ts'
-
-export async function repairFolder(dbDir: string): Promise<void> {
-  await makeRepairable(dbDir)
-  const tables = (await listDatabaseFiles(dbDir)).filter(({ kind }) => kind === 'table')
-  await repairStore(dbDir)
-  // All of them are whole: one that it did not take was not in its list of files, or could not be
-  // read then.
-  if ((await unnamedTables(dbDir, tables)).length > 0) leftOut(dbDir)
-}
+import { openWhole, type StoreOpening } from '../opening/whole-opening.ts'
+import type { OpenStore, Store } from '../store/store.ts'
+import { repairFolder } from './repair.ts'
 
 /**
  * The store is damaged: repair it; if that fails too, move it away and begin an empty one. The

@@ -47,6 +47,33 @@ export async function tableFault(path: string, deep: boolean): Promise<string | 
   return damaged === 0 ? null : `${damaged} of its ${index.length} blocks are damaged`
 }
 
+/** What a MANIFEST says of a table, besides its number. */
+export interface TableExtent {
+  readonly bytes: number
+  /** Its first and its last key as LevelDB keeps them: with sequence and type. */
+  readonly smallest: Buffer
+  readonly largest: Buffer
+  readonly lastSequence: bigint
+}
+
+/** null: some of it is damaged, or nothing is in it. Rejects if it cannot be read. */
+export async function tableExtent(path: string): Promise<TableExtent | null> {
+  const bytes = await unlessGone(readFile(path), null)
+  const index = bytes && indexOf(bytes)
+  if (!bytes || !index?.every((handle) => isWhole(bytes, handle))) return null
+  const keys = index.flatMap((handle) => entriesOf(contentOf(bytes, handle))).map(({ key }) => key)
+  const [smallest] = keys
+  const largest = keys.at(-1)
+  if (!smallest || !largest || keys.some(({ length }) => length < KEY_TRAILER_BYTES)) return null
+  const lastSequence = keys.map(sequenceOf).reduce((last, one) => (one > last ? one : last))
+  return { bytes: bytes.length, smallest, largest, lastSequence }
+}
+
+/** Of a key with its trailer. */
+function sequenceOf(key: Buffer): bigint {
+  return key.readBigUInt64LE(key.length - KEY_TRAILER_BYTES) >> 8n
+}
+
 /** Entries of all blocks that are whole; none if nothing leads to them. */
 export async function wholeEntries(path: string): Promise<TableEntry[]> {
   const bytes = await unlessGone(readFile(path), Buffer.alloc(0))
@@ -55,9 +82,9 @@ export async function wholeEntries(path: string): Promise<TableEntry[]> {
     .flatMap((handle) => entriesOf(contentOf(bytes, handle)))
     .flatMap(({ key, value }) => {
       if (key.length < KEY_TRAILER_BYTES) return []
-      const trailer = key.readBigUInt64LE(key.length - KEY_TRAILER_BYTES)
       const userKey = key.subarray(0, key.length - KEY_TRAILER_BYTES)
-      return [{ userKey, sequence: trailer >> 8n, isDeletion: (trailer & 0xffn) === 0n, value }]
+      const isDeletion = key[userKey.length] === 0
+      return [{ userKey, sequence: sequenceOf(key), isDeletion, value }]
     })
 }
 

@@ -28,7 +28,8 @@ import {
   prepareOpening,
   undoOpening,
 } from '../leveldb/opening-plan.ts'
-import { openDamaged, repairFolder } from '../leveldb/store-repair.ts'
+import { repairFolder } from '../leveldb/repair.ts'
+import { openDamaged } from '../leveldb/store-repair.ts'
 import type { OpenStore, Store } from '../store/store.ts'
 import { replaceIfOlder } from './older-store.ts'
 import { OpenedFolder } from './opened-folder.ts'

@@ -18,7 +18,7 @@ import { listDatabaseFiles } from '../leveldb/database-files.ts'
 import { dropSalvage, salvageDatabase } from '../leveldb/put-aside.ts'
 import { copyName, isBlock } from '../queue/block-check.ts'
 import { blockKey, parkedKey } from '../store/keys.ts'
-import { openStore, repairStore, type Store } from '../store/store.ts'
+import { openStore, type Store } from '../store/store.ts'
 import type { Identity } from '../stream/state.ts'
 import { RawScan } from './raw-scan.ts'
 import { rebuildState } from './rebuild.ts'
@@ -158,10 +158,9 @@ async function withLeftAside<T>(
   }
 }
 
-/** Of what cannot be repaired, only what the raw scan finds is there. */
+/** Of what cannot be opened, only what the raw scan finds is there. */
 async function openCopy(scratch: string): Promise<Store> {
   try {
-    await repairStore(scratch)
     return await openStore(scratch, { create: false })
   } catch (error) {
     if (!isDamage(error)) throw error

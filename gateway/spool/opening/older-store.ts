@@ -2,13 +2,14 @@
  * An old MANIFEST that came back, found by newer commits in files that it does not name (I7). Owns
  * the store made anew of all.
  */
-import { readdir, rename, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { syncFolder } from '../../shared/files.ts'
 import { isDamage } from '../disk/disk-errors.ts'
+import { listDatabaseFiles } from '../leveldb/database-files.ts'
 import type { OpeningPlan } from '../leveldb/opening-plan.ts'
 import { dropSalvage, salvageDatabase } from '../leveldb/put-aside.ts'
-import { type OpenStore, repairStore, type Store } from '../store/store.ts'
+import type { OpenStore, Store } from '../store/store.ts'
 import { lastCommitNumber } from './recovery.ts'
 
 /**
@@ -47,20 +48,16 @@ export async function replaceIfOlder(
   return await openStore(dbDir, { create: false })
 }
 
-/** A repaired copy of what was put aside, or of some of its files; null: it cannot be repaired. */
+/** A repaired copy of what was put aside, or of some of its files; null: it cannot be opened. */
 async function openSalvagedFiles(
   aside: string,
   only: readonly string[] | null,
   openStore: OpenStore,
 ): Promise<{ readonly store: Store; readonly folder: string } | null> {
-  const folder = await salvageDatabase(aside)
+  const names = (await listDatabaseFiles(aside)).map(({ name }) => name)
+  const others = only ? names.filter((name) => !only.includes(name)) : []
+  const folder = await salvageDatabase(aside, dirname(aside), others)
   try {
-    if (only) {
-      for (const name of await readdir(folder))
-        if (!only.includes(name)) await rm(join(folder, name))
-    }
-    // It is made repairable already.
-    await repairStore(folder)
     return { store: await openStore(folder, { create: false }), folder }
   } catch (error) {
     await dropSalvage(folder)

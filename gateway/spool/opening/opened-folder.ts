@@ -289,7 +289,7 @@ export class OpenedFolder {
    * opening.
    */
   async #repair(error: unknown): Promise<Store> {
-    // Repair takes away what it has read, and what it could not read.
+    // Repair takes away what is damaged.
     const what = 'LevelDB met damage while it was open'
     const { dbDir } = this
     const { folder, kept } = await keepNow(dbDir, join(this.dataDir, 'aside'), what)

@@ -1,8 +1,8 @@
 /**
  * Finds blocks and state records by their own bytes in tables and logs that LevelDB cannot read, or
- * reads wrongly (I7): a table without its index is lost to LevelDB and its repair, and every value
- * in it is whole. Both carry a magic, who they belong to and their CRCs, so that what is found here
- * is what was written, byte for byte.
+ * reads wrongly (I7): a table without its index is lost to LevelDB, and every value in it is whole.
+ * Both carry a magic, who they belong to and their CRCs, so that what is found here is what was
+ * written, byte for byte.
  *
  * Reads one file at a time; keeps where things are, not what they hold. Decides nothing about what
  * is still wanted: deleted values are found as well.

@@ -1,16 +1,13 @@
 /**
  * Opens a database so that nothing is left out without a word (I1, I7). LevelDB ignores an error
  * that it meets while it reads a log at an opening (no descriptors, no memory, a disk that failed),
- * and then deletes that log with the acknowledged records in it; its repair does the same with
- * tables. So what the logs hold is looked up in what was opened, and if it is not there the files
- * are put back and it is tried again.
+ * and then deletes that log with the acknowledged records in it. So what the logs hold is looked up
+ * in what was opened, and if it is not there the files are put back and it is tried again.
  */
 import { lstat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { describeError } from '../disk/disk-errors.ts'
 import { unlessGone } from '../disk/folder.ts'
-import { listDatabaseFiles } from '../leveldb/database-files.ts'
-import { REPAIR_LEFTOVERS, restoreFiles } from '../leveldb/put-aside.ts'
+import { restoreFiles } from '../leveldb/put-aside.ts'
 import { Patience } from '../store/patient-reads.ts'
 import type { Store } from '../store/store.ts'
 import { newestCommitInLogs } from './raw-scan.ts'
@@ -40,7 +37,7 @@ class LeftOutError extends Error {
 /**
  * @throws LeftOutError unless LevelDB has left something out so often and so long that it may be right
  */
-export function leftOut(dbDir: string): void {
+function leftOut(dbDir: string): void {
   if (!patience.isOver(dbDir)) throw new LeftOutError(dbDir)
 }
 
@@ -72,7 +69,7 @@ export async function openWhole({
     if (aside === null) return store
     let isWhole: boolean
     try {
-      isWhole = await hasAll(store, dbDir, aside, unnamed)
+      isWhole = await hasAll(store, aside, unnamed)
     } catch (error) {
       await store.close()
       throw error
@@ -86,15 +83,7 @@ export async function openWhole({
   }
 }
 
-async function hasAll(
-  store: Store,
-  dbDir: string,
-  aside: string,
-  unnamed: readonly string[],
-): Promise<boolean> {
-  // Only whole tables come before repair; those that it could not read all the same are there.
-  const rejected = await listDatabaseFiles(join(dbDir, REPAIR_LEFTOVERS))
-  if (rejected.some(({ kind }) => kind === 'table')) return false
+async function hasAll(store: Store, aside: string, unnamed: readonly string[]): Promise<boolean> {
   return (await newestCommitInLogs(aside, unnamed)) <= (await lastCommitNumber(store))
 }
 

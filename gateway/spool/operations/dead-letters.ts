@@ -191,7 +191,7 @@ export class DeadLetters {
   /**
    * After damage: the letters that are there are those that count (I5, second line). What is gone
    * or unreadable was removed,
-   * `corrupt`; what LevelDB's repair brought back is kept once more. At an opening, before new ones can come.
+   * `corrupt`; what a repair brought back is kept once more. At an opening, before new ones can come.
    */
   async reconcile(): Promise<void> {
     const mine = this.#last.then(async () => {

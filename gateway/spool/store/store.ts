@@ -62,10 +62,6 @@ const STEP_BYTES = 1024 * 1024
 
 const ENCODINGS = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
 
-export async function repairStore(folder: string): Promise<void> {
-  await Database.repair(folder)
-}
-
 export const openStore: OpenStore = (folder, options) =>
   openStoreWith(folder, options, WRITE_BUFFER_BYTES)
 

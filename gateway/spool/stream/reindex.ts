@@ -21,8 +21,8 @@ export interface PendingBlock extends FoundBlock {
 
 /**
  * Those that are pending, in order. Passed are those that the state knows to be settled, or
- * reported as a gap: LevelDB's repair, and a scan of raw files, bring deleted ones back. Of two
- * that overlap the larger counts: the other is the copy of one of its records.
+ * reported as a gap: a repair, and a scan of raw files, bring deleted ones back. Of two that
+ * overlap the larger counts: the other is the copy of one of its records.
  */
 export function selectPending(
   state: StreamState,

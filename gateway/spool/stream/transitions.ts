@@ -294,7 +294,7 @@ export function lettersRequeued(state: StreamState, letters: number): void {
 
 /**
  * After damage: so many more or fewer letters are there than the quota says. What is gone was
- * removed, `corrupt`; what LevelDB's repair brought back is kept once more.
+ * removed, `corrupt`; what a repair brought back is kept once more.
  */
 export function lettersFound(
   state: StreamState,

@@ -30,6 +30,8 @@ const KNOWN: readonly ErrnoFault[] = [
   { phase: 'open', call: 'lock', error: 'ENOLCK', nth: 1, stays: true },
   LOCK_FAULT,
   { phase: 'open', call: 'stat', error: 'EMFILE', nth: 2, stays: false },
+  // A table that can be read the second time: LevelDB's own repair ends the process over it.
+  { phase: 'salvage', call: 'mmap', error: 'EIO', nth: 2, stays: false },
   { phase: 'salvage', call: 'mmap', error: 'EIO', nth: 4, stays: true },
   { phase: 'salvage', call: 'readdir', error: 'EIO', nth: 44, stays: false },
   { phase: 'read', call: 'open', error: 'EMFILE', nth: 1, stays: true },

@@ -29,11 +29,6 @@ const CASES: ReadonlyArray<readonly [string, Error, DiskError | null]> = [
     'damage',
   ],
   [
-    'nothing to repair',
-    level('LEVEL_IO_ERROR', 'IO error: /data/spool: repair found no files'),
-    'damage',
-  ],
-  [
     'a lock of another process',
     level('LEVEL_LOCKED', `${LOCK}: Resource temporarily unavailable`),
     'held',

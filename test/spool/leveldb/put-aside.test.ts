@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs'
 import type * as FsPromises from 'node:fs/promises'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ClassicLevel } from 'classic-level'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { clearClean, markClean, wasClean } from '../../../gateway/spool/disk/clean-stop.ts'
@@ -17,7 +16,8 @@ import {
   undoOpening,
 } from '../../../gateway/spool/leveldb/opening-plan.ts'
 import { dropSalvage, salvageDatabase } from '../../../gateway/spool/leveldb/put-aside.ts'
-import { openStore, repairStore } from '../../../gateway/spool/store/store.ts'
+import { repairFolder } from '../../../gateway/spool/leveldb/repair.ts'
+import { openStore } from '../../../gateway/spool/store/store.ts'
 import { tempFolders } from '../disk/temp-folder.ts'
 import {
   ALL_BLOCKS,
@@ -82,9 +82,9 @@ async function addUnnamedTable(
 
 /** What the store does with a plan. */
 async function carryOut(plan: OpeningPlan): Promise<void> {
-  if (plan.mode === 'repair') await ClassicLevel.repair(plan.dbDir)
+  if (plan.mode === 'repair') await repairFolder(plan.dbDir)
   const db = await openDatabase(plan.dbDir).catch(async () => {
-    await ClassicLevel.repair(plan.dbDir)
+    await repairFolder(plan.dbDir)
     return openDatabase(plan.dbDir)
   })
   await db.compactRange('a', 'z')
@@ -96,7 +96,6 @@ async function foundBlocks(plan: OpeningPlan): Promise<number[]> {
   const found = new Set(await readBlocks(plan.dbDir))
   if (plan.aside !== null) {
     const scratch = await salvageDatabase(plan.aside)
-    await ClassicLevel.repair(scratch)
     for (const n of await readBlocks(scratch)) found.add(n)
     await dropSalvage(scratch)
   }
@@ -163,9 +162,7 @@ describe('prepareOpening', () => {
     expect(plan).toMatchObject({ mode: 'repair', suspicious: true, faults: ['CURRENT is gone'] })
     await carryOut(plan)
     expect(await readBlocks(spool.dbDir)).toEqual(ALL_BLOCKS)
-    expect(await namesOf(spool.dbDir, /^lost$/)).toEqual(['lost'])
     await dropAside(plan)
-    expect(await namesOf(spool.dbDir, /^lost$/)).toEqual([])
     expect(await readBlocks(spool.dbDir)).toEqual(ALL_BLOCKS)
   })
 
@@ -311,7 +308,7 @@ describe('prepareOpening', () => {
     await rm(join(spool.dbDir, 'CURRENT'))
     const again = await prepareOpening(spool.dbDir, spool.asideRoot, clean)
     expect(again.mode).toBe('repair')
-    await repairStore(spool.dbDir)
+    await repairFolder(spool.dbDir)
     await undoOpening(again)
     expect(Object.keys(await dataFiles(spool.dbDir))).toEqual(
       Object.keys(before).filter((name) => name !== 'CURRENT'),
@@ -422,7 +419,6 @@ describe('salvageDatabase', () => {
     const { aside } = await prepareOpening(spool.dbDir, spool.asideRoot)
     const before = await contents(aside as string)
     const scratch = await salvageDatabase(aside as string)
-    await ClassicLevel.repair(scratch)
     const db = await openDatabase(scratch)
     for (let n = 0; n < 300; n += 1) await db.put(`more-${n}`, Buffer.alloc(2000, n))
     await db.compactRange('a', 'z')
