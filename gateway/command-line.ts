@@ -106,7 +106,7 @@ export async function configuredGateway(source: ConfigSource): Promise<Configure
     start: async () => {
       const { startGateway } = await import('./gateway.ts')
       const path = source.file === null ? null : resolve(source.cwd, source.file)
-      return startGateway(config, { path, load: () => loadConfig(SCHEMA, source).config })
+      return startGateway(config, { path, load: () => loadConfig(SCHEMA, source) })
     },
     openOffline: async () => {
       const { openOffline } = await import('./offline.ts')

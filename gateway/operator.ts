@@ -50,8 +50,11 @@ export function runningOperator(
       return spoolId
     },
     retrySink: async (name) => {
-      if (!sinks.has(name)) throw new OperatorError('ADMIN_NOT_FOUND', `no sink is named ${name}`)
+      const standing = drain.sinkStandings().find(({ sink }) => sink === name)
+      if (standing === undefined) throw noSink(name, sinks.keys())
+      const states = [standing.state, ...standing.streams.map(({ state }) => state)]
       drain.retryNow(name)
+      return states.includes('held') ? 'held' : states.includes('retrying') ? 'retrying' : 'ok'
     },
   }
 }
@@ -87,14 +90,14 @@ function streamOperator(spool: Spool, drain: Drain | null): StreamOperator {
     park: (stream, seq) =>
       refusable(async () => {
         const queue = spool.queues.find((each) => each.stream === stream)
-        if (!queue) throw noStream(stream)
+        if (!queue) throw noStream(stream, spool)
         const isDrained = (await drain?.park(stream, seq)) ?? false
         if (!isDrained) await parkFirst(queue, seq, formOfPin(queue))
       }),
     records: (stream, after) =>
       refusable(async () => {
         const page = await spool.records(stream, after)
-        if (page === null) throw noStream(stream)
+        if (page === null) throw noStream(stream, spool)
         return page
       }),
   }
@@ -172,6 +175,12 @@ async function refusable<T>(act: () => Promise<T>): Promise<T> {
   }
 }
 
-function noStream(name: string): OperatorError {
-  return new OperatorError('ADMIN_NOT_FOUND', `there is no stream ${name}`)
+function noStream(name: string, { queues }: Spool): OperatorError {
+  const names = queues.map(({ stream }) => stream).join(', ')
+  return new OperatorError('ADMIN_NOT_FOUND', `there is no stream ${name}; streams are: ${names}`)
+}
+
+function noSink(name: string, sinks: Iterable<string>): OperatorError {
+  const names = [...sinks].join(', ')
+  return new OperatorError('ADMIN_NOT_FOUND', `there is no sink ${name}; sinks are: ${names}`)
 }

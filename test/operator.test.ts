@@ -25,6 +25,7 @@ test('a record that is not the first one that waits, a stream that is no orphan,
   })
   await expect(streams.park('nope', 7)).rejects.toMatchObject({
     code: 'ADMIN_NOT_FOUND',
+    message: 'there is no stream nope; streams are: telemetry',
   })
   await expect(streams.drainTo('telemetry', 'cloud')).rejects.toMatchObject({
     code: 'SLUICE_NOT_ORPHANED',

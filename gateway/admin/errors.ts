@@ -37,6 +37,7 @@ const STATUS: Readonly<Record<AdminErrorCode | OperatorErrorCode, number>> = {
   ADMIN_TOO_MANY_STREAMS: 503,
   ADMIN_LISTEN: 500,
   SLUICE_BUSY: 429,
+  SLUICE_INTAKE_CLOSED: 503,
   SLUICE_NOT_NEXT: 409,
   SLUICE_NOT_ORPHANED: 409,
 }

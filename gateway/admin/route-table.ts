@@ -5,8 +5,8 @@
 import { AdminError } from './errors.ts'
 import type { Route } from './routes/route.ts'
 
-/** A segment that stands for a name: of streams, sinks, ids. */
-const SEGMENT = '[A-Za-z0-9][A-Za-z0-9._:-]{0,127}'
+/** A segment that stands for a name, encoded as in any URL: of streams, sinks, devices, ids. */
+const SEGMENT = '[^/]+'
 
 interface Found {
   readonly route: Route
@@ -27,11 +27,28 @@ export class RouteTable {
     for (const { route, pattern } of this.#entries) {
       const match = pattern.exec(path)
       if (match === null) continue
-      if (route.method === asked) return { route, params: { ...match.groups } }
-      allowed.push(route.method)
+      if (route.method !== asked) {
+        allowed.push(route.method)
+        continue
+      }
+      const params = decoded(match.groups ?? {})
+      if (params !== null) return { route, params }
+      return new AdminError('ADMIN_BAD_REQUEST', `${path} is not percent-encoded UTF-8`)
     }
     if (allowed.length === 0) return new AdminError('ADMIN_NOT_FOUND', 'no such path')
     return new AdminError('ADMIN_METHOD', `${path} takes ${allowed.join(' and ')}`)
+  }
+}
+
+/** null: that is no encoding. */
+function decoded(
+  groups: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> | null {
+  try {
+    const entries = Object.entries(groups)
+    return Object.fromEntries(entries.map(([name, text]) => [name, decodeURIComponent(text)]))
+  } catch {
+    return null
   }
 }
 

@@ -17,7 +17,7 @@ import type {
   VerifyReport,
   WrittenLevel,
 } from '../ports/operator.ts'
-import type { Status } from '../ports/status.ts'
+import type { DeliveryState, Status } from '../ports/status.ts'
 import { CliError, EXIT } from './exit.ts'
 import { type JsonAnswer, openStream, requestJson } from './json-request.ts'
 
@@ -101,8 +101,11 @@ export class HttpOperator implements RunningOperator {
     return (await this.#ask('GET', `/api/devices?${query.toString()}`)) as DevicePage
   }
 
-  async retrySink(name: string): Promise<void> {
-    await this.#ask('POST', `/api/sinks/${encodeURIComponent(name)}/retry`, {})
+  async retrySink(name: string): Promise<DeliveryState> {
+    const path = `/api/sinks/${encodeURIComponent(name)}/retry`
+    const { state } = (await this.#ask('POST', path, {})) as { state?: DeliveryState }
+    // A gateway of an older version does not say.
+    return state ?? 'held'
   }
 
   async leave(): Promise<void> {

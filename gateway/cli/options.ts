@@ -2,6 +2,8 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { findConfig } from './config-place.ts'
 import type { CliContext, ConfiguredGateway } from './context.ts'
+import { fileSystemOf } from './doctor/file-system.ts'
+import { roomWarnings } from './text/capacity.ts'
 
 export interface ConfigFlag {
   readonly config?: string
@@ -34,6 +36,17 @@ export async function loadWithWarnings(
   const loaded = await loadFlagged(flags, context)
   for (const warning of loaded.warnings) context.stderr.write(`warning: ${warning}\n`)
   return loaded
+}
+
+/** All that `sluice check` warns of: of the configuration, of this host, of the room on its disk. */
+export async function allWarnings({ config, warnings, hostWarnings }: ConfiguredGateway): Promise<{
+  readonly free: number | null
+  readonly warnings: readonly string[]
+}> {
+  const free = (await fileSystemOf(config.gateway.dataDir))?.freeBytes ?? null
+  const host = (await hostWarnings()).map(({ text }) => text)
+  const room = free === null ? [] : roomWarnings(config, free)
+  return { free, warnings: [...warnings, ...host, ...room] }
 }
 
 /** One line that says which configuration is in effect. */

@@ -2,7 +2,7 @@
  * The command line: joins the commands, turns errors into a message and an exit code. Every
  * command's work is imported when it is called.
  */
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, type Option } from 'commander'
 import { ConfigError } from '../config/problems.ts'
 import { plain } from '../shared/text/words.ts'
 import { accessCommand } from './commands/access.ts'
@@ -86,8 +86,35 @@ function confine(command: Command, context: CliContext): void {
     writeOut: (text) => void context.stdout.write(text),
     writeErr: (text) => void context.stderr.write(text),
   })
-  command.showHelpAfterError('(sluice --help lists the commands)')
+  command.showHelpAfterError(
+    command.commands.length > 0
+      ? '(sluice --help lists the commands)'
+      : `usage: ${usageOf(command)}`,
+  )
   for (const sub of command.commands) confine(sub, context)
+}
+
+/** Where the gateway is: said last. */
+const isCommon = ({ long }: Option): boolean => long === '--config' || long === '--url'
+
+/** `sluice dead-letters list [--stream <name>] [--json]`: of a command that does something. */
+function usageOf(command: Command): string {
+  const names: string[] = []
+  for (let each: Command | null = command; each !== null; each = each.parent)
+    names.unshift(each.name())
+  const help = command.createHelp()
+  const takes = command.registeredArguments.map((argument) => help.argumentTerm(argument))
+  const options = command.options
+    .filter(({ hidden }) => !hidden)
+    .toSorted((a, b) => Number(isCommon(a)) - Number(isCommon(b)))
+    .map(({ flags, mandatory }) => {
+      const long = flags.slice(Math.max(0, flags.indexOf('--')))
+      return mandatory ? long : `[${long}]`
+    })
+  const shown = command.registeredArguments.map((argument, n) =>
+    argument.required ? `<${takes[n]}>` : `[${takes[n]}]`,
+  )
+  return [...names, ...shown, ...options].join(' ')
 }
 
 function report(error: unknown, { stderr }: CliContext): ExitCode {

@@ -1,6 +1,6 @@
 /**
  * What a service manager is told that listens on NOTIFY_SOCKET (sd_notify): that the gateway is
- * ready, that it stops, and, if it asks for a watchdog, that the gateway is alive. The beat is a
+ * ready, that a reload it asked for begins and ends, that it stops, and, if it asks for a watchdog, that the gateway is alive. The beat is a
  * timer of the event loop, and is left out while the gateway's own word is that only a restart
  * helps: a loop that hangs and a commit that does not end both stop it.
  *
@@ -11,8 +11,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Health } from '../ports/status.ts'
 
-/** Ends when the gateway does: its input is the gateway's pipe. */
-const RELAY = 'while read -r state; do systemd-notify "$state" || exit; done'
+/** Ends when the gateway does: its input is the gateway's pipe. A line is one message, of one or two parts. */
+const RELAY = `while IFS='\t' read -r state more; do systemd-notify "$state" \${more:+"$more"} || exit; done`
 
 /** Of the manager's patience. Two beats may be lost. */
 const BEATS_PER_PATIENCE = 3
@@ -20,6 +20,8 @@ const BEATS_PER_PATIENCE = 3
 interface ServiceManager {
   /** Devices are served. `isAlive` is asked before each beat. */
   ready(status: string, isAlive: () => Health): void
+  /** A reload begins; it ends with what is returned. */
+  reloading(): () => void
   stopping(): void
 }
 
@@ -29,7 +31,7 @@ export function serviceManager(
   say: (text: string) => void,
 ): ServiceManager {
   if ((env['NOTIFY_SOCKET'] ?? '') === '')
-    return { ready: () => undefined, stopping: () => undefined }
+    return { ready: () => undefined, reloading: () => () => undefined, stopping: () => undefined }
   const relay = new Relay(env, say)
   const patienceMs = watchdogMs(env)
   let beat: NodeJS.Timeout | undefined
@@ -47,6 +49,11 @@ export function serviceManager(
         wasAlive = ok
       }, patienceMs / BEATS_PER_PATIENCE)
       beat.unref()
+    },
+    reloading: () => {
+      const micros = process.hrtime.bigint() / 1_000n
+      relay.tell('RELOADING=1', `MONOTONIC_USEC=${micros}`)
+      return () => relay.tell('READY=1')
     },
     stopping: () => {
       clearInterval(beat)
@@ -75,10 +82,10 @@ class Relay {
     this.#say = say
   }
 
-  /** One line. One that finds the shell gone is lost. */
-  tell(line: string): void {
+  /** One message of one or two parts. One that finds the shell gone is lost. */
+  tell(...parts: readonly [string, string?]): void {
     this.#shell ??= this.#start()
-    this.#shell.stdin?.write(`${line}\n`)
+    this.#shell.stdin?.write(`${parts.join('\t')}\n`)
   }
 
   #start(): ChildProcess {

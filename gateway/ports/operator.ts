@@ -9,7 +9,7 @@
 
 import type { WrittenCode } from '../shared/text/answer-code.ts'
 import type { DevicePage, DeviceQuery } from './devices.ts'
-import type { Status } from './status.ts'
+import type { DeliveryState, Status } from './status.ts'
 
 /** What can be asked of a gateway whether it runs or not. */
 export interface Operator {
@@ -30,8 +30,11 @@ export interface Operator {
 }
 
 export interface RunningOperator extends Operator {
-  /** Probes a held or retrying sink now, with one full round of halving. */
-  retrySink(name: string): Promise<void>
+  /**
+   * Probes a held or retrying sink now, with one full round of halving. Returns how it stood: the
+   * worst of the sink and its streams.
+   */
+  retrySink(name: string): Promise<DeliveryState>
   /**
    * Takes the gateway out of service until its next start: not ready, no new connections, devices
    * are sent away; delivery goes on. Resolves when that has begun. A second time changes nothing.
@@ -87,6 +90,8 @@ export interface ReloadOutcome {
   readonly plan: ReloadPlan
   /** Why the file cannot be used, a sentence each; then nothing is applied. */
   readonly problems: readonly string[]
+  /** What works of the file, but hardly as it was meant, as `sluice check` says it. */
+  readonly warnings: readonly string[]
 }
 
 export interface ConfigReport {
@@ -208,6 +213,7 @@ export type OperatorErrorCode =
   | 'ADMIN_NOT_FOUND'
   | 'ADMIN_BAD_REQUEST'
   | 'SLUICE_BUSY'
+  | 'SLUICE_INTAKE_CLOSED'
   | 'SLUICE_NOT_NEXT'
   | 'SLUICE_NOT_ORPHANED'
 

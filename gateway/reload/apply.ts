@@ -2,7 +2,8 @@
  * Puts another configuration into force in the stages that run. Order: what can fail is made ready
  * first (addresses, files, numbers for new streams), and is undone if any of it fails; sinks and
  * streams that change hands come to rest; then everything changes in one synchronous run, so that no
- * message meets half of a configuration; last, sinks that were replaced begin anew.
+ * message meets half of a configuration; last, sinks that were replaced begin anew. Not here: the
+ * level of the log, which changes with the line that tells of the reload (reloader.ts).
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Config } from '../configuration.ts'
@@ -68,7 +69,6 @@ export async function applyConfig(running: Running, from: Config, to: Config): P
   const durable = spool.reconfigure({ streams: to.streams, sinks: to.sinks, config: to.spool })
   broker.reconfigure(change)
   stages.config = fitted
-  observer.setLevel(to.log.level)
   for (const cap of caps) observer.emit({ type: 'broker.limit-capped', ...cap })
   await replaceSinks(running, replaced, to)
   await admin.reconfigure(to.admin)

@@ -4,13 +4,17 @@
  * time. Not here: what a change does (plan.ts), how it is made (apply.ts).
  */
 
+import { roomWarnings } from '../cli/text/capacity.ts'
+import type { LoadedConfig } from '../config/load.ts'
 import { shownValue } from '../config/print.ts'
 import { ConfigError } from '../config/problems.ts'
 import { type Config, SCHEMA } from '../configuration.ts'
+import { fitToHost, hostWarnings } from '../host-limits.ts'
 import type { GatewayEvent } from '../observe/events.ts'
 import type { ConfigurationSnapshot } from '../observe/sources.ts'
 import {
   type ConfigReport,
+  LOG_LEVELS,
   PROBATION_MS,
   type ReloadOptions,
   type ReloadOutcome,
@@ -30,8 +34,11 @@ export interface ConfigFile {
   /** Absolute; null: there is no file, but defaults and the environment. */
   readonly path: string | null
   /** Reads it anew. @throws ConfigError */
-  readonly load: () => Config
+  readonly load: () => LoadedConfig<Config>
 }
+
+/** What a look at the file found. */
+type Found = Pick<ReloadOutcome, 'plan' | 'problems' | 'warnings'>
 
 const NO_CHANGE: ReloadPlan = { changes: [], refused: [] }
 
@@ -84,18 +91,15 @@ export class Reloader {
   /** Never rejects. */
   reload(options: ReloadOptions): Promise<ReloadOutcome> {
     return this.#inTurn(async () => {
-      const { next, plan, problems } = await this.#examine()
-      if (options.dryRun) return { applied: false, plan, problems }
-      return await this.#attempt(next, { plan, problems }, options.probationMs)
+      const { next, ...found } = await this.#examine()
+      if (options.dryRun) return { applied: false, ...found }
+      return await this.#attempt(next, found, options.probationMs)
     })
   }
 
   /** Until a reload that changes it, or a restart. */
   setLogLevel(level: WrittenLevel): void {
-    const { observer } = this.#running
-    // The line is written by whichever of the two levels lets it through.
-    observer.emit({ type: 'config.log-level', level })
-    observer.setLevel(level)
+    this.#changeLevel(this.#config.log.level, { type: 'config.log-level', level }, level)
     this.#config = { ...this.#config, log: { ...this.#config.log, level } }
   }
 
@@ -112,40 +116,37 @@ export class Reloader {
     await within(this.#last, leftMs)
   }
 
-  async #examine(): Promise<{
-    readonly next: Config | null
-    readonly plan: ReloadPlan
-    readonly problems: readonly string[]
-  }> {
+  async #examine(): Promise<Found & { readonly next: Config | null }> {
     if (this.#file === null) {
       const problem = 'this gateway has no configuration file: it was given its configuration'
-      return { next: null, plan: NO_CHANGE, problems: [problem] }
+      return { next: null, plan: NO_CHANGE, problems: [problem], warnings: [] }
     }
     try {
-      const next = this.#file.load()
+      const { config: next, warnings } = this.#file.load()
       const plan = planReload(this.#config, next)
       const faults = plan.changes.length === 0 ? [] : await findFaults(next)
-      return { next, plan, problems: faults.map(({ message }) => message) }
+      return {
+        next,
+        plan,
+        problems: faults.map(({ message }) => message),
+        warnings: [...warnings, ...warningsHere(next, this.#running)],
+      }
     } catch (error) {
-      return { next: null, plan: NO_CHANGE, problems: sentencesOf(error) }
+      return { next: null, plan: NO_CHANGE, problems: sentencesOf(error), warnings: [] }
     }
   }
 
-  async #attempt(
-    next: Config | null,
-    { plan, problems }: Pick<ReloadOutcome, 'plan' | 'problems'>,
-    probationMs: number,
-  ): Promise<ReloadOutcome> {
-    const { observer } = this.#running
+  async #attempt(next: Config | null, found: Found, probationMs: number): Promise<ReloadOutcome> {
+    const { plan, problems } = found
     const why = [...problems, ...plan.refused.map(({ key, why }) => `${key}: ${why}`)]
     if (next === null || why.length > 0) {
       this.#refused(why)
-      return { applied: false, plan, problems }
+      return { applied: false, ...found }
     }
     if (plan.changes.length === 0) {
       // The file says what is in force: nothing is left to mend.
       if (this.#probation === null) this.#failed = null
-      return { applied: false, plan, problems }
+      return { applied: false, ...found }
     }
     const former = this.#config
     const fine = Probation.fineNow(this.#running, touchedSinks(plan, next))
@@ -155,17 +156,18 @@ export class Reloader {
     } catch (error) {
       const sentences = sentencesOf(error)
       this.#refused(sentences)
-      return { applied: false, plan, problems: sentences }
+      return { applied: false, ...found, problems: sentences }
     }
     this.#failed = null
-    observer.emit({ type: 'config.applied', keys: plan.changes.map(({ key }) => key) })
+    const keys = plan.changes.map(({ key }) => key)
+    this.#changeLevel(former.log.level, { type: 'config.applied', keys }, next.log.level)
     if (probationMs > 0)
       this.#probation = new Probation(fine, probationMs, {
         failed: (reason) => void this.#goBack(former, reason),
         passed: () => this.#endProbation(),
       })
     this.#probation?.look(this.#running)
-    return { applied: true, plan, problems }
+    return { applied: true, ...found }
   }
 
   async #apply(next: Config): Promise<void> {
@@ -181,6 +183,7 @@ export class Reloader {
       const { observer } = this.#running
       try {
         await this.#apply(former)
+        observer.setLevel(former.log.level)
       } catch (error) {
         const detail = sentencesOf(error).join('; ')
         this.#failed = { outcome: 'stuck', atMs: Date.now(), why: `${why}; ${detail}` }
@@ -190,6 +193,15 @@ export class Reloader {
       this.#failed = { outcome: 'went-back', atMs: Date.now(), why }
       observer.emit({ type: 'config.went-back', why })
     })
+  }
+
+  /** The line that tells of it is written by whichever of the two levels lets more through. */
+  #changeLevel(from: WrittenLevel, event: GatewayEvent, to: WrittenLevel): void {
+    const { observer } = this.#running
+    const isQuieter = LOG_LEVELS.indexOf(to) > LOG_LEVELS.indexOf(from)
+    if (isQuieter) observer.emit(event)
+    observer.setLevel(to)
+    if (!isQuieter) observer.emit(event)
   }
 
   #refused(why: readonly string[]): void {
@@ -230,6 +242,12 @@ function touchedSinks({ changes }: ReloadPlan, { streams }: Config): ReadonlySet
     return section === 'streams' ? (streams[name]?.sink ?? []) : []
   })
   return new Set(touched)
+}
+
+/** What this host gives less of than the configuration wants. */
+function warningsHere(next: Config, { host, stages }: Running): readonly string[] {
+  const limits = hostWarnings(fitToHost(next, host), host).map(({ text }) => text)
+  return [...limits, ...roomWarnings(next, stages.spool.disk.freeBytes)]
 }
 
 function sentencesOf(error: unknown): readonly string[] {

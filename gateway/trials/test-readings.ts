@@ -22,7 +22,7 @@ const STAGES: readonly ReadingStage[] = ['arrived', 'committed', 'acknowledged',
 
 /** What it is sent and followed through. */
 interface ReadingWay {
-  readonly spool: Pick<Spool, 'streams' | 'gateway'>
+  readonly spool: Pick<Spool, 'condition' | 'streams' | 'gateway'>
   readonly broker: Pick<Broker, 'publishTest'> | null
   readonly drain: Pick<Drain, 'sinkStandings'> | null
   readonly config: { readonly streams: Readonly<Record<string, StreamConfig>> }
@@ -80,7 +80,7 @@ export class TestReadings implements BatchWatch {
     const numbers = new Map([...spool.streams].map(([name, { state }]) => [name, state.nextSeq]))
     const payload = given ?? Buffer.from(JSON.stringify({ sluice: 'test', at: Date.now() }))
     const published = broker.publishTest({ clientId: CLIENT_ID, topic, payload })
-    if (!published.ok) throw refusal(topic, published.why, config.streams)
+    if (!published.ok) throw refusal(topic, published.why, { spool, config })
     const [stream = ''] = published.streams
     const state = spool.streams.get(stream)?.state
     const seq = numbers.get(stream)
@@ -179,13 +179,24 @@ function firstTopic({ config }: ReadingWay): string {
 function refusal(
   topic: string,
   why: 'unrouted' | 'unwanted' | 'full',
-  streams: ReadingWay['config']['streams'],
+  { spool, config: { streams } }: Pick<ReadingWay, 'spool' | 'config'>,
 ): OperatorError {
+  if (why === 'full') return intakeClosed(topic, spool.condition)
   const filters = Object.values(streams).flatMap(({ topics }) => topics)
   const text = {
     unrouted: `no stream takes ${JSON.stringify(topic)}; they take ${filters.join(', ')}`,
     unwanted: `${JSON.stringify(topic)} is no topic that is kept: it has wildcards, is empty, too long, too deep, or under $`,
-    full: `a stream that takes ${JSON.stringify(topic)} is full, or the disk is: devices wait, too`,
   }[why]
   return new OperatorError('ADMIN_BAD_REQUEST', text)
+}
+
+function intakeClosed(
+  topic: string,
+  { state, why }: ReadingWay['spool']['condition'],
+): OperatorError {
+  const text =
+    state === 'ok'
+      ? `a stream that takes ${JSON.stringify(topic)} is full: it takes readings again when some are delivered, or when its maxBytes is raised`
+      : `intake is closed, the spool is ${state}${why === null ? '' : `: ${why}`}; it takes readings again by itself when that is mended`
+  return new OperatorError('SLUICE_INTAKE_CLOSED', `${text}. Devices wait, too`)
 }

@@ -154,6 +154,7 @@ function notingOperator(calls: Call[], status: () => unknown): RunningOperator {
     retrySink: async (name) => {
       note('retry', name)
       if (name !== 'cloud') throw new OperatorError('ADMIN_NOT_FOUND', `no sink is named ${name}`)
+      return 'held'
     },
     leave: async () => note('leave', null),
     devices: async (query) => {
@@ -167,7 +168,7 @@ function notingOperator(calls: Call[], status: () => unknown): RunningOperator {
     },
     reload: async (options) => {
       note('reload', options)
-      return { applied: !options.dryRun, plan: CONFIG_REPORT.plan, problems: [] }
+      return { applied: !options.dryRun, plan: CONFIG_REPORT.plan, problems: [], warnings: [] }
     },
     setLogLevel: async (level) => note('log-level', level),
     backup: async function* () {

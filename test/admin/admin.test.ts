@@ -220,14 +220,7 @@ describe('on loopback without a token', () => {
   })
 
   test('unknown paths and methods are told so', async () => {
-    for (const path of [
-      '/api',
-      '/api/',
-      '/api/status/',
-      '/..%2f',
-      '//metrics',
-      '/api/sinks/%00/retry',
-    ])
+    for (const path of ['/api', '/api/', '/api/status/', '/..%2f', '//metrics'])
       expect((await ask(path)).status).toBe(404)
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']) {
       const answer = await ask('/metrics', { method })
@@ -235,6 +228,16 @@ describe('on loopback without a token', () => {
     }
     expect((await ask('/api/sinks/cloud/retry')).status).toBe(405)
     expect(calls).toEqual([])
+  })
+
+  test('names in a path are decoded; what is no encoding is refused', async () => {
+    const bad = await post('/api/sinks/%FF/retry')
+    expect([bad.status, code(bad)]).toEqual([400, 'ADMIN_BAD_REQUEST'])
+    expect((await post('/api/sinks/%/retry')).status).toBe(400)
+    expect(calls).toEqual([])
+    const good = await post('/api/sinks/cl%6Fud/retry')
+    expect(JSON.parse(good.text)).toEqual({ retrying: 'cloud', state: 'held' })
+    expect((await ask('/api/test-reading/a%2Fb%20%C3%A9')).status).toBe(404)
   })
 })
 

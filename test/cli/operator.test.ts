@@ -17,7 +17,7 @@ import {
   type VerifyReport,
   type WrittenLevel,
 } from '../../gateway/ports/operator.ts'
-import type { Status } from '../../gateway/ports/status.ts'
+import type { DeliveryState, Status } from '../../gateway/ports/status.ts'
 import type { Trials } from '../../gateway/ports/trials.ts'
 import { FakeContext } from './fake-context.ts'
 
@@ -38,6 +38,8 @@ class FakeOperator implements RunningOperator {
   readonly asked: unknown[] = []
   /** Why it refuses a reload. */
   problems: readonly string[] = []
+  warnings: readonly string[] = []
+  sinkState: DeliveryState = 'held'
   letters: DeadLetter[] = Array.from({ length: 1_205 }, (_, n) => ({
     id: `${ID}:${n + 1}`,
     stream: 'telemetry',
@@ -54,9 +56,10 @@ class FakeOperator implements RunningOperator {
     return STATUS
   }
 
-  async retrySink(name: string): Promise<void> {
+  async retrySink(name: string): Promise<DeliveryState> {
     this.asked.push({ retry: name })
     if (name !== 'cloud') throw new OperatorError('ADMIN_NOT_FOUND', `no sink is named ${name}`)
+    return this.sinkState
   }
 
   async devices({ limit, after, silent }: DeviceQuery): Promise<DevicePage> {
@@ -77,7 +80,8 @@ class FakeOperator implements RunningOperator {
 
   async reload(options: ReloadOptions): Promise<ReloadOutcome> {
     this.asked.push({ reload: options })
-    return { applied: !options.dryRun, plan: REPORT.plan, problems: this.problems }
+    const { problems, warnings } = this
+    return { applied: !options.dryRun, plan: REPORT.plan, problems, warnings }
   }
 
   async setLogLevel(level: WrittenLevel): Promise<void> {
@@ -276,7 +280,9 @@ describe('a running gateway', () => {
     expect(operator.asked).toEqual([{ reload: { dryRun: false, probationMs: 5_000 } }])
     expect(context.out).toContain('  log.level: info -> debug (at once)')
     expect(context.out).toContain('it goes back by itself')
+    operator.warnings = ['sinks.a: no stream uses it']
     expect(await run('reload', '--dry-run', '--json')).toBe(0)
+    expect(context.err).toBe('warning: sinks.a: no stream uses it\n')
     operator.problems = ['sinks.cloud.url: got nothing']
     expect(await run('reload')).toBe(1)
     expect(context.out).toContain('refused, nothing changed:\n  sinks.cloud.url: got nothing')
@@ -296,8 +302,19 @@ describe('a running gateway', () => {
     await serve()
     expect(await run('sinks', 'retry', 'cloud')).toBe(0)
     expect(operator.asked).toEqual([{ retry: 'cloud' }])
+    expect(context.out).toContain('sink cloud was held and is being tried')
+    operator.sinkState = 'ok'
+    expect(await run('sinks', 'retry', 'cloud')).toBe(0)
+    expect(context.out).toContain('nothing of sink cloud was held or waited for a retry: it is ok')
     expect(await run('sinks', 'retry', 'clout')).toBe(1)
     expect(context.err).toContain('no sink is named clout')
+  })
+
+  test('a word too many is refused with the form that is right', async () => {
+    expect(await run('dead-letters', 'list', 'telemetry')).toBe(2)
+    expect(context.err).toContain('usage: sluice dead-letters list [--stream <name>] [--limit <n>]')
+    expect(await run('streams', 'drain', 'old', 'cloud')).toBe(2)
+    expect(context.err).toContain('usage: sluice streams drain <name> --sink <sink> [--config')
   })
 
   test('dead letters are listed over all pages, bounded by --limit, harmless for terminals', async () => {

@@ -80,10 +80,20 @@ describeWithTool(['python3', 'systemd-notify'], 'a service manager', () => {
     gateway.kill('SIGCONT')
     await nextLine(receiver, 'WATCHDOG=1', quiet)
 
+    const asked = receiver.lines.length
+    gateway.kill('SIGHUP')
+    const ready = await nextLine(receiver, 'READY=1', asked)
+    const since = receiver.lines.slice(asked).map(({ text }) => text)
+    const begun = since.indexOf('RELOADING=1')
+    expect(begun).toBeGreaterThanOrEqual(0)
+    expect(begun).toBeLessThan(since.indexOf('READY=1'))
+    // Of the same message: the time by which the manager tells reloads apart.
+    expect(since[begun + 1]).toMatch(/^MONOTONIC_USEC=\d+$/)
+
     gateway.kill('SIGTERM')
     expect(await gateway.waitForExit(20_000)).toMatchObject({ code: 0 })
-    await nextLine(receiver, 'STOPPING=1', 0)
-    expect(receiver.lines.filter(({ text }) => text === 'READY=1')).toHaveLength(1)
+    await nextLine(receiver, 'STOPPING=1', ready)
+    expect(receiver.lines.filter(({ text }) => text === 'READY=1')).toHaveLength(2)
     expect(gateway.stderr).not.toContain('service manager')
   })
 

@@ -28,6 +28,7 @@ const NOTHING_CHANGED = {
   applied: false,
   plan: { changes: [], refused: [] },
   problems: [],
+  warnings: [],
 }
 
 /** A gateway whose stop ends when `release` is called. */

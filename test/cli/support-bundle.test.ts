@@ -78,6 +78,7 @@ test('of a gateway that runs, with a reading: everything but the reading', async
     folder,
     sinkUrl: receiver.url,
     sink: { bearerToken: token, allowInsecure: true },
+    sections: { streams: { telemetry: { sink: 'cloud', maxBytes: '900000GiB' } } },
   })
   const device = await connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`)
   await device.publishAsync('plant/press-7/temp', '{"celsius":21.4375}', { qos: 1 })
@@ -86,6 +87,7 @@ test('of a gateway that runs, with a reading: everything but the reading', async
   expect(manifest).toMatchObject({ parts: WHOLE, missing: [] })
   expect((json('status.json') as Status).streams[0]?.counters.received).toBe(1)
   expect(text('metrics.txt')).toMatch(/^sluice_spool_received_records_total\{.*\} 1$/m)
+  expect(text('warnings.txt')).toContain('exceeds the free disk')
   expect((json('doctor.json') as DoctorReport).running).toBe(true)
   expect(text('doctor.txt')).toMatch(/\(the gateway runs\)$/m)
   expect(parse(text('configuration.yaml'))).toMatchObject({

@@ -42,6 +42,16 @@ test.each(sinkTypesIn(ROWS))(
   },
 )
 
+test('it says what is in effect of what is commented out, and what is an example', () => {
+  const text = firstConfig(ROWS, 'http')
+  const [head = ''] = text.split('\nstreams:')
+  expect(head).toContain('what is commented out as "#key: value"\n# is in effect')
+  expect(folder.load(text).config.mqtt).toMatchObject({ auth: null, listeners: [{ tls: null }] })
+  // Neither the listener nor the users: what is not in effect says that it is an example.
+  for (const line of head.split('\n').filter((each) => /^ +# (- \{|[a-zA-Z]+: )/.test(each)))
+    expect(head).toMatch(new RegExp(`# EXAMPLE, .*:.*\\n${line.replaceAll(/[{}]/g, '.')}`))
+})
+
 test('the command writes a new file, never over one, and names the types it knows', async () => {
   const said = { out: '', err: '' }
   const context = {

@@ -116,10 +116,26 @@ test('a sink that is down: the way ends before it, and says why; it goes on when
   }, 10_000)
   expect(reached(stuck)).toEqual(['arrived', 'committed', 'acknowledged', 'sent'])
   sink.script = [{}]
-  await ask('/api/sinks/cloud/retry', {})
+  const retry = () => ask('/api/sinks/cloud/retry', {})
+  expect((await retry()).body).toEqual({ retrying: 'cloud', state: 'held' })
   await untilReached(first.id, 'stored')
+  // It is told that nothing was in the way.
+  await vi.waitFor(async () => {
+    expect((await retry()).body).toEqual({ retrying: 'cloud', state: 'ok' })
+  }, 10_000)
   const [line = ''] = sink.stored.flatMap((request) => request.lines)
   expect(JSON.parse(line)).toMatchObject({ id: first.id, payload: JSON.parse(payload) })
+})
+
+test('while the disk keeps intake closed it is refused as such, with what mends it', async () => {
+  await start({ SLUICE__SPOOL__MIN_FREE_BYTES: '900000GiB' })
+  const { status, body } = await ask<{ error: { code: string; message: string } }>(
+    '/api/test-reading',
+    {},
+  )
+  expect([status, body.error.code]).toEqual([503, 'SLUICE_INTAKE_CLOSED'])
+  expect(body.error.message).toContain('intake is closed, the spool is read-only')
+  expect(body.error.message).toContain('spool.minFreeBytes')
 })
 
 test('ack: delivered: it is acknowledged only when the sink has it', async () => {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { get, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
-import { json } from 'node:stream/consumers'
+import { json, text } from 'node:stream/consumers'
 import { loadConfig } from '../../gateway/config/load.ts'
 import { SCHEMA } from '../../gateway/configuration.ts'
 import { type Gateway, startGateway } from '../../gateway/gateway.ts'
@@ -35,8 +35,8 @@ export class ReloadRig {
     const folder = await temporaryFolder()
     const file = join(folder.path, 'sluice.yaml')
     await writeFile(file, JSON.stringify(whole(written)))
-    const load = () => loadConfig(SCHEMA, { file, env: {}, cwd: folder.path }).config
-    const gateway = await startGateway(load(), { path: file, load })
+    const load = () => loadConfig(SCHEMA, { file, env: {}, cwd: folder.path })
+    const gateway = await startGateway(load().config, { path: file, load })
     return new ReloadRig(gateway, file, folder.path, () => folder.remove())
   }
 
@@ -62,13 +62,23 @@ export class ReloadRig {
     return this.#get('/api/config') as Promise<ConfigReport>
   }
 
-  /** Through the socket in the data folder, which asks nobody for a token. */
+  /** The messages of the last lines of the log. */
+  async log(): Promise<readonly string[]> {
+    const lines = (await text(await this.#open('/api/log'))).trimEnd().split('\n')
+    return lines.map((line) => (JSON.parse(line) as { msg: string }).msg)
+  }
+
   async #get(path: string): Promise<unknown> {
+    return json(await this.#open(path))
+  }
+
+  /** Through the socket in the data folder, which asks nobody for a token. */
+  async #open(path: string): Promise<IncomingMessage> {
     const socketPath = join(this.folder, 'data', ADMIN_SOCKET)
     const [answer] = (await once(get({ socketPath, path, agent: false }), 'response')) as [
       IncomingMessage,
     ]
-    return json(answer)
+    return answer
   }
 
   async stop(): Promise<void> {

@@ -97,6 +97,26 @@ test('a file that cannot be used, or needs a restart, changes nothing', async ()
   expect(await failed()).toBeNull()
 })
 
+test('the file is warned of as a check warns of it: its keys, and what this host does not give', async () => {
+  const sinks = { cloud: { url: 'http://127.0.0.1:9/' } }
+  const gateway = await rig({ sinks })
+  const spare = { ...sinks, spare: { url: 'http://127.0.0.1:9/' } }
+  const streams = { telemetry: { maxBytes: '900000GiB' } }
+  const { applied, warnings } = await gateway.reload({ sinks: spare, streams })
+  expect(applied).toBe(true)
+  expect(warnings).toEqual([
+    'sinks.spare: no stream uses it',
+    expect.stringMatching(/^streams: the sum of maxBytes .* exceeds the free disk/) as string,
+  ])
+})
+
+test('a change of the log level is told by whichever of the two levels lets more through', async () => {
+  const gateway = await rig({ log: { level: 'info' } })
+  for (const level of ['warn', 'info']) await gateway.reload({ log: { level } })
+  const told = (await gateway.log()).filter((line) => line.includes('log.level'))
+  expect(told).toEqual(Array(2).fill('the configuration was reloaded: log.level'))
+})
+
 test('a host that overlaps the one at its port needs a restart: the refusal blames no other program', async () => {
   const port = await freePort()
   const at = (host: string) => ({ mqtt: { allowAnonymous: true, listeners: [{ host, port }] } })

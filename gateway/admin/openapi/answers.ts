@@ -312,6 +312,7 @@ const Reloaded: z.ZodType<ReloadOutcome> = z.object({
   applied: z.boolean(),
   plan: Changes,
   problems: z.array(z.string()),
+  warnings: z.array(z.string()),
 })
 
 export const ANSWERS = {
@@ -331,7 +332,7 @@ export const ANSWERS = {
     error: z.looseObject({ code: z.string(), message: z.string() }),
   }),
   ReloadOutcome: Reloaded,
-  Retrying: z.object({ retrying: name }),
+  Retrying: z.object({ retrying: name, state: DeliveryState }),
   Session,
   SinkPreview: z.object({ sink: name, preview: z.string() }),
   SinkTrial: z.object({

@@ -24,11 +24,10 @@ export function sinkRoutes(operator: RunningOperator, trials: Trials): readonly 
       method: 'POST',
       path: '/api/sinks/{sink}/retry',
       access: 'operator',
-      summary: 'Probes the sink now.',
+      summary: 'Probes the sink now, and says how it stood.',
       answers: { status: 202, is: 'Retrying' },
       handle: async ({ params: { sink } }) => {
-        await operator.retrySink(sink)
-        return json(202, { retrying: sink })
+        return json(202, { retrying: sink, state: await operator.retrySink(sink) })
       },
     }),
     route({

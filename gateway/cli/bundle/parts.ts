@@ -12,6 +12,7 @@ import { examine } from '../doctor/examine.ts'
 import { reportText } from '../doctor/report.ts'
 import { offlineStatus } from '../find-gateway.ts'
 import type { HttpOperator } from '../http-operator.ts'
+import { allWarnings } from '../options.ts'
 import { inventoryOf } from './inventory.ts'
 import type { TarEntry } from './tar.ts'
 
@@ -46,7 +47,10 @@ export async function gatherParts(source: BundleSource): Promise<BundleParts> {
   await parts.add('recent-log.ndjson', () => log(source.logFile, running))
   if (configured === null) return parts
   await parts.add('configuration.yaml', async () => configured.yaml())
-  await parts.add('warnings.txt', async () => configured.warnings.map((one) => `${one}\n`).join(''))
+  await parts.add('warnings.txt', async () => {
+    const { warnings } = await allWarnings(configured)
+    return warnings.map((one) => `${one}\n`).join('')
+  })
   const status = await parts.take('status.json', running === null ? null : () => running.status())
   // Before the folder of a stopped gateway is opened: from then on the command is its owner.
   await parts.add('doctor.json', () => doctor(configured, source.context, status, parts))

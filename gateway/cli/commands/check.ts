@@ -12,23 +12,15 @@ import { bytes, hours, plain, table } from '../../shared/text/words.ts'
 import type { CliConfig } from '../config.ts'
 import { findConfig } from '../config-place.ts'
 import type { CliContext, ConfiguredGateway, SinkWord, Trial } from '../context.ts'
-import { fileSystemOf } from '../doctor/file-system.ts'
 import { CliError, type Done, EXIT, type ExitCode } from '../exit.ts'
 import { runningGateway } from '../find-gateway.ts'
-import {
-  type ConfigFlag,
-  configLine,
-  loadFlagged,
-  loadWithWarnings,
-  withConfig,
-} from '../options.ts'
+import { allWarnings, type ConfigFlag, configLine, loadFlagged, withConfig } from '../options.ts'
 import {
   ENVELOPE_BYTES,
   MESSAGE_BYTES,
   outageCapacity,
   RATES_PER_SECOND,
   reservedBytes,
-  roomWarnings,
   type StreamCapacity,
 } from '../text/capacity.ts'
 import { withCode } from '../text/error-text.ts'
@@ -58,7 +50,7 @@ interface CheckFlags extends ConfigFlag {
 
 async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> {
   if (flags.json === true) return checkAsJson(flags, context)
-  const configured = await loadWithWarnings(flags, context)
+  const configured = await loadFlagged(flags, context)
   const { config } = configured
   if (flags.config === undefined) context.stdout.write(`${comment(configLine(flags, context))}\n`)
   const { free, warnings, faults, tried } = await look(configured, flags)
@@ -102,7 +94,7 @@ async function checkAsJson(flags: CheckFlags, context: CliContext): Promise<Exit
   const { free, warnings, faults, tried } = await look(configured, flags)
   say({
     problems: [],
-    warnings: [...configured.warnings, ...warnings],
+    warnings,
     faults: faults.map((fault) => ({ code: errorCode(fault), message: fault.message })),
     tried,
     freeBytes: free,
@@ -127,14 +119,11 @@ interface Look {
 
 async function look(configured: ConfiguredGateway, flags: CheckFlags): Promise<Look> {
   const { config } = configured
-  const free = (await fileSystemOf(config.gateway.dataDir))?.freeBytes ?? null
-  const host = (await configured.hostWarnings()).map(({ text }) => text)
   const faults = await configured.findFaults()
   const trial =
     flags.try === true ? trialText(config, await configured.tryOut()) : { lines: [], faults: [] }
   return {
-    free,
-    warnings: [...host, ...(free === null ? [] : roomWarnings(config, free))],
+    ...(await allWarnings(configured)),
     faults: [...faults, ...trial.faults],
     tried: trial.lines,
   }

@@ -15,7 +15,7 @@ import type { CliContext } from '../context.ts'
 import { CliError, type Done, EXIT, type ExitCode } from '../exit.ts'
 import { type OperatorFlags, runningGateway, withOperator } from '../find-gateway.ts'
 import { NotRunningError } from '../http-operator.ts'
-import { reloadText } from '../text/reload-text.ts'
+import { reloadText, writeWarnings } from '../text/reload-text.ts'
 
 interface ReloadFlags extends OperatorFlags {
   readonly dryRun: boolean
@@ -59,7 +59,8 @@ async function reload(
   context.stdout.write(
     json ? `${JSON.stringify(outcome, null, 2)}\n` : reloadText(outcome, options),
   )
-  const { plan, problems } = outcome
+  const { plan, problems, warnings } = outcome
+  writeWarnings(warnings, context.stderr)
   return problems.length + plan.refused.length === 0 ? EXIT.ok : EXIT.failed
 }
 

@@ -1,5 +1,6 @@
 /** `sluice sinks`: what an operator does about sinks. */
 import { Command } from 'commander'
+import type { DeliveryState } from '../../ports/status.ts'
 import type { CliContext } from '../context.ts'
 import { CliError, type Done, EXIT } from '../exit.ts'
 import { type OperatorFlags, runningGateway, withOperator } from '../find-gateway.ts'
@@ -14,14 +15,19 @@ export function sinksCommand(context: CliContext, done: Done): Command {
       .argument('<name>', 'name of the sink')
       .action(async (name: string, flags: OperatorFlags) => {
         const gateway = await runningGateway(flags, context)
+        let state: DeliveryState
         try {
-          await gateway.retrySink(name)
+          state = await gateway.retrySink(name)
         } catch (error) {
           if (!(error instanceof NotRunningError)) throw error
           const message = `${error.message}; a gateway that is started probes its sinks by itself`
           throw new CliError(EXIT.failed, message, error)
         }
-        context.stdout.write(`sink ${name} is being tried; sluice status shows the outcome\n`)
+        context.stdout.write(
+          state === 'ok'
+            ? `nothing of sink ${name} was held or waited for a retry: it is ok, and goes on\n`
+            : `sink ${name} was ${state} and is being tried; sluice status shows the outcome\n`,
+        )
         done(EXIT.ok)
       }),
   )

@@ -14,7 +14,7 @@ import { type Done, EXIT, type ExitCode } from '../exit.ts'
 import { type ConfigFlag, configLine, loadWithWarnings, withConfig } from '../options.ts'
 import { serviceManager } from '../service-manager.ts'
 import { type Commands, firstSteps, shellWord } from '../text/first-steps.ts'
-import { reloadText } from '../text/reload-text.ts'
+import { reloadText, writeWarnings } from '../text/reload-text.ts'
 
 /** fsync, deflate, compaction and password hashing share libuv's pool. */
 const MIN_POOL_THREADS = 8
@@ -49,7 +49,10 @@ async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> 
   try {
     const gateway = await configured.start()
     current = () => gateway.config
-    signals.onReload(() => reload(gateway, context))
+    signals.onReload(async () => {
+      const reloaded = manager.reloading()
+      await reload(gateway, context).finally(reloaded)
+    })
     manager.ready(`Serves devices as ${gateway.gatewayId}`, () => gateway.live())
     if (flags.hint && !signals.stopping)
       context.stderr.write(firstSteps(config, gateway, commandsOf(flags, context)))
@@ -65,7 +68,9 @@ async function start(flags: StartFlags, context: CliContext): Promise<ExitCode> 
 /** As `sluice reload` does, and the files that the configuration names besides. */
 async function reload(gateway: RunningGateway, { stderr }: CliContext): Promise<void> {
   const options = { dryRun: false, probationMs: PROBATION_MS }
-  stderr.write(`sluice: SIGHUP: ${reloadText(await gateway.reload(options), options)}`)
+  const outcome = await gateway.reload(options)
+  stderr.write(`sluice: SIGHUP: ${reloadText(outcome, options)}`)
+  writeWarnings(outcome.warnings, stderr)
   await gateway.reread()
 }
 

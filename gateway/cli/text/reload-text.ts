@@ -1,4 +1,4 @@
-/** What a reload did, or would do, at a terminal. Pure. */
+/** What a reload did, or would do, at a terminal. */
 import { formatDuration } from '../../config/units.ts'
 import type {
   ReloadChange,
@@ -7,6 +7,7 @@ import type {
   ReloadPlan,
 } from '../../ports/operator.ts'
 import { counted, plain } from '../../shared/text/words.ts'
+import type { Output } from './output.ts'
 
 const EFFECTS: Readonly<Record<ReloadChange['effect'], string>> = {
   live: 'at once',
@@ -30,6 +31,11 @@ export function reloadText(
     lines.push(probationMs === 0 ? 'applied' : `applied; it goes back by itself if ${back}`)
   }
   return `${plain(lines.join('\n'))}\n`
+}
+
+/** As a start writes them; a gateway of an older version gives none. */
+export function writeWarnings(warnings: readonly string[] | undefined, to: Output): void {
+  for (const warning of warnings ?? []) to.write(`warning: ${plain(warning)}\n`)
 }
 
 /** One line for each key. */

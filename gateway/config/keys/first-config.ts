@@ -7,8 +7,9 @@ import type { KeyDescription } from './describe.ts'
 
 const WIDTH = 96
 
-const HEAD = `# Configuration of a Sluice gateway. Every key has a default; what is commented out below is in
-# effect. Paths count from this file. What it comes to: sluice check; what it does: sluice start.
+const HEAD = `# Configuration of a Sluice gateway. Every key has a default: what is commented out as "#key: value"
+# is in effect; what is commented out as "# EXAMPLE" is not. Paths count from this file. What it
+# comes to: sluice check; what it does: sluice start.
 
 gateway:
   # Folder of what waits for the sink; one process at a time owns it.
@@ -17,9 +18,9 @@ gateway:
 mqtt:
   listeners:
     - { host: 127.0.0.1, port: 1883 }
-    # Devices on other machines, with TLS:
+    # EXAMPLE, devices on other machines, with TLS:
     # - { host: 0.0.0.0, port: 8883, tls: { cert: server.pem, key: server.key } }
-  # Users, each made by: sluice passwd --file passwords NAME
+  # EXAMPLE, users, each made by: sluice passwd --file passwords NAME
   # auth: { passwordFile: passwords }
 `
 

@@ -209,9 +209,13 @@ describe('dead letters', () => {
 
 test('a reload: what was applied, or why nothing was', () => {
   const plan = { changes: [{ key: 'a', from: 1, to: 2, effect: 'live' as const }], refused: [] }
-  expect(reloadText({ applied: true, plan, problems: [] })).toBe('1 change applied.')
+  expect(reloadText({ applied: true, plan, problems: [], warnings: [] })).toBe('1 change applied.')
+  const NOTHING = { applied: false, problems: [], warnings: [] }
+  expect(reloadText({ ...NOTHING, plan, warnings: ['a: b'] })).toBe(
+    'Nothing was changed. Warning: a: b',
+  )
   const refused = [{ key: 'gateway.dataDir', why: 'needs a restart' }]
-  expect(reloadText({ applied: false, plan: { ...plan, refused }, problems: ['bad'] })).toBe(
+  expect(reloadText({ ...NOTHING, plan: { ...plan, refused }, problems: ['bad'] })).toBe(
     'Nothing was changed: bad; gateway.dataDir: needs a restart',
   )
   expect([null, 'text', 5, ['a']].map(valueText)).toEqual(['none', 'text', '5', '["a"]'])

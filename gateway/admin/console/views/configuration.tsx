@@ -18,7 +18,7 @@ import { type Column, Table } from '../parts/table.tsx'
 import { When } from '../parts/when.tsx'
 import { configText } from '../words/config-text.ts'
 import { EFFECT_WORDS, reloadText, valueText } from '../words/reload.ts'
-import { ago, clockTime } from '../words/times.ts'
+import { ago, secondsTime } from '../words/times.ts'
 
 export function Configuration() {
   const view = useSignal<ConfigReport | null>(null)
@@ -105,7 +105,7 @@ function Probations({ view: { probation, wentBack } }: { readonly view: ConfigRe
       {probation === null ? null : (
         <p>
           <State tone="wait">
-            On probation until {clockTime(probation.untilMs, nowMs.value)}: if a listener fails or a
+            On probation, which ends {ago(probation.untilMs, nowMs.value)}: if a listener fails or a
             sink is held, the former configuration comes back by itself.
           </State>
         </p>
@@ -113,8 +113,8 @@ function Probations({ view: { probation, wentBack } }: { readonly view: ConfigRe
       {wentBack === null ? null : (
         <p>
           <State tone="act">
-            The former configuration came back {ago(wentBack.atMs, nowMs.value)}:{' '}
-            {plainLine(wentBack.why)}
+            The former configuration came back at {secondsTime(wentBack.atMs)} (
+            {ago(wentBack.atMs, nowMs.value)}): {plainLine(wentBack.why)}
           </State>
         </p>
       )}

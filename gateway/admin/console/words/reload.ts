@@ -14,7 +14,11 @@ export function valueText(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
-export function reloadText({ applied, plan, problems }: ReloadOutcome): string {
+export function reloadText(outcome: ReloadOutcome): string {
+  return [doneText(outcome), ...outcome.warnings.map((text) => `Warning: ${text}`)].join(' ')
+}
+
+function doneText({ applied, plan, problems }: ReloadOutcome): string {
   if (applied) return `${counted(plan.changes.length, 'change')} applied.`
   const why = [...problems, ...plan.refused.map(({ key, why }) => `${key}: ${why}`)]
   return `Nothing was changed${why.length === 0 ? '.' : `: ${why.join('; ')}`}`

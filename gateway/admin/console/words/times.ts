@@ -22,6 +22,11 @@ export function clockTime(atMs: number, nowMs: number): string {
   return sameDay ? time : `${DATE.format(atMs)} ${time}`
 }
 
+/** `14:02:31`: for what lasts seconds. */
+export function secondsTime(atMs: number): string {
+  return SECONDS.format(atMs)
+}
+
 /** `14:02:31.250`. */
 export function exactTime(atMs: number): string {
   return `${SECONDS.format(atMs)}.${String(Math.floor(atMs) % 1_000).padStart(3, '0')}`
@@ -54,7 +59,7 @@ export function duration(ms: number): string {
 /** For sentences that several views share. */
 export function timeWords(nowMs: number): TimeWords {
   return {
-    at: (at) => `at ${clockTime(Date.parse(at), nowMs)}`,
+    at: (at) => `at ${secondsTime(Date.parse(at))} (${ago(Date.parse(at), nowMs)})`,
     since: (at) => since(Date.parse(at), nowMs),
     next: (at) => {
       const nextMs = Date.parse(at)
