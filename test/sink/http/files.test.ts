@@ -1,9 +1,10 @@
 /**
  * Secrets and certificates of a sink: used, re-read, missing, rotated; over real files, HTTP and
- * TLS.
+ * TLS. Files are written synchronously: the watch looks every few milliseconds from the same thread,
+ * and would take one that is written in the background, and still empty, for complete.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { copyFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { rename, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -77,11 +78,11 @@ describe('secrets in files', () => {
   test('the trailing newline is cut, and a changed file is used and reported', async () => {
     const server = await serve()
     const file = join(folder, 'token')
-    await writeFile(file, 'first token\r\n')
+    writeFileSync(file, 'first token\r\n')
     const { sink, changed } = open(server.url, { bearerToken: { file } })
     await sink.send(batchOf(1, 1), never())
     const change = changed()
-    await writeFile(file, 'second\n')
+    writeFileSync(file, 'second\n')
     await change
     await sink.send(batchOf(2, 2), never())
     expect(server.requests.map((one) => one.headers.authorization)).toEqual([
@@ -93,8 +94,8 @@ describe('secrets in files', () => {
   test('a mounted secret is swapped by its symbolic link', async () => {
     const server = await serve()
     const [one, two, link] = [join(folder, 'one'), join(folder, 'two'), join(folder, 'link')]
-    await writeFile(one, 'aaaa')
-    await writeFile(two, 'bbbb')
+    writeFileSync(one, 'aaaa')
+    writeFileSync(two, 'bbbb')
     await symlink(one, link)
     const { sink, changed } = open(server.url, { headers: { 'X-Key': { file: link } } })
     const change = changed()
@@ -117,7 +118,7 @@ describe('secrets in files', () => {
     expect(events[0]).toMatchObject({ type: 'sink.file-unusable', kept: false, file })
     expect(server.requests).toHaveLength(0)
     const change = changed()
-    await writeFile(file, 'now')
+    writeFileSync(file, 'now')
     await change
     expect((await sink.send(batchOf(1, 1), never())).kind).toBe('verdicts')
   })
@@ -125,13 +126,13 @@ describe('secrets in files', () => {
   test('I8: a secret that vanishes, is emptied or made unusable stays in use as it was', async () => {
     const server = await serve()
     const file = join(folder, 'token')
-    await writeFile(file, 'good')
+    writeFileSync(file, 'good')
     const { sink, seen, events } = open(server.url, { bearerToken: { file } })
     await rm(file)
     await seen('sink.file-unusable')
     await sink.send(batchOf(1, 1), never())
     events.length = 0
-    await writeFile(file, 'line one\nline two\n')
+    writeFileSync(file, 'line one\nline two\n')
     await seen('sink.file-unusable')
     await sink.send(batchOf(2, 2), never())
     expect(server.requests.map((one) => one.headers.authorization)).toEqual([
@@ -211,8 +212,8 @@ describe('TLS', () => {
       code: null,
     })
     const change = changed()
-    await copyFile(certificate('client.key'), key)
-    await copyFile(certificate('client.pem'), cert)
+    copyFileSync(certificate('client.key'), key)
+    copyFileSync(certificate('client.pem'), cert)
     await change
     expect((await sink.send(batchOf(1, 1), never())).kind).toBe('verdicts')
   })
@@ -230,11 +231,11 @@ describe('TLS', () => {
       tls: { ...serverTls, ca: pem('ca.pem'), requestCert: true, rejectUnauthorized: true },
     })
     const [cert, key] = [join(folder, 'client.pem'), join(folder, 'client.key')]
-    await copyFile(certificate('client.pem'), cert)
-    await copyFile(certificate('client.key'), key)
+    copyFileSync(certificate('client.pem'), cert)
+    copyFileSync(certificate('client.key'), key)
     const { sink, seen, events } = open(server.url, { tls: { ca, cert, key } })
     await sink.send(batchOf(1, 1), never())
-    await copyFile(certificate('server.pem'), cert)
+    copyFileSync(certificate('server.pem'), cert)
     await seen('sink.file-unusable')
     expect(events[0]).toMatchObject({ what: 'tls.ca, cert, key', kept: true })
     server.cutConnections()
