@@ -75,6 +75,30 @@ test('a snapshot comes at once and each second, the same for all readers', async
   expect(await next(first)).toEqual(await next(second))
 })
 
+test('whoever comes has three snapshots soon: rates and their lines wait for no further second', async () => {
+  admin = await startAdmin()
+  vi.useFakeTimers()
+  try {
+    let made = 0
+    const streams = new EventStreams({
+      snapshot: async () => ({ made: ++made }),
+      follow: () => () => undefined,
+      onError: () => undefined,
+    })
+    const [first, late] = [new Reader(), new Reader()]
+    streams.attach(first as never, async () => true)
+    await vi.advanceTimersByTimeAsync(500)
+    expect(first.text).toMatch(/"made":1}[^]*"made":2}[^]*"made":3}\n\n$/)
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect(made).toBe(5)
+    streams.attach(late as never, async () => true)
+    await vi.advanceTimersByTimeAsync(0)
+    expect(late.text).toMatch(/^event: snapshot\ndata: {"made":3}[^]*"made":4}[^]*"made":5}\n\n$/)
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
 test('a snapshot is made once for all, and none while nobody reads', async () => {
   admin = await startAdmin()
   vi.useFakeTimers()
@@ -92,11 +116,11 @@ test('a snapshot is made once for all, and none while nobody reads', async () =>
     const readers = [new Reader(), new Reader()]
     for (const reader of readers) streams.attach(reader as never, async () => true)
     await vi.advanceTimersByTimeAsync(3_000)
-    expect([made, following]).toEqual([4, 1])
-    for (const { text } of readers) expect(text).toMatch(/"made":1[^]*"made":2[^]*"made":4}\n\n$/)
+    expect([made, following]).toEqual([5, 1])
+    for (const { text } of readers) expect(text).toMatch(/"made":1[^]*"made":2[^]*"made":5}\n\n$/)
     for (const reader of readers) reader.destroy()
     await vi.advanceTimersByTimeAsync(60_000)
-    expect([made, following]).toEqual([4, 0])
+    expect([made, following]).toEqual([5, 0])
   } finally {
     vi.useRealTimers()
   }

@@ -12,6 +12,7 @@ import { bridge } from './groups/bridge.ts'
 import { cluster } from './groups/cluster.ts'
 import { connections } from './groups/connections.ts'
 import { consoles } from './groups/console.ts'
+import { firstView } from './groups/first-view.ts'
 import { fleet } from './groups/fleet.ts'
 import { fullLoad } from './groups/full-load.ts'
 import { growth } from './groups/growth.ts'
@@ -35,6 +36,7 @@ const GROUPS: readonly Group[] = [
   bridge,
   cluster,
   consoles,
+  firstView,
 ]
 
 interface Options {

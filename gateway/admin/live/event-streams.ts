@@ -1,6 +1,7 @@
 /**
  * `GET /api/events`: the gateway's state once a second, and its warnings as they come, as
- * server-sent events. Each snapshot is made and written as text once, whoever reads, and none while
+ * server-sent events. Whoever comes has {@link RECENT} snapshots soon, so that he sees what moves:
+ * the last ones of those who read already, or the first ones, which follow sooner. Each snapshot is made and written as text once, whoever reads, and none while
  * nobody does. Bounded (I6): so many readers; one that does not keep up misses snapshots, and one
  * that takes nothing for ten seconds, or has too much waiting, is cut off: its browser comes back
  * by itself. No comments keep a stream alive: there is a snapshot each second.
@@ -11,6 +12,10 @@ import { AdminError } from '../errors.ts'
 /** Three consoles on each of some desks. */
 export const MAX_EVENT_STREAMS = 16
 const SNAPSHOT_INTERVAL_MS = 1_000
+/** A rate needs two snapshots, a line of rates three. */
+const RECENT = 3
+/** Until there are so many. */
+const FIRST_INTERVAL_MS = 200
 /** Snapshots in a row that a reader may miss. */
 const MAX_MISSED = 10
 /** What may wait for a reader: some snapshots of a large gateway. */
@@ -37,8 +42,8 @@ export class EventStreams {
   readonly #readers = new Set<Reader>()
   #timer: NodeJS.Timeout | null = null
   #unfollow: (() => void) | null = null
-  /** The last one, for whoever comes before the next; '' while nobody reads. */
-  #last = ''
+  /** The last ones, for whoever comes before the next; none while nobody reads. */
+  #recent: readonly string[] = []
 
   constructor(sources: LiveSources) {
     this.#sources = sources
@@ -59,7 +64,7 @@ export class EventStreams {
     this.#readers.add(reader)
     out.once('close', () => this.#leave(reader))
     if (this.#unfollow === null) this.#begin()
-    else if (this.#last !== '') out.write(this.#last)
+    else if (this.#recent.length > 0) out.write(this.#recent.join(''))
   }
 
   /** Ends all streams. */
@@ -85,7 +90,7 @@ export class EventStreams {
     this.#unfollow?.()
     this.#timer = null
     this.#unfollow = null
-    this.#last = ''
+    this.#recent = []
   }
 
   async #tick(): Promise<void> {
@@ -93,23 +98,25 @@ export class EventStreams {
     try {
       const snapshot = JSON.stringify(await this.#sources.snapshot())
       if (this.#readers.size === 0) return
-      this.#last = `event: snapshot\ndata: ${snapshot}\n\n`
-      for (const reader of this.#readers) await this.#show(reader)
+      const event = `event: snapshot\ndata: ${snapshot}\n\n`
+      this.#recent = [...this.#recent.slice(1 - RECENT), event]
+      for (const reader of this.#readers) await this.#show(reader, event)
     } catch (error) {
       this.#sources.onError(error instanceof Error ? error : new Error(String(error)))
       this.close()
     }
     if (this.#readers.size === 0) return
-    const leftMs = Math.max(0, SNAPSHOT_INTERVAL_MS - (performance.now() - beganMs))
+    const intervalMs = this.#recent.length < RECENT ? FIRST_INTERVAL_MS : SNAPSHOT_INTERVAL_MS
+    const leftMs = Math.max(0, intervalMs - (performance.now() - beganMs))
     this.#timer = setTimeout(() => void this.#tick(), leftMs)
   }
 
-  async #show(reader: Reader): Promise<void> {
+  async #show(reader: Reader, event: string): Promise<void> {
     const { out, mayStay } = reader
     if (!(await mayStay())) out.end()
     else if (out.writableLength === 0) {
       reader.missed = 0
-      send(out, this.#last)
+      send(out, event)
     } else if (++reader.missed > MAX_MISSED) out.destroy()
   }
 }

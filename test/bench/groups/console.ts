@@ -1,13 +1,13 @@
 /**
- * What consoles that look on cost a gateway, and how soon one has its first view: event streams of
- * the admin server beside a paced load, in pairs with the same load without them.
+ * What consoles that look on cost a gateway: event streams of the admin server beside a paced load,
+ * in pairs with the same load without them. How soon one has its first view: first-view.ts.
  */
-import { type ClientRequest, get, type IncomingMessage } from 'node:http'
+import type { ClientRequest } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Goal, judged, notMeasured } from '../goals.ts'
+import { openEvents } from '../event-stream.ts'
+import { type Goal, judged } from '../goals.ts'
 import { type Group, type Settings, withSluice } from '../group.ts'
 import { type LoadFigures, measureLoad, notes, paceNote } from '../load.ts'
-import { fillBacklog, pending } from '../measures.ts'
 import { cpuSeconds } from '../processes.ts'
 import { median, medianInterval, ratios, spread } from '../statistics.ts'
 import type { System } from '../systems.ts'
@@ -17,23 +17,9 @@ const STREAMS = 3
 /** What else the machine does changes within seconds: short turns, and many. */
 const PAIRS_A_ROUND = 4
 const MIN_PAIRS = 11
-const DEVICES = 5_000
-const FIRST_VIEWS = 5
-
-/** Reads a stream to nowhere; resolves with its first event. */
-async function openStream(adminUrl: string): Promise<ClientRequest> {
-  return new Promise((resolve, reject) => {
-    const request = get(`${adminUrl}/api/events`, (response: IncomingMessage) => {
-      if (response.statusCode !== 200) reject(new Error(`status ${response.statusCode}`))
-      response.once('data', () => resolve(request))
-      response.on('error', () => undefined)
-    })
-    request.on('error', reject)
-  })
-}
 
 async function withStreams<T>(system: System, count: number, use: () => Promise<T>): Promise<T> {
-  const open = Array.from({ length: count }, () => openStream(system.adminUrl ?? ''))
+  const open = Array.from({ length: count }, () => openEvents(system.adminUrl ?? ''))
   const streams = await Promise.all(open)
   try {
     return await use()
@@ -116,33 +102,11 @@ async function share({ seconds, say }: Settings, { alone }: Pairs): Promise<Goal
   return judged({ measure, atMost: 5, unit: '%', note }, [percent])
 }
 
-const FIRST_VIEW = 'first snapshot of a console'
-
-/** With as many pending as the backlog has, after that many devices were connected. */
-async function firstView({ backlog, seed }: Settings): Promise<Goal> {
-  if (backlog === 0) return notMeasured(FIRST_VIEW, '<= 1000 ms', 'without a backlog')
-  return withSluice({ sink: false }, async (system) => {
-    await fillBacklog(system, backlog, seed)
-    const few = { devices: DEVICES, seconds: 1, seed, messagesPerSecond: DEVICES }
-    await measureLoad(system, few)
-    const times: number[] = []
-    for (let i = 0; i < FIRST_VIEWS; i += 1) {
-      const beganMs = performance.now()
-      const stream = await openStream(system.adminUrl ?? '')
-      times.push(performance.now() - beganMs)
-      stream.destroy()
-    }
-    const waiting = await pending(system)
-    const note = `${waiting.toLocaleString('en')} records pending, ${DEVICES.toLocaleString('en')} devices known; median ${median(times).toFixed(1)} ms`
-    return judged({ measure: FIRST_VIEW, atMost: 1_000, unit: 'ms', digits: 1, note }, times)
-  })
-}
-
 export const consoles: Group = {
   name: 'console',
-  about: 'what consoles that look on cost, and how soon one has its first view',
+  about: 'what consoles that look on cost',
   run: async (settings) => {
     const taken = await pairs(settings)
-    return [...costs(taken), await share(settings, taken), await firstView(settings)]
+    return [...costs(taken), await share(settings, taken)]
   },
 }
