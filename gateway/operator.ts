@@ -36,6 +36,16 @@ export function runningOperator(
     ...spoolOperator(spool, drain),
     status: async () => running.status(),
     devices: deviceList(running.devices),
+    forgetDevice: async (id) => {
+      const outcome = await running.devices.forget(id)
+      if (outcome === 'unknown')
+        throw new OperatorError('ADMIN_NOT_FOUND', `no device is known as ${JSON.stringify(id)}`)
+      if (outcome === 'connected')
+        throw new OperatorError(
+          'SLUICE_DEVICE_CONNECTED',
+          `${JSON.stringify(id)} is connected: a device that is to be forgotten is switched off first`,
+        )
+    },
     leave: async () => {
       if (running.leave()) return
       throw new OperatorError('ADMIN_BAD_REQUEST', 'the gateway is starting: ask it again then')

@@ -207,7 +207,7 @@ export class AdminServer {
   }
 
   #tell({ method, access }: Route, path: string, remote: string, caller: Caller | null): void {
-    if (method === 'POST' && access === 'operator')
+    if (method !== 'GET' && access === 'operator')
       this.#emit({ type: 'admin.changed', path, remote, user: caller?.user ?? null })
   }
 }

@@ -101,6 +101,10 @@ export class HttpOperator implements RunningOperator {
     return (await this.#ask('GET', `/api/devices?${query.toString()}`)) as DevicePage
   }
 
+  async forgetDevice(id: string): Promise<void> {
+    await this.#ask('DELETE', `/api/devices/${encodeURIComponent(id)}`)
+  }
+
   async retrySink(name: string): Promise<DeliveryState> {
     const path = `/api/sinks/${encodeURIComponent(name)}/retry`
     const { state } = (await this.#ask('POST', path, {})) as { state?: DeliveryState }
@@ -172,7 +176,7 @@ export class HttpOperator implements RunningOperator {
   }
 
   async #ask(
-    method: 'GET' | 'POST',
+    method: 'GET' | 'POST' | 'DELETE',
     path: string,
     body?: object,
     timeoutMs = TIMEOUT_MS,

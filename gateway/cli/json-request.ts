@@ -9,7 +9,7 @@ import { request as httpsRequest } from 'node:https'
 const MAX_ANSWER_BYTES = 512 * 1024 * 1024
 
 interface JsonRequest {
-  readonly method: 'GET' | 'POST'
+  readonly method: 'GET' | 'POST' | 'DELETE'
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | null

@@ -9,7 +9,7 @@
  * the connections that sent something. Bounded by `devices.maxDevices`. It never keeps a gateway
  * from starting (I7), and delays no commit. Not here: who may connect, which is the broker's.
  */
-import type { Appender } from '../ports/appender.ts'
+import type { Appender, Ticket } from '../ports/appender.ts'
 import type {
   DeviceLog,
   DevicePage,
@@ -38,7 +38,10 @@ const MAX_DETAIL_LENGTH = 256
 
 export interface DevicesOptions {
   readonly config: DevicesConfig
-  readonly appender: Pick<Appender, 'accepts' | 'append' | 'keyed' | 'streams'>
+  readonly appender: Pick<
+    Appender,
+    'accepts' | 'append' | 'durableTicket' | 'keyed' | 'onDurable' | 'streams'
+  >
   /** By the names of the streams that want to know of silence, ms. */
   readonly silentAfterMs: ReadonlyMap<string, number>
   /** Where the table is kept. */
@@ -58,6 +61,9 @@ export class Devices implements DeviceLog, TrackHost {
   readonly #table: DeviceTable
   readonly #silence: Silence
   readonly #file: TableFile
+  readonly #appender: DevicesOptions['appender']
+  /** Commits that somebody waits for. */
+  #awaited: { readonly ticket: Ticket; readonly resolve: () => void }[] = []
   #isListening: () => boolean = () => false
   #timer: NodeJS.Timeout | null = null
   #steppedMs: number
@@ -74,6 +80,8 @@ export class Devices implements DeviceLog, TrackHost {
     this.#table = parts.table
     this.#silence = parts.silence
     this.#file = parts.file
+    this.#appender = options.appender
+    this.#appender.onDurable((ticket) => this.#committed(ticket))
     this.#steppedMs = this.#monotonicMs()
     this.#writtenMs = this.#steppedMs
     this.onHeard = this.#silence.isWanted ? (device, topic) => this.#heard(device, topic) : null
@@ -83,7 +91,7 @@ export class Devices implements DeviceLog, TrackHost {
   static async open(options: DevicesOptions): Promise<Devices> {
     const { appender, config, emit, path, silentAfterMs, nowMs = Date.now } = options
     const silence = new Silence({ appender, silentAfterMs, emit, nowMs })
-    const table = new DeviceTable(config.maxDevices, (device) => silence.forget(device))
+    const table = new DeviceTable(config.maxDevices, (device) => void silence.forget(device, true))
     const file = new TableFile(path, emit)
     await fill(table, file)
     await silence.recover((id, heardAtMs) => table.admit(id, heardAtMs, NEVER_SEEN))
@@ -140,6 +148,23 @@ export class Devices implements DeviceLog, TrackHost {
     return { count: size, connected: this.#connected, silent, evicted, silence }
   }
 
+  /**
+   * One that is gone for good: the table and every stream forget it, without a word to the streams.
+   * Durable when it resolves. `connected`: it is not gone, and nothing was changed.
+   */
+  async forget(id: string): Promise<'forgotten' | 'connected' | 'unknown'> {
+    // The end of a connection within this second would list it again.
+    this.#settle()
+    if ((this.#table.find(id)?.connections ?? 0) > 0) return 'connected'
+    const device = this.#table.remove(id)
+    if (device === undefined) return 'unknown'
+    const ticket = this.#silence.forget(device, false)
+    await this.#file.settled()
+    this.#file.write(this.#table.devices())
+    await Promise.all([this.#file.settled(), this.#durable(ticket)])
+    return 'forgotten'
+  }
+
   /** @throws TypeError for an `after` that is no `next` */
   list(query: DeviceQuery): DevicePage {
     const everyone = query.silent ? this.#table.devices() : this.#table.everyone()
@@ -157,6 +182,18 @@ export class Devices implements DeviceLog, TrackHost {
     if (!this.#file.write(this.#table.devices())) return
     this.#isChanged = false
     this.#writtenMs = nowMs
+  }
+
+  async #durable(ticket: Ticket | null): Promise<void> {
+    if (ticket === null || ticket <= this.#appender.durableTicket) return
+    await new Promise<void>((resolve) => this.#awaited.push({ ticket, resolve }))
+  }
+
+  #committed(durable: Ticket): void {
+    if (this.#awaited.length === 0) return
+    const done = this.#awaited.filter(({ ticket }) => ticket <= durable)
+    this.#awaited = this.#awaited.filter(({ ticket }) => ticket > durable)
+    for (const { resolve } of done) resolve()
   }
 
   #settle(): void {

@@ -21,6 +21,7 @@ import {
   MUST_WAIT,
   reusableMessage,
   type StreamIntake,
+  type Ticket,
 } from '../ports/appender.ts'
 import type { TakenTopic } from '../ports/devices.ts'
 import type { Device } from './device.ts'
@@ -167,16 +168,21 @@ export class Silence {
     }
   }
 
-  /** It gave way in the table: nothing is told of it any more. */
-  forget(device: Device): void {
+  /**
+   * Nothing is told of it any more. `lazily`: that need not be durable soon. The commit of it; null:
+   * no stream knew it.
+   */
+  forget(device: Device, lazily: boolean): Ticket | null {
+    let ticket: Ticket | null = null
     for (const stream of this.#streams.values()) {
       const member = stream.members.get(device.id)
       if (member === undefined) continue
       stream.members.delete(device.id)
       this.#back.delete(member)
       this.#noteHeard(stream, device)
-      this.#store.delete(storedKey(stream.intake.name, device.id), true)
+      ticket = this.#store.delete(storedKey(stream.intake.name, device.id), lazily)
     }
+    return ticket
   }
 
   #join(

@@ -77,6 +77,15 @@ export class DeviceTable {
     return stranger
   }
 
+  /** Known or stranger; undefined: neither. */
+  remove(id: string): Device | undefined {
+    const device = this.#devices.get(id) ?? this.#strangers.get(id)
+    if (device === undefined) return undefined
+    if (!this.#devices.delete(id)) this.#strangers.delete(id)
+    device.isListed = false
+    return device
+  }
+
   #evict(): void {
     const eldest = this.#takeEldest() ?? this.#findEldest()
     if (eldest === undefined) return

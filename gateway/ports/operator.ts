@@ -44,6 +44,11 @@ export interface RunningOperator extends Operator {
   config(): Promise<ConfigReport>
   /** Reads the configuration file and applies it, all of it or nothing. */
   reload(options: ReloadOptions): Promise<ReloadOutcome>
+  /**
+   * A device that is gone for good: it leaves the table, and no stream waits for it any more. Refuses
+   * one that is connected or not known.
+   */
+  forgetDevice(id: string): Promise<void>
   /** Until the next reload that changes `log.level`, or a restart. */
   setLogLevel(level: WrittenLevel): Promise<void>
 }
@@ -213,6 +218,7 @@ export type OperatorErrorCode =
   | 'ADMIN_NOT_FOUND'
   | 'ADMIN_BAD_REQUEST'
   | 'SLUICE_BUSY'
+  | 'SLUICE_DEVICE_CONNECTED'
   | 'SLUICE_INTAKE_CLOSED'
   | 'SLUICE_NOT_NEXT'
   | 'SLUICE_NOT_ORPHANED'

@@ -34,6 +34,7 @@ export interface AdminFixture {
   log(): string
   get(path: string, headers?: Record<string, string>): Promise<Answer>
   post(path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>
+  delete(path: string, headers?: Record<string, string>): Promise<Answer>
   stop(): Promise<void>
 }
 
@@ -79,6 +80,7 @@ export async function startAdmin(config: Partial<AdminConfig> = {}): Promise<Adm
     calls,
     log: () => lines.join(''),
     get: (path, headers = {}) => ask(path, { headers }),
+    delete: (path, headers = {}) => ask(path, { method: 'DELETE', headers }),
     post: (path, body = {}, headers = {}) =>
       ask(path, {
         method: 'POST',
@@ -155,6 +157,10 @@ function notingOperator(calls: Call[], status: () => unknown): RunningOperator {
       note('retry', name)
       if (name !== 'cloud') throw new OperatorError('ADMIN_NOT_FOUND', `no sink is named ${name}`)
       return 'held'
+    },
+    forgetDevice: async (id) => {
+      note('forget', id)
+      if (id !== 'press/7') throw new OperatorError('SLUICE_DEVICE_CONNECTED', 'it is connected')
     },
     leave: async () => note('leave', null),
     devices: async (query) => {

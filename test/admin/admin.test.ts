@@ -230,6 +230,21 @@ describe('on loopback without a token', () => {
     expect(calls).toEqual([])
   })
 
+  test('a device is forgotten by its id, whatever that holds; the refusal of one is passed on', async () => {
+    const gone = await ask('/api/devices/press%2F7', { method: 'DELETE' })
+    expect([gone.status, JSON.parse(gone.text)]).toEqual([200, { forgotten: 'press/7' }])
+    const connected = await ask('/api/devices/press-8', { method: 'DELETE' })
+    expect([connected.status, code(connected)]).toEqual([409, 'SLUICE_DEVICE_CONNECTED'])
+    expect(calls).toEqual([
+      { what: 'forget', with: 'press/7' },
+      { what: 'forget', with: 'press-8' },
+    ])
+    const headers = { origin: 'http://evil.example' }
+    const across = await ask('/api/devices/press%2F7', { method: 'DELETE', headers })
+    expect([across.status, code(across)]).toEqual([403, 'ADMIN_CROSS_SITE'])
+    expect(admin.log()).toContain('/api/devices/press%2F7')
+  })
+
   test('names in a path are decoded; what is no encoding is refused', async () => {
     const bad = await post('/api/sinks/%FF/retry')
     expect([bad.status, code(bad)]).toEqual([400, 'ADMIN_BAD_REQUEST'])

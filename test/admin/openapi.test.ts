@@ -70,6 +70,7 @@ const SAMPLES: Readonly<Record<string, { readonly path?: string; readonly body?:
   'POST /api/dead-letters/requeue': { body: { stream: 'telemetry', all: true } },
   // The fake fails at it: the form of a refusal.
   'POST /api/dead-letters/purge': { body: { stream: 'telemetry', all: true } },
+  'DELETE /api/devices/{device}': { path: '/api/devices/press%2F7' },
   'POST /api/log-level': { body: { level: 'debug' } },
   'POST /api/streams/{stream}/drain': { body: { sink: 'cloud' } },
   'POST /api/streams/{stream}/park': { body: { seq: 7 } },
@@ -83,8 +84,11 @@ test('what is really answered is what it says, and nothing beside', async () => 
     const key = `${method} ${path}`
     const { path: given = path, body = {} } = SAMPLES[key] ?? {}
     const url = given.replace('{stream}', 'telemetry').replace('{sink}', 'cloud')
-    const answer =
-      method === 'GET' ? await admin.get(url, AUTHORIZED) : await admin.post(url, body, AUTHORIZED)
+    const answer = await {
+      GET: () => admin.get(url, AUTHORIZED),
+      POST: () => admin.post(url, body, AUTHORIZED),
+      DELETE: () => admin.delete(url, AUTHORIZED),
+    }[method]()
     const isRefusal = answer.status >= 400
     if (!isRefusal) {
       expect([key, answer.status]).toEqual([key, answers.status])

@@ -70,6 +70,10 @@ class FakeOperator implements RunningOperator {
     return { devices, total: found.length, next: end < found.length ? String(end) : null }
   }
 
+  async forgetDevice(id: string): Promise<void> {
+    this.asked.push({ forget: id })
+  }
+
   async leave(): Promise<void> {
     this.asked.push('leave')
   }
@@ -465,6 +469,16 @@ describe('sluice devices', () => {
   test('--silent shows those, and says if there are none', async () => {
     expect(await run('devices', '--silent', '--json')).toBe(0)
     expect(context.out.trimEnd().split('\n')).toHaveLength(1)
+    expect(context.err).toBe(
+      'silence is not judged while intake is closed: nobody can be heard on telemetry\n',
+    )
+  })
+
+  test('forget takes one out of it, whatever its id holds', async () => {
+    expect(await run('devices', 'forget', 'hall/7 #\u001B')).toBe(0)
+    expect(operator.asked).toEqual([{ forget: 'hall/7 #\u001B' }])
+    expect(context.out).toContain('hall/7 #\uFFFD is forgotten')
+    expect(await run('devices', 'forget')).toBe(2)
   })
 })
 

@@ -106,6 +106,29 @@ describe('a device', () => {
     await bench.kill()
     expect(bench.devices.stats).toMatchObject({ count: 1, silent: 1 })
   })
+
+  test('that is forgotten is silent no more, on no stream and behind no kill; a connected one stays', async () => {
+    bench.publish(plc, 't/x')
+    bench.publish(plc, 'a/x')
+    bench.pass(3 * SILENT_AFTER + LATE)
+    expect(await bench.devices.forget('plc-1')).toBe('connected')
+    expect(bench.devices.stats).toMatchObject({ count: 1, silent: 1 })
+    plc.ended()
+    const before = await states()
+    expect(before).toHaveLength(2)
+    expect(await bench.devices.forget('plc-1')).toBe('forgotten')
+    expect(await bench.devices.forget('plc-1')).toBe('unknown')
+    const nobody = { count: 0, silent: 0, connected: 0, silence: [{ silent: 0 }, { silent: 0 }] }
+    expect(bench.devices.stats).toMatchObject(nobody)
+    // What it was told was durable when it resolved.
+    await bench.kill()
+    expect(bench.devices.stats).toMatchObject(nobody)
+    bench.pass(3 * SILENT_AFTER + LATE)
+    expect(await states()).toEqual(before)
+    bench.publish(bench.devices.connected('plc-1'), 't/x')
+    bench.pass(1)
+    expect(bench.devices.stats).toMatchObject({ count: 1, silent: 0 })
+  })
 })
 
 describe('time', () => {

@@ -417,7 +417,7 @@ describe('what documents point to exists', () => {
       ),
     )
     const { text } = documentAt('gateway/admin/README.md')
-    const documented = [...text.matchAll(/`(?:GET|POST) (\/[^`? ]*)/g)].map(
+    const documented = [...text.matchAll(/`(?:GET|POST|DELETE) (\/[^`? ]*)/g)].map(
       (match) => match[1] ?? '',
     )
     const sorted = (paths: readonly string[]) =>

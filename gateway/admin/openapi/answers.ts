@@ -321,6 +321,7 @@ export const ANSWERS = {
   DeadLetterPage: DeadLetters,
   DevicePage: Devices,
   Draining: z.object({ draining: name, sink: name }),
+  Forgotten: z.object({ forgotten: z.string() }),
   Health: z.object({ status: z.enum(['ok', 'failed']), reasons: z.array(z.string()) }),
   Leaving: z.object({ leaving: z.literal(true) }),
   LogLevel: z.object({ level: z.enum(LOG_LEVELS) }),

@@ -1,6 +1,6 @@
 /** The table of devices. */
 import { z } from 'zod'
-import type { Operator } from '../../ports/operator.ts'
+import type { RunningOperator } from '../../ports/operator.ts'
 import { json, pageLimit, type Route, route } from './route.ts'
 
 const MAX_DEVICES = 1_000
@@ -13,7 +13,7 @@ const Page = z.object({
   after: z.string().max(1_024, 'after is the "next" of the page before').optional(),
 })
 
-export function deviceRoutes(operator: Operator): readonly Route[] {
+export function deviceRoutes(operator: RunningOperator): readonly Route[] {
   return [
     route({
       method: 'GET',
@@ -27,6 +27,17 @@ export function deviceRoutes(operator: Operator): readonly Route[] {
           200,
           await operator.devices({ search, sort, silent: silent === 'true', limit, after }),
         ),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/devices/{device}',
+      access: 'operator',
+      summary: 'Forgets a device that is gone for good: no stream waits for it any more.',
+      answers: { status: 200, is: 'Forgotten' },
+      handle: async ({ params: { device } }) => {
+        await operator.forgetDevice(device)
+        return json(200, { forgotten: device })
+      },
     }),
   ]
 }

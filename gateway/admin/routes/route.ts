@@ -42,7 +42,7 @@ type Answers =
   | { readonly status: number; readonly contentType: string }
 
 interface RouteHead {
-  readonly method: 'GET' | 'POST'
+  readonly method: 'GET' | 'POST' | 'DELETE'
   /** `/api/streams/{stream}/park`: a name in braces stands for one segment. */
   readonly path: string
   /** The least that the caller has to be. */

@@ -1,6 +1,6 @@
 /**
- * `sluice devices`: who was seen when, how much it sends, what was refused of it, who is silent.
- * Works on the running gateway and on the folder of a stopped one.
+ * `sluice devices`: who was seen when, how much it sends, what was refused of it, who is silent; and
+ * to forget one. Works on the running gateway and on the folder of a stopped one.
  */
 import { Command, Option } from 'commander'
 import type { DeviceQuery, DeviceRow, DeviceSort } from '../../ports/devices.ts'
@@ -8,8 +8,9 @@ import { findingsOf } from '../../ports/findings.ts'
 import type { Operator } from '../../ports/operator.ts'
 import { count, plainLine, span, table } from '../../shared/text/words.ts'
 import type { CliContext } from '../context.ts'
-import { type Done, EXIT } from '../exit.ts'
-import { type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
+import { CliError, type Done, EXIT } from '../exit.ts'
+import { type OperatorFlags, runningGateway, withGateway, withOperator } from '../find-gateway.ts'
+import { NotRunningError } from '../http-operator.ts'
 import { wholeNumber } from '../options.ts'
 
 /** Devices of one request. */
@@ -39,16 +40,34 @@ export function devicesCommand(context: CliContext, done: Done): Command {
       await withGateway(flags, context, ({ operator }) => show(flags, operator, context))
       done(EXIT.ok)
     })
+    .addCommand(forgetCommand(context, done))
+}
+
+function forgetCommand(context: CliContext, done: Done): Command {
+  return withOperator(new Command('forget'))
+    .description('of one that is gone for good: nobody waits for it any more (running gateway)')
+    .argument('<id>', 'its client id')
+    .action(async (id: string, flags: OperatorFlags) => {
+      const gateway = await runningGateway(flags, context)
+      try {
+        await gateway.forgetDevice(id)
+      } catch (error) {
+        if (!(error instanceof NotRunningError)) throw error
+        throw new CliError(EXIT.failed, `${error.message}; start the gateway for it`, error)
+      }
+      context.stdout.write(`${plainLine(id)} is forgotten; a new connection makes it known again\n`)
+      done(EXIT.ok)
+    })
 }
 
 async function show(flags: DevicesFlags, operator: Operator, context: CliContext): Promise<void> {
   const { found, total } = await collect(flags, operator)
+  const unjudged = findingsOf(await operator.status()).filter(({ about }) => about === 'silence')
+  for (const { text } of unjudged) context.stderr.write(`${text}\n`)
   if (flags.json === true) {
     for (const device of found) context.stdout.write(`${JSON.stringify(device)}\n`)
     return
   }
-  const unjudged = findingsOf(await operator.status()).filter(({ about }) => about === 'silence')
-  for (const { text } of unjudged) context.stderr.write(`${text}\n`)
   if (total === 0) {
     context.stdout.write(flags.silent === true ? 'no device is silent\n' : 'no device is known\n')
     return

@@ -77,7 +77,7 @@ function silentDevices(found: readonly Finding[]): Diagnosis[] {
       warning(
         'silent-devices',
         text,
-        'sluice devices --silent names them, with what was last refused of each',
+        'sluice devices --silent names them, with what was last refused of each; sluice devices forget ID ends it for one that is gone for good',
       ),
     )
   const untellable = found
