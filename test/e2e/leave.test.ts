@@ -68,12 +68,12 @@ it('a receiver that is down: what is left is said with its count, and delivered 
   const gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url })
   sink.fault = () => ({ status: 503 })
   await loadGateway(gateway, devices, names(2))
-  const { exit, stdout } = await leave(gateway, '1s')
+  const { exit, stdout } = await leave(gateway, '3s')
   expect(exit.code).toBe(1)
   const pending = (await gateway.status()).streams[0]?.backlogRecords ?? 0
   expect(pending).toBeGreaterThan(500 - 1)
   const count = pending.toLocaleString('en-US')
-  expect(stdout).toContain(`after 1s 0 devices connected, ${count} records not delivered`)
+  expect(stdout).toContain(`after 3s 0 devices connected, ${count} records not delivered`)
   expect(stdout).toContain(`${count} records of stream telemetry for sink`)
   sink.fault = null
   expect((await leave(gateway, '30s')).exit.code).toBe(0)

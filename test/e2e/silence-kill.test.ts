@@ -94,7 +94,6 @@ test('I1, I5: a kill while devices are told silent or back: each once', async ()
   await gateway.event('devices.back')
   await gateway.killAndRestart()
   await publish()
-  expect((await gateway.status()).devices.silent).toBe(0)
   await allSilent()
   const status = await gateway.untilStatus('all delivered', ({ streams }) =>
     streams.every(({ counters }) => counters.pending === 0),
