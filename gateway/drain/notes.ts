@@ -33,7 +33,7 @@ interface WaitNote {
   readonly wallMs: number
 }
 
-const HOLD_REASONS: readonly string[] = [
+const HOLD_REASONS: readonly HoldReason[] = [
   'answer',
   'malformed',
   'clone',
@@ -84,10 +84,11 @@ export class DrainNotes {
 
   hold(sink: string, stream: string | null): HoldNote | null {
     const note = this.#get(holdKey(sink, stream))
-    if (note === null || !HOLD_REASONS.includes(String(note['reason']))) return null
+    const reason = HOLD_REASONS.find((one) => one === note?.['reason'])
+    if (note === null || reason === undefined) return null
     const { status, detail, sinceMs, accepted } = note
     return {
-      reason: note['reason'] as HoldReason,
+      reason,
       code: typeof status === 'number' || typeof status === 'string' ? codeOf(status) : null,
       detail: typeof detail === 'string' ? detail : '',
       sinceMs: isTime(sinceMs) ? sinceMs : this.#clock.wallMs(),

@@ -76,6 +76,8 @@ describe('DrainNotes', () => {
           if (bytes !== null) expect(bytes).toBeGreaterThanOrEqual(0)
         },
       ),
+      // What cannot be made a text.
+      { examples: [['{"reason":{"toString":false}}']] },
     )
   })
 })
