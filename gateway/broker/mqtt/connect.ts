@@ -175,12 +175,9 @@ function refuseVersion(reader: PacketReader, level: number): ConnectResult {
   reader.uint8('connect flags')
   reader.uint16('keep alive')
   const version = level % BRIDGE_MARK
-  if (version === 5) {
-    const fault = reader.properties('CONNECT', () => {})
-    if (fault !== null) return faulty(fault)
-  }
-  // A version that is not known may look like anything.
-  const clientId = reader.string('client identifier')
+  // A version that is not known may look like anything: no byte behind it is a fault.
+  const isReadable = version !== 5 || reader.properties('CONNECT', () => {}) === null
+  const clientId = isReadable ? reader.string('client identifier') : ''
   const isNamedWrong = version === 3 || version === 4
   return refuse(
     isNamedWrong ? 1 : UNSUPPORTED_VERSION,

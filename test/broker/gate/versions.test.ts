@@ -64,6 +64,16 @@ test.each([
   ['level 2', packet.connect({ level: 2, clientId: 'odd' }), 'odd'],
   ['level 6', packet.connect({ level: 6, clientId: 'odd' }), 'odd'],
   ['level 6 that nobody can read', encodeFrame(0x10, str('MQTT'), Buffer.of(6, 0)), null],
+  [
+    'the name of MQTT 3.1 with level 5, and no client id where 5 has it',
+    encodeFrame(0x10, str('MQIsdp'), Buffer.of(5, 2, 0, 10), str('odd')),
+    null,
+  ],
+  [
+    'the same with properties that are none',
+    encodeFrame(0x10, str('MQIsdp'), Buffer.of(5, 2, 0, 10), Buffer.of(1, 0xff), str('odd')),
+    null,
+  ],
 ])(
   '%s is refused with the reason code of MQTT 5, its client id in the log',
   async (_name, bytes, clientId) => {

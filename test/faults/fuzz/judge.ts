@@ -231,7 +231,6 @@ function judgeConnect(cut: Cut, state: State): Ending | null {
     return { kind: 'closed', reason: 'malformed', connected: false, isTold: true }
   }
   if (version !== (name.text === 'MQTT' ? 4 : 3)) {
-    if (version === 5 && !hasClientId5(body, name.end + 4)) return malformed
     const returnCode = version === 3 || version === 4 ? 1 : 0x84
     return { kind: 'refused', reason: 'protocol-version', returnCode }
   }
@@ -318,20 +317,6 @@ function isConnect5(body: Buffer, at: number): boolean {
   if (hasUser) end = ends(end, stringAt)
   if (hasPassword) end = ends(end, bytesAt)
   return end === body.length
-}
-
-/** Behind level, flags and keep alive of a CONNECT of MQTT 5: properties, then a client id? */
-function hasClientId5(body: Buffer, at: number): boolean {
-  let length = 0
-  let end = at
-  for (let scale = 1; ; scale *= 128) {
-    if (end >= body.length || scale > 128 ** 3) return false
-    const byte = body[end]!
-    end += 1
-    length += (byte % 128) * scale
-    if (byte < 128) break
-  }
-  return end + length <= body.length && stringAt(body, end + length) !== null
 }
 
 // Everything behind it.
