@@ -56,16 +56,24 @@ export function Shell() {
 
 function Header() {
   const isOpen = useSignal(false)
+  const menu = useRef<HTMLButtonElement>(null)
   const gateway = snapshot.value?.status.gateway
   useEffect(() => {
     isOpen.value = false
   }, [path.value])
   return (
-    <header>
+    <header
+      onKeyDown={({ key }) => {
+        if (key !== 'Escape' || !isOpen.value) return
+        isOpen.value = false
+        menu.current?.focus()
+      }}
+    >
       <p class="brand">
         <span class="quiet">Sluice</span> {gateway ?? ''}
       </p>
       <button
+        ref={menu}
         type="button"
         class="menu"
         aria-expanded={isOpen.value}

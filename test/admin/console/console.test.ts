@@ -207,7 +207,9 @@ describeWithTool('chromium', 'the console', () => {
     const purge = page.getByRole('button', { name: /^Purge all / })
     await purge.click()
     const dialog = page.getByRole('dialog')
-    await dialog.getByRole('button', { name: 'Purge', exact: true }).click()
+    const yes = dialog.getByRole('button', { name: 'Purge', exact: true })
+    expect(await yes.getAttribute('class')).toBe('grave')
+    await yes.click()
     await dialog.getByRole('heading', { name: 'Nobody can bring them back' }).waitFor()
     await page.keyboard.press('Escape')
     await dialog.waitFor({ state: 'hidden' })
@@ -300,7 +302,9 @@ describeWithTool('chromium', 'the console', () => {
     await row.getByText('by replacing the sink or listener').waitFor()
     await page.getByLabel('If it goes wrong').selectOption('Keep it, whatever happens')
     await page.getByRole('button', { name: 'Apply …' }).click()
-    await page.getByRole('dialog').getByRole('button', { name: 'Apply' }).click()
+    const yes = page.getByRole('dialog').getByRole('button', { name: 'Apply' })
+    expect(await yes.getAttribute('class'), 'nothing is destroyed').toBe('main')
+    await yes.click()
     await page.getByText('1 change applied.').waitFor()
     await page.getByText('The file says what is in effect.').waitFor()
     writeFileSync(gateway.configPath, 'sinks: {')
@@ -330,9 +334,21 @@ describeWithTool('chromium', 'the console', () => {
     await context.close()
   })
 
-  test('the spool is verified on request', async () => {
+  test('the spool is verified on request; what came of it is kept for who looked elsewhere meanwhile', async () => {
     const { page, context } = await open('spool')
+    let lookBack = (): void => undefined
+    const looked = new Promise<void>((resolve) => {
+      lookBack = resolve
+    })
+    await page.route('**/api/spool/verify', async (route) => {
+      await looked
+      await route.continue()
+    })
     await page.getByRole('button', { name: 'Verify the spool' }).click()
+    await page.getByText('Every block is read').waitFor()
+    await go(page, 'devices')
+    lookBack()
+    await go(page, 'spool')
     await page.getByText(/^\W*\d+ blocks? read, all whole\.$/).waitFor()
     await context.close()
   })
@@ -364,11 +380,29 @@ describeWithTool('chromium', 'the console', () => {
     await context.close()
   })
 
-  test('a phone has the views in a menu that closes behind the choice', async () => {
+  test('the bar of a phone has room for a long name beside the menu', async () => {
+    const { page, context } = await open('reading', { width: 360 })
+    const brand = page.locator('.brand')
+    const menu = page.getByRole('button', { name: 'A reading’s way' })
+    await page.getByRole('heading', { level: 1 }).waitFor()
+    await brand.evaluate((element) => element.append('-of-the-northern-pumping-station-3'))
+    const [left, right] = [await brand.boundingBox(), await menu.boundingBox()]
+    if (left === null || right === null) throw new Error('the bar is not there')
+    expect(left.x + left.width).toBeLessThanOrEqual(right.x)
+    expect(right.y).toBeLessThan(left.y + left.height)
+    expect(right.x + right.width).toBeLessThanOrEqual(360)
+    await context.close()
+  })
+
+  test('a phone has the views in a menu that closes behind the choice, and by Escape', async () => {
     const { page, context } = await open('overview', { width: 360 })
     const menu = page.getByRole('button', { name: 'Overview' })
     expect(await menu.getAttribute('aria-expanded')).toBe('false')
     await menu.click()
+    await page.keyboard.press('Tab')
+    await page.keyboard.press('Escape')
+    await page.getByRole('link', { name: 'Spool' }).waitFor({ state: 'hidden' })
+    await page.keyboard.press('Enter')
     await page.getByRole('link', { name: 'Spool' }).click()
     await page.getByRole('heading', { level: 1, name: 'Spool' }).waitFor()
     await page.getByRole('link', { name: 'Devices' }).waitFor({ state: 'hidden' })

@@ -19,8 +19,14 @@ export class ApiError extends Error {
 }
 
 const TIMEOUT_MS = 15_000
-/** For what reads all of a spool, or waits for a receiver. */
-export const SLOW_MS = 600_000
+/** Batches in flight may end first, each after the time-out of its sink. */
+export const RELOAD_MS = 120_000
+/** The receiver is tried as a delivery is, and may be slow. */
+export const TRIAL_MS = 600_000
+/** All dead letters of a stream. */
+export const CHANGE_MS = 600_000
+/** All of a spool is read, a few blocks at a time: an hour for some hundred GiB. */
+export const VERIFY_MS = 14_400_000
 
 /** @throws ApiError; `signal`: when the answer is not wanted any more */
 export async function get<Answer>(path: string, signal: AbortSignal): Promise<Answer> {
@@ -47,7 +53,12 @@ async function ask<Answer>(path: string, init: RequestInit, signal: AbortSignal)
   throw refusal(response.status, await response.json().catch(() => null))
 }
 
-function noAnswer(): never {
+function noAnswer(error: unknown): never {
+  if (error instanceof DOMException && error.name === 'TimeoutError')
+    throw new ApiError(
+      'NO_ANSWER',
+      'the gateway has not answered in time; what was asked for may still be done: look again',
+    )
   throw new ApiError('NO_ANSWER', 'the gateway does not answer: is it running, is the network up?')
 }
 

@@ -2,25 +2,40 @@
  * A button that does something to the gateway, and the sentence that says what came of it. A viewer
  * sees none.
  */
-import { useSignal } from '@preact/signals'
+import { type Signal, signal } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
+import { useState } from 'preact/hooks'
 import { errorText } from '../live/api.ts'
 import { mayAct } from '../live/store.ts'
 import { Sign } from './state.tsx'
 
+/** Outlives the view that shows it, if the view's file holds it. */
+interface Deed {
+  /** What goes on; null: nothing does. */
+  readonly busy: Signal<string | null>
+  readonly said: Signal<Doing['said']>
+}
+
+export function newDeed(): Deed {
+  return { busy: signal(null), said: signal(null) }
+}
+
 interface Doing {
   readonly isBusy: boolean
+  /** What goes on, in words; null: nothing does. */
+  readonly busy: string | null
   /** What came of the last one; null: nothing was done yet. */
   readonly said: { readonly isGood: boolean; readonly text: string } | null
   /** Runs it unless one runs already; what it returns is said, what it throws too. */
-  readonly run: (action: () => Promise<string | null>) => void
+  readonly run: (action: () => Promise<string | null>, goingOn?: string) => void
 }
 
-export function useDoing(): Doing {
-  const isBusy = useSignal(false)
-  const said = useSignal<Doing['said']>(null)
-  const perform = async (action: () => Promise<string | null>): Promise<void> => {
-    isBusy.value = true
+/** `kept`: a person who leaves the view and comes back finds what came of it. @default gone with it */
+export function useDoing(kept?: Deed): Doing {
+  const [own] = useState(newDeed)
+  const { busy, said } = kept ?? own
+  const perform = async (action: () => Promise<string | null>, goingOn: string): Promise<void> => {
+    busy.value = goingOn
     said.value = null
     try {
       const text = await action()
@@ -28,14 +43,15 @@ export function useDoing(): Doing {
     } catch (error) {
       said.value = { isGood: false, text: errorText(error) }
     } finally {
-      isBusy.value = false
+      busy.value = null
     }
   }
   return {
-    isBusy: isBusy.value,
+    isBusy: busy.value !== null,
+    busy: busy.value,
     said: said.value,
-    run: (action) => {
-      if (!isBusy.peek()) void perform(action)
+    run: (action, goingOn = 'Working …') => {
+      if (busy.peek() === null) void perform(action, goingOn)
     },
   }
 }
@@ -46,16 +62,18 @@ interface ActionProps {
   readonly children: ComponentChildren
   /** The one that most want. */
   readonly isMain?: boolean
+  /** Said meanwhile, if it may take long. */
+  readonly goingOn?: string
 }
 
-export function Action({ doing, action, children, isMain = false }: ActionProps) {
+export function Action({ doing, action, children, isMain = false, goingOn }: ActionProps) {
   if (!mayAct()) return null
   return (
     <button
       type="button"
       class={isMain ? 'main' : ''}
       disabled={doing.isBusy}
-      onClick={() => doing.run(action)}
+      onClick={() => doing.run(action, goingOn)}
     >
       {children}
     </button>
@@ -66,7 +84,7 @@ export function Action({ doing, action, children, isMain = false }: ActionProps)
 export function Said({ doing }: { readonly doing: Doing }) {
   return (
     <p class="said" role="status">
-      {doing.isBusy ? <span class="quiet">Working …</span> : null}
+      {doing.busy === null ? null : <span class="quiet">{doing.busy}</span>}
       {doing.said === null ? null : (
         <>
           <Sign tone={doing.said.isGood ? 'ok' : 'act'} /> {doing.said.text}

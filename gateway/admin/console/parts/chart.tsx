@@ -16,12 +16,19 @@ type Line = (sample: Sample, before: Sample | null) => number | null
 interface ChartProps {
   readonly lines: readonly Line[]
   readonly valueText: (value: number) => string
+  /** The scale never ends below: what is small is not drawn large. */
+  readonly leastTop: number
   /** Bytes are counted in powers of two. @default powers of ten */
   readonly isBinary?: boolean
 }
 
+/** Between two lines of the grid: whole numbers, as what is counted. */
 const POWERS = Array.from({ length: 50 }, (_, power) => 2 ** power)
+const WHOLE = Array.from({ length: 15 }, (_, power) => [1, 2, 5].map((n) => n * 10 ** power)).flat()
+/** A page that was just opened has room for what comes. */
+const LEAST_SPAN_SECONDS = 60
 const HEIGHT_PX = 170
+const ROOM_ABOVE = 1.15
 const DARK = matchMedia('(prefers-color-scheme: dark)')
 
 export function Chart(props: ChartProps) {
@@ -61,7 +68,7 @@ function dataOf(lines: readonly Line[]): UPlot.AlignedData {
 
 function optionsFor(
   box: HTMLElement,
-  { lines, valueText, isBinary = false }: ChartProps,
+  { lines, valueText, leastTop, isBinary = false }: ChartProps,
 ): UPlot.Options {
   const color = colorsIn(box)
   const axis = {
@@ -76,14 +83,17 @@ function optionsFor(
     cursor: { show: false },
     legend: { show: false },
     padding: [8, 8, 0, 0],
-    scales: { y: { range: (_, __, max) => [0, niceTop(max)] } },
+    scales: {
+      x: { range: (_, min, max) => [min, Math.max(max, min + LEAST_SPAN_SECONDS)] },
+      y: { range: (_, __, max) => [0, Math.max(leastTop, max * ROOM_ABOVE)] },
+    },
     axes: [
       { ...axis, size: 28, space: 90, values: (_, times) => times.map(timeText) },
       {
         ...axis,
         size: 72,
         values: (_, values) => values.map(valueText),
-        ...(isBinary ? { incrs: POWERS } : {}),
+        incrs: isBinary ? POWERS : WHOLE,
       },
     ],
     series: [
@@ -113,9 +123,4 @@ function colorsIn(box: HTMLElement): (name: string) => string {
 /** `14:02:30`. */
 function timeText(seconds: number): string {
   return exactTime(seconds * 1_000).slice(0, 8)
-}
-
-/** Some room above, and never a scale of nothing. */
-function niceTop(max: number | null): number {
-  return max === null || max <= 0 ? 1 : max * 1.15
 }

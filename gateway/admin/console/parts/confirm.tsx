@@ -1,6 +1,6 @@
 /**
- * Asks before something is done that cannot be undone: a modal dialog with one page for each
- * question. Esc and Cancel do nothing; the focus begins on Cancel.
+ * Asks before something is done that concerns others, or cannot be undone: a modal dialog with one
+ * page for each question. Esc and Cancel do nothing; the focus begins on Cancel.
  */
 import { useEffect, useRef, useState } from 'preact/hooks'
 
@@ -9,6 +9,8 @@ interface Question {
   readonly text: string
   /** Of the button that goes on. */
   readonly yes: string
+  /** Something is destroyed by it. @default false */
+  readonly isGrave?: boolean
 }
 
 interface ConfirmProps {
@@ -47,7 +49,7 @@ export function Confirm({ questions, onYes, onClose }: ConfirmProps) {
         <button ref={cancel} type="button" onClick={onClose}>
           Cancel
         </button>
-        <button type="button" class="grave" onClick={goOn}>
+        <button type="button" class={question.isGrave ? 'grave' : 'main'} onClick={goOn}>
           {question.yes}
         </button>
       </div>

@@ -42,17 +42,22 @@ export function Field({ label, hint, value, type = 'text', ...rest }: FieldProps
 
 interface ChoiceProps {
   readonly label: string
-  readonly value: string
+  readonly value: Signal<string>
   readonly options: ReadonlyArray<readonly [value: string, text: string]>
-  readonly onChoose: (value: string) => void
 }
 
-export function Choice({ label, value, options, onChoose }: ChoiceProps) {
+export function Choice({ label, value, options }: ChoiceProps) {
   const id = useId()
   return (
     <div class="field">
       <label for={id}>{label}</label>
-      <select id={id} value={value} onInput={(event) => onChoose(event.currentTarget.value)}>
+      <select
+        id={id}
+        value={value.value}
+        onInput={(event) => {
+          value.value = event.currentTarget.value
+        }}
+      >
         {options.map(([each, text]) => (
           <option key={each} value={each}>
             {text}

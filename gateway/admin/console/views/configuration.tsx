@@ -1,5 +1,5 @@
 /** What is in effect, what the file says otherwise, apply; and the log level. */
-import { type Signal, useSignal, useSignalEffect } from '@preact/signals'
+import { useComputed, useSignal, useSignalEffect } from '@preact/signals'
 import type {
   ConfigReport,
   ReloadChange,
@@ -7,8 +7,8 @@ import type {
   ReloadPlan,
 } from '../../../ports/operator.ts'
 import { counted, plain, plainLine } from '../../../shared/text/words.ts'
-import { errorText, get, post } from '../live/api.ts'
-import { mayAct, nowMs } from '../live/store.ts'
+import { errorText, get, post, RELOAD_MS } from '../live/api.ts'
+import { mayAct, nowMs, snapshot } from '../live/store.ts'
 import { Action, Said, useDoing } from '../parts/action.tsx'
 import { Confirm } from '../parts/confirm.tsx'
 import { Facts } from '../parts/facts.tsx'
@@ -24,8 +24,11 @@ export function Configuration() {
   const view = useSignal<ConfigReport | null>(null)
   const failure = useSignal<string | null>(null)
   const turn = useSignal(0)
+  // What a reload by whomever came to, a probation that ended: then what is shown is old.
+  const standing = useComputed(() => JSON.stringify(snapshot.value?.status.configuration))
   useSignalEffect(() => {
     void turn.value
+    void standing.value
     const stop = new AbortController()
     get<ConfigReport>('/api/config', stop.signal).then(
       (answer) => {
@@ -174,7 +177,9 @@ function Apply({ plan, onReload }: ApplyProps) {
   const isPossible = plan !== null && plan.refused.length === 0
   return (
     <>
-      {isPossible ? <ProbationChoice value={probation} /> : null}
+      {isPossible ? (
+        <Choice label="If it goes wrong" value={probation} options={PROBATIONS} />
+      ) : null}
       <div class="buttons">
         <button type="button" onClick={onReload}>
           Look again
@@ -207,7 +212,7 @@ function Apply({ plan, onReload }: ApplyProps) {
               const said = reloadText(await applyNow(probation.value))
               onReload()
               return said
-            })
+            }, 'Batches in flight of sinks that are replaced are finished first …')
           }
           onClose={() => {
             isAsking.value = false
@@ -218,21 +223,8 @@ function Apply({ plan, onReload }: ApplyProps) {
   )
 }
 
-function ProbationChoice({ value }: { readonly value: Signal<string> }) {
-  return (
-    <Choice
-      label="If it goes wrong"
-      value={value.value}
-      options={PROBATIONS}
-      onChoose={(chosen) => {
-        value.value = chosen
-      }}
-    />
-  )
-}
-
 async function applyNow(probation: string): Promise<ReloadOutcome> {
-  return await post<ReloadOutcome>('/api/reload', { dryRun: false, probation })
+  return await post<ReloadOutcome>('/api/reload', { dryRun: false, probation }, RELOAD_MS)
 }
 
 const LEVELS = ['error', 'warn', 'info', 'debug', 'trace'].map((level) => [level, level] as const)
@@ -247,11 +239,8 @@ function LogLevel() {
       <div class="fields">
         <Choice
           label="Level until a reload changes it, or a restart"
-          value={level.value}
+          value={level}
           options={LEVELS}
-          onChoose={(chosen) => {
-            level.value = chosen
-          }}
         />
         <Action
           doing={doing}

@@ -4,7 +4,7 @@ import { useEffect } from 'preact/hooks'
 import type { DeadLetter, DeadLetterChange, DeadLetterPage } from '../../../ports/operator.ts'
 import type { StreamStatus } from '../../../ports/status.ts'
 import { bytes, count, counted, plain, plainLine } from '../../../shared/text/words.ts'
-import { errorText, get, post } from '../live/api.ts'
+import { CHANGE_MS, errorText, get, post } from '../live/api.ts'
 import { mayAct, snapshot } from '../live/store.ts'
 import { Action, Said, useDoing } from '../parts/action.tsx'
 import { Confirm } from '../parts/confirm.tsx'
@@ -19,8 +19,8 @@ const PAGE = 50
 
 export function DeadLetters() {
   const streams = snapshot.value?.status.streams ?? []
-  const wanted = useSignal('')
   const worst = streams.find(({ deadLetters }) => deadLetters.kept > 0) ?? streams[0]
+  const wanted = useSignal(worst?.name ?? '')
   const stream = streams.find(({ name }) => name === wanted.value) ?? worst
   if (stream === undefined) return <p class="empty">No streams are configured.</p>
   return (
@@ -31,10 +31,7 @@ export function DeadLetters() {
       </p>
       <Choice
         label="Stream"
-        value={stream.name}
-        onChoose={(name) => {
-          wanted.value = name
-        }}
+        value={wanted}
         options={streams.map(({ name, deadLetters }) => [
           name,
           `${name}: ${counted(deadLetters.kept, 'dead letter')}`,
@@ -161,7 +158,7 @@ function Changes({ stream, chosen }: ChangesProps) {
   const whom = ids.length === 0 ? `all ${count(kept)}` : `${count(ids.length)} chosen`
   const change = async (what: 'requeue' | 'purge'): Promise<string> => {
     const body = { stream: stream.name, ...(ids.length === 0 ? { all: true } : { ids }) }
-    const answer = await post<DeadLetterChange>(`/api/dead-letters/${what}`, body)
+    const answer = await post<DeadLetterChange>(`/api/dead-letters/${what}`, body, CHANGE_MS)
     chosen.value = new Set()
     return changeText(what === 'purge' ? 'purged' : 'requeued', answer)
   }
@@ -203,11 +200,13 @@ function purgeQuestions(whom: string, stream: string) {
       title: `Purge ${whom} of ${stream}?`,
       text: 'They are deleted from this box, and no sink ever gets them. Requeue sends them again instead.',
       yes: 'Purge',
+      isGrave: true,
     },
     {
       title: 'Nobody can bring them back. Purge?',
       text: `${whom} dead letters of stream ${stream} are deleted for good.`,
       yes: 'Delete for good',
+      isGrave: true,
     },
   ]
 }

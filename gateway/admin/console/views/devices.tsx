@@ -2,7 +2,7 @@
  * Who publishes, who fell silent, who was refused and why. The gateway pages, sorts and searches:
  * the table may hold many thousands.
  */
-import { type Signal, useSignal, useSignalEffect } from '@preact/signals'
+import { type Signal, useComputed, useSignal, useSignalEffect } from '@preact/signals'
 import type { DevicePage, DeviceRefusal, DeviceRow } from '../../../ports/devices.ts'
 import { count, counted, plainLine } from '../../../shared/text/words.ts'
 import { errorText, get } from '../live/api.ts'
@@ -16,8 +16,8 @@ import { rateText } from '../words/rates.ts'
 import { since } from '../words/times.ts'
 
 const PAGE = 100
-/** Between asking and asking again, in snapshots. */
-const SNAPSHOTS = 5
+/** Between asking and asking again, as snapshots come. */
+const AGAIN_MS = 5_000
 const TYPING_MS = 250
 
 const SORTS = [
@@ -77,14 +77,7 @@ export function Devices() {
 function useTable({ search, sort, silentOnly, trail }: Wish) {
   const table = useSignal<DevicePage | null>(null)
   const failure = useSignal<string | null>(null)
-  const turn = useSignal(0)
-  useSignalEffect(() => {
-    if (snapshot.value !== null) turn.value = turn.peek() + 1
-  })
-  const round = useSignal(0)
-  useSignalEffect(() => {
-    round.value = Math.floor(turn.value / SNAPSHOTS)
-  })
+  const round = useComputed(() => Math.floor((snapshot.value?.atMs ?? 0) / AGAIN_MS))
   useSignalEffect(() => {
     void round.value
     const query = new URLSearchParams({ sort: sort.value, limit: String(PAGE) })
@@ -148,14 +141,7 @@ function Search({ wish }: { readonly wish: Wish }) {
       }}
     >
       <Field label="Search client ids" type="search" value={search} />
-      <Choice
-        label="Sort by"
-        value={sort.value}
-        options={SORTS}
-        onChoose={(by) => {
-          sort.value = by
-        }}
-      />
+      <Choice label="Sort by" value={sort} options={SORTS} />
       <label class="check">
         <input
           type="checkbox"

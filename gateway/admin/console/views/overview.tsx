@@ -99,14 +99,14 @@ function Charts() {
           <h2>Waiting, bytes</h2>
           <span class="quiet">since this page was opened, up to 15 min</span>
         </figcaption>
-        <Chart lines={BACKLOG} valueText={bytes} isBinary />
+        <Chart lines={BACKLOG} valueText={bytes} leastTop={1_024} isBinary />
       </figure>
       <figure>
         <figcaption>
           <h2>Readings a second</h2>
           <span class="key one">arriving</span> <span class="key two">delivered</span>
         </figcaption>
-        <Chart lines={RATES} valueText={rateText} />
+        <Chart lines={RATES} valueText={rateText} leastTop={5} />
       </figure>
     </section>
   )
@@ -138,6 +138,12 @@ const STREAM_COLUMNS: readonly Column<StreamStatus>[] = [
   { head: 'Came in', isNumber: true, cell: (stream) => count(balanceOf(stream).cameIn) },
   { head: 'Delivered', isNumber: true, cell: ({ counters }) => count(counters.delivered) },
   { head: 'Dead', isNumber: true, cell: ({ counters }) => count(counters.deadLettered) },
+  {
+    head: 'Kept of those',
+    isNumber: true,
+    cell: ({ deadLetters: { kept, keptBytes } }) =>
+      kept === 0 ? '0' : `${count(kept)}, ${bytes(keptBytes)}`,
+  },
   {
     head: 'Dropped',
     isNumber: true,

@@ -2,7 +2,7 @@
 import { useSignal } from '@preact/signals'
 import type { SinkStatus, StreamStatus } from '../../../ports/status.ts'
 import { bytes, count, counted, plain, plainLine, reasonsText } from '../../../shared/text/words.ts'
-import { post, SLOW_MS } from '../live/api.ts'
+import { post, TRIAL_MS } from '../live/api.ts'
 import { mayAct, nowMs, snapshot } from '../live/store.ts'
 import { Action, Said, useDoing } from '../parts/action.tsx'
 import { Confirm } from '../parts/confirm.tsx'
@@ -117,7 +117,7 @@ function SinkActions({ sink }: { readonly sink: SinkStatus }) {
     return null
   }
   const test = async (): Promise<string> => {
-    const answer = await post<SinkTry>(`${api}/test`, body(), SLOW_MS)
+    const answer = await post<SinkTry>(`${api}/test`, body(), TRIAL_MS)
     shown.value = tryText(answer)
     return answer.taken ? 'The receiver took it.' : notDone('The receiver did not take it.')
   }
@@ -164,7 +164,7 @@ function SinkActions({ sink }: { readonly sink: SinkStatus }) {
               yes: 'Send it',
             },
           ]}
-          onYes={() => doing.run(test)}
+          onYes={() => doing.run(test, 'Sent; the receiver has not answered yet …')}
           onClose={() => {
             isAsking.value = false
           }}

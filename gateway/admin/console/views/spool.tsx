@@ -1,11 +1,11 @@
 /** What is on this box's disk: room and wear, each stream's share, damage, and a check of all. */
-import { useSignal } from '@preact/signals'
+import { signal } from '@preact/signals'
 import type { VerifyReport } from '../../../ports/operator.ts'
 import type { Status, StreamStatus } from '../../../ports/status.ts'
 import { bytes, count, hours, plainLine, reasonsText, span } from '../../../shared/text/words.ts'
-import { post, SLOW_MS } from '../live/api.ts'
+import { post, VERIFY_MS } from '../live/api.ts'
 import { nowMs, snapshot } from '../live/store.ts'
-import { Action, Said, useDoing } from '../parts/action.tsx'
+import { Action, newDeed, Said, useDoing } from '../parts/action.tsx'
 import { Facts } from '../parts/facts.tsx'
 import { Meter } from '../parts/meter.tsx'
 import { State } from '../parts/state.tsx'
@@ -124,18 +124,22 @@ function Damage({ status: { spool } }: { readonly status: Status }) {
   )
 }
 
+/** A check of a large spool outlasts a look at another view. */
+const deed = newDeed()
+const found = signal<VerifyReport | null>(null)
+
 function Verify() {
-  const doing = useDoing()
-  const found = useSignal<VerifyReport | null>(null)
+  const doing = useDoing(deed)
   return (
     <section aria-labelledby="verify">
       <h2 id="verify">Verify</h2>
       <p>Reads every waiting block and checks it, beside the work, without stopping anything.</p>
       <Action
         doing={doing}
+        goingOn="Every block is read, a few at a time: minutes, if much waits. It goes on if you look at another view."
         action={async () => {
           found.value = null
-          const report = await post<VerifyReport>('/api/spool/verify', {}, SLOW_MS)
+          const report = await post<VerifyReport>('/api/spool/verify', {}, VERIFY_MS)
           found.value = report
           return checkText(report)
         }}
