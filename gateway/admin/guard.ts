@@ -4,12 +4,15 @@
  *
  * Loopback alone is no protection from a browser on the same machine, and a cookie none from one
  * that is logged in: a page can point a name of its own at 127.0.0.1 (DNS rebinding) or post a form
- * across sites. So on loopback the Host must be a loopback name, cross-site requests are refused,
- * there are no CORS headers, and a POST must be JSON, which a form cannot send.
+ * across sites. So where loopback is trusted the Host must be a loopback name; cross-site requests
+ * are refused, there are no CORS headers, and a POST must be JSON, which a form cannot send. Where
+ * people log in, a page under a name of its own has no cookie, and a proxy may give any name.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import { isLoopback } from '../shared/hosts.ts'
+import type { AdminConfig } from './config.ts'
 import { AdminError } from './errors.ts'
+import { trustsLoopback } from './sign-in/caller.ts'
 
 interface RequestHead {
   readonly headers: IncomingHttpHeaders
@@ -18,9 +21,12 @@ interface RequestHead {
   readonly takesBody: boolean
 }
 
-/** Throws {@link AdminError} for what may not be served. `host`: `admin.host`. */
-export function guard({ headers, isPublic, takesBody }: RequestHead, host: string): void {
-  if (isLoopback(host)) checkHost(headers.host, host)
+/** Throws {@link AdminError} for what may not be served. */
+export function guard(
+  { headers, isPublic, takesBody }: RequestHead,
+  config: Pick<AdminConfig, 'host' | 'token' | 'usersFile'>,
+): void {
+  if (trustsLoopback(config)) checkHost(headers.host, config.host)
   if (!isPublic || takesBody) checkSite(headers)
   if (takesBody) checkContentType(headers['content-type'])
 }
@@ -30,7 +36,7 @@ function checkHost(host: string | undefined, configured: string): void {
   if (name !== null && (isLoopback(name) || name === configured.toLowerCase())) return
   throw new AdminError(
     'ADMIN_BAD_HOST',
-    `the Host header must name this machine (localhost, 127.0.0.1, [::1]); it is ${JSON.stringify(host ?? '')}`,
+    `without admin.usersFile and admin.token only this machine is served: the Host header must name it (localhost, 127.0.0.1, [::1]), and is ${JSON.stringify(host ?? '')}`,
   )
 }
 
@@ -48,7 +54,12 @@ function checkSite(headers: IncomingHttpHeaders): void {
   const sameOrigin =
     origin === undefined || origin === `http://${host}` || origin === `https://${host}`
   if (sameSite && sameOrigin) return
-  throw new AdminError('ADMIN_CROSS_SITE', 'requests from other web sites are not served')
+  throw new AdminError(
+    'ADMIN_CROSS_SITE',
+    sameSite
+      ? `requests from other web sites are not served: this one is of ${JSON.stringify(origin)}, for the Host ${JSON.stringify(host ?? '')}. A proxy must pass on the Host that it was asked for (nginx: proxy_set_header Host $http_host)`
+      : 'requests from other web sites are not served',
+  )
 }
 
 function checkContentType(contentType: string | undefined): void {

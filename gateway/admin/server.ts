@@ -173,7 +173,7 @@ export class AdminServer {
       const isKnown = !(found instanceof AdminError)
       const isPublic = isKnown && found.route.access === 'anyone'
       const head = { headers: request.headers, isPublic, takesBody: isKnown && method === 'POST' }
-      guard(head, isLocal ? 'localhost' : this.#config.host)
+      guard(head, this.#config)
       const identify = (): Promise<Caller> => this.#signIn.identify(request.headers, isLocal)
       const caller = isPublic ? null : await identify()
       if (found instanceof AdminError) throw found

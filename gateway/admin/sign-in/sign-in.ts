@@ -12,12 +12,11 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
-import { isLoopback } from '../../shared/hosts.ts'
 import { FailedLogins } from '../../shared/passwords/failed-logins.ts'
 import type { AdminConfig } from '../config.ts'
 import { AdminError } from '../errors.ts'
 import type { EmitAdminEvent } from '../events.ts'
-import type { Caller } from './caller.ts'
+import { type Caller, trustsLoopback } from './caller.ts'
 import { ABSOLUTE_END_MS, Sessions } from './sessions.ts'
 import { readToken } from './token.ts'
 import { Users } from './users.ts'
@@ -79,8 +78,11 @@ export class SignIn {
   async identify(headers: IncomingHttpHeaders, isLocal: boolean): Promise<Caller> {
     if (isLocal) return SOCKET
     const { host, token } = this.#config
+    if (trustsLoopback(this.#config)) {
+      checkDirect(headers)
+      return LOOPBACK
+    }
     if (token === null && this.#users === null) {
-      if (isLoopback(host)) return LOOPBACK
       throw new AdminError(
         'ADMIN_TOKEN_REQUIRED',
         `the admin server listens on ${host} without a token and users, and serves only /, /metrics, /livez and /readyz; set admin.usersFile or admin.token, or listen on 127.0.0.1`,
@@ -203,6 +205,18 @@ export class SignIn {
     const token = await readToken(this.#config.token)
     return token === null ? null : digest(token).toString('base64')
   }
+}
+
+/** A proxy on this machine lets others reach loopback; most of them say so. */
+function checkDirect(headers: IncomingHttpHeaders): void {
+  const named = ['forwarded', 'x-forwarded-for', 'x-forwarded-proto', 'x-real-ip', 'via'].find(
+    (name) => headers[name] !== undefined,
+  )
+  if (named === undefined) return
+  throw new AdminError(
+    'ADMIN_TOKEN_REQUIRED',
+    `the request came through a proxy (${named}), behind which everybody would be an operator; set admin.usersFile or admin.token`,
+  )
 }
 
 /** In time that does not depend on where they differ, nor on their lengths. */
