@@ -279,6 +279,15 @@ describeWithTool('chromium', 'the console', () => {
     await context.close()
   })
 
+  test('where no device was seen yet, it says where they connect', async () => {
+    const { page, context } = await openPage(browser)
+    const none = { devices: [], total: 0, next: null }
+    await page.route('**/api/devices?**', (route) => route.fulfill({ json: none }))
+    await page.goto(`${gateway.adminUrl}/#/devices`)
+    await page.getByText(/^No devices yet: .* at .*:\d+\.$/).waitFor()
+    await context.close()
+  })
+
   test('a view that fails says so, and the others go on', async () => {
     const { page, context } = await openPage(browser)
     await page.route('**/api/devices?**', (route) => route.fulfill({ json: { devices: [null] } }))

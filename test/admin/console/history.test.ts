@@ -40,6 +40,15 @@ test('the same snapshot twice is one, and a gateway that counts anew begins anew
   expect(history.samples.map(({ received }) => received)).toEqual([3])
 })
 
+test('the first samples, which come closer, give way to a line of later ones', () => {
+  const history = new ConsoleHistory()
+  const times = (): number[] => history.samples.map(({ atMs }) => (atMs - NOW_MS) / 1_000)
+  for (const second of [0, 0.2, 0.4, 1.4]) history.add(snapshot(second, 1))
+  expect(times()).toEqual([0, 0.2, 0.4, 1.4])
+  history.add(snapshot(2.4, 1))
+  expect(times()).toEqual([0, 1.4, 2.4])
+})
+
 test('where nothing was seen the line has a hole', () => {
   const history = new ConsoleHistory()
   for (const second of [0, 1, 20]) history.add(snapshot(second, second))

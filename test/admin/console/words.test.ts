@@ -7,7 +7,7 @@ import { changeText, payloadOf } from '../../../gateway/admin/console/words/dead
 import { headline, holdOutText, lossText } from '../../../gateway/admin/console/words/headline.ts'
 import { rateText } from '../../../gateway/admin/console/words/rates.ts'
 import { reloadText, valueText } from '../../../gateway/admin/console/words/reload.ts'
-import { checkText } from '../../../gateway/admin/console/words/spool.ts'
+import { checkText, untilFullText } from '../../../gateway/admin/console/words/spool.ts'
 import { ago, clockTime, duration, since } from '../../../gateway/admin/console/words/times.ts'
 import { tryText } from '../../../gateway/admin/console/words/trial.ts'
 import { buildStatus } from '../../../gateway/observe/status.ts'
@@ -121,6 +121,21 @@ test('how long the box holds out: the first of disk and streams that is full', (
   expect(with_(null, null)).toBe('The spool is not filling')
   expect(with_(112, 31.6)).toBe('This box holds out for 31 h at this rate')
   expect(with_(7.29, null)).toBe('This box holds out for 7.2 h at this rate')
+  const held = well()
+  const streams = held.streams.map((one) => ({
+    ...one,
+    delivery: { ...one.delivery, state: 'held' as const },
+    hoursUntilFull: null,
+  }))
+  const spoolStatus = { ...held.spool, hoursUntilFull: null }
+  expect(holdOutText({ ...held, spool: spoolStatus, streams }).text).toBe(
+    'No forecast yet of how long this box holds out',
+  )
+  expect([
+    untilFullText(null, false),
+    untilFullText(null, true),
+    untilFullText(31.6, true),
+  ]).toEqual(['no forecast yet', 'not filling', 'about 31 h'])
 })
 
 test('what needs attention is said once, the urgent first', () => {

@@ -9,6 +9,10 @@ import type { ConsoleSnapshot } from './answers.ts'
 const MAX_SAMPLES = 900
 /** Rates are over as much. */
 const RATE_WINDOW_MS = 10_000
+/** The first samples come closer: rates between them say little, so they are there only at first. */
+const LEAST_STEP_MS = 500
+/** So many make a line of rates. */
+const LINE_SAMPLES = 3
 /** Samples further apart than this have a hole between them. */
 const GAP_MS = 5_000
 
@@ -40,7 +44,11 @@ export class ConsoleHistory {
     const last = this.#samples.at(-1)
     if (last !== undefined && sample.atMs <= last.atMs) return
     const isOther = last !== undefined && sample.received < last.received
-    this.#samples = [...(isOther ? [] : this.#samples.slice(1 - MAX_SAMPLES)), sample]
+    const samples = [...(isOther ? [] : this.#samples.slice(1 - MAX_SAMPLES)), sample]
+    const spaced = samples.filter(
+      ({ atMs }, index) => index === 0 || atMs - (samples[index - 1]?.atMs ?? 0) >= LEAST_STEP_MS,
+    )
+    this.#samples = spaced.length >= LINE_SAMPLES ? spaced : samples
   }
 
   /** null: there are not two samples yet. */

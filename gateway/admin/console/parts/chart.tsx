@@ -82,7 +82,7 @@ function optionsFor(
     height: HEIGHT_PX,
     cursor: { show: false },
     legend: { show: false },
-    padding: [8, 8, 0, 0],
+    padding: [8, 32, 0, 0],
     scales: {
       x: { range: (_, min, max) => [min, Math.max(max, min + LEAST_SPAN_SECONDS)] },
       y: { range: (_, __, max) => [0, Math.max(leastTop, max * ROOM_ABOVE)] },

@@ -60,7 +60,7 @@ export function Devices() {
             keyOf={({ id }) => id}
             empty={
               wish.search.value === '' && !wish.silentOnly.value
-                ? 'none: no device has connected yet'
+                ? emptyText(snapshot.value?.status.broker?.listeners ?? [])
                 : 'none matches'
             }
           />
@@ -108,6 +108,11 @@ function useTable({ search, sort, silentOnly, trail }: Wish) {
   return { table: table.value, failure: failure.value }
 }
 
+function emptyText(listeners: readonly string[]): string {
+  const where = listeners.length === 0 ? '' : `, at ${listeners.join(' or ')}`
+  return `No devices yet: each is shown here once it has connected${where}.`
+}
+
 /** `101 to 200 of 5,000`. */
 function placeText({ devices, total }: DevicePage, pagesBefore: number): string {
   const first = pagesBefore * PAGE + 1
@@ -116,7 +121,7 @@ function placeText({ devices, total }: DevicePage, pagesBefore: number): string 
 
 function Counts() {
   const counts = snapshot.value?.devices
-  if (counts == null) return null
+  if (counts == null || counts.count === 0) return null
   return (
     <p class="lead">
       {counted(counts.count, 'device')} known,{' '}

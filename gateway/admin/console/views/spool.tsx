@@ -2,7 +2,7 @@
 import { signal } from '@preact/signals'
 import type { VerifyReport } from '../../../ports/operator.ts'
 import type { Status, StreamStatus } from '../../../ports/status.ts'
-import { bytes, count, hours, plainLine, reasonsText, span } from '../../../shared/text/words.ts'
+import { bytes, count, plainLine, reasonsText, span } from '../../../shared/text/words.ts'
 import { post, VERIFY_MS } from '../live/api.ts'
 import { nowMs, snapshot } from '../live/store.ts'
 import { Action, newDeed, Said, useDoing } from '../parts/action.tsx'
@@ -11,7 +11,7 @@ import { Meter } from '../parts/meter.tsx'
 import { State } from '../parts/state.tsx'
 import { type Column, Table } from '../parts/table.tsx'
 import { When } from '../parts/when.tsx'
-import { checkText, spoolText } from '../words/spool.ts'
+import { checkText, spoolText, untilFullText } from '../words/spool.ts'
 import { SPOOL_TONE } from '../words/states.ts'
 import { msOf } from '../words/times.ts'
 
@@ -37,7 +37,8 @@ export function Spool() {
   )
 }
 
-function Disk({ status: { spool } }: { readonly status: Status }) {
+function Disk({ status: { spool, streams } }: { readonly status: Status }) {
+  const isDelivering = streams.every(({ delivery }) => delivery.state === 'ok')
   return (
     <section aria-labelledby="disk">
       <h2 id="disk">Disk</h2>
@@ -49,10 +50,7 @@ function Disk({ status: { spool } }: { readonly status: Status }) {
           ['Spool on disk', bytes(spool.bytes)],
           ['Free on its file system', bytes(spool.freeBytes)],
           ['Closed to new readings below', `${bytes(spool.minFreeBytes)} free`],
-          [
-            'Time until full',
-            spool.hoursUntilFull === null ? 'not filling' : `about ${hours(spool.hoursUntilFull)}`,
-          ],
+          ['Time until full', untilFullText(spool.hoursUntilFull, isDelivering)],
           [
             'Written a day (wear)',
             spool.writtenBytesPerDay === null ? 'not known yet' : bytes(spool.writtenBytesPerDay),
@@ -93,8 +91,7 @@ const COLUMNS: readonly Column<StreamStatus>[] = [
   {
     head: 'Full in',
     isNumber: true,
-    cell: ({ hoursUntilFull }) =>
-      hoursUntilFull === null ? <span class="quiet">not filling</span> : hours(hoursUntilFull),
+    cell: ({ hoursUntilFull, delivery }) => untilFullText(hoursUntilFull, delivery.state === 'ok'),
   },
   { head: 'Dropped', isNumber: true, cell: ({ counters }) => reasonsText(counters.dropped) },
 ]

@@ -123,7 +123,10 @@ export function holdOutText(status: Status): { tone: Tone; text: string } {
   const left = [status.spool, ...status.streams]
     .map(({ hoursUntilFull }) => hoursUntilFull)
     .filter((value) => value !== null)
-  if (left.length === 0) return { tone: 'ok', text: 'The spool is not filling' }
+  if (left.length === 0)
+    return status.streams.every(({ delivery }) => delivery.state === 'ok')
+      ? { tone: 'ok', text: 'The spool is not filling' }
+      : { tone: 'idle', text: 'No forecast yet of how long this box holds out' }
   const least = Math.min(...left)
   return {
     tone: least < 8 ? 'act' : least < 48 ? 'wait' : 'ok',

@@ -1,7 +1,7 @@
 /** How the spool stands, and what a check of it found. Pure. */
 import type { VerifyReport } from '../../../ports/operator.ts'
 import type { SpoolStatus } from '../../../ports/status.ts'
-import { count, counted, plainLine } from '../../../shared/text/words.ts'
+import { count, counted, hours, plainLine } from '../../../shared/text/words.ts'
 import { msOf, since } from './times.ts'
 
 /** `read-only since 14:02 (38 min): …`; what the check after the start found. */
@@ -13,6 +13,15 @@ export function spoolText({ state, since: at, why, verified }: SpoolStatus, nowM
   return verified
     ? 'ok; every block was found after the start'
     : 'ok; blocks were missing after the start'
+}
+
+/**
+ * Of a forecast: null is not filling, or not known yet, which it may be for minutes after delivery
+ * stopped.
+ */
+export function untilFullText(hoursUntilFull: number | null, isDelivering: boolean): string {
+  if (hoursUntilFull !== null) return `about ${hours(hoursUntilFull)}`
+  return isDelivering ? 'not filling' : 'no forecast yet'
 }
 
 export function checkText({ blocks, missing, damage }: VerifyReport): string {
