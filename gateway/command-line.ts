@@ -7,7 +7,10 @@ import { relative, resolve } from 'node:path'
 import type { CliContext, ConfiguredGateway } from './cli/context.ts'
 import { listenToSignals } from './cli/signals.ts'
 import { StandardError, standardOutput } from './cli/text/output.ts'
-import type { ConfigSource } from './config/load.ts'
+import type { ConfigSource, LoadedConfig } from './config/load.ts'
+import type { Config } from './configuration.ts'
+import type { ConfigReport } from './ports/operator.ts'
+
 import { VERSION } from './version.ts'
 
 /** The context of this process. */
@@ -65,12 +68,33 @@ export function processContext(): CliContext {
 /** @throws ConfigError */
 export async function configuredGateway(source: ConfigSource): Promise<ConfiguredGateway> {
   const { loadConfig } = await import('./config/load.ts')
+  const { SCHEMA } = await import('./configuration.ts')
+  return configuredWith(loadConfig(SCHEMA, source), source)
+}
+
+interface Loaded extends LoadedConfig<Config> {
+  /** Sinks that are not asked when it is tried out. */
+  readonly untried?: readonly string[]
+}
+
+/** What a command can do with a configuration; `source`: where it was read. */
+async function configuredWith(
+  { config, warnings, untried = [] }: Loaded,
+  source: ConfigSource,
+): Promise<ConfiguredGateway> {
+  const { loadConfig } = await import('./config/load.ts')
   const { effectiveYaml } = await import('./config/print.ts')
   const { namedPaths, SCHEMA, sinkPromises } = await import('./configuration.ts')
-  const { config, warnings } = loadConfig(SCHEMA, source)
   return {
     config,
     warnings,
+    inForce: async (report) => {
+      const loaded = await loadedInForce(report, config)
+      return {
+        configured: await configuredWith({ ...loaded, warnings }, source),
+        untried: loaded.untried,
+      }
+    },
     yaml: () => effectiveYaml(SCHEMA.root, config),
     sinkPromises: () => sinkPromises(config),
     namedPaths: () => namedPaths(config, source.file),
@@ -85,7 +109,7 @@ export async function configuredGateway(source: ConfigSource): Promise<Configure
     },
     tryOut: async () => {
       const { tryOut } = await import('./preflight.ts')
-      return tryOut(config)
+      return tryOut(config, untried)
     },
     previewSink: async (trial) => {
       const { previewSink } = await import('./trials/sink-trial.ts')
@@ -118,6 +142,28 @@ export async function configuredGateway(source: ConfigSource): Promise<Configure
       return { at: head.at, pendingRecords: pendingIn(head), movedTo }
     },
   }
+}
+
+/**
+ * Made of what the gateway shows, with the secrets of `known`; where it cannot be, `known` itself. A
+ * secret that is hidden, or whose key the file has changed, is not known to be the one in force.
+ */
+async function loadedInForce(
+  { effective, plan }: ConfigReport,
+  known: Config,
+): Promise<{ readonly config: Config; readonly untried: readonly string[] }> {
+  const { fromShown } = await import('./config/keys/from-shown.ts')
+  const { HIDDEN } = await import('./config/print.ts')
+  const { SCHEMA } = await import('./configuration.ts')
+  const made = fromShown(SCHEMA.root, effective, known)
+  if (made === null) return { config: known, untried: [] }
+  const changed = plan.changes
+    .filter(({ from }) => JSON.stringify(from).includes(HIDDEN))
+    .map(({ key }) => key.split('.'))
+  const names = [...made.hidden, ...changed]
+    .filter(([section]) => section === 'sinks')
+    .map(([, name]) => String(name))
+  return { config: made.config, untried: [...new Set(names)] }
 }
 
 /** A link in a bin folder is on the PATH; the built file is not. */

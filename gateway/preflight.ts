@@ -87,16 +87,16 @@ const SYNCED_WRITES = 8
 
 /**
  * For `sluice check --try` and `sluice doctor`: binds the addresses and releases them, writes a file
- * and removes it, asks each sink.
+ * and removes it, asks each sink but those of `untried`.
  */
-export async function tryOut(config: Config): Promise<Trial> {
+export async function tryOut(config: Config, untried: readonly string[] = []): Promise<Trial> {
   const { dataDir } = config.gateway
   const owner = await runningOwner(dataDir)
   const addressesTried = owner === null ? await addressFaults(config) : []
   const folder = existsSync(dataDir) ? await tryFolder(dataDir) : null
-  const probes = Object.entries(config.sinks).map(([name, sink]) =>
-    sinkTypeOf(sink).probe({ name, config: sink, dataDir }),
-  )
+  const probes = Object.entries(config.sinks)
+    .filter(([name]) => !untried.includes(name))
+    .map(([name, sink]) => sinkTypeOf(sink).probe({ name, config: sink, dataDir }))
   return {
     ownerPid: owner?.pid ?? null,
     addressFaults: addressesTried,

@@ -3,7 +3,12 @@
  * describes. The composition fills it in (command-line.ts).
  */
 import type { ConfigSource } from '../config/load.ts'
-import type { OfflineOperator, ReloadOptions, ReloadOutcome } from '../ports/operator.ts'
+import type {
+  ConfigReport,
+  OfflineOperator,
+  ReloadOptions,
+  ReloadOutcome,
+} from '../ports/operator.ts'
 import type { SinkProbe, SinkPromise } from '../ports/sink.ts'
 import type { Health } from '../ports/status.ts'
 import type { TrialMessage, TrialOutcome } from '../ports/trials.ts'
@@ -60,6 +65,8 @@ export interface ConfiguredGateway {
   findFaults(): Promise<Error[]>
   /** Takes the addresses for a moment, writes a file into the data folder, and asks each sink. */
   tryOut(): Promise<Trial>
+  /** What a gateway that runs has in force, which need not be what was loaded here. */
+  inForce(report: ConfigReport): Promise<InForce>
   /** What a message would become in a sink. Sends nothing. */
   previewSink(trial: TrialMessage): Promise<string>
   /** Sends a message through a sink, beside the spool. */
@@ -73,6 +80,13 @@ export interface ConfiguredGateway {
   openOffline(): Promise<OfflineOperator>
   /** `replace`: a spool that is there is moved aside. */
   restoreBackup(path: string, replace: boolean): Promise<RestoredSpool>
+}
+
+interface InForce {
+  /** Secrets are those that were loaded here. */
+  readonly configured: ConfiguredGateway
+  /** Sinks of which a secret may be another one: none of them is asked by `tryOut`. */
+  readonly untried: readonly string[]
 }
 
 export interface HostWarning {

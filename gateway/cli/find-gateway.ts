@@ -66,14 +66,6 @@ export async function withGateway<T>(
   return work({ kind: 'running', operator: client })
 }
 
-/** Of the gateway that runs; null: none is found. */
-export async function runningStatus(
-  flags: OperatorFlags,
-  { config }: ConfiguredGateway,
-): Promise<Status | null> {
-  return (await foundRunning(flags, config))?.status() ?? null
-}
-
 /** The gateway that runs; null: none is found. @throws if `--url` names none */
 export async function foundRunning(
   flags: OperatorFlags,

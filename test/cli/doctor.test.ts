@@ -531,7 +531,7 @@ describe('provoked', () => {
     expect(exit.code).toBe(0)
   })
 
-  test('two clients with one id, at a gateway that runs; and a port on which it does not listen', async () => {
+  test('two clients with one id, at a gateway that runs; and a file that is not in force', async () => {
     const gateway = await GatewayProcess.start({ folder, sinkUrl: receiver.url })
     chmodSync(gateway.configPath, 0o600)
     for (let i = 0; i < 5; i += 1) await RawMqtt.connect(gateway.mqttPort, { clientId: 'both' })
@@ -540,10 +540,44 @@ describe('provoked', () => {
     const { report, code } = await examine(gateway.configPath)
     expect(report.running).toBe(true)
     expect(findingsOf(report)).toMatchObject([
-      { check: 'ports', subject: '127.0.0.1:9', standing: 'problem' },
+      {
+        check: 'configuration',
+        standing: 'warning',
+        detail: expect.stringContaining('is not in force, which is judged here: mqtt.listeners[0]'),
+      },
       { check: 'client-ids', detail: expect.stringContaining('127.0.0.1 connect as both') },
     ])
-    expect(code).toBe(1)
+    expect(code).toBe(0)
+  })
+
+  test('what is in force is judged, not the file; a sink whose secret is not known is not asked', async () => {
+    const gateway = await GatewayProcess.start({
+      folder,
+      sinkUrl: receiver.url,
+      sink: { bearerToken: 'in-force', allowInsecure: true },
+      env: { SLUICE__SPOOL__MIN_FREE_BYTES: '900000GiB' },
+    })
+    chmodSync(gateway.configPath, 0o600)
+    const first = await examine(gateway.configPath)
+    const of = (report: DoctorReport, check: string) =>
+      report.diagnoses.filter((one) => one.check === check)
+    expect(of(first.report, 'disk-space')).toMatchObject([{ standing: 'problem' }])
+    expect(of(first.report, 'sink')).not.toContainEqual(
+      expect.objectContaining({ standing: 'unknown' }),
+    )
+    const tokens = () => receiver.requests.map(({ headers }) => headers['authorization'])
+    expect(new Set(tokens())).toEqual(new Set(['Bearer in-force']))
+    const asked = tokens().length
+    const written = readFileSync(gateway.configPath, 'utf8')
+    writeFileSync(gateway.configPath, written.replace('in-force', 'of-the-file'))
+    const second = await examine(gateway.configPath)
+    expect(of(second.report, 'configuration')).toMatchObject([
+      { standing: 'warning', detail: expect.stringContaining('sinks.cloud.bearerToken') },
+    ])
+    expect(of(second.report, 'sink')).toMatchObject([{ subject: 'cloud', standing: 'unknown' }])
+    expect(tokens()).toHaveLength(asked)
+    writeFileSync(gateway.configPath, 'gatway: {}')
+    expect((await runProgram('gateway', ['doctor', '-c', gateway.configPath])).exit.code).toBe(2)
   })
 
   test('every check has been provoked', () => {

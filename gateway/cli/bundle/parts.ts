@@ -5,10 +5,9 @@
 import { readFile } from 'node:fs/promises'
 import { arch, cpus, release, totalmem, uptime } from 'node:os'
 import { ConfigError } from '../../config/problems.ts'
-import type { Status } from '../../ports/status.ts'
 import { errorMessage } from '../../shared/errors.ts'
 import type { CliContext, ConfiguredGateway } from '../context.ts'
-import { examine } from '../doctor/examine.ts'
+import { examine, runningFacts } from '../doctor/examine.ts'
 import { reportText } from '../doctor/report.ts'
 import { offlineStatus } from '../find-gateway.ts'
 import type { HttpOperator } from '../http-operator.ts'
@@ -51,9 +50,9 @@ export async function gatherParts(source: BundleSource): Promise<BundleParts> {
     const { warnings } = await allWarnings(configured)
     return warnings.map((one) => `${one}\n`).join('')
   })
-  const status = await parts.take('status.json', running === null ? null : () => running.status())
+  await parts.take('status.json', running === null ? null : () => running.status())
   // Before the folder of a stopped gateway is opened: from then on the command is its owner.
-  await parts.add('doctor.json', () => doctor(configured, source.context, status, parts))
+  await parts.add('doctor.json', () => doctor(configured, source.context, running, parts))
   await parts.add('metrics.txt', () => askRunning(running, '/metrics'))
   await parts.add('data-folder.json', async () =>
     json(await inventoryOf(configured.config.gateway.dataDir)),
@@ -79,10 +78,10 @@ async function loadOrSay(
 async function doctor(
   configured: ConfiguredGateway,
   context: CliContext,
-  status: Status | null,
+  running: HttpOperator | null,
   parts: Gathering,
 ): Promise<string> {
-  const report = await examine(configured, context, status)
+  const report = await examine(configured, context, await runningFacts(running).catch(() => null))
   await parts.add('doctor.txt', async () => reportText(report, false))
   return json(report)
 }

@@ -4,10 +4,10 @@
  */
 import { Command } from 'commander'
 import type { CliContext } from '../context.ts'
-import { examine } from '../doctor/examine.ts'
+import { examine, runningFacts } from '../doctor/examine.ts'
 import { reportText } from '../doctor/report.ts'
 import { type Done, EXIT } from '../exit.ts'
-import { type OperatorFlags, runningStatus, withOperator } from '../find-gateway.ts'
+import { foundRunning, type OperatorFlags, withOperator } from '../find-gateway.ts'
 import { loadFlagged } from '../options.ts'
 
 interface DoctorFlags extends OperatorFlags {
@@ -22,8 +22,8 @@ export function doctorCommand(context: CliContext, done: Done): Command {
     .option('-q, --quiet', 'findings alone')
     .action(async (flags: DoctorFlags) => {
       const configured = await loadFlagged(flags, context)
-      const status = await runningStatus(flags, configured)
-      const report = await examine(configured, context, status)
+      const running = await runningFacts(await foundRunning(flags, configured.config))
+      const report = await examine(configured, context, running)
       context.stdout.write(
         flags.json === true
           ? `${JSON.stringify(report, null, 2)}\n`

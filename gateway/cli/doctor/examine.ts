@@ -2,6 +2,7 @@
  * The doctor: asks the machine, the folder, the sinks and the gateway that runs, and gathers what
  * each check says. Changes nothing; what is tried out is what `sluice check --try` tries.
  */
+import type { ConfigReport, RunningOperator } from '../../ports/operator.ts'
 import type { Status } from '../../ports/status.ts'
 import { hostAndPort } from '../../shared/hosts.ts'
 import type { CliConfig } from '../config.ts'
@@ -14,15 +15,33 @@ import { faultDiagnoses, folderDiagnosis, hostDiagnoses } from './faults.ts'
 import { fileSystemOf } from './file-system.ts'
 import { certificateDiagnoses, permissionDiagnoses } from './files.ts'
 import { type DoctorReport, doctorReport } from './report.ts'
-import { statusDiagnoses } from './running.ts'
+import { fileDiagnosis, statusDiagnoses } from './running.ts'
 import { sinkDiagnoses } from './sinks.ts'
 
-/** `status`: of the gateway that runs on this configuration; null: none was found. */
+/** What a gateway that runs says of itself. */
+interface Running {
+  readonly status: Status
+  /** null: it does not say what is in force. */
+  readonly report: ConfigReport | null
+}
+
+/** null: none was found. */
+export async function runningFacts(running: RunningOperator | null): Promise<Running | null> {
+  if (running === null) return null
+  // One of an older version does not say it.
+  const report = await running.config().catch(() => null)
+  return { status: await running.status(), report }
+}
+
+/** Of a gateway that runs, what is in force is judged; else what was loaded. */
 export async function examine(
-  configured: ConfiguredGateway,
+  loaded: ConfiguredGateway,
   context: CliContext,
-  status: Status | null,
+  running: Running | null,
 ): Promise<DoctorReport> {
+  const { status, report } = running ?? { status: null, report: null }
+  const { configured, untried } =
+    report === null ? { configured: loaded, untried: [] } : await loaded.inForce(report)
   const { config } = configured
   const { dataDir } = config.gateway
   const nowMs = Date.now()
@@ -40,10 +59,14 @@ export async function examine(
     ...permissionDiagnoses(files),
     ...certificateDiagnoses(files, nowMs),
     ...(await portDiagnoses(config, trial)),
-    ...sinkDiagnoses(trial.probes),
+    ...sinkDiagnoses(trial.probes, untried),
     ...(status === null
       ? []
-      : [...statusDiagnoses(status, context.version), ...skewDiagnoses(status)]),
+      : [
+          ...statusDiagnoses(status, context.version),
+          fileDiagnosis(report),
+          ...skewDiagnoses(status),
+        ]),
   ]
   const at = new Date(nowMs).toISOString()
   const { version } = context

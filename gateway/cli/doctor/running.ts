@@ -1,5 +1,6 @@
 /** What a gateway that runs shows of itself. Pure. */
 import { type Finding, findingsOf } from '../../ports/findings.ts'
+import type { ConfigReport } from '../../ports/operator.ts'
 import type { Status } from '../../ports/status.ts'
 import { plainLine } from '../../shared/text/words.ts'
 import { type Diagnosis, problem, untold, warning, well } from './diagnosis.ts'
@@ -93,4 +94,28 @@ function reload(found: readonly Finding[]): Diagnosis[] {
     .map(({ text }) =>
       problem('configuration', text, 'correct the file, see sluice check, then sluice reload'),
     )
+}
+
+/** What is in force is judged: where does the file say otherwise? null: the gateway does not say. */
+export function fileDiagnosis(report: ConfigReport | null): Diagnosis {
+  if (report === null)
+    return untold('configuration', 'the gateway does not say what is in force: the file is judged')
+  const { file, path, plan } = report
+  if (path === null) return well('configuration', 'there is no file: defaults and environment')
+  if (!file.readable)
+    return problem(
+      'configuration',
+      `${path} cannot be used, and what runs goes on: ${file.problems.map(plainLine).join('; ')}`,
+      'correct it before the next start, see sluice check; then sluice reload',
+    )
+  const keys = plan.changes.map(({ key }) => key)
+  if (keys.length === 0) return well('configuration', `${path} says what is in force`)
+  const restart = plan.refused.map(({ key }) => key)
+  return warning(
+    'configuration',
+    `${path} was changed and is not in force, which is judged here: ${plainLine(keys.join(', '))}`,
+    restart.length === 0
+      ? 'sluice reload puts it into force; sluice reload --dry-run shows the difference'
+      : `restart the gateway for ${plainLine(restart.join(', '))}; sluice reload --dry-run shows the difference`,
+  )
 }

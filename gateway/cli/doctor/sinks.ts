@@ -17,11 +17,19 @@ const FIXES: Readonly<Record<string, string>> = {
 const TEST_FIX = (sink: string): string =>
   `see whether records get through: sluice sinks test ${sink} sends a marked one and explains the answer`
 
-export function sinkDiagnoses(probes: readonly SinkProbe[]): Diagnosis[] {
-  return probes.flatMap(({ sink, target, steps }) => {
+/** `untried`: sinks whose secret in force is not known here. */
+export function sinkDiagnoses(
+  probes: readonly SinkProbe[],
+  untried: readonly string[] = [],
+): Diagnosis[] {
+  const unknown = untried.map((sink) =>
+    untold('sink', 'not asked: the file does not hold the secret that is in force', sink),
+  )
+  const known = probes.flatMap(({ sink, target, steps }) => {
     if (steps.length === 0) return [untold('sink', `${target}: nothing was tried`, sink)]
     return steps.map((step) => diagnosis(sink, target, step))
   })
+  return [...known, ...unknown]
 }
 
 function diagnosis(sink: string, target: string, { step, verdict, detail }: ProbeStep): Diagnosis {
