@@ -7,13 +7,17 @@
  * A quiet and an attacked window make a pair, in alternating order, and what is judged is the
  * median of the pairs' ratios: one stall of the machine spoils one pair. A p99 below {@link
  * FLOOR_MS} counts as that, since below it the machine's timers and scheduling are measured and not
- * the gateway. It takes more pairs while the median is above the limit, as time allows: a busy
- * machine gets its chance, and a gateway whose fsyncs wait for hashes still fails.
+ * the gateway. It takes more pairs while the median is above the limit, as time allows: a gateway
+ * whose fsyncs wait for hashes still fails.
+ *
+ * A pair counts only if the machine was mostly idle in its quiet window. Where others have the
+ * processors, as in half of the runs at a load of 15 to 25 on two cores, the ratio is anything from
+ * 0.8 to 4.4, and says how the system shares them out. Too few such pairs: skipped, and said so.
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createConnection } from 'node:net'
-import { tmpdir } from 'node:os'
+import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -27,7 +31,9 @@ const GUESSES_PER_SECOND = 100
 const WINDOW_MS = 2_000
 const MIN_PAIRS = 5
 /** No pair begins later. */
-const DEADLINE_MS = 28_000
+const DEADLINE_MS = 40_000
+/** Of all processors, in a quiet window: of two, device and gateway together take a tenth. */
+const LEAST_IDLE = 0.5
 const LIMIT = 2
 const FLOOR_MS = 5
 
@@ -127,6 +133,20 @@ class Attacker {
   }
 }
 
+/** The share of all processors that nobody used between the two. */
+function idleShare(before: readonly Ticks[], after: readonly Ticks[]): number {
+  const spent = (kind: keyof Ticks): number =>
+    after.reduce((sum, ticks, i) => sum + ticks[kind] - (before[i]?.[kind] ?? 0), 0)
+  const idle = spent('idle')
+  return idle / (idle + spent('user') + spent('nice') + spent('sys') + spent('irq'))
+}
+
+type Ticks = ReturnType<typeof cpus>[number]['times']
+
+function ticksNow(): Ticks[] {
+  return cpus().map(({ times }) => times)
+}
+
 function p99(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length * 0.99)] ?? Number.NaN
 }
@@ -140,7 +160,7 @@ function median(values: readonly number[]): number {
 test.skipIf(process.platform !== 'linux')(
   `100 wrong passwords a second raise the p99 ack latency of a device at most ${LIMIT} x`,
   { timeout: 60_000 },
-  async () => {
+  async (context) => {
     const passwordFile = join(folder, 'users')
     const added = await runProgram('gateway', ['passwd', '-f', passwordFile, 'press-7'], {
       input: 'right\n',
@@ -164,28 +184,35 @@ test.skipIf(process.platform !== 'linux')(
     const attacker = new Attacker(port)
     const hashes = async (): Promise<number> =>
       (await gateway.status()).broker?.passwordHashes ?? Number.NaN
-    /** null: a hash took so long that none was done meanwhile; the window tells nothing. */
+    /**
+     * null: the window tells nothing. A hash took so long that none was done meanwhile, or others
+     * had the processors.
+     */
     const measure = async (attacked: boolean): Promise<number | null> => {
       const before = await hashes()
       const from = device.latenciesMs.length
+      const ticksBefore = ticksNow()
       const settled = attacked ? await attacker.attack(WINDOW_MS) : await sleep(WINDOW_MS)
+      const isOurs = attacked || idleShare(ticksBefore, ticksNow()) >= LEAST_IDLE
       const latenciesMs = device.latenciesMs.slice(from)
       await settled?.()
       // The hashes were there, and only there.
       const computed = (await hashes()) - before
       if (!attacked) expect(computed).toBe(0)
+      if (!isOurs || (attacked && computed === 0)) return null
       expect(latenciesMs.length).toBeGreaterThan((MESSAGES_PER_SECOND * WINDOW_MS) / 1000 / 2)
-      return attacked && computed === 0 ? null : p99(latenciesMs)
+      return p99(latenciesMs)
     }
     await sleep(500)
     const ratios: number[] = []
     const pairs: string[] = []
     const beganMs = performance.now()
+    let first = true
     while (
-      ratios.length < MIN_PAIRS ||
-      (median(ratios) > LIMIT && performance.now() - beganMs < DEADLINE_MS)
+      (ratios.length < MIN_PAIRS || median(ratios) > LIMIT) &&
+      performance.now() - beganMs < DEADLINE_MS
     ) {
-      const first = ratios.length % 2 === 1
+      first = !first
       const one = await measure(first)
       const other = await measure(!first)
       const [quiet, attacked] = first ? [other, one] : [one, other]
@@ -199,6 +226,8 @@ test.skipIf(process.platform !== 'linux')(
     )
     // Nobody got in, and nobody's connection was left open: without a verdict it was closed.
     expect(new Set(attacker.codes)).toEqual(new Set([null, 4]))
+    if (ratios.length < MIN_PAIRS)
+      context.skip(`others have the processors: ${ratios.length} of ${MIN_PAIRS} pairs count`)
     expect(median(ratios)).toBeLessThanOrEqual(LIMIT)
   },
 )
