@@ -1,14 +1,17 @@
 /** A receiver's real server, as a process on a free port that can be ended and started again. */
 import assert from 'node:assert/strict'
+import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type RunningProcess, startProcess } from '../../../support/process.ts'
 import { findTool } from '../../../support/tools.ts'
 
 const START_MS = 30_000
+const TRY_EVERY_MS = 5
 
 export interface ServerProgram {
   readonly tool: string
   readonly args: readonly string[]
-  /** What it says once it listens. */
+  /** What it says as it begins to listen, some of them a moment before. */
   readonly ready: string | RegExp
 }
 
@@ -26,6 +29,10 @@ export class ReceiverServer {
     const { tool, args, ready } = this.#program
     this.#process = startProcess(findTool(tool) ?? tool, args)
     await this.#process.waitForLine(ready, START_MS)
+    while (!(await isConnectable(this.port))) {
+      assert(this.#process.exit === null, `${tool} ended by itself`)
+      await sleep(TRY_EVERY_MS)
+    }
   }
 
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
@@ -56,4 +63,14 @@ export class ReceiverServer {
     assert(answer.ok, `${path} answers ${answer.status}: ${text}`)
     return text
   }
+}
+
+function isConnectable(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      resolve(true)
+      socket.destroy()
+    })
+    socket.on('error', () => resolve(false))
+  })
 }
