@@ -25,8 +25,8 @@ interface ChartProps {
 /** Between two lines of the grid: whole numbers, as what is counted. */
 const POWERS = Array.from({ length: 50 }, (_, power) => 2 ** power)
 const WHOLE = Array.from({ length: 15 }, (_, power) => [1, 2, 5].map((n) => n * 10 ** power)).flat()
-/** A page that was just opened has room for what comes. */
-const LEAST_SPAN_SECONDS = 60
+/** A page that was just opened has room for what comes, and its first half second is seen. */
+const LEAST_SPAN_SECONDS = 10
 const HEIGHT_PX = 170
 const ROOM_ABOVE = 1.15
 const DARK = matchMedia('(prefers-color-scheme: dark)')
