@@ -71,7 +71,7 @@ async function inChromium(system: System, note: string): Promise<Goal[]> {
 
 /**
  * Waits until the overview is complete: each tile has its value, the table of streams is there, and
- * each chart holds pixels of its first line. Resolves with the ms since the navigation began.
+ * each chart holds pixels of a line (two at zero lie on each other). Resolves with the ms since the navigation began.
  */
 const UNTIL_COMPLETE = `new Promise((resolve) => {
   const isComplete = () => {
@@ -80,13 +80,16 @@ const UNTIL_COMPLETE = `new Promise((resolve) => {
     if (tiles.length === 0 || tiles.some(({ textContent }) => textContent === '…')) return false
     if (charts.length < 2 || document.querySelector('main table') === null) return false
     const probe = document.body.appendChild(document.createElement('i'))
-    probe.style.color = 'var(--line-1)'
-    const line = getComputedStyle(probe).color.match(/[0-9]+/g).map(Number)
+    const lines = ['--line-1', '--line-2'].map((name) => {
+      probe.style.color = 'var(' + name + ')'
+      return getComputedStyle(probe).color.match(/[0-9]+/g).map(Number)
+    })
     probe.remove()
+    const isLine = (data, at) => lines.some((line) => line.every((part, i) => data[at + i] === part))
     return charts.every((canvas) => {
       const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
       for (let at = 0; at < data.length; at += 4)
-        if (data[at + 3] === 255 && line.every((part, i) => data[at + i] === part)) return true
+        if (data[at + 3] === 255 && isLine(data, at)) return true
       return false
     })
   }
