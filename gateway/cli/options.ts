@@ -39,12 +39,13 @@ export async function loadWithWarnings(
 }
 
 /** All that `sluice check` warns of: of the configuration, of this host, of the room on its disk. */
-export async function allWarnings({ config, warnings, hostWarnings }: ConfiguredGateway): Promise<{
+export async function allWarnings(configured: ConfiguredGateway): Promise<{
   readonly free: number | null
   readonly warnings: readonly string[]
 }> {
+  const { config, warnings } = configured
   const free = (await fileSystemOf(config.gateway.dataDir))?.freeBytes ?? null
-  const host = (await hostWarnings()).map(({ text }) => text)
+  const host = (await configured.hostWarnings()).map(({ text }) => text)
   const room = free === null ? [] : roomWarnings(config, free)
   return { free, warnings: [...warnings, ...host, ...room] }
 }

@@ -3,7 +3,7 @@
  * console, which runs it in the browser. Pure. Text that came from outside is made harmless. Not
  * here: what a view adds (colors, links), and what the doctor finds out by itself.
  */
-import { count, counted, plainLine, reasonsText, span } from '../shared/text/words.ts'
+import { counted, plainLine, reasonsText, span } from '../shared/text/words.ts'
 import type { DeliveryStatus, SinkStatus, Status, StreamStatus } from './status.ts'
 
 export interface Finding {

@@ -2,7 +2,6 @@
  * What consoles that look on cost a gateway: event streams of the admin server beside a paced load,
  * in pairs with the same load without them. How soon one has its first view: first-view.ts.
  */
-import type { ClientRequest } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openEvents } from '../event-stream.ts'
 import { type Goal, judged } from '../goals.ts'
