@@ -27,6 +27,7 @@ export function processContext(): CliContext {
     stdout: standardOutput(),
     stderr: new StandardError(),
     load: configuredGateway,
+    loadPlace,
     configSchema: async () => {
       const { jsonSchema } = await import('./config/keys/json-schema.ts')
       const { SCHEMA } = await import('./configuration.ts')
@@ -70,6 +71,13 @@ export async function configuredGateway(source: ConfigSource): Promise<Configure
   const { loadConfig } = await import('./config/load.ts')
   const { SCHEMA } = await import('./configuration.ts')
   return configuredWith(loadConfig(SCHEMA, source), source)
+}
+
+async function loadPlace(source: ConfigSource): Promise<ConfiguredGateway> {
+  const { loadSections } = await import('./config/load.ts')
+  const { SCHEMA } = await import('./configuration.ts')
+  const config = loadSections(SCHEMA.root, source, new Set(['gateway', 'admin']))
+  return configuredWith({ config, warnings: [] }, source)
 }
 
 interface Loaded extends LoadedConfig<Config> {

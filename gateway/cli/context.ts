@@ -28,6 +28,11 @@ export interface CliContext {
   readonly stderr: Output
   /** @throws ConfigError */
   load(source: ConfigSource): Promise<ConfiguredGateway>
+  /**
+   * Of a configuration that is refused: `gateway` and `admin` as far as they can be read, defaults
+   * for all else. Never refused; only for finding a gateway that runs.
+   */
+  loadPlace(source: ConfigSource): Promise<ConfiguredGateway>
   /** JSON Schema of a configuration. */
   configSchema(): Promise<object>
   /** A first one to edit, for a type of sink. @throws Error that names the types */

@@ -19,7 +19,7 @@ import type { AdminPlace, CliConfig } from './config.ts'
 import type { CliContext, ConfiguredGateway } from './context.ts'
 import { CliError, EXIT } from './exit.ts'
 import { HttpOperator, NotRunningError } from './http-operator.ts'
-import { type ConfigFlag, loadFlagged, withConfig } from './options.ts'
+import { type ConfigFlag, loadFlagged, locateFlagged, withConfig } from './options.ts'
 
 export interface OperatorFlags extends ConfigFlag {
   readonly url?: string
@@ -49,21 +49,35 @@ export async function withGateway<T>(
   context: CliContext,
   work: (found: Found) => Promise<T>,
 ): Promise<T> {
-  const configured = await loadFlagged(flags, context)
+  const { configured, refusal } = await locateFlagged(flags, context)
   const { config } = configured
+  const ask = (operator: Operator) => {
+    if (refusal !== null) tellRefusal(context)
+    return work({ kind: 'running', operator })
+  }
+  const open = (triedUrl: string | null) => {
+    if (refusal !== null) throw refusal
+    return withOffline(configured, triedUrl, (operator) => work({ kind: 'stopped', operator }))
+  }
   const local = await localOperator(flags, config)
-  if (local !== null) return work({ kind: 'running', operator: local })
+  if (local !== null) return ask(local)
   const client = await httpOperator(flags, config)
-  const offline = (operator: Operator) => work({ kind: 'stopped', operator })
-  if (client === null) return withOffline(configured, null, offline)
+  if (client === null) return open(null)
   try {
     await client.status()
   } catch (error) {
     if (!(error instanceof NotRunningError)) throw error
     if (flags.url !== undefined) throw new CliError(EXIT.failed, error.message, error)
-    return withOffline(configured, client.url, offline)
+    return open(client.url)
   }
-  return work({ kind: 'running', operator: client })
+  return ask(client)
+}
+
+/** What is looked at is not what the file says. */
+function tellRefusal({ stderr }: Pick<CliContext, 'stderr'>): void {
+  stderr.write(
+    'warning: the configuration is refused, sluice check says why; this is the gateway that runs with an earlier one\n',
+  )
 }
 
 /** The gateway that runs; null: none is found. @throws if `--url` names none */
@@ -93,7 +107,14 @@ export async function runningGateway(
   flags: OperatorFlags,
   context: CliContext,
 ): Promise<RunningOperator> {
-  const { config } = await loadFlagged(flags, context)
+  const { configured, refusal } = await locateFlagged(flags, context)
+  const { config } = configured
+  if (refusal !== null) {
+    const running = await foundRunning(flags, config)
+    if (running === null) throw refusal
+    tellRefusal(context)
+    return running
+  }
   const local = await localOperator(flags, config)
   if (local !== null) return local
   const client = await httpOperator(flags, config)

@@ -1,5 +1,6 @@
 /** Options that several commands share. */
 import { type Command, InvalidArgumentError } from 'commander'
+import { ConfigError } from '../config/problems.ts'
 import { findConfig } from './config-place.ts'
 import type { CliContext, ConfiguredGateway } from './context.ts'
 import { fileSystemOf } from './doctor/file-system.ts'
@@ -23,6 +24,27 @@ export async function loadFlagged(
 ): Promise<ConfiguredGateway> {
   const { file } = findConfig(flags.config, context.env, context.cwd)
   return context.load({ file, env: context.env, cwd: context.cwd })
+}
+
+export interface Located {
+  /** Whole, or beside a refusal what finds a gateway that runs ({@link CliContext.loadPlace}). */
+  readonly configured: ConfiguredGateway
+  readonly refusal: ConfigError | null
+}
+
+/**
+ * For commands that a gateway which runs can answer: it goes on with what it has while its file is
+ * refused, and that is when it is asked.
+ */
+export async function locateFlagged(flags: ConfigFlag, context: CliContext): Promise<Located> {
+  try {
+    return { configured: await loadFlagged(flags, context), refusal: null }
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    const { file } = findConfig(flags.config, context.env, context.cwd)
+    const { env, cwd } = context
+    return { configured: await context.loadPlace({ file, env, cwd }), refusal: error }
+  }
 }
 
 /**

@@ -76,10 +76,61 @@ export function loadConfig<T>(
   }
 }
 
+/**
+ * Some sections of a configuration that is refused, without the keys in them that are; defaults for
+ * all else. Enough to find what runs with an earlier one.
+ */
+export function loadSections<T>(
+  root: Schema<T>,
+  { file, env, cwd }: ConfigSource,
+  names: ReadonlySet<string>,
+): T {
+  const read = file === null ? {} : readLeniently(file, resolve(cwd, file))
+  const { data } = overlayEnvironment(root, isSection(read) ? read : {}, env)
+  const some = Object.entries(isSection(data) ? data : {}).filter(([name]) => names.has(name))
+  const sections = fillEmptySections(root, structuredClone(Object.fromEntries(some)))
+  const first = root.safeParse(sections)
+  for (const issue of first.error?.issues ?? []) {
+    const { path } = issue
+    const keys = issue.code === 'unrecognized_keys' ? issue.keys : null
+    for (const each of keys?.map((key) => [...path, key]) ?? [path]) removeAt(sections, each)
+  }
+  const parsed = first.success ? first : root.safeParse(sections)
+  const base = file === null ? cwd : dirname(resolve(cwd, file))
+  return resolvePaths(root, parsed.success ? parsed.data : root.parse({}), base)
+}
+
+function isSection(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function readLeniently(shown: string, file: string): unknown {
+  try {
+    const result = readYaml(shown, readText(shown, file))
+    return 'problems' in result ? result.rest : result.data
+  } catch (error) {
+    if (error instanceof ConfigError) return {}
+    throw error
+  }
+}
+
+function removeAt(value: unknown, path: readonly PropertyKey[]): void {
+  const [key, ...rest] = path
+  if (key === undefined || !isSection(value)) return
+  if (rest.length === 0) delete value[String(key)]
+  else removeAt(value[String(key)], rest)
+}
+
 const EMPTY: YamlSource = { data: {}, placeOf: () => ({ kind: 'default' }) }
 
 /** @param shown the name as the user gave it, for messages */
 function readSource(shown: string, file: string): YamlSource {
+  const result = readYaml(shown, readText(shown, file))
+  if ('problems' in result) throw new ConfigError(result.problems)
+  return result
+}
+
+function readText(shown: string, file: string): string {
   const unreadable = (got: string, wanted: string, fix: string) =>
     new ConfigError([
       {
@@ -110,15 +161,11 @@ function readSource(shown: string, file: string): YamlSource {
       `at most ${MAX_FILE_BYTES}`,
       'name the configuration file',
     )
-  let text: string
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
     throw unreadable('bytes that are not UTF-8', 'UTF-8 text', 'save it as UTF-8')
   }
-  const result = readYaml(shown, text)
-  if ('problems' in result) throw new ConfigError(result.problems)
-  return result
 }
 
 function collect(originOf: OriginOf) {

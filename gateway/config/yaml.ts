@@ -13,7 +13,13 @@ export interface YamlSource {
   placeOf(path: Path): Origin
 }
 
-type YamlResult = YamlSource | { readonly problems: readonly Problem[] }
+interface RefusedYaml {
+  readonly problems: readonly Problem[]
+  /** What could be read all the same. */
+  readonly rest: unknown
+}
+
+type YamlResult = YamlSource | RefusedYaml
 
 /**
  * @param file only for the messages
@@ -28,14 +34,16 @@ export function readYaml(file: string, text: string): YamlResult {
   }
   const faults = [...document.errors, ...document.warnings]
   if (faults.length > 0) {
+    const rest = toData(document)
     return {
+      rest: 'fault' in rest ? null : rest.value,
       problems: faults.map(({ pos, code, message }) =>
         syntaxProblem(origin(pos[0]), code === 'DUPLICATE_KEY' ? 'a key twice' : message),
       ),
     }
   }
   const data = toData(document)
-  if ('fault' in data) return { problems: [syntaxProblem(origin(0), data.fault)] }
+  if ('fault' in data) return { problems: [syntaxProblem(origin(0), data.fault)], rest: null }
   const places = new Map<string, number>()
   collect(document.contents, [], places)
   return {

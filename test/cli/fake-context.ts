@@ -43,6 +43,10 @@ export class FakeContext implements CliContext {
     }
   }
 
+  async loadPlace(): Promise<never> {
+    throw new Error('not here')
+  }
+
   async configSchema(): Promise<never> {
     throw new Error('not here')
   }

@@ -4,14 +4,13 @@
  */
 import { readFile } from 'node:fs/promises'
 import { arch, cpus, release, totalmem, uptime } from 'node:os'
-import { ConfigError } from '../../config/problems.ts'
 import { errorMessage } from '../../shared/errors.ts'
 import type { CliContext, ConfiguredGateway } from '../context.ts'
 import { examine, runningFacts } from '../doctor/examine.ts'
 import { reportText } from '../doctor/report.ts'
 import { offlineStatus } from '../find-gateway.ts'
 import type { HttpOperator } from '../http-operator.ts'
-import { allWarnings } from '../options.ts'
+import { allWarnings, type Located } from '../options.ts'
 import { inventoryOf } from './inventory.ts'
 import type { TarEntry } from './tar.ts'
 
@@ -30,8 +29,8 @@ export interface BundleParts {
 
 interface BundleSource {
   readonly context: CliContext
-  /** What --config names or what is at a default place, and loads or is refused. */
-  readonly load: () => Promise<ConfiguredGateway>
+  /** What --config names or what is at a default place. */
+  readonly locate: () => Promise<Located>
   /** The gateway that runs; null: none was found. */
   readonly find: (configured: ConfiguredGateway) => Promise<HttpOperator | null>
   /** A file with the gateway's log; null: that of the running gateway. */
@@ -41,9 +40,13 @@ interface BundleSource {
 export async function gatherParts(source: BundleSource): Promise<BundleParts> {
   const parts = new Gathering()
   await parts.add('machine.json', async () => json(machine(source.context)))
-  const configured = await loadOrSay(source, parts)
-  const running = configured === null ? null : await source.find(configured).catch(() => null)
+  const { configured: located, refusal } = await source.locate()
+  // A configuration that is refused is often why somebody asks.
+  if (refusal !== null)
+    await parts.add('configuration-problems.txt', async () => `${refusal.message}\n`)
+  const running = await source.find(located).catch(() => null)
   await parts.add('recent-log.ndjson', () => log(source.logFile, running))
+  const configured = refusal === null ? located : await inForce(located, running)
   if (configured === null) return parts
   await parts.add('configuration.yaml', async () => configured.yaml())
   await parts.add('warnings.txt', async () => {
@@ -61,18 +64,13 @@ export async function gatherParts(source: BundleSource): Promise<BundleParts> {
   return parts
 }
 
-/** A configuration that is refused is often why somebody asks. */
-async function loadOrSay(
-  { load }: BundleSource,
-  parts: Gathering,
+/** Of a gateway that runs while its file is refused; null: it does not run, or does not say. */
+async function inForce(
+  located: ConfiguredGateway,
+  running: HttpOperator | null,
 ): Promise<ConfiguredGateway | null> {
-  try {
-    return await load()
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    await parts.add('configuration-problems.txt', async () => `${error.message}\n`)
-    return null
-  }
+  const report = await running?.config().catch(() => null)
+  return report == null ? null : (await located.inForce(report)).configured
 }
 
 async function doctor(

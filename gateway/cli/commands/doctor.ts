@@ -8,7 +8,7 @@ import { examine, runningFacts } from '../doctor/examine.ts'
 import { reportText } from '../doctor/report.ts'
 import { type Done, EXIT } from '../exit.ts'
 import { foundRunning, type OperatorFlags, withOperator } from '../find-gateway.ts'
-import { loadFlagged } from '../options.ts'
+import { locateFlagged } from '../options.ts'
 
 interface DoctorFlags extends OperatorFlags {
   readonly json?: boolean
@@ -21,8 +21,11 @@ export function doctorCommand(context: CliContext, done: Done): Command {
     .option('--json', 'as JSON')
     .option('-q, --quiet', 'findings alone')
     .action(async (flags: DoctorFlags) => {
-      const configured = await loadFlagged(flags, context)
-      const running = await runningFacts(await foundRunning(flags, configured.config))
+      const { configured, refusal } = await locateFlagged(flags, context)
+      const gateway = await foundRunning(flags, configured.config)
+      // What is in force is judged then, and the file's fault is a finding.
+      if (gateway === null && refusal !== null) throw refusal
+      const running = await runningFacts(gateway)
       const report = await examine(configured, context, running)
       context.stdout.write(
         flags.json === true

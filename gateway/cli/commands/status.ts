@@ -10,7 +10,7 @@ import { plainLine } from '../../shared/text/words.ts'
 import type { CliContext } from '../context.ts'
 import { type Done, EXIT } from '../exit.ts'
 import { foundRunning, type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
-import { loadFlagged, wholeNumber } from '../options.ts'
+import { locateFlagged, wholeNumber } from '../options.ts'
 import { Screen } from '../text/screen.ts'
 import { statusText } from '../text/status-text.ts'
 
@@ -46,7 +46,7 @@ const USUAL_WATCH_SECONDS = 2
 /** A gateway that is gone is waited for: it may be restarting. */
 async function watch(flags: StatusFlags, context: CliContext): Promise<void> {
   const { json, watch: every } = flags
-  const { config } = await loadFlagged(flags, context)
+  const { config } = (await locateFlagged(flags, context)).configured
   const pauseMs = 1_000 * (typeof every === 'number' ? every : USUAL_WATCH_SECONDS)
   const stop = new AbortController()
   const unlisten = context.listenToSignals({

@@ -13,7 +13,7 @@ import type { CliContext } from '../context.ts'
 import { type Done, EXIT } from '../exit.ts'
 import { writeNewFile } from '../files/new-file.ts'
 import { foundRunning } from '../find-gateway.ts'
-import { type ConfigFlag, loadFlagged, withConfig } from '../options.ts'
+import { type ConfigFlag, locateFlagged, withConfig } from '../options.ts'
 
 const compress = promisify(gzip)
 
@@ -35,7 +35,7 @@ export function supportBundleCommand(context: CliContext, done: Done): Command {
       const logFile = flags.log === undefined ? null : resolve(context.cwd, flags.log)
       const parts = await gatherParts({
         context,
-        load: () => loadFlagged(flags, context),
+        locate: () => locateFlagged(flags, context),
         find: ({ config }) => foundRunning(flags, config),
         logFile,
       })
