@@ -19,7 +19,7 @@ import type { AdminPlace, CliConfig } from './config.ts'
 import type { CliContext, ConfiguredGateway } from './context.ts'
 import { CliError, EXIT } from './exit.ts'
 import { HttpOperator, NotRunningError } from './http-operator.ts'
-import { type ConfigFlag, loadFlagged, locateFlagged, withConfig } from './options.ts'
+import { type ConfigFlag, type Located, loadFlagged, locateFlagged, withConfig } from './options.ts'
 
 export interface OperatorFlags extends ConfigFlag {
   readonly url?: string
@@ -49,42 +49,59 @@ export async function withGateway<T>(
   context: CliContext,
   work: (found: Found) => Promise<T>,
 ): Promise<T> {
-  const { configured, refusal } = await locateFlagged(flags, context)
+  const located = await locateFlagged(flags, context)
+  const { configured, refusal } = located
+  if (refusal !== null)
+    return work({ kind: 'running', operator: await runningAllTheSame(flags, located, context) })
   const { config } = configured
-  const ask = (operator: Operator) => {
-    if (refusal !== null) tellRefusal(context)
-    return work({ kind: 'running', operator })
-  }
-  const open = (triedUrl: string | null) => {
-    if (refusal !== null) throw refusal
-    return withOffline(configured, triedUrl, (operator) => work({ kind: 'stopped', operator }))
-  }
   const local = await localOperator(flags, config)
-  if (local !== null) return ask(local)
+  if (local !== null) return work({ kind: 'running', operator: local })
   const client = await httpOperator(flags, config)
-  if (client === null) return open(null)
+  const offline = (operator: Operator) => work({ kind: 'stopped', operator })
+  if (client === null) return withOffline(configured, null, offline)
   try {
     await client.status()
   } catch (error) {
     if (!(error instanceof NotRunningError)) throw error
     if (flags.url !== undefined) throw new CliError(EXIT.failed, error.message, error)
-    return open(client.url)
+    return withOffline(configured, client.url, offline)
   }
-  return ask(client)
+  return work({ kind: 'running', operator: client })
 }
 
-/** What is looked at is not what the file says. */
-function tellRefusal({ stderr }: Pick<CliContext, 'stderr'>): void {
-  stderr.write(
+/** The gateway that runs while its configuration is refused. @throws the refusal: none is found */
+async function runningAllTheSame(
+  flags: OperatorFlags,
+  located: Located,
+  context: CliContext,
+): Promise<HttpOperator> {
+  const running = await foundRunning(flags, located)
+  if (running === null) throw located.refusal?.error ?? new Error('nothing is refused')
+  context.stderr.write(
     'warning: the configuration is refused, sluice check says why; this is the gateway that runs with an earlier one\n',
   )
+  return running
 }
 
-/** The gateway that runs; null: none is found. @throws if `--url` names none */
+/**
+ * The gateway that runs; null: none is found. Where the file is refused it must be the gateway of
+ * that file, or named by `--url`: the place may be a default, and another gateway there.
+ * @throws if `--url` names none
+ */
 export async function foundRunning(
   flags: OperatorFlags,
-  config: CliConfig,
+  { configured, refusal }: Located,
 ): Promise<HttpOperator | null> {
+  const found = await findRunning(flags, configured.config)
+  if (found === null || refusal === null || flags.url !== undefined) return found
+  const path = await found.config().then(
+    (report) => report.path,
+    () => null,
+  )
+  return path !== null && path === refusal.file ? found : null
+}
+
+async function findRunning(flags: OperatorFlags, config: CliConfig): Promise<HttpOperator | null> {
   const local = await localOperator(flags, config)
   if (local !== null) return local
   const client = await httpOperator(flags, config)
@@ -107,14 +124,9 @@ export async function runningGateway(
   flags: OperatorFlags,
   context: CliContext,
 ): Promise<RunningOperator> {
-  const { configured, refusal } = await locateFlagged(flags, context)
-  const { config } = configured
-  if (refusal !== null) {
-    const running = await foundRunning(flags, config)
-    if (running === null) throw refusal
-    tellRefusal(context)
-    return running
-  }
+  const located = await locateFlagged(flags, context)
+  if (located.refusal !== null) return runningAllTheSame(flags, located, context)
+  const { config } = located.configured
   const local = await localOperator(flags, config)
   if (local !== null) return local
   const client = await httpOperator(flags, config)

@@ -1,4 +1,5 @@
 /** Options that several commands share. */
+import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { ConfigError } from '../config/problems.ts'
 import { findConfig } from './config-place.ts'
@@ -29,7 +30,13 @@ export async function loadFlagged(
 export interface Located {
   /** Whole, or beside a refusal what finds a gateway that runs ({@link CliContext.loadPlace}). */
   readonly configured: ConfiguredGateway
-  readonly refusal: ConfigError | null
+  readonly refusal: Refusal | null
+}
+
+interface Refusal {
+  readonly error: ConfigError
+  /** Absolute; null: it is the environment that is refused. */
+  readonly file: string | null
 }
 
 /**
@@ -41,9 +48,10 @@ export async function locateFlagged(flags: ConfigFlag, context: CliContext): Pro
     return { configured: await loadFlagged(flags, context), refusal: null }
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
-    const { file } = findConfig(flags.config, context.env, context.cwd)
     const { env, cwd } = context
-    return { configured: await context.loadPlace({ file, env, cwd }), refusal: error }
+    const { file } = findConfig(flags.config, env, cwd)
+    const configured = await context.loadPlace({ file, env, cwd })
+    return { configured, refusal: { error, file: file === null ? null : resolve(cwd, file) } }
   }
 }
 

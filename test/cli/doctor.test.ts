@@ -27,7 +27,7 @@ import { diskDiagnoses, syncDiagnosis } from '../../gateway/cli/doctor/disk.ts'
 import { faultDiagnoses, hostDiagnoses } from '../../gateway/cli/doctor/faults.ts'
 import { certificateDiagnoses } from '../../gateway/cli/doctor/files.ts'
 import type { DoctorReport } from '../../gateway/cli/doctor/report.ts'
-import { statusDiagnoses } from '../../gateway/cli/doctor/running.ts'
+import { runningDiagnoses } from '../../gateway/cli/doctor/running.ts'
 import { buildStatus } from '../../gateway/observe/status.ts'
 import type { Status } from '../../gateway/ports/status.ts'
 import { fakeSources } from '../observe/fake-sources.ts'
@@ -204,7 +204,7 @@ const JUDGED: readonly Row[] = [
   ],
   [
     'a gateway that was not restarted',
-    statusDiagnoses(status({ version: '0.9.0' }), '1.0.0'),
+    runningDiagnoses(status({ version: '0.9.0' }), null, '1.0.0'),
     'version',
     'warning',
     'the gateway that runs is 0.9.0, this command is 1.0.0',
@@ -212,8 +212,9 @@ const JUDGED: readonly Row[] = [
   ],
   [
     'a disk that takes no writes',
-    statusDiagnoses(
+    runningDiagnoses(
       status({ spool: { ...status().spool, state: 'storage-failed', why: 'EIO', damage: [] } }),
+      null,
       '1.0.0',
     ),
     'spool',
@@ -223,8 +224,9 @@ const JUDGED: readonly Row[] = [
   ],
   [
     'a damaged spool',
-    statusDiagnoses(
+    runningDiagnoses(
       status({ spool: { ...status().spool, state: 'ok', damage: ['3 blocks'] } }),
+      null,
       '1.0.0',
     ),
     'spool',
@@ -234,7 +236,7 @@ const JUDGED: readonly Row[] = [
   ],
   [
     'two clients with one id',
-    statusDiagnoses(shared('2026-11-27T23:30:00Z', '10.0.0.1', '10.0.0.2'), '1.0.0'),
+    runningDiagnoses(shared('2026-11-27T23:30:00Z', '10.0.0.1', '10.0.0.2'), null, '1.0.0'),
     'client-ids',
     'warning',
     'clients from 10.0.0.1 and 10.0.0.2 connect as press-7',
@@ -242,7 +244,11 @@ const JUDGED: readonly Row[] = [
   ],
   [
     'silent devices',
-    statusDiagnoses(status({ devices: { ...status().devices, silence: [silence] } }), '1.0.0'),
+    runningDiagnoses(
+      status({ devices: { ...status().devices, silence: [silence] } }),
+      null,
+      '1.0.0',
+    ),
     'silent-devices',
     'warning',
     'stream telemetry: 2 devices silent for longer than its silentAfter, 1 h',
@@ -250,7 +256,7 @@ const JUDGED: readonly Row[] = [
   ],
   [
     'a reload that went back',
-    statusDiagnoses(status({ configuration: wentBack }), '1.0.0'),
+    runningDiagnoses(status({ configuration: wentBack }), null, '1.0.0'),
     'configuration',
     'problem',
     'the former configuration is in force again, at 2026-11-28T00:00:00Z: x',
@@ -288,8 +294,8 @@ describe('judged by facts', () => {
       ...clockDiagnoses(NOW, null),
       ...skewDiagnoses(skewed(-59)),
       ...certificateDiagnoses(certificate('server.pem'), NOW),
-      ...statusDiagnoses(status({ spool: { ...status().spool, damage: [] } }), '1.0.0'),
-      ...statusDiagnoses(shared('2026-11-27T22:30:00Z', '10.0.0.1'), '1.0.0'),
+      ...runningDiagnoses(status({ spool: { ...status().spool, damage: [] } }), null, '1.0.0'),
+      ...runningDiagnoses(shared('2026-11-27T22:30:00Z', '10.0.0.1'), null, '1.0.0'),
     ]
     expect(well.filter(isFinding)).toEqual([])
   })
@@ -577,6 +583,11 @@ describe('provoked', () => {
     expect(of(second.report, 'sink')).toMatchObject([{ subject: 'cloud', standing: 'unknown' }])
     expect(tokens()).toHaveLength(asked)
     writeFileSync(gateway.configPath, 'gatway: {}')
+    const third = await examine(gateway.configPath)
+    expect(of(third.report, 'configuration')).toMatchObject([
+      { standing: 'problem', detail: expect.stringContaining('gatway') },
+    ])
+    await gateway.stop()
     expect((await runProgram('gateway', ['doctor', '-c', gateway.configPath])).exit.code).toBe(2)
   })
 

@@ -54,6 +54,10 @@ test('commands ask the gateway that runs, and the doctor names the fault', async
   const reload = await run('reload')
   expect(reload.exit.code).toBe(1)
   expect(reload.stdout).toContain('streems')
+  // The same fault, told once: that a reload was refused over it is no other one.
+  const again = JSON.parse((await run('doctor', '--json')).stdout) as { diagnoses: object[] }
+  const told = again.diagnoses.filter((one) => JSON.stringify(one).includes('streems'))
+  expect(told).toHaveLength(1)
   const bundle = join(folder, 'bundle.tar.gz')
   const packed = await run('support-bundle', '--out', bundle)
   expect(packed.stdout).toMatch(/configuration-problems\.txt.*configuration\.yaml.*status\.json/)
@@ -61,6 +65,17 @@ test('commands ask the gateway that runs, and the doctor names the fault', async
   const stopped = await run('status')
   expect([stopped.exit.code, stopped.stdout]).toEqual([2, ''])
   expect(stopped.stderr).toContain('streems')
+})
+
+test('another gateway at the place that is left is not taken for the one of the file', async () => {
+  gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url })
+  const { port } = new URL(gateway.adminUrl)
+  const other = join(folder, 'other.yaml')
+  writeFileSync(other, `admin: { port: ${port} }\nstreems: {}\n`)
+  const own = await runProgram('gateway', ['status', '--config', other])
+  expect([own.exit.code, own.stdout]).toEqual([2, ''])
+  const named = await runProgram('gateway', ['status', '-c', other, '--url', gateway.adminUrl])
+  expect([named.exit.code, named.stderr]).toEqual([0, expect.stringMatching(WARNING)])
 })
 
 test('in a file that is no YAML, what can be read is used', async () => {

@@ -32,7 +32,7 @@ interface BundleSource {
   /** What --config names or what is at a default place. */
   readonly locate: () => Promise<Located>
   /** The gateway that runs; null: none was found. */
-  readonly find: (configured: ConfiguredGateway) => Promise<HttpOperator | null>
+  readonly find: (located: Located) => Promise<HttpOperator | null>
   /** A file with the gateway's log; null: that of the running gateway. */
   readonly logFile: string | null
 }
@@ -40,13 +40,15 @@ interface BundleSource {
 export async function gatherParts(source: BundleSource): Promise<BundleParts> {
   const parts = new Gathering()
   await parts.add('machine.json', async () => json(machine(source.context)))
-  const { configured: located, refusal } = await source.locate()
+  const located = await source.locate()
+  const { refusal } = located
   // A configuration that is refused is often why somebody asks.
   if (refusal !== null)
-    await parts.add('configuration-problems.txt', async () => `${refusal.message}\n`)
+    await parts.add('configuration-problems.txt', async () => `${refusal.error.message}\n`)
   const running = await source.find(located).catch(() => null)
   await parts.add('recent-log.ndjson', () => log(source.logFile, running))
-  const configured = refusal === null ? located : await inForce(located, running)
+  const configured =
+    refusal === null ? located.configured : await inForce(located.configured, running)
   if (configured === null) return parts
   await parts.add('configuration.yaml', async () => configured.yaml())
   await parts.add('warnings.txt', async () => {

@@ -21,10 +21,11 @@ export function doctorCommand(context: CliContext, done: Done): Command {
     .option('--json', 'as JSON')
     .option('-q, --quiet', 'findings alone')
     .action(async (flags: DoctorFlags) => {
-      const { configured, refusal } = await locateFlagged(flags, context)
-      const gateway = await foundRunning(flags, configured.config)
+      const located = await locateFlagged(flags, context)
+      const { configured, refusal } = located
+      const gateway = await foundRunning(flags, located)
       // What is in force is judged then, and the file's fault is a finding.
-      if (gateway === null && refusal !== null) throw refusal
+      if (gateway === null && refusal !== null) throw refusal.error
       const running = await runningFacts(gateway)
       const report = await examine(configured, context, running)
       context.stdout.write(

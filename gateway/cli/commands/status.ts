@@ -10,7 +10,7 @@ import { plainLine } from '../../shared/text/words.ts'
 import type { CliContext } from '../context.ts'
 import { type Done, EXIT } from '../exit.ts'
 import { foundRunning, type OperatorFlags, withGateway, withOperator } from '../find-gateway.ts'
-import { locateFlagged, wholeNumber } from '../options.ts'
+import { type Located, locateFlagged, wholeNumber } from '../options.ts'
 import { Screen } from '../text/screen.ts'
 import { statusText } from '../text/status-text.ts'
 
@@ -46,7 +46,7 @@ const USUAL_WATCH_SECONDS = 2
 /** A gateway that is gone is waited for: it may be restarting. */
 async function watch(flags: StatusFlags, context: CliContext): Promise<void> {
   const { json, watch: every } = flags
-  const { config } = (await locateFlagged(flags, context)).configured
+  const located = await locateFlagged(flags, context)
   const pauseMs = 1_000 * (typeof every === 'number' ? every : USUAL_WATCH_SECONDS)
   const stop = new AbortController()
   const unlisten = context.listenToSignals({
@@ -58,7 +58,7 @@ async function watch(flags: StatusFlags, context: CliContext): Promise<void> {
   const screen = new Screen(context.stdout, context.env)
   try {
     while (!stop.signal.aborted) {
-      const status = await statusOrWhy(flags, config)
+      const status = await statusOrWhy(flags, located)
       if (json === true) context.stdout.write(`${JSON.stringify(status)}\n`)
       else screen.draw('why' in status ? `${status.at}: ${status.why}\n` : statusText(status))
       await sleep(pauseMs, undefined, { signal: stop.signal }).catch(() => undefined)
@@ -73,13 +73,10 @@ interface NoStatus {
   readonly why: string
 }
 
-async function statusOrWhy(
-  flags: StatusFlags,
-  config: Parameters<typeof foundRunning>[1],
-): Promise<Status | NoStatus> {
+async function statusOrWhy(flags: StatusFlags, located: Located): Promise<Status | NoStatus> {
   const at = new Date().toISOString()
   try {
-    const running = await foundRunning(flags, config)
+    const running = await foundRunning(flags, located)
     return (await running?.status()) ?? { at, why: 'no gateway runs here' }
   } catch (error) {
     return { at, why: plainLine(errorMessage(error)) }

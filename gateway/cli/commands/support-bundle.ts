@@ -36,7 +36,7 @@ export function supportBundleCommand(context: CliContext, done: Done): Command {
       const parts = await gatherParts({
         context,
         locate: () => locateFlagged(flags, context),
-        find: ({ config }) => foundRunning(flags, config),
+        find: (located) => foundRunning(flags, located),
         logFile,
       })
       const name = `sluice-support-${timeIn(nowMs)}`

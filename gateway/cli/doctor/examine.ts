@@ -15,7 +15,7 @@ import { faultDiagnoses, folderDiagnosis, hostDiagnoses } from './faults.ts'
 import { fileSystemOf } from './file-system.ts'
 import { certificateDiagnoses, permissionDiagnoses } from './files.ts'
 import { type DoctorReport, doctorReport } from './report.ts'
-import { fileDiagnosis, statusDiagnoses } from './running.ts'
+import { runningDiagnoses } from './running.ts'
 import { sinkDiagnoses } from './sinks.ts'
 
 /** What a gateway that runs says of itself. */
@@ -62,11 +62,7 @@ export async function examine(
     ...sinkDiagnoses(trial.probes, untried),
     ...(status === null
       ? []
-      : [
-          ...statusDiagnoses(status, context.version),
-          fileDiagnosis(report),
-          ...skewDiagnoses(status),
-        ]),
+      : [...runningDiagnoses(status, report, context.version), ...skewDiagnoses(status)]),
   ]
   const at = new Date(nowMs).toISOString()
   const { version } = context

@@ -16,14 +16,22 @@ const STATE_FIX = {
   closed: 'start the gateway again',
 } as const
 
-export function statusDiagnoses(status: Status, own: string): Diagnosis[] {
+/** `report`: what it has in force; null: it does not say. `own`: version of the command. */
+export function runningDiagnoses(
+  status: Status,
+  report: ConfigReport | null,
+  own: string,
+): Diagnosis[] {
   const found = findingsOf(status)
+  const file = fileDiagnosis(report)
   return [
     version(status, own),
     ...spool(status),
     clientIds(status),
     ...silentDevices(found),
-    ...reload(found),
+    // That a reload was refused over what is wrong with the file now is the same finding.
+    ...(file.standing === 'problem' ? [] : reload(found)),
+    file,
   ]
 }
 
@@ -97,7 +105,7 @@ function reload(found: readonly Finding[]): Diagnosis[] {
 }
 
 /** What is in force is judged: where does the file say otherwise? null: the gateway does not say. */
-export function fileDiagnosis(report: ConfigReport | null): Diagnosis {
+function fileDiagnosis(report: ConfigReport | null): Diagnosis {
   if (report === null)
     return untold('configuration', 'the gateway does not say what is in force: the file is judged')
   const { file, path, plan } = report
