@@ -267,7 +267,9 @@ describe('Dockerfile', () => {
       expect(stage?.lines).toContain(`ENTRYPOINT ["node", "/app/dist/${program}"]`)
       expect(stage?.lines.includes('ENV UV_THREADPOOL_SIZE=8')).toBe(name === 'sim')
       const runtime = stages.find((one) => one.name === 'runtime')?.lines ?? []
-      expect(runtime).toContain('ENV NODE_ENV=production MALLOC_ARENA_MAX=2')
+      expect(runtime).toContain(
+        'ENV NODE_ENV=production MALLOC_ARENA_MAX=2 NODE_OPTIONS=--max-semi-space-size=8',
+      )
       expect(runtime).toContain('COPY --from=dependencies /build/node_modules /app/node_modules')
     },
   )
