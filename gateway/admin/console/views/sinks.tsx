@@ -80,7 +80,7 @@ function SinkFacts({ sink, streams }: SinkProps) {
           <When key="at" atMs={msOf(sink.lastSuccessAt)} never="not since the start" />,
         ],
         ['Streams', sink.streams.length === 0 ? null : sink.streams.join(', ')],
-        ['Waiting', `${count(backlog)} readings, ${bytes(waiting)}`],
+        ['Waiting', `${counted(backlog, 'reading')}, ${bytes(waiting)}`],
         ['Set aside (parked)', parked === 0 ? null : count(parked)],
         ['In flight', counted(sink.inFlight, 'request')],
         ['Requests since the start', reasonsText(sink.requests)],
