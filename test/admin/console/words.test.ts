@@ -131,6 +131,11 @@ test('how long the box holds out: the first of disk and streams that is full', (
   expect(holdOutText({ ...held, spool: spoolStatus, streams }).text).toBe(
     'No forecast yet of how long this box holds out',
   )
+  const closed = { ...held.spool, state: 'read-only' as const, hoursUntilFull: null }
+  expect(holdOutText({ ...held, spool: closed })).toEqual({
+    tone: 'act',
+    text: 'This box holds nothing more',
+  })
   expect([
     untilFullText(null, false),
     untilFullText(null, true),

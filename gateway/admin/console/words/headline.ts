@@ -120,6 +120,7 @@ export function lossText({ streams, broker }: Status): { tone: Tone; text: strin
 
 /** How long the box can hold out at this rate: the first of disk and streams that is full. */
 export function holdOutText(status: Status): { tone: Tone; text: string } {
+  if (status.spool.state !== 'ok') return { tone: 'act', text: 'This box holds nothing more' }
   const left = [status.spool, ...status.streams]
     .map(({ hoursUntilFull }) => hoursUntilFull)
     .filter((value) => value !== null)
