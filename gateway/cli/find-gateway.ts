@@ -76,7 +76,7 @@ async function runningAllTheSame(
   context: CliContext,
 ): Promise<HttpOperator> {
   const running = await foundRunning(flags, located)
-  if (running === null) throw located.refusal?.error ?? new Error('nothing is refused')
+  if (running === null) throw located.refusal?.error ?? new Error('no gateway runs here')
   context.stderr.write(
     'warning: the configuration is refused, sluice check says why; this is the gateway that runs with an earlier one\n',
   )
@@ -92,13 +92,15 @@ export async function foundRunning(
   flags: OperatorFlags,
   { configured, refusal }: Located,
 ): Promise<HttpOperator | null> {
-  const found = await findRunning(flags, configured.config)
-  if (found === null || refusal === null || flags.url !== undefined) return found
-  const path = await found.config().then(
-    (report) => report.path,
-    () => null,
-  )
-  return path !== null && path === refusal.file ? found : null
+  if (refusal === null || flags.url !== undefined) return findRunning(flags, configured.config)
+  try {
+    const found = await findRunning(flags, configured.config)
+    const path = (await found?.config())?.path ?? null
+    return path !== null && path === refusal.file ? found : null
+  } catch {
+    // Whatever answers there, that the file is refused is what has to be told.
+    return null
+  }
 }
 
 async function findRunning(flags: OperatorFlags, config: CliConfig): Promise<HttpOperator | null> {

@@ -78,6 +78,17 @@ test('another gateway at the place that is left is not taken for the one of the 
   expect([named.exit.code, named.stderr]).toEqual([0, expect.stringMatching(WARNING)])
 })
 
+test('what answers there and is no gateway does not hide the refusal', async () => {
+  gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url })
+  const { port } = new URL(sink.url)
+  const other = join(folder, 'other.yaml')
+  writeFileSync(other, `admin: { port: ${port} }\nstreems: {}\n`)
+  for (const command of ['status', 'reload', 'doctor']) {
+    const { exit, stderr } = await runProgram('gateway', [command, '--config', other])
+    expect([command, exit.code, stderr]).toEqual([command, 2, expect.stringContaining('streems')])
+  }
+})
+
 test('in a file that is no YAML, what can be read is used', async () => {
   gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url })
   const { gateway: own } = JSON.parse(readFileSync(gateway.configPath, 'utf8')) as {
