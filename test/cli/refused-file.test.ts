@@ -2,7 +2,10 @@
  * A configuration file that was spoiled beside a gateway that runs: commands find it all the same,
  * and say what it goes on with.
  */
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -79,14 +82,18 @@ test('another gateway at the place that is left is not taken for the one of the 
 })
 
 test('what answers there and is no gateway does not hide the refusal', async () => {
-  gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url })
-  const { port } = new URL(sink.url)
-  const other = join(folder, 'other.yaml')
-  writeFileSync(other, `admin: { port: ${port} }\nstreems: {}\n`)
+  const server = createServer((_, response) => {
+    response.writeHead(404).end('not here')
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const file = join(folder, 'sluice.yaml')
+  writeFileSync(file, `admin: { port: ${port} }\nstreems: {}\n`)
   for (const command of ['status', 'reload', 'doctor']) {
-    const { exit, stderr } = await runProgram('gateway', [command, '--config', other])
+    const { exit, stderr } = await runProgram('gateway', [command, '--config', file])
     expect([command, exit.code, stderr]).toEqual([command, 2, expect.stringContaining('streems')])
   }
+  server.close()
 })
 
 test('in a file that is no YAML, what can be read is used', async () => {
