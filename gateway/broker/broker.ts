@@ -13,13 +13,13 @@
  * aedes/engine.ts says what of aedes is in use.
  */
 import type { Ticket } from '../ports/appender.ts'
+import { DurableTickets } from '../ports/durable-tickets.ts'
 import { listenerUrl } from '../shared/hosts.ts'
 import { within } from '../shared/time/within.ts'
 import { assemble, type BrokerOptions, type BrokerParts, recoverSessions } from './assembly.ts'
 import { Authenticator } from './auth/authenticator.ts'
 import type { Realm } from './auth/realm.ts'
 import type { MqttConfig } from './config.ts'
-import { DurableTickets } from './durable-tickets.ts'
 import type { Inbound } from './listeners/inbound.ts'
 import { type ListenerChange, Listeners } from './listeners/listeners.ts'
 import { type TestPublication, TestPublisher } from './publish/test-publisher.ts'

@@ -9,7 +9,7 @@
  * the connections that sent something. Bounded by `devices.maxDevices`. It never keeps a gateway
  * from starting (I7), and delays no commit. Not here: who may connect, which is the broker's.
  */
-import type { Appender, Ticket } from '../ports/appender.ts'
+import type { Appender } from '../ports/appender.ts'
 import type {
   DeviceLog,
   DevicePage,
@@ -17,6 +17,7 @@ import type {
   DeviceTrack,
   TakenTopic,
 } from '../ports/devices.ts'
+import { DurableTickets } from '../ports/durable-tickets.ts'
 import type { DevicesConfig } from './config.ts'
 import type { Device } from './device.ts'
 import type { EmitDevicesEvent } from './events.ts'
@@ -61,9 +62,7 @@ export class Devices implements DeviceLog, TrackHost {
   readonly #table: DeviceTable
   readonly #silence: Silence
   readonly #file: TableFile
-  readonly #appender: DevicesOptions['appender']
-  /** Commits that somebody waits for. */
-  #awaited: { readonly ticket: Ticket; readonly resolve: () => void }[] = []
+  readonly #durable: DurableTickets
   #isListening: () => boolean = () => false
   #timer: NodeJS.Timeout | null = null
   #steppedMs: number
@@ -80,8 +79,7 @@ export class Devices implements DeviceLog, TrackHost {
     this.#table = parts.table
     this.#silence = parts.silence
     this.#file = parts.file
-    this.#appender = options.appender
-    this.#appender.onDurable((ticket) => this.#committed(ticket))
+    this.#durable = new DurableTickets(options.appender)
     this.#steppedMs = this.#monotonicMs()
     this.#writtenMs = this.#steppedMs
     this.onHeard = this.#silence.isWanted ? (device, topic) => this.#heard(device, topic) : null
@@ -161,7 +159,7 @@ export class Devices implements DeviceLog, TrackHost {
     const ticket = this.#silence.forget(device, false)
     await this.#file.settled()
     this.#file.write(this.#table.devices())
-    await Promise.all([this.#file.settled(), this.#durable(ticket)])
+    await Promise.all([this.#file.settled(), this.#durable.until(ticket)])
     return 'forgotten'
   }
 
@@ -182,18 +180,6 @@ export class Devices implements DeviceLog, TrackHost {
     if (!this.#file.write(this.#table.devices())) return
     this.#isChanged = false
     this.#writtenMs = nowMs
-  }
-
-  async #durable(ticket: Ticket | null): Promise<void> {
-    if (ticket === null || ticket <= this.#appender.durableTicket) return
-    await new Promise<void>((resolve) => this.#awaited.push({ ticket, resolve }))
-  }
-
-  #committed(durable: Ticket): void {
-    if (this.#awaited.length === 0) return
-    const done = this.#awaited.filter(({ ticket }) => ticket <= durable)
-    this.#awaited = this.#awaited.filter(({ ticket }) => ticket > durable)
-    for (const { resolve } of done) resolve()
   }
 
   #settle(): void {

@@ -6,9 +6,9 @@
  * A value that cannot be read at the start is left where it is, reported, and not used (I7).
  */
 import type { Appender, Ticket } from '../../ports/appender.ts'
+import { DurableTickets } from '../../ports/durable-tickets.ts'
 import { errorMessage } from '../../shared/errors.ts'
 import type { MqttConfig } from '../config.ts'
-import { DurableTickets } from '../durable-tickets.ts'
 import type { BrokerEvent, EmitBrokerEvent } from '../events.ts'
 import { SessionCopies } from '../sessions/session-copies.ts'
 import type { QueueLimits } from '../sessions/session-queues.ts'

@@ -4,8 +4,8 @@
  * is acknowledged when a PUBACK would leave. Not tried: a listener, a login, an access rule.
  */
 import { type Lane, MUST_WAIT, type Ticket } from '../../ports/appender.ts'
+import { DurableTickets } from '../../ports/durable-tickets.ts'
 import { checkTopicName } from '../../shared/topics/topics.ts'
-import { DurableTickets } from '../durable-tickets.ts'
 import type { Publication } from '../mqtt/publish.ts'
 import type { PublishContext } from './context.ts'
 import { append, publishLocally } from './hand-over.ts'

@@ -5,7 +5,7 @@
  * puts together the bounds (session-queues), the store (stored-copies) and the order (replay).
  */
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
-import type { DurableTickets } from '../durable-tickets.ts'
+import type { DurableTickets } from '../../ports/durable-tickets.ts'
 import { EventDamper } from '../event-damper.ts'
 import type { EmitBrokerEvent } from '../events.ts'
 import type { Qos } from '../mqtt/publish.ts'

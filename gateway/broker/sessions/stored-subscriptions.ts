@@ -7,8 +7,8 @@
  * Bounded (I6) per session; sessions are bounded by the session table.
  */
 import type { KeyedStore, Ticket } from '../../ports/appender.ts'
+import type { DurableTickets } from '../../ports/durable-tickets.ts'
 import { TopicTrie } from '../../shared/topics/topic-trie.ts'
-import type { DurableTickets } from '../durable-tickets.ts'
 import {
   decodeSubscriptions,
   encodeSubscriptions,

@@ -4,7 +4,7 @@
  * When a will is due, and what becomes of it, is the business of `wills.ts`.
  */
 import type { KeyedStore } from '../../ports/appender.ts'
-import type { DurableTickets } from '../durable-tickets.ts'
+import type { DurableTickets } from '../../ports/durable-tickets.ts'
 import { decodeWill, encodeWill, type StoredWill } from '../sessions/stored-values.ts'
 
 /** A stored will. A later one of the same client takes its place. */

@@ -1,7 +1,7 @@
 /**
  * Waiting for a commit: promises that resolve when a ticket is durable (I1).
  */
-import type { Appender, Ticket } from '../ports/appender.ts'
+import type { Appender, Ticket } from './appender.ts'
 
 interface Waiting {
   readonly ticket: Ticket
