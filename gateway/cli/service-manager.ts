@@ -1,8 +1,9 @@
 /**
  * What a service manager is told that listens on NOTIFY_SOCKET (sd_notify): that the gateway is
- * ready, that a reload it asked for begins and ends, that it stops, and, if it asks for a watchdog, that the gateway is alive. The beat is a
- * timer of the event loop, and is left out while the gateway's own word is that only a restart
- * helps: a loop that hangs and a commit that does not end both stop it.
+ * ready, that a reload it asked for begins and ends, that it stops, and, if it asks for a watchdog,
+ * that the gateway is alive. The beat is a timer of the event loop, and is left out while the
+ * gateway's own word is that only a restart helps: a loop that hangs and a commit that does not end
+ * both stop it.
  *
  * The socket takes datagrams of the Unix family, which Node does not have. A shell that is started
  * once hands each line to `systemd-notify`: 6 ms of processor a beat, none of it the gateway's.
@@ -11,7 +12,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Health } from '../ports/status.ts'
 
-/** Ends when the gateway does: its input is the gateway's pipe. A line is one message, of one or two parts. */
+/**
+ * Ends when the gateway does: its input is the gateway's pipe. A line is one message, of one or two
+ * parts.
+ */
 const RELAY = `while IFS='\t' read -r state more; do systemd-notify "$state" \${more:+"$more"} || exit; done`
 
 /** Of the manager's patience. Two beats may be lost. */

@@ -1,7 +1,7 @@
 /**
  * The first seconds of a configuration that was reloaded: while they last, a listener that fails, or
- * a sink or stream that the reload concerns, was fine and is held, ends it. What was held or retrying before proves
- * nothing. Listens to events; asks nobody.
+ * a sink or stream that the reload concerns, was fine and is held, ends it. What was held or
+ * retrying before proves nothing. Listens to events; asks nobody.
  */
 import type { GatewayEvent } from '../observe/events.ts'
 import type { Running } from './apply.ts'

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import type { Lane, Message } from '../../gateway/ports/appender.ts'
+import { type Lane, type Message, reusableMessage } from '../../gateway/ports/appender.ts'
 import type { LoadedBatch } from '../../gateway/ports/stream-queue.ts'
 import { gapHeader, httpEncoder } from '../../gateway/sink/http/encode.ts'
 import { BROKEN_RULE } from '../../gateway/spool/commit/commit-contents.ts'
@@ -59,15 +59,9 @@ export async function openSpool(
 export function message(payload: string | Uint8Array, fields: Partial<Message> = {}): Message {
   const bytes = Buffer.from(payload as string)
   return {
+    ...reusableMessage(),
     payload: bytes,
-    start: 0,
     end: bytes.length,
-    qos: 1,
-    dup: false,
-    retain: false,
-    will: false,
-    properties: null,
-    refusal: null,
     receivedAtMs: Date.parse('2026-11-23T03:05:00.123Z'),
     arrivedMs: performance.now(),
     fate: 'kept',

@@ -1,10 +1,11 @@
 /**
  * `GET /api/events`: the gateway's state once a second, and its warnings as they come, as
  * server-sent events. Whoever comes has {@link RECENT} snapshots soon, so that he sees what moves:
- * the last ones of those who read already, or the first ones, which follow sooner. Each snapshot is made and written as text once, whoever reads, and none while
- * nobody does. Bounded (I6): so many readers; one that does not keep up misses snapshots, and one
- * that takes nothing for ten seconds, or has too much waiting, is cut off: its browser comes back
- * by itself. No comments keep a stream alive: there is a snapshot each second.
+ * the last ones of those who read already, or the first ones, which follow sooner. Each snapshot is
+ * made and written as text once, whoever reads, and none while nobody does. Bounded (I6): so many
+ * readers; one that does not keep up misses snapshots, and one that takes nothing for ten seconds,
+ * or has too much waiting, is cut off: its browser comes back by itself. No comments keep a stream
+ * alive: there is a snapshot each second.
  */
 import type { ServerResponse } from 'node:http'
 import { AdminError } from '../errors.ts'

@@ -107,7 +107,8 @@ async function isSameFile(a: string, b: string): Promise<boolean> {
 
 /**
  * A folder beside `aside` with its tables and logs, which can be opened: neither its repair nor its
- * use writes to a file that is there, so the originals stay as they are. The caller removes it ({@link dropSalvage}); what a crash leaves goes at the next opening.
+ * use writes to a file that is there, so the originals stay as they are. The caller removes it
+ * ({@link dropSalvage}); what a crash leaves goes at the next opening.
  */
 export async function salvageDatabase(
   aside: string,
