@@ -181,7 +181,7 @@ export class ClusterBench {
     return lost
   }
 
-  /** All messages of the engine, which may be choosing a leader. */
+  /** All messages of the engine, which may be choosing a leader, or bringing a replica up to date. */
   async #read(): Promise<readonly ReadMessage[]> {
     let messages: readonly ReadMessage[] | null = null
     await until('the engine can be read', async () => {

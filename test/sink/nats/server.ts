@@ -192,7 +192,12 @@ export class NatsAdmin {
     return (await manager.streams.info(STREAM)).cluster?.leader ?? null
   }
 
-  /** All messages, in the order of the stream. */
+  /**
+   * All messages, in the order of the stream.
+   *
+   * @throws when the consumer's replica has not caught up: nothing is pending there, and the leader,
+   *   which tells of the stream, has more
+   */
   async read(): Promise<ReadMessage[]> {
     const manager = await jetstreamManager(this.connection)
     const { state } = await manager.streams.info(STREAM)
@@ -205,7 +210,9 @@ export class NatsAdmin {
       const isGzip = headers.get('Content-Encoding') === 'gzip'
       const text = Buffer.from(isGzip ? gunzipSync(message.data) : message.data).toString()
       messages.push({ seq: message.seq, subject: message.subject, headers, text })
-      if (message.info.pending === 0) break
+      if (message.seq >= state.last_seq) break
+      if (message.info.pending === 0)
+        throw new Error(`the stream has ${state.last_seq}, its replica ${message.seq}`)
     }
     return messages
   }
