@@ -7,6 +7,7 @@ import {
   jetstream,
   jetstreamManager,
   type StreamConfig,
+  type StreamInfo,
   type StreamState,
 } from '@nats-io/jetstream'
 import { connect, type NatsConnection, type NodeConnectionOptions } from '@nats-io/transport-node'
@@ -174,8 +175,7 @@ export class NatsAdmin {
   async waitForLeader(): Promise<void> {
     for (const endMs = performance.now() + START_MS; ; ) {
       try {
-        const manager = await jetstreamManager(this.connection, { timeout: 500 })
-        await manager.streams.info(STREAM)
+        await this.#info(500)
         return
       } catch (error) {
         if (performance.now() > endMs) throw error
@@ -184,23 +184,21 @@ export class NatsAdmin {
   }
 
   async state(): Promise<StreamState> {
-    return (await (await jetstreamManager(this.connection)).streams.info(STREAM)).state
+    return (await this.#info()).state
   }
 
   async leader(): Promise<string | null> {
-    const manager = await jetstreamManager(this.connection)
-    return (await manager.streams.info(STREAM)).cluster?.leader ?? null
+    return (await this.#info()).cluster?.leader ?? null
   }
 
   /**
    * All messages, in the order of the stream.
    *
-   * @throws when the consumer's replica has not caught up: nothing is pending there, and the leader,
-   *   which tells of the stream, has more
+   * @throws when the stream has no leader, or the consumer's replica has not caught up: nothing is
+   *   pending there, and the leader has more
    */
   async read(): Promise<ReadMessage[]> {
-    const manager = await jetstreamManager(this.connection)
-    const { state } = await manager.streams.info(STREAM)
+    const { state } = await this.#info()
     if (state.messages === 0) return []
     const consumer = await jetstream(this.connection).consumers.get(STREAM)
     const messages: ReadMessage[] = []
@@ -219,6 +217,16 @@ export class NatsAdmin {
 
   async close(): Promise<void> {
     await this.connection.close()
+  }
+
+  /** @throws when the stream has no leader: what a replica says then may be old */
+  async #info(timeoutMs?: number): Promise<StreamInfo> {
+    const options = timeoutMs === undefined ? {} : { timeout: timeoutMs }
+    const manager = await jetstreamManager(this.connection, options)
+    const info = await manager.streams.info(STREAM)
+    if (info.cluster !== undefined && !info.cluster.leader)
+      throw new Error(`${STREAM} has no leader`)
+    return info
   }
 }
 

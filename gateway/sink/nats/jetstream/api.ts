@@ -1,6 +1,7 @@
 /**
  * The two questions that a sink asks JetStream: how its stream is, and what the last message of a
- * subject is. Both are answered by the stream's leader. The words are those of the JetStream API
+ * subject is. The leader answers the second; the first is answered by any replica while there is no
+ * leader, and such an answer may be old. The words are those of the JetStream API
  * (`io.nats.jetstream.api.v1.*`).
  */
 import { gunzipSync } from 'node:zlib'
@@ -51,7 +52,9 @@ export async function streamFacts(
 ): Promise<StreamFacts> {
   const said = await ask(link, `STREAM.INFO.${stream}`, {}, options)
   if (said['error'] !== undefined) throw new LinkFault(failureOf(said['error'], stream))
-  const { config, state } = said as { config?: Json; state?: Json }
+  const { cluster, config, state } = said as { cluster?: Json; config?: Json; state?: Json }
+  if (cluster !== undefined && textOf(cluster['leader']) === '')
+    throw new LinkFault(leaderless(stream))
   if (config === undefined || state === undefined)
     throw new LinkFault(held(null, `not what JetStream says of a stream: ${quoted(said)}`))
   const retention = textOf(config['retention'], 'limits')
@@ -174,6 +177,11 @@ function failureOf(error: unknown, stream: string): Failure {
   if (failure.kind === 'retry' || failure.kind === 'hold')
     return { ...failure, detail: `stream ${stream}: ${failure.detail}` }
   return held(null, `stream ${stream}: ${quoted(error)}`)
+}
+
+function leaderless(stream: string): Failure {
+  const detail = `stream ${stream} has no leader: its servers are choosing one, or too few of them run`
+  return { kind: 'retry', scope: 'sink', code: null, answered: true, detail }
 }
 
 function closedTo(config: Json): string | null {
