@@ -3,8 +3,14 @@
  * console, which runs it in the browser. Pure. Text that came from outside is made harmless. Not
  * here: what a view adds (colors, links), and what the doctor finds out by itself.
  */
-import { counted, plainLine, reasonsText, span } from '../shared/text/words.ts'
-import type { DeliveryStatus, SinkStatus, Status, StreamStatus } from './status.ts'
+import { bytesOf, counted, plainLine, reasonsText, span } from '../shared/text/words.ts'
+import type {
+  DeadLetterCounters,
+  DeliveryStatus,
+  SinkStatus,
+  Status,
+  StreamStatus,
+} from './status.ts'
 
 export interface Finding {
   readonly about:
@@ -67,6 +73,57 @@ export function deliveryText(delivery: DeliveryStatus, times: TimeWords): string
   const head = `${state}${since === null ? '' : ` ${times.since(since)}`}`
   const reason = why === null ? '' : `: ${plainLine(why)}`
   return `${head}${reason}${nextTryAt === null ? '' : `; ${times.next(nextTryAt)}`}`
+}
+
+interface LetterRoom {
+  readonly by: 'the sink' | 'the stream'
+  /** `12.0 of 64.0 MiB`. */
+  readonly used: string
+  /** Bytes. */
+  readonly part: number
+  readonly whole: number
+  /** What happens then; begins with a small letter, without a full stop. */
+  readonly whenFull: string
+}
+
+/**
+ * The room of a stream's dead letters, which those of its sink and its own have each. Empty: an
+ * orphaned stream takes none, and a gateway of an older version does not say.
+ */
+export function letterRooms({
+  bytesBy,
+  maxBytes,
+  whenFull,
+}: DeadLetterCounters): readonly LetterRoom[] {
+  if (bytesBy === undefined || whenFull === null) return []
+  const room = (by: LetterRoom['by'], part: number, held: string): LetterRoom => ({
+    by,
+    used: bytesOf(part, maxBytes),
+    part,
+    whole: maxBytes,
+    whenFull:
+      whenFull === 'hold'
+        ? `${held} until some are requeued, purged or too old`
+        : 'the oldest are removed, counted',
+  })
+  return [
+    room('the sink', bytesBy.refused, 'delivery of the stream is held'),
+    room('the stream', bytesBy.ingest, 'what the stream refuses waits, unacknowledged,'),
+  ]
+}
+
+/** From this share on it is said what happens when it is full. */
+const NEARLY_FULL = 0.8
+
+/** `, by the sink 60.0 of 64.0 MiB (when full, …)`. */
+function letterRoomText(deadLetters: DeadLetterCounters): string {
+  return letterRooms(deadLetters)
+    .filter(({ part }) => part > 0)
+    .map(({ by, used, part, whole, whenFull }) => {
+      const soon = part >= whole * NEARLY_FULL ? `; when full, ${whenFull}` : ''
+      return `, by ${by} ${used}${soon}`
+    })
+    .join('')
 }
 
 type About = Finding['about']
@@ -220,7 +277,7 @@ function ofStream(
     found.push(
       known(
         'dead-letters',
-        `stream ${name}: ${counted(deadLetters.kept, 'dead letter')} to look at`,
+        `stream ${name}: ${counted(deadLetters.kept, 'dead letter')} to look at${letterRoomText(deadLetters)}`,
         `sluice dead-letters list --stream ${name}`,
       ),
     )

@@ -207,6 +207,12 @@ export interface ConservationCounters {
 export interface DeadLetterCounters {
   readonly kept: number
   readonly keptBytes: number
+  /** Of those bytes, what the stream refused at ingest and what its sink refused. */
+  readonly bytesBy: { readonly ingest: number; readonly refused: number }
+  /** For each of the two; 0 for an orphaned stream, which takes none. */
+  readonly maxBytes: number
+  /** null: of an orphaned stream. */
+  readonly whenFull: 'hold' | 'drop-oldest' | null
   /** Dead letters of this stream that were requeued, into whatever stream. */
   readonly requeued: number
   /** By reason: expired, quota, purged, corrupt. */

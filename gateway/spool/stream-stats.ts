@@ -27,7 +27,10 @@ export function streamStats(stream: SpoolStream, drainedTo: string | null): Stre
     },
     deadLetters: {
       kept: view.deadLettersKept,
-      keptBytes: view.deadLetterBytes,
+      keptBytes: view.deadLetterBytes.ingest + view.deadLetterBytes.refused,
+      bytesBy: view.deadLetterBytes,
+      maxBytes: config?.deadLetters.maxBytes ?? 0,
+      whenFull: config?.deadLetters.whenFull ?? null,
       requeued: counters.deadLettersRequeued,
       removed: counters.deadLettersRemoved,
     },

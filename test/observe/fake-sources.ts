@@ -28,6 +28,17 @@ export function histogram(counts: readonly number[], sumSeconds: number): Latenc
   return made
 }
 
+/** None are kept. */
+export const NO_LETTERS: StreamSnapshot['deadLetters'] = {
+  kept: 0,
+  keptBytes: 0,
+  bytesBy: { ingest: 0, refused: 0 },
+  maxBytes: 64 * 1024 ** 2,
+  whenFull: 'hold',
+  requeued: 0,
+  removed: {},
+}
+
 export function stream(more: Partial<StreamSnapshot> = {}): StreamSnapshot {
   return {
     name: 'telemetry',
@@ -51,8 +62,10 @@ export function stream(more: Partial<StreamSnapshot> = {}): StreamSnapshot {
       pending: 32,
     },
     deadLetters: {
+      ...NO_LETTERS,
       kept: 2,
       keptBytes: 700,
+      bytesBy: { ingest: 300, refused: 400 },
       requeued: 1,
       removed: { expired: 0, quota: 2, purged: 0, corrupt: 0 },
     },

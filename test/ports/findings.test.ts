@@ -7,6 +7,7 @@ import {
   broker,
   type FakeState,
   fakeSources,
+  NO_LETTERS,
   NOW_MS,
   OK,
   silence,
@@ -23,7 +24,7 @@ const HELD = {
 } as const
 const calm = stream({
   counters: { ...stream().counters, dropped: {} },
-  deadLetters: { kept: 0, keptBytes: 0, requeued: 0, removed: {} },
+  deadLetters: NO_LETTERS,
   parked: 0,
   waitingMessages: 0,
 })
@@ -89,8 +90,29 @@ test('a spool that cannot write is urgent; what its sink says of a stream is sai
   ])
 })
 
+test('dead letters say how full their room is, and near its end what comes then', () => {
+  const maxBytes = 1_000
+  const some = { ...NO_LETTERS, kept: 3, maxBytes, bytesBy: { ingest: 799, refused: 0 } }
+  const of = (letters: typeof some): readonly string[] =>
+    said({ streams: [{ ...calm, deadLetters: letters }] })
+  expect(of(some)).toEqual([
+    'stream telemetry: 3 dead letters to look at, by the stream 799 of 1000 B',
+  ])
+  expect(of({ ...some, bytesBy: { ingest: 0, refused: 800 } })).toEqual([
+    'stream telemetry: 3 dead letters to look at, by the sink 800 of 1000 B; when full, delivery of the stream is held until some are requeued, purged or too old',
+  ])
+  expect(of({ ...some, whenFull: 'drop-oldest', bytesBy: { ingest: 900, refused: 1 } })).toEqual([
+    'stream telemetry: 3 dead letters to look at, by the sink 1 of 1000 B, by the stream 900 of 1000 B; when full, the oldest are removed, counted',
+  ])
+})
+
 test('a status of an older gateway, which says less, is read all the same', () => {
   const { configuration: _, devices, ...rest } = statusOf()
   const { silence: __, ...counts } = devices
-  expect(findingsOf({ ...rest, devices: counts } as Status)).toEqual([])
+  const { bytesBy: ___, ...letters } = { ...NO_LETTERS, kept: 1 }
+  const streams = rest.streams.map((stream) => ({ ...stream, deadLetters: letters }))
+  const older = { ...rest, streams, devices: counts } as unknown as Status
+  expect(findingsOf(older).map(({ text }) => text)).toEqual([
+    'stream telemetry: 1 dead letter to look at',
+  ])
 })

@@ -44,6 +44,13 @@ export function bytes(value: number): string {
   return `${index === 0 || scaled >= 100 ? Math.round(scaled) : scaled.toFixed(1)} ${units[index]}`
 }
 
+/** Of a limit: `12.0 of 64.0 MiB`, `400 B of 64.0 MiB`. */
+export function bytesOf(part: number, whole: number): string {
+  const [of = '', unit = ''] = bytes(part).split(' ')
+  const limit = bytes(whole)
+  return limit.endsWith(` ${unit}`) ? `${of} of ${limit}` : `${of} ${unit} of ${limit}`
+}
+
 /** `3 d 4 h`, `12 s`: the two largest units. */
 export function span(seconds: number): string {
   const whole = Math.floor(seconds)

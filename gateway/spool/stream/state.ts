@@ -121,7 +121,7 @@ export interface CommittedView {
   readonly nextSeq: number
   readonly parked: number
   readonly deadLettersKept: number
-  readonly deadLetterBytes: number
+  readonly deadLetterBytes: { readonly ingest: number; readonly refused: number }
 }
 
 export function committedView(state: StreamState): CommittedView {
@@ -131,7 +131,7 @@ export function committedView(state: StreamState): CommittedView {
     nextSeq: state.nextSeq,
     parked: state.parked.length,
     deadLettersKept: ingest.count + refused.count,
-    deadLetterBytes: ingest.bytes + refused.bytes,
+    deadLetterBytes: { ingest: ingest.bytes, refused: refused.bytes },
   }
 }
 

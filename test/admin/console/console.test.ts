@@ -200,6 +200,10 @@ describeWithTool('chromium', 'the console', () => {
   test('dead letters: the chosen one is requeued; purge asks twice and takes no for an answer', async () => {
     const { page, context } = await open('dead-letters')
     const counts = async () => (await gateway.status()).streams[0]?.deadLetters
+    await page
+      .getByText(/\d (KiB|B) of 64\.0 MiB\. When full, delivery of the stream is held/)
+      .waitFor()
+    await page.getByText(/\b0 B of 64\.0 MiB\. When full, what the stream refuses waits/).waitFor()
     await page.getByRole('checkbox').nth(1).check()
     await page.getByRole('button', { name: 'Requeue 1 chosen' }).click()
     await page.getByText('1 dead letter requeued.').waitFor()
@@ -279,6 +283,36 @@ describeWithTool('chromium', 'the console', () => {
     await context.close()
   })
 
+  test('a device that is gone is forgotten, asked twice; one that is connected has no button', async () => {
+    const gone = `gone/${TOPIC_MARKUP}`
+    const leaver = await connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, { clientId: gone })
+    await leaver.endAsync()
+    const { page, context } = await open('devices')
+    await page.getByLabel('Search client ids').fill(gone)
+    const row = page.getByRole('row').filter({ hasText: gone })
+    const button = row.getByRole('button', { name: `Forget ${gone} …` })
+    await button.click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByRole('button', { name: 'Forget', exact: true }).click()
+    await dialog.getByRole('heading', { name: 'Is it gone for good?' }).waitFor()
+    await page.keyboard.press('Escape')
+    await dialog.waitFor({ state: 'hidden' })
+    const known = async (): Promise<boolean> =>
+      (await (await fetch(`${gateway.adminUrl}/api/devices`)).text()).includes(JSON.stringify(gone))
+    expect(await known(), 'a no forgets nothing').toBe(true)
+    await button.click()
+    await dialog.getByRole('button', { name: 'Forget', exact: true }).click()
+    await dialog.getByRole('button', { name: 'Forget it for good' }).click()
+    await page.getByText(`Device ${gone} is forgotten.`).waitFor()
+    await page.getByText('none matches').waitFor()
+    expect(await known()).toBe(false)
+    await page.getByLabel('Search client ids').fill('press-7')
+    await page.getByLabel('Search client ids').fill(MARKUP)
+    await page.getByText('no, connected').waitFor()
+    expect(await page.getByRole('button', { name: /^Forget/ }).count()).toBe(0)
+    await context.close()
+  })
+
   test('where no device was seen yet, it says where they connect', async () => {
     const { page, context } = await openPage(browser)
     const none = { devices: [], total: 0, next: null }
@@ -340,6 +374,13 @@ describeWithTool('chromium', 'the console', () => {
     await page.getByRole('dialog').getByRole('button', { name: 'Send it' }).click()
     await page.getByText('The receiver took it.').waitFor()
     expect(sink.requests.length).toBe(before + 1)
+    const answer = await shown.innerText()
+    await go(page, 'spool')
+    await go(page, 'sinks')
+    await page.getByText('The receiver took it.').waitFor()
+    await page.getByText(/^Test, made .*\d\d:\d\d$/).waitFor()
+    expect(await shown.innerText(), 'kept while one looked elsewhere').toBe(answer)
+    expect(await page.getByLabel('Payload').inputValue()).toBe(JSON.stringify({ note: MARKUP }))
     await context.close()
   })
 

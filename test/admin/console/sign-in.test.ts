@@ -72,7 +72,7 @@ describeWithTool('chromium', 'logging in to the console', () => {
     await page.getByText('vera, viewer').waitFor()
     await page.getByRole('heading', { name: 'Streams on disk' }).waitFor()
     expect(await page.getByRole('button', { name: 'Verify the spool' }).count()).toBe(0)
-    for (const view of ['reading', 'sinks', 'dead-letters', 'configuration']) {
+    for (const view of ['devices', 'reading', 'sinks', 'dead-letters', 'configuration']) {
       await page.goto(`${gateway.adminUrl}/#/${view}`)
       await page.getByText('Asking the gateway').waitFor({ state: 'hidden' })
       const buttons = await page.locator('main').getByRole('button').allInnerTexts()

@@ -17,6 +17,7 @@ import {
   broker,
   type FakeState,
   fakeSources,
+  NO_LETTERS,
   NOW_MS,
   OK,
   sink,
@@ -38,7 +39,7 @@ function well(more: Partial<FakeState> = {}): Status {
   }
   const calm = stream({
     counters,
-    deadLetters: { kept: 0, keptBytes: 0, requeued: 0, removed: {} },
+    deadLetters: NO_LETTERS,
     backlogBytes: 0,
     parked: 0,
     waitingMessages: 0,

@@ -47,6 +47,11 @@ export async function post<Answer>(
   return await ask<Answer>(path, init, AbortSignal.timeout(timeoutMs))
 }
 
+/** @throws ApiError */
+export async function remove<Answer>(path: string): Promise<Answer> {
+  return await ask<Answer>(path, { method: 'DELETE' }, AbortSignal.timeout(TIMEOUT_MS))
+}
+
 async function ask<Answer>(path: string, init: RequestInit, signal: AbortSignal): Promise<Answer> {
   const response = await fetch(path, { ...init, signal, cache: 'no-store' }).catch(noAnswer)
   if (response.ok) return (await response.json().catch(noAnswer)) as Answer

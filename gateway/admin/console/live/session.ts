@@ -1,7 +1,6 @@
 /** Logging in and out. Who is logged in is in the store. */
 import { post } from './api.ts'
 import { follow, stopFollowing } from './feed.ts'
-import { loginWays, session, snapshot } from './store.ts'
 
 type Credentials = { readonly user: string; readonly password: string } | { readonly token: string }
 
@@ -11,12 +10,9 @@ export async function logIn(credentials: Credentials): Promise<void> {
   await follow()
 }
 
-/** What the page showed is gone with the session. */
+/** What the page showed and kept is gone with the session. */
 export async function logOut(): Promise<void> {
   stopFollowing()
   await post('/api/logout')
-  session.value = null
-  snapshot.value = null
-  loginWays.value = null
-  await follow()
+  location.reload()
 }

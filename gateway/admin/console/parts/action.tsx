@@ -6,11 +6,12 @@ import { type Signal, signal } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
 import { useState } from 'preact/hooks'
 import { errorText } from '../live/api.ts'
-import { mayAct } from '../live/store.ts'
+import { mayAct, nowMs } from '../live/store.ts'
+import { secondsTime } from '../words/times.ts'
 import { Sign } from './state.tsx'
 
 /** Outlives the view that shows it, if the view's file holds it. */
-interface Deed {
+export interface Deed {
   /** What goes on; null: nothing does. */
   readonly busy: Signal<string | null>
   readonly said: Signal<Doing['said']>
@@ -25,7 +26,12 @@ interface Doing {
   /** What goes on, in words; null: nothing does. */
   readonly busy: string | null
   /** What came of the last one; null: nothing was done yet. */
-  readonly said: { readonly isGood: boolean; readonly text: string } | null
+  readonly said: {
+    readonly isGood: boolean
+    readonly text: string
+    /** By the gateway's clock. */
+    readonly atMs: number
+  } | null
   /** Runs it unless one runs already; what it returns is said, what it throws too. */
   readonly run: (action: () => Promise<string | null>, goingOn?: string) => void
 }
@@ -39,9 +45,9 @@ export function useDoing(kept?: Deed): Doing {
     said.value = null
     try {
       const text = await action()
-      said.value = text === null ? null : { isGood: true, text }
+      said.value = text === null ? null : { isGood: true, text, atMs: nowMs.peek() }
     } catch (error) {
-      said.value = { isGood: false, text: errorText(error) }
+      said.value = { isGood: false, text: errorText(error), atMs: nowMs.peek() }
     } finally {
       busy.value = null
     }
@@ -87,7 +93,8 @@ export function Said({ doing }: { readonly doing: Doing }) {
       {doing.busy === null ? null : <span class="quiet">{doing.busy}</span>}
       {doing.said === null ? null : (
         <>
-          <Sign tone={doing.said.isGood ? 'ok' : 'act'} /> {doing.said.text}
+          <Sign tone={doing.said.isGood ? 'ok' : 'act'} /> <span>{doing.said.text}</span>{' '}
+          <span class="quiet">{secondsTime(doing.said.atMs)}</span>
         </>
       )}
     </p>

@@ -1,6 +1,7 @@
 /** What was refused for good, why, and what becomes of it: requeue, or purge (asked twice). */
 import { type Signal, useSignal, useSignalEffect } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
+import { letterRooms } from '../../../ports/findings.ts'
 import type { DeadLetter, DeadLetterChange, DeadLetterPage } from '../../../ports/operator.ts'
 import type { StreamStatus } from '../../../ports/status.ts'
 import { bytes, count, counted, plain, plainLine } from '../../../shared/text/words.ts'
@@ -8,7 +9,9 @@ import { CHANGE_MS, errorText, get, post } from '../live/api.ts'
 import { mayAct, snapshot } from '../live/store.ts'
 import { Action, Said, useDoing } from '../parts/action.tsx'
 import { Confirm } from '../parts/confirm.tsx'
+import { Facts } from '../parts/facts.tsx'
 import { Choice } from '../parts/field.tsx'
+import { Meter } from '../parts/meter.tsx'
 import { Pages } from '../parts/pages.tsx'
 import { State } from '../parts/state.tsx'
 import { type Column, Table } from '../parts/table.tsx'
@@ -37,6 +40,7 @@ export function DeadLetters() {
           `${name}: ${counted(deadLetters.kept, 'dead letter')}`,
         ])}
       />
+      <Rooms stream={stream} />
       <Letters key={stream.name} stream={stream} />
     </>
   )
@@ -44,6 +48,23 @@ export function DeadLetters() {
 
 interface LettersProps {
   readonly stream: StreamStatus
+}
+
+/** How full it is of what its sink refused, and of what it refused itself. */
+function Rooms({ stream: { name, deadLetters } }: LettersProps) {
+  const rooms = letterRooms(deadLetters)
+  if (rooms.length === 0) return null
+  return (
+    <Facts
+      of={rooms.map(({ by, used, part, whole, whenFull }) => [
+        `Refused by ${by}`,
+        <span key={by} class="room">
+          <Meter label={`Stream ${name}, refused by ${by}`} part={part} whole={whole} /> {used}.{' '}
+          <span class="quiet">When full, {whenFull}.</span>
+        </span>,
+      ])}
+    />
+  )
 }
 
 function Letters({ stream }: LettersProps) {

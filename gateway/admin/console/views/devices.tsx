@@ -5,8 +5,10 @@
 import { type Signal, useComputed, useSignal, useSignalEffect } from '@preact/signals'
 import type { DevicePage, DeviceRefusal, DeviceRow } from '../../../ports/devices.ts'
 import { count, counted, plainLine } from '../../../shared/text/words.ts'
-import { errorText, get } from '../live/api.ts'
-import { nowMs, snapshot } from '../live/store.ts'
+import { errorText, get, remove } from '../live/api.ts'
+import { mayAct, nowMs, snapshot } from '../live/store.ts'
+import { Said, useDoing } from '../parts/action.tsx'
+import { Confirm } from '../parts/confirm.tsx'
 import { Choice, Field } from '../parts/field.tsx'
 import { Pages } from '../parts/pages.tsx'
 import { State } from '../parts/state.tsx'
@@ -41,11 +43,30 @@ export function Devices() {
     silentOnly: useSignal(false),
     trail: useSignal<readonly string[]>([]),
   }
-  const { table, failure } = useTable(wish)
+  const { table, failure, lookAgain } = useTable(wish)
+  const leaving = useSignal<string | null>(null)
+  const doing = useDoing()
+  const id = leaving.value
   return (
     <>
       <Counts />
       <Search wish={wish} />
+      <Said doing={doing} />
+      {id === null ? null : (
+        <Confirm
+          questions={forgetQuestions(plainLine(id))}
+          onYes={() =>
+            doing.run(async () => {
+              await remove(`/api/devices/${encodeURIComponent(id)}`)
+              lookAgain()
+              return `Device ${plainLine(id)} is forgotten.`
+            })
+          }
+          onClose={() => {
+            leaving.value = null
+          }}
+        />
+      )}
       {failure === null ? null : (
         <p role="status">
           <State tone="act">{failure}</State>
@@ -55,7 +76,7 @@ export function Devices() {
         <>
           <Table
             caption="Devices"
-            columns={COLUMNS}
+            columns={mayAct() ? [...COLUMNS, forgetting(leaving)] : COLUMNS}
             rows={table.devices}
             keyOf={({ id }) => id}
             empty={
@@ -78,8 +99,10 @@ function useTable({ search, sort, silentOnly, trail }: Wish) {
   const table = useSignal<DevicePage | null>(null)
   const failure = useSignal<string | null>(null)
   const round = useComputed(() => Math.floor((snapshot.value?.atMs ?? 0) / AGAIN_MS))
+  const turn = useSignal(0)
   useSignalEffect(() => {
     void round.value
+    void turn.value
     const query = new URLSearchParams({ sort: sort.value, limit: String(PAGE) })
     if (search.value !== '') query.set('search', search.value)
     if (silentOnly.value) query.set('silent', 'true')
@@ -105,7 +128,7 @@ function useTable({ search, sort, silentOnly, trail }: Wish) {
       stop.abort()
     }
   })
-  return { table: table.value, failure: failure.value }
+  return { table: table.value, failure: failure.value, lookAgain: () => turn.value++ }
 }
 
 function emptyText(listeners: readonly string[]): string {
@@ -184,6 +207,44 @@ const COLUMNS: readonly Column<DeviceRow>[] = [
       ),
   },
 ]
+
+/** For operators. One that is connected is not gone, and the gateway would refuse. */
+function forgetting(leaving: Signal<string | null>): Column<DeviceRow> {
+  return {
+    head: 'Gone for good?',
+    cell: ({ id, connected }) =>
+      connected ? (
+        <span class="quiet">no, connected</span>
+      ) : (
+        <button
+          type="button"
+          aria-label={`Forget ${plainLine(id)} …`}
+          onClick={() => {
+            leaving.value = id
+          }}
+        >
+          Forget …
+        </button>
+      ),
+  }
+}
+
+function forgetQuestions(id: string) {
+  return [
+    {
+      title: `Forget device ${id}?`,
+      text: 'It leaves this table, and no stream waits for it any more. Its readings stay as they are. If it connects again, it is a new device here.',
+      yes: 'Forget',
+      isGrave: true,
+    },
+    {
+      title: 'Is it gone for good?',
+      text: `When device ${id} was first and last seen, and what was refused to it, is deleted here for good.`,
+      yes: 'Forget it for good',
+      isGrave: true,
+    },
+  ]
+}
 
 function refusalText({ reason, detail }: DeviceRefusal): string {
   return detail === '' ? reason : `${reason}: ${plainLine(detail)}`

@@ -1,10 +1,10 @@
 /** What each receiver says, in words; preview of what is sent, a test of it, and retry. */
-import { useSignal } from '@preact/signals'
+import { type Signal, signal, useSignal } from '@preact/signals'
 import type { SinkStatus, StreamStatus } from '../../../ports/status.ts'
 import { bytes, count, counted, plain, plainLine, reasonsText } from '../../../shared/text/words.ts'
 import { post, TRIAL_MS } from '../live/api.ts'
 import { mayAct, nowMs, snapshot } from '../live/store.ts'
-import { Action, Said, useDoing } from '../parts/action.tsx'
+import { Action, type Deed, newDeed, Said, useDoing } from '../parts/action.tsx'
 import { Confirm } from '../parts/confirm.tsx'
 import { Facts } from '../parts/facts.tsx'
 import { ReadingFields, readingBody } from '../parts/field.tsx'
@@ -97,6 +97,35 @@ function SinkFacts({ sink, streams }: SinkProps) {
   )
 }
 
+/** What was tried of a sink, kept as long as the page: who looks elsewhere finds it again. */
+interface Attempt {
+  readonly topic: Signal<string>
+  readonly payload: Signal<string>
+  readonly isOpen: Signal<boolean>
+  readonly deed: Deed
+  readonly shown: Signal<Shown | null>
+}
+
+interface Shown {
+  readonly what: 'Preview' | 'Test'
+  readonly atMs: number
+  readonly text: string
+}
+
+const attempts = new Map<string, Attempt>()
+
+function attemptOf(sink: string): Attempt {
+  const made = attempts.get(sink) ?? {
+    topic: signal(''),
+    payload: signal(''),
+    isOpen: signal(false),
+    deed: newDeed(),
+    shown: signal(null),
+  }
+  attempts.set(sink, made)
+  return made
+}
+
 /** Said as what went wrong. */
 function notDone(text: string): never {
   throw new Error(text)
@@ -104,21 +133,20 @@ function notDone(text: string): never {
 
 /** Retry; and what one message would become, or does become. */
 function SinkActions({ sink }: { readonly sink: SinkStatus }) {
-  const topic = useSignal('')
-  const payload = useSignal('')
-  const shown = useSignal<string | null>(null)
+  const { topic, payload, isOpen, deed, shown } = attemptOf(sink.name)
   const isAsking = useSignal(false)
-  const doing = useDoing()
+  const doing = useDoing(deed)
   if (!mayAct()) return null
   const api = `/api/sinks/${encodeURIComponent(sink.name)}`
   const body = (): object => readingBody(topic.value, payload.value)
   const preview = async (): Promise<null> => {
-    shown.value = (await post<SinkPreview>(`${api}/preview`, body())).preview
+    const { preview: text } = await post<SinkPreview>(`${api}/preview`, body())
+    shown.value = { what: 'Preview', atMs: nowMs.peek(), text }
     return null
   }
   const test = async (): Promise<string> => {
     const answer = await post<SinkTry>(`${api}/test`, body(), TRIAL_MS)
-    shown.value = tryText(answer)
+    shown.value = { what: 'Test', atMs: nowMs.peek(), text: tryText(answer) }
     return answer.taken ? 'The receiver took it.' : notDone('The receiver did not take it.')
   }
   return (
@@ -135,7 +163,12 @@ function SinkActions({ sink }: { readonly sink: SinkStatus }) {
           Retry now
         </Action>
       )}
-      <details>
+      <details
+        open={isOpen.value}
+        onToggle={({ currentTarget }) => {
+          isOpen.value = currentTarget.open
+        }}
+      >
         <summary>Try one reading</summary>
         <ReadingFields topic={topic} payload={payload} />
         <div class="buttons">
@@ -152,18 +185,12 @@ function SinkActions({ sink }: { readonly sink: SinkStatus }) {
             Send it as a test
           </Action>
         </div>
-        {shown.value === null ? null : <pre tabIndex={0}>{plain(shown.value)}</pre>}
+        <Result of={shown.value} />
       </details>
       <Said doing={doing} />
       {isAsking.value ? (
         <Confirm
-          questions={[
-            {
-              title: `Send a test reading to ${sink.name}?`,
-              text: 'The receiver really gets it, marked as a test, beside the spool.',
-              yes: 'Send it',
-            },
-          ]}
+          questions={[sendQuestion(sink.name)]}
           onYes={() => doing.run(test, 'Sent; the receiver has not answered yet …')}
           onClose={() => {
             isAsking.value = false
@@ -172,4 +199,24 @@ function SinkActions({ sink }: { readonly sink: SinkStatus }) {
       ) : null}
     </div>
   )
+}
+
+function Result({ of }: { readonly of: Shown | null }) {
+  if (of === null) return null
+  return (
+    <>
+      <p>
+        {of.what}, made <When atMs={of.atMs} />
+      </p>
+      <pre tabIndex={0}>{plain(of.text)}</pre>
+    </>
+  )
+}
+
+function sendQuestion(sink: string) {
+  return {
+    title: `Send a test reading to ${sink}?`,
+    text: 'The receiver really gets it, marked as a test, beside the spool.',
+    yes: 'Send it',
+  }
 }
