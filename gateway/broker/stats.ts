@@ -136,7 +136,9 @@ export interface NeighborStats {
   readonly told: number
   /** Connects that nobody was told of, for lack of a connection. */
   readonly untold: number
-  /** Connects at other gateways that this one was told of. */
+  /** Connects that the others were told of again, after they could not be told of any. */
+  readonly again: number
+  /** Connects at other gateways that this one was told of, each time. */
   readonly heard: number
   /** Connections that ended because of one. */
   readonly ended: number

@@ -13,5 +13,7 @@ export interface NoticeBus {
   send(bytes: Uint8Array): boolean
   /** Bytes that any gateway sent, this one included. One listener; the last one counts. */
   onReceived(listener: (bytes: Uint8Array) => void): void
+  /** It can send from now on: each time, the first one included. One listener, as above. */
+  onConnected(listener: () => void): void
   close(): void
 }

@@ -305,6 +305,8 @@ export interface BrokerStatus {
     /** Connects here that they were told of, and those that nobody was told of. */
     readonly told: number
     readonly untold: number
+    /** Connects here that they were told of again, after they could not be told of any. */
+    readonly again: number
     /** Connects elsewhere that they told of, and connections here that ended over one. */
     readonly heard: number
     readonly ended: number

@@ -65,6 +65,7 @@ test('each metric of the broker reads the number that its help names', () => {
     neighbors_connected: 1,
     'neighbor_notices_total{told}': 61,
     'neighbor_notices_total{untold}': 62,
+    'neighbor_notices_total{again}': 66,
     'neighbor_notices_total{heard}': 63,
     'neighbor_notices_total{ended}': 64,
     'neighbor_notices_total{malformed}': 65,

@@ -140,6 +140,7 @@ export function broker(traffic: Partial<BrokerStats> = {}): BrokerSnapshot {
       detail: null,
       told: 61,
       untold: 62,
+      again: 66,
       heard: 63,
       ended: 64,
       malformed: 65,

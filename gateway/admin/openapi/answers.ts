@@ -153,6 +153,7 @@ const BrokerPart: z.ZodType<BrokerStatus> = z.object({
       why: z.string().nullable(),
       told: count,
       untold: count,
+      again: count,
       heard: count,
       ended: count,
       malformed: count,

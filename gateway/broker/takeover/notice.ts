@@ -20,7 +20,7 @@ const MAX_AGE_MS = 0xffff_ffff
 interface NoticeEntry {
   /** {@link clientIdHash} */
   readonly hash: string
-  /** Since the client got hold of its id there, ms. */
+  /** Since the client connected there, ms. */
   readonly ageMs: number
   /** It asked for the session that it had. */
   readonly goesOn: boolean
@@ -35,19 +35,19 @@ export interface Sender {
 
 interface Notice {
   readonly sender: Sender
-  readonly arrivals: readonly NoticeEntry[]
+  readonly entries: readonly NoticeEntry[]
 }
 
 export function clientIdHash(clientId: string): string {
   return createHash('sha256').update(clientId).digest().toString('latin1', 0, HASH_BYTES)
 }
 
-export function encodeNotice({ tag, name }: Sender, arrivals: readonly NoticeEntry[]): Buffer {
+export function encodeNotice({ tag, name }: Sender, entries: readonly NoticeEntry[]): Buffer {
   const nameBytes = Buffer.from(name).subarray(0, 255)
   const head = Buffer.from([VERSION, ...tag, nameBytes.length, ...nameBytes])
-  const bytes = Buffer.alloc(head.length + arrivals.length * ENTRY_BYTES)
+  const bytes = Buffer.alloc(head.length + entries.length * ENTRY_BYTES)
   let at = head.copy(bytes)
-  for (const { hash, ageMs, goesOn } of arrivals) {
+  for (const { hash, ageMs, goesOn } of entries) {
     at += bytes.write(hash, at, HASH_BYTES, 'latin1')
     at = bytes.writeUInt32BE(Math.min(Math.max(0, Math.round(ageMs)), MAX_AGE_MS), at)
     at = bytes.writeUInt8(goesOn ? GOES_ON : 0, at)
@@ -63,13 +63,13 @@ export function decodeNotice(input: Uint8Array): Notice | null {
   const entriesAt = nameAt + bytes[nameAt - 1]!
   const entryBytes = bytes.length - entriesAt
   if (entryBytes < 0 || entryBytes % ENTRY_BYTES !== 0) return null
-  const arrivals: NoticeEntry[] = []
+  const entries: NoticeEntry[] = []
   for (let at = entriesAt; at < bytes.length; at += ENTRY_BYTES)
-    arrivals.push({
+    entries.push({
       hash: bytes.toString('latin1', at, at + HASH_BYTES),
       ageMs: bytes.readUInt32BE(at + HASH_BYTES),
       goesOn: (bytes[at + HASH_BYTES + 4]! & GOES_ON) !== 0,
     })
   const tag = bytes.subarray(1, 1 + SENDER_BYTES)
-  return { sender: { tag, name: bytes.toString('utf8', nameAt, entriesAt) }, arrivals }
+  return { sender: { tag, name: bytes.toString('utf8', nameAt, entriesAt) }, entries }
 }

@@ -110,12 +110,12 @@ export const SINK_LOGS: EventLogs<SinkEvent> = {
   'sink.notices-lost': {
     level: 'warn',
     message: ({ sink, detail }) =>
-      `the other gateways cannot be told of clients that connect here (cluster.takeover, over sink ${sink}): a connection that a client left at another gateway ends by its keepalive; it is tried again by itself: ${detail}`,
+      `the other gateways cannot be told of clients that connect here (cluster.takeover, over sink ${sink}): a connection that a client left at another gateway ends when they can be told again, or by its keepalive; it is tried again by itself: ${detail}`,
   },
   'sink.notices-back': {
     level: 'info',
     message: ({ sink }) =>
-      `the other gateways are told of clients that connect here again (cluster.takeover, over sink ${sink})`,
+      `the other gateways can be told again of clients that connect here, and are told of those that have (cluster.takeover, over sink ${sink})`,
   },
   'sink.header-ignored': {
     level: 'warn',

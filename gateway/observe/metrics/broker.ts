@@ -2,7 +2,7 @@
 import { byCode, loginOutcomes } from '../status.ts'
 import { byKey, type MetricDefinition, single } from './definition.ts'
 
-const NO_NOTICES = { told: 0, untold: 0, heard: 0, ended: 0, malformed: 0 }
+const NO_NOTICES = { told: 0, untold: 0, again: 0, heard: 0, ended: 0, malformed: 0 }
 
 export const GATEWAY_METRICS: readonly MetricDefinition[] = [
   {
@@ -185,11 +185,11 @@ export const BROKER_METRICS: readonly MetricDefinition[] = [
   byKey(
     'counter',
     'sluice_broker_neighbor_notices_total',
-    'Connects by what became of their notices: told to the others, untold for lack of a connection, heard from them, ended (a connection here ended over it), malformed (messages that are no notices).',
+    'Connects by what became of their notices: told to the others, untold for lack of a connection, again (told again once there is one), heard from them, ended (a connection here ended over it), malformed (messages that are no notices).',
     'outcome',
     ({ broker: { neighbors } }) => {
-      const { told, untold, heard, ended, malformed } = neighbors ?? NO_NOTICES
-      return { told, untold, heard, ended, malformed }
+      const { told, untold, again, heard, ended, malformed } = neighbors ?? NO_NOTICES
+      return { told, untold, again, heard, ended, malformed }
     },
   ),
   single(

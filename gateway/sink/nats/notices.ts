@@ -1,7 +1,7 @@
 /**
  * Notices between gateways on core NATS, by the servers and the login of a sink, over a connection
- * of their own. It connects again for as long as it is open; what is sent meanwhile is lost, and
- * said to be. A loss is told once, and so is its end.
+ * of their own. It connects again for as long as it is open, and tells when it has; what is sent
+ * meanwhile is lost, and said to be. A loss is told once, and so is its end.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { NoticeBus } from '../../ports/notices.ts'
@@ -19,6 +19,7 @@ export class NatsNotices implements NoticeBus {
   readonly #closing = new AbortController()
   #open: OpenLink | null = null
   #listener: (bytes: Uint8Array) => void = () => undefined
+  #whenConnected: () => void = () => undefined
   #detail: string | null = null
   /** The loss was told, its end was not. */
   #isToldLost = false
@@ -50,6 +51,10 @@ export class NatsNotices implements NoticeBus {
 
   onReceived(listener: (bytes: Uint8Array) => void): void {
     this.#listener = listener
+  }
+
+  onConnected(listener: () => void): void {
+    this.#whenConnected = listener
   }
 
   close(): void {
@@ -104,6 +109,7 @@ export class NatsNotices implements NoticeBus {
       this.#detail = null
       if (this.#isToldLost) emit({ type: 'sink.notices-back', sink: name })
       this.#isToldLost = false
+      this.#whenConnected()
     }
     const why = await link.ended
     this.#open = null

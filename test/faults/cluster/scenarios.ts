@@ -15,6 +15,10 @@ const LEAVE_MS = 60_000
 
 /** Connections closer together may both stay (gateway/broker/takeover/neighbors.ts). */
 const APART_MS = 400
+/** Devices that move at once. */
+const MOVERS = 50
+/** Until a gateway has noticed that the last node is gone. */
+const SEVERED_MS = 90_000
 
 export interface ClusterReport {
   /** What happened, for people: how often, how many. */
@@ -214,6 +218,43 @@ const leftBehind: Scenario = async (bench, { kills }) => {
   return await withoutDrops(bench, drops, { moves: kills, 'ms until the old one ended': slowestMs })
 }
 
+/**
+ * The same while every node of the engine is down, so that no gateway is told: what was left behind
+ * stays, and ends once the engine is back.
+ */
+const leftBehindUntold: Scenario = async (bench, { holdMs }) => {
+  await bench.untilAcked()
+  const { drops } = bench
+  const [first, second] = bench.gateways
+  if (first === undefined || second === undefined) throw new Error('no two gateways')
+  const movers = Array.from({ length: MOVERS }, (_, n) => ({
+    clientId: `mover-${n}`,
+    level: n % 2 === 0 ? 4 : 5,
+    keepAlive: 600,
+  }))
+  const old = await Promise.all(movers.map((fields) => bench.clientAt(first, fields)))
+  for (const node of bench.nodes) await node.end('SIGKILL')
+  for (const gateway of bench.gateways)
+    await gateway.untilStatus(
+      'the others cannot be told',
+      ({ broker }) => broker?.neighbors?.isConnected === false,
+      SEVERED_MS,
+    )
+  await sleep(APART_MS)
+  const fresh = await Promise.all(movers.map((fields) => bench.clientAt(second, fields)))
+  await sleep(holdMs)
+  for (const client of old) await client.roundTrip()
+  const beganMs = performance.now()
+  await Promise.all(bench.nodes.map((node) => node.start()))
+  await until('what was left behind ends', () => old.every(({ isClosed }) => isClosed))
+  const ms = Math.round(performance.now() - beganMs)
+  for (const client of fresh) {
+    await client.roundTrip()
+    client.cut()
+  }
+  return await withoutDrops(bench, drops, { moves: MOVERS, 'ms until all old ones ended': ms })
+}
+
 export const SCENARIOS = {
   'T1 a gateway is killed': killed,
   'T2 a gateway and its disk are destroyed': destroyed,
@@ -223,6 +264,7 @@ export const SCENARIOS = {
   'T6 a gateway leaves': leaves,
   'T7 the node that leads is frozen': frozenNode,
   'T9 devices leave a connection behind': leftBehind,
+  'T10 the engine is away while devices move': leftBehindUntold,
 } as const satisfies Readonly<Record<string, Scenario>>
 
 /** Nothing is lost, and no device had to come again since. */
