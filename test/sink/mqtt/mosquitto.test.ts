@@ -225,14 +225,14 @@ describeWithTool('mosquitto', 'Mosquitto', () => {
       `persistence_location ${folder}/`,
     ])
     const reader = await readerOf(broker)
-    const sink = sinkTo(broker.url, { qos: 2, timeout: 300 })
+    const sink = sinkTo(broker.url, { qos: 2, timeout: 1000 })
     const batch = pinned(batchOf(1, 90), async () => {
       if (batch.note === null) broker.signal('SIGSTOP')
     })
     expect(await sink.send(batch, never())).toMatchObject({
       kind: 'retry',
       answered: false,
-      detail: expect.stringMatching(/acknowledged nothing for 300 ms/),
+      detail: expect.stringMatching(/acknowledged nothing for 1000 ms/),
     })
     broker.signal('SIGCONT')
     expect(await sink.send(batch, never())).toMatchObject(ACKED)

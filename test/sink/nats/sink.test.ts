@@ -278,7 +278,7 @@ describeWithTool(NATS_TOOLS, 'a NATS sink', () => {
   test.each(['batch', 'record'] as const)(
     'a server that stands still is given up, and the %s comes once',
     async (message) => {
-      const sink = sinkOf({ message, timeout: 300 })
+      const sink = sinkOf({ message, timeout: 1000 })
       expect(await send(sink, batchOf(1, 3))).toMatchObject(acked)
       await server.stand()
       try {

@@ -146,7 +146,7 @@ describeWithTool(POSTGRES_TOOLS, 'a PostgreSQL sink', () => {
     })
 
     test('a statement that takes too long is cancelled, so that none piles up', async () => {
-      const { config, ...tables } = await freshTables(server, { timeout: 200 })
+      const { config, ...tables } = await freshTables(server, { timeout: 700 })
       const sink = sinkTo(config)
       await send(sink, batchOf(1, 2))
       const lock = await server.connect()

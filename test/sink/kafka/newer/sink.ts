@@ -272,7 +272,7 @@ describe('a front with TLS and users', () => {
 
   test('a link that is half open ends with the time-out, and the next try takes another', async () => {
     const front = await frontOf({})
-    const sink = sinkTo({ ...to(front), timeout: 300 })
+    const sink = sinkTo({ ...to(front), timeout: 2000 })
     expect(await send(sink, mixed(1, 3))).toMatchObject({ kind: 'verdicts' })
     front.isFrozen = true
     const answer = await send(sink, mixed(4, 6))
