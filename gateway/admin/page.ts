@@ -59,14 +59,14 @@ ${table(
   [
     ['<code>sluice status</code>', 'all of this with reasons, in a terminal'],
     [
-      '<a href="/api/status">/api/status</a>',
+      '<a href="api/status">/api/status</a>',
       'the same as JSON; needs the token if admin.token is set, or beyond loopback',
     ],
     [
-      '<a href="/metrics">/metrics</a>',
+      '<a href="metrics">/metrics</a>',
       'for Prometheus; a dashboard and alert rules are in dashboards/',
     ],
-    ['<a href="/readyz">/readyz</a>, <a href="/livez">/livez</a>', 'probes'],
+    ['<a href="readyz">/readyz</a>, <a href="livez">/livez</a>', 'probes'],
   ],
   (cell) => cell,
 )}

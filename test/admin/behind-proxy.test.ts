@@ -2,7 +2,7 @@
  * The admin server on loopback behind a real nginx on the same machine, which ends TLS: people log
  * in and follow the stream of events under the name of the proxy, and loopback's trust ends there.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { request } from 'node:https'
@@ -10,17 +10,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { json } from 'node:stream/consumers'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { freePort } from '../../device-sim/free-ports.ts'
 import type { AdminConfig } from '../../gateway/admin/config.ts'
 import { quickHash } from '../broker/auth/quick-hash.ts'
-import { reapProcesses, startProcess } from '../support/process.ts'
-import { sourcePath } from '../support/source-path.ts'
+import { PASS_ON, startNginx } from '../support/nginx.ts'
+import { reapProcesses } from '../support/process.ts'
 import { describeWithTool } from '../support/tool-tests.ts'
-import { findTool } from '../support/tools.ts'
 import { type AdminFixture, startAdmin } from './admin-fixture.ts'
 
 const NAME = 'box.example'
-const START_MS = 20_000
 
 let folder: string
 let admin: AdminFixture
@@ -38,49 +35,7 @@ afterEach(async () => {
 /** `directives`: of the location. */
 async function start(config: Partial<AdminConfig>, directives: string): Promise<void> {
   admin = await startAdmin(config)
-  port = await freePort()
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
-    (name) => `  ${name}_temp_path ${folder}/tmp/${name};`,
-  )
-  mkdirSync(join(folder, 'tmp'))
-  const path = join(folder, 'nginx.conf')
-  writeFileSync(
-    path,
-    `daemon off;
-master_process off;
-pid ${folder}/pid;
-events {}
-http {
-  access_log off;
-${temporary.join('\n')}
-  server {
-    listen 127.0.0.1:${port} ssl;
-    ssl_certificate ${sourcePath('test/support/tls/server.pem')};
-    ssl_certificate_key ${sourcePath('test/support/tls/server.key')};
-    location / {
-      proxy_pass ${admin.server.url};
-      ${directives}
-    }
-  }
-}
-`,
-  )
-  const nginx = startProcess(findTool('nginx') ?? 'nginx', [
-    '-c',
-    path,
-    '-e',
-    join(folder, 'error.log'),
-  ])
-  const endMs = performance.now() + START_MS
-  for (;;) {
-    const isUp = await ask('/livez').then(
-      (answer) => answer.resume() !== null,
-      () => false,
-    )
-    if (isUp) return
-    if (nginx.exit !== null || performance.now() > endMs) throw new Error(nginx.stderr)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
+  port = await startNginx(folder, [{ path: '/', to: admin.server.url, directives }])
 }
 
 /** As a browser at `https://box.example:<port>` does. */
@@ -126,10 +81,7 @@ async function users(): Promise<string> {
 
 describeWithTool('nginx', 'behind a proxy', () => {
   test('people log in, act and follow events under its name', async () => {
-    await start(
-      { usersFile: await users() },
-      'proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;',
-    )
+    await start({ usersFile: await users() }, PASS_ON)
     expect((await ask('/')).statusCode).toBe(200)
     const login = await ask('/api/login', OTTO)
     expect(login.statusCode).toBe(200)
@@ -143,6 +95,41 @@ describeWithTool('nginx', 'behind a proxy', () => {
       if (text.includes('event: snapshot')) break
     }
     expect(text).toContain('event: snapshot')
+  })
+
+  test('two gateways below prefixes of one host: each has its own cookie and takes it back', async () => {
+    const other = await startAdmin({ usersFile: await users() })
+    admin = await startAdmin({ usersFile: await users() })
+    const to = (path: string, { server }: AdminFixture) => ({
+      path,
+      to: `${server.url}/`,
+      directives: PASS_ON,
+    })
+    try {
+      port = await startNginx(folder, [to('/box-7/', admin), to('/box-8/', other)])
+      const cookies: string[] = []
+      for (const path of ['/box-7/', '/box-8/']) {
+        const login = await ask(`${path}api/login`, { ...OTTO, path })
+        const set = login.headers['set-cookie']?.[0] ?? ''
+        expect(set).toMatch(new RegExp(`^__Secure-sluice=[^;]+; Path=${path}; .*; Secure$`))
+        cookies.push(set.split(';')[0] ?? '')
+      }
+      const [seven = '', eight = ''] = cookies
+      const status = async (path: string, Cookie: string): Promise<number | undefined> =>
+        (await ask(`${path}api/status`, null, { Cookie })).statusCode
+      expect(await status('/box-7/', seven)).toBe(200)
+      expect(await status('/box-8/', seven)).toBe(401)
+      expect(await status('/box-8/', `__Host-sluice=of-another; ${seven}; ${eight}`)).toBe(200)
+      const out = await ask('/box-8/api/logout', { path: '/box-8/' }, { Cookie: eight })
+      expect(out.headers['set-cookie']).toContainEqual(
+        expect.stringMatching(/^__Secure-sluice=; Path=\/box-8\/; Max-Age=0;/),
+      )
+      expect(await status('/box-8/', eight)).toBe(401)
+      const crooked = await ask('/box-7/api/login', { ...OTTO, path: '/; Domain=example' })
+      expect(crooked.statusCode).toBe(400)
+    } finally {
+      await other.stop()
+    }
   })
 
   test('one that changes the Host is told what to pass on', async () => {
@@ -160,7 +147,6 @@ describeWithTool('nginx', 'behind a proxy', () => {
     expect(named.message).toContain('admin.usersFile')
     await reapProcesses()
     await admin.stop()
-    rmSync(join(folder, 'tmp'), { recursive: true })
     await start({}, 'proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;')
     expect((await ask('/metrics')).statusCode).toBe(200)
     const forwarded = await refusalOf(await ask('/api/status'))

@@ -23,7 +23,8 @@ export function openApiDocument(routes: readonly Route[], version: string): obje
         'What an operator and his tools can ask of a running gateway. GET is for viewers, all of it for operators.',
       license: { name: 'MIT', identifier: 'MIT' },
     },
-    servers: [{ url: '/' }],
+    // From where this document is: a proxy may give the server a prefix.
+    servers: [{ url: '..' }],
     paths,
     components: {
       schemas: Object.fromEntries(schemas) as Record<string, JsonSchema>,
@@ -33,7 +34,8 @@ export function openApiDocument(routes: readonly Route[], version: string): obje
           type: 'apiKey',
           in: 'cookie',
           name: 'sluice',
-          description: 'Of a login; its name is __Host-sluice behind TLS.',
+          description:
+            'Of a login; its name is __Host-sluice behind TLS, and __Secure-sluice below a prefix there.',
         },
       },
     },

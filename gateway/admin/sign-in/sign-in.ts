@@ -8,6 +8,8 @@
  * - The cookie of a login is of this origin alone: no script reads it (HttpOnly), no other site's
  *   request carries it (SameSite=Strict). Behind TLS, which a proxy tells, it is Secure and bound
  *   to the host; that header is believed from anybody, since it changes nobody's cookie but theirs.
+ *   Below a prefix of a proxy, which the page tells, it is of that path alone: several gateways may
+ *   share a host name, and each browser sends each of them its own.
  *   Where there is no TLS the cookie goes to other ports of the same host, too: browsers have it so.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
@@ -23,7 +25,12 @@ import { Users } from './users.ts'
 
 /** RFC 6265bis, section 4.1.3.2: a browser takes the first only with Secure and of this host. */
 const SECURE_COOKIE = '__Host-sluice'
+/** With Secure, below a prefix: the other wants the path /. */
+const PREFIXED_COOKIE = '__Secure-sluice'
 const PLAIN_COOKIE = 'sluice'
+const COOKIES: readonly string[] = [SECURE_COOKIE, PREFIXED_COOKIE, PLAIN_COOKIE]
+/** A browser sends one for each prefix above the page; more are somebody's play. */
+const MAX_COOKIES = 8
 
 type Credentials = { readonly user: string; readonly password: string } | { readonly token: string }
 
@@ -104,8 +111,11 @@ export class SignIn {
     )
   }
 
-  /** @throws AdminError ADMIN_UNAUTHORIZED, ADMIN_TRY_LATER, or for what is not configured */
-  async logIn(credentials: Credentials, { headers, remote }: Asker): Promise<Login> {
+  /**
+   * `path`: of the page, as a browser sees it.
+   * @throws AdminError ADMIN_UNAUTHORIZED, ADMIN_TRY_LATER, or for what is not configured
+   */
+  async logIn(credentials: Credentials, { headers, remote }: Asker, path = '/'): Promise<Login> {
     const caller =
       'token' in credentials
         ? await this.#byToken(credentials.token, remote)
@@ -114,14 +124,13 @@ export class SignIn {
     const { user, role } = caller
     this.#emit({ type: 'admin.login', user, role, remote })
     const id = this.#sessions.begin(caller, (await this.#proofOf(caller)) ?? '')
-    return { caller, cookie: cookieOf(id, isSecure) }
+    return { caller, cookie: cookieOf(id, isSecure, path) }
   }
 
-  /** Returns cookies that take the browser's place back. */
-  logOut(headers: IncomingHttpHeaders): readonly string[] {
-    const id = sessionOf(headers)
-    if (id !== null) this.#sessions.end(id)
-    return [cookieOf('', true), cookieOf('', false)]
+  /** Returns cookies that take back those of this path. */
+  logOut(headers: IncomingHttpHeaders, path: string): readonly string[] {
+    for (const id of sessionsOf(headers)) this.#sessions.end(id)
+    return [cookieOf('', true, path), cookieOf('', false, path)]
   }
 
   /** Token and users are these from now on. */
@@ -191,11 +200,12 @@ export class SignIn {
   }
 
   async #bySession(headers: IncomingHttpHeaders): Promise<Caller | null> {
-    const id = sessionOf(headers)
-    const session = id === null ? null : this.#sessions.use(id)
-    if (id === null || session === null) return null
-    if ((await this.#proofOf(session.caller)) === session.proof) return session.caller
-    this.#sessions.end(id)
+    for (const id of sessionsOf(headers)) {
+      const session = this.#sessions.use(id)
+      if (session === null) continue
+      if ((await this.#proofOf(session.caller)) === session.proof) return session.caller
+      this.#sessions.end(id)
+    }
     return null
   }
 
@@ -235,20 +245,21 @@ function tooMany(): AdminError {
   )
 }
 
-function sessionOf({ cookie = '' }: IncomingHttpHeaders): string | null {
-  const cookies = new Map(
-    cookie.split(/; */).map((pair) => {
-      const equals = pair.indexOf('=')
-      return [pair.slice(0, equals), pair.slice(equals + 1)] as const
-    }),
-  )
-  return cookies.get(SECURE_COOKIE) ?? cookies.get(PLAIN_COOKIE) ?? null
+/** Of this gateway, or of others that share its host name: whose they are is told by looking. */
+function sessionsOf({ cookie = '' }: IncomingHttpHeaders): readonly string[] {
+  return cookie
+    .split(/; */)
+    .map((pair) => pair.split('='))
+    .filter(([name = '']) => COOKIES.includes(name))
+    .map(([, id = '']) => id)
+    .slice(0, MAX_COOKIES)
 }
 
-/** `id` empty: the cookie goes. */
-function cookieOf(id: string, isSecure: boolean): string {
-  const name = isSecure ? SECURE_COOKIE : PLAIN_COOKIE
+/** `id` empty: the cookie goes. `path`: `/`, or the prefix of the page. */
+function cookieOf(id: string, isSecure: boolean, path: string): string {
+  const secureName = path === '/' ? SECURE_COOKIE : PREFIXED_COOKIE
+  const name = isSecure ? secureName : PLAIN_COOKIE
   const seconds = id === '' ? 0 : ABSOLUTE_END_MS / 1_000
   const secure = isSecure ? '; Secure' : ''
-  return `${name}=${id}; Path=/; Max-Age=${seconds}; HttpOnly; SameSite=Strict${secure}`
+  return `${name}=${id}; Path=${path}; Max-Age=${seconds}; HttpOnly; SameSite=Strict${secure}`
 }

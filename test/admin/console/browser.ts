@@ -13,6 +13,8 @@ export interface Look {
   readonly width?: number
   /** @default light */
   readonly scheme?: 'light' | 'dark'
+  /** One whose name is another, too. @default false */
+  readonly anyCertificate?: boolean
 }
 
 const HEIGHT = 900
@@ -40,6 +42,7 @@ export async function openPage(browser: Browser, look: Look = {}): Promise<Seen>
     viewport: { width: look.width ?? 1440, height: HEIGHT },
     colorScheme: look.scheme ?? 'light',
     reducedMotion: 'reduce',
+    ignoreHTTPSErrors: look.anyCertificate ?? false,
   })
   context.setDefaultTimeout(TIMEOUT_MS)
   const page = await context.newPage()

@@ -1,6 +1,7 @@
 /**
- * Requests to the admin server that the page came from. The browser sends the cookie of the login;
- * errors are the server's own words. Not here: the live events (feed.ts).
+ * Requests to the admin server that the page came from. Paths are relative to the page, which may
+ * lie below a prefix of a proxy. The browser sends the cookie of the login; errors are the server's
+ * own words. Not here: the live events (feed.ts).
  */
 
 /** An answer other than success, or none. */

@@ -27,7 +27,7 @@ let retry: ReturnType<typeof setTimeout> | undefined
 export async function follow(): Promise<void> {
   stopFollowing()
   try {
-    session.value = await get<ConsoleSession>('/api/session', new AbortController().signal)
+    session.value = await get<ConsoleSession>('api/session', new AbortController().signal)
   } catch (error) {
     refused(error)
     return
@@ -46,7 +46,7 @@ export function stopFollowing(): void {
 }
 
 function listen(): void {
-  source = new EventSource('/api/events')
+  source = new EventSource('api/events')
   source.addEventListener('snapshot', ({ data }: MessageEvent<string>) => {
     lostSinceMs.value = null
     watch()

@@ -30,7 +30,7 @@ export function Configuration() {
     void turn.value
     void standing.value
     const stop = new AbortController()
-    get<ConfigReport>('/api/config', stop.signal).then(
+    get<ConfigReport>('api/config', stop.signal).then(
       (answer) => {
         view.value = answer
         failure.value = null
@@ -224,7 +224,7 @@ function Apply({ plan, onReload }: ApplyProps) {
 }
 
 async function applyNow(probation: string): Promise<ReloadOutcome> {
-  return await post<ReloadOutcome>('/api/reload', { dryRun: false, probation }, RELOAD_MS)
+  return await post<ReloadOutcome>('api/reload', { dryRun: false, probation }, RELOAD_MS)
 }
 
 const LEVELS = ['error', 'warn', 'info', 'debug', 'trace'].map((level) => [level, level] as const)
@@ -245,7 +245,7 @@ function LogLevel() {
         <Action
           doing={doing}
           action={async () => {
-            await post('/api/log-level', { level: level.value })
+            await post('api/log-level', { level: level.value })
             return `The log is written from level ${level.value} on.`
           }}
         >

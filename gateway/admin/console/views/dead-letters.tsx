@@ -82,7 +82,7 @@ function Letters({ stream }: LettersProps) {
     const after = trail.value.at(-1)
     if (after !== undefined) query.set('after', after)
     const stop = new AbortController()
-    get<DeadLetterPage>(`/api/dead-letters?${query}`, stop.signal).then(
+    get<DeadLetterPage>(`api/dead-letters?${query}`, stop.signal).then(
       (answer) => {
         page.value = answer
         failure.value = null
@@ -179,7 +179,7 @@ function Changes({ stream, chosen }: ChangesProps) {
   const whom = ids.length === 0 ? `all ${count(kept)}` : `${count(ids.length)} chosen`
   const change = async (what: 'requeue' | 'purge'): Promise<string> => {
     const body = { stream: stream.name, ...(ids.length === 0 ? { all: true } : { ids }) }
-    const answer = await post<DeadLetterChange>(`/api/dead-letters/${what}`, body, CHANGE_MS)
+    const answer = await post<DeadLetterChange>(`api/dead-letters/${what}`, body, CHANGE_MS)
     chosen.value = new Set()
     return changeText(what === 'purge' ? 'purged' : 'requeued', answer)
   }

@@ -57,7 +57,7 @@ export function Devices() {
           questions={forgetQuestions(plainLine(id))}
           onYes={() =>
             doing.run(async () => {
-              await remove(`/api/devices/${encodeURIComponent(id)}`)
+              await remove(`api/devices/${encodeURIComponent(id)}`)
               lookAgain()
               return `Device ${plainLine(id)} is forgotten.`
             })
@@ -111,7 +111,7 @@ function useTable({ search, sort, silentOnly, trail }: Wish) {
     const stop = new AbortController()
     const timer = setTimeout(
       () => {
-        get<DevicePage>(`/api/devices?${query}`, stop.signal).then(
+        get<DevicePage>(`api/devices?${query}`, stop.signal).then(
           (answer) => {
             table.value = answer
             failure.value = null

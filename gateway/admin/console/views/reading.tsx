@@ -22,7 +22,7 @@ export function Reading() {
     const open = way.peek()
     if (snapshot.value === null || open === null || isThere(open)) return undefined
     const stop = new AbortController()
-    get<TestReading>(`/api/test-reading/${open.id}`, stop.signal).then(
+    get<TestReading>(`api/test-reading/${open.id}`, stop.signal).then(
       (next) => {
         if (!stop.signal.aborted) way.value = next
       },
@@ -44,7 +44,7 @@ export function Reading() {
             isMain
             action={async () => {
               way.value = await post<TestReading>(
-                '/api/test-reading',
+                'api/test-reading',
                 readingBody(topic.value, payload.value),
               )
               return null

@@ -137,7 +137,7 @@ function SinkActions({ sink }: { readonly sink: SinkStatus }) {
   const isAsking = useSignal(false)
   const doing = useDoing(deed)
   if (!mayAct()) return null
-  const api = `/api/sinks/${encodeURIComponent(sink.name)}`
+  const api = `api/sinks/${encodeURIComponent(sink.name)}`
   const body = (): object => readingBody(topic.value, payload.value)
   const preview = async (): Promise<null> => {
     const { preview: text } = await post<SinkPreview>(`${api}/preview`, body())

@@ -136,7 +136,7 @@ function Verify() {
         goingOn="Every block is read, a few at a time: minutes, if much waits. It goes on if you look at another view."
         action={async () => {
           found.value = null
-          const report = await post<VerifyReport>('/api/spool/verify', {}, VERIFY_MS)
+          const report = await post<VerifyReport>('api/spool/verify', {}, VERIFY_MS)
           found.value = report
           return checkText(report)
         }}
