@@ -5,7 +5,7 @@ import { ConfigError } from '../config/problems.ts'
 import { findConfig } from './config-place.ts'
 import type { CliContext, ConfiguredGateway } from './context.ts'
 import { fileSystemOf } from './doctor/file-system.ts'
-import { roomWarnings } from './text/capacity.ts'
+import { type DiskRoom, roomWarnings } from './text/capacity.ts'
 
 export interface ConfigFlag {
   readonly config?: string
@@ -70,14 +70,15 @@ export async function loadWithWarnings(
 
 /** All that `sluice check` warns of: of the configuration, of this host, of the room on its disk. */
 export async function allWarnings(configured: ConfiguredGateway): Promise<{
-  readonly free: number | null
+  /** null: it cannot be told. */
+  readonly disk: DiskRoom | null
   readonly warnings: readonly string[]
 }> {
   const { config, warnings } = configured
-  const free = (await fileSystemOf(config.gateway.dataDir))?.freeBytes ?? null
+  const disk = await fileSystemOf(config.gateway.dataDir)
   const host = (await configured.hostWarnings()).map(({ text }) => text)
-  const room = free === null ? [] : roomWarnings(config, free)
-  return { free, warnings: [...warnings, ...host, ...room] }
+  const room = disk === null ? [] : roomWarnings(config, disk)
+  return { disk, warnings: [...warnings, ...host, ...room] }
 }
 
 /** One line that says which configuration is in effect. */

@@ -246,8 +246,9 @@ function touchedSinks({ changes }: ReloadPlan, { streams }: Config): ReadonlySet
 
 /** What this host gives less of than the configuration wants. */
 function warningsHere(next: Config, { host, stages }: Running): readonly string[] {
+  const room = { freeBytes: stages.spool.disk.freeBytes, usedBytes: stages.size.bytes }
   const limits = hostWarnings(fitToHost(next, host), host).map(({ text }) => text)
-  return [...limits, ...roomWarnings(next, stages.spool.disk.freeBytes)]
+  return [...limits, ...roomWarnings(next, room)]
 }
 
 function sentencesOf(error: unknown): readonly string[] {

@@ -4,6 +4,7 @@
  */
 import type { BigIntStats } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { errorCode } from './errors.ts'
 
 /**
  * Differs when the file was written or replaced. With times in ns and the inode: one that was
@@ -25,5 +26,15 @@ export async function syncFolder(path: string): Promise<void> {
     await folder.sync()
   } finally {
     await folder.close()
+  }
+}
+
+/** The operation's result, or `otherwise` when what it was about is not there. */
+export async function unlessGone<T, U>(operation: Promise<T>, otherwise: U): Promise<T | U> {
+  try {
+    return await operation
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return otherwise
+    throw error
   }
 }

@@ -269,7 +269,7 @@ describe('a browser on the same machine', () => {
     )
     expect(page.text).not.toMatch(/<script|(?:src|href)="?(?:https?:)?\/\/|url\(/)
     for (const [, path = ''] of page.text.matchAll(/href="([^"]+)"/g))
-      expect((await ask(path)).status, path).toBe(200)
+      expect((await ask(`/${path}`)).status, path).toBe(200)
     expect(page.text).toMatch(/It takes messages, devices connected: 50/)
     expect(page.text).toContain('<td>telemetry</td>')
   })

@@ -41,7 +41,7 @@ import { sourcePath } from '../support/source-path.ts'
 const NOW = Date.UTC(2026, 10, 28)
 const GIB = 1024 ** 3
 const EXT4 = 0xef53
-const ROOMY = { freeBytes: 500 * GIB, inodes: 1e6, freeInodes: 9e5, type: EXT4 }
+const ROOMY = { freeBytes: 500 * GIB, usedBytes: 0, inodes: 1e6, freeInodes: 9e5, type: EXT4 }
 const config = defaultConfig('/srv')
 
 function status(changes: Partial<Status> = {}): Status {
@@ -83,7 +83,7 @@ type Row = readonly [
 const JUDGED: readonly Row[] = [
   [
     'less room than is kept free',
-    diskDiagnoses(config, { ...ROOMY, freeBytes: GIB / 8 }, 0),
+    diskDiagnoses(config, { ...ROOMY, freeBytes: GIB / 8 }),
     'disk-space',
     'problem',
     '128 MiB are free, less than spool.minFreeBytes (256 MiB): no message is accepted',
@@ -91,7 +91,7 @@ const JUDGED: readonly Row[] = [
   ],
   [
     'limits that exceed the disk',
-    diskDiagnoses(config, { ...ROOMY, freeBytes: GIB }, GIB / 16),
+    diskDiagnoses(config, { ...ROOMY, freeBytes: GIB, usedBytes: GIB / 16 }),
     'disk-space',
     'warning',
     'streams: the sum of maxBytes (1.1 GiB',
@@ -99,7 +99,7 @@ const JUDGED: readonly Row[] = [
   ],
   [
     'no inodes',
-    diskDiagnoses(config, { ...ROOMY, freeInodes: 12 }, 0),
+    diskDiagnoses(config, { ...ROOMY, freeInodes: 12 }),
     'disk-inodes',
     'problem',
     '12 of 1,000,000 inodes are free',
@@ -107,7 +107,7 @@ const JUDGED: readonly Row[] = [
   ],
   [
     'a folder in memory',
-    diskDiagnoses(config, { ...ROOMY, type: 0x0102_1994 }, 0),
+    diskDiagnoses(config, { ...ROOMY, type: 0x0102_1994 }),
     'disk-kind',
     'problem',
     'in memory (tmpfs)',
@@ -115,7 +115,7 @@ const JUDGED: readonly Row[] = [
   ],
   [
     'a folder on another machine',
-    diskDiagnoses(config, { ...ROOMY, type: 0x6969 }, 0),
+    diskDiagnoses(config, { ...ROOMY, type: 0x6969 }),
     'disk-kind',
     'warning',
     'on another machine (NFS)',
@@ -283,10 +283,10 @@ describe('judged by facts', () => {
 
   test('the same facts in order give no finding', () => {
     const well = [
-      ...diskDiagnoses(config, ROOMY, 0),
-      ...diskDiagnoses(config, { ...ROOMY, inodes: 0, freeInodes: 0 }, 0),
+      ...diskDiagnoses(config, ROOMY),
+      ...diskDiagnoses(config, { ...ROOMY, inodes: 0, freeInodes: 0 }),
       // What is stored already is part of what the limits want.
-      ...diskDiagnoses(config, { ...ROOMY, freeBytes: GIB }, GIB),
+      ...diskDiagnoses(config, { ...ROOMY, freeBytes: GIB, usedBytes: GIB }),
       syncDiagnosis([1, 2, 900, 3]),
       ...hostDiagnoses([], '20.19.0'),
       ...hostDiagnoses([], '24.1.0'),

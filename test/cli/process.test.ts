@@ -1,7 +1,15 @@
 /** The built command as a real process. */
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -84,6 +92,16 @@ describe('sluice check', () => {
     expect(stderr).toMatch(
       /^warning: mqtt\.maxConnections: 7\d\d will be in effect and not 10000: .*LimitNOFILE/m,
     )
+  })
+
+  test('counts what the data folder holds as room of its limits', async () => {
+    const config = file('sluice.yaml', 'gateway: { dataDir: held }\n')
+    mkdirSync(join(folder, 'held', 'spool'), { recursive: true })
+    file('held/spool/table', 'x'.repeat(3_000_000))
+    const { stdout } = await runProgram('gateway', ['check', '-c', config, '--json'])
+    const { usedBytes } = JSON.parse(stdout) as { usedBytes: number }
+    expect(usedBytes).toBeGreaterThanOrEqual(3_000_000)
+    expect(usedBytes).toBeLessThan(4_000_000)
   })
 
   test('warns when the sum of maxBytes exceeds the free disk, and names files that cannot be read', async () => {

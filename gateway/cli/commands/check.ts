@@ -16,6 +16,7 @@ import { CliError, type Done, EXIT, type ExitCode } from '../exit.ts'
 import { runningGateway } from '../find-gateway.ts'
 import { allWarnings, type ConfigFlag, configLine, loadFlagged, withConfig } from '../options.ts'
 import {
+  type DiskRoom,
   ENVELOPE_BYTES,
   MESSAGE_BYTES,
   outageCapacity,
@@ -53,9 +54,9 @@ async function check(flags: CheckFlags, context: CliContext): Promise<ExitCode> 
   const configured = await loadFlagged(flags, context)
   const { config } = configured
   if (flags.config === undefined) context.stdout.write(`${comment(configLine(flags, context))}\n`)
-  const { free, warnings, faults, tried } = await look(configured, flags)
-  context.stdout.write(`${configured.yaml()}\n${comment(capacityText(config, free))}\n`)
-  if (free !== null) context.stdout.write(`${comment(diskText(config, free))}\n`)
+  const { disk, warnings, faults, tried } = await look(configured, flags)
+  context.stdout.write(`${configured.yaml()}\n${comment(capacityText(config, disk))}\n`)
+  if (disk !== null) context.stdout.write(`${comment(diskText(config, disk))}\n`)
   context.stdout.write(`#\n${comment(promisesText(configured.sinkPromises()))}\n`)
   for (const warning of warnings) context.stderr.write(`warning: ${warning}\n`)
   if (flags.against !== undefined)
@@ -91,15 +92,16 @@ async function checkAsJson(flags: CheckFlags, context: CliContext): Promise<Exit
     say({ problems: error.problems, warnings: [], faults: [] })
     return EXIT.usage
   }
-  const { free, warnings, faults, tried } = await look(configured, flags)
+  const { disk, warnings, faults, tried } = await look(configured, flags)
   say({
     problems: [],
     warnings,
     faults: faults.map((fault) => ({ code: errorCode(fault), message: fault.message })),
     tried,
-    freeBytes: free,
+    freeBytes: disk?.freeBytes ?? null,
+    usedBytes: disk?.usedBytes ?? null,
     ratesPerSecond: RATES_PER_SECOND,
-    outages: outageCapacity(configured.config, free),
+    outages: outageCapacity(configured.config, disk),
     sinks: configured.sinkPromises(),
     ...(flags.against === undefined
       ? {}
@@ -109,8 +111,8 @@ async function checkAsJson(flags: CheckFlags, context: CliContext): Promise<Exit
 }
 
 interface Look {
-  /** Bytes of the disk; null: it cannot be told. */
-  readonly free: number | null
+  /** null: it cannot be told. */
+  readonly disk: DiskRoom | null
   readonly warnings: readonly string[]
   readonly faults: readonly Error[]
   /** What was tried and is well. */
@@ -167,8 +169,8 @@ function promisesText(sinks: readonly SinkWord[]): string {
     .join('\n')
 }
 
-function capacityText(config: CliConfig, free: number | null): string {
-  const capacity = outageCapacity(config, free)
+function capacityText(config: CliConfig, disk: DiskRoom | null): string {
+  const capacity = outageCapacity(config, disk)
   const header = ['stream', ...RATES_PER_SECOND.map((rate) => `${rate} msg/s`)]
   const rows = capacity.map((row) => [row.stream, ...row.hours.map(hours)])
   return [
@@ -191,8 +193,9 @@ function diskLimitText({ stream }: StreamCapacity): string {
   return `${stream}: the free disk, less spool.minFreeBytes, is used up before maxBytes is reached.`
 }
 
-function diskText(config: CliConfig, free: number): string {
-  return `Streams and dead letters may take ${bytes(reservedBytes(config))}; ${bytes(free)} of disk are free.`
+function diskText(config: CliConfig, { freeBytes, usedBytes }: DiskRoom): string {
+  const held = usedBytes === 0 ? '' : `, and the data folder holds ${bytes(usedBytes)}`
+  return `Streams and dead letters may take ${bytes(reservedBytes(config))}; ${bytes(freeBytes)} of disk are free${held}.`
 }
 
 function comment(text: string): string {

@@ -2,7 +2,7 @@
 
 import { bytes, count } from '../../shared/text/words.ts'
 import type { CliConfig } from '../config.ts'
-import { roomWarnings } from '../text/capacity.ts'
+import { type DiskRoom, roomWarnings } from '../text/capacity.ts'
 import { type Diagnosis, problem, untold, warning, well } from './diagnosis.ts'
 import type { FileSystemFacts } from './file-system.ts'
 
@@ -24,28 +24,23 @@ const REMOTE: ReadonlyMap<number, string> = new Map([
   [0xfe53_4d42, 'SMB'],
 ])
 
-/** `usedBytes`: what the spool has of its room already. */
-export function diskDiagnoses(
-  config: CliConfig,
-  facts: FileSystemFacts | null,
-  usedBytes: number,
-): Diagnosis[] {
+export function diskDiagnoses(config: CliConfig, facts: FileSystemFacts | null): Diagnosis[] {
   if (facts === null) return [untold('disk-space', 'the free space cannot be told')]
-  return [space(config, facts.freeBytes, usedBytes), inodes(facts), kind(facts)]
+  return [space(config, facts), inodes(facts), kind(facts)]
 }
 
 const SPACE_FIX = 'make room, or give the data folder a larger disk'
 
-function space(config: CliConfig, free: number, usedBytes: number): Diagnosis {
+function space(config: CliConfig, room: DiskRoom): Diagnosis {
   const { minFreeBytes } = config.spool
-  const is = `${bytes(free)} are free`
-  if (free < minFreeBytes)
+  const is = `${bytes(room.freeBytes)} are free`
+  if (room.freeBytes < minFreeBytes)
     return problem(
       'disk-space',
       `${is}, less than spool.minFreeBytes (${bytes(minFreeBytes)}): no message is accepted`,
       SPACE_FIX,
     )
-  const [lacking] = roomWarnings(config, free + usedBytes)
+  const [lacking] = roomWarnings(config, room)
   if (lacking !== undefined)
     return warning('disk-space', lacking, `${SPACE_FIX}, or lower maxBytes of the streams`)
   return well('disk-space', is)

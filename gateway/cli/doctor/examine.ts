@@ -51,7 +51,7 @@ export async function examine(
   const files = await fileFacts(configured.namedPaths())
   const diagnoses = [
     folderDiagnosis(trial, dataDir),
-    ...diskDiagnoses(config, await fileSystemOf(dataDir), status?.spool.bytes ?? 0),
+    ...diskDiagnoses(config, await fileSystemOf(dataDir)),
     syncDiagnosis(folder === null || 'fault' in folder ? null : folder.syncMs),
     ...hostDiagnoses(await configured.hostWarnings(trial.ownerPid), node),
     ...clockDiagnoses(nowMs, await isClockSynchronized(context.env)),

@@ -1,9 +1,10 @@
-/** The file system that a folder is on, or will be. */
+/** The file system that a data folder is on, or will be: one look for `check` and the doctor. */
 import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { folderBytes } from '../../shared/folder-bytes.ts'
+import type { DiskRoom } from '../text/capacity.ts'
 
-export interface FileSystemFacts {
-  readonly freeBytes: number
+export interface FileSystemFacts extends DiskRoom {
   /** 0: it has no fixed number of them. */
   readonly inodes: number
   readonly freeInodes: number
@@ -16,7 +17,14 @@ export async function fileSystemOf(folder: string): Promise<FileSystemFacts | nu
   for (let path = folder; ; path = dirname(path)) {
     try {
       const { bavail, bsize, files, ffree, type } = await statfs(path)
-      return { freeBytes: bavail * bsize, inodes: files, freeInodes: ffree, type }
+      return {
+        freeBytes: bavail * bsize,
+        // Another user's folder cannot be looked into: then the answer is on the safe side.
+        usedBytes: await folderBytes(folder).catch(() => 0),
+        inodes: files,
+        freeInodes: ffree,
+        type,
+      }
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || dirname(path) === path) return null
     }

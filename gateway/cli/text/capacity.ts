@@ -39,12 +39,22 @@ export interface StreamCapacity {
   readonly limitedByDisk: boolean
 }
 
-/** `free`: bytes of the disk that are; null: not known. */
+/** What the disk has for the limits: a spool that holds much has taken that much of it already. */
+export interface DiskRoom {
+  readonly freeBytes: number
+  /** By the data folder. */
+  readonly usedBytes: number
+}
+
+/** From an empty spool on. `disk`: null: not known. */
 export function outageCapacity(
   { streams, spool }: CliConfig,
-  free: number | null = null,
+  disk: DiskRoom | null = null,
 ): StreamCapacity[] {
-  const room = free === null ? Number.POSITIVE_INFINITY : Math.max(0, free - spool.minFreeBytes)
+  const room =
+    disk === null
+      ? Number.POSITIVE_INFINITY
+      : Math.max(0, disk.freeBytes + disk.usedBytes - spool.minFreeBytes)
   return Object.entries(streams).map(([stream, config]) => {
     const maxBytes = Math.min(config.maxBytes, room)
     const bySize = RATES_PER_SECOND.map((rate) => hoursBySize(maxBytes, rate, spool.commitInterval))
@@ -70,22 +80,24 @@ export function reservedBytes({ streams }: CliConfig): number {
   )
 }
 
-/** What the limits want of the disk and it has not; `free`: its bytes that are. */
-export function roomWarnings(config: CliConfig, free: number): string[] {
+/** What the limits want of the disk and it has not. */
+export function roomWarnings(config: CliConfig, { freeBytes, usedBytes }: DiskRoom): string[] {
   const { minFreeBytes } = config.spool
   const reserved = reservedBytes(config)
+  const room = freeBytes + usedBytes
   const warnings: string[] = []
-  if (free < minFreeBytes)
+  if (freeBytes < minFreeBytes)
     warnings.push(
-      `spool.minFreeBytes: ${bytes(free)} of disk are free, less than ${bytes(minFreeBytes)}: no message would be accepted`,
+      `spool.minFreeBytes: ${bytes(freeBytes)} of disk are free, less than ${bytes(minFreeBytes)}: no message would be accepted`,
     )
-  if (reserved > free)
+  const has = `${bytes(freeBytes)}${usedBytes === 0 ? '' : `, and ${bytes(usedBytes)} that the data folder holds`}`
+  if (reserved > room)
     warnings.push(
-      `streams: the sum of maxBytes (${bytes(reserved)}, dead letters included) exceeds the free disk (${bytes(free)}); the disk would be full before the limits are reached. Lower maxBytes, or give the spool a larger disk`,
+      `streams: the sum of maxBytes (${bytes(reserved)}, dead letters included) exceeds the free disk (${has}); the disk would be full before the limits are reached. Lower maxBytes, or give the spool a larger disk`,
     )
-  else if (reserved + minFreeBytes > free)
+  else if (reserved + minFreeBytes > room)
     warnings.push(
-      `streams: the sum of maxBytes (${bytes(reserved)}, dead letters included) and spool.minFreeBytes exceed the free disk (${bytes(free)}); ingest would close before the limits are reached`,
+      `streams: the sum of maxBytes (${bytes(reserved)}, dead letters included) and spool.minFreeBytes exceed the free disk (${has}); ingest would close before the limits are reached`,
     )
   return warnings
 }

@@ -6,9 +6,9 @@ import { randomFillSync } from 'node:crypto'
 import { open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errorCode } from '../../shared/errors.ts'
-import { syncFolder } from '../../shared/files.ts'
+import { syncFolder, unlessGone } from '../../shared/files.ts'
 import { isFull } from './disk-errors.ts'
-import { freeBytes, unlessGone } from './folder.ts'
+import { freeBytes } from './folder.ts'
 
 const CHUNK_BYTES = 1024 * 1024
 /** Size of the units in which `stat` counts blocks. */

@@ -4,9 +4,8 @@
  */
 import { open, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { syncFolder } from '../../shared/files.ts'
+import { syncFolder, unlessGone } from '../../shared/files.ts'
 import { judgeDiskError } from './disk-errors.ts'
-import { unlessGone } from './folder.ts'
 
 export const CLEAN_FILE = 'clean-stop'
 const CLEAN_TEXT = 'The spool was closed cleanly and nobody has opened it since.\n'

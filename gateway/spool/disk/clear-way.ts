@@ -1,7 +1,8 @@
 /** Clears the names that the spool uses in its data folder of what is not its own (I7). */
+
 import { lstat, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { unlessGone } from './folder.ts'
+import { unlessGone } from '../../shared/files.ts'
 
 /**
  * Before anything else: folders under the names of our files, and files under those of our folders,

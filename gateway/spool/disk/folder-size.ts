@@ -1,6 +1,6 @@
 /** The real size of the data folder, measured from time to time: status and metrics show it. */
+import { folderBytes } from '../../shared/folder-bytes.ts'
 import { Poller } from '../../shared/time/poller.ts'
-import { folderBytes } from './folder.ts'
 
 const INTERVAL_MS = 10_000
 

@@ -3,16 +3,10 @@
  * that is replaced in one step, and which boot this is. Serves I1 and I6.
  */
 import { readFileSync } from 'node:fs'
-import { chmod, lstat, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { chmod, mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
 import { errorCode } from '../../shared/errors.ts'
 import { syncFolder } from '../../shared/files.ts'
-
-/**
- * Size of the units in which `stat` counts blocks, in bytes (POSIX sys/stat.h leaves it open; it is
- * 512 wherever node runs).
- */
-const STAT_BLOCK_BYTES = 512
 
 const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id'
 
@@ -20,34 +14,6 @@ const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id'
 export async function freeBytes(path: string): Promise<number> {
   const { bavail, bsize } = await statfs(path)
   return bavail * bsize
-}
-
-/**
- * Bytes that the files below `path` take on disk. A file with several links inside counts once.
- * Files may come and go meanwhile; a folder that is not there takes nothing.
- */
-export async function folderBytes(path: string): Promise<number> {
-  return bytesBelow(path, new Set())
-}
-
-async function bytesBelow(path: string, seen: Set<string>): Promise<number> {
-  let bytes = 0
-  for (const entry of await unlessGone(readdir(path, { withFileTypes: true }), [])) {
-    const child = join(path, entry.name)
-    if (entry.isDirectory()) {
-      bytes += await bytesBelow(child, seen)
-      continue
-    }
-    const stats = await unlessGone(lstat(child), null)
-    if (stats === null) continue
-    if (stats.nlink > 1) {
-      const inode = `${stats.dev}:${stats.ino}`
-      if (seen.has(inode)) continue
-      seen.add(inode)
-    }
-    bytes += stats.blocks * STAT_BLOCK_BYTES
-  }
-  return bytes
 }
 
 /**
@@ -121,16 +87,6 @@ export async function replaceFile(
   }
   await rename(unfinished, path)
   await syncFolder(dirname(path))
-}
-
-/** The operation's result, or `otherwise` when what it was about is not there. */
-export async function unlessGone<T, U>(operation: Promise<T>, otherwise: U): Promise<T | U> {
-  try {
-    return await operation
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return otherwise
-    throw error
-  }
 }
 
 /**

@@ -10,14 +10,16 @@
  * A command that looks into the folder of a stopped gateway has it for a moment. Who meets it waits
  * for it: `sluice status` must not keep a gateway from starting.
  */
+
 import { randomUUID } from 'node:crypto'
 import { lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { unlessGone } from '../../shared/files.ts'
 import { lockFolder, probeLock } from '../store/lock.ts'
 import { isFull, judgeDiskError } from './disk-errors.ts'
-import { bootId, unlessGone } from './folder.ts'
+import { bootId } from './folder.ts'
 import { FolderInUseError, NoLocksError } from './folder-errors.ts'
 
 export const OWNER_FILE = 'owner.json'

@@ -3,9 +3,10 @@
  * of the database, found out without opening it (I7). Changes nothing. Source of the names: leveldb
  * 1.20, db/filename.cc.
  */
+
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { unlessGone } from '../disk/folder.ts'
+import { unlessGone } from '../../shared/files.ts'
 import { cleanLogBytes } from './log-records.ts'
 import {
   type Manifest,

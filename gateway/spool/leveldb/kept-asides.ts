@@ -5,7 +5,7 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { syncFolder } from '../../shared/files.ts'
-import { folderBytes } from '../disk/folder.ts'
+import { folderBytes } from '../../shared/folder-bytes.ts'
 import { listDatabaseFiles } from './database-files.ts'
 import type { OpeningPlan } from './opening-plan.ts'
 import { asideFolders, isKept, NOTE_FILE, putAside, REPAIR_LEFTOVERS } from './put-aside.ts'

@@ -13,10 +13,12 @@
  * Sources: leveldb 1.20, db/repair.cc, db/version_edit.cc, db/write_batch.cc, db/db_impl.cc
  * (Recover).
  */
+
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { errorCode } from '../../shared/errors.ts'
-import { replaceFile, unlessGone } from '../disk/folder.ts'
+import { unlessGone } from '../../shared/files.ts'
+import { replaceFile } from '../disk/folder.ts'
 import {
   type DatabaseFile,
   fileName,

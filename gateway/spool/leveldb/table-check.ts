@@ -5,9 +5,10 @@
  *
  * Source: leveldb 1.20, doc/table_format.txt, table/format.cc, table/block.cc, db/dbformat.h.
  */
+
 import { open, readFile } from 'node:fs/promises'
 import { crc32c } from '../../shared/crc32c.ts'
-import { unlessGone } from '../disk/folder.ts'
+import { unlessGone } from '../../shared/files.ts'
 import { unmaskCrc } from './masked-crc.ts'
 import { snappyInflate } from './snappy.ts'
 

@@ -8,12 +8,11 @@
  */
 import { readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { syncFolder } from '../../shared/files.ts'
+import { syncFolder, unlessGone } from '../../shared/files.ts'
 import { type BlockHeader, decodeBlockHeader, encodeBlock, readBlock } from '../codec/block.ts'
 import { crc32 } from '../codec/crc32.ts'
 import { lineOffsets } from '../codec/record.ts'
 import { isDamage, isReadFailure } from '../disk/disk-errors.ts'
-import { unlessGone } from '../disk/folder.ts'
 import { listDatabaseFiles } from '../leveldb/database-files.ts'
 import { dropSalvage, salvageDatabase } from '../leveldb/put-aside.ts'
 import { copyName, isBlock } from '../queue/block-check.ts'

@@ -7,9 +7,11 @@
  * Reads one file at a time; keeps where things are, not what they hold. Decides nothing about what
  * is still wanted: deleted values are found as well.
  */
+
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
+import { unlessGone } from '../../shared/files.ts'
 import {
   BlockDamagedError,
   type BlockHeader,
@@ -19,7 +21,6 @@ import {
   decodeBlockHeader,
 } from '../codec/block.ts'
 import { decodeState, STATE_MAGIC, type StoredState, stateBytes } from '../commit/state-record.ts'
-import { unlessGone } from '../disk/folder.ts'
 import { type FileKind, listDatabaseFiles } from '../leveldb/database-files.ts'
 import { cleanLogBytes, logPayload } from '../leveldb/log-records.ts'
 import { inflatedBlocks } from '../leveldb/table-check.ts'

@@ -6,9 +6,8 @@
  */
 import { open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { syncFolder } from '../../shared/files.ts'
+import { syncFolder, unlessGone } from '../../shared/files.ts'
 import { isReadFailure, systemErrorOf } from '../disk/disk-errors.ts'
-import { unlessGone } from '../disk/folder.ts'
 import { listDatabaseFiles } from '../leveldb/database-files.ts'
 
 const PROBE_FILE = 'disk-probe.tmp'

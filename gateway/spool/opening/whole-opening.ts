@@ -4,9 +4,10 @@
  * and then deletes that log with the acknowledged records in it. So what the logs hold is looked up
  * in what was opened, and if it is not there the files are put back and it is tried again.
  */
+
 import { lstat } from 'node:fs/promises'
+import { unlessGone } from '../../shared/files.ts'
 import { describeError } from '../disk/disk-errors.ts'
-import { unlessGone } from '../disk/folder.ts'
 import { restoreFiles } from '../leveldb/put-aside.ts'
 import { Patience } from '../store/patient-reads.ts'
 import type { Store } from '../store/store.ts'

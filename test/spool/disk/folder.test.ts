@@ -2,7 +2,8 @@ import { link, mkdir, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { syncFolder } from '../../../gateway/shared/files.ts'
-import { bootId, folderBytes, freeBytes } from '../../../gateway/spool/disk/folder.ts'
+import { folderBytes } from '../../../gateway/shared/folder-bytes.ts'
+import { bootId, freeBytes } from '../../../gateway/spool/disk/folder.ts'
 import { tempFolders } from './temp-folder.ts'
 
 const tempFolder = tempFolders()
