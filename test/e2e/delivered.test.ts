@@ -116,6 +116,28 @@ test('I3: over a kill a pending reading at QoS 2 is stored once, and its PUBREC 
   assertBalanced(status)
 })
 
+test('I8: devices whose every reading is refused get their acks once the sink takes them', async () => {
+  sink.script = () => ({ status: 422 })
+  const device = await RawMqtt.connect(gateway.mqttPort, { clientId: 'safe' })
+  publish(device, 'safe/1', upTo(3))
+  const { streams } = await gateway.untilStatus('all are kept aside', (status) =>
+    status.streams.some(({ name, parked }) => name === 'safe' && parked === 3),
+  )
+  const safe = streams.find(({ name }) => name === 'safe')
+  expect(safe?.delivery).toMatchObject({
+    state: 'retrying',
+    why: expect.stringContaining('devices wait for their acks') as string,
+  })
+  await device.roundTrip()
+  expect(device.inbox).toEqual([])
+  // Nothing more comes from it: nothing that is accepted shows whose fault it was.
+  sink.script = UP
+  await retry()
+  expect(await device.acks(3)).toEqual(upTo(3))
+  expect(numbersAt('safe')).toEqual(upTo(3))
+  assertBalanced(await gateway.status())
+})
+
 test('I8: a refused record is acknowledged once it is a dead letter, which is kept', async () => {
   sink.script = ({ lines }) => (lines.some((line) => line.includes('666')) ? { status: 422 } : {})
   const device = await RawMqtt.connect(gateway.mqttPort, { clientId: 'press-7' })

@@ -256,7 +256,8 @@ interface Staged extends Omit<MemoryRecord, 'block'> {
 export class MemoryQueue implements StreamQueue {
   readonly stream: string
   readonly sink: string
-  readonly isAwaited = false
+  /** A test may set it once something is parked; commits pin nothing here. */
+  isAwaited = false
   readonly priority: number
   readonly state: StreamState
   /** What a test wants `load` to meet: a rejection, once each. */

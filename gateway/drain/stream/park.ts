@@ -13,7 +13,7 @@ export class ParkError extends Error {
   readonly code = 'SLUICE_NOT_NEXT'
 }
 
-const REASON = 'set aside by an operator'
+export const SET_ASIDE = 'set aside by an operator'
 
 /** Runs of a batch that is still protected behind the record. */
 const MAX_RUNS = 65_536
@@ -47,7 +47,7 @@ export async function parkFirst(
   const isExpired = loaded.batch.recordCount === 0
   const refused = isExpired
     ? []
-    : [{ seq, code: null, reason: REASON, line: await loaded.line(seq) }]
+    : [{ seq, code: null, reason: SET_ASIDE, line: await loaded.line(seq) }]
   const { outerLastSeq } = pinned.pin
   const goesOn = outerLastSeq > seq
   // One commit: what was sent with it stays protected.

@@ -1,6 +1,7 @@
 /**
  * Refused records of one stream: parked, made dead letters once a later record was accepted, or
- * returned to their place when the sink refuses too much to be believed (I8, I9). Settles what a
+ * returned to their place when the sink refuses too much to be believed (I8, I9), or when devices
+ * wait for them and nothing comes behind them. Settles what a
  * verdict says, and knows the two holds that refusals bring about: `refusals` and
  * `dead-letters-full`.
  *
@@ -20,6 +21,7 @@ import type { HoldReason } from '../policy/retry-policy.ts'
 import type { DrainRules } from '../policy/rules.ts'
 import type { StreamBatches } from './batches.ts'
 import type { StreamHold } from './hold.ts'
+import { SET_ASIDE } from './park.ts'
 import {
   reportDeadLetters,
   reportParked,
@@ -48,6 +50,10 @@ export class RefusedRecords {
   readonly #window: JudgedWindow
   readonly #who: { readonly sink: string; readonly stream: string }
   #accepted: Acceptance | null = null
+  /** When a record was last refused; monotonic, ms. */
+  #refusedAtMs = Number.NEGATIVE_INFINITY
+  /** Since when nothing was taken behind what is parked; wall clock, ms. */
+  #parkedSinceMs: number | null = null
   /** A full round of halving that an operator asked for: no limit ends it. */
   #round: { acked: boolean } | null = null
 
@@ -112,6 +118,9 @@ export class RefusedRecords {
       const { refused, deadLetter, deadLetterEarlier = [] } = settlement
       const tooLarge = verdict.kind === 'park' && verdict.why === 'too-large'
       this.#o.keep(this.#queue.settle(settlement))
+      if (refused.length > 0) this.#refusedAtMs = this.#o.clock.monotonicMs()
+      if (lastAcked !== undefined) this.#parkedSinceMs = null
+      if (refused.length > 0) this.#parkedSinceMs ??= this.#o.clock.wallMs()
       reportParked(refused, { ...this.#who, spoolId }, tooLarge, this.#o.emit)
       const dead = [...deadLetterEarlier.map(({ seq }) => seq), ...deadLetter]
       reportDeadLetters(dead, this.#who, this.#o.emit)
@@ -175,6 +184,39 @@ export class RefusedRecords {
     this.#batches.forget()
     this.#batches.pinNext()
     if (records > 0) this.#o.emit({ type: 'drain.parked-returned', ...this.#who, records })
+  }
+
+  /**
+   * When parked records are tried again, monotonic ms; null: they are not. Devices that wait for
+   * their acks (`ack: delivered`) may publish nothing more, so no later record would show whose
+   * fault the refusal was, and nothing would show that the sink is well again.
+   */
+  get againAtMs(): number | null {
+    const { isAwaited, parked, pendingRecords, pin } = this.#queue
+    if (!isAwaited || parked.length === 0 || pendingRecords > 0 || pin !== null) return null
+    if (this.#hold.reason !== null || parked.some(({ reason }) => reason === SET_ASIDE)) return null
+    return this.#refusedAtMs + this.#o.rules.probeMs
+  }
+
+  /** Of what is parked and tried again, for people; null: nothing is. */
+  get stranded(): { readonly sinceMs: number | null; readonly detail: string } | null {
+    if (this.againAtMs === null) return null
+    const { parked } = this.#queue
+    const reason = parked.at(-1)?.reason ?? ''
+    const detail = `the sink refused ${parked.length} records (${reason}) and took none behind them; devices wait for their acks, they are tried again every minute`
+    return { sinceMs: this.#parkedSinceMs, detail }
+  }
+
+  /** {@link againAtMs} has come, or an operator asks for it. */
+  tryAgain(): void {
+    // The same records over and over say nothing new of the sink.
+    this.#window.clear()
+    this.returnParked()
+  }
+
+  /** Also what is parked is due now. */
+  probeNow(): void {
+    this.#refusedAtMs = Number.NEGATIVE_INFINITY
   }
 
   /** One full round of halving. Not while a request is in progress. */

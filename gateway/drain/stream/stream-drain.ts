@@ -128,7 +128,8 @@ export class StreamDrain {
       return waiting || hasNoRoom ? Math.max(notBeforeMs, this.#hold.nextProbeAtMs) : null
     }
     const lingerLeftMs = this.#batches.lingerLeftMs(nowMs)
-    return lingerLeftMs === null ? null : Math.max(notBeforeMs, nowMs + lingerLeftMs)
+    const dueMs = lingerLeftMs === null ? this.#refused.againAtMs : nowMs + lingerLeftMs
+    return dueMs === null ? null : Math.max(notBeforeMs, dueMs)
   }
 
   /**
@@ -136,6 +137,8 @@ export class StreamDrain {
    * afterwards.
    */
   begin(): Promise<LoadedBatch | null> | null {
+    const againAtMs = this.#refused.againAtMs
+    if (againAtMs !== null && againAtMs <= this.#o.clock.monotonicMs()) this.#refused.tryAgain()
     const begun = this.#batches.begin()
     if (begun === null) return null
     this.#inFlight = true
@@ -231,6 +234,7 @@ export class StreamDrain {
   retryNow(round: boolean): void {
     this.#backoff.skipWait()
     this.#hold.probeNow()
+    this.#refused.probeNow()
     if (this.#hold.reason !== 'refusals' || !round) return
     this.#isRoundDue = true
     if (!this.#inFlight) this.#beginRound()
@@ -249,19 +253,19 @@ export class StreamDrain {
   /** `otherwiseAtMs`: when the sink lets its streams go on. */
   standing(otherwiseAtMs: number | null): StreamStanding {
     const { clock } = this.#o
-    const outage = this.#outage.now
+    const trouble = this.#outage.now ?? this.#refused.stranded
     const isHeld = this.#hold.reason !== null
     const isFull = this.#refused.isHeld && this.#hold.reason === 'dead-letters-full'
     const dueMs = isFull ? this.#hold.nextProbeAtMs : this.dueAtMs(clock.monotonicMs())
     const atMs = this.#inFlight ? null : dueMs
     const nextMs = atMs === null ? null : Math.max(atMs, otherwiseAtMs ?? atMs)
-    const waits = nextMs !== null && (isHeld || outage !== null)
+    const waits = nextMs !== null && (isHeld || trouble !== null)
     return {
       stream: this.name,
-      state: isHeld ? 'held' : outage === null ? 'ok' : 'retrying',
-      sinceMs: this.#hold.sinceMs ?? outage?.sinceMs ?? null,
+      state: isHeld ? 'held' : trouble === null ? 'ok' : 'retrying',
+      sinceMs: this.#hold.sinceMs ?? trouble?.sinceMs ?? null,
       reason: this.#hold.reason,
-      detail: this.#hold.detail ?? outage?.detail ?? null,
+      detail: this.#hold.detail ?? trouble?.detail ?? null,
       nextTryAtMs: waits ? clock.wallMs() + Math.max(0, nextMs - clock.monotonicMs()) : null,
       lastSuccessAtMs: this.answers.lastSuccessAtMs,
       inFlight: this.#inFlight,
