@@ -33,6 +33,7 @@ import {
   type DeflateRaw,
   deflateRawSync,
   inflateRaw,
+  inflateRawSync,
   type ZlibOptions,
 } from 'node:zlib'
 import { crc32 } from './crc32.ts'
@@ -203,7 +204,7 @@ export async function readBlock(value: Uint8Array): Promise<Buffer> {
     value.byteOffset + header.bodyOffset,
     value.length - header.bodyOffset,
   )
-  const raw = header.codec === 'none' ? body : await inflateSegments(body, header.rawBytes)
+  const raw = header.codec === 'none' ? body : await inflateBlock(body, header.rawBytes)
   if (raw.length !== header.rawBytes)
     throw new BlockDamagedError(`${raw.length} bytes of ${header.rawBytes}`)
   if (crc32(raw) !== header.crc32) throw new BlockDamagedError('the CRC of its records is wrong')
@@ -227,6 +228,31 @@ const MIN_INFLATE_CHUNK_BYTES = 1024
 const MAX_INFLATE_CHUNK_BYTES = 256 * 1024
 
 /**
+ * Up to here a block is inflated where it is asked for, in 0.1 ms for 64 KiB: to make a stream for
+ * the thread pool and to come back from it takes more of the main thread than that.
+ */
+const INFLATE_IN_PLACE_BYTES = 128 * 1024
+
+function inflateBlock(segment: Uint8Array, rawBytes: number): Buffer | Promise<Buffer> {
+  if (rawBytes < 1 || rawBytes > INFLATE_IN_PLACE_BYTES) return inflateSegments(segment, rawBytes)
+  try {
+    return inflateRawSync(segment, inflateOptions(rawBytes))
+  } catch (error) {
+    throw new BlockDamagedError(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function inflateOptions(rawBytes: number): ZlibOptions {
+  return {
+    // There is no final block.
+    finishFlush: constants.Z_SYNC_FLUSH,
+    maxOutputLength: rawBytes,
+    // One more than needed: a full output buffer means another trip to see whether there is more.
+    chunkSize: Math.min(MAX_INFLATE_CHUNK_BYTES, Math.max(MIN_INFLATE_CHUNK_BYTES, rawBytes + 1)),
+  }
+}
+
+/**
  * Inflates one segment of {@link Deflater}, or several, one behind the other, to at most
  * `rawBytes`. Runs in the thread pool.
  *
@@ -236,15 +262,8 @@ export function inflateSegments(segments: Uint8Array, rawBytes: number): Promise
   if (rawBytes < 1 || rawBytes > MAX_BLOCK_RAW_BYTES) {
     return Promise.reject(new BlockDamagedError(`it claims to hold ${rawBytes} bytes`))
   }
-  const options = {
-    // There is no final block.
-    finishFlush: constants.Z_SYNC_FLUSH,
-    maxOutputLength: rawBytes,
-    // One more than needed: a full output buffer means another trip to see whether there is more.
-    chunkSize: Math.min(MAX_INFLATE_CHUNK_BYTES, Math.max(MIN_INFLATE_CHUNK_BYTES, rawBytes + 1)),
-  }
   return new Promise((resolve, reject) => {
-    inflateRaw(segments, options, (error, raw) => {
+    inflateRaw(segments, inflateOptions(rawBytes), (error, raw) => {
       if (error) reject(new BlockDamagedError(error.message))
       else resolve(raw)
     })

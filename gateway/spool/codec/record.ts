@@ -323,9 +323,9 @@ export function recordOfLine(line: Uint8Array): SinkRecord {
   // No string before it can hold these bytes: a quote inside one has a backslash before it.
   const payloadAt = bytes.indexOf(PAYLOAD_MEMBER)
   const isJson = payloadAt >= 0
-  const text = isJson ? `${bytes.toString('utf8', 0, payloadAt)}}` : bytes.toString('utf8')
+  const text = bytes.toString('utf8', 0, isJson ? payloadAt : bytes.length)
   const { id, seq, device, topic, qos, receivedAt, payloadBase64 } =
-    (isJson ? plainEnvelope(text) : null) ?? (JSON.parse(text) as Envelope)
+    (isJson ? plainEnvelope(text) : null) ?? (JSON.parse(isJson ? `${text}}` : text) as Envelope)
   return {
     id,
     seq,

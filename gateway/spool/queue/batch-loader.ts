@@ -4,6 +4,7 @@
  * deflate are joined and recompressed. Records are read one block at a time, and only if somebody
  * asks for them.
  */
+import { setImmediate } from 'node:timers/promises'
 import type { Batch, BatchEncoder, BatchEncoding, SinkRecord } from '../../ports/sink.ts'
 import type { LoadedBatch, Pin } from '../../ports/stream-queue.ts'
 import { BlockDamagedError, decodeBlockHeader, readBlock } from '../codec/block.ts'
@@ -137,9 +138,18 @@ function stitch(parts: readonly Part[], encoding: BatchEncoding): Promise<Body> 
   return encoding === 'gzip' ? stitchGzip(parts) : joinIdentity(parts)
 }
 
+/** Others have their turn when so many bytes of lines were read: acks of devices wait for it. */
+const TURN_BYTES = 64 * 1024
+
 async function* recordsOf(pieces: readonly Piece[]): AsyncGenerator<SinkRecord> {
+  let bytes = 0
   for (const { raw, from, count, spoolTimeMs, marks } of pieces) {
+    if (bytes >= TURN_BYTES) {
+      await setImmediate()
+      bytes = 0
+    }
     const lines = await raw()
+    bytes += lines.length
     const offsets = lineOffsets(lines)
     for (let i = from; i < from + count; i++) {
       const line = lines.subarray(offsets[i], offsets[i + 1])

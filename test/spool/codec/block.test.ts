@@ -53,6 +53,8 @@ describe('a block', () => {
   it.each(['none', 'deflate'] as const)(
     'with codec %s gives back header and records',
     async (codec) => {
+      const large = ndjson(10_000)
+      expect((await readBlock((await block(large, codec)).value)).equals(large)).toBe(true)
       const raw = ndjson(500)
       const { header, value } = await block(raw, codec)
       const { bodyOffset, ...decoded } = decodeBlockHeader(value)
@@ -124,6 +126,13 @@ describe('a block', () => {
     expect(bomb.length).toBeLessThan(1024 * 1024)
     await expect(inflateSegments(bomb, 1000)).rejects.toThrow(BlockDamagedError)
     await expect(inflateSegments(bomb, 2 ** 31)).rejects.toThrow('claims to hold')
+    const { header } = await block(ndjson(3), 'none')
+    // In place, and in the thread pool.
+    for (const rawBytes of [1000, 1024 * 1024]) {
+      const value = encodeBlock({ ...header, codec: 'deflate', rawBytes }, bomb)
+      await expect(readBlock(value)).rejects.toThrow(BlockDamagedError)
+      await expect(readBlock(value)).rejects.toThrow('larger than')
+    }
   })
 
   it('is not written with a header that does not fit its body', async () => {

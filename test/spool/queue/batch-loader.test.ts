@@ -169,3 +169,24 @@ it('a note of a batch is durable, and gone with the batch, its form, or a part o
   await expect(part?.batch.keepNote('late')).rejects.toThrow(/not in flight/)
   await spool.stop()
 })
+
+it('while its records are read others have their turn, for each 64 KiB of them', async () => {
+  const { spool } = await openSpool(folder.path)
+  const to = lanes(spool, 'press-7', 'plant/7/temp')
+  const payload = message(`{"text":"${'x'.repeat(40_000)}"}`)
+  for (let n = 0; n < 20; n += 1) await durable(spool, spool.appender.append(to, payload))
+  const loaded = await pinNext(queueOf(spool), 100)
+  if (!loaded) throw new Error('nothing pending')
+  let turns = 0
+  let isRead = false
+  const turn = (): void => {
+    turns += 1
+    if (!isRead) setImmediate(turn)
+  }
+  setImmediate(turn)
+  expect(await recordsOf(loaded)).toHaveLength(20)
+  isRead = true
+  expect(loaded.batch.rawBytes).toBeGreaterThan(20 * 40_000)
+  expect(turns).toBeGreaterThanOrEqual(9)
+  await spool.stop()
+})
