@@ -69,7 +69,7 @@ export async function encodedBody(batch: Batch, format: Format): Promise<Request
   const view = new RecordView(batch)
   const seqs: number[] = []
   const refused: Listed[] = []
-  const chunks: Buffer[] = []
+  const body = new TextBytes(batch.rawBytes)
   let text = prefix
   for await (const record of batch.records()) {
     try {
@@ -81,10 +81,11 @@ export async function encodedBody(batch: Batch, format: Format): Promise<Request
       refused.push(refusal(record.seq, error))
     }
     if (text.length < CHUNK_CHARS) continue
-    chunks.push(Buffer.from(text))
+    body.append(text)
     text = ''
   }
-  const bytes = Buffer.concat([...chunks, Buffer.from(text + suffix)])
+  body.append(text + suffix)
+  const { bytes } = body
   return {
     chunks: [bytes],
     byteLength: bytes.length,
@@ -95,6 +96,34 @@ export async function encodedBody(batch: Batch, format: Format): Promise<Request
     seqs,
     crc32: crc32(bytes),
     refused,
+  }
+}
+
+/** A UTF-8 character of a text has at most so many bytes a unit. */
+const MAX_BYTES_A_CHAR = 3
+
+/** Text that becomes bytes piece by piece, in one place. */
+class TextBytes {
+  #buffer: Buffer
+  #length = 0
+
+  /** @param expected bytes, to begin with */
+  constructor(expected: number) {
+    this.#buffer = Buffer.allocUnsafeSlow(expected + CHUNK_CHARS * MAX_BYTES_A_CHAR)
+  }
+
+  append(text: string): void {
+    const needed = this.#length + text.length * MAX_BYTES_A_CHAR
+    if (needed > this.#buffer.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2))
+      larger.set(this.#buffer.subarray(0, this.#length))
+      this.#buffer = larger
+    }
+    this.#length += this.#buffer.write(text, this.#length)
+  }
+
+  get bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#length)
   }
 }
 

@@ -54,3 +54,10 @@ test('records that have no place are left out, wherever a piece ends', async () 
     Array.from({ length: RECORDS }, (_, i) => i + 1).filter((seq) => seq % 100 !== 0),
   )
 })
+
+test('a body that is longer than its lines is whole, and the same', async () => {
+  const format = formatOf(formatKey.parse('es-bulk'), 'none')
+  const { chunks } = await encodedBody(BATCH, format)
+  const grown = await encodedBody({ ...BATCH, rawBytes: 1 }, format)
+  expect(Buffer.concat(grown.chunks).equals(Buffer.concat(chunks))).toBe(true)
+})
