@@ -6,7 +6,7 @@
  * Not here: partitions (the client's, by the key) and the bytes on the wire (the client's).
  */
 import { createHash } from 'node:crypto'
-import type { Batch, BatchEncoder, Gap, Listed, SinkRecord } from '../../ports/sink.ts'
+import type { Batch, BatchEncoder, Gap, Listed } from '../../ports/sink.ts'
 import { RecordView, Unmappable } from '../mapping/record-view.ts'
 import { compileTemplate, type Template } from '../mapping/template.ts'
 import { type KafkaSinkConfig, topicFault } from './config.ts'
@@ -48,7 +48,7 @@ export function kafkaEncoder(form: KafkaForm): KafkaEncoder {
         try {
           view.at(record)
           const name = topicNames.of(view)
-          messages.push(recordMessage(name, keyTemplate.render(view), record, value))
+          messages.push(recordMessage(name, keyTemplate.render(view), view, value))
           topics.add(name)
         } catch (error) {
           if (!(error instanceof Unmappable)) throw error
@@ -106,7 +106,7 @@ const MAX_KNOWN_NAMES = 10_000
 function recordMessage(
   topic: string,
   key: string,
-  record: SinkRecord,
+  { record, receivedAt }: RecordView,
   form: KafkaSinkConfig['value'],
 ): KafkaMessage {
   const bytes = form === 'payload' ? record.payload : record.line.subarray(0, -1)
@@ -116,7 +116,7 @@ function recordMessage(
     value: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
     headers: new Map([
       [ID, Buffer.from(record.id)],
-      [RECEIVED_AT, Buffer.from(new Date(record.receivedAtMs).toISOString())],
+      [RECEIVED_AT, Buffer.from(receivedAt)],
       [TOPIC, Buffer.from(record.topic)],
     ]),
     timestamp: BigInt(record.receivedAtMs),

@@ -118,11 +118,18 @@ const RECORD_MEMBERS: Readonly<Record<string, true>> = {
 
 function compileAction(index: string | null): (view: RecordView) => string {
   const template = index === null ? null : compileTemplate(index)
+  let known = ''
+  /** Of the index, which is mostly that of the record before. */
+  let into = ''
   return (view) => {
     const { id } = view.record
     if (id.length > MAX_ID_BYTES)
       throw new Unmappable(`its id is longer than ${MAX_ID_BYTES} bytes`)
-    const into = template === null ? '' : `"_index":"${indexName(template.render(view))}",`
+    const name = template === null ? '' : template.render(view)
+    if (template !== null && (name !== known || into === '')) {
+      into = `"_index":"${indexName(name)}",`
+      known = name
+    }
     return `{"create":{${into}"_id":${JSON.stringify(id)}}}`
   }
 }
@@ -159,6 +166,6 @@ function compileTimestamp(time: TimeConfig): (view: RecordView) => string {
       const { nanoseconds, fellBack } = timeOf(view)
       if (!fellBack) return rfc3339Of(nanoseconds)
     }
-    return new Date(view.record.receivedAtMs).toISOString()
+    return view.receivedAt
   }
 }

@@ -108,7 +108,7 @@ export function compileLogRecord(
   const isText = config.body === 'text'
   return (view) => {
     const { id, receivedAtMs } = view.record
-    const arrival = String(BigInt(receivedAtMs) * 1_000_000n)
+    const arrival = receivedAtMs > 0 ? `${receivedAtMs}000000` : '0'
     const said = config.time.at === null ? null : timeOf(view)
     const happened = said === null || said.fellBack ? arrival : said.nanoseconds
     const own = pair('sluice.id', `{"stringValue":${JSON.stringify(id)}}`)

@@ -90,3 +90,16 @@ test(`any record is two lines of valid JSON that say the same (SLUICE_SEED=${SEE
       expect(x).toEqual(JSON.parse(JSON.stringify(value.a)))
   }
 })
+
+test('the index is that of each record, whatever the one before has', () => {
+  const each = compileDocument({ ...CONFIG, index: '${topic.1}' })
+  const indexes = ['a', 'a', 'b', 'B', 'b', 'a', 'B', 'a'].map((level) => {
+    const [action = ''] = encoded(each, { topic: `plant/${level}` }).split('\n')
+    return action.startsWith('{') ? (JSON.parse(action) as Action).create._index : 'unmappable'
+  })
+  expect(indexes).toEqual(['a', 'a', 'b', 'unmappable', 'b', 'a', 'unmappable', 'a'])
+})
+
+interface Action {
+  readonly create: { readonly _index: string }
+}

@@ -37,6 +37,7 @@ function readBulk(answer: HttpAnswer, body: AnswerBody, { seqs }: Sent): Reading
     if (item === null)
       return { kind: 'malformed', why: `item ${i} has no status${excerpt(answer)}` }
     const verdict = verdictOf(item)
+    if (verdict === 'acked') continue
     const reason = printable(`${item.type}: ${item.reason}`, MAX_REASON_CHARS)
     if (verdict === 'hold') {
       // What comes before it is settled first; then it is the first of its batch.
@@ -44,7 +45,7 @@ function readBulk(answer: HttpAnswer, body: AnswerBody, { seqs }: Sent): Reading
       listed.push({ seq, verdict: 'retry', code: String(item.status), reason })
       break
     }
-    if (verdict !== 'acked') listed.push({ seq, verdict, code: String(item.status), reason })
+    listed.push({ seq, verdict, code: String(item.status), reason })
     if (verdict === 'retry') break
   }
   return { kind: 'verdicts', ackedThrough: null, listed }
