@@ -22,8 +22,8 @@ type Excluded = ReadonlyMap<string, ExcludedNode | true>
 
 /** Deeper than any reading, and far from the end of the stack. */
 const MAX_DEPTH = 32
-/** Names are escaped once; devices that make up new ones cost no memory. */
-const MAX_KNOWN_NAMES = 4096
+/** Names are made and escaped once; devices that make up new ones cost no memory. */
+const MAX_KNOWN_PLACES = 4096
 
 const MIN_INTEGER = -(2n ** 63n)
 const MAX_INTEGER = 2n ** 63n - 1n
@@ -40,70 +40,134 @@ export function compileFields(
   rules: FieldRules,
 ): FieldsOf {
   const excluded = excludedBelow(at, elsewhere)
-  const writer = new FieldWriter(rules)
+  const writer = new FieldWriter(rules, excluded)
   const place = at.tokens.length === 0 ? 'the payload' : at.text
   return (view) => {
     const isTagged = rules.integers === 'keep' && UNUSUAL_NUMBER.test(view.json)
     const payload = isTagged ? JSON.parse(tagged(view.json)) : view.payload
     const root = follow(payload, at)
     if (root === undefined) throw new Unmappable(`${place} is missing`)
-    const fields = writer.write(root, excluded, isTagged)
+    const fields = writer.write(root, isTagged)
     if (fields === '') throw new Unmappable(`${place} has nothing that could be a field`)
     return fields
   }
 }
 
+/** A field by its flattened name: of two places with one name it is the same. */
+interface Field {
+  readonly name: string
+  /** `name=`, escaped; null: it had no value yet. */
+  text: string | null
+  /** The last payload that had a value for it, by number. */
+  writtenIn: number
+}
+
+/** A place in payloads, known by the names on the way. */
+interface Place {
+  readonly field: Field
+  /** Itself, or what of it is no field. */
+  readonly excluded: Excluded | true | null
+  /** Of an object, by name; null: it was none yet. */
+  members: Map<string, Place> | null
+  /** Of a list. */
+  items: Place[] | null
+}
+
 class FieldWriter {
   readonly #rules: FieldRules
-  readonly #texts = new Map<string, string>()
+  readonly #excluded: Excluded | null
+  /** By flattened name. */
+  readonly #fields = new Map<string, Field>()
+  #root: Place
+  #places = 0
   /** Numbers and strings are those of {@link tagged}. */
   #isTagged = false
   #out = ''
-  readonly #names: string[] = []
-  /** Flattened names may meet; those of one object cannot. null: there is one object so far. */
-  #taken: Set<string> | null = null
+  /** The number of this payload. */
+  #payload = 0
 
-  constructor(rules: FieldRules) {
+  constructor(rules: FieldRules, excluded: Excluded | null) {
     this.#rules = rules
+    this.#excluded = excluded
+    this.#root = this.#placeOf(LONE_FIELD, excluded)
   }
 
-  write(root: unknown, excluded: Excluded | null, isTagged: boolean): string {
+  write(root: unknown, isTagged: boolean): string {
     this.#isTagged = isTagged
     this.#out = ''
-    this.#names.length = 0
-    this.#taken = null
-    if (typeof root === 'object' && root !== null) this.#group(root, '', excluded, 0)
-    else this.#value(LONE_FIELD, root, null, 0)
-    return this.#out
-  }
-
-  #group(group: object, prefix: string, excluded: Excluded | null, depth: number): void {
-    if (depth > MAX_DEPTH) throw new Unmappable(`a member is nested deeper than ${MAX_DEPTH}`)
-    if (Array.isArray(group) && this.#rules.lists === 'refuse')
-      throw new Unmappable(`${prefix === '' ? 'what the fields are made of' : prefix} is a list`)
-    const members = group as Readonly<Record<string, unknown>>
-    for (const key in members) {
-      const without = excluded === null ? null : (excluded.get(key) ?? null)
-      if (without === true) continue
-      const name = depth === 0 ? key : `${prefix}${this.#rules.separator}${key}`
-      this.#value(name, members[key], without, depth)
+    this.#payload += 1
+    try {
+      if (typeof root === 'object' && root !== null) this.#group(root, this.#root, 0)
+      else this.#value(root, this.#root, 0)
+      return this.#out
+    } finally {
+      if (this.#places > MAX_KNOWN_PLACES) this.#forget()
     }
   }
 
-  #value(name: string, value: unknown, excluded: Excluded | null, depth: number): void {
-    if (value === null) return
-    if (typeof value === 'object') {
-      this.#taken ??= new Set(this.#names)
-      this.#group(value, name, excluded, depth + 1)
+  #forget(): void {
+    this.#fields.clear()
+    this.#places = 0
+    this.#root = this.#placeOf(LONE_FIELD, this.#excluded)
+  }
+
+  #group(group: object, place: Place, depth: number): void {
+    if (depth > MAX_DEPTH) throw new Unmappable(`a member is nested deeper than ${MAX_DEPTH}`)
+    if (Array.isArray(group)) {
+      this.#list(group, place, depth)
       return
     }
-    const text = this.#textOf(name, value)
+    const known = (place.members ??= new Map())
+    const members = group as Readonly<Record<string, unknown>>
+    for (const key in members) {
+      let member = known.get(key)
+      if (member === undefined) {
+        member = this.#memberOf(place, key, depth)
+        known.set(key, member)
+      }
+      this.#value(members[key], member, depth)
+    }
+  }
+
+  #list(list: readonly unknown[], place: Place, depth: number): void {
+    if (this.#rules.lists === 'refuse') {
+      const name = depth === 0 ? '' : place.field.name
+      throw new Unmappable(`${name === '' ? 'what the fields are made of' : name} is a list`)
+    }
+    const known = (place.items ??= [])
+    for (const [i, value] of list.entries()) {
+      const item = (known[i] ??= this.#memberOf(place, String(i), depth))
+      this.#value(value, item, depth)
+    }
+  }
+
+  #memberOf({ field, excluded }: Place, key: string, depth: number): Place {
+    const name = depth === 0 ? key : `${field.name}${this.#rules.separator}${key}`
+    const isOpen = excluded === null || excluded === true
+    return this.#placeOf(name, isOpen ? null : (excluded.get(key) ?? null))
+  }
+
+  #placeOf(name: string, excluded: Place['excluded']): Place {
+    this.#places += 1
+    const field = this.#fields.get(name) ?? { name, text: null, writtenIn: 0 }
+    this.#fields.set(name, field)
+    return { field, excluded, members: null, items: null }
+  }
+
+  #value(value: unknown, place: Place, depth: number): void {
+    if (value === null || place.excluded === true) return
+    if (typeof value === 'object') {
+      this.#group(value, place, depth + 1)
+      return
+    }
+    const { field } = place
+    const text = this.#textOf(field.name, value)
     if (text === null) return
-    if (this.#taken?.has(name) === true)
-      throw new Unmappable(`two members are the field ${name}: choose another separator`)
-    if (this.#taken === null) this.#names.push(name)
-    else this.#taken.add(name)
-    this.#out += this.#out === '' ? this.#named(name) + text : `,${this.#named(name)}${text}`
+    if (field.writtenIn === this.#payload)
+      throw new Unmappable(`two members are the field ${field.name}: choose another separator`)
+    field.text ??= fieldText(field.name)
+    field.writtenIn = this.#payload
+    this.#out += this.#out === '' ? field.text + text : `,${field.text}${text}`
   }
 
   #textOf(name: string, value: unknown): string | null {
@@ -116,17 +180,13 @@ class FieldWriter {
       return /^-?\d+$/.test(text) ? integerText(name, text) : floatText(name, Number(text))
     return strings === 'keep' ? stringText(text) : null
   }
+}
 
-  #named(name: string): string {
-    const known = this.#texts.get(name)
-    if (known !== undefined) return known
-    const fault = nameFault(name)
-    if (fault !== null) throw new Unmappable(`the field ${JSON.stringify(name)} ${fault}`)
-    if (this.#texts.size >= MAX_KNOWN_NAMES) this.#texts.clear()
-    const text = `${nameText(name)}=`
-    this.#texts.set(name, text)
-    return text
-  }
+/** Before its value. @throws Unmappable */
+function fieldText(name: string): string {
+  const fault = nameFault(name)
+  if (fault !== null) throw new Unmappable(`the field ${JSON.stringify(name)} ${fault}`)
+  return `${nameText(name)}=`
 }
 
 function floatText(name: string, value: number): string {

@@ -1,4 +1,6 @@
 /** Lines of line protocol, by rule and by an independent parser. */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { Random } from '../../../../../device-sim/random.ts'
 import {
@@ -126,6 +128,58 @@ describe('fields', () => {
     expect(line({}, { payloadBase64: '/w==' })).toBe('unmappable: the payload is not JSON')
     expect(line({ fields: '/values' })).toBe('unmappable: /values is missing')
   })
+})
+
+test.each([
+  ['index', 'float'],
+  ['refuse', 'keep'],
+] as const)(
+  'a line is the same whatever came before it: lists %s, integers %s',
+  (lists, integers) => {
+    const many = (from: number): string =>
+      JSON.stringify(
+        Object.fromEntries(Array.from({ length: 3000 }, (_, i) => [`m${from + i}`, i])),
+      )
+    const payloads = [
+      '{"a":{"b":1},"c":2}',
+      '{"a":{"b":1},"a_b":2}',
+      '{"a_b":2,"a":{"b":null}}',
+      '{"a":[1,{"b":2}],"a_0":"x"}',
+      '{"a":[1,{"b":2}]}',
+      '{"a":{"0":5,"1":{"b":7}}}',
+      '{"a":3,"time":{"c":1e0}}',
+      '{"b":1,"time":4}',
+      '{"value":5}',
+      '5',
+      '{"":1}',
+      '{"":[],"":{"x":1}}',
+      many(0),
+      many(3000),
+      '{"__proto__":{"b":1},"l":[[1,2],[3]]}',
+    ]
+    const config = { lists, integers, tags: { t: '/c' } }
+    const together = compileLine(lineConfig(config))
+    for (const payload of [...payloads, ...payloads.toReversed(), ...payloads])
+      expect(encoded(together, { payload })).toBe(line(config, { payload }))
+  },
+)
+
+test('names that never come again cost no memory', () => {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  const each = compileLine(lineConfig())
+  const write = (round: number): void => {
+    const names = Array.from({ length: 1000 }, (_, i) => [`m${round}x${i}`, { a: 1 }] as const)
+    encoded(each, { payload: JSON.stringify(Object.fromEntries(names)) })
+  }
+  const usedAfter = (from: number, rounds: number): number => {
+    for (let round = from; round < from + rounds; round += 1) write(round)
+    gc()
+    return process.memoryUsage().heapUsed
+  }
+  const before = usedAfter(0, 20)
+  // A place and a field for each of 600,000 names is ten times that.
+  expect(usedAfter(20, 300) - before).toBeLessThan(16 * 1024 * 1024)
 })
 
 describe('measurement and tags', () => {
