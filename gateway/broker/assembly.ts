@@ -123,7 +123,7 @@ export async function assemble(
     ...publishing,
     admission: new ConnectAdmission(),
     clientIds,
-    neighbors: cluster && new Neighbors(cluster.bus, clients, cluster.name, monotonicMs),
+    neighbors: cluster && new Neighbors(cluster.bus, clients, cluster.name, monotonicMs, reports),
     authenticate: options.authenticate ?? ((request) => authenticator.authenticate(request)),
     mintClientId: options.mintClientId ?? (() => `sluice-${randomBytes(8).toString('hex')}`),
     wills: new Wills(publishing),

@@ -206,6 +206,12 @@ export type BrokerEvent =
       readonly takeovers: number
       readonly suppressed: number
     }
+  /** Another gateway that runs tells of clients under this one's id. */
+  | {
+      readonly type: 'broker.gateway-id-shared'
+      readonly gateway: string
+      readonly suppressed: number
+    }
   /** I9: no stream and no local subscriber takes this topic. */
   | {
       readonly type: 'broker.message-unrouted'

@@ -90,6 +90,13 @@ export class Reports {
     this.#emit({ type: 'broker.client-id-shared', clientId, addresses, takeovers, suppressed })
   }
 
+  /** Another gateway tells of clients under this one's id. */
+  gatewayIdShared(gateway: string): void {
+    const suppressed = this.#damper.pass(`gateway ${gateway}`)
+    if (suppressed === null) return
+    this.#emit({ type: 'broker.gateway-id-shared', gateway, suppressed })
+  }
+
   sessionEnded(ended: EndedSession): void {
     this.#stats.sessionsEnded[ended.why] += 1
     this.#emit({ type: 'broker.session-ended', ...ended })

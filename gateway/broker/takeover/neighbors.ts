@@ -16,6 +16,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { NoticeBus } from '../../ports/notices.ts'
+import type { Reports } from '../reports.ts'
 import type { NeighborStats } from '../stats.ts'
 import type { LocalClients } from './local-clients.ts'
 import { clientIdHash, decodeNotice, encodeNotice, type Sender } from './notice.ts'
@@ -44,6 +45,7 @@ export class Neighbors {
   readonly #bus: NoticeBus
   readonly #clients: LocalClients
   readonly #monotonicMs: () => number
+  readonly #reports: Pick<Reports, 'gatewayIdShared'>
   readonly #sender: Sender
   readonly #stats = { told: 0, untold: 0, again: 0, heard: 0, ended: 0, malformed: 0 }
   /** By hash: of clients that are here, or have a will that waits, and of some that are gone. */
@@ -54,10 +56,17 @@ export class Neighbors {
   #answers: Connect[] = []
   #timer: NodeJS.Timeout | null = null
 
-  constructor(bus: NoticeBus, clients: LocalClients, name: string, monotonicMs: () => number) {
+  constructor(
+    bus: NoticeBus,
+    clients: LocalClients,
+    name: string,
+    monotonicMs: () => number,
+    reports: Pick<Reports, 'gatewayIdShared'>,
+  ) {
     this.#bus = bus
     this.#clients = clients
     this.#monotonicMs = monotonicMs
+    this.#reports = reports
     this.#sender = { tag: randomBytes(8), name }
     this.#retelling = new Retelling(this.#connects, (connects) => this.#tellAgain(connects))
     bus.onReceived((bytes) => this.#receive(bytes))
@@ -128,6 +137,7 @@ export class Neighbors {
     }
     const { sender, entries } = notice
     if (sender.tag.equals(this.#sender.tag)) return
+    if (sender.name === this.#sender.name) this.#reports.gatewayIdShared(sender.name)
     const nowMs = this.#monotonicMs()
     this.#stats.heard += entries.length
     for (const { hash, ageMs, goesOn } of entries) {

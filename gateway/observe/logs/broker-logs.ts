@@ -78,6 +78,11 @@ export const BROKER_LOGS: EventLogs<BrokerEvent> = {
         ? `from ${addresses.join(' and ')} in turn: give each its own client id`
         : `from ${addresses.join('')}: two clients there have one id, or one does not close its connections`),
   },
+  'broker.gateway-id-shared': {
+    level: 'warn',
+    message: ({ gateway }) =>
+      `another gateway runs under this one's id ${gateway} and tells of its clients (cluster.takeover): give each gateway.id of its own, receivers cannot tell them apart`,
+  },
   'broker.handshake-failed': {
     level: 'warn',
     message: ({ kind, listener, message }) => `${kind} handshake failed on ${listener}: ${message}`,

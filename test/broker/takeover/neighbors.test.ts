@@ -225,6 +225,21 @@ test('what is no notice is counted; without a bus clients come and go, and that 
   expect(a.broker.counts.neighbors).toMatchObject({ isConnected: false, detail: 'cut', told: 0 })
 })
 
+test('two gateways with one id are told of in words, and clients move between them all the same', async () => {
+  const { a, bus, pass } = await startTwo()
+  const old = await RawMqtt.connect(a.port, { clientId: 'x' })
+  pass(1_000)
+  const arrival = { hash: clientIdHash('x'), ageMs: 0, goesOn: false }
+  bus.deliver(encodeNotice(SENDER, []))
+  expect(a.eventsOf('broker.gateway-id-shared')).toEqual([])
+  bus.deliver(encodeNotice({ ...SENDER, name: 'edge-a' }, [arrival]))
+  await old.closed()
+  bus.deliver(encodeNotice({ ...SENDER, name: 'edge-a' }, [arrival]))
+  expect(a.eventsOf('broker.gateway-id-shared')).toEqual([
+    { type: 'broker.gateway-id-shared', gateway: 'edge-a', suppressed: 0 },
+  ])
+})
+
 test('two clients with one id at two gateways are told of in words', async () => {
   const { a, b, pass } = await startTwo()
   let former: RawMqtt | null = null
