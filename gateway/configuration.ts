@@ -84,9 +84,12 @@ const gatewaySection: Schema<GatewayConfig> = section('The gateway as a whole.',
   ),
   // Below the 30 s that Kubernetes gives a container before it kills it.
   stopTimeout: leaf(
-    duration('How long a stop may wait for requests in progress before it cuts them off.', {
-      min: 0,
-    }),
+    duration(
+      'How long a stop may take. Requests in progress have all of it but a quarter, at most 5 s, which is for closing the spool.',
+      {
+        min: 0,
+      },
+    ),
   ).prefault('20s'),
 })
 

@@ -115,13 +115,13 @@ export function letterRooms({
 /** From this share on it is said what happens when it is full. */
 const NEARLY_FULL = 0.8
 
-/** `, by the sink 60.0 of 64.0 MiB (when full, …)`. */
+/** `; refused by the sink: 60.0 of 64.0 MiB (when full, …)`. */
 function letterRoomText(deadLetters: DeadLetterCounters): string {
   return letterRooms(deadLetters)
     .filter(({ part }) => part > 0)
     .map(({ by, used, part, whole, whenFull }) => {
-      const soon = part >= whole * NEARLY_FULL ? `; when full, ${whenFull}` : ''
-      return `, by ${by} ${used}${soon}`
+      const soon = part >= whole * NEARLY_FULL ? ` (when full, ${whenFull})` : ''
+      return `; refused by ${by}: ${used}${soon}`
     })
     .join('')
 }

@@ -256,7 +256,7 @@ describe('a running gateway', () => {
       '! sink cloud is held since 2026-11-23T03:00:00.000Z: 401 \uFFFD[31munauthorized; next try 2026-11-23T03:06:00.000Z (sluice sinks retry cloud)',
       '! stream telemetry: 3 messages waiting until the spool, which is read-only, takes messages again',
       '! stream telemetry: 1 device silent for longer than its silentAfter, 1 h (sluice devices --silent)',
-      '! stream telemetry: 2 dead letters to look at, by the sink 400 B of 64.0 MiB (sluice dead-letters list --stream telemetry)',
+      '! stream telemetry: 2 dead letters to look at; refused by the sink: 400 B of 64.0 MiB (sluice dead-letters list --stream telemetry)',
       '! stream telemetry dropped 7 expired',
       '! stream old is orphaned: no configuration names it; waiting: 5 records (sluice streams drain old --sink NAME)',
     ])

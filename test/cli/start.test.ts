@@ -91,7 +91,7 @@ describe('sluice start', () => {
     const run = runCli(['start'], context)
     await started()
     context.signal('SIGTERM')
-    await expect.poll(() => deadlines).toEqual([19_000])
+    await expect.poll(() => deadlines).toEqual([15_000])
     release()
     expect(await run).toBe(0)
     expect(context.exits).toEqual([])

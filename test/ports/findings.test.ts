@@ -96,13 +96,13 @@ test('dead letters say how full their room is, and near its end what comes then'
   const of = (letters: typeof some): readonly string[] =>
     said({ streams: [{ ...calm, deadLetters: letters }] })
   expect(of(some)).toEqual([
-    'stream telemetry: 3 dead letters to look at, by the stream 799 of 1000 B',
+    'stream telemetry: 3 dead letters to look at; refused by the stream: 799 of 1000 B',
   ])
   expect(of({ ...some, bytesBy: { ingest: 0, refused: 800 } })).toEqual([
-    'stream telemetry: 3 dead letters to look at, by the sink 800 of 1000 B; when full, delivery of the stream is held until some are requeued, purged or too old',
+    'stream telemetry: 3 dead letters to look at; refused by the sink: 800 of 1000 B (when full, delivery of the stream is held until some are requeued, purged or too old)',
   ])
   expect(of({ ...some, whenFull: 'drop-oldest', bytesBy: { ingest: 900, refused: 1 } })).toEqual([
-    'stream telemetry: 3 dead letters to look at, by the sink 1 of 1000 B, by the stream 900 of 1000 B; when full, the oldest are removed, counted',
+    'stream telemetry: 3 dead letters to look at; refused by the sink: 1 of 1000 B; refused by the stream: 900 of 1000 B (when full, the oldest are removed, counted)',
   ])
 })
 

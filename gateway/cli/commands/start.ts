@@ -74,9 +74,13 @@ async function reload(gateway: RunningGateway, { stderr }: CliContext): Promise<
   await gateway.reread()
 }
 
+/** For closing the spool and the log on a slow disk: what is cut off there makes an unclean stop. */
+const CLOSE_MS = 5_000
+
 /**
- * The rest of the deadline is for what follows when the stages have stopped: closing the spool and
- * the log.
+ * The last quarter of the deadline, at most {@link CLOSE_MS}, is for what follows when the stages
+ * have stopped. It is taken from requests that have had the rest: one that is cut off is sent again
+ * with the same bytes.
  */
 async function stop(
   gateway: RunningGateway,
@@ -84,7 +88,7 @@ async function stop(
   context: CliContext,
 ): Promise<void> {
   context.stderr.write('sluice: stopping; a second signal stops at once\n')
-  await gateway.stop(Math.max(0, stopTimeout - Math.min(1_000, stopTimeout / 4)))
+  await gateway.stop(stopTimeout - Math.min(CLOSE_MS, stopTimeout / 4))
 }
 
 /**

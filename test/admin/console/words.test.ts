@@ -214,6 +214,9 @@ describe('dead letters', () => {
       payload: '{\n  "celsius": 21\n}',
     })
     expect(payloadOf(letter('{"payloadBase64":"AAE="}')).payload).toBe('base64: AAE=')
+    expect(payloadOf(letter('{"payloadBase64":"w6k="}')).payload, 'text is shown').toBe('é')
+    expect(payloadOf(letter('{"payloadBase64":"4oCu"}')).payload, 'a mark').toBe('base64: 4oCu')
+    expect(payloadOf(letter('{"payloadBase64":"/w=="}')).payload, 'no UTF-8').toBe('base64: /w==')
     expect(payloadOf(letter('{"payload":null}')).payload).toBe('null')
     expect(payloadOf(letter(json.slice(0, 20), true)).payload).toBe(json.slice(0, 20))
     expect(payloadOf(letter('not json')).payload).toBe('not json')

@@ -53,7 +53,7 @@ export function Configuration() {
           </section>
         </>
       )}
-      <LogLevel />
+      {view.value === null ? null : <LogLevel configured={levelIn(view.value.effective)} />}
     </>
   )
 }
@@ -229,8 +229,14 @@ async function applyNow(probation: string): Promise<ReloadOutcome> {
 
 const LEVELS = ['error', 'warn', 'info', 'debug', 'trace'].map((level) => [level, level] as const)
 
-function LogLevel() {
-  const level = useSignal('info')
+/** What the configuration in effect says; one that was set since is not told. */
+function levelIn(effective: unknown): string {
+  const { log } = effective as { log?: { level?: string } }
+  return log?.level ?? 'info'
+}
+
+function LogLevel({ configured }: { readonly configured: string }) {
+  const level = useSignal(configured)
   const doing = useDoing()
   if (!mayAct()) return null
   return (

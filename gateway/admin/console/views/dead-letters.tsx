@@ -58,8 +58,8 @@ function Rooms({ stream: { name, deadLetters } }: LettersProps) {
     <Facts
       of={rooms.map(({ by, used, part, whole, whenFull }) => [
         `Refused by ${by}`,
-        <span key={by} class="room">
-          <Meter label={`Stream ${name}, refused by ${by}`} part={part} whole={whole} /> {used}.{' '}
+        <span key={by}>
+          <Meter label={`Stream ${name}, refused by ${by}`} part={part} whole={whole} />, {used}.{' '}
           <span class="quiet">When full, {whenFull}.</span>
         </span>,
       ])}

@@ -211,10 +211,10 @@ const COLUMNS: readonly Column<DeviceRow>[] = [
 /** For operators. One that is connected is not gone, and the gateway would refuse. */
 function forgetting(leaving: Signal<string | null>): Column<DeviceRow> {
   return {
-    head: 'Gone for good?',
+    head: 'Gone?',
     cell: ({ id, connected }) =>
       connected ? (
-        <span class="quiet">no, connected</span>
+        <span class="quiet">no</span>
       ) : (
         <button
           type="button"

@@ -2,21 +2,24 @@
  * A reading's way: one test reading goes where devices' readings go, and each stage says when it
  * had it.
  */
-import { useSignal, useSignalEffect } from '@preact/signals'
+import { signal, useSignalEffect } from '@preact/signals'
 import type { TestReading } from '../../../ports/trials.ts'
 import { get, post } from '../live/api.ts'
 import { mayAct, snapshot } from '../live/store.ts'
-import { Action, Said, useDoing } from '../parts/action.tsx'
+import { Action, newDeed, Said, useDoing } from '../parts/action.tsx'
 import { ReadingFields, readingBody } from '../parts/field.tsx'
 import { Sign } from '../parts/state.tsx'
 import { isThere, STAGE_WORDS } from '../words/stages.ts'
 import { duration, exactTime } from '../words/times.ts'
 
+/** Kept as long as the page: a reading may be on its way while one looks at its sink. */
+const topic = signal('')
+const payload = signal('')
+const way = signal<TestReading | null>(null)
+const deed = newDeed()
+
 export function Reading() {
-  const topic = useSignal('')
-  const payload = useSignal('')
-  const way = useSignal<TestReading | null>(null)
-  const doing = useDoing()
+  const doing = useDoing(deed)
   // Each snapshot is an occasion to ask for what was not finished.
   useSignalEffect(() => {
     const open = way.peek()

@@ -23,10 +23,21 @@ export function payloadOf({ record, truncated }: DeadLetter): LetterText {
     device: text('device'),
     payload:
       typeof payloadBase64 === 'string'
-        ? `base64: ${payloadBase64}`
+        ? (readable(payloadBase64) ?? `base64: ${payloadBase64}`)
         : typeof payload === 'string'
           ? payload
           : JSON.stringify(payload === undefined ? line : payload, null, 2),
+  }
+}
+
+/** What a person can read of bytes that are no JSON; null: they are no text. */
+function readable(base64: string): string | null {
+  try {
+    const bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0))
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return text === '' || /[^\P{C}\n\r\t]/u.test(text) ? null : text
+  } catch {
+    return null
   }
 }
 
