@@ -27,9 +27,11 @@ import { withCode } from './text/error-text.ts'
 import { ReaderGoneError } from './text/output.ts'
 
 const HELP = `
-Without --config the configuration is the file that SLUICE_CONFIG names, ./sluice.yaml, or /etc/sluice/sluice.yaml, the first
-that is there; else the defaults are in effect. Variables SLUICE__… change single keys.
-Exit codes: 0 done; 1 failed, or stopped the hard way; 2 wrong usage or configuration.`
+Without --config the configuration is the file that SLUICE_CONFIG names,
+./sluice.yaml, or /etc/sluice/sluice.yaml, the first that is there; else the
+defaults are in effect. Variables SLUICE__… change single keys.
+Exit codes: 0 done; 1 failed, or stopped the hard way; 2 wrong usage or
+configuration.`
 
 /**
  * Runs one command line. `args`: without node and script. Resolves with the exit code; never
@@ -86,9 +88,11 @@ function confine(command: Command, context: CliContext): void {
     writeOut: (text) => void context.stdout.write(text),
     writeErr: (text) => void context.stderr.write(text),
   })
+  // A group has commands and nothing of its own.
+  const isGroup = command.parent === null || command.options.length === 0
   command.showHelpAfterError(
-    command.commands.length > 0
-      ? '(sluice --help lists the commands)'
+    command.commands.length > 0 && isGroup
+      ? `(${namesOf(command)} --help lists the commands)`
       : `usage: ${usageOf(command)}`,
   )
   for (const sub of command.commands) confine(sub, context)
@@ -99,9 +103,6 @@ const isCommon = ({ long }: Option): boolean => long === '--config' || long === 
 
 /** `sluice dead-letters list [--stream <name>] [--json]`: of a command that does something. */
 function usageOf(command: Command): string {
-  const names: string[] = []
-  for (let each: Command | null = command; each !== null; each = each.parent)
-    names.unshift(each.name())
   const help = command.createHelp()
   const takes = command.registeredArguments.map((argument) => help.argumentTerm(argument))
   const options = command.options
@@ -114,7 +115,14 @@ function usageOf(command: Command): string {
   const shown = command.registeredArguments.map((argument, n) =>
     argument.required ? `<${takes[n]}>` : `[${takes[n]}]`,
   )
-  return [...names, ...shown, ...options].join(' ')
+  return [namesOf(command), ...shown, ...options].join(' ')
+}
+
+/** `sluice dead-letters list`. */
+function namesOf(command: Command): string {
+  const names = [command.name()]
+  for (let above = command.parent; above !== null; above = above.parent) names.unshift(above.name())
+  return names.join(' ')
 }
 
 function report(error: unknown, { stderr }: CliContext): ExitCode {

@@ -319,6 +319,12 @@ describe('a running gateway', () => {
     expect(context.err).toContain('usage: sluice dead-letters list [--stream <name>] [--limit <n>]')
     expect(await run('streams', 'drain', 'old', 'cloud')).toBe(2)
     expect(context.err).toContain('usage: sluice streams drain <name> --sink <sink> [--config')
+    expect(await run('devices', '--limit', '0')).toBe(2)
+    expect(context.err).toContain('usage: sluice devices ')
+    expect(await run('spool', 'pek')).toBe(2)
+    expect(context.err).toContain('(sluice spool --help lists the commands)')
+    expect(await run('stats')).toBe(2)
+    expect(context.err).toContain('(sluice --help lists the commands)')
   })
 
   test('dead letters are listed over all pages, bounded by --limit, harmless for terminals', async () => {

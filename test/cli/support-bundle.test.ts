@@ -139,7 +139,9 @@ test('goes over no file that is there, and leaves no torn one', async () => {
     '/no/such/b.tar.gz',
   ])
   expect(full.exit.code).toBe(1)
-  expect(full.stderr).toContain('/no/such/b.tar.gz cannot be written: ENOENT')
+  expect(full.stderr).toContain(
+    '/no/such/b.tar.gz cannot be written: its folder is not there; make it, or name another (ENOENT)',
+  )
 })
 
 test('the archive is what tar makes of texts of any length', () => {

@@ -3,6 +3,14 @@ import { closeSync, fsyncSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { CliError, EXIT, unwritten } from '../exit.ts'
 import { asCaller } from './as-caller.ts'
 
+const FIXES: Readonly<Record<string, string>> = {
+  EEXIST: 'it exists already; name another, or remove it',
+  ENOENT: 'its folder is not there; make it, or name another (ENOENT)',
+  ENOTDIR: 'what should be its folder is a file; name another (ENOTDIR)',
+  EACCES: 'this user may not write in its folder; name another (EACCES)',
+  EROFS: 'its file system is read-only; name another (EROFS)',
+}
+
 /** A file for its caller alone: what a gateway holds may be confidential. */
 export class NewFile {
   readonly path: string
@@ -15,7 +23,7 @@ export class NewFile {
       this.#descriptor = asCaller(() => openSync(path, 'wx', 0o600))
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code ?? 'unknown error'
-      const why = code === 'EEXIST' ? 'it exists already' : code
+      const why = FIXES[code] ?? code
       throw new CliError(EXIT.failed, `${path} cannot be written: ${why}`, error)
     }
   }

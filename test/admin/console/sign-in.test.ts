@@ -2,7 +2,7 @@
  * Logging in to the console in a real browser: by name with a role, by the token, and what a viewer
  * is not shown.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
@@ -93,6 +93,22 @@ describeWithTool('chromium', 'logging in to the console', () => {
     await page.getByRole('button', { name: 'Log in', exact: true }).waitFor()
     await page.reload()
     await page.getByRole('button', { name: 'Log in', exact: true }).waitFor()
+    await context.close()
+  })
+
+  test('who is logged out by the gateway is told that the session has ended', async () => {
+    const { page, context } = await open()
+    const ended = page.getByText('Your session has ended: log in again.')
+    expect(await ended.count()).toBe(0)
+    await logIn(page, 'vera', 'looks')
+    await page.getByText('vera, viewer').waitFor()
+    const former = readFileSync(join(folder, 'users'), 'utf8')
+    writeFileSync(join(folder, 'users'), former.replace(/^vera:.*\n/m, ''))
+    await ended.waitFor()
+    await logIn(page, 'otto', 'acts')
+    await page.getByText('otto, operator').waitFor()
+    await ended.waitFor({ state: 'hidden' })
+    writeFileSync(join(folder, 'users'), former)
     await context.close()
   })
 

@@ -6,6 +6,7 @@
 import type { ConsoleSession, ConsoleSnapshot, WarningLine } from './answers.ts'
 import { ApiError, errorText, get } from './api.ts'
 import {
+  hasEnded,
   loginWays,
   lostSinceMs,
   lostWhy,
@@ -33,6 +34,7 @@ export async function follow(): Promise<void> {
     return
   }
   loginWays.value = null
+  hasEnded.value = false
   lostWhy.value = null
   listen()
 }
@@ -73,6 +75,7 @@ function lost(): void {
 /** No session: either nobody is logged in, or there is nobody to ask. */
 function refused(error: unknown): void {
   if (error instanceof ApiError && error.login.length > 0) {
+    hasEnded.value ||= session.value !== null
     session.value = null
     loginWays.value = error.login
     lostSinceMs.value = null

@@ -12,6 +12,9 @@ export const session = signal<ConsoleSession | null>(null)
 /** By which ways one has to log in; null: no login is asked for. */
 export const loginWays = signal<readonly string[] | null>(null)
 
+/** Somebody was logged in here, and is not any more: a session ends unused, or with its user. */
+export const hasEnded = signal(false)
+
 /** null: none came yet. */
 export const snapshot = signal<ConsoleSnapshot | null>(null)
 

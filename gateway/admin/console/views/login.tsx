@@ -2,6 +2,7 @@
 import { useSignal } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
 import { logIn } from '../live/session.ts'
+import { hasEnded } from '../live/store.ts'
 import { Said, useDoing } from '../parts/action.tsx'
 import { Field } from '../parts/field.tsx'
 
@@ -11,6 +12,7 @@ export function Login({ ways }: { readonly ways: readonly string[] }) {
   return (
     <main class="login" aria-labelledby="title">
       <h1 id="title">Sluice gateway</h1>
+      {hasEnded.value ? <p role="status">Your session has ended: log in again.</p> : null}
       {byToken.value ? <TokenForm /> : <PasswordForm />}
       {ways.length > 1 ? (
         <p>
