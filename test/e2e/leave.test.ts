@@ -79,3 +79,21 @@ it('a receiver that is down: what is left is said with its count, and delivered 
   expect((await leave(gateway, '30s')).exit.code).toBe(0)
   expect((await gateway.status()).streams[0]?.backlogRecords).toBe(0)
 })
+
+it('a gateway that is ended while it leaves: the command says where the rest is, and it is delivered', async () => {
+  const gateway = await GatewayProcess.start({ folder, sinkUrl: sink.url })
+  sink.fault = () => ({ status: 503 })
+  await loadGateway(gateway, devices, names(2))
+  const leaving = leave(gateway, '30s')
+  await gateway.untilStatus('it leaves', (status) => status.leaving)
+  expect(await gateway.stop()).toEqual({ code: 0, signal: null })
+  const { exit, stdout } = await leaving
+  expect(exit.code).toBe(1)
+  expect(stdout).toContain('was ended while it left: what it had not delivered is on its disk')
+  sink.fault = null
+  await gateway.start()
+  await gateway.untilStatus('all is delivered', ({ streams }) =>
+    streams.every(({ backlogRecords }) => backlogRecords === 0),
+  )
+  for (const device of devices) await device.close()
+})

@@ -16,6 +16,8 @@ import { NotRunningError } from '../http-operator.ts'
 /** A minute's readings of a busy box, over a link that is up. */
 const DEFAULT_TIMEOUT_MS = 60_000
 const POLL_MS = 200
+const ENDED =
+  'the gateway was ended while it left: what it had not delivered is on its disk, and delivered after its next start\n'
 
 interface LeaveFlags extends OperatorFlags {
   readonly timeout: number
@@ -50,7 +52,11 @@ async function leave(
   const endMs = performance.now() + timeoutMs
   await gateway.leave()
   for (;;) {
-    const status = await gateway.status()
+    const status = await statusOf(gateway)
+    if (status === null) {
+      stdout.write(ENDED)
+      return EXIT.failed
+    }
     if (isDone(status)) {
       stdout.write('the gateway has left: no device is connected, and every record is delivered\n')
       return EXIT.ok
@@ -60,6 +66,16 @@ async function leave(
       return EXIT.failed
     }
     await sleep(POLL_MS)
+  }
+}
+
+/** null: it has ended since the command spoke with it. */
+async function statusOf(gateway: RunningOperator): Promise<Status | null> {
+  try {
+    return await gateway.status()
+  } catch (error) {
+    if (error instanceof NotRunningError) return null
+    throw error
   }
 }
 
