@@ -465,7 +465,7 @@ describeWithTool('chromium', 'the console', () => {
     await context.close()
   })
 
-  test('says that the gateway is gone, since when, and shows it again when it is back', async () => {
+  test('says that the gateway is gone, since when, and shows it again when it is back, in a view that was opened meanwhile, too', async () => {
     const { page, context } = await open('overview')
     await page.getByRole('heading', { name: 'Every reading accounted for' }).waitFor()
     await gateway.kill()
@@ -474,9 +474,13 @@ describeWithTool('chromium', 'the console', () => {
     await alert.getByText(/What you see is from \d\d:\d\d:\d\d\./).waitFor()
     await alert.getByText(/since \d\d:\d\d/).waitFor()
     expect(await page.locator('main').getAttribute('class')).toBe('stale')
+    await go(page, 'dead-letters')
+    await page.getByText('Asking the gateway').waitFor()
     await gateway.start()
     await alert.getByText('No connection').waitFor({ state: 'hidden' })
     expect(await page.locator('main').getAttribute('class')).toBe('')
+    // What could not be asked for meanwhile is asked for now.
+    await page.getByText(/^No dead letters: |^Requeue all/).waitFor()
     await context.close()
   })
 })

@@ -2,7 +2,7 @@
  * What the page knows: signals that feed.ts and session.ts write and the views read. Nothing else
  * is shared between views.
  */
-import { signal } from '@preact/signals'
+import { computed, signal } from '@preact/signals'
 import type { ConsoleSession, ConsoleSnapshot, WarningLine } from './answers.ts'
 import { ConsoleHistory, type Rates } from './history.ts'
 
@@ -20,6 +20,9 @@ export const snapshot = signal<ConsoleSnapshot | null>(null)
 
 /** Since when the gateway does not answer, by this machine's clock; null: it does. */
 export const lostSinceMs = signal<number | null>(null)
+
+/** What a view asks for once is asked again when this is true again, and not while it is false. */
+export const isConnected = computed(() => lostSinceMs.value === null)
 
 /** Why it cannot be asked, in words; null: it can, or it is simply gone. */
 export const lostWhy = signal<string | null>(null)

@@ -8,7 +8,7 @@ import type {
 } from '../../../ports/operator.ts'
 import { counted, plain, plainLine } from '../../../shared/text/words.ts'
 import { errorText, get, post, RELOAD_MS } from '../live/api.ts'
-import { mayAct, nowMs, snapshot } from '../live/store.ts'
+import { isConnected, mayAct, nowMs, snapshot } from '../live/store.ts'
 import { Action, Said, useDoing } from '../parts/action.tsx'
 import { Confirm } from '../parts/confirm.tsx'
 import { Facts } from '../parts/facts.tsx'
@@ -29,6 +29,7 @@ export function Configuration() {
   useSignalEffect(() => {
     void turn.value
     void standing.value
+    if (!isConnected.value) return undefined
     const stop = new AbortController()
     get<ConfigReport>('api/config', stop.signal).then(
       (answer) => {

@@ -6,7 +6,7 @@ import type { DeadLetter, DeadLetterChange, DeadLetterPage } from '../../../port
 import type { StreamStatus } from '../../../ports/status.ts'
 import { bytes, count, counted, plain, plainLine } from '../../../shared/text/words.ts'
 import { CHANGE_MS, errorText, get, post } from '../live/api.ts'
-import { mayAct, snapshot } from '../live/store.ts'
+import { isConnected, mayAct, snapshot } from '../live/store.ts'
 import { Action, Said, useDoing } from '../parts/action.tsx'
 import { Confirm } from '../parts/confirm.tsx'
 import { Facts } from '../parts/facts.tsx'
@@ -78,6 +78,7 @@ function Letters({ stream }: LettersProps) {
   }, [stream.deadLetters.kept])
   useSignalEffect(() => {
     void kept.value
+    if (!isConnected.value) return undefined
     const query = new URLSearchParams({ stream: stream.name, limit: String(PAGE) })
     const after = trail.value.at(-1)
     if (after !== undefined) query.set('after', after)
@@ -106,7 +107,7 @@ function Letters({ stream }: LettersProps) {
         columns={mayAct() ? [chooser(chosen), ...COLUMNS] : COLUMNS}
         rows={deadLetters}
         keyOf={({ id }) => id}
-        empty="none"
+        empty="No dead letters: nothing of this stream was refused for good, or all of it was seen to."
       />
       {next === null && trail.value.length === 0 ? null : (
         <Pages of="dead letters" trail={trail} next={next} />
