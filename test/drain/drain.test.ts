@@ -614,6 +614,7 @@ describe('a sink that refuses everything', () => {
     bench.sink.auto = () => REFUSED
     await bench.start()
     expect(bench.streamState).toMatchObject({ state: 'held', reason: 'refusals' })
+    expect(bench.streamState.detail).toContain('without accepting one (the last: answered 400)')
     expect(bench.queue.state.deadLettered).toBe(0)
     expect(bench.queue.parked).toEqual([])
     expect(bench.queue.pending.map(({ seq }) => seq)).toEqual(

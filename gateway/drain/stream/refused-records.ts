@@ -169,8 +169,10 @@ export class RefusedRecords {
   #holdForRefusals(why: string): void {
     this.#window.clear()
     this.#round = null
+    const last = this.#queue.parked.at(-1)
+    const reason = last === undefined ? '' : ` (the last: ${last.reason})`
     this.returnParked()
-    const detail = `the sink ${why}; nothing is given up, a probe goes out every minute`
+    const detail = `the sink ${why}${reason}; nothing is given up, a probe goes out every minute`
     this.beginHold('refusals', null, detail)
   }
 
