@@ -5,6 +5,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { connectAsync } from 'mqtt'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { hashPassword } from '../../../gateway/shared/passwords/password-file.ts'
@@ -49,6 +50,10 @@ describeWithTool('chromium', 'logging in to the console', () => {
       sinkUrl: sink.url,
       sections: { admin: { usersFile, token: TOKEN } },
     })
+    const device = await connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, {
+      clientId: 'press-7',
+    })
+    await device.endAsync()
     browser = await startChromium()
   })
   afterAll(async () => {
@@ -75,6 +80,7 @@ describeWithTool('chromium', 'logging in to the console', () => {
     for (const view of ['devices', 'reading', 'sinks', 'dead-letters', 'configuration']) {
       await page.goto(`${gateway.adminUrl}/#/${view}`)
       await page.getByText('Asking the gateway').waitFor({ state: 'hidden' })
+      if (view === 'devices') await page.getByRole('row').getByText('not connected').waitFor()
       const buttons = await page.locator('main').getByRole('button').allInnerTexts()
       expect(
         buttons.filter((text) => text !== 'Look again'),
@@ -89,6 +95,8 @@ describeWithTool('chromium', 'logging in to the console', () => {
     await logIn(page, 'otto', 'acts')
     await page.getByText('otto, operator').waitFor()
     await page.getByRole('button', { name: 'Verify the spool' }).waitFor()
+    await page.goto(`${gateway.adminUrl}/#/devices`)
+    await page.getByRole('button', { name: 'Forget press-7 …' }).waitFor()
     await page.getByRole('button', { name: 'Log out' }).click()
     await page.getByRole('button', { name: 'Log in', exact: true }).waitFor()
     await page.reload()
