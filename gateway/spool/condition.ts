@@ -23,7 +23,7 @@ export interface Condition {
 }
 
 export class ConditionWatch {
-  readonly #committer: Pick<Committer, 'failing' | 'runningMs'>
+  readonly #committer: Pick<Committer, 'failure' | 'runningMs'>
   readonly #disk: Pick<DiskGuard, 'freeBytes' | 'minFreeBytes' | 'wantedBytes' | 'low'>
   readonly #nowMs: () => number
   #stopping = false
@@ -31,7 +31,7 @@ export class ConditionWatch {
   #notedMs: number
 
   constructor(
-    committer: Pick<Committer, 'failing' | 'runningMs'>,
+    committer: Pick<Committer, 'failure' | 'runningMs'>,
     disk: Pick<DiskGuard, 'freeBytes' | 'minFreeBytes' | 'wantedBytes' | 'low'>,
     nowMs: () => number,
   ) {
@@ -65,11 +65,10 @@ export class ConditionWatch {
 
   #look(): Pick<Condition, 'state' | 'why'> {
     if (this.#stopping) return { state: 'closed', why: 'it is being stopped' }
-    if (this.#committer.failing) {
-      return {
-        state: 'storage-failed',
-        why: 'a write failed; acks are withheld and reopening is tried',
-      }
+    const { failure } = this.#committer
+    if (failure !== null) {
+      const why = `a write failed; acks are withheld and reopening is tried: ${failure}`
+      return { state: 'storage-failed', why }
     }
     const runningMs = this.#committer.runningMs ?? 0
     if (runningMs >= STALLED_AFTER_MS) {

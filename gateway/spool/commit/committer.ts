@@ -86,7 +86,7 @@ export class Committer {
   #growthTimer: NodeJS.Timeout | null = null
   #immediate = false
   #beganMs: number | null = null
-  #failing = false
+  #failure: string | null = null
   #failuresInARow = 0
   #stopping = false
   #stopped = false
@@ -121,7 +121,12 @@ export class Committer {
 
   /** True from a rejected write until a commit succeeded again. */
   get failing(): boolean {
-    return this.#failing
+    return this.#failure !== null
+  }
+
+  /** What the disk said to the last try, while it is failing; null: it is not. */
+  get failure(): string | null {
+    return this.#failure
   }
 
   /** How long the commit in flight has been running, ms; null: none is. */
@@ -263,9 +268,10 @@ export class Committer {
     try {
       await this.#store.write([...ops, ...(await closed.encode(this.#pace.isSpent))])
     } catch (error) {
-      this.#failing = true
+      const detail = describeError(error)
+      this.#failure = detail
       this.#stats.failedCommits++
-      this.#emit({ type: 'spool.write-failed', code: codeOf(error), detail: describeError(error) })
+      this.#emit({ type: 'spool.write-failed', code: codeOf(error), detail })
       // A store that opens and then rejects again would be reopened without a pause.
       if (this.#failuresInARow++ > 0) await delay(REOPEN_INTERVAL_MS)
       if (!(await this.#recover(closed, error))) {
@@ -285,7 +291,7 @@ export class Committer {
     waiters: readonly Waiter[],
     beganMs: number,
   ): void {
-    this.#failing = false
+    this.#failure = null
     this.#failuresInARow = 0
     this.#beganMs = null
     const tickets = { first: this.#durableTicket + 1, last: ticket }
@@ -315,9 +321,11 @@ export class Committer {
         })
         return stored
       } catch (again) {
+        const detail = describeError(again)
+        this.#failure = detail
         this.#emit({
           type: 'spool.storage-failed',
-          detail: describeError(again),
+          detail,
           retryMs: REOPEN_INTERVAL_MS,
         })
         await delay(REOPEN_INTERVAL_MS)

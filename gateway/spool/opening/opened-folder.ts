@@ -21,6 +21,7 @@ import { dropAside, keepAside, keepNow } from '../leveldb/kept-asides.ts'
 import type { OpeningPlan } from '../leveldb/opening-plan.ts'
 import { linkAside, restoreFiles } from '../leveldb/put-aside.ts'
 import { openDamaged } from '../leveldb/store-repair.ts'
+import { expectInode, inodeOf } from '../store/opened-files.ts'
 import { PatientReads } from '../store/patient-reads.ts'
 import type { Op, OpenStore, Store } from '../store/store.ts'
 import { RawScan } from './raw-scan.ts'
@@ -68,6 +69,8 @@ export class OpenedFolder {
   #keptAtMs = Number.NEGATIVE_INFINITY
   #lookedAtMs = Number.NEGATIVE_INFINITY
   #unproven = 0
+  /** Of the store's folder that is open; null: it is being repaired. */
+  #inode: number | null
 
   constructor(fields: {
     dataDir: string
@@ -106,6 +109,7 @@ export class OpenedFolder {
     this.#plan = fields.plan
     if (fields.raw) this.#scans.push(Promise.resolve(fields.raw))
     this.#disk = fields.disk
+    this.#inode = inodeOf(this.dbDir)
     this.#guard()
   }
 
@@ -225,6 +229,8 @@ export class OpenedFolder {
    */
   async reopen(old: Store, error: unknown): Promise<Store> {
     await old.close().catch(() => undefined)
+    // A start judges what a replaced folder is (disk/place.ts): its numbers may have been used.
+    if (this.#inode !== null) expectInode(this.dbDir, this.#inode)
     if (await this.#isProven(error)) {
       this.store = await this.#repair(error)
       return this.store
@@ -292,6 +298,7 @@ export class OpenedFolder {
     // Repair takes away what is damaged.
     const what = 'LevelDB met damage while it was open'
     const { dbDir } = this
+    this.#inode = null
     const { folder, kept } = await keepNow(dbDir, join(this.dataDir, 'aside'), what)
     this.note(what, folder)
     for (const line of kept) this.note(line, folder)
@@ -300,6 +307,7 @@ export class OpenedFolder {
     const damage: string[] = []
     const { store } = await openDamaged(opening, this.#openStore, error, damage, Date.now)
     for (const each of damage) this.note(each, null)
+    this.#inode = inodeOf(dbDir)
     this.#guard()
     return store
   }

@@ -4,11 +4,11 @@
  * directory entries; it does not retry, count or interpret: after a rejected write the committer
  * closes it and opens it anew.
  */
-import { statSync } from 'node:fs'
 import type { ClassicLevel } from 'classic-level'
 import { Level } from 'level'
 import { syncFolder } from '../../shared/files.ts'
 import { isDamage } from '../disk/disk-errors.ts'
+import { OpenedFiles } from './opened-files.ts'
 
 export type Op =
   | { readonly type: 'put'; readonly key: Buffer; readonly value: Uint8Array }
@@ -95,11 +95,13 @@ export async function openStoreWith(
 class LevelStore implements Store {
   readonly #db: BinaryLevel
   readonly #folder: string
+  readonly #files: OpenedFiles
   #folderMtimeMs = -1
 
   constructor(db: BinaryLevel, folder: string) {
     this.#db = db
     this.#folder = folder
+    this.#files = new OpenedFiles(folder)
   }
 
   async write(ops: readonly Op[]): Promise<void> {
@@ -109,13 +111,14 @@ class LevelStore implements Store {
 
   /**
    * LevelDB fsyncs its folder only with the MANIFEST: a log file that was begun since would not
-   * survive a power cut, and its records with it.
+   * survive a power cut, and its records with it. Nor does it notice that its files are no longer
+   * those of its folder.
    */
   async #syncFolderIfChanged(): Promise<void> {
-    // Synchronous on purpose: a few microseconds here, a wait for the busy thread pool otherwise.
-    const { mtimeMs } = statSync(this.#folder)
+    const mtimeMs = this.#files.changedMs()
     if (mtimeMs === this.#folderMtimeMs) return
     await syncFolder(this.#folder)
+    await this.#files.expectLog()
     // A change in the tick that was just read would look like no change.
     const tickMs = mtimeMs % 1000 === 0 ? COARSE_TICK_MS : FINE_TICK_MS
     this.#folderMtimeMs = Date.now() - mtimeMs > tickMs ? mtimeMs : -1
