@@ -10,7 +10,7 @@ import { leaveGoneTerminals } from './shared/output/terminal.ts'
 process.on('exit', leaveGoneTerminals)
 /**
  * The heap may double before all of it is marked again. By itself V8 allows less the busier the
- * machine is: Node 24 marked up to four times a second at full load, for a fifth of the processor.
+ * machine is: Node 24 marked it up to six times a second at full load, for a fifth of the processor.
  */
 setFlagsFromString('--heap-growing-percent=100')
 
