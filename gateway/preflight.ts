@@ -3,7 +3,7 @@
  * same by the same code. A secret of a sink that cannot be read does not keep the gateway from
  * starting (I7, I8: what devices send is kept), but nothing would leave: `check` reports a fault.
  */
-import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { AdminError } from './admin/errors.ts'
@@ -176,16 +176,27 @@ function secretFaults(config: Config): Error[] {
   )
   if (token !== null && 'file' in token) files.unshift(['admin.token', token.file])
   return files.flatMap(([key, path]) => {
-    try {
-      accessSync(path, constants.R_OK)
-      return []
-    } catch (error) {
-      const text = `${key}: ${path} cannot be read (${errorCode(error) ?? 'unknown'}); make it readable for the gateway`
-      return [
-        key === 'admin.token'
-          ? new AdminError('ADMIN_TOKEN_UNREADABLE', text)
-          : new SinkFault('SINK_FILE_UNREADABLE', text),
-      ]
-    }
+    const fault = fileFault(path)
+    if (fault === null) return []
+    const text = `${key}: ${path} ${fault}`
+    return [
+      key === 'admin.token'
+        ? new AdminError('ADMIN_TOKEN_UNREADABLE', text)
+        : new SinkFault('SINK_FILE_UNREADABLE', text),
+    ]
   })
+}
+
+/** Why nothing can be had from a file, and what to do; null: something can. */
+function fileFault(path: string): string | null {
+  try {
+    accessSync(path, constants.R_OK)
+    const stats = statSync(path)
+    if (stats.isDirectory()) return 'is a folder; name a file'
+    // Its size may be told as 0 nevertheless. A pipe would wait for its writer.
+    const isEmpty = stats.isFile() && stats.size === 0 && readFileSync(path).length === 0
+    return isEmpty ? 'is empty; write into it what the key says' : null
+  } catch (error) {
+    return `cannot be read (${errorCode(error) ?? 'unknown'}); make it readable for the gateway`
+  }
 }

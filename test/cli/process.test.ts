@@ -122,6 +122,26 @@ describe('sluice check', () => {
     )
   })
 
+  test('a secret that is a folder or an empty file is a fault, as one that is missing is', async () => {
+    mkdirSync(join(folder, 'folder'))
+    file('empty', '')
+    file('token', 'secret')
+    const sinkOf = (path: string): string =>
+      `{ type: http, url: 'http://127.0.0.1:9/', auth: { kind: bearer, token: { file: ${path} } } }`
+    const config = file(
+      'sluice.yaml',
+      `sinks: { a: ${sinkOf('folder')}, b: ${sinkOf('empty')}, cloud: ${sinkOf('token')}, d: ${sinkOf('none')} }\n`,
+    )
+    const { exit, stderr } = await runProgram('gateway', ['check', '-c', config])
+    expect(exit.code).toBe(1)
+    const faults = stderr.split('\n').filter((line) => line.startsWith('fault: '))
+    expect(faults).toEqual([
+      `fault: sinks.a.auth.token: ${folder}/folder is a folder; name a file [SINK_FILE_UNREADABLE]`,
+      `fault: sinks.b.auth.token: ${folder}/empty is empty; write into it what the key says [SINK_FILE_UNREADABLE]`,
+      `fault: sinks.d.auth.token: ${folder}/none cannot be read (ENOENT); make it readable for the gateway [SINK_FILE_UNREADABLE]`,
+    ])
+  })
+
   test('says what it read, and why: SLUICE_CONFIG, else ./sluice.yaml, else the defaults', async () => {
     file('other.yaml', 'gateway: { id: other }\n')
     const check = async (env: Record<string, string> = {}) =>
