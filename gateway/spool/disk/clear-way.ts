@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { unlessGone } from '../../shared/files.ts'
 
 /**
- * Before anything else: folders under the names of our files, and files under those of our folders,
- * move out of the way. Nothing of ours makes them, and each would keep the gateway from starting.
+ * Before anything else: folders and pipes under the names of our files, and files under those of our
+ * folders, move out of the way. Nothing of ours makes them, and each would keep the gateway from starting.
  * Returns one sentence each.
  */
 export async function clearWay(
@@ -21,10 +21,11 @@ export async function clearWay(
   for (const { name, folder } of wanted) {
     const path = join(dataDir, name)
     const stats = await unlessGone(lstat(path), null)
-    if (stats === null || stats.isSymbolicLink() || stats.isDirectory() === folder) continue
+    if (stats === null || stats.isSymbolicLink()) continue
+    if (folder ? stats.isDirectory() : stats.isFile()) continue
     const away = `${path}.stray-${Date.now()}`
     await rename(path, away)
-    moved.push(`${name} was ${folder ? 'no folder' : 'a folder'}, and is ${away} now`)
+    moved.push(`${name} was no ${folder ? 'folder' : 'file'}, and is ${away} now`)
   }
   return moved
 }

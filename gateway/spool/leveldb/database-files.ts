@@ -37,17 +37,15 @@ export async function listDatabaseFiles(dbDir: string): Promise<DatabaseFile[]> 
 }
 
 /**
- * Folders under names that LevelDB wants for files. Nothing of ours makes them; LevelDB would not
- * open.
+ * What is no file under names that LevelDB wants for files: a folder, a pipe, a socket. Nothing of
+ * ours makes them; LevelDB would not open, and whoever opens a pipe waits for its writer.
  */
-export async function listStrayFolders(dbDir: string): Promise<string[]> {
+export async function listStrays(dbDir: string): Promise<string[]> {
   const entries = await unlessGone(readdir(dbDir, { withFileTypes: true }), [])
   return entries
-    .filter(
-      (entry) =>
-        entry.isDirectory() && (databaseFile(entry.name) !== null || OTHER_NAMES.test(entry.name)),
-    )
+    .filter((entry) => !(entry.isFile() || entry.isSymbolicLink()))
     .map((entry) => entry.name)
+    .filter((name) => databaseFile(name) !== null || OTHER_NAMES.test(name))
 }
 
 /** LevelDB's own kind of name: what a crash leaves of it goes with the next opening. */

@@ -13,7 +13,7 @@ import {
   type DatabaseFile,
   diagnose,
   listDatabaseFiles,
-  listStrayFolders,
+  listStrays,
   type NewManifest,
   UNFINISHED_FILE,
 } from './database-files.ts'
@@ -83,10 +83,10 @@ export async function prepareOpening(
   const earlier = await unfinishedAsides(asideRoot, notes)
   if (earlier.length > 0)
     notes.push(`${earlier.length} earlier opening(s) did not finish: ${earlier.join(', ')}`)
-  for (const name of await listStrayFolders(dbDir)) {
+  for (const name of await listStrays(dbDir)) {
     const stray = join(dbDir, `stray-${Date.now()}-${name}`)
     await rename(join(dbDir, name), stray)
-    notes.push(`${name} was a folder, and is ${stray} now`)
+    notes.push(`${name} was no file, and is ${stray} now`)
   }
   const files = await listDatabaseFiles(dbDir)
   if (files.length === 0) return await creationOf(dbDir, earlier, notes)

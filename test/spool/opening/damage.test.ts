@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { cp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -111,6 +112,22 @@ describe('I7: a damaged spool starts and delivers what is undamaged', () => {
     await rm(join(dbDir, 'CURRENT'))
     const opened = await openSpool(folder.path)
     expect(opened.spool.damage.join()).toContain('CURRENT')
+    const { ns } = await drain(opened)
+    expect(ns).toEqual(Array.from({ length: RECORDS }, (_, i) => i + 1))
+    await expectBalance(opened, ns)
+    await opened.spool.stop()
+  })
+
+  it('when pipes lie under the names of its files: they are moved away, and nobody waits for their writer', async () => {
+    await killedSpool()
+    const pipes = ['spool/999998.ldb', 'spool/999999.log', 'clean-stop', 'seq-lease.new']
+    const paths = pipes.map((name) => join(folder.path, name))
+    for (const path of paths) await rm(path, { force: true })
+    execFileSync('mkfifo', paths)
+    const opened = await openSpool(folder.path)
+    expect(opened.spool.damage.join()).toContain('seq-lease.new was no file')
+    const moved = [...(await readdir(dbDir)), ...(await readdir(folder.path))]
+    expect(moved.filter((name) => /stray/.test(name))).toHaveLength(pipes.length)
     const { ns } = await drain(opened)
     expect(ns).toEqual(Array.from({ length: RECORDS }, (_, i) => i + 1))
     await expectBalance(opened, ns)
