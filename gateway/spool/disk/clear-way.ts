@@ -1,13 +1,12 @@
 /** Clears the names that the spool uses in its data folder of what is not its own (I7). */
-
 import { lstat, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { unlessGone } from '../../shared/files.ts'
 
 /**
- * Before anything else: folders and pipes under the names of our files, and files under those of our
- * folders, move out of the way. Nothing of ours makes them, and each would keep the gateway from starting.
- * Returns one sentence each.
+ * Before anything else: folders and pipes under the names of our files, and files under those of
+ * our folders, move out of the way. Nothing of ours makes them, and each would keep the gateway from
+ * starting. Returns one sentence each.
  */
 export async function clearWay(
   dataDir: string,

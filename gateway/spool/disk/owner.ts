@@ -10,7 +10,6 @@
  * A command that looks into the folder of a stopped gateway has it for a moment. Who meets it waits
  * for it: `sluice status` must not keep a gateway from starting.
  */
-
 import { randomUUID } from 'node:crypto'
 import { lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { hostname } from 'node:os'

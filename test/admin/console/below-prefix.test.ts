@@ -13,7 +13,7 @@ import { PASS_ON, startNginx } from '../../support/nginx.ts'
 import { reapProcesses } from '../../support/process.ts'
 import { ScriptedSink } from '../../support/scripted-sink.ts'
 import { describeWithTool } from '../../support/tool-tests.ts'
-import { openPage, startChromium } from './browser.ts'
+import { logIn, openPage, startChromium } from './browser.ts'
 
 let folder: string
 let sink: ScriptedSink
@@ -54,16 +54,14 @@ describeWithTool(['chromium', 'nginx'], 'the console below a prefix', () => {
     const { page, context, requests, complaints } = await openPage(browser, {
       anyCertificate: true,
     })
-    const logIn = async (box: string): Promise<void> => {
+    const enter = async (box: string): Promise<void> => {
       // Without its last slash, as a person types it.
       await page.goto(`${site}/${box}`)
-      await page.getByLabel('Name').fill('otto')
-      await page.getByLabel('Password').fill('acts')
-      await page.getByRole('button', { name: 'Log in', exact: true }).click()
+      await logIn(page, 'otto', 'acts')
       await page.getByText('otto, operator').waitFor()
       await page.getByRole('heading', { name: 'Every reading accounted for' }).waitFor()
     }
-    await logIn('box-7')
+    await enter('box-7')
     await page.goto(`${site}/box-7/#/sinks`)
     await page.getByText('Try one reading').click()
     await page.getByRole('button', { name: 'Preview what is sent' }).click()
@@ -71,7 +69,7 @@ describeWithTool(['chromium', 'nginx'], 'the console below a prefix', () => {
     const within = `${site}/box-7`
     expect(requests.length).toBeGreaterThan(5)
     expect(requests.filter((url) => !url.startsWith(within))).toEqual([])
-    await logIn('box-8')
+    await enter('box-8')
     await page.goto(`${site}/box-7/#/spool`)
     await page.getByRole('heading', { name: 'Streams on disk' }).waitFor()
     const cookies = await context.cookies(`${site}/box-7/`)

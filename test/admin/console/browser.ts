@@ -84,3 +84,10 @@ export async function seriousFindings(
       nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`),
     )
 }
+
+/** Fills in the form and sends it. */
+export async function logIn(page: Page, name: string, password: string): Promise<void> {
+  await page.getByLabel('Name').fill(name)
+  await page.getByLabel('Password').fill(password)
+  await page.getByRole('button', { name: 'Log in', exact: true }).click()
+}

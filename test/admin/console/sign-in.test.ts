@@ -6,14 +6,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connectAsync } from 'mqtt'
-import type { Browser, Page } from 'playwright-core'
+import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { hashPassword } from '../../../gateway/shared/passwords/password-file.ts'
 import { GatewayProcess } from '../../support/gateway-process.ts'
 import { reapProcesses } from '../../support/process.ts'
 import { ScriptedSink } from '../../support/scripted-sink.ts'
 import { describeWithTool } from '../../support/tool-tests.ts'
-import { openPage, type Seen, seriousFindings, startChromium } from './browser.ts'
+import { logIn, openPage, type Seen, seriousFindings, startChromium } from './browser.ts'
 
 const TOKEN = 'a-token-of-this-test'
 
@@ -27,12 +27,6 @@ async function open(): Promise<Seen> {
   await seen.page.goto(`${gateway.adminUrl}/#/spool`)
   await seen.page.getByRole('button', { name: 'Log in', exact: true }).waitFor()
   return seen
-}
-
-async function logIn(page: Page, name: string, password: string): Promise<void> {
-  await page.getByLabel('Name').fill(name)
-  await page.getByLabel('Password').fill(password)
-  await page.getByRole('button', { name: 'Log in', exact: true }).click()
 }
 
 describeWithTool('chromium', 'logging in to the console', () => {
